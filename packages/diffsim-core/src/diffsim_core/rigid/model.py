@@ -1,0 +1,186 @@
+"""``RigidModel``: one articulated system as plain arrays, read by the engine, the twin, tasks and viewers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+IntArray = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class JointType(IntEnum):
+    """Joint types, with the number of coordinates and of degrees of freedom they have."""
+
+    FREE = 0
+    BALL = 1
+    SLIDE = 2
+    HINGE = 3
+
+    @property
+    def nq(self) -> int:
+        return (7, 4, 1, 1)[self]
+
+    @property
+    def nv(self) -> int:
+        return (6, 3, 1, 1)[self]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geom:
+    """A shape fixed to a link, for drawing; contact uses the points of ``RigidModel.contact_*``."""
+
+    name: str
+    type: str
+    """``sphere``, ``capsule``, ``box``, ``plane``, ``cylinder``, ``ellipsoid`` or ``mesh``."""
+    link: int
+    """Index of the link it moves with; -1 is the world."""
+    pos: FloatArray
+    """Centre in the link's frame [m], ``[3]``."""
+    quat: FloatArray
+    """Orientation in the link's frame, wxyz ``[4]``."""
+    size: FloatArray
+    """MuJoCo's size parameters [m]: sphere r; capsule r, half length (along local z); box half extents."""
+    rgba: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Body:
+    """A named body of the model file: where it sits on the link that carries it."""
+
+    name: str
+    link: int
+    """Index of the link it moves with; -1 is the world."""
+    pos: FloatArray
+    """Origin in the link's frame [m]."""
+    quat: FloatArray
+    """Orientation in the link's frame, wxyz."""
+    mass: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RigidModel:
+    """An articulated system of ``nl`` links, ``nq`` coordinates and ``nv`` degrees of freedom.
+
+    One *link* is one joint and everything that moves rigidly behind it, so a body with three hinges is
+    a chain of three links of which the first two have no mass. Links are ordered parents first; -1 is
+    the world. A link's frame sits at its joint's anchor and, at the reference position, is oriented
+    as ``link_pos``/``link_quat`` say in its parent link's frame.
+
+    Coordinates and velocities follow MuJoCo: a free joint has position (3, world) and quaternion
+    (wxyz), velocity linear (3, world) then angular (3, body frame); a ball joint quaternion and angular
+    velocity in the child's frame; slide [m] and hinge [rad] joints are relative to ``q_ref``.
+    A free joint's link frame is its body's frame. z is up.
+    """
+
+    name: str
+
+    # links and joints, [nl]
+    link_parent: IntArray
+    joint_type: IntArray
+    joint_q: IntArray
+    """First coordinate of each joint."""
+    joint_dof: IntArray
+    """First degree of freedom of each joint."""
+    joint_name: tuple[str, ...]
+    link_pos: FloatArray
+    """``[nl, 3]`` joint anchor in the parent link's frame [m] (free joint: zero)."""
+    link_quat: FloatArray
+    """``[nl, 4]`` orientation in the parent link's frame at the reference position, wxyz."""
+    joint_axis: FloatArray
+    """``[nl, 3]`` unit axis in the link's frame (slide, hinge); zero otherwise."""
+    link_mass: FloatArray
+    """``[nl]`` [kg]; zero for the inner links of a body with several joints."""
+    link_com: FloatArray
+    """``[nl, 3]`` centre of mass in the link's frame [m]."""
+    link_inertia: FloatArray
+    """``[nl, 3, 3]`` inertia about the centre of mass, link axes [kg m^2]."""
+
+    # joint springs and limits, [nl] unless said otherwise
+    q_ref: FloatArray
+    """``[nq]`` coordinates at which the links sit as ``link_pos``/``link_quat`` say; the initial pose."""
+    q_spring: FloatArray
+    """``[nq]`` rest coordinates of the joint springs."""
+    joint_stiffness: FloatArray
+    """[N/m] or [N m/rad]; zero for free joints."""
+    joint_limited: IntArray
+    """1 where ``joint_range`` holds (slide and hinge joints only)."""
+    joint_range: FloatArray
+    """``[nl, 2]`` lower and upper bound [m] or [rad]."""
+    limit_stiffness: FloatArray
+    """k_limit of Eq. 4 of the SHAC paper [N/m] or [N m/rad]."""
+    limit_damping: FloatArray
+    """[N s/m] or [N m s/rad]; where it acts is ``limit_law``'s choice."""
+    dof_damping: FloatArray
+    """``[nv]`` viscous damping [N s/m] or [N m s/rad]."""
+    dof_armature: FloatArray
+    """``[nv]`` added to the diagonal of the mass matrix [kg] or [kg m^2]."""
+
+    # actuators, [nu]: generalised force = gear * control on one degree of freedom
+    actuator_dof: IntArray
+    actuator_gear: FloatArray
+    """[N] or [N m] for a control of one."""
+    actuator_range: FloatArray
+    """``[nu, 2]`` control range; an action in [-1, 1] spans it."""
+    actuator_name: tuple[str, ...]
+
+    # contact points against the ground plane, [nc]
+    contact_link: IntArray
+    contact_pos: FloatArray
+    """``[nc, 3]`` in the link's frame [m]: sphere centre, capsule end, or box corner."""
+    contact_radius: FloatArray
+    """[m]; zero for box corners."""
+    contact_kn: FloatArray
+    """Normal stiffness k_n [N/m] of Eq. 3."""
+    contact_kd: FloatArray
+    """Normal damping k_d [N s/m^2] of Eq. 3: it multiplies depth times approach speed."""
+    contact_kt: FloatArray
+    """Tangential (stick) damping k_t [N s/m] of Eq. 3."""
+    contact_mu: FloatArray
+    """Friction coefficient."""
+    contact_geom: tuple[str, ...]
+    """Name of the shape each point belongs to."""
+    ground_height: float
+    """z of the ground plane [m]."""
+
+    gravity: FloatArray
+    """``[3]`` [m/s^2]."""
+    contact_law: str = "paper"
+    """``"paper"``: Eq. 3 as printed. ``"released"``: the released code's, whose damping acts only while
+    approaching and whose friction bound leaves the damping out."""
+    limit_law: str = "paper"
+    """``"paper"``: Eq. 4, a spring. ``"released"``: the spring, and ``limit_damping`` acting always on every
+    slide and hinge joint, limited or not."""
+
+    bodies: tuple[Body, ...] = ()
+    geoms: tuple[Geom, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What the loader left out on purpose, one sentence each."""
+
+    @property
+    def nl(self) -> int:
+        """Number of links (equals the number of joints)."""
+        return len(self.link_parent)
+
+    @property
+    def nq(self) -> int:
+        """Number of coordinates."""
+        return len(self.q_ref)
+
+    @property
+    def nv(self) -> int:
+        """Number of degrees of freedom."""
+        return len(self.dof_armature)
+
+    @property
+    def nu(self) -> int:
+        """Number of actuators."""
+        return len(self.actuator_dof)
+
+    @property
+    def nc(self) -> int:
+        """Number of contact points."""
+        return len(self.contact_link)
