@@ -1,0 +1,41 @@
+"""Estimators over time-major ``[T, N]`` arrays: one source for NumPy, torch and JAX.
+
+Every function is pure, differentiable in its floating-point arguments where the framework
+differentiates, and works on the arrays it is given: no argument is converted, moved or changed.
+
+The words used throughout, for step ``t`` of a window of ``T`` steps in ``N`` independent worlds:
+
+- ``reward[t]`` is ``r(s_t, a_t, s_{t+1})``.
+- ``value[t]`` is ``V(s_t)`` and ``value_next[t]`` is ``V(final_obs_t)``: the value of what step ``t``
+  led to, before any reset.
+- ``terminated[t]``: the task itself ended, nothing follows and nothing is bootstrapped.
+- ``done[t] = terminated[t] | truncated[t]``: step ``t + 1`` belongs to another episode. A step that
+  is done but not terminated was only stopped, and is bootstrapped with ``value_next[t]``.
+- The last step of the window is where we stopped looking: it too is bootstrapped unless terminated.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from ._gae import gae as gae
+from ._returns import bootstrapped_returns as bootstrapped_returns
+from ._returns import discounted_returns as discounted_returns
+from ._returns import td_lambda as td_lambda
+from ._segments import segment_objective as segment_objective
+from ._segments import segment_starts as segment_starts
+
+try:
+    __version__ = version("gradest")
+except PackageNotFoundError:
+    __version__ = "0+unknown"
+
+__all__ = [
+    "__version__",
+    "bootstrapped_returns",
+    "discounted_returns",
+    "gae",
+    "segment_objective",
+    "segment_starts",
+    "td_lambda",
+]

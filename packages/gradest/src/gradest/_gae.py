@@ -1,0 +1,52 @@
+"""Generalised advantage estimation."""
+
+from __future__ import annotations
+
+from ._check import Array, check_factor, check_window
+from ._scan import linear_scan
+
+
+def gae(
+    reward: Array,
+    value: Array,
+    value_next: Array,
+    terminated: Array,
+    done: Array,
+    *,
+    gamma: float,
+    lam: float,
+) -> Array:
+    """Generalised advantage estimate, TD errors summed with weights ``(gamma lam)^k``.
+
+    ``delta_t = r_t + gamma (1 - terminated_t) value_next_t - value_t``
+    ``A_t = delta_t + gamma lam (1 - done_t) A_{t+1}``, with ``A_T = 0``.
+
+    Schulman et al., High-Dimensional Continuous Control Using Generalized Advantage Estimation
+    (2016), Eq. 16, cut at the end of the window. ``lam=0`` gives the TD error (Eq. 17), ``lam=1`` the
+    bootstrapped return less the value (Eq. 18). The value at a time limit is that of ``final_obs``,
+    not of the observation after the reset.
+
+    Args:
+        reward: rewards, shape ``[T, N]``.
+        value: ``V(s_t)``, the value of the state each action was taken in, ``[T, N]``.
+        value_next: ``V(final_obs)``, the value of what each step led to before any reset, ``[T, N]``.
+        terminated: bool, nothing follows this step, ``[T, N]``. A terminated step counts as done.
+        done: bool, ``terminated | truncated``, ``[T, N]``.
+        gamma: discount per step, in [0, 1].
+        lam: lambda, the weight of later TD errors, in [0, 1].
+
+    Returns:
+        ``A``, shape ``[T, N]``.
+
+    Raises:
+        ValueError: an argument has the wrong framework, shape, dtype or range; the message names it.
+    """
+    xp = check_window(
+        {"reward": reward, "value": value, "value_next": value_next},
+        {"terminated": terminated, "done": done},
+    )
+    gamma, lam = check_factor("gamma", gamma), check_factor("lam", lam)
+    zero = xp.zeros_like(reward)
+    delta = reward + gamma * xp.where(terminated, zero, value_next) - value
+    carry = (gamma * lam) * xp.astype(~(done | terminated), reward.dtype)
+    return linear_scan(carry, delta, zero[-1, :], reverse=True)

@@ -1,0 +1,92 @@
+"""Returns: discounted, bootstrapped and TD(lambda)."""
+
+from __future__ import annotations
+
+from ._check import Array, check_factor, check_window
+from ._scan import linear_scan
+
+
+def discounted_returns(reward: Array, done: Array, *, gamma: float) -> Array:
+    """Sum of discounted rewards to the end of the episode or of the window, without any bootstrap.
+
+    ``G_t = r_t + gamma (1 - done_t) G_{t+1}``, with ``G_T = 0``.
+
+    Sutton & Barto, Reinforcement Learning (2nd ed., 2018), Eq. 3.8 and 3.9.
+
+    Args:
+        reward: rewards, shape ``[T, N]``.
+        done: bool, the episode ended or was stopped at this step, shape ``[T, N]``.
+        gamma: discount per step, in [0, 1].
+
+    Returns:
+        ``G``, shape ``[T, N]``.
+
+    Raises:
+        ValueError: an argument has the wrong framework, shape, dtype or range; the message names it.
+    """
+    xp = check_window({"reward": reward}, {"done": done})
+    carry = check_factor("gamma", gamma) * xp.astype(~done, reward.dtype)
+    return linear_scan(carry, reward, xp.zeros_like(reward[-1, :]), reverse=True)
+
+
+def bootstrapped_returns(reward: Array, value_next: Array, terminated: Array, done: Array, *, gamma: float) -> Array:
+    """Discounted rewards to the end of the episode or of the window, and the value of what follows.
+
+    ``G_t = r_t + gamma (1 - terminated_t) [value_next_t if done_t or t = T-1 else G_{t+1}]``
+
+    The bracket of SHAC's policy loss (Xu et al. 2022, Eq. 5) started from every step ``t``, with the
+    reset of discount and value that the paper asks for where an episode ends; equal to
+    ``td_lambda(lam=1)``. The gradient flows through ``reward`` and ``value_next``.
+
+    Args:
+        reward: rewards, shape ``[T, N]``.
+        value_next: ``V(final_obs)``, the value of what each step led to before any reset, ``[T, N]``.
+        terminated: bool, nothing follows this step, ``[T, N]``. A terminated step counts as done.
+        done: bool, ``terminated | truncated``, ``[T, N]``.
+        gamma: discount per step, in [0, 1].
+
+    Returns:
+        ``G``, shape ``[T, N]``.
+
+    Raises:
+        ValueError: an argument has the wrong framework, shape, dtype or range; the message names it.
+    """
+    xp = check_window({"reward": reward, "value_next": value_next}, {"terminated": terminated, "done": done})
+    gamma = check_factor("gamma", gamma)
+    zero = xp.zeros_like(value_next)
+    # where, not a product: what the critic says of a terminated state never enters, NaN included.
+    tail = xp.where(terminated, zero, value_next)
+    carry = gamma * xp.astype(~(done | terminated), reward.dtype)
+    return linear_scan(carry, reward + gamma * xp.where(done, tail, zero), tail[-1, :], reverse=True)
+
+
+def td_lambda(reward: Array, value_next: Array, terminated: Array, done: Array, *, gamma: float, lam: float) -> Array:
+    """TD(lambda) returns: the k-step returns of each step, averaged with weights that fall as lambda^k.
+
+    ``G_t = r_t + gamma (1 - terminated_t) [(1 - lam) value_next_t + lam G_{t+1}]`` inside an episode,
+    ``G_t = r_t + gamma (1 - terminated_t) value_next_t`` where ``done_t`` or ``t = T-1``.
+
+    This is the recursive form (Sutton & Barto 2018, Eq. 12.18) of SHAC's critic target (Xu et al.
+    2022, Eq. 7), in which the longest return available takes all the weight that is left.
+    ``lam=0`` gives the one-step target, ``lam=1`` ``bootstrapped_returns``. As a regression target it
+    is meant to be constant: stop the gradient of the arguments or of the result.
+
+    Args:
+        reward: rewards, shape ``[T, N]``.
+        value_next: ``V(final_obs)``, the value of what each step led to before any reset, ``[T, N]``.
+        terminated: bool, nothing follows this step, ``[T, N]``. A terminated step counts as done.
+        done: bool, ``terminated | truncated``, ``[T, N]``.
+        gamma: discount per step, in [0, 1].
+        lam: lambda, the weight of longer returns, in [0, 1].
+
+    Returns:
+        ``G``, shape ``[T, N]``.
+
+    Raises:
+        ValueError: an argument has the wrong framework, shape, dtype or range; the message names it.
+    """
+    xp = check_window({"reward": reward, "value_next": value_next}, {"terminated": terminated, "done": done})
+    gamma, lam = check_factor("gamma", gamma), check_factor("lam", lam)
+    tail = xp.where(terminated, xp.zeros_like(value_next), value_next)
+    carry = (gamma * lam) * xp.astype(~(done | terminated), reward.dtype)
+    return linear_scan(carry, reward + (gamma - carry) * tail, tail[-1, :], reverse=True)
