@@ -1,0 +1,242 @@
+"""Sessions of the monorepo: ``uvx nox -l`` lists them, ``uvx nox -s NAME`` runs one.
+
+Every session installs with the pins of requirements.lock. Where pip is configured with find-links (a folder that
+holds a CPU build of torch, for instance), uv is told of them too, as it does not read pip's configuration.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "tests"]
+
+ROOT = Path(__file__).parent
+LOCK = "requirements.lock"
+# Every package with the extras that its whole test suite asks for.
+PACKAGES = {"gradest": "[torch,jax]", "diffsim-core": "[torch,jax]", "diffrl-algos": "", "diffrl-bench": ""}
+# Tests that must pass before any extra is installed.
+WITHOUT_EXTRAS = {
+    "gradest": ["packages/gradest/tests"],
+    "diffsim-core": ["packages/diffsim-core/tests/io", "packages/diffsim-core/tests/rigid"],
+}
+SOURCES = [ROOT / "packages" / name / "src" for name in PACKAGES]
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def find_links() -> list[str]:
+    """Where pip was told to look for wheels beside its index."""
+    if "PIP_FIND_LINKS" in os.environ:
+        return os.environ["PIP_FIND_LINKS"].split()
+    pip = shutil.which("pip") or shutil.which("pip3")
+    if pip is None:
+        return []
+    config = subprocess.run([pip, "config", "list"], capture_output=True, text=True, check=False).stdout
+    found = re.findall(r"^[^.\n]+\.find-links='(.*)'$", config, flags=re.MULTILINE)
+    return [link for value in found for link in shlex.split(value.replace("\\n", " "))]
+
+
+def install(session: nox.Session, *requirements: str) -> None:
+    """``uv pip install`` with the repository's pins."""
+    env = {}
+    if "UV_FIND_LINKS" not in os.environ and (links := find_links()):
+        env["UV_FIND_LINKS"] = ",".join(links)
+    session.install("--constraint", LOCK, *requirements, env=env)
+
+
+def editable(packages: Iterable[str] = PACKAGES) -> list[str]:
+    """Arguments that install packages in place."""
+    return [arg for name in packages for arg in ("--editable", f"packages/{name}{PACKAGES[name]}")]
+
+
+def pytest(session: nox.Session, *args: str) -> None:
+    session.run("python", "-m", "pytest", *args, env=ONE_THREAD)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The tests of every package, in one process: ``-- packages/gradest`` or any other argument of pytest."""
+    install(session, *editable(), "--group", "test")
+    pytest(session, *session.posargs)
+
+
+@nox.session
+def slow_tests(session: nox.Session) -> None:
+    """Long trainings, large numbers of hostile files and the like."""
+    install(session, *editable(), "--group", "test")
+    pytest(session, "-m", "slow and not gpu", *session.posargs)
+
+
+@nox.session
+def gpu_tests(session: nox.Session) -> None:
+    """Tests on an NVIDIA GPU; with ``--no-venv``, on the torch and JAX that are already there.
+
+    Without a GPU they are skipped; REQUIRE_GPU=1 makes that a failure.
+    """
+    args = ["-m", "gpu", *session.posargs]
+    if session.venv_backend != "none":
+        install(session, *editable(), "--group", "test")
+        session.run("python", "-m", "pytest", *args)
+        return
+    python = shutil.which("python") or shutil.which("python3") or "python"
+    path = os.pathsep.join([*map(str, SOURCES), *filter(None, [os.environ.get("PYTHONPATH")])])
+    session.run(python, "-m", "pytest", *args, env={"PYTHONPATH": path}, external=True)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff, the direction of imports, no unsafe loading, and a lock that names every dependency."""
+    install(session, "--group", "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", env={"PYTHONPATH": os.pathsep.join(map(str, SOURCES))})
+    forbid_unsafe_loading(session)
+    check_lock(session)
+
+
+def forbid_unsafe_loading(session: nox.Session) -> None:
+    """Nothing that we ship or show may load data in a way that can run code."""
+    unsafe = re.compile(
+        r"^\s*(import|from)\s+(pickle|cPickle|_pickle|cloudpickle|dill|joblib|marshal|shelve)\b"
+        r"|weights_only\s*=\s*False|allow_pickle\s*=\s*True|yaml\.(unsafe_load|load)\(|\btorch\.load\("
+    )
+    files = [*ROOT.glob("packages/*/src/**/*.py"), *ROOT.glob("packages/*/README.md"), *ROOT.glob("docs/**/*.md")]
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in files
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if unsafe.search(line)
+    ]
+    if found:
+        session.error("loading that can run code (use safetensors and JSON):\n" + "\n".join(found))
+    session.log(f"no unsafe loading in {len(files)} files")
+
+
+def check_lock(session: nox.Session) -> None:
+    """requirements.lock pins every declared dependency and holds no address."""
+    text = (ROOT / LOCK).read_text(encoding="utf-8")
+    pinned = {re.split(r"[=<>!~;\[ ]", line)[0] for line in text.splitlines() if line and line[0].isalnum()}
+    declared = set()
+    for path in [ROOT / "pyproject.toml", *ROOT.glob("packages/*/pyproject.toml")]:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        lists = [data["project"].get("dependencies", [])]
+        lists += data["project"].get("optional-dependencies", {}).values()
+        lists += data.get("dependency-groups", {}).values()
+        declared |= {re.split(r"[=<>!~;\[ ]", item)[0] for items in lists for item in items if isinstance(item, str)}
+    if missing := declared - pinned - set(PACKAGES):
+        session.error(f"{LOCK} does not pin {', '.join(sorted(missing))}; run nox -s lock")
+    if "://" in text or "file:" in text:
+        session.error(f"{LOCK} holds an address; run nox -s lock")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """pyright over every package."""
+    install(session, *editable(), "--group", "types")
+    session.run("pyright", *session.posargs)
+
+
+LIGHT = """
+import subprocess, sys, time
+from importlib.metadata import distributions
+import gradest
+heavy = {"torch", "jax", "warp", "mujoco", "scipy"} & set(sys.modules)
+assert not heavy, f"import gradest loaded {heavy}"
+names = {d.metadata["Name"].lower() for d in distributions()} - {"gradest"}
+assert names == {"numpy", "array-api-compat"}, f"gradest brought {sorted(names)}"
+def seconds(code):
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return time.perf_counter() - start
+took = min(seconds("import gradest") for _ in range(5)) - min(seconds("pass") for _ in range(5))
+print(f"import gradest: {1000 * took:.0f} ms, with nothing but NumPy and array-api-compat installed")
+assert took < 0.3, f"import gradest took {took:.2f} s"
+"""
+
+
+@nox.session(reuse_venv=False)
+@nox.parametrize("package", list(PACKAGES))
+def isolated(session: nox.Session, package: str) -> None:
+    """Each package alone in a fresh environment, with what it declares and nothing else; its tests run there."""
+    install(session, f"./packages/{package}")
+    if package == "gradest":
+        session.run("python", "-I", "-c", LIGHT)
+    else:
+        session.run("python", "-I", "-c", f"import {package.replace('-', '_')} as p; print(p.__version__, p.__file__)")
+    if package in WITHOUT_EXTRAS:
+        install(session, "--group", "test")
+        pytest(session, *WITHOUT_EXTRAS[package])
+    install(session, f"./packages/{package}{PACKAGES[package]}", "--group", "test")
+    pytest(session, f"packages/{package}/tests")
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build every package, install the wheels and run all tests against them."""
+    out = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(out, ignore_errors=True)
+    for name in PACKAGES:
+        session.run("uv", "build", "--quiet", "--package", name, "--out-dir", str(out), external=True)
+    built = {name: next(out.glob(f"{name.replace('-', '_')}-*.whl")) for name in PACKAGES}
+    requirements = [f"{name}{PACKAGES[name]} @ {wheel.resolve().as_uri()}" for name, wheel in built.items()]
+    reinstall = [arg for name in PACKAGES for arg in ("--reinstall-package", name)]
+    install(session, "--no-sources", *reinstall, *requirements, "--group", "test")
+    for name in PACKAGES:
+        module = name.replace("-", "_")
+        session.run("python", "-I", "-c", f"import {module} as p; assert 'site-packages' in p.__file__; print(p.__file__)")
+    pytest(session, *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation (``-- serve`` to read it while writing), then run the examples in it."""
+    install(session, "--group", "docs")
+    env = {"NO_MKDOCS_2_WARNING": "1"}
+    if session.posargs:
+        session.run("mkdocs", *session.posargs, env=env)
+        return
+    session.run("mkdocs", "build", "--strict", "--quiet", env=env)
+    install(session, *editable(), "--group", "test")
+    pytest(session, "tests/test_docs.py")
+
+
+@nox.session
+def train(session: nox.Session) -> None:
+    """Train and evaluate: ``nox -s train -- shac cartpole``, and any option of ``diffrl train``."""
+    if not session.posargs:
+        session.error("say what to train, for instance: nox -s train -- shac cartpole")
+    install(session, *editable(["gradest", "diffsim-core", "diffrl-algos"]))
+    session.run("diffrl", "train", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def dev(session: nox.Session) -> None:
+    """An environment in .venv with every package in place and every tool."""
+    env = {"UV_FIND_LINKS": ",".join(links)} if (links := find_links()) else {}
+    session.run("uv", "venv", "--allow-existing", ".venv", external=True)
+    install_dev = ["uv", "pip", "install", "--python", ".venv", "--constraint", LOCK, *editable(), "--group", "dev"]
+    session.run(*install_dev, env=env, external=True)
+    session.log("now: source .venv/bin/activate")
+
+
+@nox.session(venv_backend="none")
+def lock(session: nox.Session) -> None:
+    """Resolve again and write requirements.lock (``-- --upgrade`` for newer versions)."""
+    # Local folders and private indexes must not leak into the lock.
+    clean: dict[str, str | None] = dict.fromkeys(["UV_FIND_LINKS", "UV_INDEX", "UV_DEFAULT_INDEX", "UV_TORCH_BACKEND"])
+    session.run("uv", "lock", *session.posargs, env=clean, external=True)
+    export = ["uv", "export", "--quiet", "--format", "requirements-txt", "--no-emit-workspace", "--no-hashes"]
+    export += ["--all-packages", "--all-extras", "--all-groups", "--no-annotate", "--no-header"]
+    session.run(*export, "--output-file", LOCK, env=clean, external=True)
+    check_lock(session)
