@@ -1,0 +1,8 @@
+"""Robot models from MJCF and URDF files."""
+
+from __future__ import annotations
+
+from ._load import load_model as load_model
+from .errors import ModelError as ModelError
+from .params import ContactParams as ContactParams
+from .params import LimitParams as LimitParams

@@ -1,0 +1,247 @@
+"""A compiled MuJoCo model -> ``RigidModel``: one link per joint, everything welded behind it merged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from diffsim_core.io._collision import Ground
+from diffsim_core.io._names import body_name, geom_name, joint_name
+from diffsim_core.io.params import SINK_DEPTH, ContactParams, LimitParams
+from diffsim_core.rigid.model import Body, FloatArray, Geom, JointType, RigidModel
+
+_SHAPES = {
+    int(mujoco.mjtGeom.mjGEOM_PLANE): "plane",
+    int(mujoco.mjtGeom.mjGEOM_SPHERE): "sphere",
+    int(mujoco.mjtGeom.mjGEOM_CAPSULE): "capsule",
+    int(mujoco.mjtGeom.mjGEOM_ELLIPSOID): "ellipsoid",
+    int(mujoco.mjtGeom.mjGEOM_CYLINDER): "cylinder",
+    int(mujoco.mjtGeom.mjGEOM_BOX): "box",
+    int(mujoco.mjtGeom.mjGEOM_MESH): "mesh",
+}
+
+
+def rotation(quat: FloatArray) -> FloatArray:
+    """Rotation matrix ``[3, 3]`` of a unit quaternion wxyz."""
+    w, x, y, z = quat
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def quat_mul(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Hamilton product of quaternions wxyz."""
+    return np.array(
+        [
+            a[0] * b[0] - a[1:] @ b[1:],
+            *(a[0] * b[1:] + b[0] * a[1:] + np.cross(a[1:], b[1:])),
+        ]
+    )
+
+
+@dataclass
+class _Link:
+    parent: int
+    joint: int
+    """MuJoCo's joint index."""
+    pos: FloatArray
+    quat: FloatArray
+    mass: float = 0.0
+    moment: FloatArray = field(default_factory=lambda: np.zeros(3))
+    """Mass times centre of mass, link frame [kg m]."""
+    inertia: FloatArray = field(default_factory=lambda: np.zeros((3, 3)))
+    """About the link's origin [kg m^2]."""
+
+
+def links_and_bodies(m: Any) -> tuple[list[_Link], list[Body]]:
+    """The links, parents first, and where each body of the file sits (index 0 is the world)."""
+    links: list[_Link] = []
+    bodies = [Body(name="world", link=-1, pos=np.zeros(3), quat=np.array([1.0, 0, 0, 0]), mass=0.0)]
+    for b in range(1, m.nbody):
+        parent = bodies[m.body_parentid[b]]
+        link = parent.link
+        pos = parent.pos + rotation(parent.quat) @ m.body_pos[b]
+        quat = quat_mul(parent.quat, m.body_quat[b])
+        for j in range(m.body_jntadr[b], m.body_jntadr[b] + m.body_jntnum[b]):
+            if m.jnt_type[j] == JointType.FREE:
+                links.append(_Link(link, j, np.zeros(3), np.array([1.0, 0, 0, 0])))
+                pos, quat = np.zeros(3), np.array([1.0, 0, 0, 0])
+            else:
+                anchor = m.jnt_pos[j]
+                links.append(_Link(link, j, pos + rotation(quat) @ anchor, quat))
+                pos, quat = -anchor, np.array([1.0, 0, 0, 0])
+            link = len(links) - 1
+        mass = float(m.body_mass[b])
+        bodies.append(Body(name=body_name(m, b), link=link, pos=pos, quat=quat / np.linalg.norm(quat), mass=mass))
+        if link >= 0:
+            _add_mass(links[link], bodies[b], mass, m.body_ipos[b], m.body_iquat[b], m.body_inertia[b])
+    return links, bodies
+
+
+def _add_mass(link: _Link, body: Body, mass: float, ipos: FloatArray, iquat: FloatArray, principal: FloatArray) -> None:
+    r = body.pos + rotation(body.quat) @ ipos
+    axes = rotation(quat_mul(body.quat, iquat))
+    link.mass += mass
+    link.moment = link.moment + mass * r
+    link.inertia = link.inertia + axes @ np.diag(principal) @ axes.T + mass * (r @ r * np.eye(3) - np.outer(r, r))
+
+
+def _com_and_inertia(link: _Link) -> tuple[FloatArray, FloatArray]:
+    """Centre of mass, and inertia about it."""
+    if link.mass == 0.0:
+        return np.zeros(3), np.zeros((3, 3))
+    com = link.moment / link.mass
+    inertia = link.inertia - link.mass * (com @ com * np.eye(3) - np.outer(com, com))
+    return com, 0.5 * (inertia + inertia.T)
+
+
+def geoms_of(m: Any, bodies: list[Body]) -> list[Geom]:
+    """Every shape of a kind that a viewer can draw, placed in its link's frame."""
+    geoms = []
+    for g in range(m.ngeom):
+        if (kind := _SHAPES.get(int(m.geom_type[g]))) is not None:
+            geoms.append(geom_of(m, bodies, g, kind))
+    return geoms
+
+
+def geom_of(m: Any, bodies: list[Body], g: int, kind: str) -> Geom:
+    body = bodies[m.geom_bodyid[g]]
+    return Geom(
+        name=geom_name(m, g),
+        type=kind,
+        link=body.link,
+        pos=body.pos + rotation(body.quat) @ m.geom_pos[g],
+        quat=quat_mul(body.quat, m.geom_quat[g]),
+        size=m.geom_size[g].copy(),
+        rgba=m.geom_rgba[g].astype(np.float64),
+    )
+
+
+def _point_offsets(geom: Geom) -> tuple[FloatArray, float]:
+    """Contact points in the shape's own frame ``[n, 3]``, and their radius."""
+    if geom.type == "sphere":
+        return np.zeros((1, 3)), float(geom.size[0])
+    if geom.type == "capsule":
+        return np.array([[0, 0, geom.size[1]], [0, 0, -geom.size[1]]]), float(geom.size[0])
+    signs = np.array([[x, y, z] for x in (1, -1) for y in (1, -1) for z in (1, -1)], dtype=np.float64)
+    return signs * geom.size, 0.0
+
+
+def _contact_arrays(
+    m: Any, links: list[_Link], bodies: list[Body], ground: Ground | None, contact: ContactParams
+) -> dict[str, Any]:
+    """The ``contact_*`` fields of ``RigidModel``."""
+    root = _roots(links)
+    tree_mass = {r: sum(link.mass for i, link in enumerate(links) if root[i] == r) for r in set(root)}
+    g_norm = float(np.linalg.norm(m.opt.gravity)) or 9.81
+    rows: list[tuple[Any, ...]] = []
+    for g, friction in () if ground is None else ground.touching:
+        geom = geom_of(m, bodies, g, _SHAPES[int(m.geom_type[g])])
+        offsets, radius = _point_offsets(geom)
+        kn = contact.kn if contact.kn is not None else tree_mass[root[geom.link]] * g_norm / (4 * SINK_DEPTH)
+        kd = contact.kd if contact.kd is not None else 0.25 * kn
+        kt = contact.kt if contact.kt is not None else 0.05 * kn
+        mu = contact.mu if contact.mu is not None else friction
+        for offset in offsets:
+            point = geom.pos + rotation(geom.quat) @ offset
+            rows.append((geom.link, point, radius, kn, kd, kt, mu, geom.name))
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 8
+    return {
+        "contact_link": np.array(columns[0], dtype=np.int64),
+        "contact_pos": np.array(columns[1], dtype=np.float64).reshape(-1, 3),
+        "contact_radius": np.array(columns[2], dtype=np.float64),
+        "contact_kn": np.array(columns[3], dtype=np.float64),
+        "contact_kd": np.array(columns[4], dtype=np.float64),
+        "contact_kt": np.array(columns[5], dtype=np.float64),
+        "contact_mu": np.array(columns[6], dtype=np.float64),
+        "contact_geom": tuple(columns[7]),
+        "ground_height": 0.0 if ground is None else ground.height,
+    }
+
+
+def _roots(links: list[_Link]) -> list[int]:
+    root: list[int] = []
+    for i, link in enumerate(links):
+        root.append(i if link.parent < 0 else root[link.parent])
+    return root
+
+
+def _actuator_arrays(m: Any) -> dict[str, Any]:
+    n = m.nu
+    limited = np.asarray(m.actuator_ctrllimited[:n], dtype=bool)
+    return {
+        "actuator_dof": np.array([m.jnt_dofadr[m.actuator_trnid[a, 0]] for a in range(n)], dtype=np.int64),
+        "actuator_gear": np.array([m.actuator_gear[a, 0] * m.actuator_gainprm[a, 0] for a in range(n)]),
+        "actuator_range": np.where(
+            limited[:, None], np.asarray(m.actuator_ctrlrange).reshape(-1, 2)[:n], np.array([-1.0, 1.0])
+        ),
+        "actuator_name": tuple(_actuator_name(m, a) for a in range(n)),
+    }
+
+
+def _actuator_name(m: Any, a: int) -> str:
+    """An actuator without a name goes by its joint's."""
+    named = mujoco.mj_id2name(m, mujoco.mjtObj.mjOBJ_ACTUATOR, a)
+    return named or joint_name(m, m.actuator_trnid[a, 0])
+
+
+def to_rigid_model(
+    m: Any,
+    *,
+    name: str,
+    ground: Ground | None,
+    contact: ContactParams,
+    limits: LimitParams,
+    contact_law: str,
+    limit_law: str,
+    notes: tuple[str, ...],
+) -> RigidModel:
+    """The plain arrays of a compiled model in which nothing unsupported was found."""
+    links, bodies = links_and_bodies(m)
+    joints = np.array([link.joint for link in links], dtype=np.int64)
+    disabled = int(m.opt.disableflags)
+    no_spring = bool(disabled & mujoco.mjtDisableBit.mjDSBL_SPRING)
+    no_damper = bool(disabled & mujoco.mjtDisableBit.mjDSBL_DAMPER)
+    no_limit = bool(disabled & (mujoco.mjtDisableBit.mjDSBL_LIMIT | mujoco.mjtDisableBit.mjDSBL_CONSTRAINT))
+    no_gravity = bool(disabled & mujoco.mjtDisableBit.mjDSBL_GRAVITY)
+    inertial = [_com_and_inertia(link) for link in links]
+    joint_type = m.jnt_type[joints].astype(np.int64)
+    scalar = joint_type >= JointType.SLIDE
+    return RigidModel(
+        name=name,
+        link_parent=np.array([link.parent for link in links], dtype=np.int64),
+        joint_type=joint_type,
+        joint_q=m.jnt_qposadr[joints].astype(np.int64),
+        joint_dof=m.jnt_dofadr[joints].astype(np.int64),
+        joint_name=tuple(joint_name(m, j) for j in joints),
+        link_pos=np.array([link.pos for link in links]).reshape(-1, 3),
+        link_quat=np.array([link.quat / np.linalg.norm(link.quat) for link in links]).reshape(-1, 4),
+        joint_axis=np.where(scalar[:, None], m.jnt_axis[joints], 0.0),
+        link_mass=np.array([link.mass for link in links]),
+        link_com=np.array([com for com, _ in inertial]).reshape(-1, 3),
+        link_inertia=np.array([inertia for _, inertia in inertial]).reshape(-1, 3, 3),
+        q_ref=m.qpos0.copy(),
+        q_spring=m.qpos_spring.copy(),
+        joint_stiffness=np.zeros(m.njnt) if no_spring else m.jnt_stiffness.reshape(m.njnt, -1)[joints, 0],
+        joint_limited=np.where(scalar & (not no_limit), m.jnt_limited[joints], 0).astype(np.int64),
+        joint_range=m.jnt_range[joints].copy(),
+        limit_stiffness=np.full(len(links), 1e3 if limits.stiffness is None else limits.stiffness),
+        limit_damping=np.full(len(links), 10.0 if limits.damping is None else limits.damping),
+        dof_damping=np.zeros(m.nv) if no_damper else m.dof_damping.reshape(m.nv, -1)[:, 0].copy(),
+        dof_armature=m.dof_armature.copy(),
+        **_actuator_arrays(m),
+        **_contact_arrays(m, links, bodies, ground, contact),
+        gravity=np.zeros(3) if no_gravity else m.opt.gravity.copy(),
+        contact_law=contact_law,
+        limit_law=limit_law,
+        bodies=tuple(bodies[1:]),
+        geoms=tuple(geoms_of(m, bodies)),
+        notes=notes,
+    )

@@ -1,0 +1,179 @@
+"""Every element of a compiled model that the simulator does not do, one sentence each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from diffsim_core.io._names import actuator_name, body_name, joint_name
+
+FREE, BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
+
+
+def find_unsupported(m: Any) -> list[str]:
+    """One sentence for each unsupported element: kind, name, remedy."""
+    return [*_options(m), *_bodies(m), *_joints(m), *_actuators(m), *_others(m)]
+
+
+def array(m: Any, name: str, size: int) -> np.ndarray:
+    """A field of the compiled model as ``[size, k]``; zeros where this version of MuJoCo has no such field."""
+    return np.asarray(getattr(m, name, np.zeros(size))).reshape(size, -1)
+
+
+def singular_joints(m: Any) -> list[str]:
+    """A sentence if the mass matrix is singular in the initial pose, with the joints that move no mass."""
+    if m.nv == 0:
+        return []
+    d = mujoco.MjData(m)
+    mujoco.mj_kinematics(m, d)
+    mujoco.mj_comPos(m, d)
+    mujoco.mj_crb(m, d)
+    full = np.zeros((m.nv, m.nv))
+    mujoco.mj_fullM(m, d, full)
+    diagonal = np.diag(full)
+    if not np.all(np.isfinite(full)) or np.any(diagonal <= 0):
+        bad = [v for v in range(m.nv) if not (np.isfinite(diagonal[v]) and diagonal[v] > 0)] or list(range(m.nv))
+    else:
+        scale = 1.0 / np.sqrt(diagonal)
+        values, vectors = np.linalg.eigh(scale[:, None] * full * scale)
+        if values[0] > 1e-10:
+            return []
+        bad = [v for v in range(m.nv) if abs(vectors[v, 0]) > 1e-3]
+    names = ", ".join(dict.fromkeys(f'"{joint_name(m, m.dof_jntid[v])}"' for v in bad))
+    return [
+        f"the mass matrix is singular in the initial pose (joints {names}): give the bodies behind them mass and"
+        " inertia, give the joints armature, or remove a joint that repeats another's motion"
+    ]
+
+
+def _options(m: Any) -> list[str]:
+    found = []
+    for name in ("density", "viscosity"):
+        if getattr(m.opt, name) != 0:
+            found.append(f'option {name}="{getattr(m.opt, name):g}": there is no fluid; set it to 0')
+    if np.any(m.opt.wind != 0):
+        found.append("option wind: there is no fluid; set it to 0 0 0")
+    if m.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_ACTUATION or m.opt.disableactuator:
+        found.append("actuators are switched off by a flag or actuatorgroupdisable: delete those actuators instead")
+    return found
+
+
+def _bodies(m: Any) -> list[str]:
+    found = []
+    for b in range(1, m.nbody):
+        if m.body_mocapid[b] >= 0:
+            found.append(f'mocap body "{body_name(m, b)}": a body moves by its joints; remove mocap')
+        if m.body_gravcomp[b] != 0:
+            found.append(f'gravcomp of body "{body_name(m, b)}": gravity acts in full; remove it')
+    return found
+
+
+def _joints(m: Any) -> list[str]:
+    found = []
+    stiffness = array(m, "jnt_stiffness", m.njnt)[:, 0]
+    for j in range(m.njnt):
+        label = f'joint "{joint_name(m, j)}"'
+        kind = int(m.jnt_type[j])
+        if kind == BALL and m.jnt_limited[j]:
+            found.append(f"range of ball {label}: limits work on slide and hinge joints; remove it or use hinges")
+        if kind == FREE and stiffness[j] != 0:
+            found.append(f"stiffness of free {label}: set it to 0")
+        if kind not in (FREE, BALL) and m.jnt_limited[j] and not m.jnt_range[j, 0] < m.jnt_range[j, 1]:
+            low, high = m.jnt_range[j]
+            found.append(f"range {low:g} {high:g} of {label}: the lower bound must be less than the upper")
+        if array(m, "jnt_springyield", m.njnt)[j].any():
+            found.append(f"yielding spring of {label}: springs are linear; remove springyield")
+        if array(m, "jnt_stiffnesspoly", m.njnt)[j].any():
+            found.append(f"nonlinear stiffness of {label}: springs are linear; give one coefficient")
+        if array(m, "jnt_actgravcomp", m.njnt)[j].any():
+            found.append(f"actuatorgravcomp of {label}: remove it")
+    for v in range(m.nv):
+        label = f'joint "{joint_name(m, m.dof_jntid[v])}"'
+        if m.dof_frictionloss[v] != 0:
+            found.append(f"frictionloss of {label}: dry friction is not smooth; use damping")
+        if array(m, "dof_dampingpoly", m.nv)[v].any():
+            found.append(f"nonlinear damping of {label}: damping is linear; give one coefficient")
+        if m.dof_damping.reshape(m.nv, -1)[v, 0] < 0:
+            found.append(f"negative damping of {label}: give a number of at least 0")
+    return list(dict.fromkeys(found))
+
+
+def _actuators(m: Any) -> list[str]:
+    found = []
+    count = int(getattr(m, "nactuator", m.nu))
+    ctrl = array(m, "actuator_ctrladr", count)[:, 0] if hasattr(m, "actuator_ctrladr") else np.arange(count)
+    for a in range(count):
+        label = f'actuator "{actuator_name(m, a)}"'
+        if reason := _not_a_motor(m, a):
+            found.append(
+                f"{label} {reason}: only motors (force = gear * control) on slide or hinge joints are simulated"
+            )
+            continue
+        if ctrl[a] != a:
+            found.append(f"{label} has several controls: use one motor for each joint")
+        low, high = m.actuator_ctrlrange[a] if m.actuator_ctrllimited[a] else (-1.0, 1.0)
+        if not low < high:
+            found.append(f"ctrlrange {low:g} {high:g} of {label}: the lower bound must be less than the upper")
+        gain = m.actuator_gainprm[a, 0]
+        if m.actuator_forcelimited[a] and not _within(gain * low, gain * high, m.actuator_forcerange[a]):
+            found.append(f"forcerange of {label} cuts its ctrlrange: narrow ctrlrange instead and remove forcerange")
+    found += _joint_force_limits(m, count) if not found else []
+    return found
+
+
+def _not_a_motor(m: Any, a: int) -> str:
+    joint_transmissions = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
+    if int(m.actuator_trntype[a]) not in [int(t) for t in joint_transmissions]:
+        return "does not act on a joint"
+    if int(m.jnt_type[m.actuator_trnid[a, 0]]) in (FREE, BALL):
+        return "acts on a free or ball joint"
+    if int(m.actuator_dyntype[a]) != int(mujoco.mjtDyn.mjDYN_NONE):
+        return "has activation dynamics"
+    if int(m.actuator_gaintype[a]) != int(mujoco.mjtGain.mjGAIN_FIXED):
+        return "has a gain that depends on the state"
+    if int(m.actuator_biastype[a]) != int(mujoco.mjtBias.mjBIAS_NONE):
+        return "has a bias force (position, velocity or damper servo)"
+    count = len(m.actuator_trntype)
+    for field in ("armature", "damping", "dampingpoly", "delay", "history"):
+        if array(m, f"actuator_{field}", count)[a].any():
+            return f"has {field}"
+    return ""
+
+
+def _joint_force_limits(m: Any, count: int) -> list[str]:
+    """``actuatorfrcrange`` is fine as long as the actuators cannot exceed it."""
+    found = []
+    for j in np.flatnonzero(m.jnt_actfrclimited).tolist():
+        low = high = 0.0
+        for a in range(count):
+            if m.actuator_trnid[a, 0] == j:
+                bounds = np.array(m.actuator_ctrlrange[a] if m.actuator_ctrllimited[a] else (-1.0, 1.0))
+                forces = np.sort(bounds * m.actuator_gear[a, 0] * m.actuator_gainprm[a, 0])
+                low, high = low + forces[0], high + forces[1]
+        if not _within(low, high, m.jnt_actfrcrange[j]):
+            name = joint_name(m, j)
+            found.append(f'actuatorfrcrange of joint "{name}" cuts its motors: narrow their ctrlrange and remove it')
+    return found
+
+
+def _within(low: float, high: float, bounds: np.ndarray) -> bool:
+    return bool(min(low, high) >= bounds[0] - 1e-12 and max(low, high) <= bounds[1] + 1e-12)
+
+
+def _others(m: Any) -> list[str]:
+    found = []
+    for kind, count, advice in (
+        ("equality", m.neq, "constraints between bodies are not simulated; model the mechanism as a tree"),
+        ("tendon", m.ntendon, "tendons are not simulated; use joint springs and motors"),
+        ("flex", m.nflex, "deformables are not part of a rigid model; remove it"),
+        ("plugin", m.nplugin, "plugins are not run; remove it"),
+        ("hfield", m.nhfield, "the ground is a plane; remove the height field"),
+    ):
+        obj = int(getattr(mujoco.mjtObj, f"mjOBJ_{kind.upper()}"))
+        found += [f'{kind} "{mujoco.mj_id2name(m, obj, i) or i}": {advice}' for i in range(count)]
+    for name in ("geom_adhesion", "geom_surfacevel"):
+        for g in np.flatnonzero(array(m, name, m.ngeom).any(axis=1)):
+            found.append(f"{name.removeprefix('geom_')} of geom {g}: contact has no such term; remove it")
+    return found

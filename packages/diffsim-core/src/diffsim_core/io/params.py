@@ -1,0 +1,67 @@
+"""Penalty parameters of contact and joint limits: what MJCF and URDF have no words for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+CONTACT_LAWS = ("paper", "released")
+LIMIT_LAWS = ("paper", "released")
+
+SINK_DEPTH = 0.005
+"""Depth [m] at which four points carry the weight of a tree under the default normal stiffness."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactParams:
+    """Parameters of the contact law, Eq. 3 of the SHAC paper (Xu et al. 2022). ``None`` leaves a value to the
+    model file, and then to the default.
+    """
+
+    kn: float | None = None
+    """Normal stiffness k_n [N/m]. Default ``m g / (4 * 0.005)`` with m the mass of the tree that the shape
+    belongs to: at rest on four points it sinks 5 mm."""
+    kd: float | None = None
+    """Normal damping k_d [N s/m^2], multiplies depth times approach speed. Default ``0.25 kn``."""
+    kt: float | None = None
+    """Tangential (stick) damping k_t [N s/m]. Default ``0.05 kn``."""
+    mu: float | None = None
+    """Friction coefficient. Default MuJoCo's: the larger sliding friction of shape and plane (that of the
+    higher ``priority`` if they differ; zero for ``condim`` 1)."""
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitParams:
+    """Parameters of the joint-limit law, Eq. 4 of the SHAC paper. ``None`` leaves a value to the model file,
+    and then to the default.
+    """
+
+    stiffness: float | None = None
+    """k_limit [N/m] or [N m/rad]. Default 1000."""
+    damping: float | None = None
+    """[N s/m] or [N m s/rad], used by the ``released`` law only. Default 10."""
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+Params = TypeVar("Params", ContactParams, LimitParams)
+
+
+def fill(params: Params | None, fallback: Params) -> Params:
+    """``params`` with its ``None`` fields taken from ``fallback``."""
+    if params is None:
+        return fallback
+    given = {f.name: value for f in fields(params) if (value := getattr(params, f.name)) is not None}
+    return replace(fallback, **given)
+
+
+def _check(params: ContactParams | LimitParams) -> None:
+    for f in fields(params):
+        value = getattr(params, f.name)
+        if value is not None and not (math.isfinite(value) and value >= 0.0):
+            raise ValueError(f"{type(params).__name__}.{f.name} is {value}: give a finite number of at least 0")
