@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import mujoco
 import numpy as np
 
+from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._names import geom_label
 from diffsim_core.rigid.model import Body
 

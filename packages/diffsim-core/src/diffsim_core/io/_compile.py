@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import mujoco
-
+from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io.errors import ModelError
 
 SUFFIXES = (".xml", ".mjcf", ".urdf")

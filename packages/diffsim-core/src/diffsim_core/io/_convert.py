@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import mujoco
 import numpy as np
 
 from diffsim_core.io._collision import Ground
+from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._names import body_name, geom_name, joint_name
 from diffsim_core.io.params import SINK_DEPTH, ContactParams, LimitParams
 from diffsim_core.rigid.model import Body, FloatArray, Geom, JointType, RigidModel

@@ -6,12 +6,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import mujoco
 import numpy as np
 
 from diffsim_core.io._collision import PLANE, find_ground
 from diffsim_core.io._compile import compile_model, source_label
 from diffsim_core.io._convert import links_and_bodies, quat_mul, rotation, to_rigid_model
+from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._unsupported import find_unsupported, singular_joints
 from diffsim_core.io.errors import ModelError
 from diffsim_core.io.params import CONTACT_LAWS, LIMIT_LAWS, ContactParams, LimitParams, fill

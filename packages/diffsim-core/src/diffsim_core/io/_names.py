@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import mujoco
+from diffsim_core.io._mujoco import mujoco
 
 
 def body_name(m: Any, b: int) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import mujoco
 import numpy as np
 
+from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._names import actuator_name, body_name, joint_name
 
 FREE, BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
@@ -107,9 +107,7 @@ def _actuators(m: Any) -> list[str]:
     for a in range(count):
         label = f'actuator "{actuator_name(m, a)}"'
         if reason := _not_a_motor(m, a):
-            found.append(
-                f"{label} {reason}: only motors (force = gear * control) on slide or hinge joints are simulated"
-            )
+            found.append(f"{label} {reason}: only motors on slide or hinge joints are simulated")
             continue
         if ctrl[a] != a:
             found.append(f"{label} has several controls: use one motor for each joint")
