@@ -1,0 +1,29 @@
+"""gradest installed alone is small and quick. Run by ``nox -s isolated`` where nothing else is installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from importlib.metadata import distributions
+
+import gradest
+
+
+def seconds(code: str) -> float:
+    """The best of five fresh interpreters that run ``code``."""
+    took = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        took.append(time.perf_counter() - start)
+    return min(took)
+
+
+installed = {dist.metadata["Name"].lower() for dist in distributions()} - {"gradest"}
+if installed != {"numpy", "array-api-compat"}:
+    sys.exit(f"gradest brought {sorted(installed)} instead of NumPy and array-api-compat")
+loading = seconds("import gradest") - seconds("pass")
+if loading >= 0.3:
+    sys.exit(f"import gradest takes {loading:.2f} s; at most 0.3 s is allowed")
+print(f"gradest {gradest.__version__}: import takes {1000 * loading:.0f} ms, beside {', '.join(sorted(installed))}")
