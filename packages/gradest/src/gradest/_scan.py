@@ -18,7 +18,10 @@ def linear_scan(a: Array, b: Array, x0: Array, *, reverse: bool) -> Array:
     on small arrays the time goes into the number of operations, not into their size.
     """
     if is_jax_array(b):
-        return _scan_jax(a, b, x0, reverse)
+        # The only module that imports JAX, and only once a JAX array has been handed in.
+        from ._scan_jax import scan_jax
+
+        return scan_jax(a, b, x0, reverse)
     if is_torch_array(b):
         return _scan_torch(a, b, x0, reverse)
     return _scan_numpy(a, b, x0, reverse)
@@ -42,16 +45,3 @@ def _scan_torch(a: Array, b: Array, x0: Array, reverse: bool) -> Array:
     for t in order:
         out[t] = x = rows_b[t].addcmul(rows_a[t], x)
     return array_namespace(x0).stack(out)
-
-
-def _scan_jax(a: Array, b: Array, x0: Array, reverse: bool) -> Array:
-    from jax import lax
-
-    return lax.scan(_step_jax, x0, (a, b), reverse=reverse)[1]
-
-
-def _step_jax(x: Array, ab: tuple[Array, Array]) -> tuple[Array, Array]:
-    # At module level, so that a call outside jit finds its compiled loop again.
-    a_t, b_t = ab
-    x = b_t + a_t * x
-    return x, x
