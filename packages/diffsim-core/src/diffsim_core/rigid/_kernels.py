@@ -1,0 +1,145 @@
+"""Compiles the C++ of ``_source/`` with Warp's own compilers (clang on a CPU, NVRTC on CUDA) and wraps it in kernels.
+
+One module serves every model whose sizes fit its size class, so a new robot of a size already seen costs no
+compilation. Kernels take raw pointers: wrapping tensors in ``wp.array`` would cost more than small batches
+of worlds take to simulate.
+"""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import warp as wp
+
+_SOURCE = Path(__file__).with_name("_source")
+
+# Warp reads the argument types of native functions from their annotations, as objects, so this list of pointers
+# (uint64) and sizes is spelt out at each function.
+_STEP = (
+    "ds::control_step(index, (const int*)mi, (const ds::T*)mr, n, substeps, (ds::T)dt, (ds::T)limit, "
+    "(const ds::T*)q, (const ds::T*)v, (const ds::T*)u, (ds::T*)q_out, (ds::T*)v_out, (int*)ok, (ds::T*)saved);"
+)
+_VJP = (
+    "ds::control_step_vjp(index, (const int*)mi, (const ds::T*)mr, n, substeps, (ds::T)dt, (const int*)ok, "
+    "(const ds::T*)saved, (const ds::T*)gq_out, (const ds::T*)gv_out, (ds::T*)gq, (ds::T*)gv, (ds::T*)gu);"
+)
+_PROBE = (
+    "ds::probe(index, (const int*)mi, (const ds::T*)mr, n, (const ds::T*)q, (const ds::T*)v, (const ds::T*)u, "
+    "(ds::T*)mass, (ds::T*)force, (ds::T*)qdd);"
+)
+
+
+@wp.func_native(_STEP)
+def _step(
+    index: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, dt: wp.float64, limit: wp.float64,
+    q: wp.uint64, v: wp.uint64, u: wp.uint64, q_out: wp.uint64, v_out: wp.uint64, ok: wp.uint64, saved: wp.uint64,
+): ...  # fmt: skip
+
+
+@wp.func_native(_VJP)
+def _vjp(
+    index: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, dt: wp.float64, ok: wp.uint64,
+    saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, gq: wp.uint64, gv: wp.uint64, gu: wp.uint64,
+): ...  # fmt: skip
+
+
+@wp.func_native(_PROBE)
+def _probe(
+    index: int, mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, u: wp.uint64,
+    mass: wp.uint64, force: wp.uint64, qdd: wp.uint64,
+): ...  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SizeClass:
+    """Bounds of the kernels' local arrays."""
+
+    links: int
+    dofs: int
+    entries: int
+    controls: int
+
+    @classmethod
+    def of(cls, links: int, dofs: int, entries: int, controls: int) -> "SizeClass":
+        """Round sizes up, so that few modules serve many models."""
+
+        def up(n: int, step: int) -> int:
+            return max(step, -(-n // step) * step)
+
+        return cls(up(links, 8), up(dofs, 8), up(entries, 32), up(controls, 8))
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The three kernels of one (number type, device, size class)."""
+
+    step: wp.Kernel
+    vjp: wp.Kernel
+    probe: wp.Kernel
+    lanes: int
+    """Worlds that one task of a kernel advances."""
+    module: wp.Module
+
+
+def cpu_lanes(dtype: str) -> int:
+    """SIMD width on a CPU: 32 bytes, which AVX2 and newer hold in one register."""
+    return 8 if dtype == "float32" else 4
+
+
+@functools.lru_cache(maxsize=None)
+def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
+    """Kernels for a number type (``"float32"`` or ``"float64"``), a kind of device and a size class.
+
+    Compiled at the first launch and then cached on disk by Warp, keyed by the sources' contents.
+    """
+    wp.init()
+    lanes = 1 if on_cuda else cpu_lanes(dtype)
+    defines = {
+        "DS_REAL": "float" if dtype == "float32" else "double",
+        "DS_DOUBLE": int(dtype == "float64"),
+        "DS_LANES": lanes,
+        "DS_HUGE": "1e30f" if dtype == "float32" else "1e200",
+        "DS_MAX_NL": size.links,
+        "DS_MAX_NV": size.dofs,
+        "DS_MAX_NQ": size.links + size.dofs,
+        "DS_MAX_NM": size.entries,
+        "DS_MAX_NU": size.controls,
+    }
+    preamble = "".join(f"#define {name} {value}\n" for name, value in defines.items()) + '#include "step.h"\n'
+    options = wp.ModuleBuildOptions(
+        extra_cpu_include_dirs=[_SOURCE],
+        extra_cuda_include_dirs=[_SOURCE],
+        extra_cpu_preamble="" if on_cuda else preamble,
+        extra_cuda_preamble=preamble if on_cuda else "",
+        extra_build_dependencies=sorted(_SOURCE.glob("*.h")),
+    )
+    place = "cuda" if on_cuda else "cpu"
+    name = f"diffsim_rigid_{dtype}_{place}_l{size.links}_v{size.dofs}_m{size.entries}_u{size.controls}"
+    module = wp.get_module(name)
+    wp.set_module_options({"extra_build_options": options, "enable_backward": False, "fast_math": False}, module)
+    return Kernels(*_define(module), lanes=lanes, module=module)
+
+
+def _define(module: wp.Module) -> tuple[wp.Kernel, wp.Kernel, wp.Kernel]:
+    @wp.kernel(module=module)
+    def control_step(
+        first: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, dt: wp.float64, limit: wp.float64,
+        q: wp.uint64, v: wp.uint64, u: wp.uint64, q_out: wp.uint64, v_out: wp.uint64, ok: wp.uint64, saved: wp.uint64,
+    ):  # fmt: skip
+        _step(first + wp.tid(), mi, mr, n, substeps, dt, limit, q, v, u, q_out, v_out, ok, saved)
+
+    @wp.kernel(module=module)
+    def control_step_vjp(
+        first: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, dt: wp.float64, ok: wp.uint64,
+        saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, gq: wp.uint64, gv: wp.uint64, gu: wp.uint64,
+    ):  # fmt: skip
+        _vjp(first + wp.tid(), mi, mr, n, substeps, dt, ok, saved, gq_out, gv_out, gq, gv, gu)
+
+    @wp.kernel(module=module)
+    def probe(
+        first: int, mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, u: wp.uint64,
+        mass: wp.uint64, force: wp.uint64, qdd: wp.uint64,
+    ):  # fmt: skip
+        _probe(first + wp.tid(), mi, mr, n, q, v, u, mass, force, qdd)
+
+    return control_step, control_step_vjp, probe

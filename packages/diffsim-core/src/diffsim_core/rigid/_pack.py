@@ -1,0 +1,150 @@
+"""A ``RigidModel`` as the two flat arrays that the kernels read (columns: ``_source/model.h``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from diffsim_core.rigid.model import JointType, RigidModel
+
+_UNBOUNDED = 1e30
+CONTACT_LAWS = ("paper", "released")
+LIMIT_LAWS = ("paper", "released")
+
+
+@dataclass(frozen=True)
+class PackedModel:
+    """Flat arrays, and the sizes that kernels are compiled for."""
+
+    integers: np.ndarray[Any, np.dtype[np.int32]]
+    reals: np.ndarray[Any, np.dtype[np.float64]]
+    num_entries: int
+    """Stored entries of the mass matrix: each degree of freedom with its ancestors and itself."""
+    row: np.ndarray[Any, np.dtype[np.int32]]
+    ancestor: np.ndarray[Any, np.dtype[np.int32]]
+
+
+def pack(model: RigidModel) -> PackedModel:
+    """Flatten ``model``; the row of a degree of freedom lists its ancestors from the root, itself last."""
+    for law, known, field in (
+        (model.contact_law, CONTACT_LAWS, "contact_law"),
+        (model.limit_law, LIMIT_LAWS, "limit_law"),
+    ):
+        if law not in known:
+            raise ValueError(f"{field}={law!r} is not known; use one of {', '.join(known)}")
+    depth, rows, entries = _ancestry(model)
+    header = [model.nl, model.nq, model.nv, model.nu, model.nc, len(entries), model.contact_law == "released", 0]
+    integers = np.concatenate(
+        [
+            np.asarray(header),
+            _link_integers(model).ravel(),
+            depth,
+            rows,
+            entries,
+            model.actuator_dof,
+            model.contact_link,
+        ]
+    ).astype(np.int32)
+    contact = np.column_stack(
+        [model.contact_pos.reshape(-1, 3)]
+        + [
+            getattr(model, f"contact_{name}").reshape(-1, 1)
+            for name in ("radius", "kn", "kd", "kt", "mu")
+        ]
+    )
+    reals = np.concatenate(
+        [
+            model.gravity,
+            [model.ground_height],
+            _link_reals(model).ravel(),
+            model.dof_armature,
+            _damping(model),
+            model.actuator_gear,
+            contact.ravel(),
+        ]
+    ).astype(np.float64)
+    return PackedModel(integers, reals, len(entries), rows.astype(np.int32), entries.astype(np.int32))
+
+
+def _ancestry(model: RigidModel) -> tuple[Any, Any, Any]:
+    chains: list[list[int]] = []
+    chain_of_link: list[list[int]] = []
+    for parent, kind, dof in zip(model.link_parent, model.joint_type, model.joint_dof, strict=True):
+        chain = list(chain_of_link[parent]) if parent >= 0 else []
+        for d in range(dof, dof + JointType(kind).nv):
+            chain = [*chain, int(d)]
+            chains.append(chain)
+        chain_of_link.append(chain)
+    if [c[-1] for c in chains] != list(range(model.nv)):
+        raise ValueError("joint_dof must number the degrees of freedom in the order of the links")
+    lengths = np.array([len(c) for c in chains], dtype=np.int64)
+    rows = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(chains) else np.zeros(0, np.int64)
+    entries = np.concatenate([np.asarray(c) for c in chains]) if chains else np.zeros(0, np.int64)
+    return lengths - 1, rows, entries
+
+
+def _link_integers(model: RigidModel) -> Any:
+    slides_only: list[bool] = []
+    table = np.zeros((model.nl, 8), dtype=np.int64)
+    for i in range(model.nl):
+        parent, kind = int(model.link_parent[i]), JointType(model.joint_type[i])
+        slides_only.append(kind == JointType.SLIDE and (parent < 0 or slides_only[parent]))
+        rotated = kind != JointType.FREE and not np.allclose(np.abs(model.link_quat[i]), [1, 0, 0, 0], atol=1e-15)
+        table[i] = (
+            parent,
+            kind,
+            model.joint_q[i],
+            model.joint_dof[i],
+            slides_only[i],
+            rotated,
+            model.link_mass[i] > 0,
+            model.joint_stiffness[i] != 0,
+        )
+    return table
+
+
+def _link_reals(model: RigidModel) -> Any:
+    table = np.zeros((model.nl, 35))
+    for i in range(model.nl):
+        kind, a = JointType(model.joint_type[i]), int(model.joint_q[i])
+        inertia = model.link_inertia[i]
+        limited = bool(model.joint_limited[i])
+        table[i, 0:3] = model.link_pos[i]
+        table[i, 3:12] = _matrix(model.link_quat[i]).T.ravel()
+        table[i, 12:15] = model.joint_axis[i]
+        table[i, 15] = model.link_mass[i]
+        table[i, 16:19] = model.link_com[i]
+        table[i, 19:25] = inertia[[0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
+        if kind >= JointType.SLIDE:
+            table[i, 25] = model.q_ref[a]
+            table[i, 27] = model.q_spring[a]
+        elif kind == JointType.BALL:
+            table[i, 27:31] = model.q_spring[a : a + 4]
+        table[i, 26] = model.joint_stiffness[i]
+        table[i, 31] = model.joint_range[i, 0] if limited else -_UNBOUNDED
+        table[i, 32] = model.joint_range[i, 1] if limited else _UNBOUNDED
+        table[i, 33] = model.limit_stiffness[i]
+        table[i, 34] = model.limit_damping[i]
+    return table
+
+
+def _damping(model: RigidModel) -> Any:
+    damping = np.array(model.dof_damping, dtype=np.float64)
+    if model.limit_law == "released":
+        for i in range(model.nl):
+            if model.joint_type[i] >= JointType.SLIDE:
+                damping[model.joint_dof[i]] += model.limit_damping[i]
+    return damping
+
+
+def _matrix(quat: Any) -> Any:
+    w, x, y, z = np.asarray(quat, dtype=np.float64) / np.linalg.norm(quat)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )

@@ -1,0 +1,130 @@
+// Forward dynamics M(q) qdd = tau - h(q, qd): recursive Newton-Euler for h, composite rigid bodies for M, and a
+// sparse L^T D L factorisation without fill-in (Featherstone, ch. 5, 6 and 8.3). Row d of M holds the entries
+// with d's ancestors and itself, by depth, so every inner loop below runs over two contiguous rows.
+#pragma once
+#include "forces.h"
+
+namespace ds {
+
+struct Factor {
+    R m[DS_MAX_NM];
+};
+
+DS_FN void bodies(const Model& m, const Kinematics& k, Inertia* I)
+{
+    for (int i = 0; i < m.nl; i++)
+        if (m.link[i * LI_COLUMNS + L_MASSIVE]) I[i] = link_inertia(k, m.linkr + i * LR_COLUMNS, i);
+}
+
+DS_FN V3 minus_gravity(const Model& m) { return {splat(-m.gravity[0]), splat(-m.gravity[1]), splat(-m.gravity[2])}; }
+
+// h = Coriolis, centrifugal and gravity forces minus the ground's, written with its sign reversed into tau
+DS_FN void subtract_bias(const Model& m, const State& s, const Kinematics& k, const Inertia* I, R* tau)
+{
+    SV A[DS_MAX_NL], F[DS_MAX_NL];
+    R rest[6] = {R{}, R{}, R{}, R{}, R{}, R{}};
+    V3 up = minus_gravity(m);
+    for (int i = 0; i < m.nl; i++) {
+        const int* link = m.link + i * LI_COLUMNS;
+        SV Vp = before(m, link, k.V, s.v + link[L_DOF], zero3());
+        A[i] = before(m, link, A, rest, up) + cross_motion(Vp, joint_motion(link, k.S, s.v));
+        if (link[L_MASSIVE])
+            F[i] = I[i] * A[i] + cross_force(k.V[i], I[i] * k.V[i]);
+        else
+            F[i] = zero6();
+    }
+    contact_forces(m, k, F);
+    for (int i = m.nl - 1; i >= 0; i--) {
+        const int* link = m.link + i * LI_COLUMNS;
+        int d = link[L_DOF], type = link[L_TYPE];
+        if (type >= SLIDE) {
+            tau[d] = tau[d] - dot(k.S[d], F[i]);
+        } else {
+            if (type == FREE) {
+                add(tau + d, -F[i].v);
+                d += 3;
+            }
+            for (int j = 0; j < 3; j++) tau[d + j] = tau[d + j] - dot(k.S[d + j], F[i]);
+        }
+        if (link[L_PARENT] >= 0) F[link[L_PARENT]] = F[link[L_PARENT]] + F[i];
+    }
+}
+
+DS_FN int dofs(int type) { return type == FREE ? 6 : type == BALL ? 3 : 1; }
+
+// destroys I (it becomes the composite inertias)
+DS_FN void mass_matrix(const Model& m, const Kinematics& k, Inertia* I, Factor& M)
+{
+    bool filled[DS_MAX_NL];
+    for (int i = 0; i < m.nl; i++) filled[i] = m.link[i * LI_COLUMNS + L_MASSIVE];
+    for (int i = m.nl - 1; i >= 0; i--) {
+        const int* link = m.link + i * LI_COLUMNS;
+        int parent = link[L_PARENT], type = link[L_TYPE], d = link[L_DOF], free_columns = 0;
+        int root = i;
+        while (m.link[root * LI_COLUMNS + L_PARENT] >= 0) root = m.link[root * LI_COLUMNS + L_PARENT];
+        if (m.link[root * LI_COLUMNS + L_TYPE] == FREE) free_columns = 3;
+        for (int j = d; j < d + dofs(type); j++) {
+            SV f = I[i] * k.S[j];
+            int row = m.row[j], depth = m.depth[j];
+            for (int e = depth; e >= free_columns; e--) M.m[row + e] = dot(k.S[m.ancestor[row + e]], f);
+            // the free root's translations are the world's axes
+            R t[3] = {f.v.x, f.v.y, f.v.z};
+            for (int e = 0; e < free_columns && e <= depth; e++) M.m[row + e] = t[e];
+            M.m[row + depth] = M.m[row + depth] + m.armature[j];
+        }
+        if (parent >= 0) {
+            I[parent] = filled[parent] ? I[parent] + I[i] : I[i];
+            filled[parent] = true;
+        }
+    }
+}
+
+DS_FN void factorise(const Model& m, Factor& M)
+{
+    for (int k = m.nv - 1; k >= 0; k--) {
+        R* mk = M.m + m.row[k];
+        const int* ancestor = m.ancestor + m.row[k];
+        int depth = m.depth[k];
+        R inverse = splat(T(1)) / mk[depth];
+        mk[depth] = inverse;
+        for (int e = depth - 1; e >= 0; e--) {
+            R a = mk[e] * inverse;
+            R* mi = M.m + m.row[ancestor[e]];
+            for (int j = 0; j <= e; j++) mi[j] = mi[j] - a * mk[j];
+            mk[e] = a;
+        }
+    }
+}
+
+DS_FN void solve(const Model& m, const Factor& M, R* x)
+{
+    for (int k = m.nv - 1; k >= 0; k--) {
+        const R* mk = M.m + m.row[k];
+        const int* ancestor = m.ancestor + m.row[k];
+        R xk = x[k];
+        for (int e = 0; e < m.depth[k]; e++) x[ancestor[e]] = x[ancestor[e]] - mk[e] * xk;
+    }
+    for (int k = 0; k < m.nv; k++) {
+        const R* mk = M.m + m.row[k];
+        const int* ancestor = m.ancestor + m.row[k];
+        R xk = x[k] * mk[m.depth[k]];
+        for (int e = 0; e < m.depth[k]; e++) xk = xk - mk[e] * x[ancestor[e]];
+        x[k] = xk;
+    }
+}
+
+// qdd holds the actuators' generalised forces on entry, the accelerations on exit; M its factor
+DS_FN void forward_dynamics(const Model& m, const State& s, Kinematics& k, R* qdd, Factor& M)
+{
+    Inertia I[DS_MAX_NL];
+    pose(m, s, k);
+    velocities(m, s, k);
+    bodies(m, k, I);
+    joint_forces(m, s, qdd);
+    subtract_bias(m, s, k, I, qdd);
+    mass_matrix(m, k, I, M);
+    factorise(m, M);
+    solve(m, M, qdd);
+}
+
+}  // namespace ds

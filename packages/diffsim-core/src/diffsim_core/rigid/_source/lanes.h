@@ -1,0 +1,88 @@
+// The number type of the engine. T is a scalar (float or double) and R the lane it computes in: on a CPU a
+// SIMD vector of DS_LANES worlds, on a GPU (and for DS_LANES 1) the scalar itself. Everything above this
+// file is written once, for R, with the operators + - * / and the functions below.
+#pragma once
+
+#ifdef __CUDACC__
+#define DS_FN static __device__ __forceinline__
+#define DS_ENTRY static __device__ __noinline__
+#else
+#define DS_FN static inline __attribute__((always_inline))
+#define DS_ENTRY static __attribute__((noinline))
+#endif
+
+namespace ds {
+
+typedef DS_REAL T;
+
+#if DS_LANES > 1
+typedef T R __attribute__((vector_size(DS_LANES * sizeof(T))));
+typedef decltype(R{} < R{}) Mask;
+
+DS_FN R splat(T a) { return R{} + a; }
+DS_FN R sqrt_(R a) { return __builtin_elementwise_sqrt(a); }
+DS_FN R abs_(R a) { return __builtin_elementwise_abs(a); }
+DS_FN R min_(R a, R b) { return __builtin_elementwise_min(a, b); }
+DS_FN R max_(R a, R b) { return __builtin_elementwise_max(a, b); }
+DS_FN R select(Mask m, R a, R b) { return m ? a : b; }
+DS_FN bool any(Mask m) { return __builtin_reduce_or(m) != 0; }
+DS_FN T get(R a, int lane) { return a[lane]; }
+DS_FN void set(R& a, int lane, T x) { a[lane] = x; }
+DS_FN R atan2_(R y, R x)
+{
+    R r;
+    for (int l = 0; l < DS_LANES; l++) r[l] = wp::atan2(y[l], x[l]);
+    return r;
+}
+
+#if DS_DOUBLE
+DS_FN void sincos_(R x, R& s, R& c)
+{
+    for (int l = 0; l < DS_LANES; l++) {
+        s[l] = wp::sin(x[l]);
+        c[l] = wp::cos(x[l]);
+    }
+}
+#else
+// Cody-Waite reduction to [-pi/4, pi/4] and minimax polynomials; error below 2 ulp for |x| < 1e4.
+DS_FN void sincos_(R x, R& s, R& c)
+{
+    typedef int I __attribute__((vector_size(DS_LANES * sizeof(int))));
+    R k = __builtin_elementwise_roundeven(x * 0.636619772f);
+    R r = x - k * 1.5703125f;
+    r = r - k * 4.83751296997e-4f;
+    r = r - k * 7.54978995489e-8f;
+    R r2 = r * r;
+    R sp = r + r * r2 * (-1.6666654611e-1f + r2 * (8.3321608736e-3f + r2 * -1.9515295891e-4f));
+    R cp = 1.0f - 0.5f * r2 + r2 * r2 * (4.166664568298827e-2f + r2 * (-1.388731625493765e-3f + r2 * 2.443315711809948e-5f));
+    // a world that has run off to infinity must not make the conversion undefined: it is caught at the end of the step
+    I quadrant = __builtin_convertvector(select(abs_(k) < splat(1e9f), k, R{}), I);
+    Mask odd = (quadrant & 1) != 0;
+    R ss = odd ? cp : sp, cc = odd ? sp : cp;
+    s = (quadrant & 2) != 0 ? -ss : ss;
+    c = ((quadrant + 1) & 2) != 0 ? -cc : cc;
+}
+#endif
+
+#else
+typedef T R;
+typedef bool Mask;
+
+DS_FN R splat(T a) { return a; }
+DS_FN R sqrt_(R a) { return wp::sqrt(a); }
+DS_FN R abs_(R a) { return wp::abs(a); }
+DS_FN R min_(R a, R b) { return a < b ? a : b; }
+DS_FN R max_(R a, R b) { return a > b ? a : b; }
+DS_FN R select(Mask m, R a, R b) { return m ? a : b; }
+DS_FN bool any(Mask m) { return m; }
+DS_FN T get(R a, int) { return a; }
+DS_FN void set(R& a, int, T x) { a = x; }
+DS_FN R atan2_(R y, R x) { return wp::atan2(y, x); }
+DS_FN void sincos_(R x, R& s, R& c)
+{
+    s = wp::sin(x);
+    c = wp::cos(x);
+}
+#endif
+
+}  // namespace ds

@@ -1,0 +1,175 @@
+// One control step of a block of DS_LANES worlds, all sub-steps inside, and its vector-Jacobian product. These two
+// functions (and `probe`, for tests) are what the kernels in rigid/_kernels.py call.
+#pragma once
+#include "adjoint.h"
+
+namespace ds {
+
+// The worlds of a block. Arrays from outside are row-major [N][n]; past the end a block repeats the last world.
+struct Block {
+    int first, n;
+    DS_FN size_t world(int lane, const Block& b) { return b.first + lane < b.n ? b.first + lane : b.n - 1; }
+};
+DS_FN Block block(int index, int n) { return {index * DS_LANES, n}; }
+
+DS_FN void load(const Block& b, const T* from, int n, R* to)
+{
+    for (int l = 0; l < DS_LANES; l++) {
+        const T* row = from + Block::world(l, b) * n;
+        for (int i = 0; i < n; i++) set(to[i], l, row[i]);
+    }
+}
+DS_FN void store(const Block& b, const R* from, int n, T* to)
+{
+    for (int l = 0; l < DS_LANES && b.first + l < b.n; l++) {
+        T* row = to + size_t(b.first + l) * n;
+        for (int i = 0; i < n; i++) row[i] = get(from[i], l);
+    }
+}
+
+// What the backward pass keeps of each sub-step: q, qd, qdd and the factor of M. On a CPU a block's numbers lie
+// together; on a GPU the worlds of one number lie together.
+struct Saved {
+    T* data;
+    size_t block, blocks, fields;
+    int substeps;
+};
+DS_FN int saved_fields(const Model& m) { return m.nq + 2 * m.nv + m.nm; }
+DS_FN size_t saved_at(const Saved& s, int substep, int field)
+{
+#ifdef __CUDACC__
+    return (substep * s.fields + field) * s.blocks + s.block;
+#else
+    return ((s.block * s.substeps + substep) * s.fields + field) * DS_LANES;
+#endif
+}
+DS_FN int save(const Saved& s, int substep, int field, const R* from, int n)
+{
+    for (int i = 0; i < n; i++) __builtin_memcpy(s.data + saved_at(s, substep, field + i), &from[i], sizeof(R));
+    return field + n;
+}
+DS_FN int restore(const Saved& s, int substep, int field, R* to, int n)
+{
+    for (int i = 0; i < n; i++) __builtin_memcpy(&to[i], s.data + saved_at(s, substep, field + i), sizeof(R));
+    return field + n;
+}
+
+DS_FN void actuate(const Model& m, const R* u, R* tau)
+{
+    for (int d = 0; d < m.nv; d++) tau[d] = R{};
+    for (int a = 0; a < m.nu; a++) tau[m.actuator[a]] = tau[m.actuator[a]] + u[a] * m.gear[a];
+}
+
+// everything finite and of a size that physics can have (a NaN fails every comparison)
+DS_FN Mask bounded(const Model& m, const State& s, T limit)
+{
+    R zero = R{};
+    Mask ok = zero == zero;
+    for (int i = 0; i < m.nq; i++) ok = ok & (abs_(s.q[i]) <= splat(limit));
+    for (int d = 0; d < m.nv; d++) ok = ok & (abs_(s.v[d]) <= splat(limit));
+    return ok;
+}
+
+DS_ENTRY void control_step(int index, const int* mi, const T* mr, int n, int substeps, T dt, T limit, const T* q,
+                           const T* v, const T* u, T* q_out, T* v_out, int* ok_out, T* saved_data)
+{
+    Model m = unpack(mi, mr);
+    Block b = block(index, n);
+    State s, start;
+    R control[DS_MAX_NU], tau[DS_MAX_NV], qdd[DS_MAX_NV];
+    Kinematics k;
+    Factor M;
+    load(b, q, m.nq, s.q);
+    load(b, v, m.nv, s.v);
+    load(b, u, m.nu, control);
+    actuate(m, control, tau);
+    start = s;
+    Saved saved = {saved_data, size_t(index), size_t((n + DS_LANES - 1) / DS_LANES), size_t(saved_fields(m)), substeps};
+    for (int t = 0; t < substeps; t++) {
+        for (int d = 0; d < m.nv; d++) qdd[d] = tau[d];
+        forward_dynamics(m, s, k, qdd, M);
+        if (saved_data) {
+            int f = save(saved, t, 0, s.q, m.nq);
+            f = save(saved, t, f, s.v, m.nv);
+            f = save(saved, t, f, qdd, m.nv);
+            save(saved, t, f, M.m, m.nm);
+        }
+        integrate(m, s, qdd, dt);
+    }
+    // a world that ran away keeps the state it had: nothing infinite ever leaves the engine
+    Mask ok = bounded(m, s, limit);
+    for (int i = 0; i < m.nq; i++) s.q[i] = select(ok, s.q[i], start.q[i]);
+    for (int d = 0; d < m.nv; d++) s.v[d] = select(ok, s.v[d], start.v[d]);
+    store(b, s.q, m.nq, q_out);
+    store(b, s.v, m.nv, v_out);
+    R flag = select(ok, splat(T(1)), R{});
+    for (int l = 0; l < DS_LANES && b.first + l < n; l++) ok_out[b.first + l] = int(get(flag, l));
+}
+
+DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int substeps, T dt, const int* ok,
+                               const T* saved_data, const T* gq_out, const T* gv_out, T* gq, T* gv, T* gu)
+{
+    Model m = unpack(mi, mr);
+    Block b = block(index, n);
+    State s, g;
+    R qdd[DS_MAX_NV], gtau[DS_MAX_NV], gcontrol[DS_MAX_NU];
+    Factor M;
+    load(b, gq_out, m.nq, g.q);
+    load(b, gv_out, m.nv, g.v);
+    for (int d = 0; d < m.nv; d++) gtau[d] = R{};
+    Saved saved = {const_cast<T*>(saved_data), size_t(index), size_t((n + DS_LANES - 1) / DS_LANES),
+                   size_t(saved_fields(m)), substeps};
+    for (int t = substeps - 1; t >= 0; t--) {
+        int f = restore(saved, t, 0, s.q, m.nq);
+        f = restore(saved, t, f, s.v, m.nv);
+        f = restore(saved, t, f, qdd, m.nv);
+        restore(saved, t, f, M.m, m.nm);
+        substep_vjp(m, s, qdd, M, dt, g, gtau);
+    }
+    for (int a = 0; a < m.nu; a++) gcontrol[a] = gtau[m.actuator[a]] * m.gear[a];
+
+    // a world that ran away, or whose gradient did, contributes nothing; whole worlds, never single numbers
+    R flag = R{};
+    for (int l = 0; l < DS_LANES; l++) set(flag, l, T(ok[Block::world(l, b)]));
+    Mask keep = flag > R{};
+    R big = splat(DS_HUGE);
+    for (int i = 0; i < m.nq; i++) keep = keep & (abs_(g.q[i]) <= big);
+    for (int d = 0; d < m.nv; d++) keep = keep & (abs_(g.v[d]) <= big);
+    for (int a = 0; a < m.nu; a++) keep = keep & (abs_(gcontrol[a]) <= big);
+    for (int i = 0; i < m.nq; i++) g.q[i] = select(keep, g.q[i], R{});
+    for (int d = 0; d < m.nv; d++) g.v[d] = select(keep, g.v[d], R{});
+    for (int a = 0; a < m.nu; a++) gcontrol[a] = select(keep, gcontrol[a], R{});
+    store(b, g.q, m.nq, gq);
+    store(b, g.v, m.nv, gv);
+    store(b, gcontrol, m.nu, gu);
+}
+
+// M (packed rows), -h (bias, joint and contact forces) and qdd of a state: for tests and for users who ask
+DS_ENTRY void probe(int index, const int* mi, const T* mr, int n, const T* q, const T* v, const T* u, T* mass, T* force,
+                    T* qdd_out)
+{
+    Model m = unpack(mi, mr);
+    Block b = block(index, n);
+    State s;
+    R control[DS_MAX_NU], qdd[DS_MAX_NV];
+    Kinematics k;
+    Factor M;
+    Inertia I[DS_MAX_NL];
+    load(b, q, m.nq, s.q);
+    load(b, v, m.nv, s.v);
+    load(b, u, m.nu, control);
+    actuate(m, control, qdd);
+    pose(m, s, k);
+    velocities(m, s, k);
+    bodies(m, k, I);
+    joint_forces(m, s, qdd);
+    subtract_bias(m, s, k, I, qdd);
+    mass_matrix(m, k, I, M);
+    store(b, M.m, m.nm, mass);
+    store(b, qdd, m.nv, force);
+    factorise(m, M);
+    solve(m, M, qdd);
+    store(b, qdd, m.nv, qdd_out);
+}
+
+}  // namespace ds

@@ -1,0 +1,191 @@
+"""``RigidDynamics``: articulated rigid bodies as a differentiable control step over many worlds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import warp as wp
+
+from diffsim_core._buffer import Buffer
+from diffsim_core._protocol import Array, ArraySpec
+from diffsim_core.rigid._kernels import SizeClass, kernels
+from diffsim_core.rigid._pack import pack
+from diffsim_core.rigid.model import RigidModel
+
+_SUBSTEPS_WORTH_A_THREAD = 1500
+"""World-sub-steps below which handing work to another thread costs more than it saves."""
+
+
+class RigidState(NamedTuple):
+    """State of every world."""
+
+    q: Array
+    """Coordinates ``[N, nq]`` ([m], [rad], quaternions wxyz), see ``RigidModel``."""
+    qd: Array
+    """Velocities ``[N, nv]`` ([m/s], [rad/s])."""
+
+
+class RigidDynamics:
+    """One control step of ``substeps`` semi-implicit Euler sub-steps, and its vector-Jacobian product.
+
+    The kernels in ``_source/`` do all sub-steps of a block of worlds at once, in SIMD over worlds on a CPU with
+    blocks spread over threads, or one world per thread on CUDA. The backward pass uses what the forward pass
+    kept of every sub-step (coordinates, velocities, accelerations and the mass matrix's factor).
+
+    Args:
+        model: The articulated system.
+        dt: Duration of a control step [s].
+        substeps: Sub-steps in a control step.
+        dtype: ``"float32"`` for work, ``"float64"`` for checks.
+        device: ``"cpu"`` or ``"cuda[:i]"``.
+        threads: CPU threads; by default every core this process may use, or ``DIFFSIM_NUM_THREADS``.
+        limit: A world in which any coordinate or velocity exceeds this after a control step has diverged.
+    """
+
+    state_type = RigidState
+
+    def __init__(
+        self,
+        model: RigidModel,
+        *,
+        dt: float,
+        substeps: int,
+        dtype: str = "float32",
+        device: str = "cpu",
+        threads: int | None = None,
+        limit: float = 1e6,
+    ) -> None:
+        if not dt > 0:
+            raise ValueError(f"dt={dt!r} must be positive seconds")
+        if substeps < 1:
+            raise ValueError(f"substeps={substeps!r} must be at least 1")
+        if dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'")
+        wp.init()
+        self.model = model
+        self.dt = dt
+        self.substeps = substeps
+        self.dtype = dtype
+        self.device = device
+        self.limit = limit
+        self.threads = threads or _default_threads()
+        self.state_spec = (ArraySpec("q", (model.nq,)), ArraySpec("qd", (model.nv,)))
+        self.control_spec = (ArraySpec("u", (model.nu,)),)
+        self._packed = pack(model)
+        self._on_cuda = device.startswith("cuda")
+        size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu)
+        self._kernels = kernels(dtype, self._on_cuda, size)
+        self._warp_device = wp.get_device(device)
+        # One allocation for the model's life: kernels are handed its addresses.
+        self._integers = wp.array(self._packed.integers, dtype=wp.int32, device=device)
+        self._reals = wp.array(self._packed.reals.astype(dtype), dtype=_scalar(dtype), device=device)
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def sub_dt(self) -> float:
+        """Duration of a sub-step [s]."""
+        return self.dt / self.substeps
+
+    def saved_size(self, num_worlds: int) -> int:
+        """Numbers kept for the backward pass of one control step."""
+        m, lanes = self.model, self._kernels.lanes
+        blocks = -(-num_worlds // lanes)
+        return blocks * lanes * self.substeps * (m.nq + 2 * m.nv + self._packed.num_entries)
+
+    def step(
+        self,
+        state: Sequence[Buffer],
+        control: Sequence[Buffer],
+        out: Sequence[Buffer],
+        ok: Buffer,
+        saved: Buffer | None,
+    ) -> None:
+        """See :class:`diffsim_core.Dynamics`; ``control`` is ``(u [N, nu],)`` in actuator units."""
+        n = state[0].shape[0]
+        (q, qd), (u,), (q_out, qd_out) = state, control, out
+        tail = (q.ptr, qd.ptr, u.ptr, q_out.ptr, qd_out.ptr, ok.ptr, 0 if saved is None else saved.ptr)
+        self._launch(self._kernels.step, n, (n, self.substeps, self.sub_dt, self.limit, *tail))
+
+    def vjp(
+        self,
+        state: Sequence[Buffer],
+        control: Sequence[Buffer],
+        ok: Buffer,
+        saved: Buffer,
+        out_cotangent: Sequence[Buffer],
+        in_cotangent: Sequence[Buffer],
+    ) -> None:
+        """See :class:`diffsim_core.Dynamics`."""
+        n = state[0].shape[0]
+        (gq_out, gqd_out), (gq, gqd, gu) = out_cotangent, in_cotangent
+        tail = (ok.ptr, saved.ptr, gq_out.ptr, gqd_out.ptr, gq.ptr, gqd.ptr, gu.ptr)
+        self._launch(self._kernels.vjp, n, (n, self.substeps, self.sub_dt, *tail))
+
+    def probe(self, q: Any, qd: Any, u: Any) -> tuple[Any, Any, Any]:
+        """Mass matrix, generalised force and acceleration of states, as NumPy arrays.
+
+        Args:
+            q: Coordinates ``[N, nq]``.
+            qd: Velocities ``[N, nv]``.
+            u: Controls ``[N, nu]``.
+
+        Returns:
+            ``M [N, nv, nv]``, ``f [N, nv]`` (everything but ``M qdd``: ``M qdd = f``) and ``qdd [N, nv]``.
+        """
+        m, n = self.model, len(q)
+        if self._on_cuda:
+            raise ValueError("probe reads host memory; make the dynamics with device='cpu'")
+        arrays = [np.ascontiguousarray(x, dtype=self.dtype) for x in (q, qd, u)]
+        packed, force, qdd = (np.zeros((n, k), self.dtype) for k in (self._packed.num_entries, m.nv, m.nv))
+        pointers = [a.ctypes.data for a in (*arrays, packed, force, qdd)]
+        self._launch(self._kernels.probe, n, (n, *pointers))
+        mass = np.zeros((n, m.nv, m.nv), self.dtype)
+        columns = self._packed.ancestor
+        rows = np.repeat(np.arange(m.nv), np.diff(np.append(self._packed.row, self._packed.num_entries)))
+        mass[:, rows, columns] = packed
+        mass[:, columns, rows] = packed
+        return mass, force, qdd
+
+    def _launch(self, kernel: Any, num_worlds: int, arguments: tuple[Any, ...]) -> None:
+        head = (self._integers.ptr, self._reals.ptr)
+        blocks = -(-num_worlds // self._kernels.lanes)
+        chunks = 1 if self._on_cuda else self._chunks(num_worlds, blocks)
+        edges = [blocks * k // chunks for k in range(chunks + 1)]
+
+        def run(k: int) -> None:
+            first, last = edges[k], edges[k + 1]
+            wp.launch(kernel, dim=last - first, inputs=[first, *head, *arguments], device=self._warp_device)
+
+        if chunks == 1:
+            run(0)
+            return
+        pool = self._pool or self._start_pool()
+        pending = [pool.submit(run, k) for k in range(1, chunks)]
+        run(0)
+        for future in pending:
+            future.result()
+
+    def _chunks(self, num_worlds: int, blocks: int) -> int:
+        worth = num_worlds * self.substeps // _SUBSTEPS_WORTH_A_THREAD
+        return max(1, min(self.threads, blocks, worth))
+
+    def _start_pool(self) -> ThreadPoolExecutor:
+        self._pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="diffsim")
+        return self._pool
+
+
+def _default_threads() -> int:
+    named = os.environ.get("DIFFSIM_NUM_THREADS")
+    if named is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not named.isdigit() or int(named) < 1:
+        raise ValueError(f"DIFFSIM_NUM_THREADS={named!r} must be a positive whole number")
+    return int(named)
+
+
+def _scalar(dtype: str) -> Callable[..., Any]:
+    return wp.float32 if dtype == "float32" else wp.float64
