@@ -147,36 +147,46 @@ def types(session: nox.Session) -> None:
     session.run("pyright", *session.posargs)
 
 
+def build(session: nox.Session) -> list[str]:
+    """Build every package; arguments that make an installation take siblings from these wheels and nowhere else."""
+    out = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(out, ignore_errors=True)
+    for name in PACKAGES:
+        session.run("uv", "build", "--quiet", "--package", name, "--out-dir", str(out), external=True)
+    wheels = {name: next(out.glob(f"{name.replace('-', '_')}-*.whl")) for name in PACKAGES}
+    siblings = out / "siblings.txt"
+    siblings.write_text("".join(f"{name} @ {wheel.as_uri()}\n" for name, wheel in wheels.items()), encoding="utf-8")
+    return ["--no-sources", "--constraint", str(siblings)]
+
+
+def check_import(session: nox.Session, package: str) -> None:
+    """The package comes from site-packages, not from this checkout, and knows its version."""
+    code = f"import {package.replace('-', '_')} as p; print(p.__file__); assert 'site-packages' in p.__file__"
+    session.run("python", "-I", "-c", code + "; assert p.__version__[0].isdigit() and p.__version__ != '0+unknown'")
+
+
 @nox.session(reuse_venv=False)
 @nox.parametrize("package", list(PACKAGES))
 def isolated(session: nox.Session, package: str) -> None:
     """Each package alone in a fresh environment, with what it declares and nothing else; its tests run there."""
-    install(session, f"./packages/{package}")
+    siblings = build(session)
+    install(session, *siblings, package)
+    check_import(session, package)
     if package == "gradest":
         session.run("python", "tests/gradest_alone.py")
-    else:
-        session.run("python", "-I", "-c", f"import {package.replace('-', '_')} as p; print(p.__version__, p.__file__)")
     if package in WITHOUT_EXTRAS:
         install(session, "--group", "test")
         pytest(session, *WITHOUT_EXTRAS[package])
-    install(session, f"./packages/{package}{PACKAGES[package]}", "--group", "test")
+    install(session, *siblings, f"{package}{PACKAGES[package]}", "--group", "test")
     pytest(session, f"packages/{package}/tests")
 
 
-@nox.session
+@nox.session(reuse_venv=False)
 def wheels(session: nox.Session) -> None:
-    """Build every package, install the wheels and run all tests against them."""
-    out = Path(session.create_tmp()) / "dist"
-    shutil.rmtree(out, ignore_errors=True)
-    for name in PACKAGES:
-        session.run("uv", "build", "--quiet", "--package", name, "--out-dir", str(out), external=True)
-    built = {name: next(out.glob(f"{name.replace('-', '_')}-*.whl")) for name in PACKAGES}
-    requirements = [f"{name}{PACKAGES[name]} @ {wheel.resolve().as_uri()}" for name, wheel in built.items()]
-    reinstall = [arg for name in PACKAGES for arg in ("--reinstall-package", name)]
-    install(session, "--no-sources", *reinstall, *requirements, "--group", "test")
-    for name in PACKAGES:
-        check = f"import {name.replace('-', '_')} as p; print(p.__file__); assert 'site-packages' in p.__file__"
-        session.run("python", "-I", "-c", check)
+    """Build every package, install the wheels together and run all tests against them."""
+    install(session, *build(session), *(name + extras for name, extras in PACKAGES.items()), "--group", "test")
+    for package in PACKAGES:
+        check_import(session, package)
     pytest(session, *session.posargs)
 
 
