@@ -1,0 +1,59 @@
+"""Differentiable simulators for learning: the shared protocol, the rigid-body engine and its tasks.
+
+Importing this package loads neither an array library nor a simulator; names arrive when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from diffsim_core._protocol import ArraySpec as ArraySpec
+from diffsim_core._protocol import Dynamics as Dynamics
+from diffsim_core._protocol import Env as Env
+from diffsim_core._protocol import EnvSpec as EnvSpec
+from diffsim_core._protocol import EnvState as EnvState
+from diffsim_core._protocol import Task as Task
+from diffsim_core._protocol import Transition as Transition
+from diffsim_core._registry import list_tasks as list_tasks
+from diffsim_core._registry import make as make
+from diffsim_core._registry import register_task as register_task
+
+if TYPE_CHECKING:
+    from diffsim_core._buffer import Buffer as Buffer
+    from diffsim_core._divergence import Divergence as Divergence
+    from diffsim_core._divergence import collect_divergences as collect_divergences
+    from diffsim_core._divergence import load_divergences as load_divergences
+    from diffsim_core._divergence import replay as replay
+    from diffsim_core._divergence import save_divergences as save_divergences
+    from diffsim_core._env import TaskEnv as TaskEnv
+    from diffsim_core._interop import differentiable as differentiable
+    from diffsim_core._interop import stop_gradient as stop_gradient
+    from diffsim_core._random import Random as Random
+    from diffsim_core._rollout import Trajectory as Trajectory
+    from diffsim_core._rollout import rollout as rollout
+
+_LAZY = {
+    "Buffer": "_buffer",
+    "Divergence": "_divergence",
+    "Random": "_random",
+    "TaskEnv": "_env",
+    "Trajectory": "_rollout",
+    "collect_divergences": "_divergence",
+    "differentiable": "_interop",
+    "load_divergences": "_divergence",
+    "replay": "_divergence",
+    "rollout": "_rollout",
+    "save_divergences": "_divergence",
+    "stop_gradient": "_interop",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"diffsim_core.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

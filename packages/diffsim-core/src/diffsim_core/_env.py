@@ -1,0 +1,207 @@
+"""``TaskEnv``: a task and a simulator as an environment. The one step and auto-reset of the whole library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from diffsim_core._interop import differentiable, framework_of, namespace
+from diffsim_core._protocol import Array, EnvSpec, EnvState, PyTree, Task, Transition
+from diffsim_core._random import Random, seed_array
+from diffsim_core._tree import tree_leaves, tree_map
+
+
+class TaskEnv:
+    """``num_envs`` independent worlds of one task, on torch tensors or JAX arrays.
+
+    A step clips the action to [-1, 1], moves the physics, rewards it, and gives worlds that are done
+    a new episode, so that the state returned can always be stepped. Gradients of ``reward`` and
+    ``final_obs`` reach the episode that ended; none passes through a reset. A world whose physics left the
+    finite range counts as diverged: its reward is 0, it is truncated, not terminated, its
+    ``final_obs`` is that of the state before the step (entries that are not finite read 0), and it is reset.
+
+    A task may also have ``metrics(xp, physics, action, next_physics, next_obs, task) -> Mapping`` of ``[N]``
+    arrays, and ``obs_names``, ``action_names`` and ``units``, which end up in ``spec``.
+
+    Args:
+        task: what is simulated, observed and rewarded; ``task.dynamics`` lives on ``device`` with ``dtype``.
+        num_envs: number of worlds N.
+        arrays: ``"torch"`` or ``"jax"``.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
+        dtype: ``"float32"`` or ``"float64"``.
+        world_offset: number of the first world; random numbers follow the world's number, so two
+            environments of 32 worlds at offsets 0 and 32 equal one of 64.
+
+    Raises:
+        ValueError: if an argument does not fit the task's dynamics.
+        ImportError: if the array library is not installed.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        num_envs: int,
+        *,
+        arrays: str,
+        device: str = "cpu",
+        dtype: str = "float32",
+        world_offset: int = 0,
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        if world_offset < 0:
+            raise ValueError(f"world_offset must not be negative, got {world_offset}")
+        dynamics = task.dynamics
+        for name, given, has in (("device", device, dynamics.device), ("dtype", dtype, dynamics.dtype)):
+            if given != has:
+                raise ValueError(f"{name}={given!r}, but the dynamics of task {task.name!r} was made for {has!r}")
+        self.task = task
+        self.num_envs = num_envs
+        self.arrays = arrays
+        self.device = device
+        self.dtype = dtype
+        self.world_offset = world_offset
+        self.xp: Any = namespace(arrays)
+        self.dynamics_step = differentiable(dynamics)
+        """``(physics, control) -> (next_physics, ok)``, the simulator without task and resets."""
+        self.spec = EnvSpec(
+            name=task.name,
+            num_obs=task.num_obs,
+            num_actions=task.num_actions,
+            dt=dynamics.dt,
+            horizon=task.horizon,
+            differentiable=True,
+            obs_names=tuple(getattr(task, "obs_names", ())),
+            action_names=tuple(getattr(task, "action_names", ())),
+            units=dict(getattr(task, "units", {})),
+        )
+        # Whether to look before resetting: skips most of the work, but on CUDA would wait for the device.
+        self._look = arrays == "torch" and device == "cpu"
+        if arrays == "torch":
+            from diffsim_core._interop_torch import no_grad
+        else:
+            from diffsim_core._interop_jax import no_grad
+        self._no_grad = no_grad
+
+    def reset(self, seed: int) -> tuple[EnvState, Array]:
+        """First state and observation ``[N, no]`` of every world; equal seeds give equal bits.
+
+        Raises:
+            ValueError: if the seed is negative or too large, or if the task's initial state does not fit its
+                dynamics.
+        """
+        xp = self.xp
+        seed_ = seed_array(xp, seed, self.device)
+        where = {} if self.arrays == "jax" else {"device": self.device}
+        episode = xp.zeros((self.num_envs,), dtype=xp.int32, **where)
+        physics, task, obs = self._no_grad(lambda: self._start(seed_, episode))
+        self._check_initial(physics, task, obs)
+        return EnvState(physics, task, xp.zeros_like(episode), episode, seed_), obs
+
+    def step(self, state: EnvState, action: Array) -> tuple[EnvState, Transition]:
+        """One control step with ``action [N, na]`` in [-1, 1] (clipped), and the reset of worlds that are done.
+
+        Raises:
+            ValueError: if the action or the state has a wrong shape, dtype or device.
+        """
+        xp, task = self.xp, self.task
+        self._check_action(action)
+        action = self._clip(action)
+        control = task.control(xp, action)
+        if self.arrays == "torch":
+            control = tuple(array.contiguous() for array in control)
+        physics, ok = self.dynamics_step(state.physics, control)
+        memory = task.advance(xp, action, state.task)
+        obs = task.observe(xp, physics, memory)
+        reward = task.reward(xp, state.physics, action, physics, obs, memory)
+        metrics = self._metrics(state.physics, action, physics, obs, memory)
+
+        t = state.t + 1
+        diverged = ~ok
+        terminated = task.terminated(xp, physics, memory) & ok
+        truncated = ((t >= task.horizon) & ~terminated) | diverged
+        done = terminated | truncated
+        after = EnvState(physics, memory, t, state.episode, state.seed)
+        if self._look and not bool(done.any()):
+            return after, Transition(reward, terminated, truncated, obs, obs, diverged, metrics)
+        return self._reset_done(after, reward, terminated, truncated, done, diverged, obs, metrics)
+
+    def _reset_done(
+        self,
+        after: EnvState,
+        reward: Array,
+        terminated: Array,
+        truncated: Array,
+        done: Array,
+        diverged: Array,
+        obs: Array,
+        metrics: Mapping[str, Array],
+    ) -> tuple[EnvState, Transition]:
+        xp = self.xp
+        zero = xp.zeros_like(reward)
+        reward = xp.where(diverged, zero, reward)
+        metrics = {name: xp.where(diverged, zero, value) for name, value in metrics.items()}
+        # A state or action that was not finite to begin with may have reached the observation.
+        bad = diverged[:, None] & ~xp.isfinite(obs)
+        final_obs = xp.where(bad, xp.zeros_like(obs), obs)
+
+        episode = after.episode + xp.astype(done, after.episode.dtype)
+        new_physics, new_memory, new_obs = self._no_grad(lambda: self._start(after.seed, episode))
+
+        def select(new: Array, old: Array) -> Array:
+            return xp.where(xp.reshape(done, (-1,) + (1,) * (old.ndim - 1)), new, old)
+
+        state = EnvState(
+            physics=tree_map(select, new_physics, after.physics),
+            task=tree_map(select, new_memory, after.task),
+            t=xp.where(done, xp.zeros_like(after.t), after.t),
+            episode=episode,
+            seed=after.seed,
+        )
+        next_obs = select(new_obs, final_obs)
+        return state, Transition(reward, terminated, truncated, final_obs, next_obs, diverged, metrics)
+
+    def _start(self, seed: Array, episode: Array) -> tuple[PyTree, PyTree, Array]:
+        """Physics, task state and observation at the start of the given episodes."""
+        random = Random(seed, episode, dtype=self.dtype, device=self.device, world_offset=self.world_offset)
+        physics, memory = self.task.initial(self.xp, random)
+        if self.arrays == "torch":
+            physics = tree_map(lambda array: array.contiguous(), physics)
+        physics = self.task.dynamics.state_type(*physics)
+        return physics, memory, self.task.observe(self.xp, physics, memory)
+
+    def _clip(self, action: Array) -> Array:
+        if self.arrays == "torch":
+            return action.clamp(-1.0, 1.0)
+        from diffsim_core._interop_jax import clip_unit
+
+        return clip_unit(action)
+
+    def _metrics(
+        self, physics: PyTree, action: Array, next_physics: PyTree, obs: Array, memory: PyTree
+    ) -> Mapping[str, Array]:
+        metrics = getattr(self.task, "metrics", None)
+        return {} if metrics is None else metrics(self.xp, physics, action, next_physics, obs, memory)
+
+    def _check_action(self, action: Array) -> None:
+        shape = (self.num_envs, self.spec.num_actions)
+        if tuple(action.shape) != shape:
+            raise ValueError(f"action has shape {tuple(action.shape)}, expected {shape}: one row for each world")
+        if framework_of(action) != self.arrays:
+            raise TypeError(f"action is a {framework_of(action)} array, but the environment was made for {self.arrays}")
+
+    def _check_initial(self, physics: PyTree, memory: PyTree, obs: Array) -> None:
+        name, n = self.spec.name, self.num_envs
+        for spec, array in zip(self.task.dynamics.state_spec, physics, strict=True):
+            self._check_array(f"initial {spec.name} of task {name!r}", array, (n, *spec.shape))
+        for leaf, array in tree_leaves(memory, "task"):
+            if array.ndim < 1 or array.shape[0] != n:
+                raise ValueError(f"initial {leaf} of task {name!r} has shape {tuple(array.shape)}, expected ({n}, ...)")
+        self._check_array(f"observation of task {name!r}", obs, (n, self.spec.num_obs))
+
+    def _check_array(self, name: str, array: Array, shape: tuple[int, ...]) -> None:
+        dtype = getattr(self.xp, self.dtype)
+        if tuple(array.shape) != shape or array.dtype != dtype:
+            raise ValueError(
+                f"{name} has shape {tuple(array.shape)}, dtype {array.dtype}; expected {shape}, {self.dtype}"
+            )

@@ -1,0 +1,219 @@
+"""The JAX bridge: a ``custom_vjp`` around a simulator's ``step`` and ``vjp``, called through XLA's FFI."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import warp as wp
+
+from diffsim_core._buffer import Buffer
+from diffsim_core._interop import check_count
+from diffsim_core._protocol import ArraySpec, Dynamics, Env, EnvState, PyTree
+from diffsim_core._rollout import Diverged, Trajectory
+
+_SCALAR = {"float32": wp.float32, "float64": wp.float64, "int32": wp.int32}
+
+
+class JaxBridge:
+    """``(state, control) -> (next_state, ok)`` on JAX arrays; see ``differentiable``."""
+
+    def __init__(self, dynamics: Dynamics) -> None:
+        self.dynamics = dynamics
+        self.specs = (*dynamics.state_spec, *dynamics.control_spec)
+        self.num_state = len(dynamics.state_spec)
+        self._step = self._ffi("step", save=False)
+        self._step_saving = self._ffi("step_saving", save=True)
+        self._vjp = self._ffi_vjp()
+        self._differentiable = self._custom_vjp()
+
+    def __call__(self, state: PyTree, control: Sequence[jax.Array]) -> tuple[PyTree, jax.Array]:
+        check_count(self.dynamics, state, control)
+        arrays = (*state, *control)
+        num_worlds = arrays[0].shape[0]
+        for i, (array, spec) in enumerate(zip(arrays, self.specs, strict=True)):
+            shape = (num_worlds, *spec.shape)
+            if array.shape != shape or array.dtype != self.dynamics.dtype:
+                name = f"{'state' if i < self.num_state else 'control'}.{spec.name}"
+                hint = "; float64 needs jax_enable_x64" if self.dynamics.dtype == "float64" else ""
+                raise ValueError(
+                    f"{name} has shape {array.shape}, dtype {array.dtype}; "
+                    f"expected shape {shape}, dtype {self.dynamics.dtype}{hint}"
+                )
+        *out, ok = self._differentiable(*arrays)
+        return self.dynamics.state_type(*out), ok != 0
+
+    def _custom_vjp(self) -> Callable[..., Any]:
+        num_state = self.num_state
+
+        @jax.custom_vjp
+        def step(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+            return tuple(self._step(*arrays, output_dims=self._dims(arrays, save=False)))
+
+        def forward(*arrays: jax.Array) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+            *out, ok, saved = self._step_saving(*arrays, output_dims=self._dims(arrays, save=True))
+            return (*out, ok), (*arrays, ok, saved)
+
+        def backward(residuals: tuple[jax.Array, ...], cotangents: tuple[Any, ...]) -> tuple[jax.Array, ...]:
+            arrays = residuals[:-2]
+            dims = {f"in_{spec.name}": a.shape for spec, a in zip(self._named(), arrays, strict=True)}
+            return tuple(self._vjp(*residuals, *cotangents[:num_state], output_dims=dims))
+
+        step.defvjp(forward, backward)
+        return step
+
+    def _named(self) -> tuple[ArraySpec, ...]:
+        """The arrays under names that cannot collide, since FFI arguments are named."""
+        return tuple(ArraySpec(f"{i}_{spec.name}", spec.shape) for i, spec in enumerate(self.specs))
+
+    def _dims(self, arrays: Sequence[jax.Array], save: bool) -> dict[str, tuple[int, ...]]:
+        num_worlds = arrays[0].shape[0]
+        named = self._named()[: self.num_state]
+        dims = {f"out_{spec.name}": (num_worlds, *spec.shape) for spec in named}
+        dims["ok"] = (num_worlds,)
+        if save:
+            dims["saved"] = (self.dynamics.saved_size(num_worlds),)
+        return dims
+
+    def _ffi(self, name: str, *, save: bool) -> Callable[..., Any]:
+        named, dtype = self._named(), self.dynamics.dtype
+        arguments = {f"x_{spec.name}": (dtype, 1 + len(spec.shape)) for spec in named}
+        arguments |= {f"out_{spec.name}": (dtype, 1 + len(spec.shape)) for spec in named[: self.num_state]}
+        arguments["ok"] = ("int32", 1)
+        if save:
+            arguments["saved"] = (dtype, 1)
+        num_in, num_state = len(named), self.num_state
+
+        def call(*arrays: Any) -> None:
+            buffers = [self._buffer(array) for array in arrays]
+            out = buffers[num_in:]
+            self.dynamics.step(
+                buffers[:num_state],
+                buffers[num_state:num_in],
+                out[:num_state],
+                out[num_state],
+                out[num_state + 1] if save else None,
+            )
+
+        return ffi_callable(name, call, arguments, len(arguments) - num_in)
+
+    def _ffi_vjp(self) -> Callable[..., Any]:
+        named, dtype = self._named(), self.dynamics.dtype
+        arguments = {f"x_{spec.name}": (dtype, 1 + len(spec.shape)) for spec in named}
+        arguments |= {"ok": ("int32", 1), "saved": (dtype, 1)}
+        arguments |= {f"ct_{spec.name}": (dtype, 1 + len(spec.shape)) for spec in named[: self.num_state]}
+        arguments |= {f"in_{spec.name}": (dtype, 1 + len(spec.shape)) for spec in named}
+        num_in, num_state = len(named), self.num_state
+
+        def call(*arrays: Any) -> None:
+            buffers = [self._buffer(array) for array in arrays]
+            rest = buffers[num_in + 2 :]
+            self.dynamics.vjp(
+                buffers[:num_state],
+                buffers[num_state:num_in],
+                buffers[num_in],
+                buffers[num_in + 1],
+                rest[:num_state],
+                rest[num_state:],
+            )
+
+        return ffi_callable("vjp", call, arguments, num_in)
+
+    def _buffer(self, array: Any) -> Buffer:
+        dtype = "int32" if array.dtype is wp.int32 else self.dynamics.dtype
+        return Buffer(array.ptr or 0, tuple(array.shape), dtype, self.dynamics.device)
+
+
+def ffi_callable(
+    name: str, function: Callable[..., None], arguments: dict[str, tuple[str, int]], num_outputs: int
+) -> Callable[..., Any]:
+    """``function(*arrays)`` as a JAX operation; ``arguments`` maps names to (dtype, number of axes), outputs last.
+
+    ``vmap`` runs it once per batch entry, because the simulators' scratch space is sized by worlds.
+    """
+
+    def call(*arrays: Any) -> None:
+        function(*arrays)
+
+    annotations = {key: wp.array(dtype=_SCALAR[dtype], ndim=ndim) for key, (dtype, ndim) in arguments.items()}
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    call.__name__ = name
+    call.__annotations__ = annotations
+    call.__signature__ = inspect.Signature(  # pyright: ignore[reportFunctionMemberAccess]
+        [inspect.Parameter(key, kind, annotation=annotation) for key, annotation in annotations.items()]
+    )
+    return wp.jax_callable(
+        call,
+        num_outputs=num_outputs,
+        graph_mode=wp.JaxCallableGraphMode.NONE,
+        vmap_method="sequential",
+        module_preload_mode=wp.JaxModulePreloadMode.NONE,
+    )
+
+
+def stop_gradient_leaf(array: jax.Array) -> jax.Array:
+    return jax.lax.stop_gradient(array)
+
+
+def clip_unit(array: jax.Array) -> jax.Array:
+    """Clip to [-1, 1] with torch's derivative: 1 inside and on the bounds, 0 outside and for NaN."""
+    return jnp.where(jnp.abs(array) <= 1, array, jax.lax.stop_gradient(jnp.clip(array, -1, 1)))
+
+
+def no_grad(function: Callable[[], Any]) -> Any:
+    """Call ``function`` with its results cut from the graph."""
+    return jax.tree.map(jax.lax.stop_gradient, function())
+
+
+def array_from_numpy(values: np.ndarray[Any, Any]) -> jax.Array:
+    return jnp.asarray(values)
+
+
+def has_int64() -> bool:
+    return bool(jax.config.read("jax_enable_x64"))
+
+
+def scan_rollout(
+    env: Env, policy: Callable[..., jax.Array], state: EnvState, obs: PyTree, num_steps: int, key: Any
+) -> tuple[Trajectory, EnvState, PyTree]:
+    """``rollout`` with JAX arrays; see there."""
+
+    def act(seen: PyTree, t: jax.Array) -> jax.Array:
+        return policy(seen) if key is None else policy(seen, jax.random.fold_in(key, t))
+
+    def body(carry: tuple[EnvState, PyTree, Diverged], t: jax.Array) -> tuple[Any, Any]:
+        before, seen, found = carry
+        action = act(seen, t)
+        after, transition = env.step(before, action)
+        new = transition.diverged & (found.step < 0)
+        this = jax.lax.stop_gradient(Diverged(jnp.full_like(found.step, t), before, action))
+
+        def select(current: jax.Array, kept: jax.Array) -> jax.Array:
+            if current.ndim == 0:
+                return kept
+            return jnp.where(new.reshape((-1,) + (1,) * (current.ndim - 1)), current, kept)
+
+        found = jax.tree.map(select, this, found)
+        return (after, transition.obs, found), (seen, action, transition)
+
+    shape = jax.eval_shape(act, obs, jnp.int32(0))
+    never = jnp.full(state.t.shape, -1, jnp.int32)
+    found = jax.lax.stop_gradient(Diverged(never, state, jnp.zeros(shape.shape, shape.dtype)))
+    (state, last, found), (seen, action, steps) = jax.lax.scan(body, (state, obs, found), jnp.arange(num_steps))
+    trajectory = Trajectory(
+        obs=seen,
+        action=action,
+        reward=steps.reward,
+        terminated=steps.terminated,
+        truncated=steps.truncated,
+        done=steps.terminated | steps.truncated,
+        final_obs=steps.final_obs,
+        diverged=steps.diverged,
+        metrics=steps.metrics,
+        divergences=found,
+    )
+    return trajectory, state, last

@@ -1,0 +1,135 @@
+"""Tasks by name: ``make("ant")``, and how other packages add theirs."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
+from typing import Any
+
+from diffsim_core._protocol import Task
+
+TaskFactory = Callable[..., Task]
+"""``factory(*, num_envs, device, dtype, **options) -> Task``."""
+
+_BUILTIN = {
+    "cartpole": "diffsim_core.tasks.cartpole:make_task",
+    "ant": "diffsim_core.tasks.ant:make_task",
+}
+_REGISTERED: dict[str, str | TaskFactory] = {}
+_GIVEN_BY_MAKE = ("num_envs", "device", "dtype")
+
+
+def register_task(name: str, factory: str | TaskFactory) -> None:
+    """Make a task known to ``make`` in this process.
+
+    An installed package does it for good with an entry point of group ``diffsim.tasks``, whose name is the
+    task's and whose value is ``"module:function"``.
+
+    Args:
+        name: the name ``make`` knows it by.
+        factory: ``factory(*, num_envs, device, dtype, **options) -> Task``, or ``"module:function"``, imported when
+            first made.
+
+    Raises:
+        ValueError: if the name is taken by another factory, or a string is not of the form ``module:function``.
+    """
+    if isinstance(factory, str) and factory.count(":") != 1:
+        raise ValueError(f"factory of task {name!r} must be 'module:function' or a callable, got {factory!r}")
+    known = _sources().get(name, factory)
+    if known != factory:
+        raise ValueError(f"task {name!r} is already registered, as {known!r}; choose another name")
+    _REGISTERED[name] = factory
+
+
+def list_tasks() -> list[str]:
+    """Names of all tasks, sorted; nothing is imported."""
+    return sorted(_sources())
+
+
+def task_factory(name: str) -> TaskFactory:
+    """The factory of a task.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known ones.
+    """
+    sources = _sources()
+    if name not in sources:
+        raise ValueError(unknown("task", name, sources))
+    source = sources[name]
+    if not isinstance(source, str):
+        return source
+    module, function = source.split(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def task_options(name: str) -> tuple[str, ...] | None:
+    """Names of the options of a task, or None if its factory takes any.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known ones.
+    """
+    parameters = inspect.signature(task_factory(name)).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return tuple(parameter.name for parameter in parameters if parameter.name not in _GIVEN_BY_MAKE)
+
+
+def make(
+    name: str,
+    num_envs: int = 64,
+    arrays: str = "torch",
+    device: str = "cpu",
+    dtype: str = "float32",
+    world_offset: int = 0,
+    **options: Any,
+) -> Any:
+    """An environment of a registered task: ``make("ant", num_envs=64)``.
+
+    Args:
+        name: see ``list_tasks()``.
+        num_envs: number of worlds N.
+        arrays: ``"torch"`` or ``"jax"``.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
+        dtype: ``"float32"`` for work, ``"float64"`` for gradient checks.
+        world_offset: number of the first world, where the batch is a part of a larger one.
+        options: the task's own.
+
+    Returns:
+        A ``TaskEnv``.
+
+    Raises:
+        ValueError: for an unknown task or option (with the nearest known names), array library, device or dtype.
+        ImportError: if the array library is not installed.
+    """
+    from diffsim_core._env import TaskEnv
+    from diffsim_core._interop import namespace
+
+    factory = task_factory(name)
+    valid = task_options(name)
+    if valid is not None:
+        for option in options:
+            if option not in valid:
+                raise ValueError(unknown(f"option of task {name!r}:", option, valid))
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+    if num_envs < 1:
+        raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+    namespace(arrays)
+    task = factory(num_envs=num_envs, device=device, dtype=dtype, **options)
+    return TaskEnv(task, num_envs, arrays=arrays, device=device, dtype=dtype, world_offset=world_offset)
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """``unknown task 'amt'; did you mean 'ant'? Known: ant, cartpole``."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
+    return f"unknown {what} {name!r}{hint} Known: {', '.join(names) or 'none'}"
+
+
+def _sources() -> dict[str, str | TaskFactory]:
+    installed = {entry.name: entry.value for entry in entry_points(group="diffsim.tasks")}
+    return {**installed, **_BUILTIN, **_REGISTERED}
