@@ -32,10 +32,10 @@ def has_gpu() -> bool:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests marked ``gpu`` are skipped where there is no GPU; with REQUIRE_GPU=1 the run fails instead."""
-    if config.option.markexpr != "gpu" or has_gpu():
+    needy = [item for item in items if item.get_closest_marker("gpu")]
+    if not needy or "not gpu" in config.option.markexpr or has_gpu():
         return
     if os.environ.get("REQUIRE_GPU") == "1":
         pytest.exit("REQUIRE_GPU=1, but torch sees no NVIDIA GPU here", returncode=1)
-    for item in items:
-        if item.get_closest_marker("gpu"):
-            item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU here"))
+    for item in needy:
+        item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU here"))
