@@ -19,6 +19,7 @@ def gae(
     """Generalised advantage estimate, TD errors summed with weights ``(gamma lam)^k``.
 
     ``delta_t = r_t + gamma (1 - terminated_t) value_next_t - value_t``
+
     ``A_t = delta_t + gamma lam (1 - done_t) A_{t+1}``, with ``A_T = 0``.
 
     Schulman et al., High-Dimensional Continuous Control Using Generalized Advantage Estimation
