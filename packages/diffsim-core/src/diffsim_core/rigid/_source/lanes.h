@@ -28,6 +28,9 @@ DS_FN R select(Mask m, R a, R b) { return m ? a : b; }
 DS_FN bool any(Mask m) { return __builtin_reduce_or(m) != 0; }
 DS_FN T get(R a, int lane) { return a[lane]; }
 DS_FN void set(R& a, int lane, T x) { a[lane] = x; }
+typedef T Unaligned __attribute__((vector_size(DS_LANES * sizeof(T)), aligned(sizeof(T))));
+DS_FN R read(const T* p) { return *(const Unaligned*)p; }
+DS_FN void write(T* p, R a) { *(Unaligned*)p = a; }
 DS_FN R atan2_(R y, R x)
 {
     R r;
@@ -77,6 +80,8 @@ DS_FN R select(Mask m, R a, R b) { return m ? a : b; }
 DS_FN bool any(Mask m) { return m; }
 DS_FN T get(R a, int) { return a; }
 DS_FN void set(R& a, int, T x) { a = x; }
+DS_FN R read(const T* p) { return *p; }
+DS_FN void write(T* p, R a) { *p = a; }
 DS_FN R atan2_(R y, R x) { return wp::atan2(y, x); }
 DS_FN void sincos_(R x, R& s, R& c)
 {

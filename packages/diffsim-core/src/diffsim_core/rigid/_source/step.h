@@ -45,12 +45,12 @@ DS_FN size_t saved_at(const Saved& s, int substep, int field)
 }
 DS_FN int save(const Saved& s, int substep, int field, const R* from, int n)
 {
-    for (int i = 0; i < n; i++) __builtin_memcpy(s.data + saved_at(s, substep, field + i), &from[i], sizeof(R));
+    for (int i = 0; i < n; i++) write(s.data + saved_at(s, substep, field + i), from[i]);
     return field + n;
 }
 DS_FN int restore(const Saved& s, int substep, int field, R* to, int n)
 {
-    for (int i = 0; i < n; i++) __builtin_memcpy(&to[i], s.data + saved_at(s, substep, field + i), sizeof(R));
+    for (int i = 0; i < n; i++) to[i] = read(s.data + saved_at(s, substep, field + i));
     return field + n;
 }
 

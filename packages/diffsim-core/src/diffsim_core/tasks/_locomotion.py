@@ -1,0 +1,106 @@
+"""Runners with a free root: the observation that Ant and the Humanoids share (SHAC paper, Table 9), and how they start.
+
+World axes have z up; x points where the runner should go.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from diffsim_core._protocol import Array, PyTree
+from diffsim_core._random import Random
+from diffsim_core.rigid.dynamics import RigidDynamics, RigidState
+from diffsim_core.tasks._rigid import RigidTask
+
+HEIGHT, SPEED, UP = 0, 5, 11
+"""Columns of an observation: torso height [m] and forward velocity [m/s]; ``UP`` is counted from the joints' end."""
+
+_TILT = math.pi / 24
+
+
+def locomotion_obs_names(joints: tuple[str, ...], actions: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the observation's entries, in order."""
+    return (
+        "height [m]",
+        *(f"torso quaternion {c}" for c in "wxyz"),
+        *(f"torso velocity {c} [m/s]" for c in "xyz"),
+        *(f"torso angular velocity {c} [rad/s]" for c in "xyz"),
+        *(f"{name} [rad]" for name in joints),
+        *(f"0.1 {name} rate [rad/s]" for name in joints),
+        "up: torso z axis along world z",
+        "heading: torso x axis towards the target",
+        *(f"last action {name}" for name in actions),
+    )
+
+
+class Runner(RigidTask):
+    """A torso on a free joint with hinges, that should run along x.
+
+    Args:
+        rest: Rest coordinates ``[nq]``.
+        target_distance: Where along x the heading points to [m].
+        remembers_action: Whether the last action is part of the observation.
+        random_start: Add the released code's noise to the initial state.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        dynamics: RigidDynamics,
+        *,
+        horizon: int,
+        rest: tuple[float, ...],
+        target_distance: float,
+        remembers_action: bool,
+        random_start: bool,
+    ) -> None:
+        model = dynamics.model
+        joints, actions = model.joint_name[1:], model.actuator_name if remembers_action else ()
+        super().__init__(name, dynamics, horizon=horizon, obs_names=locomotion_obs_names(joints, actions))
+        self.rest = rest
+        self.target_distance = target_distance
+        self.remembers_action = remembers_action
+        self.random_start = random_start
+        self.up_column = UP + 2 * len(joints)
+
+    def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:
+        """The rest pose plus noise: +-0.1 m, a turn of up to 7.5 degrees about a random axis, +-0.2 rad, +-0.25 on rates."""
+        nv, joints = self.dynamics.model.nv, len(self.rest) - 7
+        q, qd = random.constant(self.rest), random.constant([0.0] * nv)
+        if self.random_start:
+            noise = random.uniform(0, (7 + joints + nv,), -1.0, 1.0)
+            axis = noise[:, 3:6]
+            half = noise[:, 6:7] * (_TILT / 2)
+            norm = xp.sqrt(xp.sum(axis * axis, axis=1, keepdims=True)) + 1e-9
+            turn = xp.concat([xp.cos(half), xp.sin(half) * axis / norm], axis=1)
+            position, angles = q[:, :3] + 0.1 * noise[:, :3], q[:, 7:] + 0.2 * noise[:, 7 : 7 + joints]
+            q = xp.concat([position, turn, angles], axis=1)
+            qd = qd + 0.25 * noise[:, 7 + joints :]
+        action = random.constant([0.0] * self.num_actions) if self.remembers_action else ()
+        return RigidState(q, qd), action
+
+    def advance(self, xp: Any, action: Array, task: PyTree) -> PyTree:
+        """Remember the action."""
+        return action if self.remembers_action else task
+
+    def observe(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
+        """``[N, no]``, see ``locomotion_obs_names``: height, attitude, velocities in world axes, joints, up, heading."""
+        q, qd = physics
+        w, u, spin = q[:, 3:4], q[:, 4:7], qd[:, 3:6]
+        x, y, z = u[:, :1], u[:, 1:2], u[:, 2:]
+        # body-frame angular velocity turned into world axes: v + w t + u x t with t = 2 u x v
+        t = 2 * xp.linalg.cross(u, spin)
+        spin = spin + w * t + xp.linalg.cross(u, t)
+        yy = y * y
+        up = 1 - 2 * (x * x + yy)
+        to_x, to_y = self.target_distance - q[:, :1], -q[:, 1:2]
+        forward = (1 - 2 * (yy + z * z)) * to_x + 2 * (x * y + w * z) * to_y
+        heading = forward / xp.sqrt(to_x * to_x + to_y * to_y)
+        parts = [q[:, 2:7], qd[:, :3], spin, q[:, 7:], 0.1 * qd[:, 6:], up, heading]
+        return xp.concat([*parts, task] if self.remembers_action else parts, axis=1)
+
+    def progress(self, next_obs: Array) -> Array:
+        """What every runner is paid for: forward velocity, a tenth of uprightness, and heading."""
+        up = self.up_column
+        return next_obs[:, SPEED] + 0.1 * next_obs[:, up] + next_obs[:, up + 1]

@@ -1,0 +1,71 @@
+"""CartPole swing-up (SHAC paper, A.3.1): a motor pushes a cart to raise and balance a hanging pole."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from diffsim_core._protocol import Array, PyTree
+from diffsim_core._random import Random
+from diffsim_core.rigid.dynamics import RigidDynamics, RigidState
+from diffsim_core.tasks._rigid import RigidTask, bundled_model
+
+OBS_NAMES = ("x [m]", "xd [m/s]", "sin(theta)", "cos(theta)", "thetad [rad/s]")
+
+
+class CartPole(RigidTask):
+    """``q = (x, theta)`` with theta = 0 upright; the motor pushes with 1000 N times the action."""
+
+    def __init__(self, dynamics: RigidDynamics, *, horizon: int, random_start: bool) -> None:
+        super().__init__("cartpole", dynamics, horizon=horizon, obs_names=OBS_NAMES)
+        self.random_start = random_start
+
+    def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:
+        """Hanging at rest in the middle, plus noise of +-pi/2 on both coordinates and +-0.25 on both rates."""
+        q, qd = random.constant([0.0, -math.pi]), random.constant([0.0, 0.0])
+        if self.random_start:
+            q = q + random.uniform(0, (2,), -math.pi / 2, math.pi / 2)
+            qd = qd + random.uniform(1, (2,), -0.25, 0.25)
+        return RigidState(q, qd), ()
+
+    def observe(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
+        """``[N, 5]``, see ``OBS_NAMES``."""
+        q, qd = physics
+        theta = q[:, 1:]
+        return xp.concat([q[:, :1], qd[:, :1], xp.sin(theta), xp.cos(theta), qd[:, 1:]], axis=1)
+
+    def reward(
+        self, xp: Any, physics: PyTree, action: Array, next_physics: PyTree, next_obs: Array, task: PyTree
+    ) -> Array:
+        """``-theta^2 - 0.1 thetad^2 - 0.05 x^2 - 0.1 xd^2`` (Eq. 13), theta wrapped to [-pi, pi]."""
+        x, xd, thetad = next_obs[:, 0], next_obs[:, 1], next_obs[:, 4]
+        theta = xp.atan2(next_obs[:, 2], next_obs[:, 3])
+        return -(theta * theta) - 0.1 * thetad * thetad - 0.05 * x * x - 0.1 * xd * xd
+
+
+def make_task(
+    *,
+    num_envs: int,
+    device: str,
+    dtype: str,
+    episode_length: int = 240,
+    random_start: bool = True,
+    limit_law: str | None = None,
+    substeps: int = 4,
+    threads: int | None = None,
+) -> CartPole:
+    """CartPole swing-up.
+
+    Args:
+        num_envs: Unused: the simulator takes any number of worlds.
+        device: ``"cpu"`` or ``"cuda[:i]"``.
+        dtype: ``"float32"`` or ``"float64"``.
+        episode_length: Control steps of 1/60 s in an episode.
+        random_start: Add the released code's noise to the initial state.
+        limit_law: ``"released"`` (the default: rail and hinge also have a constant damping of 1) or ``"paper"``.
+        substeps: Sub-steps in a control step.
+        threads: CPU threads of the simulator.
+    """
+    model = bundled_model("cartpole", limit_law=limit_law)
+    dynamics = RigidDynamics(model, dt=1 / 60, substeps=substeps, dtype=dtype, device=device, threads=threads)
+    return CartPole(dynamics, horizon=episode_length, random_start=random_start)
