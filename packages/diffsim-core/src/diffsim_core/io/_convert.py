@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from diffsim_core.io._collision import Ground
 from diffsim_core.io._mujoco import mujoco
-from diffsim_core.io._names import body_name, geom_name, joint_name
+from diffsim_core.io._names import actuator_name, body_name, geom_name, joint_name
 from diffsim_core.io.params import SINK_DEPTH, ContactParams, LimitParams
 from diffsim_core.rigid.model import Body, FloatArray, Geom, JointType, RigidModel
 
@@ -60,8 +61,11 @@ class _Link:
     """About the link's origin [kg m^2]."""
 
 
-def links_and_bodies(m: Any) -> tuple[list[_Link], list[Body]]:
-    """The links, parents first, and where each body of the file sits (index 0 is the world)."""
+def links_and_bodies(m: Any, inertias: Mapping[int, FloatArray]) -> tuple[list[_Link], list[Body]]:
+    """The links, parents first, and where each body of the file sits (index 0 is the world).
+
+    ``inertias`` replaces the inertia ``[3, 3]`` about the centre of mass, body axes, of some bodies.
+    """
     links: list[_Link] = []
     bodies = [Body(name="world", link=-1, pos=np.zeros(3), quat=np.array([1.0, 0, 0, 0]), mass=0.0)]
     for b in range(1, m.nbody):
@@ -81,16 +85,19 @@ def links_and_bodies(m: Any) -> tuple[list[_Link], list[Body]]:
         mass = float(m.body_mass[b])
         bodies.append(Body(name=body_name(m, b), link=link, pos=pos, quat=quat / np.linalg.norm(quat), mass=mass))
         if link >= 0:
-            _add_mass(links[link], bodies[b], mass, m.body_ipos[b], m.body_iquat[b], m.body_inertia[b])
+            axes = rotation(m.body_iquat[b])
+            inertia = inertias.get(b, axes @ np.diag(m.body_inertia[b]) @ axes.T)
+            _add_mass(links[link], bodies[b], m.body_ipos[b], inertia)
     return links, bodies
 
 
-def _add_mass(link: _Link, body: Body, mass: float, ipos: FloatArray, iquat: FloatArray, principal: FloatArray) -> None:
-    r = body.pos + rotation(body.quat) @ ipos
-    axes = rotation(quat_mul(body.quat, iquat))
-    link.mass += mass
-    link.moment = link.moment + mass * r
-    link.inertia = link.inertia + axes @ np.diag(principal) @ axes.T + mass * (r @ r * np.eye(3) - np.outer(r, r))
+def _add_mass(link: _Link, body: Body, com: FloatArray, inertia: FloatArray) -> None:
+    """Weld a body to its link; ``com`` and the inertia about it are in the body's axes."""
+    R = rotation(body.quat)
+    r = body.pos + R @ com
+    link.mass += body.mass
+    link.moment = link.moment + body.mass * r
+    link.inertia = link.inertia + R @ inertia @ R.T + body.mass * (r @ r * np.eye(3) - np.outer(r, r))
 
 
 def _com_and_inertia(link: _Link) -> tuple[FloatArray, FloatArray]:
@@ -182,14 +189,8 @@ def _actuator_arrays(m: Any) -> dict[str, Any]:
         "actuator_range": np.where(
             limited[:, None], np.asarray(m.actuator_ctrlrange).reshape(-1, 2)[:n], np.array([-1.0, 1.0])
         ),
-        "actuator_name": tuple(_actuator_name(m, a) for a in range(n)),
+        "actuator_name": tuple(actuator_name(m, a) for a in range(n)),
     }
-
-
-def _actuator_name(m: Any, a: int) -> str:
-    """An actuator without a name goes by its joint's."""
-    named = mujoco.mj_id2name(m, mujoco.mjtObj.mjOBJ_ACTUATOR, a)
-    return named or joint_name(m, m.actuator_trnid[a, 0])
 
 
 def to_rigid_model(
@@ -197,6 +198,7 @@ def to_rigid_model(
     *,
     name: str,
     ground: Ground | None,
+    inertias: Mapping[int, FloatArray],
     contact: ContactParams,
     limits: LimitParams,
     contact_law: str,
@@ -204,7 +206,7 @@ def to_rigid_model(
     notes: tuple[str, ...],
 ) -> RigidModel:
     """The plain arrays of a compiled model in which nothing unsupported was found."""
-    links, bodies = links_and_bodies(m)
+    links, bodies = links_and_bodies(m, inertias)
     joints = np.array([link.joint for link in links], dtype=np.int64)
     disabled = int(m.opt.disableflags)
     no_spring = bool(disabled & mujoco.mjtDisableBit.mjDSBL_SPRING)

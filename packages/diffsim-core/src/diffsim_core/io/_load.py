@@ -11,10 +11,10 @@ import numpy as np
 from diffsim_core.io._collision import PLANE, find_ground
 from diffsim_core.io._compile import compile_model, source_label
 from diffsim_core.io._convert import links_and_bodies, quat_mul, rotation, to_rigid_model
-from diffsim_core.io._mujoco import mujoco
+from diffsim_core.io._custom import read_custom
 from diffsim_core.io._unsupported import find_unsupported, singular_joints
 from diffsim_core.io.errors import ModelError
-from diffsim_core.io.params import CONTACT_LAWS, LIMIT_LAWS, ContactParams, LimitParams, fill
+from diffsim_core.io.params import LAWS, ContactParams, LimitParams, fill
 from diffsim_core.rigid.model import RigidModel
 
 
@@ -25,6 +25,7 @@ def load_model(
     limits: LimitParams | None = None,
     contact_law: str | None = None,
     limit_law: str | None = None,
+    inertia_law: str | None = None,
     ground: float | None = None,
     floating: bool = False,
     name: str | None = None,
@@ -43,6 +44,8 @@ def load_model(
           <numeric name="diffsim_limit" data="stiffness damping"/>
           <text name="diffsim_contact_law" data="released"/>     <!-- or "paper", the default -->
           <text name="diffsim_limit_law" data="released"/>
+          <numeric name="diffsim_inertia:BODY" data="xx yy zz xy xz yz"/>
+          <text name="diffsim_inertia_law" data="released"/>
         </custom>
 
     Args:
@@ -51,6 +54,9 @@ def load_model(
         limits: parameters of all joint limits.
         contact_law: ``"paper"`` or ``"released"``, see ``RigidModel.contact_law``.
         limit_law: ``"paper"`` or ``"released"``, see ``RigidModel.limit_law``.
+        inertia_law: ``"paper"`` takes inertias from shapes and ``inertial`` elements; ``"released"`` replaces those for
+            which the file has a ``diffsim_inertia:BODY`` (about the centre of mass, body axes), which need not
+            belong to any distribution of mass.
         ground: height z [m] of a ground plane that replaces the file's; every shape with a collision mask touches it.
         floating: put a free joint on root bodies that the file fixes to the world (URDF has no other way to say so).
         name: name of the model; default the file's.
@@ -63,25 +69,32 @@ def load_model(
     if ground is not None and not np.isfinite(ground):
         raise ValueError(f"ground is {ground}: give a finite height in metres")
     m, problems = compile_model(source, floating=floating)
-    file_contact, file_limits, file_contact_law, file_limit_law = _custom(m, problems)
-    laws = (contact_law or file_contact_law or "paper", limit_law or file_limit_law or "paper")
-    for law, known, key in ((laws[0], CONTACT_LAWS, "contact_law"), (laws[1], LIMIT_LAWS, "limit_law")):
-        if law not in known:
-            problems.append(f'{key} "{law}" is unknown: use {" or ".join(known)}')
-    _, bodies = links_and_bodies(m)
+    custom, custom_problems = read_custom(m)
+    laws = {
+        "contact_law": contact_law or custom.contact_law or "paper",
+        "limit_law": limit_law or custom.limit_law or "paper",
+        "inertia_law": inertia_law or custom.inertia_law or "paper",
+    }
+    problems += [f'{key} "{law}" is unknown: use {" or ".join(LAWS)}' for key, law in laws.items() if law not in LAWS]
+    inertias = custom.inertias if laws["inertia_law"] == "released" else {}
+    _, bodies = links_and_bodies(m, inertias)
     found, contact_problems, notes = find_ground(m, bodies, _planes(m, bodies), ground)
-    problems += find_unsupported(m) + contact_problems
+    problems += custom_problems + find_unsupported(m) + contact_problems
     problems += singular_joints(m) if not problems else []
+    if inertias:
+        names = ", ".join(bodies[b].name for b in inertias)
+        notes.append(f"rotational inertia of {names}: the file's numbers instead of the shapes'")
     if problems:
         raise ModelError(label, problems)
     model = to_rigid_model(
         m,
         name=name or _model_name(m),
         ground=found,
-        contact=fill(contact, file_contact),
-        limits=fill(limits, file_limits),
-        contact_law=laws[0],
-        limit_law=laws[1],
+        inertias=inertias,
+        contact=fill(contact, custom.contact),
+        limits=fill(limits, custom.limits),
+        contact_law=laws["contact_law"],
+        limit_law=laws["limit_law"],
         notes=tuple(notes),
     )
     if bad := _non_finite(model):
@@ -103,34 +116,6 @@ def _planes(m: Any, bodies: list[Any]) -> dict[int, tuple[float, float]]:
             z = float((body.pos + turn @ m.geom_pos[g])[2])
             planes[g] = z, float(rotation(quat_mul(body.quat, m.geom_quat[g]))[2, 2])
     return planes
-
-
-def _custom(m: Any, problems: list[str]) -> tuple[ContactParams, LimitParams, str | None, str | None]:
-    """The penalty parameters that the file itself carries."""
-    contact = _numbers(m, "diffsim_contact", ("kn", "kd", "kt", "mu"), 3, problems)
-    limits = _numbers(m, "diffsim_limit", ("stiffness", "damping"), 1, problems)
-    laws = [_text(m, f"diffsim_{kind}_law") for kind in ("contact", "limit")]
-    return ContactParams(**contact), LimitParams(**limits), laws[0], laws[1]
-
-
-def _numbers(m: Any, name: str, keys: tuple[str, ...], least: int, problems: list[str]) -> dict[str, float]:
-    i = mujoco.mj_name2id(m, mujoco.mjtObj.mjOBJ_NUMERIC, name)
-    if i < 0:
-        return {}
-    data = m.numeric_data[m.numeric_adr[i] : m.numeric_adr[i] + m.numeric_size[i]]
-    if not least <= len(data) <= len(keys) or not np.all(np.isfinite(data)) or np.any(data < 0):
-        given = " ".join(f"{x:g}" for x in data[:8])
-        problems.append(f'numeric "{name}" is "{given}": give {" ".join(keys)}, finite and at least 0')
-        return {}
-    return dict(zip(keys, (float(x) for x in data), strict=False))
-
-
-def _text(m: Any, name: str) -> str | None:
-    i = mujoco.mj_name2id(m, mujoco.mjtObj.mjOBJ_TEXT, name)
-    if i < 0:
-        return None
-    start = m.text_adr[i]
-    return bytes(m.text_data[start : start + m.text_size[i]]).rstrip(b"\0").decode("utf-8", "replace")
 
 
 def _non_finite(model: RigidModel) -> list[str]:

@@ -7,25 +7,30 @@ from typing import Any
 from diffsim_core.io._mujoco import mujoco
 
 
+def object_name(m: Any, kind: str, i: int) -> str:
+    """Name in the file of the i-th element of a kind (``body``, ``geom``, ...), or an empty string."""
+    return mujoco.mj_id2name(m, getattr(mujoco.mjtObj, f"mjOBJ_{kind.upper()}"), int(i)) or ""
+
+
 def body_name(m: Any, b: int) -> str:
     """The body's name in the file, or ``bodyN``."""
-    return mujoco.mj_id2name(m, mujoco.mjtObj.mjOBJ_BODY, int(b)) or f"body{b}"
+    return object_name(m, "body", b) or f"body{b}"
 
 
 def joint_name(m: Any, j: int) -> str:
     """The joint's name in the file, or ``jointN``."""
-    return mujoco.mj_id2name(m, mujoco.mjtObj.mjOBJ_JOINT, int(j)) or f"joint{j}"
+    return object_name(m, "joint", j) or f"joint{j}"
 
 
 def geom_name(m: Any, g: int) -> str:
     """The shape's name in the file, or its body's name and its place in that body."""
     b = int(m.geom_bodyid[g])
-    return mujoco.mj_id2name(m, mujoco.mjtObj.mjOBJ_GEOM, int(g)) or f"{body_name(m, b)}/geom{g - m.body_geomadr[b]}"
+    return object_name(m, "geom", g) or f"{body_name(m, b)}/geom{g - m.body_geomadr[b]}"
 
 
 def actuator_name(m: Any, a: int) -> str:
-    """The actuator's name in the file, or ``actuatorN``."""
-    return mujoco.mj_id2name(m, mujoco.mjtObj.mjOBJ_ACTUATOR, int(a)) or f"actuator{a}"
+    """The actuator's name in the file, or its joint's."""
+    return object_name(m, "actuator", a) or joint_name(m, m.actuator_trnid[a, 0])
 
 
 def geom_label(m: Any, g: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from diffsim_core.io._mujoco import mujoco
-from diffsim_core.io._names import actuator_name, body_name, joint_name
+from diffsim_core.io._names import actuator_name, body_name, joint_name, object_name
 
 FREE, BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
 
@@ -169,8 +169,7 @@ def _others(m: Any) -> list[str]:
         ("plugin", m.nplugin, "plugins are not run; remove it"),
         ("hfield", m.nhfield, "the ground is a plane; remove the height field"),
     ):
-        obj = int(getattr(mujoco.mjtObj, f"mjOBJ_{kind.upper()}"))
-        found += [f'{kind} "{mujoco.mj_id2name(m, obj, i) or i}": {advice}' for i in range(count)]
+        found += [f'{kind} "{object_name(m, kind, i) or i}": {advice}' for i in range(count)]
     for name in ("geom_adhesion", "geom_surfacevel"):
         for g in np.flatnonzero(array(m, name, m.ngeom).any(axis=1)):
             found.append(f"{name.removeprefix('geom_')} of geom {g}: contact has no such term; remove it")

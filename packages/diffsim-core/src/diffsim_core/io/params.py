@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
-CONTACT_LAWS = ("paper", "released")
-LIMIT_LAWS = ("paper", "released")
+LAWS = ("paper", "released")
 
 SINK_DEPTH = 0.005
 """Depth [m] at which four points carry the weight of a tree under the default normal stiffness."""
