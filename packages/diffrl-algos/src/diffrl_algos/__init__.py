@@ -1,8 +1,32 @@
-"""Policy learning through differentiable simulators, and the diffrl command."""
+"""Policy learning through differentiable simulators, and the diffrl command.
+
+Importing this package loads no array library. The algorithms are in ``diffrl_algos.torch``.
+"""
 
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+
+from ._algorithm import Algorithm as Algorithm
+from ._algorithm import Policy as Policy
+from ._configs import SHACConfig as SHACConfig
+from ._errors import CheckpointError as CheckpointError
+from ._errors import RunError as RunError
+from ._errors import UsageError as UsageError
+from ._evaluate import Evaluation as Evaluation
+from ._evaluate import evaluate as evaluate
+from ._presets import Preset as Preset
+from ._presets import list_presets as list_presets
+from ._presets import load_preset as load_preset
+from ._registry import AlgorithmEntry as AlgorithmEntry
+from ._registry import get_algorithm as get_algorithm
+from ._registry import list_algorithms as list_algorithms
+from ._registry import register_algorithm as register_algorithm
+from ._train import Budget as Budget
+from ._train import Callback as Callback
+from ._train import TrainResult as TrainResult
+from ._train import Update as Update
+from ._train import train as train
 
 try:
     __version__ = version("diffrl-algos")

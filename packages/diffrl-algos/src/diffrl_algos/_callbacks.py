@@ -1,0 +1,121 @@
+"""What happens beside training: the progress line, the log, checkpoints, dumps of diverged worlds."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import IO, Any
+
+from ._algorithm import Algorithm
+from ._files import plain
+from ._run import Run
+from ._train import Callback, Status, Update
+
+_MAX_DUMPS = 100
+
+
+class ProgressLine(Callback):
+    """One line with iteration, steps per second, return and time left; redrawn on a terminal.
+
+    Elsewhere (a file, a pipe) a line every ten seconds.
+    """
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+        self._live = out.isatty()
+        self._interval = 0.2 if self._live else 10.0
+
+    def on_start(self, state: Any, fraction: float) -> None:
+        self._start = self._shown = time.perf_counter()
+        self._first_steps, self._first_fraction = state.env_steps, fraction
+
+    def on_update(self, update: Update) -> None:
+        now = time.perf_counter()
+        if now - self._shown >= self._interval:
+            self._shown = now
+            self._show(update, end="" if self._live else "\n")
+
+    def on_stop(self, update: Update | None, status: Status) -> None:
+        if update is not None:
+            self._show(update, end="\n")
+
+    def _show(self, update: Update, end: str) -> None:
+        elapsed = max(time.perf_counter() - self._start, 1e-9)
+        gained = update.fraction - self._first_fraction
+        left = elapsed * max(0.0, 1.0 - update.fraction) / gained if gained > 0 else float("nan")
+        rate = (update.metrics["env_steps"] - self._first_steps) / elapsed
+        line = progress_text(update, rate, left)
+        self._out.write(f"\r\x1b[2K{line}{end}" if self._live else f"{line}{end}")
+        self._out.flush()
+
+
+def progress_text(update: Update, rate: float, left_s: float) -> str:
+    """``iteration 120  12 %  245,760 steps  19,300 steps/s  return -812.4  0:01:30 left``."""
+    figures = update.metrics
+    score = figures["return_mean"]
+    parts = [
+        f"iteration {figures['iteration']}",
+        f"{min(1.0, update.fraction):4.0%}",
+        f"{figures['env_steps']:,} steps",
+        f"{rate:,.0f} steps/s",
+        f"return {score:.1f}" if score is not None else "return not known yet",
+        f"{_clock(left_s)} left",
+    ]
+    for name, words in (("diverged", "diverged worlds"), ("refused_updates", "refused updates")):
+        if figures.get(name):
+            parts.append(f"{figures[name]} {words}")
+    return "  ".join(parts)
+
+
+class MetricsLog(Callback):
+    """Appends every update to ``metrics.jsonl``."""
+
+    def __init__(self, run: Run) -> None:
+        self._path = run.path / "metrics.jsonl"
+
+    def on_update(self, update: Update) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(plain(update.metrics), allow_nan=False) + "\n")
+
+
+class Checkpointer(Callback):
+    """Saves every ``checkpoint_every`` updates, and where training stops."""
+
+    def __init__(self, run: Run, algorithm: Algorithm) -> None:
+        self._run, self._algorithm = run, algorithm
+        self._saved = -1
+
+    def on_update(self, update: Update) -> None:
+        if update.metrics["iteration"] % self._run.spec.checkpoint_every == 0:
+            self._save(update)
+
+    def on_stop(self, update: Update | None, status: Status) -> None:
+        if update is not None and update.metrics["iteration"] != self._saved:
+            self._save(update)
+
+    def _save(self, update: Update) -> None:
+        self._run.save(self._algorithm.to_arrays(update.state), update.metrics)
+        self._saved = update.metrics["iteration"]
+
+
+class DivergenceLog(Callback):
+    """Writes worlds that diverged to ``divergences/``: the first 100 updates that had any."""
+
+    def __init__(self, run: Run) -> None:
+        self._folder = run.path / "divergences"
+
+    def on_update(self, update: Update) -> None:
+        if not update.divergences:
+            return
+        from diffsim_core import save_divergences
+
+        self._folder.mkdir(exist_ok=True)
+        if sum(1 for _ in self._folder.glob("*.npz")) < _MAX_DUMPS:
+            save_divergences(self._folder / f"{update.metrics['iteration']:08d}.npz", update.divergences)
+
+
+def _clock(seconds: float) -> str:
+    if seconds != seconds:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

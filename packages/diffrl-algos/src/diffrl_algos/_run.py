@@ -1,0 +1,317 @@
+"""Run folders: what is trained, and everything that came of it.
+
+    run.json         what was asked for, and on what it ran; never changed
+    metrics.jsonl    one line for each update
+    checkpoints/     safetensors and JSON, the last few and the best
+    divergences/     worlds that left the finite range, for diffsim_core.replay
+    summary.json     the evaluation, once the run is complete
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._checkpoint import (
+    Manifest,
+    checkpoint_names,
+    load_checkpoint,
+    remove_checkpoint,
+    save_checkpoint,
+    sha256_of,
+)
+from ._errors import CheckpointError, RunError, UsageError, WriteError
+from ._fields import from_mapping, to_mapping
+from ._files import dump_json, plain, read_json, remove_parts, require_writable, write_atomic
+from ._registry import get_algorithm
+from ._train import Budget
+
+if TYPE_CHECKING:
+    from diffsim_core import Env
+
+_FORMAT = "diffrl-run-1"
+_PACKAGES = ("diffrl-algos", "gradest", "diffsim-core", "torch", "numpy", "warp-lang", "mujoco", "safetensors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """Everything that determines a run."""
+
+    algorithm: str
+    task: str
+    config: Any
+    num_envs: int
+    budget: Budget
+    seed: int = 0
+    device: str = "cpu"
+    task_options: Mapping[str, Any]
+    eval_episodes: int = 128
+    checkpoint_every: int = 50
+    """Updates between checkpoints."""
+    keep_checkpoints: int = 3
+    """Checkpoints kept, beside the best."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_envs", "eval_episodes", "checkpoint_every", "keep_checkpoints"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise UsageError(f"{name} is {value!r}; expected an integer of at least 1")
+        if type(self.seed) is not int or not 0 <= self.seed < 2**31:
+            raise UsageError(f"seed is {self.seed!r}; expected an integer from 0 to {2**31 - 1}")
+        if self.device != "cpu" and self.device.partition(":")[0] != "cuda":
+            raise UsageError(f"device is {self.device!r}; expected cpu, cuda or cuda:i")
+        # Types as a file gives them back (0 for a float becomes 0.0), so that the identity survives it.
+        object.__setattr__(self, "config", from_mapping(type(self.config), to_mapping(self.config)))
+
+    def to_json(self) -> dict[str, Any]:
+        """The run as a JSON object; ``from_json`` is the inverse."""
+        return plain(
+            {
+                **{key: value for key, value in vars(self).items() if key not in ("config", "budget", "task_options")},
+                "task_options": dict(self.task_options),
+                "budget": {key: value for key, value in vars(self.budget).items() if value is not None},
+                "config": to_mapping(self.config),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RunSpec:
+        """Raises ``UsageError`` or ``TypeError`` where the values are not those of a run."""
+        config = from_mapping(get_algorithm(values["algorithm"]).config_class(), values["config"])
+        if not isinstance(values["task"], str) or not isinstance(values["device"], str):
+            raise UsageError("task and device must be names")
+        return cls(**{**values, "config": config, "budget": Budget(**values["budget"])})
+
+    def make_env(self, num_envs: int | None = None) -> Env:
+        """The task's worlds.
+
+        Raises:
+            UsageError: the task, one of its options or the device does not exist.
+        """
+        import diffsim_core
+
+        arrays = get_algorithm(self.algorithm).arrays
+        if arrays == "torch" and self.device != "cpu":
+            _require_cuda(self.device)
+        try:
+            return diffsim_core.make(
+                self.task, num_envs=num_envs or self.num_envs, arrays=arrays, device=self.device, **self.task_options
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder on disk."""
+
+    path: Path
+    spec: RunSpec
+    identity: str
+    """SHA-256 of ``spec``; every checkpoint carries it."""
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @classmethod
+    def create(cls, path: Path, spec: RunSpec, arrays: Mapping[str, np.ndarray]) -> Run:
+        """Make a new run folder, with room for all the checkpoints of ``arrays`` it will hold at a time.
+
+        Raises:
+            UsageError: ``path`` exists and is not an empty folder.
+            RunError: it cannot be written, or there is not enough space; nothing is left behind.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UsageError(f"{path} exists already and is not empty; choose another --out, or --resume {path}")
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            size = sum(array.nbytes for array in arrays.values())
+            require_writable(path, (spec.keep_checkpoints + 2) * size)
+            (path / "checkpoints").mkdir()
+            write_atomic(path / "run.json", dump_json({"format": _FORMAT, **spec.to_json(), **_surroundings()}))
+        except (OSError, RunError) as error:
+            for folder in made:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            if isinstance(error, RunError):
+                raise
+            raise RunError(f"cannot make {path}: {error.strerror or error}; choose another place with --out") from None
+        return cls(path, spec, sha256_of(spec.to_json()))
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """An existing run folder.
+
+        Raises:
+            RunError: ``path`` is no run folder, or its ``run.json`` is damaged.
+        """
+        file = path / "run.json"
+        if not file.is_file():
+            raise RunError(f"{path} is not a run folder: it has no run.json")
+        try:
+            values = read_json(file)
+            if values.pop("format", None) != _FORMAT:
+                raise ValueError(f"is not of format {_FORMAT!r}")
+            spec = RunSpec.from_json({key: values[key] for key in RunSpec.__dataclass_fields__})
+        except OSError as error:
+            raise RunError(f"{file} cannot be read: {error.strerror or error}") from None
+        except KeyError as error:
+            raise RunError(f"{file} has no {error}: damaged or foreign") from None
+        except (ValueError, TypeError, AttributeError) as error:
+            raise RunError(f"{file}: {error}") from None
+        return cls(path, spec, sha256_of(spec.to_json()))
+
+    def save(self, arrays: Mapping[str, np.ndarray], metrics: Mapping[str, Any]) -> str:
+        """Write a checkpoint, update which one is the best, and remove old ones."""
+        figures = plain({key: metrics[key] for key in ("iteration", "env_steps", "wall_s", "return_mean")})
+        try:
+            name = save_checkpoint(self.checkpoints, arrays, run=self.identity, **figures)
+            best = self._best()
+            score = figures["return_mean"]
+            if score is not None and (best is None or score > best["return_mean"]):
+                best = {"checkpoint": name, "return_mean": score}
+                write_atomic(self.checkpoints / "best.json", dump_json(best))
+        except OSError as error:
+            raise WriteError(
+                f"cannot write a checkpoint in {self.checkpoints}: {error.strerror or error}; "
+                f"earlier checkpoints are intact: make room, then --resume {self.path}"
+            ) from None
+        kept = {name, *checkpoint_names(self.checkpoints)[-self.spec.keep_checkpoints :]}
+        for old in checkpoint_names(self.checkpoints):
+            if old not in kept and (best is None or old != best["checkpoint"]):
+                remove_checkpoint(self.checkpoints, old)
+        return name
+
+    def load(self, which: str = "last") -> tuple[dict[str, np.ndarray[Any, Any]], Manifest]:
+        """A checkpoint: ``"last"``, ``"best"`` or a name.
+
+        Raises:
+            CheckpointError: there is none, or it is damaged; the message names one that is good.
+        """
+        names = checkpoint_names(self.checkpoints)
+        if not names:
+            raise CheckpointError(f"{self.checkpoints} holds no complete checkpoint")
+        name = names[-1] if which == "last" else which
+        if which == "best":
+            best = self._best()
+            if best is None:
+                raise CheckpointError(f"{self.checkpoints} has no best checkpoint: no training episode had finished")
+            name = best["checkpoint"]
+        try:
+            return load_checkpoint(self.checkpoints, name, run=self.identity)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}. {self._way_out(name, names)}") from None
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of ``metrics.jsonl``; one torn by a crash is left out."""
+        file = self.path / "metrics.jsonl"
+        lines = file.read_bytes().splitlines(keepends=True) if file.exists() else []
+        found: list[dict[str, Any]] = []
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                values = json.loads(line)
+                if line.endswith(b"\n") and isinstance(values, dict) and type(values.get("iteration")) is int:
+                    found.append(values)
+        return found
+
+    def prepare_resume(self, iteration: int) -> None:
+        """Leave the folder as it was when the checkpoint of ``iteration`` was written."""
+        require_writable(self.path, 0)
+        remove_parts(self.path)
+        remove_parts(self.checkpoints)
+        lines = [json.dumps(line) + "\n" for line in self.metrics() if line["iteration"] <= iteration]
+        write_atomic(self.path / "metrics.jsonl", "".join(lines).encode())
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        write_atomic(self.path / "summary.json", dump_json(summary))
+
+    def summary(self) -> dict[str, Any] | None:
+        """The summary of a complete run, else None."""
+        file = self.path / "summary.json"
+        try:
+            return read_json(file) if file.exists() else None
+        except ValueError as error:
+            raise RunError(f"{file} {error}; remove it to evaluate the run again") from None
+
+    def _best(self) -> dict[str, Any] | None:
+        try:
+            best = read_json(self.checkpoints / "best.json")
+            name, score = best["checkpoint"], best["return_mean"]
+        except (OSError, ValueError, KeyError):
+            return None
+        good = name in checkpoint_names(self.checkpoints) and type(score) in (int, float)
+        return best if good else None
+
+    def _way_out(self, bad: str, names: list[str]) -> str:
+        for name in reversed(names):
+            if name < bad:
+                try:
+                    load_checkpoint(self.checkpoints, name, run=self.identity)
+                except CheckpointError:
+                    continue
+                return f"The newest good one before it is {name}: move {bad}.json away to go on from there"
+        return "No earlier checkpoint is good"
+
+
+def default_path(spec: RunSpec) -> Path:
+    """``runs/<algorithm>-<task>-s<seed>-<time>`` in the current folder."""
+    return Path("runs") / f"{spec.algorithm}-{spec.task}-s{spec.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _require_cuda(device: str) -> None:
+    import torch
+
+    index = device.partition(":")[2]
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count <= (int(index) if index.isdigit() else 0):
+        raise UsageError(f"device is {device!r}, but torch sees {count} CUDA devices; use --device cpu or another index")
+
+
+def _surroundings() -> dict[str, Any]:
+    """On what a run ran: for people, not part of its identity."""
+    return {
+        "precision": "float32",
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "commit": _commit(),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "command": sys.argv,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """Commit of the checkout this package is run from, with ``+changes`` where files differ; None if installed."""
+    here = Path(__file__).parent
+    try:
+        # An installed copy inside somebody's checkout is not of that checkout.
+        _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
+        head = _git(here, "rev-parse", "HEAD")
+        return head + ("+changes" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=5, check=True)
+    return done.stdout.strip()

@@ -1,0 +1,155 @@
+"""A run from beginning to end: folder, training, checkpoints, evaluation, summary."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from ._callbacks import Checkpointer, DivergenceLog, MetricsLog
+from ._checkpoint import Manifest
+from ._errors import CheckpointError
+from ._evaluate import Evaluation, evaluate
+from ._registry import get_algorithm
+from ._run import Run, RunSpec
+from ._train import Callback, train
+
+_MAX_EVAL_WORLDS = 1024
+
+
+def start_run(
+    spec: RunSpec, path: Path, *, callbacks: Sequence[Callback] = (), stop_after: int | None = None
+) -> dict[str, Any]:
+    """Train in a new folder, evaluate, and return the summary (see ``summary.json``)."""
+    algorithm = get_algorithm(spec.algorithm).build(spec.config)
+    state = algorithm.init(spec.make_env(), spec.seed)
+    run = Run.create(path, spec, algorithm.to_arrays(state))
+    return _go_on(run, state, 0.0, callbacks, stop_after)
+
+
+def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: int | None = None) -> dict[str, Any]:
+    """Go on with a run from its last checkpoint; a complete run gives its summary again.
+
+    Raises:
+        RunError: ``path`` is no run folder.
+        CheckpointError: the last checkpoint is damaged; the run is left as it was.
+    """
+    run = Run.open(path)
+    if (summary := run.summary()) is not None:
+        return summary
+    state, manifest = _restore(run, "last")
+    run.prepare_resume(manifest.iteration)
+    return _go_on(run, state, manifest.wall_s, callbacks, stop_after)
+
+
+def evaluate_run(
+    path: Path, *, episodes: int | None = None, seed: int | None = None, deterministic: bool = True, which: str = "last"
+) -> dict[str, Any]:
+    """Evaluate a checkpoint of a run on fresh worlds. By default the evaluation that ended the run."""
+    run = Run.open(path)
+    state, _ = _restore(run, which)
+    return _evaluation(run, state, episodes, seed, deterministic)
+
+
+def evaluation_seed(seed: int) -> int:
+    """Seed of the worlds that end a run: other worlds than those it was trained in."""
+    return (seed + 1_000_003) % 2**31
+
+
+def _go_on(
+    run: Run, state: Any, wall_s: float, callbacks: Sequence[Callback], stop_after: int | None
+) -> dict[str, Any]:
+    spec = run.spec
+    algorithm = get_algorithm(spec.algorithm).build(spec.config)
+    mine = (MetricsLog(run), Checkpointer(run, algorithm), DivergenceLog(run))
+    with stop_on_signals() as interrupt:
+        result = train(
+            algorithm,
+            state.env,
+            spec.budget,
+            [*mine, *callbacks],
+            state=state,
+            wall_s=wall_s,
+            stop_after=stop_after,
+            interrupt=lambda: interrupt() is not None,
+        )
+        received = interrupt()
+    last = result.metrics or next(reversed(run.metrics()), {})
+    summary = {
+        "run": str(run.path),
+        "status": result.status,
+        "algorithm": spec.algorithm,
+        "task": spec.task,
+        "iterations": result.state.iteration,
+        "env_steps": result.state.env_steps,
+        "wall_s": result.wall_s,
+        "training_return_mean": last.get("return_mean"),
+        "training_diverged": last.get("diverged", 0),
+        "refused_updates": last.get("refused_updates", 0),
+    }
+    if result.status != "finished":
+        stopped = {"return_mean": None, "return_std": None, "episodes": 0, "seed": spec.seed, "device": spec.device}
+        return {**summary, **stopped, "signal": received}
+    figures = _evaluation(run, result.state, None, None, True)
+    summary |= {**figures, "eval_seed": figures["seed"], "seed": spec.seed}
+    summary |= {"env_steps": result.state.env_steps, "wall_s": result.wall_s}
+    run.write_summary(summary)
+    return summary
+
+
+def _restore(run: Run, which: str) -> tuple[Any, Manifest]:
+    """The state of a checkpoint, in an environment made anew."""
+    arrays, manifest = run.load(which)
+    algorithm = get_algorithm(run.spec.algorithm).build(run.spec.config)
+    state = algorithm.init(run.spec.make_env(), run.spec.seed)
+    try:
+        return algorithm.from_arrays(state, arrays), manifest
+    except ValueError as error:
+        raise CheckpointError(f"{run.checkpoints / which}: {error}: written for another version or run") from None
+
+
+def _evaluation(run: Run, state: Any, episodes: int | None, seed: int | None, deterministic: bool) -> dict[str, Any]:
+    spec = run.spec
+    episodes = spec.eval_episodes if episodes is None else episodes
+    seed = evaluation_seed(spec.seed) if seed is None else seed
+    algorithm = get_algorithm(spec.algorithm).build(spec.config)
+    policy = algorithm.policy(state, deterministic=deterministic, seed=seed)
+    env = spec.make_env(min(episodes, _MAX_EVAL_WORLDS))
+    found: Evaluation = evaluate(env, policy, episodes=episodes, seed=seed)
+    return {
+        **found.to_json(),
+        "deterministic": deterministic,
+        "iteration": state.iteration,
+        "env_steps": state.env_steps,
+        "device": spec.device,
+        "seed": seed,
+    }
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[Callable[[], str | None]]:
+    """Turn Ctrl-C and SIGTERM into a request to stop after this update; a second Ctrl-C stops at once.
+
+    Gives a function that names the signal received, or None. Outside the main thread signals are left
+    alone.
+    """
+    received: list[str] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(signal.Signals(number).name)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: received[0] if received else None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,138 @@
+"""The training loop. It knows budgets, callbacks and when to stop, and nothing of gradients."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from ._errors import UsageError
+
+if TYPE_CHECKING:
+    from diffsim_core import Env
+
+    from ._algorithm import Algorithm
+
+Status = Literal["finished", "stopped", "interrupted"]
+"""``stopped``: by ``stop_after``; ``interrupted``: by the ``interrupt`` function, for instance Ctrl-C."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """When a run is complete: exactly one of the three."""
+
+    iterations: int | None = None
+    """Updates."""
+    env_steps: int | None = None
+    """Control steps, summed over worlds; the update that reaches them is the last."""
+    seconds: float | None = None
+    """Wall-clock time of training [s], earlier parts of a resumed run included."""
+
+    def __post_init__(self) -> None:
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if len(given) != 1:
+            raise UsageError(f"a budget is one of iterations, env_steps and seconds; given: {given or 'none'}")
+        for name, value in given.items():
+            if not value > 0:
+                raise UsageError(f"{name} is {value}; a budget must be positive")
+
+    def fraction(self, iteration: int, env_steps: int, wall_s: float) -> float:
+        """How much of the budget is used; the run is complete at 1."""
+        if self.iterations is not None:
+            return iteration / self.iterations
+        if self.env_steps is not None:
+            return env_steps / self.env_steps
+        assert self.seconds is not None
+        return wall_s / self.seconds
+
+
+class Update(NamedTuple):
+    """What a callback sees after an update."""
+
+    state: Any
+    """The algorithm's ``TrainState``."""
+    metrics: dict[str, Any]
+    """``iteration``, ``env_steps``, ``wall_s``, ``return_mean`` and what else the algorithm reports; all JSON."""
+    divergences: list[Any]
+    """Records of worlds that diverged in this update (``diffsim_core.Divergence``)."""
+    fraction: float
+    """Part of the budget used."""
+
+
+class Callback:
+    """Something that happens beside training: progress, logs, checkpoints. Override what you need."""
+
+    def on_start(self, state: Any, fraction: float) -> None:
+        """Before the first update of this call of ``train``."""
+
+    def on_update(self, update: Update) -> None:
+        """After every update."""
+
+    def on_stop(self, update: Update | None, status: Status) -> None:
+        """After the last update; ``update`` is None if there was none."""
+
+
+class TrainResult(NamedTuple):
+    """Where training ended."""
+
+    state: Any
+    metrics: dict[str, Any]
+    """Those of the last update; empty if there was none."""
+    status: Status
+    wall_s: float
+    """Training time [s], earlier parts included."""
+
+
+def train(
+    algorithm: Algorithm,
+    env: Env,
+    budget: Budget | None = None,
+    callbacks: Sequence[Callback] = (),
+    *,
+    seed: int = 0,
+    state: Any = None,
+    wall_s: float = 0.0,
+    stop_after: int | None = None,
+    interrupt: Callable[[], bool] = lambda: False,
+) -> TrainResult:
+    """Update until the budget is used up.
+
+    Args:
+        algorithm: for instance ``diffrl_algos.torch.SHAC(config)``.
+        env: the worlds to learn in.
+        budget: default is the algorithm's own ``config.iterations``. A schedule of learning rates follows
+            ``config.iterations`` whatever the budget: set both to shorten a run.
+        callbacks: called in order after every update.
+        seed: names all random numbers of the run; unused when ``state`` is given.
+        state: go on from here instead of from ``algorithm.init(env, seed)``.
+        wall_s: training time that ``state`` already took [s].
+        stop_after: stop after that many updates of this call, with the budget unchanged.
+        interrupt: asked after every update; True stops.
+    """
+    if stop_after is not None and stop_after < 1:
+        raise UsageError(f"stop_after is {stop_after}; expected at least 1")
+    budget = budget or Budget(iterations=algorithm.config.iterations)
+    state = algorithm.init(env, seed) if state is None else state
+    start = time.perf_counter() - wall_s
+    fraction = budget.fraction(state.iteration, state.env_steps, wall_s)
+    for callback in callbacks:
+        callback.on_start(state, fraction)
+    first, update, status = state.iteration, None, "finished"
+    while fraction < 1.0:
+        state, metrics = algorithm.update(state)
+        wall_s = time.perf_counter() - start
+        fraction = budget.fraction(state.iteration, state.env_steps, wall_s)
+        figures = {"iteration": state.iteration, "env_steps": state.env_steps, "wall_s": wall_s, **metrics}
+        update = Update(state, figures, figures.pop("divergences", []), fraction)
+        for callback in callbacks:
+            callback.on_update(update)
+        if fraction < 1.0 and interrupt():
+            status = "interrupted"
+            break
+        if fraction < 1.0 and stop_after is not None and state.iteration - first >= stop_after:
+            status = "stopped"
+            break
+    for callback in callbacks:
+        callback.on_stop(update, status)
+    return TrainResult(state, update.metrics if update else {}, status, wall_s)

@@ -1,0 +1,34 @@
+"""``diffrl check``: may a task's gradients be trusted, and does it keep its promises?"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from .._errors import UsageError, unknown
+from ._parser import Parser, Result, add_import, import_module
+
+
+def run(arguments: Sequence[str]) -> Result:
+    import diffsim_core
+
+    parser = Parser("check", "Check a task: gradients against finite differences, horizon of trust, determinism.")
+    parser.add_argument("task", metavar="TASK", help="see diffrl list tasks")
+    parser.add_argument("--seed", type=int, default=0, help="names the states and actions that are tried; default 0")
+    parser.add_argument("--num-envs", type=int, default=64, metavar="N", help="worlds; default 64")
+    add_import(parser)
+    args = parser.parse(arguments)
+    for name in args.imports:
+        import_module(name)
+    if args.task not in diffsim_core.list_tasks():
+        raise unknown("task", args.task, diffsim_core.list_tasks())
+    for name, least in (("seed", 0), ("num_envs", 2)):
+        if getattr(args, name) < least:
+            raise UsageError(f"--{name.replace('_', '-')} is {getattr(args, name)}; expected at least {least}")
+
+    from diffsim_core.check import check_task
+
+    report = check_task(functools.partial(diffsim_core.make, args.task), num_envs=args.num_envs, seed=args.seed)
+    value = {**report.to_json(), "seed": args.seed, "num_envs": args.num_envs, "device": "cpu"}
+    text = "\n".join(f"{key:<24} {part}" for key, part in value.items())
+    return Result(value, text, args.json, 0 if report.ok else 1)

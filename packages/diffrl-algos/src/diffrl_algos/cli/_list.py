@@ -1,0 +1,45 @@
+"""``diffrl list``: what there is. Imports no array library."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .._errors import unknown
+from .._presets import list_presets, load_preset
+from .._registry import list_algorithms
+from ._parser import Parser, Result, add_import, import_module
+
+_KINDS = ("algos", "tasks", "presets")
+
+
+def run(arguments: Sequence[str]) -> Result:
+    parser = Parser("list", "List algorithms, tasks or presets.")
+    parser.add_argument("kind", metavar="algos|tasks|presets")
+    add_import(parser)
+    args = parser.parse(arguments)
+    for name in args.imports:
+        import_module(name)
+    if args.kind not in _KINDS:
+        raise unknown("kind of list", args.kind, _KINDS)
+    rows = {"algos": _algos, "tasks": _tasks, "presets": _presets}[args.kind]()
+    text = "\n".join(f"{row['name']:<16} {row.get('summary', '')}".rstrip() for row in rows)
+    return Result(rows, text, args.json)
+
+
+def _algos() -> list[dict[str, str]]:
+    return [{"name": e.name, "summary": e.summary, "arrays": e.arrays} for e in list_algorithms()]
+
+
+def _tasks() -> list[dict[str, str]]:
+    import diffsim_core
+
+    return [{"name": name} for name in diffsim_core.list_tasks()]
+
+
+def _presets() -> list[dict[str, str]]:
+    rows = []
+    for algorithm, task in list_presets():
+        preset = load_preset(algorithm, task)
+        summary = f"{preset.config.iterations} updates of {preset.num_envs} worlds"
+        rows.append({"name": f"{algorithm}-{task}", "algorithm": algorithm, "task": task, "summary": summary})
+    return rows

@@ -1,0 +1,136 @@
+"""``diffrl train``: a new run, or more of one."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import _fields
+from .._callbacks import ProgressLine
+from .._errors import UsageError, unknown
+from .._presets import default_preset
+from .._registry import AlgorithmEntry, list_algorithms
+from .._run import RunSpec, default_path
+from .._session import resume_run, start_run
+from .._train import Budget
+from ._parser import Parser, Result, add_import, import_module
+
+_SIGNAL_CODES = {"SIGINT": 130, "SIGTERM": 143}
+_WITH_RESUME = {"resume", "stop_after", "json", "imports"}
+
+
+def run(arguments: Sequence[str]) -> Result:
+    for k, argument in enumerate(arguments):
+        # Before the algorithm is looked up, for it may be the module's own.
+        if argument == "--import" and k + 1 < len(arguments):
+            import_module(arguments[k + 1])
+        elif argument.startswith("--import="):
+            import_module(argument.partition("=")[2])
+    entries = {entry.name: entry for entry in list_algorithms()}
+    entry = next((entries[argument] for argument in arguments if argument in entries), None)
+    if entry is None and arguments and not arguments[0].startswith("-"):
+        raise unknown("algorithm", arguments[0], entries)
+    parser = _parser(entry)
+    args = parser.parse(arguments)
+    if args.resume is None and args.task is None:
+        raise UsageError("diffrl train needs ALGO and TASK, or --resume DIR; see diffrl list algos, diffrl list tasks")
+    progress = ProgressLine(sys.stderr)
+    if args.resume is not None:
+        fixed = [key for key, value in vars(args).items() if key not in _WITH_RESUME and value is not None]
+        if fixed:
+            raise UsageError(f"{fixed[0].replace('_', '-')} is fixed when a run begins; --resume cannot change it")
+        summary = resume_run(Path(args.resume), callbacks=[progress], stop_after=args.stop_after)
+    else:
+        if entry is None or args.algorithm != entry.name:
+            raise unknown("algorithm", args.algorithm, entries)
+        spec = _spec(entry, args)
+        path = Path(args.out) if args.out is not None else default_path(spec)
+        print(f"run folder: {path}", file=sys.stderr)
+        summary = start_run(spec, path, callbacks=[progress], stop_after=args.stop_after)
+    return Result(summary, _text(summary), args.json, _SIGNAL_CODES.get(summary.get("signal") or "", 0))
+
+
+def _parser(entry: AlgorithmEntry | None) -> Parser:
+    parser = Parser("train", "Train a policy and evaluate it; with ALGO given, --help lists its configuration.")
+    parser.add_argument("algorithm", nargs="?", metavar="ALGO", help="see diffrl list algos")
+    parser.add_argument("task", nargs="?", metavar="TASK", help="see diffrl list tasks")
+    parser.add_argument("--resume", metavar="DIR", help="go on with the run in DIR from its last checkpoint")
+    parser.add_argument("--stop-after", type=int, metavar="K", help="stop after K updates, with budget and schedules kept")
+    parser.add_argument("--out", metavar="DIR", help="run folder; default runs/ALGO-TASK-sSEED-TIME")
+    parser.add_argument("--seed", type=int, help="names all random numbers of the run; default 0")
+    parser.add_argument("--num-envs", type=int, metavar="N", help="worlds in parallel; default from the preset")
+    parser.add_argument("--device", help="cpu, cuda or cuda:i; default cpu")
+    parser.add_argument("--env-steps", type=int, metavar="K", help="budget in control steps over all worlds")
+    parser.add_argument("--seconds", type=float, metavar="X", help="budget in seconds of training; schedules keep theirs")
+    parser.add_argument("--task-option", action="append", metavar="NAME=VALUE", help="an option of the task")
+    parser.add_argument("--eval-episodes", type=int, metavar="K", help="episodes of the evaluation at the end")
+    parser.add_argument("--checkpoint-every", type=int, metavar="K", help="updates between checkpoints; default 50")
+    parser.add_argument("--keep-checkpoints", type=int, metavar="K", help="checkpoints kept beside the best; default 3")
+    add_import(parser)
+    if entry is not None:
+        group = parser.add_argument_group(f"configuration of {entry.name}")
+        docs = _fields.field_docs(entry.config_class())
+        for name in _fields.field_types(entry.config_class()):
+            text = docs.get(name, "").replace("%", "%%")
+            group.add_argument(f"--{name.replace('_', '-')}", dest=f"config.{name}", metavar="VALUE", help=text)
+    return parser
+
+
+def _spec(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
+    """The run that the arguments describe: the preset, with what they change."""
+    import diffsim_core
+
+    if args.task not in diffsim_core.list_tasks():
+        raise unknown("task", args.task, diffsim_core.list_tasks())
+    preset = default_preset(entry.name, args.task)
+    cls = entry.config_class()
+    given = {key.removeprefix("config."): value for key, value in vars(args).items() if key.startswith("config.")}
+    changes = {name: _fields.parse(cls, name, text) for name, text in given.items() if text is not None}
+    config = _fields.replace(preset.config, changes)
+    num_envs = preset.num_envs if args.num_envs is None else args.num_envs
+    chosen = {"iterations": changes.get("iterations"), "env_steps": args.env_steps, "seconds": args.seconds}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    if args.env_steps is not None and num_envs > 0:
+        # The learning rates should end where the budget does.
+        per_update = num_envs * config.horizon
+        config = dataclasses.replace(config, iterations=max(1, -(-args.env_steps // per_update)))
+    options: dict[str, Any] = {
+        "seed": args.seed,
+        "device": args.device,
+        "eval_episodes": preset.eval_episodes if args.eval_episodes is None else args.eval_episodes,
+        "checkpoint_every": args.checkpoint_every,
+        "keep_checkpoints": args.keep_checkpoints,
+    }
+    return RunSpec(
+        algorithm=entry.name,
+        task=args.task,
+        config=config,
+        num_envs=num_envs,
+        budget=Budget(**(chosen or {"iterations": config.iterations})),
+        task_options={**preset.task_options, **_task_options(args.task_option or [])},
+        **{name: value for name, value in options.items() if value is not None},
+    )
+
+
+def _task_options(texts: Sequence[str]) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise UsageError(f"--task-option {text}: expected NAME=VALUE")
+        options[name.replace("-", "_")] = _fields.literal(value)
+    return options
+
+
+def _text(summary: dict[str, Any]) -> str:
+    where = f"{summary['iterations']} updates, {summary['env_steps']:,} steps, {summary['wall_s']:.1f} s"
+    if summary["status"] != "finished":
+        return f"{summary['status']} after {where}; go on with: diffrl train --resume {summary['run']}"
+    return (
+        f"return {summary['return_mean']:.1f} +- {summary['return_std']:.1f} over {summary['episodes']} episodes "
+        f"(deterministic, mean length {summary['length_mean']:.1f}) after {where}; run folder {summary['run']}"
+    )

@@ -1,0 +1,134 @@
+"""Multilayer perceptrons whose parameters are one flat tensor.
+
+At the sizes of this field (a few thousand numbers, some hundred rows) the time goes into the number of
+operations. One flat tensor makes clipping one norm and an optimiser step six operations, whatever the
+number of layers; ``split`` gives the layers as views of it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_LN_EPS = 1e-5
+
+
+@dataclass(frozen=True)
+class MLP:
+    """``Linear -> ELU -> LayerNorm`` for each hidden layer and a linear output (Xu et al. 2022, A.2.2).
+
+    Layer normalisation comes after the activation, as in the authors' released code.
+    """
+
+    sizes: tuple[int, ...]
+    """Widths from input to output, for instance ``(37, 128, 64, 32, 8)``."""
+
+    def __post_init__(self) -> None:
+        if len(self.sizes) < 2 or min(self.sizes) < 1:
+            raise ValueError(f"sizes is {self.sizes}; expected at least an input and an output width, all positive")
+
+    @cached_property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes in the order of the flat tensor: weight, bias and, for hidden layers, scale and shift."""
+        shapes: list[tuple[int, ...]] = []
+        last = len(self.sizes) - 2
+        for k, (n_in, n_out) in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True)):
+            shapes += [(n_out, n_in), (n_out,)] + ([] if k == last else [(n_out,), (n_out,)])
+        return tuple(shapes)
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        return [math.prod(shape) for shape in self.shapes]
+
+    @property
+    def num_params(self) -> int:
+        """Length of the flat parameter tensor."""
+        return sum(self.lengths)
+
+    def split(self, flat: Tensor) -> tuple[Tensor, ...]:
+        """Layer parameters as differentiable views of ``flat [num_params]``."""
+        return tuple(
+            part.view(shape) if len(shape) > 1 else part
+            for part, shape in zip(flat.split(self.lengths), self.shapes, strict=True)
+        )
+
+    def init(self, generator: torch.Generator, *, orthogonal: bool) -> Tensor:
+        """Flat initial parameters ``[num_params]``, float32, on the generator's device.
+
+        ``orthogonal``: weights orthogonal with gain sqrt(2) and biases 0, which the released code does
+        for the critic; otherwise torch's own rule for ``Linear``, uniform in +-1/sqrt(n_in) for weights
+        and biases, which it does for the stochastic actor. Scales of the normalisation are 1, shifts 0.
+        """
+        flat = torch.zeros(self.num_params, device=generator.device)
+        params = self.split(flat)
+        for k, n_in in enumerate(self.sizes[:-1]):
+            weight, bias = params[4 * k : 4 * k + 2]
+            if orthogonal:
+                torch.nn.init.orthogonal_(weight, math.sqrt(2.0), generator=generator)
+            else:
+                bound = 1.0 / math.sqrt(n_in)
+                weight.uniform_(-bound, bound, generator=generator)
+                bias.uniform_(-bound, bound, generator=generator)
+            if k < len(self.sizes) - 2:
+                params[4 * k + 2].fill_(1.0)
+        return flat
+
+    def __call__(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        """``[..., sizes[0]] -> [..., sizes[-1]]`` with the layers of ``split``; differentiable."""
+        for k, width in enumerate(self.sizes[1:-1]):
+            weight, bias, scale, shift = params[4 * k : 4 * k + 4]
+            x = F.layer_norm(F.elu(F.linear(x, weight, bias)), (width,), scale, shift, _LN_EPS)
+        return F.linear(x, params[-2], params[-1])
+
+    def regression_grad(
+        self, params: tuple[Tensor, ...], x: Tensor, y: Tensor, grads: tuple[Tensor, ...]
+    ) -> Tensor:
+        """Mean squared error of the scalar output and its gradient, by hand.
+
+        Writes d/dparams of ``mean((mlp(x)[:, 0] - y)^2)`` into ``grads`` (views like ``params``), where a
+        critic spends its whole time. Against autograd it saves the graph, the temporaries of the
+        squared error and a copy of every gradient: about a quarter of the time at 512 rows.
+
+        Args:
+            params: ``split`` of the flat parameters; needs no gradient.
+            x: inputs ``[B, sizes[0]]``.
+            y: targets ``[B]``.
+            grads: ``split`` of the flat tensor to write.
+
+        Returns:
+            The errors ``mlp(x) - y``, shape ``[B, 1]``.
+        """
+        aten = torch.ops.aten
+        tape: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        h = x
+        for k, width in enumerate(self.sizes[1:-1]):
+            weight, bias, scale, shift = params[4 * k : 4 * k + 4]
+            e = F.elu(torch.addmm(bias, h, weight.t()))
+            normalised, mean, rstd = torch.native_layer_norm(e, (width,), scale, shift, _LN_EPS)
+            tape.append((h, e, mean, rstd))
+            h = normalised
+        error = torch.addmm(params[-1], h, params[-2].t()) - y[:, None]
+        g = error * (2.0 / len(y))
+        torch.mm(g.t(), h, out=grads[-2])
+        torch.sum(g, 0, out=grads[-1])
+        g = g * params[-2]
+        for k in range(len(tape) - 1, -1, -1):
+            weight, _, scale, shift = params[4 * k : 4 * k + 4]
+            h, e, mean, rstd = tape[k]
+            g, g_scale, g_shift = aten.native_layer_norm_backward(
+                g, e, (self.sizes[k + 1],), mean, rstd, scale, shift, [True, True, True]
+            )
+            grads[4 * k + 2].copy_(g_scale)
+            grads[4 * k + 3].copy_(g_shift)
+            # From the activation's output (is_result): exp(z) = e + 1 where e < 0.
+            g = aten.elu_backward(g, 1.0, 1.0, 1.0, True, e)
+            torch.mm(g.t(), h, out=grads[4 * k])
+            torch.sum(g, 0, out=grads[4 * k + 1])
+            if k:
+                g = torch.mm(g, weight)
+        return error

@@ -1,0 +1,47 @@
+"""Running mean and variance of observations."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_EPS = 1e-5
+
+
+class RunningStats(NamedTuple):
+    """Mean, variance and number of all observations so far, kept in float64."""
+
+    mean: Tensor
+    """``[no]``."""
+    var: Tensor
+    """``[no]``."""
+    count: Tensor
+    """Scalar; starts at 1e-4, so that the first window replaces the initial guess (0, 1)."""
+
+    @classmethod
+    def init(cls, size: int, device: torch.device) -> RunningStats:
+        return cls(
+            torch.zeros(size, dtype=torch.float64, device=device),
+            torch.ones(size, dtype=torch.float64, device=device),
+            torch.full((), 1e-4, dtype=torch.float64, device=device),
+        )
+
+    def update(self, x: Tensor) -> RunningStats:
+        """Statistics with the rows of ``x [B, no]`` added (Chan, Golub & LeVeque 1979, pairwise form).
+
+        One call for a whole window equals one call per step, up to rounding.
+        """
+        x = x.double()
+        n = len(x)
+        var, mean = torch.var_mean(x, dim=0, correction=0)
+        total = self.count + n
+        delta = mean - self.mean
+        m2 = self.var * self.count + var * n + delta.square() * (self.count * n / total)
+        return RunningStats(self.mean + delta * (n / total), m2 / total, total)
+
+    def affine(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """``(shift, scale)`` with ``normalised = shift + scale * obs``: one operation per step."""
+        scale = (self.var + _EPS).rsqrt()
+        return (-self.mean * scale).to(dtype), scale.to(dtype)

@@ -1,0 +1,69 @@
+"""States as trees of tensors: cut gradients, flatten to named arrays, rebuild."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def map_leaves(fn: Callable[[str, Any], Any], tree: Any, name: str = "") -> Any:
+    """Apply ``fn(name, leaf)`` to every tensor and int of (named) tuples, lists and mappings, keeping the structure.
+
+    Names are joined by dots: ``env_state.physics.q``. Anything else (an environment, None) is kept.
+    """
+    if isinstance(tree, Tensor) or type(tree) is int:
+        return fn(name, tree)
+    if isinstance(tree, tuple):
+        fields = getattr(tree, "_fields", range(len(tree)))
+        parts = [map_leaves(fn, part, f"{name}.{key}" if name else str(key)) for key, part in zip(fields, tree, strict=True)]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+    if isinstance(tree, list):
+        return [map_leaves(fn, part, f"{name}.{k}" if name else str(k)) for k, part in enumerate(tree)]
+    if isinstance(tree, Mapping):
+        return {key: map_leaves(fn, part, f"{name}.{key}" if name else str(key)) for key, part in tree.items()}
+    return tree
+
+
+def leaves(tree: Any) -> Iterator[tuple[str, Any]]:
+    """``(name, leaf)`` of every tensor and int, in order."""
+    found: list[tuple[str, Any]] = []
+    map_leaves(lambda name, leaf: found.append((name, leaf)), tree)
+    return iter(found)
+
+
+def to_arrays(state: Any) -> dict[str, np.ndarray]:
+    """Named arrays of a state; ints become int64 scalars."""
+    return {
+        name: leaf.detach().cpu().numpy() if isinstance(leaf, Tensor) else np.asarray(leaf, dtype=np.int64)
+        for name, leaf in leaves(state)
+    }
+
+
+def from_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """The inverse of ``to_arrays``, on the devices and with the structure of ``state``.
+
+    Raises:
+        ValueError: names, shapes or dtypes differ from those of ``state``.
+    """
+    expected = to_arrays(state)
+    if missing := sorted(expected.keys() - arrays.keys()):
+        raise ValueError(f"array {missing[0]!r} is missing (and {len(missing) - 1} more)")
+    if extra := sorted(arrays.keys() - expected.keys()):
+        raise ValueError(f"array {extra[0]!r} does not belong to this run (and {len(extra) - 1} more)")
+    for name, array in arrays.items():
+        want = expected[name]
+        if array.shape != want.shape or array.dtype != want.dtype:
+            raise ValueError(
+                f"array {name!r} is {array.dtype}{list(array.shape)}; this run needs {want.dtype}{list(want.shape)}"
+            )
+
+    def rebuild(name: str, leaf: Any) -> Any:
+        if isinstance(leaf, Tensor):
+            return torch.from_numpy(arrays[name].copy()).to(leaf.device)
+        return int(arrays[name])
+
+    return map_leaves(rebuild, state)
