@@ -19,7 +19,7 @@ def find_unsupported(m: Any) -> list[str]:
 
 def array(m: Any, name: str, size: int) -> np.ndarray:
     """A field of the compiled model as ``[size, k]``; zeros where this version of MuJoCo has no such field."""
-    return np.asarray(getattr(m, name, np.zeros(size))).reshape(size, -1)
+    return np.asarray(getattr(m, name, np.zeros(size))).reshape(size, -1 if size else 1)
 
 
 def singular_joints(m: Any) -> list[str]:
