@@ -1,0 +1,64 @@
+"""The engine on NumPy arrays: what the bridges do, without an array library."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from diffsim_core._buffer import Buffer
+from diffsim_core.rigid.dynamics import RigidDynamics
+from diffsim_core.rigid.model import JointType, RigidModel
+
+
+class Step(NamedTuple):
+    q: Any
+    qd: Any
+    ok: Any
+    saved: Any
+
+
+def buffer(array: Any) -> Buffer:
+    assert array.flags.c_contiguous
+    return Buffer(array.ctypes.data, array.shape, str(array.dtype), "cpu")
+
+
+def step(dynamics: RigidDynamics, q: Any, qd: Any, u: Any) -> Step:
+    """Outputs are poisoned first, so a number that nobody writes is found."""
+    out = Step(
+        np.full_like(q, np.nan),
+        np.full_like(qd, np.nan),
+        np.full(len(q), -1, np.int32),
+        np.full(dynamics.saved_size(len(q)), np.nan, q.dtype),
+    )
+    state, control = [buffer(q), buffer(qd)], [buffer(u)]
+    dynamics.step(state, control, [buffer(out.q), buffer(out.qd)], buffer(out.ok), buffer(out.saved))
+    return out
+
+
+def vjp(dynamics: RigidDynamics, q: Any, qd: Any, u: Any, gq: Any, gqd: Any) -> tuple[Any, Any, Any]:
+    out = step(dynamics, q, qd, u)
+    given = [np.full_like(a, np.nan) for a in (q, qd, u)]
+    dynamics.vjp(
+        [buffer(q), buffer(qd)],
+        [buffer(u)],
+        buffer(out.ok),
+        buffer(out.saved),
+        [buffer(gq), buffer(gqd)],
+        [buffer(a) for a in given],
+    )
+    return given[0], given[1], given[2]
+
+
+def random_states(
+    model: RigidModel, n: int, seed: int, dtype: str = "float64", spread: float = 0.3, speed: float = 1.0
+) -> tuple[Any, Any, Any]:
+    """Coordinates about the reference pose (unit quaternions), velocities and controls of ``n`` worlds."""
+    rng = np.random.default_rng(seed)
+    q = model.q_ref + spread * rng.standard_normal((n, model.nq))
+    for kind, a in zip(model.joint_type, model.joint_q, strict=True):
+        start = {JointType.FREE: a + 3, JointType.BALL: a}.get(JointType(kind))
+        if start is not None:
+            q[:, start : start + 4] /= np.linalg.norm(q[:, start : start + 4], axis=1, keepdims=True)
+    qd = speed * rng.standard_normal((n, model.nv))
+    u = rng.uniform(-1, 1, (n, model.nu))
+    return q.astype(dtype), qd.astype(dtype), u.astype(dtype)
