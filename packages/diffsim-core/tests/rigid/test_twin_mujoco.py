@@ -9,7 +9,7 @@ import pytest
 from diffsim_core.io import load_model
 from diffsim_core.rigid import twin
 
-from .trees import random_state, random_tree_xml
+from .trees import random_state, random_tree
 
 TREES = 200
 
@@ -21,7 +21,7 @@ def relative(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("first", range(0, TREES, 20))
 def test_mass_matrix_bias_and_acceleration(first: int) -> None:
     for seed in range(first, first + 20):
-        xml = random_tree_xml(seed)
+        xml = random_tree(seed)
         model = load_model(xml)
         m = mujoco.MjModel.from_xml_string(xml)
         m.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONSTRAINT | mujoco.mjtDisableBit.mjDSBL_CLAMPCTRL
@@ -41,7 +41,7 @@ def test_mass_matrix_bias_and_acceleration(first: int) -> None:
 
 def test_poses_of_all_bodies_and_shapes() -> None:
     for seed in range(40):
-        xml = random_tree_xml(seed)
+        xml = random_tree(seed)
         model = load_model(xml)
         m = mujoco.MjModel.from_xml_string(xml)
         d = mujoco.MjData(m)

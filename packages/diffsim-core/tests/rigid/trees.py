@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-
-from diffsim_core.io import load_model
-from diffsim_core.rigid.model import RigidModel
 
 Rng = np.random.Generator
 
@@ -25,12 +23,7 @@ class TreeOptions:
     """One tree on a free joint, with no springs or dampers to the world."""
 
 
-def random_tree(seed: int, options: TreeOptions | None = None) -> RigidModel:
-    """The loaded model of ``random_tree_xml``."""
-    return load_model(random_tree_xml(seed, options))
-
-
-def random_tree_xml(seed: int, options: TreeOptions | None = None) -> str:
+def random_tree(seed: int, options: TreeOptions | None = None) -> str:
     """MJCF of a random system: several trees, several joints per body, welded bodies, off-diagonal inertias."""
     o = options or TreeOptions()
     rng = np.random.default_rng(seed)
@@ -65,7 +58,7 @@ def random_state(rng: Rng, model_nq: int, joint_types: np.ndarray) -> tuple[np.n
     return out, rng.normal(size=nv)
 
 
-def _numbers(values: np.ndarray) -> str:
+def _numbers(values: Iterable[float]) -> str:
     return " ".join(f"{v:.6g}" for v in values)
 
 
@@ -91,7 +84,7 @@ def _joints(rng: Rng, o: TreeOptions, motors: list[str], root: bool) -> str:
     for k, kind in enumerate(kinds):
         name = f"j{rng.integers(1 << 40)}_{k}"
         xml += f'<joint name="{name}" type="{kind}" pos="{_numbers(rng.normal(size=3) * 0.2)}"'
-        # several joints of one body move it about nearly the same point: armature keeps the mass matrix well conditioned
+        # joints of one body move it about nearly the same point: armature keeps the mass matrix well conditioned
         xml += f' armature="{rng.uniform(0.05, 0.3):.4g}"'
         if o.springs:
             xml += f' damping="{rng.uniform(0, 1):.4g}" stiffness="{rng.choice([0, rng.uniform(0, 5)]):.4g}"'
