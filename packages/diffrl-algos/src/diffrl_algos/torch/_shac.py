@@ -173,7 +173,7 @@ class SHAC:
             "actor_lr": self._lr(c.actor_lr, state),
             "refused_updates": new.refused,
             "diverged": new.diverged,
-            **{f"task_{name}": float(value.mean()) for name, value in window.metrics.items()},
+            **{f"task_{name}": float(value.detach().mean()) for name, value in window.metrics.items()},
             "rollout_s": clock[1] - clock[0],
             "backward_s": clock[2] - clock[1],
             "critic_s": clock[3] - clock[2],

@@ -1,0 +1,134 @@
+"""Networks, optimiser and statistics against torch's own, in float64."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from diffrl_algos.torch._adam import Adam, clip_norm
+from diffrl_algos.torch._episodes import Episodes
+from diffrl_algos.torch._mlp import MLP
+from diffrl_algos.torch._normalize import RunningStats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+widths = st.lists(st.integers(1, 9), min_size=2, max_size=5).map(tuple)
+
+
+def modules(mlp: MLP, flat: torch.Tensor) -> torch.nn.Sequential:
+    """The same network from torch's layers."""
+    layers: list[torch.nn.Module] = []
+    for k, (n_in, n_out) in enumerate(zip(mlp.sizes[:-1], mlp.sizes[1:], strict=True)):
+        layers.append(torch.nn.Linear(n_in, n_out))
+        if k < len(mlp.sizes) - 2:
+            layers += [torch.nn.ELU(), torch.nn.LayerNorm(n_out)]
+    net = torch.nn.Sequential(*layers).double()
+    torch.nn.utils.vector_to_parameters(flat, net.parameters())
+    return net
+
+
+@given(widths, st.integers(1, 7), st.integers(0, 2**31))
+@settings(max_examples=40, deadline=None)
+def test_forward_equals_torch_layers(sizes, rows, seed):
+    g = torch.Generator().manual_seed(seed)
+    mlp = MLP(sizes)
+    flat = torch.randn(mlp.num_params, generator=g, dtype=torch.float64)
+    x = torch.randn(rows, sizes[0], generator=g, dtype=torch.float64)
+    torch.testing.assert_close(mlp(mlp.split(flat), x), modules(mlp, flat)(x), rtol=1e-12, atol=1e-12)
+
+
+@given(widths, st.integers(1, 7), st.integers(0, 2**31))
+@settings(max_examples=40, deadline=None)
+def test_regression_gradient_equals_autograd(hidden, rows, seed):
+    g = torch.Generator().manual_seed(seed)
+    mlp = MLP((*hidden, 1))
+    flat = torch.randn(mlp.num_params, generator=g, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(rows, hidden[0], generator=g, dtype=torch.float64)
+    y = torch.randn(rows, generator=g, dtype=torch.float64)
+    loss = torch.nn.functional.mse_loss(mlp(mlp.split(flat), x)[:, 0], y)
+    (expected,) = torch.autograd.grad(loss, flat)
+    grad = torch.full_like(expected, torch.nan)
+    error = mlp.regression_grad(mlp.split(flat.detach()), x, y, mlp.split(grad))
+    torch.testing.assert_close(grad, expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(error.square().mean(), loss.detach(), rtol=1e-12, atol=1e-12)
+
+
+def test_initial_parameters():
+    mlp = MLP((37, 64, 16, 1))
+    orthogonal = mlp.split(mlp.init(torch.Generator().manual_seed(0), orthogonal=True))
+    for k in range(2):
+        weight, bias, scale, shift = orthogonal[4 * k : 4 * k + 4]
+        small = weight @ weight.T if weight.shape[0] <= weight.shape[1] else weight.T @ weight
+        torch.testing.assert_close(small, 2.0 * torch.eye(len(small)), rtol=0, atol=1e-5)
+        assert not bias.any() and (scale == 1).all() and not shift.any()
+    weight, bias = mlp.split(mlp.init(torch.Generator().manual_seed(0), orthogonal=False))[:2]
+    assert weight.abs().max() <= 1 / math.sqrt(37) and bias.abs().max() <= 1 / math.sqrt(37)
+    assert weight.std().item() == pytest.approx(1 / math.sqrt(3 * 37), rel=0.05)
+
+
+def test_adam_equals_torch():
+    g = torch.Generator().manual_seed(3)
+    params = torch.randn(50, generator=g, dtype=torch.float64)
+    mine, adam = params.clone(), Adam.init(params)
+    theirs = params.clone().requires_grad_()
+    optimiser = torch.optim.Adam([theirs], lr=0.02, betas=(0.7, 0.95))
+    for _ in range(20):
+        grad = torch.randn(50, generator=g, dtype=torch.float64) * 10
+        clipped, norm = clip_norm(grad, 1.0)
+        theirs.grad = grad.clone()
+        assert torch.nn.utils.clip_grad_norm_([theirs], 1.0).item() == pytest.approx(norm.item(), rel=1e-12)
+        optimiser.step()
+        adam = adam.step_(mine, clipped, lr=0.02, betas=(0.7, 0.95))
+        torch.testing.assert_close(mine, theirs.detach(), rtol=1e-12, atol=1e-13)
+    assert adam.step == 20
+
+
+def test_small_gradients_are_not_scaled():
+    grad = torch.tensor([0.3, -0.4])
+    assert torch.equal(clip_norm(grad, 1.0)[0], grad)
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=6), st.integers(0, 2**31))
+@settings(max_examples=40, deadline=None)
+def test_statistics_are_those_of_all_rows(batches, seed):
+    rng = np.random.default_rng(seed)
+    rows = [rng.normal(3.0, 2.0, size=(n, 4)) for n in batches]
+    stats = RunningStats.init(4, torch.device("cpu"))
+    for part in rows:
+        stats = stats.update(torch.from_numpy(part))
+    everything = np.concatenate(rows)
+    # The initial guess (mean 0, variance 1) has the weight of 1e-4 observations.
+    weight = 1e-4 + len(everything)
+    mean = everything.sum(0) / weight
+    var = (1e-4 * (1 + mean**2) + ((everything - mean) ** 2).sum(0)) / weight
+    np.testing.assert_allclose(stats.mean.numpy(), mean, rtol=1e-10)
+    np.testing.assert_allclose(stats.var.numpy(), var, rtol=1e-9)
+    shift, scale = stats.affine(torch.float64)
+    normalised = shift.numpy() + scale.numpy() * everything
+    np.testing.assert_allclose(normalised, (everything - mean) / np.sqrt(var + 1e-5), rtol=1e-9, atol=1e-9)
+
+
+def test_episode_returns_span_windows():
+    reward = torch.arange(12, dtype=torch.float32).view(6, 2)
+    done = torch.zeros(6, 2, dtype=torch.bool)
+    done[1, 0] = done[4, 1] = done[5, 1] = True
+    whole = Episodes.init(2).update(reward, done)
+    cut = Episodes.init(2).update(reward[:4], done[:4]).update(reward[4:], done[4:])
+    for part in (whole, cut):
+        assert part.finished == 3
+        assert part.recent_return[:3].tolist() == [0 + 2, 1 + 3 + 5 + 7 + 9, 11]
+        assert part.recent_length[:3].tolist() == [2, 5, 1]
+        assert part.running_return.tolist() == [4 + 6 + 8 + 10, 0]
+        assert part.running_length.tolist() == [4, 0]
+    assert Episodes.init(2).means() == (None, None)
+    assert whole.means() == ((2 + 25 + 11) / 3, (2 + 5 + 1) / 3)
+
+
+def test_only_the_last_hundred_episodes_count():
+    episodes = Episodes.init(1)
+    for k in range(130):
+        episodes = episodes.update(torch.full((1, 1), float(k)), torch.ones(1, 1, dtype=torch.bool))
+    assert episodes.finished == 130
+    assert episodes.means()[0] == np.mean(np.arange(30, 130))

@@ -1,0 +1,231 @@
+"""SHAC against a slow twin, and the promises of an update: same bits, resumable, not stopped by a NaN."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from diffrl_algos import SHACConfig, evaluate, train
+from diffrl_algos.torch import SHAC
+from diffrl_algos.torch._state import from_arrays, to_arrays
+from torch.nn.utils import parameters_to_vector
+
+from .naive_shac import NaiveSHAC
+
+
+def run(algorithm, state, updates):
+    metrics = []
+    for _ in range(updates):
+        state, figures = algorithm.update(state)
+        metrics.append(figures)
+    return state, metrics
+
+
+def same_bits(a, b):
+    a, b = to_arrays(a), to_arrays(b)
+    return a.keys() == b.keys() and all(a[key].tobytes() == b[key].tobytes() for key in a)
+
+
+def test_updates_equal_a_slow_twin(worlds, small):
+    algorithm = SHAC(small)
+    state = algorithm.init(worlds(dtype="float64"), seed=3)
+    twin = NaiveSHAC(small, state)
+    finished = 0
+    for _ in range(4):
+        state, metrics = algorithm.update(state)
+        twin.update()
+        actor = torch.cat([parameters_to_vector(twin.actor.parameters()), twin.logstd])
+        torch.testing.assert_close(state.actor, actor.detach(), rtol=1e-7, atol=1e-9)
+        for mine, theirs in ((state.critic, twin.critic), (state.target, twin.target)):
+            torch.testing.assert_close(mine, parameters_to_vector(theirs.parameters()).detach(), rtol=1e-7, atol=1e-9)
+        torch.testing.assert_close(state.stats.mean, twin.mean, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(state.stats.var, twin.var, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(state.obs, twin.obs, rtol=1e-7, atol=1e-9)
+        finished = metrics["episodes"]
+    # Several segments in a window, some of them ended by the task and not by time.
+    assert finished > 4 * 6 * 8 / 5
+
+
+def test_statistics_are_frozen_in_a_window(worlds, small):
+    algorithm = SHAC(dataclasses.replace(small, horizon=4, lr_end=0.0, logstd_init=-20.0))
+    state, _ = run(algorithm, algorithm.init(worlds(), 0), 2)
+    seen = []
+
+    class Watched:
+        def __init__(self, env):
+            self.env, self.spec, self.num_envs = env, env.spec, env.num_envs
+
+        def step(self, env_state, action):
+            env_state, step = self.env.step(env_state, action)
+            seen.append((action.detach(), step.obs.detach()))
+            return env_state, step
+
+    before = state
+    after, _ = algorithm.update(state._replace(env=Watched(state.env)))
+    policy = algorithm.policy(before)
+    obs = before.obs
+    for action, next_obs in seen:
+        torch.testing.assert_close(action, policy(obs), rtol=1e-6, atol=1e-6)
+        obs = next_obs
+    everything = torch.cat([before.obs, *(o for _, o in seen[:-1])])
+    expected = before.stats.update(everything)
+    torch.testing.assert_close(after.stats.mean, expected.mean, rtol=1e-12, atol=0)
+    assert after.stats.count == before.stats.count + len(everything)
+
+
+def test_same_seed_same_bits(worlds, small):
+    algorithm = SHAC(dataclasses.replace(small, critic_shuffle=True))
+    a, _ = run(algorithm, algorithm.init(worlds(), 1), 3)
+    b, _ = run(algorithm, algorithm.init(worlds(), 1), 3)
+    c, _ = run(algorithm, algorithm.init(worlds(), 2), 3)
+    assert same_bits(a, b)
+    assert not torch.equal(a.actor, c.actor) and not torch.equal(a.obs, c.obs)
+
+
+def test_six_updates_are_three_and_three(worlds, small):
+    algorithm = SHAC(dataclasses.replace(small, critic_shuffle=True))
+    whole, _ = run(algorithm, algorithm.init(worlds(), 5), 6)
+    half, _ = run(algorithm, algorithm.init(worlds(), 5), 3)
+    restored = from_arrays(algorithm.init(worlds(), 5), to_arrays(half))
+    assert same_bits(whole, run(algorithm, restored, 3)[0])
+
+
+def test_update_leaves_its_argument_as_it_was(worlds, small):
+    algorithm = SHAC(small)
+    state, _ = run(algorithm, algorithm.init(worlds(), 0), 1)
+    before = {key: array.copy() for key, array in to_arrays(state).items()}
+    a, _ = algorithm.update(state)
+    assert all(np.array_equal(before[key], array) for key, array in to_arrays(state).items())
+    assert same_bits(a, algorithm.update(state)[0])
+
+
+@pytest.mark.parametrize("poison", ["gradient", "value"])
+def test_a_gradient_that_is_not_finite_is_refused(worlds, small, poison):
+    """One bad window changes no parameter, is counted, and training goes on."""
+
+    class Poisoned:
+        def __init__(self, env):
+            self.env, self.spec, self.num_envs, self.steps = env, env.spec, env.num_envs, 0
+
+        def reset(self, seed):
+            return self.env.reset(seed)
+
+        def step(self, state, action):
+            state, step = self.env.step(state, action)
+            self.steps += 1
+            if self.steps == small.horizon + 3:  # in the second window
+                reward = step.reward
+                if poison == "value":
+                    return state, step._replace(reward=reward * torch.nan)
+                reward.register_hook(lambda g: g * torch.inf)
+            return state, step
+
+    algorithm = SHAC(small)
+    first, _ = algorithm.update(algorithm.init(Poisoned(worlds()), 0))
+    second, metrics = algorithm.update(first)
+    assert metrics["refused_updates"] == second.refused == 1
+    for name in ("actor", "critic", "target"):
+        assert torch.equal(getattr(first, name), getattr(second, name))
+    assert torch.equal(first.stats.mean, second.stats.mean)
+    assert second.iteration == 2 and not torch.equal(first.obs, second.obs)
+    third, metrics = algorithm.update(second)
+    assert metrics["refused_updates"] == 1
+    assert not torch.equal(second.actor, third.actor) and torch.isfinite(third.actor).all()
+
+
+def test_diverged_worlds_are_counted_and_recorded(worlds, small):
+    import diffsim_core
+
+    algorithm = SHAC(small)
+    env = worlds(num_envs=16, breaks=0.6)
+    state, metrics = run(algorithm, algorithm.init(env, 0), 2)
+    records = [record for figures in metrics for record in figures["divergences"]]
+    assert state.diverged == metrics[-1]["diverged"] >= len(records) > 0
+    assert state.refused == 0
+    assert diffsim_core.replay(env, records).all()
+
+
+def test_learning_rates_fall_linearly_and_stay_at_the_end(worlds, small):
+    algorithm = SHAC(dataclasses.replace(small, iterations=4))
+    _, metrics = run(algorithm, algorithm.init(worlds(), 0), 6)
+    expected = [2e-3 + (1e-5 - 2e-3) * f for f in (0, 0.25, 0.5, 0.75, 1, 1)]
+    np.testing.assert_allclose([m["actor_lr"] for m in metrics], expected)
+    constant = SHAC(dataclasses.replace(small, lr_schedule="constant"))
+    _, metrics = run(constant, constant.init(worlds(), 0), 2)
+    assert [m["actor_lr"] for m in metrics] == [2e-3, 2e-3]
+
+
+def test_policies(worlds, small):
+    algorithm = SHAC(small)
+    state, _ = run(algorithm, algorithm.init(worlds(), 0), 2)
+    mean = algorithm.policy(state)
+    assert torch.equal(mean(state.obs), mean(state.obs))
+    assert not mean(state.obs).requires_grad and mean(state.obs).abs().max() <= 1
+    one, same, other = (algorithm.policy(state, deterministic=False, seed=s)(state.obs) for s in (1, 1, 2))
+    assert torch.equal(one, same) and not torch.equal(one, other)
+    # Undo tanh: the spread around the mean is sigma.
+    wide = state.obs.repeat(4000, 1)
+    noise = torch.atanh(algorithm.policy(state, deterministic=False)(wide)) - torch.atanh(mean(wide))
+    assert noise.std().item() == pytest.approx(state.actor[-1].exp().item(), rel=0.02)
+
+
+def test_observations_may_stay_as_they_are(worlds, small):
+    algorithm = SHAC(dataclasses.replace(small, normalize_obs=False))
+    state, _ = run(algorithm, algorithm.init(worlds(), 0), 2)
+    policy = algorithm.policy(state)
+    assert not policy.shift.any() and (policy.scale == 1).all()
+
+
+def test_environments_it_cannot_learn_in_are_refused(worlds, small):
+    env = worlds()
+    env.spec = dataclasses.replace(env.spec, differentiable=False)
+    with pytest.raises(ValueError, match="'toy' is not differentiable"):
+        SHAC(small).init(env, 0)
+
+
+def test_threads_of_the_process_are_left_alone(worlds, small):
+    before = torch.get_num_threads()
+    algorithm = SHAC(dataclasses.replace(small, torch_threads=before + 1))
+    algorithm.update(algorithm.init(worlds(), 0))
+    assert torch.get_num_threads() == before
+
+
+def lqr_return(returns_of, horizon):
+    """Return of the best linear controller without limits on the force: an upper bound, from Riccati's recursion."""
+    dt, gain = 0.1, 2.0
+    a = np.array([[1.0, dt], [0.0, 1.0]])
+    b = np.array([[dt * dt * gain], [dt * gain]])
+    q, r = np.diag([1.0, 0.1]), np.array([[0.01]])
+    p = np.zeros((2, 2))
+    for _ in range(horizon):
+        # Cost of a step is x'Qx of the state it leads to, plus u'Ru.
+        m = q + p
+        k = np.linalg.solve(r + b.T @ m @ b, b.T @ m @ a)
+        p = (a - b @ k).T @ m @ (a - b @ k) + k.T @ r @ k
+    return horizon - np.einsum("ni,ij,nj->n", returns_of, p, returns_of)
+
+
+def test_learns_to_control_a_point_mass(worlds):
+    """From the middle of a bad start to within a few percent of the unlimited optimum, in 60 updates."""
+    config = SHACConfig(
+        iterations=60,
+        horizon=16,
+        actor_hidden=(32,),
+        critic_hidden=(32,),
+        actor_lr=2e-2,
+        critic_lr=5e-3,
+        target_alpha=0.2,
+        critic_iterations=4,
+    )
+    env = worlds(num_envs=32, limit=10.0, horizon=40)
+    algorithm = SHAC(config)
+    start = algorithm.init(env, 0)
+    result = train(algorithm, env, state=start)
+    _, first = env.reset(99)
+    best = lqr_return(first.double().numpy(), 40).mean()
+    untrained = evaluate(env, algorithm.policy(start), episodes=32, seed=99).return_mean
+    trained = evaluate(env, algorithm.policy(result.state), episodes=32, seed=99).return_mean
+    assert untrained < best - 5
+    assert best - 0.6 < trained <= best + 1e-3
