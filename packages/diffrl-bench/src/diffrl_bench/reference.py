@@ -44,6 +44,7 @@ def compare(task: str, folder: Path, dtype: str = "float64") -> Agreement:
         ValueError: if there is no recording of ``task``, or its file is not in ``folder``.
     """
     import torch
+
     from diffsim_core import make
 
     if task not in FILES:
@@ -77,7 +78,7 @@ def compare(task: str, folder: Path, dtype: str = "float64") -> Agreement:
         position_error_first=errors[0],
         position_error_last=errors[-1],
         steps=len(actions),
-        reward_error=abs(float(total.detach()) - recorded) / abs(recorded),
+        reward_error=float(abs(float(total.detach()) - recorded) / abs(recorded)),
         gradient_cosine=float(ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs)),
         gradient_norm_ratio=float(np.linalg.norm(ours) / np.linalg.norm(theirs)),
     )

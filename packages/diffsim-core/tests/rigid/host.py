@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from diffsim_core._buffer import Buffer
 from diffsim_core.rigid.dynamics import RigidDynamics
 from diffsim_core.rigid.model import JointType, RigidModel

@@ -47,7 +47,8 @@ MODELS = {
           <geom type="capsule" size="0.08" fromto="-0.2 0 0 0.2 0 0.05"/>
           <body name="leg" pos="0.1 0.03 -0.1">
             <joint name="hip" axis="0 1 0.2" range="-0.3 0.4" limited="true"/>
-            <joint name="reach" type="slide" axis="0 0.1 -1" range="-0.05 0.1" limited="true" stiffness="200" damping="3"/>
+            <joint name="reach" type="slide" axis="0 0.1 -1" range="-0.05 0.1" limited="true" stiffness="200"
+                   damping="3"/>
             <geom type="box" size="0.04 0.05 0.15" pos="0 0 -0.2"/>
           </body>
         </body>""",

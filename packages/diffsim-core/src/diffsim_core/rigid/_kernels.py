@@ -86,7 +86,7 @@ def cpu_lanes(dtype: str) -> int:
     return 8 if dtype == "float32" else 4
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
     """Kernels for a number type (``"float32"`` or ``"float64"``), a kind of device and a size class.
 

@@ -49,10 +49,7 @@ def pack(model: RigidModel) -> PackedModel:
     ).astype(np.int32)
     contact = np.column_stack(
         [model.contact_pos.reshape(-1, 3)]
-        + [
-            getattr(model, f"contact_{name}").reshape(-1, 1)
-            for name in ("radius", "kn", "kd", "kt", "mu")
-        ]
+        + [getattr(model, f"contact_{name}").reshape(-1, 1) for name in ("radius", "kn", "kd", "kt", "mu")]
     )
     reals = np.concatenate(
         [

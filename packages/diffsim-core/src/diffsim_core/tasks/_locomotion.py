@@ -65,7 +65,7 @@ class Runner(RigidTask):
         self.up_column = UP + 2 * len(joints)
 
     def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:
-        """The rest pose plus noise: +-0.1 m, a turn of up to 7.5 degrees about a random axis, +-0.2 rad, +-0.25 on rates."""
+        """The rest pose plus noise: 0.1 m, a turn of 7.5 degrees about a random axis, 0.2 rad, and 0.25 on rates."""
         nv, joints = self.dynamics.model.nv, len(self.rest) - 7
         q, qd = random.constant(self.rest), random.constant([0.0] * nv)
         if self.random_start:
@@ -85,7 +85,7 @@ class Runner(RigidTask):
         return action if self.remembers_action else task
 
     def observe(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
-        """``[N, no]``, see ``locomotion_obs_names``: height, attitude, velocities in world axes, joints, up, heading."""
+        """``[N, no]``, see ``locomotion_obs_names``; velocities are in world axes."""
         q, qd = physics
         w, u, spin = q[:, 3:4], q[:, 4:7], qd[:, 3:6]
         x, y, z = u[:, :1], u[:, 1:2], u[:, 2:]

@@ -17,7 +17,13 @@ class Ant(Runner):
     """Observation ``[N, 37]``, action ``[N, 8]``: 200 N m times the action on each hinge."""
 
     def __init__(
-        self, dynamics: RigidDynamics, *, horizon: int, random_start: bool, early_termination: bool, action_penalty: float
+        self,
+        dynamics: RigidDynamics,
+        *,
+        horizon: int,
+        random_start: bool,
+        early_termination: bool,
+        action_penalty: float,
     ) -> None:
         super().__init__(
             "ant",
@@ -58,6 +64,7 @@ def make_task(
     action_penalty: float = 0.0,
     contact_law: str | None = None,
     limit_law: str | None = None,
+    inertia_law: str | None = None,
     substeps: int = 16,
     threads: int | None = None,
 ) -> Ant:
@@ -72,11 +79,13 @@ def make_task(
         early_termination: End an episode when the torso falls below 0.27 m.
         action_penalty: Weight of the squared action; the released code's is zero.
         contact_law: ``"released"`` (the default) or ``"paper"`` (Eq. 3 as printed).
-        limit_law: ``"released"`` (the default: a constant joint damping of 10 beside the limits) or ``"paper"`` (Eq. 4).
+        limit_law: ``"released"`` (the default: joints also have a constant damping of 10) or ``"paper"`` (Eq. 4).
+        inertia_law: ``"released"`` (the default: inertias turned into the link's axes as the released code does,
+            which is not a rotation) or ``"paper"`` (the shapes' own).
         substeps: Sub-steps in a control step.
         threads: CPU threads of the simulator.
     """
-    model = bundled_model("ant", contact_law=contact_law, limit_law=limit_law)
+    model = bundled_model("ant", contact_law=contact_law, limit_law=limit_law, inertia_law=inertia_law)
     dynamics = RigidDynamics(model, dt=1 / 60, substeps=substeps, dtype=dtype, device=device, threads=threads)
     return Ant(
         dynamics,
