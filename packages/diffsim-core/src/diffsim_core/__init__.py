@@ -6,6 +6,7 @@ Importing this package loads neither an array library nor a simulator; names arr
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from diffsim_core._protocol import ArraySpec as ArraySpec
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
     from diffsim_core._random import Random as Random
     from diffsim_core._rollout import Trajectory as Trajectory
     from diffsim_core._rollout import rollout as rollout
+
+try:
+    __version__ = version("diffsim-core")
+except PackageNotFoundError:
+    __version__ = "0+unknown"
 
 _LAZY = {
     "Buffer": "_buffer",
