@@ -29,7 +29,7 @@ PACKAGES = {"gradest": "[torch,jax]", "diffsim-core": "[torch,jax]", "diffrl-alg
 # Tests that must pass before any extra is installed.
 WITHOUT_EXTRAS = {
     "gradest": ["packages/gradest/tests"],
-    "diffsim-core": ["packages/diffsim-core/tests/io", "packages/diffsim-core/tests/rigid"],
+    "diffsim-core": ["packages/diffsim-core/tests/rigid"],
 }
 SOURCES = [ROOT / "packages" / name / "src" for name in PACKAGES]
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
