@@ -43,6 +43,8 @@ def find_ground(
     moving: list[int] = np.flatnonzero(link >= 0).tolist()
     static: list[int] = np.flatnonzero(link < 0).tolist()
     problems: list[str] = []
+    base_touched = False
+    bases = _robot_bases(m, bodies)
     friction: dict[int, float] = {}
     heights: dict[int, float] = {}
     for s in static:
@@ -51,6 +53,9 @@ def find_ground(
             continue
         touching = [g for g in moving if _may_touch(m, g, s)]
         if not touching:
+            continue
+        if not is_plane and int(m.geom_bodyid[s]) in bases:
+            base_touched = True
             continue
         if not is_plane:
             problems.append(
@@ -79,9 +84,24 @@ def find_ground(
                 " by one of these, or set its contype and conaffinity to 0 and add such a shape"
             )
     notes = ["contact between moving bodies is not simulated"] if _bodies_may_touch(m, link, moving) else []
+    if base_touched:
+        notes.append("contact with the robot's own fixed base is not simulated")
     if not heights:
         return None, problems, notes
     return Ground(min(heights.values()), tuple(sorted(friction.items()))), problems, notes
+
+
+def _robot_bases(m: Any, bodies: list[Body]) -> set[int]:
+    """Bodies fixed to the world that carry moving ones: the base of a robot arm."""
+    bases = set()
+    for b in range(m.nbody):
+        if bodies[b].link >= 0:
+            parent = int(m.body_parentid[b])
+            while parent > 0:
+                if bodies[parent].link < 0:
+                    bases.add(parent)
+                parent = int(m.body_parentid[parent])
+    return bases
 
 
 def _masks_match(m: Any, g: int, s: int) -> bool:
@@ -120,9 +140,13 @@ def _own_friction(m: Any, g: int) -> float:
 
 
 def _bodies_may_touch(m: Any, link: np.ndarray, moving: list[int]) -> bool:
-    """Whether the masks let shapes of two links touch that are not each other's neighbours."""
-    return any(
-        link[a] != link[b] and _masks_match(m, a, b) and m.body_parentid[m.geom_bodyid[b]] != m.geom_bodyid[a]
-        for i, a in enumerate(moving)
-        for b in moving[i + 1 :]
-    )
+    """Whether the masks let shapes of two links touch whose bodies are not each other's parent."""
+    contype, conaffinity = m.geom_contype[moving], m.geom_conaffinity[moving]
+    body = m.geom_bodyid[moving]
+    parent = m.body_parentid[body]
+    for i in range(len(moving)):
+        match = (contype[i] & conaffinity) | (contype & conaffinity[i])
+        related = (body == parent[i]) | (parent == body[i])
+        if np.any((match != 0) & (link[moving] != link[moving[i]]) & ~related):
+            return True
+    return False

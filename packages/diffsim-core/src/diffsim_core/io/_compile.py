@@ -1,4 +1,4 @@
-"""Running MuJoCo's compiler on a file or string."""
+"""Running MuJoCo's parser and compiler on a file or string."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from diffsim_core.io._mujoco import mujoco
+from diffsim_core.io._scan import read_bytes, scan
 from diffsim_core.io.errors import ModelError
 
 SUFFIXES = (".xml", ".mjcf", ".urdf")
+_UNUSED = ("sensors", "keys", "skins", "textures", "cameras", "lights", "tuples")
 
 
 def is_xml(source: str | Path) -> bool:
@@ -21,22 +23,64 @@ def source_label(source: str | Path) -> str:
     return "XML string" if is_xml(source) else str(source)
 
 
-def compile_model(source: str | Path, *, floating: bool) -> tuple[Any, list[str]]:
-    """``(MjModel, problems)``; what MuJoCo refuses is raised as ``ModelError`` with MuJoCo's words."""
+def compile_model(source: str | Path, *, floating: bool) -> Any:
+    """MuJoCo's compiled model, without what only renderers and sensors need.
+
+    Raises:
+        ModelError: with MuJoCo's words where MuJoCo refuses.
+    """
     label = source_label(source)
-    if not is_xml(source):
-        path = Path(source)
-        if path.suffix.lower() not in SUFFIXES:
-            raise ModelError(label, [f'unknown file type "{path.suffix}": give {", ".join(SUFFIXES)}'])
-        if not path.is_file():
-            raise ModelError(label, ["no such file"])
+    kind = _scan_source(source, label)
     try:
         spec = mujoco.MjSpec.from_string(source) if is_xml(source) else mujoco.MjSpec.from_file(str(source))
-        spec.compiler.fusestatic = False
+        _prune(spec)
+        if kind == "robot":
+            _add_motors(spec)
         if floating:
-            for body in spec.worldbody.bodies:
-                if not body.joints:
-                    body.add_freejoint()
-        return spec.compile(), []
-    except (ValueError, RuntimeError) as error:
-        raise ModelError(label, [f"MuJoCo cannot compile it: {error}"]) from None
+            _float(spec)
+        return spec.compile()
+    except (ValueError, RuntimeError, MemoryError, mujoco.FatalError) as error:
+        message = " ".join(str(error).split())
+        raise ModelError(label, [f"MuJoCo cannot compile it: {message}"]) from None
+
+
+def _scan_source(source: str | Path, label: str) -> str:
+    if is_xml(source):
+        return scan(str(source).lstrip("\ufeff \t\r\n").encode("utf-8", "replace"), label, None)
+    path = Path(source)
+    if path.suffix.lower() not in SUFFIXES:
+        raise ModelError(label, [f'unknown file type "{path.suffix}": give {", ".join(SUFFIXES)}'])
+    try:
+        return scan(read_bytes(path, label), label, path.parent)
+    except OSError as error:
+        raise ModelError(label, [f"cannot be read: {error.strerror}"]) from None
+
+
+def _prune(spec: Any) -> None:
+    """Leave out what physics does not read, so that it can neither fail nor take memory."""
+    for name in _UNUSED:
+        for element in list(getattr(spec, name)):
+            spec.delete(element)
+    for material in spec.materials:
+        for i in range(len(material.textures)):
+            material.textures[i] = ""
+    spec.compiler.fusestatic = False  # bodies keep their names; the loader welds them itself
+    spec.nuserdata = 0
+    spec.memory = -1
+
+
+def _add_motors(spec: Any) -> None:
+    """URDF has no actuators: a joint with an effort limit gets a motor of that strength."""
+    for joint in spec.joints:
+        strength = float(joint.actfrcrange[1])
+        scalar = joint.type in (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
+        if scalar and strength > 0:
+            motor = spec.add_actuator(name=joint.name, target=joint.name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
+            motor.gear[0] = strength
+
+
+def _float(spec: Any) -> None:
+    """A free joint on each root body without joints that carries joints, or on all if none does."""
+    fixed = [body for body in spec.worldbody.bodies if not body.joints]
+    for body in [body for body in fixed if body.find_all("joint")] or fixed:
+        body.add_freejoint()

@@ -35,6 +35,8 @@ def load_model(
     Each joint becomes a link; bodies without joints are welded into the link that carries them. Contact is
     between the ground (a horizontal ``plane`` geom of the world) and the spheres, capsules and boxes whose
     ``contype``/``conaffinity`` let them touch it. Sensors, cameras, lights, keyframes and visuals are ignored.
+    A URDF joint with an effort limit gets a motor of that strength. Files that a model names are read from the
+    model's own folder only.
 
     Penalty parameters come from the keyword arguments, else from the file, else from the defaults documented in
     ``ContactParams`` and ``LimitParams``. In the file they are::
@@ -58,7 +60,7 @@ def load_model(
             which the file has a ``diffsim_inertia:BODY`` (about the centre of mass, body axes), which need not
             belong to any distribution of mass.
         ground: height z [m] of a ground plane that replaces the file's; every shape with a collision mask touches it.
-        floating: put a free joint on root bodies that the file fixes to the world (URDF has no other way to say so).
+        floating: put a free joint on root bodies that the file fixes to the world (URDF cannot say so itself).
         name: name of the model; default the file's.
 
     Raises:
@@ -68,14 +70,14 @@ def load_model(
     label = source_label(source)
     if ground is not None and not np.isfinite(ground):
         raise ValueError(f"ground is {ground}: give a finite height in metres")
-    m, problems = compile_model(source, floating=floating)
+    m = compile_model(source, floating=floating)
     custom, custom_problems = read_custom(m)
     laws = {
         "contact_law": contact_law or custom.contact_law or "paper",
         "limit_law": limit_law or custom.limit_law or "paper",
         "inertia_law": inertia_law or custom.inertia_law or "paper",
     }
-    problems += [f'{key} "{law}" is unknown: use {" or ".join(LAWS)}' for key, law in laws.items() if law not in LAWS]
+    problems = [f'{key} "{law}" is unknown: use {" or ".join(LAWS)}' for key, law in laws.items() if law not in LAWS]
     inertias = custom.inertias if laws["inertia_law"] == "released" else {}
     _, bodies = links_and_bodies(m, inertias)
     found, contact_problems, notes = find_ground(m, bodies, _planes(m, bodies), ground)

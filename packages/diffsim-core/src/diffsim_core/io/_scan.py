@@ -1,0 +1,171 @@
+"""A first reading of a model file, before MuJoCo's parser sees it.
+
+MuJoCo builds some elements while it parses (composites, replicas) and opens files that a model names. The scan
+refuses what would build without bound and what would be read from outside the model's folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.parsers import expat
+
+from diffsim_core.io.errors import ModelError
+
+MAX_BYTES = 64 << 20
+MAX_ELEMENTS = 200_000
+MAX_DEPTH = 200
+MAX_COPIES = 4096
+"""Most copies that nested replicas, or one composite or flexcomp, may make."""
+MAX_INCLUDES = 100
+
+_ROOTS = ("mujoco", "robot")
+_DIRECTORIES = ("assetdir", "meshdir", "texturedir")
+_SIZES = ("nuserdata", "nkey", "nconmax", "njmax", "nstack", "memory")
+
+
+@dataclass
+class _Scan:
+    label: str
+    folder: Path | None
+    """Folder that files must lie in; ``None`` for an XML string, which may name none."""
+    problems: list[str] = field(default_factory=list)
+    directories: list[str] = field(default_factory=list)
+    assets: list[tuple[str, str]] = field(default_factory=list)
+    seen: list[Path] = field(default_factory=list)
+    elements: int = 0
+
+
+def scan(text: bytes, label: str, folder: Path | None) -> str:
+    """The root element's tag (``mujoco`` or ``robot``).
+
+    Raises:
+        ModelError: the text is not XML, grows without bound, or names files outside ``folder``.
+    """
+    state = _Scan(label, folder)
+    root = _scan_document(state, text, label)
+    if root not in _ROOTS:
+        raise ModelError(label, [f"its root element is <{root}>: expected <mujoco> (MJCF) or <robot> (URDF)"])
+    for tag, name in state.assets:
+        for directory in state.directories or [""]:
+            if (problem := _outside(state, name, directory)) is not None:
+                state.problems.append(f'<{tag}> names the file "{name}": {problem}')
+                break
+    if state.problems:
+        raise ModelError(label, state.problems)
+    return root
+
+
+def _scan_document(state: _Scan, text: bytes, label: str) -> str:
+    if len(text) > MAX_BYTES:
+        raise ModelError(state.label, [f"{label} has {len(text)} bytes: at most {MAX_BYTES} are read"])
+    parser = expat.ParserCreate()
+    stack: list[str] = []
+    copies = [1]
+    roots: list[str] = []
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        state.elements += 1
+        if state.elements > MAX_ELEMENTS or len(stack) >= MAX_DEPTH:
+            limit = f"{MAX_ELEMENTS} elements, {MAX_DEPTH} levels deep"
+            raise ModelError(state.label, [f"line {parser.CurrentLineNumber}: at most {limit} are read"])
+        if not stack:
+            roots.append(tag)
+        stack.append(tag)
+        copies.append(copies[-1] * (_copies(attributes) if tag == "replicate" else 1))
+        made = _copies(attributes) if tag in ("composite", "flexcomp") else copies[-1]
+        if made > MAX_COPIES:
+            state.problems.append(f"<{tag}> makes {made} copies: at most {MAX_COPIES} are built")
+        _check_sizes(state, tag, attributes)
+        _collect_files(state, tag, attributes)
+
+    def end(tag: str) -> None:
+        stack.pop()
+        copies.pop()
+
+    def entity(*_: object) -> None:
+        raise ModelError(state.label, [f"{label} declares an XML entity: write the text out"])
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.EntityDeclHandler = entity
+    try:
+        parser.Parse(text, True)
+    except expat.ExpatError as error:
+        raise ModelError(state.label, [f"{label} is not well-formed XML: {error}"]) from None
+    except ValueError as error:
+        raise error if isinstance(error, ModelError) else ModelError(state.label, [f"{label}: {error}"]) from None
+    return roots[0]
+
+
+def _copies(attributes: dict[str, str]) -> int:
+    """Product of the numbers of ``count``; what is not a number counts as one and is left to MuJoCo to refuse."""
+    product = 1
+    for word in attributes.get("count", "").split():
+        number = re.match(r"[+-]?\d+", word)
+        product *= max(abs(int(number[0][:12])), 1) if number else 1
+    return product
+
+
+def _check_sizes(state: _Scan, tag: str, attributes: dict[str, str]) -> None:
+    """MuJoCo allots what ``<size>`` asks for; the simulator needs none of it, so only absurd numbers are refused."""
+    if tag == "size":
+        for name in (*_SIZES, *(a for a in attributes if a.startswith("nuser_"))):
+            digits = re.sub(r"\D", "", attributes.get(name, ""))
+            if name != "memory" and len(digits) > 6:
+                state.problems.append(f'<size> has {name}="{attributes[name]}": remove it')
+    if tag == "hfield":
+        for name in ("nrow", "ncol"):
+            if len(re.sub(r"\D", "", attributes.get(name, ""))) > 4:
+                state.problems.append(f'<hfield> has {name}="{attributes[name]}": remove the height field')
+
+
+def _collect_files(state: _Scan, tag: str, attributes: dict[str, str]) -> None:
+    for name, value in attributes.items():
+        if name in _DIRECTORIES:
+            state.directories.append(value)
+        elif name.startswith("file") and value:
+            if tag in ("include", "model"):
+                _scan_include(state, tag, value)
+            else:
+                state.assets.append((tag, value))
+
+
+def _scan_include(state: _Scan, tag: str, name: str) -> None:
+    if (problem := _outside(state, name, "")) is not None:
+        state.problems.append(f'<{tag}> names the file "{name}": {problem}')
+        return
+    assert state.folder is not None
+    path = state.folder / name
+    if path in state.seen or len(state.seen) >= MAX_INCLUDES:
+        state.problems.append(f'<{tag}> names the file "{name}" twice, or over {MAX_INCLUDES} files are included')
+        return
+    state.seen.append(path)
+    try:
+        text = read_bytes(path, state.label)
+    except OSError as error:
+        state.problems.append(f'<{tag}> names the file "{name}": {error.strerror}')
+        return
+    _scan_document(state, text, name)
+
+
+def read_bytes(path: Path, label: str) -> bytes:
+    """Contents of a regular file of at most ``MAX_BYTES``."""
+    if not path.is_file():
+        raise ModelError(label, [f'"{path}": no such file'])
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
+
+
+def _outside(state: _Scan, name: str, directory: str) -> str | None:
+    """Why a file may not be read, or ``None``."""
+    if state.folder is None:
+        return "an XML string has no folder to read files from; load it from a path"
+    relative = re.sub(r"^\w+://", "", name)
+    folder = os.path.abspath(state.folder)
+    target = os.path.abspath(os.path.join(folder, directory, relative))
+    if os.path.commonpath([folder, target]) != folder:
+        return "it lies outside the model's folder; put it there"
+    return None
