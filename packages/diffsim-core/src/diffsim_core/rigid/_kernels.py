@@ -8,6 +8,7 @@ of worlds take to simulate.
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import warp as wp
 
@@ -120,26 +121,26 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
     return Kernels(*_define(module), lanes=lanes, module=module)
 
 
-def _define(module: wp.Module) -> tuple[wp.Kernel, wp.Kernel, wp.Kernel]:
+def _define(module: wp.Module) -> tuple[Any, Any, Any]:
     @wp.kernel(module=module)
     def control_step(
         first: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, dt: wp.float64, limit: wp.float64,
         q: wp.uint64, v: wp.uint64, u: wp.uint64, q_out: wp.uint64, v_out: wp.uint64, ok: wp.uint64, saved: wp.uint64,
     ):  # fmt: skip
-        _step(first + wp.tid(), mi, mr, n, substeps, dt, limit, q, v, u, q_out, v_out, ok, saved)
+        _step(first + wp.tid(), mi, mr, n, substeps, dt, limit, q, v, u, q_out, v_out, ok, saved)  # pyright: ignore[reportOperatorIssue]
 
     @wp.kernel(module=module)
     def control_step_vjp(
         first: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, dt: wp.float64, ok: wp.uint64,
         saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, gq: wp.uint64, gv: wp.uint64, gu: wp.uint64,
     ):  # fmt: skip
-        _vjp(first + wp.tid(), mi, mr, n, substeps, dt, ok, saved, gq_out, gv_out, gq, gv, gu)
+        _vjp(first + wp.tid(), mi, mr, n, substeps, dt, ok, saved, gq_out, gv_out, gq, gv, gu)  # pyright: ignore[reportOperatorIssue]
 
     @wp.kernel(module=module)
     def probe(
         first: int, mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, u: wp.uint64,
         mass: wp.uint64, force: wp.uint64, qdd: wp.uint64,
     ):  # fmt: skip
-        _probe(first + wp.tid(), mi, mr, n, q, v, u, mass, force, qdd)
+        _probe(first + wp.tid(), mi, mr, n, q, v, u, mass, force, qdd)  # pyright: ignore[reportOperatorIssue]
 
     return control_step, control_step_vjp, probe

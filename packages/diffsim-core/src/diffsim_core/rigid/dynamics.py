@@ -18,6 +18,9 @@ from diffsim_core.rigid._kernels import SizeClass, kernels
 from diffsim_core.rigid._pack import pack
 from diffsim_core.rigid.model import RigidModel
 
+_CUDA_BLOCK = 32
+"""Worlds per CUDA block: one warp each, so that a few thousand worlds reach every multiprocessor."""
+
 _SUBSTEPS_WORTH_A_THREAD = 1500
 """World-sub-steps below which handing work to another thread costs more than it saves."""
 
@@ -185,6 +188,7 @@ class RigidDynamics:
                 dim=last - first,
                 inputs=[first, *head, *arguments],
                 device=self._warp_device,
+                block_dim=_CUDA_BLOCK if self._on_cuda else 1,
                 record_cmd=True,
             )
             for first, last in itertools.pairwise(edges)
