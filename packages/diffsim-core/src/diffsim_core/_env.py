@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from diffsim_core._interop import differentiable, framework_of, namespace
+from diffsim_core._interop import device_of, differentiable, framework_of, has_int64, namespace
 from diffsim_core._protocol import Array, EnvSpec, EnvState, PyTree, Task, Transition
 from diffsim_core._random import Random, seed_array
 from diffsim_core._tree import tree_leaves, tree_map
@@ -62,6 +62,9 @@ class TaskEnv:
         self.dtype = dtype
         self.world_offset = world_offset
         self.xp: Any = namespace(arrays)
+        if dtype == "float64" and not has_int64(self.xp):
+            raise ValueError("dtype='float64' with JAX needs jax.config.update('jax_enable_x64', True)")
+        self._array_device = device_of(arrays, device)
         self.dynamics_step = differentiable(dynamics)
         """``(physics, control) -> (next_physics, ok)``, the simulator without task and resets."""
         self.spec = EnvSpec(
@@ -91,9 +94,8 @@ class TaskEnv:
                 dynamics.
         """
         xp = self.xp
-        seed_ = seed_array(xp, seed, self.device)
-        where = {} if self.arrays == "jax" else {"device": self.device}
-        episode = xp.zeros((self.num_envs,), dtype=xp.int32, **where)
+        seed_ = seed_array(xp, seed, self._array_device)
+        episode = xp.zeros((self.num_envs,), dtype=xp.int32, device=self._array_device)
         physics, task, obs = self._no_grad(lambda: self._start(seed_, episode))
         self._check_initial(physics, task, obs)
         return EnvState(physics, task, xp.zeros_like(episode), episode, seed_), obs

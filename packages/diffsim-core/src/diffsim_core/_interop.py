@@ -31,6 +31,21 @@ def framework_of(array: Any) -> str:
     raise TypeError(f"expected a torch.Tensor or a jax.Array, got {type(array).__module__}.{type(array).__qualname__}")
 
 
+def device_of(arrays: str, name: str) -> Any:
+    """The library's own device object for ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
+
+    Raises:
+        ValueError: if there is no such device.
+    """
+    if arrays == "torch":
+        from diffsim_core._interop_torch import torch_device
+
+        return torch_device(name)
+    from diffsim_core._interop_jax import jax_device
+
+    return jax_device(name)
+
+
 def namespace(arrays: str) -> Any:
     """The array-API namespace of ``"torch"`` or ``"jax"``.
 
@@ -44,11 +59,20 @@ def namespace(arrays: str) -> Any:
         if arrays == "torch":
             import array_api_compat.torch as xp
         else:
-            import jax.numpy as xp
+            from diffsim_core._interop_jax import XP as xp
     except ModuleNotFoundError as error:
         message = f"arrays={arrays!r} needs {arrays}, which is not installed: pip install 'diffsim-core[{arrays}]'"
         raise ImportError(message) from error
     return xp
+
+
+def has_int64(xp: Any) -> bool:
+    """Whether the library makes 64-bit numbers when asked; JAX does so only with ``jax_enable_x64``."""
+    if xp.__name__ != "jax.numpy":
+        return True
+    from diffsim_core._interop_jax import x64_enabled
+
+    return x64_enabled()
 
 
 def differentiable(dynamics: Dynamics) -> Callable[[PyTree, Sequence[Array]], tuple[PyTree, Array]]:
@@ -113,6 +137,27 @@ def stop_gradient(tree: PyTree) -> PyTree:
     return tree_map(stop_gradient_leaf, tree)
 
 
+def value_and_grad(function: Callable[[PyTree], Array], tree: PyTree) -> tuple[Array, PyTree]:
+    """A scalar function of a tree of floating arrays, and its gradient (zeros where nothing depends on a leaf)."""
+    _, first = next(tree_leaves(tree))
+    if framework_of(first) == "torch":
+        from diffsim_core._interop_torch import torch_value_and_grad
+
+        return torch_value_and_grad(function, tree)
+    from diffsim_core._interop_jax import jax_value_and_grad
+
+    return jax_value_and_grad(function, tree)
+
+
+def compiled(function: Callable[..., Any], arrays: str) -> Callable[..., Any]:
+    """``jax.jit(function)`` with JAX; torch runs it as it is."""
+    if arrays == "torch":
+        return function
+    from diffsim_core._interop_jax import jit
+
+    return jit(function)
+
+
 def from_numpy(values: np.ndarray[Any, Any], like: Array) -> Array:
     """``values`` as an array of the library and on the device of ``like``; the dtype stays."""
     if framework_of(like) == "torch":
@@ -121,10 +166,10 @@ def from_numpy(values: np.ndarray[Any, Any], like: Array) -> Array:
         return tensor_from_numpy(values, like.device)
     from diffsim_core._interop_jax import array_from_numpy
 
-    return array_from_numpy(values)
+    return array_from_numpy(values, like)
 
 
 def to_numpy(array: Array) -> np.ndarray[Any, Any]:
     """A copy of ``array`` in host memory, cut from any graph."""
     array = stop_gradient(array)
-    return np.array(array.cpu() if framework_of(array) == "torch" else array)
+    return array.cpu().numpy().copy() if framework_of(array) == "torch" else np.array(array)

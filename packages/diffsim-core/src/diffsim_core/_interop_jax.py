@@ -10,11 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import warp as wp
+from jax.core import Tracer
 
 from diffsim_core._buffer import Buffer
 from diffsim_core._interop import check_count
 from diffsim_core._protocol import ArraySpec, Dynamics, Env, EnvState, PyTree
 from diffsim_core._rollout import Diverged, Trajectory
+
+XP = jnp
+"""The array namespace, for modules that do not import JAX themselves."""
 
 _SCALAR = {"float32": wp.float32, "float64": wp.float64, "int32": wp.int32}
 
@@ -26,6 +30,7 @@ class JaxBridge:
         self.dynamics = dynamics
         self.specs = (*dynamics.state_spec, *dynamics.control_spec)
         self.num_state = len(dynamics.state_spec)
+        self.on_cuda = dynamics.device.startswith("cuda")
         self._step = self._ffi("step", save=False)
         self._step_saving = self._ffi("step_saving", save=True)
         self._vjp = self._ffi_vjp()
@@ -124,6 +129,9 @@ class JaxBridge:
         return ffi_callable("vjp", call, arguments, num_in)
 
     def _buffer(self, array: Any) -> Buffer:
+        if array.device.is_cuda != self.on_cuda:
+            device = self.dynamics.device
+            raise ValueError(f"arrays are on {array.device}, the simulator was made for {device}: jax.device_put them")
         dtype = "int32" if array.dtype is wp.int32 else self.dynamics.dtype
         return Buffer(array.ptr or 0, tuple(array.shape), dtype, self.dynamics.device)
 
@@ -169,12 +177,36 @@ def no_grad(function: Callable[[], Any]) -> Any:
     return jax.tree.map(jax.lax.stop_gradient, function())
 
 
-def array_from_numpy(values: np.ndarray[Any, Any]) -> jax.Array:
-    return jnp.asarray(values)
+def array_from_numpy(values: np.ndarray[Any, Any], like: jax.Array) -> jax.Array:
+    if isinstance(like, Tracer):
+        return jnp.asarray(values)
+    return jax.device_put(values, like.sharding)
 
 
-def has_int64() -> bool:
+def jax_device(name: str) -> Any:
+    """JAX's device of that name.
+
+    Raises:
+        ValueError: if JAX has no such device.
+    """
+    kind, _, index = name.partition(":")
+    try:
+        return jax.devices(kind)[int(index or 0)]
+    except (RuntimeError, IndexError, ValueError) as error:
+        found = ", ".join(map(str, jax.devices()))
+        raise ValueError(f"device={name!r}: JAX has no such device here, only {found}") from error
+
+
+def x64_enabled() -> bool:
     return bool(jax.config.read("jax_enable_x64"))
+
+
+def jax_value_and_grad(function: Callable[[PyTree], jax.Array], tree: PyTree) -> tuple[jax.Array, PyTree]:
+    return jax.jit(jax.value_and_grad(function))(tree)
+
+
+def jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    return jax.jit(function)
 
 
 def scan_rollout(

@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from diffsim_core._buffer import Buffer
 from diffsim_core._interop import check_count
 from diffsim_core._protocol import Dynamics, PyTree
+from diffsim_core._tree import tree_leaves, tree_map
 
 
 class TorchBridge:
@@ -42,7 +43,7 @@ class TorchBridge:
             *out, ok = _Step.apply(self, *arrays)  # pyright: ignore[reportGeneralTypeIssues]
         else:
             out, ok = self.forward(arrays, None)
-        return self.dynamics.state_type(*out), ok != 0
+        return self.dynamics.state_type(*out), ok.bool()
 
     def _check(self, arrays: Sequence[torch.Tensor]) -> None:
         num_worlds = len(arrays[0])
@@ -122,7 +123,12 @@ class _Step(torch.autograd.Function):
 
 def torch_device(name: str) -> torch.device:
     """The device of that name, with its index where it has one, so that it compares equal to a tensor's."""
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device={name!r} is not a device of torch; use 'cpu', 'cuda' or 'cuda:i'") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={name!r}, but torch sees no CUDA device here; use 'cpu'")
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", torch.cuda.current_device())
     return device
@@ -144,4 +150,15 @@ def no_grad(function: Callable[[], Any]) -> Any:
 
 
 def tensor_from_numpy(values: np.ndarray[Any, Any], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values)).to(device)
+    return torch.from_numpy(np.array(values, order="C")).to(device)
+
+
+def torch_value_and_grad(function: Callable[[PyTree], torch.Tensor], tree: PyTree) -> tuple[torch.Tensor, PyTree]:
+    tree = tree_map(lambda leaf: leaf.detach().clone().requires_grad_(), tree)
+    value = function(tree)
+    leaves = [leaf for _, leaf in tree_leaves(tree)]
+    if value.requires_grad:
+        grads = iter(torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True))
+    else:
+        grads = iter([torch.zeros_like(leaf) for leaf in leaves])
+    return value.detach(), tree_map(lambda _: next(grads), tree)

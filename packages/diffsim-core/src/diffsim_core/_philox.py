@@ -4,6 +4,10 @@ A multiplication-and-exchange network on four 32-bit words, ten rounds, its key 
 constants each round.
 """
 
+# The bodies below are Warp's language, whose types a Python type checker misreads.
+# pyright: reportArgumentType=false, reportIndexIssue=false, reportGeneralTypeIssues=false
+# pyright: reportAssignmentType=false, reportOperatorIssue=false, reportCallIssue=false, reportReturnType=false
+
 # No postponed annotations here: Warp reads the kernels' types at definition.
 
 from functools import lru_cache

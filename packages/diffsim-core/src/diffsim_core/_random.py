@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core._interop import framework_of, from_numpy, namespace, stop_gradient
+from diffsim_core._interop import framework_of, from_numpy, has_int64, namespace, stop_gradient
 from diffsim_core._protocol import Array
 
 MAX_STREAM = 2**30
@@ -45,14 +45,16 @@ class Random:
         self.num_envs: int = episode.shape[0]
 
     def uniform(self, stream: int, shape: tuple[int, ...] = (), low: float = 0.0, high: float = 1.0) -> Array:
-        """``[N, *shape]`` numbers uniform in ``[low, high)``.
+        """``[N, *shape]`` numbers uniform in ``[low, high)``, bounds rounded to the dtype.
 
         Raises:
-            ValueError: if ``low < high`` does not hold or ``stream`` is out of range.
+            ValueError: if ``low < high`` does not hold (after rounding) or ``stream`` is out of range.
         """
-        if not low < high:
-            raise ValueError(f"uniform needs low < high, got low={low}, high={high}")
-        return self._draw(2 * _checked(stream), shape, float(low), float(high))
+        scalar = np.float32 if self.dtype == "float32" else np.float64
+        bounds = float(scalar(low)), float(scalar(high))
+        if not (bounds[0] < bounds[1] and math.isfinite(bounds[1] - bounds[0])):
+            raise ValueError(f"uniform needs finite {self.dtype} low < high, got low={low}, high={high}")
+        return self._draw(2 * _checked(stream), shape, *bounds)
 
     def normal(self, stream: int, shape: tuple[int, ...] = ()) -> Array:
         """``[N, *shape]`` standard normal numbers (Box and Muller 1958).
@@ -73,23 +75,17 @@ class Random:
         return _draw_jax(self, word, shape, low, high)
 
 
-def seed_array(xp: Any, seed: int, device: str) -> Array:
+def seed_array(xp: Any, seed: int, device: Any) -> Array:
     """A seed as the scalar array that ``EnvState`` carries: int64, or int32 in JAX without 64-bit types.
 
     Raises:
         ValueError: if the seed is negative or does not fit.
     """
-    on_jax = xp.__name__ == "jax.numpy"
-    wide = True
-    if on_jax:
-        from diffsim_core._interop_jax import has_int64
-
-        wide = has_int64()
+    wide = has_int64(xp)
     if not 0 <= seed < (2**63 if wide else 2**31):
         limit = "2**63" if wide else "2**31 (JAX without jax_enable_x64 has no 64-bit integers)"
         raise ValueError(f"seed must be an integer from 0 to below {limit}, got {seed}")
-    where = {} if on_jax else {"device": device}
-    return xp.asarray(seed, dtype=xp.int64 if wide else xp.int32, **where)
+    return xp.asarray(seed, dtype=xp.int64 if wide else xp.int32, device=device)
 
 
 def _checked(stream: int) -> int:

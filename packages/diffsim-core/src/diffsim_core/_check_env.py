@@ -1,0 +1,275 @@
+"""The promises every environment keeps, each as a function that lists how it was broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from diffsim_core._interop import compiled, framework_of, from_numpy, to_numpy, value_and_grad
+from diffsim_core._protocol import Array, Env, EnvState, PyTree, Transition
+from diffsim_core._tree import tree_leaves, tree_map
+
+Numbers = np.ndarray[Any, Any]
+
+
+class CheckError(AssertionError):
+    """An environment broke promises of the protocol; ``violations`` lists them all."""
+
+    def __init__(self, name: str, violations: list[str]) -> None:
+        self.violations = violations
+        lines = "".join(f"\n  - {violation}" for violation in violations)
+        super().__init__(f"environment {name!r} breaks {len(violations)} promise(s) of the protocol:{lines}")
+
+
+class Outcome(NamedTuple):
+    """What a step gave back."""
+
+    state: EnvState
+    transition: Transition
+
+
+class Start(NamedTuple):
+    """What a reset gave back."""
+
+    state: EnvState
+    obs: PyTree
+
+
+class Subject:
+    """The environment under check, with what every check needs of it."""
+
+    def __init__(self, env: Env, seed: int, num_steps: int) -> None:
+        self.env = env
+        self.seed = seed
+        self.num_steps = num_steps
+        self.first = Start(*env.reset(seed))
+        self.start, self.start_obs = self.first
+        self.arrays = framework_of(self.start.t)
+        self._step = compiled(env.step, self.arrays)
+        self.dtype = to_numpy(self.start_obs).dtype
+        self.random = np.random.default_rng(seed)
+
+    def actions(self, num_steps: int = 1) -> list[Array]:
+        """Random actions inside the bounds."""
+        shape = (self.env.num_envs, self.env.spec.num_actions)
+        drawn = self.random.uniform(-0.9, 0.9, (num_steps, *shape)).astype(self.dtype)
+        return [from_numpy(action, self.start.t) for action in drawn]
+
+    def step(self, state: EnvState, action: Array) -> Outcome:
+        return Outcome(*self._step(state, action))
+
+    def run(self, state: EnvState, actions: list[Array]) -> Iterator[tuple[EnvState, Outcome]]:
+        """The state before each step, and what the step gave back."""
+        for action in actions:
+            before, outcome = state, self.step(state, action)
+            state = outcome.state
+            yield before, outcome
+
+    def after(self, num_steps: int) -> EnvState:
+        """State after that many steps under random actions."""
+        state = self.start
+        for _, outcome in self.run(state, self.actions(num_steps)):
+            state = outcome.state
+        return state
+
+    def at_time_limit(self, state: EnvState) -> EnvState:
+        """The same state, one step before its episodes are truncated."""
+        t = np.full(self.env.num_envs, self.env.spec.horizon - 1, dtype=np.int32)
+        return state._replace(t=from_numpy(t, state.t))
+
+    def pull(self, state: EnvState, action: Array, target: Callable[[EnvState, Transition], Array]) -> PyTree:
+        """Gradient of the sum of ``target`` of one step with respect to (physics, action)."""
+
+        def function(inputs: PyTree) -> Array:
+            after, transition = self.env.step(state._replace(physics=inputs[0]), inputs[1])
+            return target(after, transition).sum()
+
+        return value_and_grad(function, (state.physics, action))[1]
+
+
+def numbers(tree: PyTree) -> dict[str, Numbers]:
+    return {name: to_numpy(leaf) for name, leaf in tree_leaves(tree)}
+
+
+def differing(a: PyTree, b: PyTree, worlds: slice | Numbers | None = None) -> list[str]:
+    """Names of leaves whose bits differ (in the given worlds)."""
+    names = []
+    for (name, left), right in zip(numbers(a).items(), numbers(b).values(), strict=True):
+        if left.ndim and worlds is not None:
+            left, right = left[worlds], right[worlds]
+        if left.shape != right.shape or left.dtype != right.dtype or left.tobytes() != right.tobytes():
+            names.append(name)
+    return names
+
+
+def shapes(s: Subject) -> Iterator[str]:
+    """Arrays have the shapes and types of the protocol."""
+    n, spec = s.env.num_envs, s.env.spec
+    if spec.horizon < 1 or not spec.dt > 0:
+        yield f"spec has horizon={spec.horizon}, dt={spec.dt}; both must be positive"
+    for label, names, count in (
+        ("obs_names", spec.obs_names, spec.num_obs),
+        ("action_names", spec.action_names, spec.num_actions),
+    ):
+        if len(names) not in (0, count):
+            yield f"spec.{label} has {len(names)} names, expected {count} or none"
+    state, transition = s.step(s.start, s.actions()[0])
+    expected = {"reward": ((n,), s.dtype), "final_obs": ((n, spec.num_obs), s.dtype)}
+    expected["obs"] = expected["final_obs"]
+    expected |= {name: ((n,), np.dtype(bool)) for name in ("terminated", "truncated", "diverged")}
+    expected |= {f"metrics.{name}": ((n,), None) for name in transition.metrics}
+    found = numbers(transition) | {"reset obs": to_numpy(s.start_obs)}
+    expected["reset obs"] = expected["obs"]
+    for name, (shape, dtype) in expected.items():
+        if found[name].shape != shape or dtype not in (None, found[name].dtype):
+            yield f"{name} has shape {found[name].shape}, dtype {found[name].dtype}; expected {shape}, {dtype}"
+    for (name, old), new in zip(numbers(s.start).items(), numbers(state).values(), strict=True):
+        if old.shape != new.shape or old.dtype != new.dtype:
+            yield f"state.{name} was {old.shape}, {old.dtype} and is {new.shape}, {new.dtype} after a step"
+
+
+def determinism(s: Subject) -> Iterator[str]:
+    """The same seed and actions give the same bits."""
+    actions = s.actions(s.num_steps)
+    again = Start(*s.env.reset(s.seed))
+    for name in differing(s.first, again):
+        yield f"reset({s.seed}) twice gives different bits in {name}"
+    for k, (one, two) in enumerate(zip(s.run(s.start, actions), s.run(again.state, actions), strict=True)):
+        if names := differing(one[1], two[1]):
+            yield f"the same seed and actions give different bits at step {k} in {', '.join(names)}"
+            return
+
+
+def bookkeeping(s: Subject) -> Iterator[str]:
+    """Flags, counters and observations agree with each other at every step, and at the time limit."""
+    actions = s.actions(s.num_steps + 1)
+    steps = list(s.run(s.start, actions[:-1]))
+    steps += s.run(s.at_time_limit(steps[-1][1].state), actions[-1:])
+    for k, (before, (after, transition)) in enumerate(steps):
+        row, old, new = numbers(transition), numbers(before), numbers(after)
+        done = row["terminated"] | row["truncated"]
+        at = f"at step {k}"
+        if (row["terminated"] & row["truncated"]).any():
+            yield f"{at}: terminated and truncated both hold in worlds {_worlds(row['terminated'] & row['truncated'])}"
+        if (row["obs"] != row["final_obs"])[~done].any():
+            yield f"{at}: obs differs from final_obs in a world that is not done"
+        if (new["episode"] != old["episode"] + done).any():
+            yield f"{at}: episode must grow by one exactly where done"
+        if (new["t"] != np.where(done, 0, old["t"] + 1)).any():
+            yield f"{at}: t must restart at 0 where done and grow by one elsewhere"
+        late = (old["t"] + 1 >= s.env.spec.horizon) & ~done
+        if late.any():
+            yield f"{at}: worlds {_worlds(late)} passed the time limit of {s.env.spec.horizon} steps"
+        for name, values in (row | new).items():
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                yield f"{at}: {name} is not finite"
+
+
+def clipping(s: Subject) -> Iterator[str]:
+    """Actions outside [-1, 1] act like the nearest bound."""
+    action = s.actions()[0]
+    sign = from_numpy(np.sign(to_numpy(action)), action)
+    one, two = s.step(s.start, sign), s.step(s.start, sign * 3)
+    for name in differing(one, two):
+        yield f"an action of 3 gives another {name} than an action of 1; clip actions to [-1, 1]"
+
+
+def independence(s: Subject) -> Iterator[str]:
+    """What happens in one world changes no bit of another."""
+    actions = s.actions(s.num_steps)
+    others = np.arange(s.env.num_envs) != 0
+
+    def disturbed(action: Array) -> Array:
+        values = to_numpy(action)
+        values[0] *= -1
+        return from_numpy(values, action)
+
+    pairs = zip(s.run(s.start, actions), s.run(s.start, [disturbed(action) for action in actions]), strict=True)
+    for k, (one, two) in enumerate(pairs):
+        if names := differing(one[1], two[1], others):
+            yield f"another action in world 0 changes other worlds at step {k} in {', '.join(names)}"
+            return
+
+
+def number_of_worlds(s: Subject, fewer: Env) -> Iterator[str]:
+    """World i is the same whatever the number of worlds, bit for bit, through resets."""
+    few = Subject(fewer, s.seed, s.num_steps)
+    worlds = slice(fewer.num_envs)
+    actions = s.actions(s.num_steps)
+    cut = [from_numpy(to_numpy(action)[worlds], action) for action in actions]
+    for name in differing(s.first, few.first, worlds):
+        yield f"{fewer.num_envs} and {s.env.num_envs} worlds start with different bits in {name}"
+    pairs = zip(s.run(s.at_time_limit(s.start), actions), few.run(few.at_time_limit(few.start), cut), strict=True)
+    for k, (one, two) in enumerate(pairs):
+        if names := differing(one[1], two[1], worlds):
+            yield f"{fewer.num_envs} and {s.env.num_envs} worlds differ at step {k} in {', '.join(names)}"
+            return
+
+
+def gradients(s: Subject) -> Iterator[str]:
+    """Gradients are finite, reach rewards and final_obs, and do not pass a reset."""
+    late, action = s.at_time_limit(s.after(s.num_steps)), s.actions()[0]
+    for name, target in (("reward", lambda a, r: r.reward), ("final_obs", lambda a, r: r.final_obs)):
+        found = numbers(s.pull(late, action, target))
+        if not all(np.isfinite(values).all() for values in found.values()):
+            yield f"the gradient of {name} is not finite"
+        elif not any(values.any() for values in found.values()):
+            yield f"the gradient of {name} is zero at a truncated step; it must reach the episode that ended"
+
+    # every world is done here, so nothing may pass
+    def everything(after: EnvState, transition: Transition) -> Array:
+        leaves = [leaf for _, leaf in tree_leaves((after.physics, transition.obs))]
+        return sum((leaf.sum() for leaf in leaves[1:]), leaves[0].sum())
+
+    found = numbers(s.pull(late, action, everything))
+    if any(values.any() for values in found.values()):
+        largest = max(float(np.abs(values).max()) for values in found.values())
+        yield f"a gradient of {largest:g} passes through a reset; it must be exactly 0"
+
+
+def containment(s: Subject) -> Iterator[str]:
+    """A world that leaves the finite range costs that world and no other."""
+    action, bad = s.actions()[0], s.env.num_envs // 2
+    others = np.arange(s.env.num_envs) != bad
+
+    def spoilt(leaf: Array, value: float) -> Array:
+        values = to_numpy(leaf)
+        if values.dtype.kind == "f":
+            values[bad] = value
+        return from_numpy(values, leaf)
+
+    def reward(_: EnvState, transition: Transition) -> Array:
+        return transition.reward
+
+    clean, clean_grad = s.step(s.start, action), s.pull(s.start, action, reward)
+    cases = {
+        "an infinite state": (s.start._replace(physics=tree_map(lambda a: spoilt(a, np.inf), s.start.physics)), action),
+        "an action that is not a number": (s.start, spoilt(action, np.nan)),
+    }
+    for what, (state, act) in cases.items():
+        after, transition = s.step(state, act)
+        row = numbers(transition)
+        wrong = [
+            name
+            for name, expected in (("diverged", True), ("truncated", True), ("terminated", False), ("reward", 0.0))
+            if row[name][bad] != expected
+        ]
+        if wrong:
+            yield f"after {what}: {', '.join(f'{name} is {row[name][bad]}' for name in wrong)} in the diverged world"
+        for name, values in (row | numbers(after.physics)).items():
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                yield f"after {what}: {name} is not finite"
+        for name in differing(clean, Outcome(after, transition), others):
+            yield f"after {what} in one world: other worlds change in {name}"
+        grad = s.pull(state, act, reward)
+        if any(not np.isfinite(values).all() for values in numbers(grad[1]).values()):
+            yield f"after {what}: the gradient with respect to the actions is not finite"
+        for name in differing(clean_grad, grad, others):
+            yield f"after {what} in one world: gradients of other worlds change in {name or 'action'}"
+
+
+def _worlds(mask: Numbers) -> str:
+    found = np.flatnonzero(mask)
+    return ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")

@@ -1,0 +1,161 @@
+"""Gradients of a few steps against central differences in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from diffsim_core._check_env import Numbers, Subject
+from diffsim_core._interop import from_numpy, to_numpy, value_and_grad
+from diffsim_core._protocol import Array, Env, EnvState, PyTree
+from diffsim_core._tree import tree_leaves, tree_map
+
+_STEPS = (1e-4, 1e-5, 1e-6)
+"""Half-widths of the differences that compete for each coordinate."""
+_SWITCHING = 1e-5
+"""A difference that moves by more than this (relative) between two widths lies across a switch."""
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """How far gradients are from central differences."""
+
+    max_rel_error: float
+    """Largest over worlds and inputs of ``max |AD - FD| / max |FD|``."""
+    rel_error: dict[str, float]
+    """The same for each input: ``physics.q``, ``physics.qd``, ``actions``, ..."""
+    worlds: int
+    """Worlds compared."""
+    switching: int
+    """Worlds left out, because a switch (touch-down, slip, a limit) lies within the differences' reach and
+    they disagree with each other."""
+    active_contacts: int | None
+    """Contacts in all compared worlds at the start, if the simulator counts them (``dynamics.active_contacts``)."""
+
+
+def check_gradients(env: Env, *, steps: int = 1, warmup: int = 40, seed: int = 0) -> GradientReport:
+    """Compare the gradients of ``steps`` control steps with central differences.
+
+    One random cotangent for each world on every reward, ``final_obs`` and the last physics state; every coordinate of
+    the first physics state and of the actions is perturbed, quaternions included (models normalise them). States
+    are those of ``warmup`` steps under random actions. The difference of each coordinate is Richardson's
+    extrapolation from widths ``h`` and ``2h``, with the ``h`` at which its own error estimate is smallest.
+
+    Args:
+        env: made with ``dtype="float64"``; on a CPU, some 64 worlds are a good number.
+        steps: control steps between inputs and outputs.
+        warmup: steps of random actions before.
+        seed: for initial states, actions and cotangents.
+
+    Raises:
+        ValueError: if ``env`` is not float64, or differences disagree with each other in every world.
+    """
+    subject = Subject(env, seed, warmup)
+    if subject.dtype != np.float64:
+        raise ValueError(f"check_gradients needs an environment made with dtype='float64', got {subject.dtype}")
+    state = subject.after(warmup)
+    actions = from_numpy(np.stack([to_numpy(action) for action in subject.actions(steps)]), state.t)
+    inputs = {"physics": state.physics, "actions": actions}
+    loss = _loss(subject, state, steps)
+
+    grad = value_and_grad(lambda tree: loss(tree).sum(), inputs)[1]
+    exact = {name: _world_first(name, to_numpy(leaf)) for name, leaf in tree_leaves(grad)}
+    differences, doubt = _differences(lambda tree: to_numpy(loss(tree)), inputs)
+
+    scale = np.max([np.abs(fd).max(axis=1) for fd in differences.values()], axis=0)
+    unsure = np.max([estimate.max(axis=1) for estimate in doubt.values()], axis=0)
+    clear = unsure <= _SWITCHING * scale
+    if not clear.any():
+        raise ValueError("central differences disagree with each other in every world; use another seed or warmup")
+    errors = {}
+    for name, fd in differences.items():
+        # An input that hardly matters is measured against the one that matters most.
+        size = np.maximum(np.abs(fd).max(axis=1), 1e-3 * scale)
+        errors[name] = float((np.abs(exact[name] - fd).max(axis=1) / size)[clear].max())
+    count = getattr(getattr(getattr(env, "task", None), "dynamics", None), "active_contacts", None)
+    contacts = None if count is None else int(to_numpy(count(state.physics))[clear].sum())
+    return GradientReport(
+        max_rel_error=max(errors.values()),
+        rel_error=errors,
+        worlds=int(clear.sum()),
+        switching=int((~clear).sum()),
+        active_contacts=contacts,
+    )
+
+
+def _loss(subject: Subject, state: EnvState, steps: int) -> Callable[[PyTree], Array]:
+    """``[N]``: everything the steps produce, times fixed random weights."""
+    env, random = subject.env, subject.random
+
+    def weights(like: Array) -> Array:
+        return from_numpy(random.normal(size=tuple(like.shape)), like)
+
+    on_reward = [weights(state.t) for _ in range(steps)]
+    on_obs = [weights(subject.start_obs) for _ in range(steps)]
+    on_physics = tree_map(weights, state.physics)
+
+    def loss(inputs: PyTree) -> Array:
+        now = state._replace(physics=inputs["physics"])
+        total = None
+        for k in range(steps):
+            now, transition = env.step(now, inputs["actions"][k])
+            part = on_reward[k] * transition.reward + (on_obs[k] * transition.final_obs).sum(axis=1)
+            total = part if total is None else total + part
+        for weight, (_, leaf) in zip(tree_leaves(on_physics), tree_leaves(now.physics), strict=True):
+            product = weight[1] * leaf
+            total = total + product.reshape((env.num_envs, -1)).sum(axis=1)
+        return total
+
+    return loss
+
+
+def _differences(loss: Callable[[PyTree], Numbers], inputs: PyTree) -> tuple[dict[str, Numbers], dict[str, Numbers]]:
+    """Best central differences ``[N, coordinates]`` of each input, and their own error estimates."""
+    best: dict[str, Numbers] = {}
+    doubt: dict[str, Numbers] = {}
+    for name, leaf in tree_leaves(inputs):
+        values = to_numpy(leaf)
+        flat = _world_first(name, values)
+        best[name], doubt[name] = np.zeros_like(flat), np.full_like(flat, np.inf)
+
+        def shifted(
+            column: int, by: float, name: str = name, flat: Numbers = flat, values: Numbers = values
+        ) -> Numbers:
+            moved = flat.copy()
+            moved[:, column] += by
+            return loss(_with(inputs, name, _world_last(name, moved, values.shape)))
+
+        for column in range(flat.shape[1]):
+            for h in _STEPS:
+                narrow = (shifted(column, h) - shifted(column, -h)) / (2 * h)
+                wide = (shifted(column, 2 * h) - shifted(column, -2 * h)) / (4 * h)
+                estimate = np.abs(narrow - wide)
+                better = estimate < doubt[name][:, column]
+                best[name][better, column] = ((4 * narrow - wide) / 3)[better]
+                doubt[name][better, column] = estimate[better]
+    return best, doubt
+
+
+def _with(inputs: PyTree, name: str, values: Numbers) -> PyTree:
+    names = iter([leaf_name for leaf_name, _ in tree_leaves(inputs)])
+
+    def replaced(leaf: Any) -> Any:
+        return from_numpy(values, leaf) if next(names) == name else leaf
+
+    return tree_map(replaced, inputs)
+
+
+def _world_first(name: str, values: Numbers) -> Numbers:
+    """``[N, coordinates]``; actions come time-major."""
+    if name == "actions":
+        values = np.moveaxis(values, 1, 0)
+    return values.reshape(values.shape[0], -1).copy()
+
+
+def _world_last(name: str, flat: Numbers, shape: tuple[int, ...]) -> Numbers:
+    if name == "actions":
+        return np.moveaxis(flat.reshape(shape[1], shape[0], *shape[2:]), 1, 0)
+    return flat.reshape(shape)

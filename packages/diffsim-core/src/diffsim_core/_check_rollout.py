@@ -1,0 +1,147 @@
+"""How long a window of backpropagation may be: gradients of rollouts against central differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from diffsim_core._check_env import Numbers, Subject
+from diffsim_core._interop import from_numpy, to_numpy, value_and_grad
+from diffsim_core._protocol import Array, Env, EnvState
+from diffsim_core._tree import tree_map
+
+_H = 1e-6
+"""Half-width of the differences; a second set is ten times wider."""
+_AGREE = 0.999
+"""Differences of the two widths that agree less than this (cosine) lie across a switch."""
+
+
+@dataclass(frozen=True)
+class RolloutReport:
+    """Cosines between gradients (float32) and central differences (float64) of summed rewards, by horizon."""
+
+    cosine: dict[int, float]
+    """For each horizon [control steps], the median over worlds."""
+    cosine_32: float
+    """Smallest over worlds at a horizon of 32 steps (or the longest tested, if shorter), away from switching."""
+    switching_32: int
+    """Worlds left out there: differences of two widths disagree."""
+    horizon_of_trust: int
+    """Longest tested horizon up to which the median cosine never falls under 0.9."""
+    horizon_tested: int
+    diverged: int
+    """Worlds that left the finite range during the nominal rollout."""
+
+
+def check_rollout(
+    make: Callable[..., Env], *, num_envs: int = 8, horizon: int = 64, warmup: int = 40, seed: int = 0
+) -> RolloutReport:
+    """Gradient of the summed reward with respect to all actions, in float32, against differences in float64.
+
+    Rewards count up to the end of the episode each world starts in. All perturbed copies of a step run as worlds
+    of one large environment, so the cost is some ``horizon**2 / 2`` steps of ``4 num_envs num_actions`` worlds.
+
+    Args:
+        make: ``make(num_envs=, dtype=) -> Env``.
+        num_envs: worlds, each with a cosine of its own.
+        horizon: longest window [control steps].
+        warmup: steps of random actions before the window.
+        seed: for initial states and actions.
+    """
+    work = Subject(make(num_envs=num_envs, dtype="float32"), seed, warmup)
+    state = work.after(warmup)
+    actions = np.stack([to_numpy(action) for action in work.actions(horizon)])
+    horizons = sorted({min(2**k, horizon) for k in range(horizon.bit_length() + 1)} | {min(32, horizon)})
+
+    exact, alive, diverged = _window(work, state, actions, horizons)
+    narrow, wide = _differences(make, state, actions, horizons, alive, seed)
+    cosine = {h: float(np.median(_cosine(exact[h], narrow[h]))) for h in horizons}
+    at = min(32, horizon)
+    clear = _cosine(narrow[at], wide[at]) >= _AGREE
+    each = _cosine(exact[at], narrow[at])
+    trusted = 0
+    for h in horizons:
+        if not cosine[h] >= 0.9:
+            break
+        trusted = h
+    return RolloutReport(
+        cosine=cosine,
+        cosine_32=float(each[clear].min()) if clear.any() else float(np.median(each)),
+        switching_32=int((~clear).sum()),
+        horizon_of_trust=trusted,
+        horizon_tested=horizon,
+        diverged=diverged,
+    )
+
+
+def _window(
+    work: Subject, state: EnvState, actions: Numbers, horizons: list[int]
+) -> tuple[dict[int, Numbers], Numbers, int]:
+    """Gradients ``[T, N, na]`` by horizon, which steps count ``[T, N]``, and the number of diverged worlds."""
+    horizon, num_envs = actions.shape[:2]
+    alive = np.ones((horizon, num_envs), dtype=bool)
+    diverged = np.zeros(num_envs, dtype=bool)
+    given = [from_numpy(action, state.t) for action in actions]
+    for t, (_, (_, transition)) in enumerate(work.run(state, given)):
+        diverged |= to_numpy(transition.diverged) & alive[t]
+        alive[t + 1 :] &= ~to_numpy(transition.terminated | transition.truncated)
+
+    def summed(inputs: Array, length: int) -> Array:
+        now, total = state, None
+        for t in range(length):
+            now, transition = work.env.step(now, inputs[t])
+            part = (transition.reward * from_numpy(alive[t].astype(work.dtype), state.t)).sum()
+            total = part if total is None else total + part
+        return total
+
+    tensor = from_numpy(actions, state.t)
+    found = {h: to_numpy(value_and_grad(lambda x, h=h: summed(x, h), tensor)[1]) for h in horizons}
+    return found, alive, int(diverged.sum())
+
+
+def _differences(
+    make: Callable[..., Env], state: EnvState, actions: Numbers, horizons: list[int], alive: Numbers, seed: int
+) -> tuple[dict[int, Numbers], dict[int, Numbers]]:
+    """Central differences ``[T, N, na]`` by horizon, at two widths."""
+    horizon, num_envs, num_actions = actions.shape
+    signs = np.array([_H, -_H, 10 * _H, -10 * _H])
+    copies = len(signs) * num_actions
+    large = Subject(make(num_envs=copies * num_envs, dtype="float64"), seed, 1)
+    shift = np.zeros((len(signs), num_actions, num_envs, num_actions))
+    for j in range(num_actions):
+        shift[:, j, :, j] = signs[:, None]
+    shift = shift.reshape(copies * num_envs, num_actions)
+
+    def tiled(values: Numbers) -> Numbers:
+        return np.tile(values, (copies,) + (1,) * (values.ndim - 1))
+
+    def widened(leaf: Array, like: Array) -> Array:
+        dtype = np.float64 if to_numpy(leaf).dtype.kind == "f" else to_numpy(leaf).dtype
+        return from_numpy(tiled(to_numpy(leaf).astype(dtype)), like)
+
+    names = ("physics", "task", "t", "episode")
+    parts = {name: tree_map(widened, getattr(state, name), getattr(large.start, name)) for name in names}
+    nominal = large.start._replace(**parts)
+    given = [tiled(action.astype(np.float64)) for action in actions]
+    found = np.zeros((2, len(horizons), horizon, num_envs, num_actions))
+    for t in range(horizon):
+        perturbed = [from_numpy(given[t] + shift, nominal.t)]
+        perturbed += [from_numpy(action, nominal.t) for action in given[t + 1 :]]
+        total = np.zeros((len(signs), num_actions, num_envs))
+        for k, (_, (_, transition)) in enumerate(large.run(nominal, perturbed), start=t):
+            total += to_numpy(transition.reward).reshape(total.shape) * alive[k]
+            if k + 1 in horizons:
+                change = (total[0::2] - total[1::2]) / (2 * signs[0::2, None, None])
+                found[:, horizons.index(k + 1), t] = np.moveaxis(change, 1, 2)
+        nominal, _ = large.step(nominal, from_numpy(given[t], nominal.t))
+    narrow, wide = found
+    return dict(zip(horizons, narrow, strict=True)), dict(zip(horizons, wide, strict=True))
+
+
+def _cosine(a: Numbers, b: Numbers) -> Numbers:
+    """Cosine for each world of ``[T, N, na]`` arrays; two zero vectors agree."""
+    dot, aa, bb = ((x.astype(np.float64) * y).sum(axis=(0, 2)) for x, y in ((a, b), (a, a), (b, b)))
+    both_zero = (aa == 0) & (bb == 0)
+    return np.where(both_zero, 1.0, dot / np.maximum(np.sqrt(aa * bb), 1e-300))

@@ -1,0 +1,127 @@
+"""The conformance kit: run it on your own environment before you train on it.
+
+``check_env`` tests the promises of the protocol, ``check_gradients`` the gradients of a few steps against
+central differences, ``check_rollout`` how far into the future gradients can be trusted, and ``check_task`` all
+three for a task made by name. They are what ``diffrl check`` prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from diffsim_core import _check_env
+from diffsim_core._check_env import CheckError as CheckError
+from diffsim_core._check_env import Subject
+from diffsim_core._check_gradients import GradientReport as GradientReport
+from diffsim_core._check_gradients import check_gradients as check_gradients
+from diffsim_core._check_rollout import RolloutReport as RolloutReport
+from diffsim_core._check_rollout import check_rollout as check_rollout
+from diffsim_core._protocol import Env
+
+
+def check_env(env: Env, *, fewer: Env | None = None, seed: int = 0, num_steps: int = 12) -> list[str]:
+    """Test every promise an environment makes.
+
+    Args:
+        env: at least two worlds, so that their independence can be seen.
+        fewer: the same environment with fewer worlds, to test that world i does not depend on N.
+        seed: for ``reset`` and the random actions.
+        num_steps: steps to run in each test.
+
+    Returns:
+        The promises that were tested.
+
+    Raises:
+        CheckError: listing every promise that was broken.
+        ValueError: if ``env`` has one world, or ``fewer`` not fewer worlds.
+    """
+    if env.num_envs < 2:
+        raise ValueError(f"env has {env.num_envs} world; make it with at least 2 to see whether they are independent")
+    if fewer is not None and fewer.num_envs >= env.num_envs:
+        raise ValueError(f"fewer has {fewer.num_envs} worlds, env {env.num_envs}; it must have fewer")
+    subject = Subject(env, seed, num_steps)
+    # The others read arrays by world, so they can only run once shapes are right.
+    if violations := list(_check_env.shapes(subject)):
+        raise CheckError(env.spec.name, violations)
+    checks: list[Callable[[Subject], Any]] = [
+        _check_env.determinism,
+        _check_env.bookkeeping,
+        _check_env.clipping,
+        _check_env.independence,
+        _check_env.containment,
+    ]
+    if env.spec.differentiable:
+        checks.append(_check_env.gradients)
+    tested = [(_check_env.shapes.__doc__ or "").strip()]
+    for check in checks:
+        tested.append((check.__doc__ or "").strip())
+        violations += check(subject)
+    if fewer is not None:
+        tested.append((_check_env.number_of_worlds.__doc__ or "").strip())
+        violations += _check_env.number_of_worlds(subject, fewer)
+    if violations:
+        raise CheckError(env.spec.name, violations)
+    return tested
+
+
+@dataclass(frozen=True)
+class TaskReport:
+    """All checks of one task."""
+
+    task: str
+    violations: list[str]
+    """Promises of the protocol that were broken; empty is good."""
+    deterministic: bool
+    """Same seed and actions, same bits."""
+    gradients: GradientReport
+    rollout: RolloutReport
+
+    @property
+    def ok(self) -> bool:
+        """No promise broken and gradients of one step within 1e-6 of central differences."""
+        return not self.violations and self.gradients.max_rel_error <= 1e-6
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers for ``diffrl check --json``."""
+        return {
+            "task": self.task,
+            "ok": self.ok,
+            "violations": self.violations,
+            "deterministic": self.deterministic,
+            **{key: value for key, value in asdict(self.gradients).items() if value is not None},
+            **asdict(self.rollout),
+        }
+
+
+def check_task(
+    make: Callable[..., Env],
+    *,
+    num_envs: int = 64,
+    seed: int = 0,
+    horizon: int = 64,
+    rollout_envs: int = 8,
+) -> TaskReport:
+    """Run every check.
+
+    Args:
+        make: ``make(num_envs=, dtype=) -> Env``, for instance ``functools.partial(diffsim_core.make, "ant")``.
+        num_envs: worlds for the checks of promises and of single steps.
+        seed: for initial states and random actions.
+        horizon: longest window of ``check_rollout``.
+        rollout_envs: worlds of ``check_rollout``.
+    """
+    env = make(num_envs=num_envs, dtype="float32")
+    violations: list[str] = []
+    try:
+        check_env(env, fewer=make(num_envs=max(1, num_envs // 4), dtype="float32"), seed=seed)
+    except CheckError as error:
+        violations = error.violations
+    return TaskReport(
+        task=env.spec.name,
+        violations=violations,
+        deterministic=not any(_check_env.determinism(Subject(env, seed, 12))),
+        gradients=check_gradients(make(num_envs=num_envs, dtype="float64"), seed=seed),
+        rollout=check_rollout(make, num_envs=rollout_envs, horizon=horizon, seed=seed),
+    )
