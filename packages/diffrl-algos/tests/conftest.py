@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import diffsim_core
 import pytest
+
+import diffsim_core
 from diffrl_algos import SHACConfig
 
 from . import toy as toy

@@ -8,13 +8,14 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from diffrl_algos import CheckpointError
 from diffrl_algos._checkpoint import checkpoint_names, load_checkpoint, save_checkpoint, sha256_of
 from diffrl_algos._files import canonical_json, dump_json, read_json, write_atomic
 from diffrl_algos.torch import SHAC
 from diffrl_algos.torch._state import from_arrays, to_arrays
-from hypothesis import given
-from hypothesis import strategies as st
 
 RUN = "r" * 64
 
@@ -32,9 +33,7 @@ def some_arrays():
 
 
 def save(folder, arrays, iteration=7, run=RUN):
-    return save_checkpoint(
-        folder, arrays, run=run, iteration=iteration, env_steps=70, wall_s=1.5, return_mean=None
-    )
+    return save_checkpoint(folder, arrays, run=run, iteration=iteration, env_steps=70, wall_s=1.5, return_mean=None)
 
 
 def equal(a, b):
@@ -174,7 +173,11 @@ def test_arrays_of_another_run_are_refused(worlds, small):
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )

@@ -7,12 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from diffrl_algos.torch._adam import Adam, clip_norm
 from diffrl_algos.torch._episodes import Episodes
 from diffrl_algos.torch._mlp import MLP
 from diffrl_algos.torch._normalize import RunningStats
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 widths = st.lists(st.integers(1, 9), min_size=2, max_size=5).map(tuple)
 

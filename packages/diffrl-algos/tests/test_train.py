@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import pytest
+
 from diffrl_algos import Budget, Callback, SHACConfig, UsageError, train
 from diffrl_algos._callbacks import ProgressLine
 from diffrl_algos._session import stop_on_signals

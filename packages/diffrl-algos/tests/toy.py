@@ -10,8 +10,9 @@ from __future__ import annotations
 import ctypes
 from typing import NamedTuple
 
-import diffsim_core
 import numpy as np
+
+import diffsim_core
 from diffsim_core import ArraySpec
 
 DT = 0.1

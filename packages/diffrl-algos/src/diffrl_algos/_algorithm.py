@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
+
     from diffsim_core import Env
 
 Policy = Callable[[Any], Any]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import inspect
 import math
 import textwrap
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
 from ._errors import UsageError, unknown
@@ -94,16 +95,16 @@ def literal(text: str) -> Any:
 
 
 def _convert(name: str, kind: Any, value: Any, shown: Any = None) -> Any:
+    """``value`` as a field of type ``kind`` holds it; ``shown`` is how the error spells it."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal and value in arguments:
         return value
-    if origin is tuple and isinstance(value, Iterable) and not isinstance(value, str):
-        parts = list(value)
-        if arguments[-1] is Ellipsis:
-            return tuple(_convert(name, arguments[0], part, shown) for part in parts)
-        if len(parts) == len(arguments):
-            return tuple(_convert(name, a, part, shown) for a, part in zip(arguments, parts, strict=True))
-    if kind is float and type(value) in (int, float) and math.isfinite(value):
+    if origin is tuple and isinstance(value, list | tuple):
+        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
+        if len(kinds) == len(value):
+            with contextlib.suppress(UsageError):
+                return tuple(_convert(name, one, part) for one, part in zip(kinds, value, strict=True))
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     if kind in (int, bool, str) and type(value) is kind:
         return value

@@ -90,7 +90,9 @@ def require_writable(folder: Path, needed: int) -> None:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe.", suffix=".part"):
             pass
     except OSError as error:
-        raise RunError(f"cannot write in {folder}: {error.strerror or error}; choose another place with --out") from None
+        raise RunError(
+            f"cannot write in {folder}: {error.strerror or error}; choose another place with --out"
+        ) from None
     free = shutil.disk_usage(folder).free
     if free < needed + _MARGIN:
         raise RunError(

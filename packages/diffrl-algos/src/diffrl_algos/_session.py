@@ -15,7 +15,8 @@ from ._checkpoint import Manifest
 from ._errors import CheckpointError
 from ._evaluate import Evaluation, evaluate
 from ._registry import get_algorithm
-from ._run import Run, RunSpec
+from ._run import Run
+from ._spec import RunSpec
 from ._train import Callback, train
 
 _MAX_EVAL_WORLDS = 1024

@@ -11,7 +11,9 @@ from ._parser import Parser, Result, add_import, import_module
 
 
 def run(arguments: Sequence[str]) -> Result:
-    parser = Parser("eval", "Evaluate the policy of a run on fresh worlds, by default as the run itself did at its end.")
+    parser = Parser(
+        "eval", "Evaluate the policy of a run on fresh worlds, by default as the run itself did at its end."
+    )
     parser.add_argument("run", metavar="RUN", help="run folder")
     parser.add_argument("--episodes", type=int, metavar="K", help="whole episodes; default as at the end of the run")
     parser.add_argument("--seed", type=int, help="names the worlds' random numbers; default as at the end of the run")

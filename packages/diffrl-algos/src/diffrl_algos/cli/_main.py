@@ -68,7 +68,13 @@ def _plugins() -> dict[str, EntryPoint]:
 
 
 def _help() -> str:
-    lines = ["usage: diffrl COMMAND ... [--json]", "", "Learn policies through differentiable simulators.", "", "commands:"]
+    lines = [
+        "usage: diffrl COMMAND ... [--json]",
+        "",
+        "Learn policies through differentiable simulators.",
+        "",
+        "commands:",
+    ]
     lines += [f"  {name:<8} {text}" for name, text in _COMMANDS.items()]
     lines += [f"  {name:<8} from {point.value.partition(':')[0]}" for name, point in sorted(_plugins().items())]
     return "\n".join([*lines, "", "diffrl COMMAND --help says more."])
@@ -92,5 +98,3 @@ def _results_only() -> Iterator[None]:
         sys.stdout.flush()
         os.dup2(kept, 1)
         os.close(kept)
-
-

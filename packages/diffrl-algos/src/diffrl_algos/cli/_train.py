@@ -14,8 +14,9 @@ from .._callbacks import ProgressLine
 from .._errors import UsageError, unknown
 from .._presets import default_preset
 from .._registry import AlgorithmEntry, list_algorithms
-from .._run import RunSpec, default_path
+from .._run import default_path
 from .._session import resume_run, start_run
+from .._spec import RunSpec
 from .._train import Budget
 from ._parser import Parser, Result, add_import, import_module
 
@@ -38,6 +39,8 @@ def run(arguments: Sequence[str]) -> Result:
     args = parser.parse(arguments)
     if args.resume is None and args.task is None:
         raise UsageError("diffrl train needs ALGO and TASK, or --resume DIR; see diffrl list algos, diffrl list tasks")
+    if args.stop_after is not None and args.stop_after < 1:
+        raise UsageError(f"--stop-after is {args.stop_after}; expected at least 1")
     progress = ProgressLine(sys.stderr)
     if args.resume is not None:
         fixed = [key for key, value in vars(args).items() if key not in _WITH_RESUME and value is not None]
@@ -59,13 +62,17 @@ def _parser(entry: AlgorithmEntry | None) -> Parser:
     parser.add_argument("algorithm", nargs="?", metavar="ALGO", help="see diffrl list algos")
     parser.add_argument("task", nargs="?", metavar="TASK", help="see diffrl list tasks")
     parser.add_argument("--resume", metavar="DIR", help="go on with the run in DIR from its last checkpoint")
-    parser.add_argument("--stop-after", type=int, metavar="K", help="stop after K updates, with budget and schedules kept")
+    parser.add_argument(
+        "--stop-after", type=int, metavar="K", help="stop after K updates, with budget and schedules kept"
+    )
     parser.add_argument("--out", metavar="DIR", help="run folder; default runs/ALGO-TASK-sSEED-TIME")
     parser.add_argument("--seed", type=int, help="names all random numbers of the run; default 0")
     parser.add_argument("--num-envs", type=int, metavar="N", help="worlds in parallel; default from the preset")
     parser.add_argument("--device", help="cpu, cuda or cuda:i; default cpu")
     parser.add_argument("--env-steps", type=int, metavar="K", help="budget in control steps over all worlds")
-    parser.add_argument("--seconds", type=float, metavar="X", help="budget in seconds of training; schedules keep theirs")
+    parser.add_argument(
+        "--seconds", type=float, metavar="X", help="budget in seconds of training; schedules keep theirs"
+    )
     parser.add_argument("--task-option", action="append", metavar="NAME=VALUE", help="an option of the task")
     parser.add_argument("--eval-episodes", type=int, metavar="K", help="episodes of the evaluation at the end")
     parser.add_argument("--checkpoint-every", type=int, metavar="K", help="updates between checkpoints; default 50")

@@ -50,7 +50,13 @@ class Episodes(NamedTuple):
                 finished += 1
             running[d] = 0.0
             length[d] = 0
-        return Episodes(*map(torch.from_numpy, (running, length, recent, recent_length)), finished)
+        return Episodes(
+            torch.from_numpy(running),
+            torch.from_numpy(length),
+            torch.from_numpy(recent),
+            torch.from_numpy(recent_length),
+            finished,
+        )
 
     def means(self) -> tuple[float | None, float | None]:
         """Mean return and mean length of the last 100 episodes; None before the first has finished."""

@@ -85,9 +85,7 @@ class MLP:
             x = F.layer_norm(F.elu(F.linear(x, weight, bias)), (width,), scale, shift, _LN_EPS)
         return F.linear(x, params[-2], params[-1])
 
-    def regression_grad(
-        self, params: tuple[Tensor, ...], x: Tensor, y: Tensor, grads: tuple[Tensor, ...]
-    ) -> Tensor:
+    def regression_grad(self, params: tuple[Tensor, ...], x: Tensor, y: Tensor, grads: tuple[Tensor, ...]) -> Tensor:
         """Mean squared error of the scalar output and its gradient, by hand.
 
         Writes d/dparams of ``mean((mlp(x)[:, 0] - y)^2)`` into ``grads`` (views like ``params``), where a

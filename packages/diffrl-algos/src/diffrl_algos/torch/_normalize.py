@@ -11,14 +11,14 @@ _EPS = 1e-5
 
 
 class RunningStats(NamedTuple):
-    """Mean, variance and number of all observations so far, kept in float64."""
+    """Mean and variance of all observations so far, kept in float64."""
 
     mean: Tensor
     """``[no]``."""
     var: Tensor
     """``[no]``."""
-    count: Tensor
-    """Scalar; starts at 1e-4, so that the first window replaces the initial guess (0, 1)."""
+    weight: Tensor
+    """Number of observations, a scalar; starts at 1e-4, so that the first window replaces the initial guess (0, 1)."""
 
     @classmethod
     def init(cls, size: int, device: torch.device) -> RunningStats:
@@ -36,9 +36,9 @@ class RunningStats(NamedTuple):
         x = x.double()
         n = len(x)
         var, mean = torch.var_mean(x, dim=0, correction=0)
-        total = self.count + n
+        total = self.weight + n
         delta = mean - self.mean
-        m2 = self.var * self.count + var * n + delta.square() * (self.count * n / total)
+        m2 = self.var * self.weight + var * n + delta.square() * (self.weight * n / total)
         return RunningStats(self.mean + delta * (n / total), m2 / total, total)
 
     def affine(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

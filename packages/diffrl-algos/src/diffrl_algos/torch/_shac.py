@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import gradest
 import numpy as np
 import torch
-from diffsim_core import Env, EnvState, collect_divergences, rollout, stop_gradient
 from torch import Tensor
+
+import gradest
+from diffsim_core import Env, EnvState, collect_divergences, rollout, stop_gradient
 
 from .._algorithm import Metrics
 from .._configs import SHACConfig

@@ -19,7 +19,9 @@ def map_leaves(fn: Callable[[str, Any], Any], tree: Any, name: str = "") -> Any:
         return fn(name, tree)
     if isinstance(tree, tuple):
         fields = getattr(tree, "_fields", range(len(tree)))
-        parts = [map_leaves(fn, part, f"{name}.{key}" if name else str(key)) for key, part in zip(fields, tree, strict=True)]
+        parts = [
+            map_leaves(fn, part, f"{name}.{key}" if name else str(key)) for key, part in zip(fields, tree, strict=True)
+        ]
         return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
     if isinstance(tree, list):
         return [map_leaves(fn, part, f"{name}.{k}" if name else str(k)) for k, part in enumerate(tree)]

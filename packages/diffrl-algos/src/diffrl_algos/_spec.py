@@ -1,0 +1,95 @@
+"""What determines a run: algorithm, task, configuration, seed, device, budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ._errors import UsageError
+from ._fields import from_mapping, to_mapping
+from ._files import plain
+from ._registry import get_algorithm
+from ._train import Budget
+
+if TYPE_CHECKING:
+    from diffsim_core import Env
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """Everything that determines a run."""
+
+    algorithm: str
+    task: str
+    config: Any
+    num_envs: int
+    budget: Budget
+    seed: int = 0
+    device: str = "cpu"
+    task_options: Mapping[str, Any]
+    eval_episodes: int = 128
+    checkpoint_every: int = 50
+    """Updates between checkpoints."""
+    keep_checkpoints: int = 3
+    """Checkpoints kept, beside the best."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_envs", "eval_episodes", "checkpoint_every", "keep_checkpoints"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise UsageError(f"{name} is {value!r}; expected an integer of at least 1")
+        if type(self.seed) is not int or not 0 <= self.seed < 2**31:
+            raise UsageError(f"seed is {self.seed!r}; expected an integer from 0 to {2**31 - 1}")
+        if self.device != "cpu" and self.device.partition(":")[0] != "cuda":
+            raise UsageError(f"device is {self.device!r}; expected cpu, cuda or cuda:i")
+        # Types as a file gives them back (0 for a float becomes 0.0), so that the identity survives it.
+        object.__setattr__(self, "config", from_mapping(type(self.config), to_mapping(self.config)))
+
+    def to_json(self) -> dict[str, Any]:
+        """The run as a JSON object; ``from_json`` is the inverse."""
+        return plain(
+            {
+                **{key: value for key, value in vars(self).items() if key not in ("config", "budget", "task_options")},
+                "task_options": dict(self.task_options),
+                "budget": {key: value for key, value in vars(self.budget).items() if value is not None},
+                "config": to_mapping(self.config),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RunSpec:
+        """Raises ``UsageError`` or ``TypeError`` where the values are not those of a run."""
+        config = from_mapping(get_algorithm(values["algorithm"]).config_class(), values["config"])
+        if not isinstance(values["task"], str) or not isinstance(values["device"], str):
+            raise UsageError("task and device must be names")
+        return cls(**{**values, "config": config, "budget": Budget(**values["budget"])})
+
+    def make_env(self, num_envs: int | None = None) -> Env:
+        """The task's worlds.
+
+        Raises:
+            UsageError: the task, one of its options or the device does not exist.
+        """
+        import diffsim_core
+
+        arrays = get_algorithm(self.algorithm).arrays
+        if arrays == "torch" and self.device != "cpu":
+            _require_cuda(self.device)
+        try:
+            return diffsim_core.make(
+                self.task, num_envs=num_envs or self.num_envs, arrays=arrays, device=self.device, **self.task_options
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+
+
+def _require_cuda(device: str) -> None:
+    import torch
+
+    index = device.partition(":")[2]
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count <= (int(index) if index.isdigit() else 0):
+        raise UsageError(
+            f"device is {device!r}, but torch sees {count} CUDA devices; use --device cpu or another index"
+        )

@@ -1,0 +1,261 @@
+"""The ``diffrl`` command from outside: what it prints, its exit codes, and runs that go on as if never stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from diffrl_algos.cli import main
+
+TOY = str(Path(__file__).with_name("toy.py"))
+SMALL = [
+    *("--horizon", "4", "--num-envs", "3", "--actor-hidden", "8", "--critic-hidden", "8", "--critic-iterations", "1"),
+    *("--task-option", "horizon=6", "--eval-episodes", "5"),
+]
+
+
+@pytest.fixture
+def diffrl(capfd):
+    """Run the command in this process: ``(exit code, stdout, stderr)``."""
+
+    def run(*arguments):
+        code = main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+def in_process(*arguments, **options):
+    command = [sys.executable, "-c", "import sys; from diffrl_algos.cli import main; sys.exit(main())"]
+    return [*command, *map(str, arguments)], {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        **options,
+    }
+
+
+def tensors(run):
+    return {path.name: path.read_bytes() for path in sorted((run / "checkpoints").glob("*.safetensors"))}
+
+
+def test_train_then_eval(diffrl, tmp_path):
+    run = tmp_path / "run"
+    code, out, err = diffrl("train", "shac", "toy", *SMALL, "--iterations", 6, "--seed", 3, "--out", run, "--json")
+    assert code == 0, err
+    summary = json.loads(out)
+    assert summary.items() >= {"status": "finished", "iterations": 6, "env_steps": 72, "episodes": 5, "seed": 3}.items()
+    assert summary["run"] == str(run) and summary["device"] == "cpu" and summary["diverged"] == 0
+    assert summary == json.loads((run / "summary.json").read_text())
+    assert "iteration 6  100%  72 steps" in err
+
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert all(line.keys() >= {"env_steps", "wall_s", "return_mean", "diverged", "refused_updates"} for line in lines)
+    assert lines[0]["return_mean"] is None and lines[-1]["return_mean"] is not None
+    config = json.loads((run / "run.json").read_text())["config"]
+    assert config["horizon"] == 4 and config["actor_hidden"] == [8] and config["iterations"] == 6
+
+    # By default the same episodes once more.
+    code, out, _ = diffrl("eval", run, "--json")
+    again = json.loads(out)
+    assert code == 0 and again["seed"] == summary["eval_seed"]
+    for key in ("return_mean", "return_std", "episodes", "length_mean", "env_steps"):
+        assert again[key] == summary[key]
+    code, out, _ = diffrl("eval", run, "--episodes", 7, "--seed", 1, "--stochastic", "--json")
+    other = json.loads(out)
+    assert (other["episodes"], other["seed"], other["deterministic"]) == (7, 1, False)
+    assert other["return_mean"] != summary["return_mean"]
+    code, out, _ = diffrl("eval", run, "--checkpoint", "best")
+    assert code == 0 and out.startswith("return ") and "over 5 episodes" in out
+
+    code, out, _ = diffrl("train", "--resume", run, "--json")
+    assert code == 0 and json.loads(out) == summary
+
+
+def test_three_and_three_are_six(diffrl, tmp_path):
+    train = ["train", "shac", "toy", *SMALL, "--iterations", 6, "--critic-shuffle", "true"]
+    assert diffrl(*train, "--out", tmp_path / "whole")[0] == 0
+    assert diffrl(*train, "--out", tmp_path / "again")[0] == 0
+    assert diffrl(*train, "--out", tmp_path / "other", "--seed", 1)[0] == 0
+    code, out, _ = diffrl(*train, "--out", tmp_path / "parts", "--stop-after", 3, "--json")
+    stopped = json.loads(out)
+    assert code == 0 and (stopped["status"], stopped["iterations"]) == ("stopped", 3)
+    assert not (tmp_path / "parts" / "summary.json").exists()
+    code, out, _ = diffrl("train", "--resume", tmp_path / "parts", "--stop-after", 3, "--json")
+    assert code == 0 and json.loads(out)["status"] == "finished"
+
+    last = {name: tensors(tmp_path / name)["00000006.safetensors"] for name in ("whole", "again", "other", "parts")}
+    assert last["whole"] == last["again"] == last["parts"] != last["other"]
+    logs = [
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("whole", "parts")
+    ]
+    timed = {"wall_s", "rollout_s", "backward_s", "critic_s"}
+    a, b = ([{k: v for k, v in line.items() if k not in timed} for line in log] for log in logs)
+    assert a == b
+    walls = [line["wall_s"] for line in logs[1]]
+    assert walls == sorted(walls)
+
+
+def test_budgets_in_steps_and_seconds(diffrl, tmp_path):
+    code, out, _ = diffrl("train", "shac", "toy", *SMALL, "--env-steps", 25, "--out", tmp_path / "a", "--json")
+    assert code == 0 and json.loads(out)["env_steps"] == 36
+    assert json.loads((tmp_path / "a" / "run.json").read_text())["config"]["iterations"] == 3
+    code, out, _ = diffrl("train", "shac", "toy", *SMALL, "--seconds", 0.05, "--out", tmp_path / "b", "--json")
+    assert code == 0 and 0.05 <= json.loads(out)["wall_s"] < 2.0
+
+
+def test_diverged_worlds_are_dumped(diffrl, tmp_path, worlds):
+    import diffsim_core
+
+    run = tmp_path / "run"
+    code, out, err = diffrl(
+        *("train", "shac", "toy", *SMALL, "--iterations", 4, "--num-envs", 16, "--out", run, "--json"),
+        *("--task-option", "breaks=0.7"),
+    )
+    summary = json.loads(out)
+    assert code == 0 and summary["training_diverged"] > 0 and "diverged worlds" in err
+    records = [r for path in (run / "divergences").glob("*.npz") for r in diffsim_core.load_divergences(path)]
+    assert 0 < len(records) <= summary["training_diverged"]
+    assert diffsim_core.replay(worlds(breaks=0.7), records).all()
+
+
+def test_list(diffrl):
+    code, out, _ = diffrl("list", "algos", "--json")
+    assert code == 0 and {"shac"} <= {row["name"] for row in json.loads(out)}
+    code, out, _ = diffrl("list", "tasks", "--json")
+    assert code == 0 and {"ant", "cartpole", "toy"} <= {row["name"] for row in json.loads(out)}
+    code, out, _ = diffrl("list", "presets", "--json")
+    assert code == 0 and {"shac-ant", "shac-cartpole"} <= {row["name"] for row in json.loads(out)}
+    code, out, _ = diffrl("list", "presets")
+    assert code == 0 and "shac-ant" in out
+
+
+def test_check(diffrl):
+    code, out, err = diffrl("check", "toy", "--json", "--num-envs", 4)
+    report = json.loads(out)
+    assert report["max_rel_error"] < 1e-6 and report["deterministic"] is True, err
+    assert code == (0 if report["ok"] else 1) == 0
+    assert report.items() >= {"task": "toy", "seed": 0, "device": "cpu"}.items()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["trian"], "unknown command 'trian'; did you mean train?"),
+        (["train"], "needs ALGO and TASK"),
+        (["train", "shac"], "needs ALGO and TASK"),
+        (["train", "shaq", "toy"], "unknown algorithm 'shaq'; did you mean shac?"),
+        (["train", "--seed", "1", "shaq", "toy"], "unknown algorithm 'shaq'; did you mean shac?"),
+        (["train", "shac", "cartpol"], "unknown task 'cartpol'; did you mean cartpole?"),
+        (["train", "shac", "toy", "--gama", "0.9"], "'--gama'; did you mean --gamma"),
+        (["train", "shac", "toy", "--gamma", "2"], "gamma is 2.0; it must be between 0 and 1"),
+        (["train", "shac", "toy", "--gamma", "x"], "gamma is 'x'; it takes a finite number"),
+        (["train", "shac", "toy", "--num-envs", "0"], "num_envs is 0"),
+        (["train", "shac", "toy", "--num-envs", "many"], "invalid int value: 'many'"),
+        (["train", "shac", "toy", "--seed", "-1"], "seed is -1"),
+        (["train", "shac", "toy", "--iterations", "3", "--seconds", "2"], "a budget is one of"),
+        (["train", "shac", "toy", "--stop-after", "0"], "--stop-after is 0"),
+        (["train", "shac", "toy", "--device", "tpu"], "device is 'tpu'"),
+        (["train", "shac", "toy", "--device", "cuda:99"], "use --device cpu"),
+        (["train", "shac", "toy", "--task-option", "limt=1"], "limit"),
+        (["train", "shac", "toy", "--task-option", "limit"], "expected NAME=VALUE"),
+        (["train", "shac", "toy", "--import", "no_such_module"], "no such module"),
+        (["train", "shac", "toy", "--import", "no_such.py"], "no such file"),
+        (["train", "shac", "toy", "extra"], "unrecognized arguments: extra"),
+        (["train", "--resume", "nowhere"], "nowhere is not a run folder"),
+        (["train", "--resume", "nowhere", "--gamma", "0.9"], "'--gamma'"),
+        (["train", "--resume", "nowhere", "--seed", "1"], "seed is fixed when a run begins"),
+        (["eval", "nowhere"], "nowhere is not a run folder"),
+        (["eval"], "the following arguments are required: RUN"),
+        (["eval", "nowhere", "--episodes", "0"], "--episodes is 0"),
+        (["list", "task"], "did you mean tasks"),
+        (["check", "cartpol"], "unknown task 'cartpol'; did you mean cartpole?"),
+    ],
+)
+def test_bad_input_is_one_clear_line(diffrl, arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = diffrl(*arguments, "--json")
+    assert code == 2 and out == ""
+    lines = [line for line in err.splitlines() if line.startswith("diffrl: ")]
+    assert len(lines) == 1 and words in lines[0]
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert left == []
+
+
+def test_a_damaged_checkpoint_is_refused_and_nothing_changes(diffrl, tmp_path):
+    run = tmp_path / "run"
+    train = ["train", "shac", "toy", *SMALL, "--iterations", 6, "--checkpoint-every", 2]
+    assert diffrl(*train, "--stop-after", 4, "--out", run)[0] == 0
+    bad = run / "checkpoints" / "00000004.safetensors"
+    bad.write_bytes(bad.read_bytes()[:-1])
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    for command in (["train", "--resume", run], ["eval", run]):
+        code, out, err = diffrl(*command)
+        assert code == 2 and out == "" and "00000004.safetensors" in err and "it is 00000002" in err
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
+    # What the message says helps.
+    (run / "checkpoints" / "00000004.json").unlink()
+    assert diffrl("train", "--resume", run)[0] == 0
+    assert diffrl(*train, "--out", tmp_path / "whole")[0] == 0
+    assert tensors(run)["00000006.safetensors"] == tensors(tmp_path / "whole")["00000006.safetensors"]
+
+
+def test_help_and_lists_load_no_array_library():
+    script = (
+        "import sys; from diffrl_algos.cli import main; import contextlib, io\n"
+        "for arguments in (['--help'], ['list', 'tasks'], ['list', 'presets'], ['list', 'algos']):\n"
+        "    assert main(arguments) == 0\n"
+        "with contextlib.suppress(SystemExit): main(['train', 'shac', '--help'])\n"
+        "print(sorted({'torch', 'jax', 'warp', 'mujoco'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    for part in ("train", "eval", "list", "check", "cartpole", "shac-ant"):
+        assert part in done.stdout
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_save_and_the_run_goes_on(tmp_path, number, code):
+    """A run that is interrupted and resumed equals one that never was."""
+    run = tmp_path / "run"
+    shape = [*SMALL, "--import", TOY]
+    command, options = in_process("train", "shac", "toy", *shape, "--iterations", 4000, "--out", run, "--json")
+    process = subprocess.Popen(command, **options)
+    log = run / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    stopped = json.loads(out)
+    done = stopped["iterations"]
+    assert stopped["status"] == "interrupted" and stopped["signal"] == number.name and 1 <= done < 4000
+    assert list(tensors(run))[-1:] == [f"{done:08d}.safetensors"]
+
+    assert main(["train", "--resume", str(run), "--stop-after", "2"]) == 0
+    whole = tmp_path / "whole"
+    arguments = [
+        "train",
+        "shac",
+        "toy",
+        *SMALL,
+        "--iterations",
+        "4000",
+        "--stop-after",
+        str(done + 2),
+        "--out",
+        str(whole),
+    ]
+    assert main(arguments) == 0
+    assert list(tensors(run).values())[-1] == list(tensors(whole).values())[-1]

@@ -1,0 +1,171 @@
+"""Configurations, presets and the registry: typed values, and names that help when they are wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import diffrl_algos
+from diffrl_algos import (
+    AlgorithmEntry,
+    SHACConfig,
+    UsageError,
+    get_algorithm,
+    list_algorithms,
+    list_presets,
+    load_preset,
+)
+from diffrl_algos import _fields as fields
+from diffrl_algos._presets import default_preset, parse_preset
+from diffrl_algos._registry import register_algorithm
+
+
+def test_presets_are_the_papers_tables():
+    """Tables 1 and 4 of Xu et al. 2022."""
+    cartpole, ant = load_preset("shac", "cartpole"), load_preset("shac", "ant")
+    for preset in (cartpole, ant):
+        c = preset.config
+        assert (c.horizon, preset.num_envs, c.gamma, c.lam, c.betas) == (32, 64, 0.99, 0.95, (0.7, 0.95))
+        assert (c.critic_iterations, c.critic_minibatches, c.target_alpha) == (16, 4, 0.2)
+        assert (c.lr_end, c.max_grad_norm, c.logstd_init, c.normalize_obs) == (1e-5, 1.0, -1.0, True)
+    assert (cartpole.config.actor_lr, cartpole.config.critic_lr, cartpole.config.iterations) == (1e-2, 1e-3, 500)
+    assert (ant.config.actor_lr, ant.config.critic_lr, ant.config.iterations) == (2e-3, 2e-3, 2000)
+    assert (cartpole.config.actor_hidden, cartpole.config.critic_hidden) == ((64, 64), (64, 64))
+    assert (ant.config.actor_hidden, ant.config.critic_hidden) == ((128, 64, 32), (64, 64))
+    assert (cartpole.eval_episodes, ant.eval_episodes) == (64, 128)
+
+
+def test_every_preset_loads():
+    for algorithm, task in list_presets():
+        preset = load_preset(algorithm, task)
+        assert isinstance(preset.config, get_algorithm(algorithm).config_class())
+        assert (preset.algorithm, preset.task) == (algorithm, task)
+
+
+def test_unknown_presets_name_the_nearest():
+    with pytest.raises(UsageError, match="'shac-antt'; did you mean shac-ant"):
+        load_preset("shac", "antt")
+    with pytest.raises(UsageError, match="'shacc'; did you mean shac"):
+        load_preset("shacc", "ant")
+    assert default_preset("shac", "my_robot").config == SHACConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[config]\ngama = 0.9", "'gama'; did you mean gamma"),
+        ("[confg]", "'confg'; did you mean config"),
+        ("[config]\ngamma = '0.9'", "gamma is '0.9'; it takes a finite number"),
+        ("[config]\ngamma = 1.5", "gamma is 1.5; it must be between 0 and 1"),
+        ("[config\n", "not valid TOML"),
+    ],
+)
+def test_presets_that_are_wrong(text, words):
+    with pytest.raises(UsageError, match=words):
+        parse_preset("shac", "mine", text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("gamma", "0.98", 0.98),
+        ("gamma", "1", 1.0),
+        ("actor_lr", "2e-3", 2e-3),
+        ("iterations", "12", 12),
+        ("actor_hidden", "128,64,32", (128, 64, 32)),
+        ("actor_hidden", "", ()),
+        ("betas", "0.9, 0.99", (0.9, 0.99)),
+        ("critic_shuffle", "True", True),
+        ("lr_schedule", "constant", "constant"),
+    ],
+)
+def test_text_becomes_typed_values(name, text, value):
+    found = fields.parse(SHACConfig, name, text)
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("gamma", "high", "gamma is 'high'; it takes a finite number"),
+        ("gamma", "nan", "gamma is 'nan'; it takes a finite number"),
+        ("iterations", "1.5", "iterations is '1.5'; it takes an integer"),
+        ("actor_hidden", "64,x", "actor_hidden is '64,x'; it takes integers with commas between"),
+        ("betas", "0.9", "betas is '0.9'; it takes 2 numbers"),
+        ("critic_shuffle", "1", "critic_shuffle is '1'; it takes true or false"),
+        ("lr_schedule", "cosine", "lr_schedule is 'cosine'; it takes linear or constant"),
+    ],
+)
+def test_text_of_the_wrong_type(name, text, words):
+    with pytest.raises(UsageError, match=words):
+        fields.parse(SHACConfig, name, text)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"iterations": 0},
+        {"lam": -0.1},
+        {"actor_lr": 0.0},
+        {"lr_end": -1.0},
+        {"critic_hidden": [64, 0]},
+        {"betas": [0.7, 1.0]},
+        {"torch_threads": 0},
+    ],
+)
+def test_values_out_of_range_are_named(wrong):
+    with pytest.raises(UsageError, match=f"^{next(iter(wrong))} is"):
+        fields.from_mapping(SHACConfig, wrong)
+
+
+@given(
+    st.builds(
+        SHACConfig,
+        iterations=st.integers(1, 10**6),
+        gamma=st.floats(0, 1),
+        actor_hidden=st.lists(st.integers(1, 512), max_size=4).map(tuple),
+        betas=st.tuples(st.floats(0, 0.999), st.floats(0, 0.999)),
+        critic_shuffle=st.booleans(),
+        lr_schedule=st.sampled_from(["linear", "constant"]),
+    )
+)
+def test_configurations_survive_tables_and_text(config):
+    assert fields.from_mapping(SHACConfig, fields.to_mapping(config)) == config
+    spelled = {
+        name: fields.parse(SHACConfig, name, ",".join(map(repr, value)) if isinstance(value, list) else str(value))
+        for name, value in fields.to_mapping(config).items()
+    }
+    assert SHACConfig(**spelled) == config
+
+
+def test_every_field_has_a_docstring():
+    assert fields.field_docs(SHACConfig).keys() == fields.field_types(SHACConfig).keys()
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherConfig:
+    iterations: int = 3
+    """Updates."""
+    kind: Literal["a", "b"] = "a"
+
+
+def test_other_algorithms_can_be_registered(monkeypatch):
+    monkeypatch.setattr("diffrl_algos._registry._ENTRIES", dict(diffrl_algos._registry._ENTRIES))
+    entry = AlgorithmEntry(
+        name="other", algorithm="builtins:list", config=f"{__name__}:OtherConfig", arrays="torch", summary="a test"
+    )
+    register_algorithm(entry)
+    register_algorithm(entry)
+    assert entry in list_algorithms() and get_algorithm("other").build([1]) == [1]
+    with pytest.raises(UsageError, match="'other' exists already"):
+        register_algorithm(dataclasses.replace(entry, summary="another"))
+
+
+def test_algorithms_say_where_they_are():
+    entry = get_algorithm("shac")
+    algorithm = entry.build(entry.config_class()(gamma=0.5))
+    assert algorithm.name == "shac" and algorithm.config.gamma == 0.5

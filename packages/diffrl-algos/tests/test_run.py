@@ -1,0 +1,168 @@
+"""Run folders: made only where they can live, kept small, and never half of anything."""
+
+from __future__ import annotations
+
+import json
+from collections import namedtuple
+
+import numpy as np
+import pytest
+
+from diffrl_algos import Budget, CheckpointError, RunError, SHACConfig, UsageError
+from diffrl_algos._checkpoint import checkpoint_names
+from diffrl_algos._errors import WriteError
+from diffrl_algos._run import Run
+from diffrl_algos._spec import RunSpec
+
+ARRAYS = {"a": np.arange(5.0)}
+
+
+def spec(**changes):
+    values = {"algorithm": "shac", "task": "toy", "config": SHACConfig(gamma=1), "num_envs": 4}
+    values |= {"budget": Budget(iterations=9), "task_options": {"limit": 0.5}, "keep_checkpoints": 2}
+    return RunSpec(**{**values, **changes})
+
+
+def figures(iteration, return_mean=None):
+    return {"iteration": iteration, "env_steps": 10 * iteration, "wall_s": 0.5, "return_mean": return_mean}
+
+
+def test_round_trip(tmp_path):
+    made = Run.create(tmp_path / "deep" / "run", spec(), ARRAYS)
+    opened = Run.open(tmp_path / "deep" / "run")
+    assert opened == made
+    values = json.loads((made.path / "run.json").read_text())
+    assert values["config"]["gamma"] == 1.0 and values["seed"] == 0 and values["device"] == "cpu"
+    for key in ("versions", "commit", "precision", "platform"):
+        assert key in values
+    assert values["versions"].keys() >= {"python", "torch", "diffrl-algos", "diffsim-core", "gradest"}
+
+
+def test_a_folder_in_use_is_not_touched(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty"):
+        Run.create(tmp_path, spec(), ARRAYS)
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+    with pytest.raises(UsageError, match="is not empty"):
+        Run.create(tmp_path / "notes.txt", spec(), ARRAYS)
+
+
+def test_no_permission_is_said_before_training(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"cannot make .*choose another place with --out"):
+        Run.create(tmp_path / "file" / "run", spec(), ARRAYS)
+
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("diffrl_algos._files.tempfile.NamedTemporaryFile", denied)
+    with pytest.raises(RunError, match=r"cannot write in .*Permission denied"):
+        Run.create(tmp_path / "run", spec(), ARRAYS)
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_space_is_said_before_training(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("diffrl_algos._files.shutil.disk_usage", lambda _: usage(2**40, 2**40, 70 * 2**20))
+    Run.create(tmp_path / "small", spec(), ARRAYS)
+    with pytest.raises(RunError, match="70 MiB free, this run needs 80 MiB"):
+        Run.create(tmp_path / "a" / "b", spec(), {"a": np.zeros(2**20, np.float32)})
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_full_disk_leaves_earlier_checkpoints(tmp_path, monkeypatch):
+    run = Run.create(tmp_path / "run", spec(), ARRAYS)
+    run.save(ARRAYS, figures(1))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("diffrl_algos._files.os.fsync", full)
+        with pytest.raises(WriteError, match="No space left on device; earlier checkpoints are intact"):
+            run.save(ARRAYS, figures(2))
+    assert run.load()[1].iteration == 1
+
+
+def test_the_last_and_the_best_are_kept(tmp_path):
+    run = Run.create(tmp_path / "run", spec(), ARRAYS)
+    for iteration, score in enumerate([None, 5.0, 9.0, 7.0, 8.0, float("nan")], start=1):
+        run.save({"a": np.full(3, float(iteration))}, figures(iteration, score))
+    assert checkpoint_names(run.checkpoints) == ["00000003", "00000005", "00000006"]
+    assert run.load("best")[0]["a"][0] == 3.0 and run.load()[0]["a"][0] == 6.0
+    run.save(ARRAYS, figures(7, 10.0))
+    assert checkpoint_names(run.checkpoints) == ["00000006", "00000007"]
+    assert run.load("best")[1].iteration == 7
+
+
+def test_a_damaged_checkpoint_names_one_that_is_good(tmp_path):
+    run = Run.create(tmp_path / "run", spec(keep_checkpoints=5), ARRAYS)
+    for iteration in (1, 2, 3):
+        run.save(ARRAYS, figures(iteration))
+    for name in ("00000002", "00000003"):
+        (run.checkpoints / f"{name}.safetensors").write_bytes(b"")
+    before = {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
+    with pytest.raises(CheckpointError, match=r"00000003.safetensors .*good one before it is 00000001: move 00000003"):
+        run.load()
+    assert {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()} == before
+    (run.checkpoints / "00000001.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="No earlier checkpoint is good"):
+        run.load()
+    with pytest.raises(CheckpointError, match="holds no complete checkpoint"):
+        Run.create(tmp_path / "empty", spec(), ARRAYS).load()
+    with pytest.raises(CheckpointError, match="no best checkpoint"):
+        run.load("best")
+
+
+def test_a_changed_run_does_not_take_old_checkpoints(tmp_path):
+    run = Run.create(tmp_path / "run", spec(), ARRAYS)
+    run.save(ARRAYS, figures(1))
+    file = run.path / "run.json"
+    file.write_text(file.read_text().replace('"seed": 0', '"seed": 1'))
+    with pytest.raises(CheckpointError, match=r"run.json was changed"):
+        Run.open(run.path).load()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"diffrl-run-1"', '"other"', "not of format"),
+        ('"gamma"', '"gama"', "did you mean gamma"),
+        ('"shac"', '"shaq"', "did you mean shac"),
+        ('"num_envs": 4', '"num_envs": "4"', "num_envs is '4'"),
+        ('"seed": 0,', "", "has no 'seed'"),
+        ('"iterations": 9', '"iterations": "9"', "run.json"),
+        ("{", "", "not JSON"),
+    ],
+)
+def test_a_damaged_run_is_refused(tmp_path, old, new, words):
+    run = Run.create(tmp_path / "run", spec(), ARRAYS)
+    file = run.path / "run.json"
+    file.write_text(file.read_text().replace(old, new, 1))
+    with pytest.raises(RunError, match=words):
+        Run.open(run.path)
+
+
+def test_something_else_is_not_a_run(tmp_path):
+    with pytest.raises(RunError, match="is not a run folder"):
+        Run.open(tmp_path)
+
+
+def test_resuming_forgets_what_came_after_the_checkpoint(tmp_path):
+    run = Run.create(tmp_path / "run", spec(), ARRAYS)
+    log = run.path / "metrics.jsonl"
+    lines = [json.dumps(figures(k, 0.1 * k)) + "\n" for k in range(1, 6)]
+    log.write_text("".join(lines) + '{"iteration": 6, "env')
+    (run.checkpoints / ".00000006.json.x.part").write_bytes(b"half")
+    assert [line["iteration"] for line in run.metrics()] == [1, 2, 3, 4, 5]
+    run.prepare_resume(3)
+    assert log.read_text() == "".join(lines[:3])
+    assert list(run.checkpoints.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"num_envs": 0}, {"seed": -1}, {"seed": 2**31}, {"device": "tpu"}, {"keep_checkpoints": 0}]
+)
+def test_values_that_make_no_run(wrong):
+    with pytest.raises(UsageError, match=f"^{next(iter(wrong))} is"):
+        spec(**wrong)
