@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ def source_label(source: str | Path) -> str:
     return "XML string" if is_xml(source) else str(source)
 
 
-def compile_model(source: str | Path, *, floating: bool) -> Any:
-    """MuJoCo's compiled model, without what only renderers and sensors need.
+def compile_model(source: str | Path, *, floating: bool) -> tuple[Any, list[str]]:
+    """MuJoCo's compiled model, without what only renderers and sensors need, and MuJoCo's warnings.
 
     Raises:
         ModelError: with MuJoCo's words where MuJoCo refuses.
@@ -38,7 +39,9 @@ def compile_model(source: str | Path, *, floating: bool) -> Any:
             _add_motors(spec)
         if floating:
             _float(spec)
-        return spec.compile()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            return spec.compile(), [f"MuJoCo warns: {warning.message}" for warning in caught]
     except (ValueError, RuntimeError, MemoryError, mujoco.FatalError) as error:
         message = " ".join(str(error).split())
         raise ModelError(label, [f"MuJoCo cannot compile it: {message}"]) from None

@@ -70,7 +70,7 @@ def load_model(
     label = source_label(source)
     if ground is not None and not np.isfinite(ground):
         raise ValueError(f"ground is {ground}: give a finite height in metres")
-    m = compile_model(source, floating=floating)
+    m, warned = compile_model(source, floating=floating)
     custom, custom_problems = read_custom(m)
     laws = {
         "contact_law": contact_law or custom.contact_law or "paper",
@@ -82,6 +82,8 @@ def load_model(
     _, bodies = links_and_bodies(m, inertias)
     found, contact_problems, notes = find_ground(m, bodies, _planes(m, bodies), ground)
     problems += custom_problems + find_unsupported(m) + contact_problems
+    if m.njnt == 0:
+        problems.append("nothing in it can move: give a body a joint (or load a fixed base with floating=True)")
     problems += singular_joints(m) if not problems else []
     if inertias:
         names = ", ".join(bodies[b].name for b in inertias)
@@ -97,7 +99,7 @@ def load_model(
         limits=fill(limits, custom.limits),
         contact_law=laws["contact_law"],
         limit_law=laws["limit_law"],
-        notes=tuple(notes),
+        notes=(*notes, *warned),
     )
     if bad := _non_finite(model):
         raise ModelError(label, [f"{field} has values that are not finite: correct the file" for field in bad])

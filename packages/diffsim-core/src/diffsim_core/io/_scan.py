@@ -79,7 +79,8 @@ def _scan_document(state: _Scan, text: bytes, label: str) -> str:
         if made > MAX_COPIES:
             state.problems.append(f"<{tag}> makes {made} copies: at most {MAX_COPIES} are built")
         _check_sizes(state, tag, attributes)
-        _collect_files(state, tag, attributes)
+        if stack[0] != "robot" or "visual" not in stack:  # MuJoCo drops what a URDF only shows
+            _collect_files(state, tag, attributes)
 
     def end(tag: str) -> None:
         stack.pop()
@@ -118,7 +119,7 @@ def _check_sizes(state: _Scan, tag: str, attributes: dict[str, str]) -> None:
                 state.problems.append(f'<size> has {name}="{attributes[name]}": remove it')
     if tag == "hfield":
         for name in ("nrow", "ncol"):
-            if len(re.sub(r"\D", "", attributes.get(name, ""))) > 4:
+            if len(re.sub(r"\D", "", attributes.get(name, ""))) > 3:
                 state.problems.append(f'<hfield> has {name}="{attributes[name]}": remove the height field')
 
 

@@ -1,0 +1,254 @@
+"""A model with something unsupported: one error that names every such element."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from diffsim_core.io import ModelError, load_model
+
+PLANE = '<geom name="ground" type="plane" size="1 1 1"/>'
+ROD = '<geom name="rod" type="capsule" size="0.1" fromto="0 0 0 1 0 0"/>'
+ARM = f'<body name="arm"><joint name="j" axis="0 1 0"/>{ROD}{{}}</body>'
+FREE = '<body name="b" pos="0 0 9"><freejoint name="root"/>{}</body>'
+BALL = '<geom name="ball" size="0.1"/>'
+OCTAHEDRON = "1 0 0 -1 0 0 0 1 0 0 -1 0 0 0 1 0 0 -1"
+
+
+def mjcf(bodies: str, more: str = "") -> str:
+    return f'<mujoco><compiler angle="radian"/>{more}<worldbody>{bodies}</worldbody></mujoco>'
+
+
+def actuator(xml: str) -> str:
+    return mjcf(ARM.format('<site name="s"/>'), f"<actuator>{xml}</actuator>")
+
+
+CASES = {
+    "weld": (
+        mjcf(FREE.format(BALL), '<equality><weld name="glue" body1="b"/></equality>'),
+        ['equality "glue"', "model the mechanism as a tree"],
+    ),
+    "tendon": (
+        mjcf(ARM.format(""), '<tendon><fixed name="cord"><joint joint="j" coef="1"/></fixed></tendon>'),
+        ['tendon "cord"', "joint springs"],
+    ),
+    "position servo": (actuator('<position name="servo" joint="j" kp="3"/>'), ['actuator "servo"', "bias force"]),
+    "velocity servo": (actuator('<velocity name="v" joint="j" kv="3"/>'), ['actuator "v"', "bias force"]),
+    "filter": (actuator('<general name="f" joint="j" dyntype="filter"/>'), ['"f" has activation dynamics']),
+    "muscle": (actuator('<muscle name="biceps" joint="j" lengthrange="0.1 1"/>'), ['"biceps"', "activation dynamics"]),
+    "site motor": (actuator('<motor name="jet" site="s"/>'), ['actuator "jet" does not act on a joint']),
+    "motor on free joint": (
+        mjcf(FREE.format(BALL), '<actuator><motor name="push" joint="root"/></actuator>'),
+        ['actuator "push" acts on a free or ball joint'],
+    ),
+    "forcerange": (
+        actuator('<motor name="m" joint="j" forcerange="-1 1" ctrlrange="-2 2"/>'),
+        ['forcerange of actuator "m"', "narrow ctrlrange"],
+    ),
+    "actuatorfrcrange": (
+        actuator('<motor joint="j" gear="5"/>').replace('name="j"', 'name="j" actuatorfrcrange="-1 1"'),
+        ['actuatorfrcrange of joint "j"'],
+    ),
+    "switched off": (
+        actuator('<motor joint="j"/>').replace("<worldbody>", '<option actuatorgroupdisable="0"/><worldbody>'),
+        ["actuatorgroupdisable"],
+    ),
+    "fluid": (
+        mjcf(FREE.format(BALL), '<option density="1.2" viscosity="2e-5" wind="1 0 0"/>'),
+        ['density="1.2"', 'viscosity="2e-05"', "option wind"],
+    ),
+    "frictionloss": (
+        mjcf(ARM.format("")).replace('name="j"', 'name="j" frictionloss="0.1"'),
+        ['frictionloss of joint "j"', "use damping"],
+    ),
+    "gravcomp": (mjcf(FREE.format(BALL)).replace('name="b"', 'name="b" gravcomp="1"'), ['gravcomp of body "b"']),
+    "mocap": (mjcf('<body name="ghost" mocap="true"/>' + FREE.format(BALL)), ['mocap body "ghost"']),
+    "ball limit": (
+        mjcf(f'<body><joint name="hip" type="ball" range="0 1" limited="true"/>{BALL}</body>'),
+        ['range of ball joint "hip"'],
+    ),
+    "free spring": (
+        mjcf(f'<body><joint name="root" type="free" stiffness="3"/>{BALL}</body>'),
+        ['stiffness of free joint "root"'],
+    ),
+    "cylinder on the ground": (
+        mjcf(PLANE + FREE.format('<geom name="wheel" type="cylinder" size="0.1 0.1"/>')),
+        ['cylinder geom "wheel"', "sphere, capsule and box only"],
+    ),
+    "ellipsoid on the ground": (
+        mjcf(PLANE + FREE.format('<geom name="egg" type="ellipsoid" size="0.1 0.1 0.2"/>')),
+        ['ellipsoid geom "egg"'],
+    ),
+    "mesh on the ground": (
+        mjcf(
+            PLANE + FREE.format('<geom name="hull" type="mesh" mesh="octa"/>'),
+            f'<asset><mesh name="octa" vertex="{OCTAHEDRON}"/></asset>',
+        ),
+        ['mesh geom "hull"'],
+    ),
+    "height field": (
+        mjcf(
+            '<geom name="hills" type="hfield" hfield="h"/>' + FREE.format(BALL),
+            '<asset><hfield name="h" nrow="2" ncol="2" size="1 1 1 1"/></asset>',
+        ),
+        ['hfield "h"', 'hfield geom "hills" is a fixed obstacle'],
+    ),
+    "tilted plane": (
+        mjcf('<geom name="slope" type="plane" size="1 1 1" euler="0.1 0 0"/>' + FREE.format(BALL)),
+        ['plane geom "slope" is tilted', "turn gravity"],
+    ),
+    "ceiling": (
+        mjcf('<geom name="ceiling" type="plane" size="1 1 1" euler="3.14159265358979 0 0"/>' + FREE.format(BALL)),
+        ['plane geom "ceiling" is tilted'],
+    ),
+    "two planes": (
+        mjcf(PLANE + PLANE.replace("ground", "shelf").replace("size", 'pos="0 0 1" size') + FREE.format(BALL)),
+        ['plane geom "ground"', 'plane geom "shelf"', "keep one"],
+    ),
+    "obstacle": (
+        mjcf(PLANE + '<geom name="rock" size="0.3"/>' + FREE.format(BALL)),
+        ['sphere geom "rock" is a fixed obstacle'],
+    ),
+    "flex": (
+        mjcf('<body name="frame"><flexcomp name="cloth" type="grid" count="2 2 1" spacing="1 1 1" dim="2"/></body>'),
+        ['flex "cloth"'],
+    ),
+    "singular": (
+        mjcf(f'<body><joint name="one" axis="0 1 0"/><joint name="two" axis="0 1 0"/>{BALL}</body>'),
+        ["mass matrix is singular", '"one", "two"', "armature"],
+    ),
+    "nothing to move": (
+        mjcf(f'<body pos="0 0 1"><joint name="spin" axis="0 1 0"/></body>{FREE.format(BALL)}'),
+        ["MuJoCo cannot compile it", "mass and inertia"],
+    ),
+    "limits the wrong way round": (
+        mjcf(ARM.format("")).replace('name="j"', 'name="j" limited="true" range="1 -1"'),
+        ["MuJoCo cannot compile it", "range"],
+    ),
+    "not finite": (mjcf(FREE.format('<geom size="nan"/>')), ["MuJoCo cannot compile it"]),
+    "unknown parameter": (
+        mjcf(FREE.format(BALL), '<custom><numeric name="diffsim_contacts" data="1"/></custom>'),
+        ['numeric "diffsim_contacts" is unknown', "diffsim_contact, diffsim_limit"],
+    ),
+    "unknown text": (
+        mjcf(FREE.format(BALL), '<custom><text name="diffsim_law" data="x"/></custom>'),
+        ['text "diffsim_law" is unknown'],
+    ),
+    "bad gains": (
+        mjcf(FREE.format(BALL), '<custom><numeric name="diffsim_contact" data="1 -2 3"/></custom>'),
+        ['numeric "diffsim_contact" is "1 -2 3": give kn kd kt mu'],
+    ),
+    "bad inertia": (
+        mjcf(FREE.format(BALL), '<custom><numeric name="diffsim_inertia:b" data="1 1 1 2 0 0"/></custom>'),
+        ["positive definite"],
+    ),
+    "inertia of nobody": (
+        mjcf(FREE.format(BALL), '<custom><numeric name="diffsim_inertia:c" data="1 1 1 0 0 0"/></custom>'),
+        ['there is no body "c"'],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_unsupported_element_is_named_with_a_remedy(case: str) -> None:
+    xml, words = CASES[case]
+    with pytest.raises(ModelError) as caught:
+        load_model(xml)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_every_problem_is_in_one_error() -> None:
+    bodies = (
+        PLANE
+        + FREE.format('<geom name="wheel" type="cylinder" size="0.1 0.1"/>')
+        + ARM.format("").replace('name="j"', 'name="j" frictionloss="1"')
+    )
+    more = (
+        '<option viscosity="1"/><equality><joint name="gear" joint1="j"/></equality>'
+        '<actuator><position name="servo" joint="j"/><motor name="jet" joint="root"/></actuator>'
+    )
+    with pytest.raises(ModelError) as caught:
+        load_model(mjcf(bodies, more))
+    error = caught.value
+    words = ["viscosity", 'equality "gear"', '"servo"', '"jet"', '"wheel"', 'frictionloss of joint "j"']
+    assert len(error.problems) == len(words)
+    for word in words:
+        assert sum(word in problem for problem in error.problems) == 1, word
+    assert str(error).startswith("XML string: 6 problems\n  - ")
+
+
+def test_shapes_that_only_decorate_may_be_anything() -> None:
+    wheel = '<geom type="cylinder" size="0.1 0.1" contype="0" conaffinity="0"/>'
+    wall = '<geom type="box" size="1 1 1" contype="0" conaffinity="0"/>'
+    model = load_model(mjcf(PLANE + wall + FREE.format(BALL + wheel)))
+    assert model.nc == 1
+    assert [g.type for g in model.geoms] == ["plane", "box", "sphere", "cylinder"]
+
+
+def test_cameras_sensors_keyframes_and_textures_are_ignored() -> None:
+    more = """
+      <asset><texture name="t" type="2d" builtin="flat" width="1000000" height="1000000"/>
+        <material name="m" texture="t" rgba="1 0 0 1"/></asset>
+      <sensor><framepos objtype="body" objname="b"/></sensor>
+      <keyframe><key qpos="1 2 3"/></keyframe>"""
+    ball = '<geom name="ball" size="0.1" material="m"/><camera name="eye"/><light/>'
+    assert load_model(mjcf(FREE.format(ball), more)).nl == 1
+
+
+@pytest.mark.parametrize(
+    ("xml", "words"),
+    [
+        ("<mujoco><worldbody></mujoco>", "not well-formed XML: mismatched tag"),
+        ("<sdf/>", "root element is <sdf>"),
+        ("<mujoco><torso/></mujoco>", "MuJoCo cannot compile it"),
+        ("<mujoco/>", "nothing in it can move"),
+        ('<!DOCTYPE m [<!ENTITY a "b">]><mujoco/>', "declares an XML entity"),
+        ("<mujoco>" + "<body>" * 300 + "</body>" * 300 + "</mujoco>", "levels deep"),
+        (mjcf('<replicate count="9999999"><geom size="1"/></replicate>'), "<replicate> makes 9999999 copies"),
+        (mjcf('<replicate count="99"><replicate count="99"/></replicate>'), "makes 9801 copies"),
+        (mjcf('<body><flexcomp count="999 999 999"/></body>'), "<flexcomp> makes 997002999 copies"),
+        (mjcf("", '<size nuserdata="1000000000"/>'), 'nuserdata="1000000000"'),
+        (mjcf("", '<asset><hfield nrow="99999" ncol="99999"/></asset>'), "remove the height field"),
+        (mjcf("", '<include file="other.xml"/>'), "an XML string has no folder"),
+        (mjcf("", '<asset><mesh file="a.stl"/></asset>'), "an XML string has no folder"),
+    ],
+)
+def test_refused(xml: str, words: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        load_model(xml)
+    assert words in str(caught.value)
+
+
+def test_files_come_from_the_models_folder_only(tmp_path: Path) -> None:
+    folder = tmp_path / "robot"
+    (folder / "parts").mkdir(parents=True)
+    (tmp_path / "secret.xml").write_text("<mujoco/>")
+    (folder / "parts" / "leg.xml").write_text(f"<mujocoinclude>{ARM.format('')}</mujocoinclude>")
+    path = folder / "robot.xml"
+    path.write_text(mjcf('<include file="parts/leg.xml"/>'))
+    assert load_model(path).joint_name == ("j",)
+    outside = [
+        ('<include file="../secret.xml"/>', "../secret.xml"),
+        (f'<include file="{tmp_path}/secret.xml"/>', "secret.xml"),
+        ('<include file="parts/loop.xml"/>', "twice"),
+        ('<include file="parts/none.xml"/>', "no such file"),
+    ]
+    (folder / "parts" / "loop.xml").write_text('<mujocoinclude><include file="parts/loop.xml"/></mujocoinclude>')
+    for element, words in outside:
+        path.write_text(mjcf(element))
+        with pytest.raises(ModelError, match=words):
+            load_model(path)
+    path.write_text(mjcf("", '<compiler meshdir="/etc"/><asset><mesh file="passwd"/></asset>'))
+    with pytest.raises(ModelError, match="outside the model's folder"):
+        load_model(path)
+
+
+def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such file"):
+        load_model(tmp_path / "none.xml")
+    with pytest.raises(ModelError, match=r'unknown file type ".obj"'):
+        load_model("robot.obj")
+    with pytest.raises(ModelError, match="no such file"):
+        load_model(str(tmp_path) + "/folder.xml")
