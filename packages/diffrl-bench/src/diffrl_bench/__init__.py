@@ -1,8 +1,23 @@
-"""Benchmarks of differentiable simulators and of the algorithms that learn through them."""
+"""Benchmarks of differentiable simulators and of the algorithms that learn through them.
+
+Importing this package loads no array library. Everything here is also a command, ``diffrl bench``.
+"""
 
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+
+from ._machine import machine as machine
+from ._runner import RunSettings as RunSettings
+from ._runner import run_suite as run_suite
+from ._sim import SimBench as SimBench
+from ._sim import bench_sim as bench_sim
+from ._suite import PlannedRun as PlannedRun
+from ._suite import Suite as Suite
+from ._suite import list_suites as list_suites
+from ._suite import load_suite as load_suite
+from ._update import UpdateBench as UpdateBench
+from ._update import bench_update as bench_update
 
 try:
     __version__ = version("diffrl-bench")

@@ -1,0 +1,153 @@
+"""Pictures: bars of ``bench sim``, learning curves of a suite. The ending of the file chooses SVG, PNG or PDF."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from ._results import Row
+from ._text import count, rounded
+
+FORMATS = (".svg", ".png", ".pdf")
+_OURS, _LIGHT, _THEIRS = "#0072b2", "#7fbde0", "#999999"
+_COLORS = {"forward": _OURS, "forward + backward": _LIGHT, "MuJoCo, forward": _THEIRS}
+_STYLE: Any = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    # The same data gives the same file.
+    "svg.hashsalt": "diffrl-bench",
+}
+
+
+def require_format(file: Path) -> None:
+    """Raises ``ValueError`` for an ending that is none of ``FORMATS``."""
+    if file.suffix not in FORMATS:
+        raise ValueError(f"{file} must end in {', '.join(FORMATS)}")
+
+
+def plot_sim(report: Mapping[str, Any], file: Path) -> None:
+    """Bars of simulated seconds per second on a logarithmic axis; whiskers from the slowest to the fastest repeat."""
+    require_format(file)
+    groups = _sim_groups(report)
+    heights = [max(0.8, 0.4 * len(bars)) for _, bars in groups]
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 1.4 + 0.55 * sum(heights)), layout="constrained")
+        axes: Axes = figure.subplots()
+        fastest = max(bar.high for _, bars in groups for bar in bars)
+        slowest = min(bar.low for _, bars in groups for bar in bars)
+        top, ticks = 0.0, []
+        for (_, bars), height in zip(groups, heights, strict=True):
+            ticks.append(top - 0.2 * (len(bars) - 1))
+            for bar in bars:
+                _draw(axes, bar, top)
+                top -= 0.4
+            top -= max(height - 0.4 * len(bars), 0.0) + 0.25
+        axes.set_yticks(ticks, [label for label, _ in groups])
+        axes.tick_params(axis="y", length=0)
+        axes.set_xscale("log")
+        axes.set_xlim(10 ** np.floor(np.log10(slowest)), 2.5 * fastest)
+        axes.grid(False, axis="y")
+        axes.set_xlabel("simulated seconds per second")
+        dt = report["dt_s"]
+        above = axes.secondary_xaxis("top", functions=(lambda x: x / dt, lambda x: x * dt))
+        above.set_xlabel(f"control steps of {1e3 * dt:.1f} ms per second")
+        kinds = dict.fromkeys(bar.kind for _, bars in groups for bar in bars)
+        handles = [Patch(color=_COLORS[kind], label=kind) for kind in kinds]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        _save(figure, file)
+
+
+def plot_curves(curves: Mapping[str, np.ndarray[Any, Any]], rows: Sequence[Row], title: str, file: Path) -> None:
+    """Mean return of finished training episodes over control steps and over training time, a row for each task.
+
+    Thin lines are seeds, the thick line their median; dots are final evaluations of the deterministic policy.
+    """
+    require_format(file)
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if len(curves.get(row["run"], ())):
+            groups.setdefault((row["algorithm"], row["task"]), []).append(row)
+    if not groups:
+        raise ValueError("there is no learning curve yet; run the suite first: diffrl bench run")
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 0.5 + 2.5 * len(groups)), layout="constrained")
+        grid = figure.subplots(len(groups), 2, squeeze=False, sharey="row")
+        for (left, right), ((algorithm, task), group) in zip(grid, groups.items(), strict=True):
+            found = [curves[row["run"]] for row in group]
+            finals = [row.get("return_mean") for row in group]
+            _curves(left, [(c[:, 1] / 1e6, c[:, 3]) for c in found], finals)
+            _curves(right, [(c[:, 2] / 60, c[:, 3]) for c in found], finals)
+            left.set_ylabel("episode return")
+            left.set_title(f"{algorithm.upper()}, {task}: {count(len(group), 'seed')}", loc="left", fontsize=10)
+        grid[-1][0].set_xlabel("control steps [million]")
+        grid[-1][1].set_xlabel("training time [min]")
+        grid[0][0].legend(loc="lower right", fontsize=9)
+        if title:
+            figure.suptitle(title, fontsize=11)
+        _save(figure, file)
+
+
+def _curves(axes: Axes, lines: Sequence[tuple[Any, Any]], finals: Sequence[float | None]) -> None:
+    for x, y in lines:
+        axes.plot(x, y, color=_LIGHT, linewidth=0.9)
+    # Where every seed has values; beyond that a median would jump as seeds end.
+    grid = np.linspace(max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines), 200)
+    median = np.median([np.interp(grid, x, y) for x, y in lines], axis=0)
+    axes.plot(grid, median, color=_OURS, linewidth=2.2, label="median of seeds, training")
+    known = [(x[-1], final) for (x, _), final in zip(lines, finals, strict=True) if final is not None]
+    if known:
+        axes.plot(*zip(*known, strict=True), "o", color="#d55e00", markersize=4.5, zorder=3, label="final evaluation")
+
+
+class _Bar(NamedTuple):
+    kind: str
+    middle: float
+    low: float
+    high: float
+
+
+def _draw(axes: Axes, bar: _Bar, place: float) -> None:
+    axes.barh(place, bar.middle, height=0.36, color=_COLORS[bar.kind])
+    axes.plot([bar.low, bar.high], [place, place], color="#222222", linewidth=1.5)
+    axes.annotate(rounded(bar.middle), (bar.high, place), (4, 0), textcoords="offset points", va="center", fontsize=9)
+
+
+def _sim_groups(report: Mapping[str, Any]) -> list[tuple[str, list[_Bar]]]:
+    n = report["num_envs"]
+    groups = [(f"dynamics\n{count(n, 'world')}", _pair(report, n, report))]
+    if report["scaling"] is not None:
+        many, rows = report["scaling"]["num_envs"], report["scaling"]["rows"]
+        for row in (rows[0], rows[-1]):
+            groups.append((f"dynamics, {many:,} worlds\n{count(row['threads'], 'thread')}", _pair(row, many, report)))
+    groups.append((f"environment\n{count(n, 'world')}", _pair(report["env"], n, report)))
+    for peer in report["peers"]:
+        bar = _bar("MuJoCo, forward", peer["window_s"]["forward"], n, report)
+        groups.append((f"MuJoCo, {count(n, 'world')}\n{count(peer['threads'], 'thread')}", [bar]))
+    return groups
+
+
+def _pair(figures: Mapping[str, Any], num_envs: int, report: Mapping[str, Any]) -> list[_Bar]:
+    parts = {"forward": "forward", "forward_backward": "forward + backward"}
+    return [_bar(kind, figures["window_s"][key], num_envs, report) for key, kind in parts.items()]
+
+
+def _bar(kind: str, spread: Mapping[str, float], num_envs: int, report: Mapping[str, Any]) -> _Bar:
+    seconds = num_envs * report["horizon"] * report["dt_s"]
+    return _Bar(kind, seconds / spread["median"], seconds / spread["max"], seconds / spread["min"])
+
+
+def _save(figure: Figure, file: Path) -> None:
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(file.suffix, {})
+    figure.savefig(file, dpi=160, facecolor="white", metadata=metadata)

@@ -1,0 +1,151 @@
+"""The reports of ``diffrl bench`` as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ._machine import describe
+from ._text import count, rounded, table
+from ._update import PARTS
+
+_HEAD = ("", "control steps/s", "slowest to fastest repeat", "sub-steps/s", "simulated s/s", "busy cores")
+
+
+def sim_text(report: Mapping[str, Any]) -> str:
+    """What ``bench sim`` prints without ``--json``."""
+    steps = report["num_envs"] * report["horizon"]
+    threads = f", {count(report['threads'], 'simulator thread')}" if report["threads"] else ""
+    title = (
+        f"{report['task']}: {count(report['num_envs'], 'world')}, windows of {report['horizon']} control steps of "
+        f"{1e3 * report['dt_s']:.1f} ms ({report['substeps']} sub-steps each), "
+        f"{report['dtype']}, {report['device']}{threads}"
+    )
+    rows = [*_rows("dynamics", report, steps), *_rows("environment", report["env"], steps)]
+    rows += [_peer_row(peer, steps) for peer in report["peers"]]
+    lines = [
+        title,
+        f"{describe(report['machine'])}; load {rounded(report['machine']['load_before'])} before the run",
+        "",
+        table(_HEAD, rows),
+        "",
+        _ratios("dynamics", report),
+        _ratios("environment", report["env"]),
+    ]
+    if report["diverged"]:
+        lines.append(f"{count(report['diverged'], 'world step')} diverged and was contained: the figures include them")
+    if (scaling := report["scaling"]) is not None:
+        lines += ["", *_scaling(scaling, report["horizon"])]
+    if report["peers"]:
+        lines += ["", *_peer_notes(report)]
+    return "\n".join(lines)
+
+
+def update_text(report: Mapping[str, Any]) -> str:
+    """What ``bench update`` prints without ``--json``."""
+    whole, timed = report["update_s"], report["timed_update_s"]
+    rows = [(PARTS[name], _ms(s), f"{s / timed['median']:.0%}") for name, s in report["parts_s"].items()]
+    rows.append(("sum of the medians", _ms(report["parts_sum_s"]), f"{report['parts_sum_s'] / timed['median']:.0%}"))
+    return "\n".join(
+        [
+            f"{report['algo']} on {report['task']}: {count(report['num_envs'], 'world')}, {report['horizon']} steps, "
+            f"{report['device']}, {count(report['threads'] or 1, 'simulator thread')}, "
+            f"{count(report['torch_threads'], 'torch thread')}; medians of {count(report['updates'], 'update')}",
+            f"{describe(report['machine'])}; load {rounded(report['machine']['load_before'])} before the run",
+            "",
+            table(("part", "ms", "share"), rows),
+            "",
+            f"one update: {_ms(whole['median'])} ms ({_ms(whole['min'])} to {_ms(whole['max'])}) as it is, "
+            f"{_ms(timed['median'])} ms ({_ms(timed['min'])} to {_ms(timed['max'])}) with its parts timed",
+        ]
+    )
+
+
+def reference_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What ``bench reference`` prints without ``--json``."""
+    head = ("task", "first position", "last position", "steps", "reward", "gradient cosine", "gradient norm", "agrees")
+    cells = [
+        (
+            row["task"],
+            f"{row['position_error_first']:.1e}",
+            f"{row['position_error_last']:.1e}",
+            str(row["steps"]),
+            f"{row['reward_error']:.1e}",
+            f"{row['gradient_cosine']:.6f}",
+            f"{row['gradient_norm_ratio']:.4f}",
+            "yes" if row["agrees"] else "NO",
+        )
+        for row in rows
+    ]
+    return table(head, cells)
+
+
+def _rows(what: str, figures: Mapping[str, Any], steps: int) -> list[tuple[str, ...]]:
+    return [
+        (
+            f"{what}, {words}",
+            rounded(figures[f"{key}_steps_per_s"]),
+            _range(figures["window_s"][key], steps),
+            rounded(figures[f"{key}_substeps_per_s"]),
+            rounded(figures[f"{key}_sim_s_per_s"]),
+            f"{figures['busy_cores'][key]:.1f}",
+        )
+        for key, words in (("forward", "forward"), ("forward_backward", "forward + backward"))
+    ]
+
+
+def _peer_row(peer: Mapping[str, Any], steps: int) -> tuple[str, ...]:
+    return (
+        f"MuJoCo, {count(peer['threads'], 'thread')}, forward",
+        rounded(peer["forward_steps_per_s"]),
+        _range(peer["window_s"]["forward"], steps),
+        rounded(peer["own_steps_per_s"]),
+        rounded(peer["forward_sim_s_per_s"]),
+        f"{peer['busy_cores']:.1f}",
+    )
+
+
+def _scaling(scaling: Mapping[str, Any], horizon: int) -> list[str]:
+    steps = scaling["num_envs"] * horizon
+    rows = [row for r in scaling["rows"] for row in _rows(f"dynamics, {count(r['threads'], 'thread')}", r, steps)]
+    least, most = (scaling["rows"][k]["threads"] for k in (0, -1))
+    return [
+        count(scaling["num_envs"], "world"),
+        table(_HEAD, rows),
+        f"{count(most, 'thread')} against {least}: {scaling['forward_speedup']:.2f} times forward, "
+        f"{scaling['forward_backward_speedup']:.2f} times forward + backward",
+    ]
+
+
+def _peer_notes(report: Mapping[str, Any]) -> list[str]:
+    peer = report["peers"][0]
+    notes = [
+        f"MuJoCo {report['versions']['mujoco']}, mujoco.rollout: the same model file, start and actions, float64, "
+        f"steps of {1e3 * peer['dt_s']:.2f} ms; it solves",
+        "contacts and joint limits as constraints where ours are penalty forces, so its steps are fewer and dearer: "
+        f"compare simulated s/s. {peer['contacts_mean']:.1f} contacts per world at the window's end.",
+    ]
+    if "own_jacobians_per_s" in peer:
+        notes.append(
+            f"Its derivatives (mjd_transitionFD, forward differences, 1 thread): "
+            f"{rounded(peer['own_jacobians_per_s'])} Jacobians of one such step/s, "
+            f"{rounded(peer['jacobian_sim_s_per_s'])} simulated s/s."
+        )
+    if not all(peer["finite"] for peer in report["peers"]):
+        notes.append("MuJoCo's worlds did not stay finite: its figures mean nothing here.")
+    return notes
+
+
+def _ratios(what: str, figures: Mapping[str, Any]) -> str:
+    return (
+        f"{what}: backward pass {figures['backward_over_forward']:.2f} times the forward pass, "
+        f"recording forward pass {figures['recording_over_forward']:.2f} times"
+    )
+
+
+def _range(spread: Mapping[str, float], steps: int) -> str:
+    return f"{rounded(steps / spread['max'])} to {rounded(steps / spread['min'])}"
+
+
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:.1f}"

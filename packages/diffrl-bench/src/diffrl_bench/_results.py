@@ -1,0 +1,171 @@
+"""Results of a suite on disk, and their table.
+
+results.json   one row for each run: final evaluation, times, machine
+results.csv    the same rows for a spreadsheet
+curves.csv     learning curves, thinned
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._text import rounded, table
+
+CURVE_POINTS = 200
+"""Points kept of each learning curve."""
+_CURVE_KEYS = ("iteration", "env_steps", "wall_s", "return_mean")
+_FORMAT = "diffrl-bench-results-1"
+
+Row = dict[str, Any]
+
+
+def read_results(folder: Path) -> list[Row]:
+    """Rows of ``results.json``; none if there is no such file.
+
+    Raises:
+        ValueError: the file is damaged or foreign.
+    """
+    file = folder / "results.json"
+    if not file.exists():
+        return []
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if values["format"] != _FORMAT:
+            raise ValueError
+        return [dict(row) for row in values["runs"]]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{file} is damaged or was not written by diffrl bench run") from None
+
+
+def write_results(folder: Path, suite: str, rows: Sequence[Row]) -> None:
+    """Write ``results.json`` and ``results.csv``."""
+    values = {"format": _FORMAT, "suite": suite, "runs": list(rows)}
+    _write(folder / "results.json", json.dumps(values, indent=1) + "\n")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    _write(folder / "results.csv", _csv(columns, [[_cell(row.get(key)) for key in columns] for row in rows]))
+
+
+def write_curves(folder: Path, runs: Mapping[str, Path]) -> None:
+    """Collect the learning curves of run folders, by run, into ``curves.csv``; those it has of other runs stay."""
+    curves = read_curves(folder) if (folder / "curves.csv").exists() else {}
+    curves |= {name: curve(path / "metrics.jsonl") for name, path in runs.items()}
+    rows = [[name, *map(_cell, point)] for name in sorted(curves) for point in curves[name].tolist()]
+    _write(folder / "curves.csv", _csv(["run", *_CURVE_KEYS], rows))
+
+
+def read_curves(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """``[points, 4]`` for each run: iteration, control steps, seconds of training, mean return of finished episodes.
+
+    Raises:
+        ValueError: there is no ``curves.csv``, or it is damaged.
+    """
+    file = folder / "curves.csv"
+    if not file.exists():
+        raise ValueError(f"{file} does not exist; run the suite first: diffrl bench run")
+    curves: dict[str, list[list[float]]] = {}
+    try:
+        for row in csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))):
+            curves.setdefault(row["run"], []).append([float(row[key]) for key in _CURVE_KEYS])
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{file} is damaged or was not written by diffrl bench run") from None
+    return {name: np.array(points) for name, points in curves.items()}
+
+
+def curve(metrics: Path) -> np.ndarray[Any, Any]:
+    """``[points, 4]`` from a run's ``metrics.jsonl``, at most ``CURVE_POINTS``; lines without a return are left out."""
+    points = []
+    for line in metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else ():
+        values = json.loads(line)
+        if values["return_mean"] is not None:
+            points.append([float(values[key]) for key in _CURVE_KEYS])
+    if not points:
+        return np.empty((0, len(_CURVE_KEYS)))
+    keep = np.unique(np.linspace(0, len(points) - 1, CURVE_POINTS).round().astype(int))
+    return np.array(points)[keep]
+
+
+def summarise(rows: Sequence[Row]) -> list[Row]:
+    """One row for each algorithm and task: median and quartiles over seeds of what the finished runs reached."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["algorithm"], row["task"]), []).append(row)
+    return [_summary(algorithm, task, group) for (algorithm, task), group in groups.items()]
+
+
+def table_text(rows: Sequence[Row], *, markdown: bool) -> str:
+    """Summary over seeds, then every run."""
+    groups = [
+        (
+            f"{g['algorithm']} {g['task']}",
+            f"{g['finished']} of {g['runs']}",
+            _number(g["return_median"]),
+            f"{_number(g['return_q25'])} to {_number(g['return_q75'])}",
+            f"{_number(g['return_min'])} to {_number(g['return_max'])}",
+            f"{g['env_steps_median']:,.0f}" if g["finished"] else "-",
+            _span(g["wall_s_median"], g["wall_s_max"]),
+        )
+        for g in summarise(rows)
+    ]
+    head = ("", "seeds", "return, median", "quartiles", "range", "control steps", "training s, median (longest)")
+    runs = [
+        (
+            row["run"],
+            row["status"],
+            f"{_number(row.get('return_mean'))} ± {_number(row.get('return_std'))}",
+            str(row.get("episodes") or "-"),
+            rounded(row.get("wall_s")),
+            str(row.get("threads") or "-"),
+            row.get("machine") or "-",
+        )
+        for row in rows
+    ]
+    runs_head = ("run", "status", "return ± sd of episodes", "episodes", "training s", "threads", "machine")
+    return "\n\n".join([table(head, groups, markdown=markdown), table(runs_head, runs, markdown=markdown)])
+
+
+def _summary(algorithm: str, task: str, rows: Sequence[Row]) -> Row:
+    finished = [row for row in rows if row["status"] == "finished"]
+    summary: Row = {"algorithm": algorithm, "task": task, "runs": len(rows), "finished": len(finished)}
+    returns, walls, steps = ([row[key] for row in finished] for key in ("return_mean", "wall_s", "env_steps"))
+    named = {"min": 0, "q25": 25, "median": 50, "q75": 75, "max": 100}
+    for key, values in (("return", returns), ("wall_s", walls), ("env_steps", steps)):
+        summary |= {f"{key}_{n}": float(np.percentile(values, q)) if values else None for n, q in named.items()}
+    machines = sorted({row["machine"] for row in finished})
+    return {**summary, "machine": "; ".join(machines) or None}
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}"
+
+
+def _span(median: float | None, longest: float | None) -> str:
+    return "-" if median is None else f"{rounded(median)} ({rounded(longest)})"
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else float(f"{value:.7g}")
+    return " ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _write(file: Path, text: str) -> None:
+    """Whole or not at all."""
+    part = file.with_name(file.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, file)

@@ -1,0 +1,237 @@
+"""``diffrl bench run``: the runs of a suite in local processes. What is finished is not run again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+from ._machine import available_cores, describe, machine
+from ._results import Row, read_results, write_curves, write_results
+from ._suite import PlannedRun, Suite
+
+_FROM_SUMMARY = (
+    "return_mean",
+    "return_std",
+    "length_mean",
+    "episodes",
+    "iterations",
+    "env_steps",
+    "wall_s",
+    "device",
+    "training_diverged",
+    "refused_updates",
+)
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """How a suite is run."""
+
+    out: Path
+    """Folder of the results; each run has a folder in it."""
+    jobs: int | None = None
+    """Runs at a time; None is what the suite says."""
+    threads: int | None = None
+    """CPU threads of each run's simulator; None is what the suite says."""
+    options: tuple[str, ...] = ()
+    """Further options of ``diffrl train`` for every run."""
+    command: tuple[str, ...] = ()
+    """What starts ``diffrl``; by default that of this environment."""
+
+    def __post_init__(self) -> None:
+        for name in ("jobs", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; it must be at least 1")
+
+
+def run_suite(suite: Suite, settings: RunSettings, say: Callable[[str], None] = lambda line: None) -> list[Row]:
+    """Run what is not finished yet, and return the rows of all runs of the suite, in its order.
+
+    A run that was cut off goes on from its last checkpoint; one that failed is tried again. A failure does not stop
+    the others. Ctrl-C and SIGTERM stop the running ones after their update, with a checkpoint.
+
+    Raises:
+        ValueError: the folder holds results of the same runs with other options.
+        OSError: the folder cannot be written.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, once all runs have stopped.
+    """
+    settings.out.mkdir(parents=True, exist_ok=True)
+    plan = [replace(run, options=(*run.options, *settings.options)) for run in suite.runs]
+    rows = {row["run"]: row for row in read_results(settings.out)}
+    for run in plan:
+        if run.name in rows and rows[run.name]["arguments"] != run.arguments:
+            raise ValueError(
+                f"{settings.out} holds {run.name} made with {' '.join(rows[run.name]['arguments'])}, "
+                f"not {' '.join(run.arguments)}; choose another --out"
+            )
+    pending = [run for run in plan if rows.get(run.name, {}).get("status") != "finished"]
+    if len(pending) < len(plan):
+        say(f"{len(plan) - len(pending)} of {len(plan)} runs are finished already")
+
+    def record(row: Row) -> None:
+        rows[row["run"]] = row
+        order = [run.name for run in plan]
+        write_results(settings.out, suite.name, sorted(rows.values(), key=lambda r: _place(order, r["run"])))
+        if row["status"] == "finished":
+            write_curves(settings.out, {row["run"]: settings.out / row["run"]})
+
+    jobs = settings.jobs or suite.jobs
+    threads = settings.threads or suite.threads or max(1, available_cores() // jobs)
+    facts = {"jobs": jobs, "threads": threads, "machine": describe(machine())}
+    _run_all(pending, settings, facts, record, say)
+    return [rows[run.name] for run in plan]
+
+
+def _run_all(
+    pending: Sequence[PlannedRun],
+    settings: RunSettings,
+    facts: dict[str, Any],
+    record: Callable[[Row], None],
+    say: Callable[[str], None],
+) -> None:
+    waiting, running = list(pending), list[_Process]()
+    with _sigterm_as_interrupt():
+        try:
+            while waiting or running:
+                while waiting and len(running) < facts["jobs"]:
+                    running.append(_Process(waiting.pop(0), settings, facts))
+                    say(f"{running[-1].run.name}: {running[-1].beginning}, {len(waiting)} waiting")
+                for process in [process for process in running if process.poll() is not None]:
+                    running.remove(process)
+                    row = process.row()
+                    record(row)
+                    say(_outcome(row))
+                time.sleep(_POLL_S)
+        except KeyboardInterrupt:
+            say("stopping: every run writes a checkpoint; the same command goes on with them")
+            for process in running:
+                process.terminate()
+            for process in running:
+                process.wait()
+            raise
+        finally:
+            for process in running:
+                process.close()
+
+
+class _Process:
+    """One run as a process of its own."""
+
+    def __init__(self, run: PlannedRun, settings: RunSettings, facts: dict[str, Any]) -> None:
+        self.run = run
+        self._facts = facts
+        self._folder = settings.out / run.name
+        self._log_path = settings.out / f"{run.name}.log"
+        self._resumed = any((self._folder / "checkpoints").glob("*.safetensors"))
+        if self._resumed:
+            arguments = ["train", "--resume", str(self._folder)]
+        else:
+            # What is left of a run without a checkpoint is of no use.
+            if (self._folder / "run.json").exists():
+                shutil.rmtree(self._folder)
+            arguments = ["train", *run.arguments, "--out", str(self._folder)]
+        self.beginning = "goes on" if self._resumed else "started"
+        self._log: IO[str] = self._log_path.open("a", encoding="utf-8")
+        self._began = time.perf_counter()
+        # In a session of its own, so that Ctrl-C reaches it once, through us.
+        self._process = subprocess.Popen(
+            [*(settings.command or _diffrl()), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "DIFFSIM_NUM_THREADS": str(facts["threads"])},
+            start_new_session=True,
+        )
+
+    def poll(self) -> int | None:
+        return self._process.poll()
+
+    def row(self) -> Row:
+        """What came of it."""
+        seconds = time.perf_counter() - self._began
+        run = self.run
+        row: Row = {"run": run.name, "algorithm": run.algorithm, "task": run.task, "seed": run.seed}
+        row |= {"arguments": run.arguments, "status": "failed"}
+        summary = _read(self._folder / "summary.json")
+        if self._process.returncode == 0 and summary.get("status") == "finished":
+            row |= {"status": "finished", **{key: summary.get(key) for key in _FROM_SUMMARY}}
+            row |= {"process_s": None if self._resumed else seconds}
+            row |= {key: _read(self._folder / "run.json").get(key) for key in ("commit", "versions")}
+        else:
+            row["error"] = f"exit code {self._process.returncode}: {self._last_line()}"
+        self.close()
+        return {**row, **self._facts}
+
+    def terminate(self) -> None:
+        """Ask it to stop after its update."""
+        self._process.terminate()
+
+    def wait(self) -> None:
+        """Until it has stopped; another Ctrl-C kills it."""
+        try:
+            self._process.wait()
+        except KeyboardInterrupt:
+            self._process.kill()
+            self._process.wait()
+
+    def close(self) -> None:
+        self._log.close()
+
+    def _last_line(self) -> str:
+        self._log.flush()
+        lines = self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+
+
+def _diffrl() -> list[str]:
+    """The ``diffrl`` command of this environment."""
+    script = Path(sys.executable).with_name("diffrl")
+    if script.exists():
+        return [str(script)]
+    return [sys.executable, "-c", "import sys; from diffrl_algos.cli import main; sys.exit(main())"]
+
+
+def _outcome(row: Row) -> str:
+    if row["status"] != "finished":
+        return f"{row['run']}: {row['status']}, {row['error']}"
+    return f"{row['run']}: return {row['return_mean']:.1f} after {row['wall_s']:.0f} s of training"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _place(order: Sequence[str], name: str) -> tuple[int, str]:
+    return (order.index(name) if name in order else len(order), name)
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread: signals are somebody else's business
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

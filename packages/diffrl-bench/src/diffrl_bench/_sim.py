@@ -1,0 +1,233 @@
+"""``diffrl bench sim``: how fast a simulator steps and differentiates, other engines beside it in the same run."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ._machine import available_cores, machine, versions
+from ._stopwatch import Lap, Laps, Stopwatch, busy_cores, interleave, spread
+
+_WARM_UP = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimBench:
+    """What to measure."""
+
+    task: str = "ant"
+    num_envs: int = 64
+    """Worlds side by side (N)."""
+    horizon: int = 32
+    """Control steps in a window (T)."""
+    threads: int | None = None
+    """CPU threads of the simulator; None is its own default, every core this process may use."""
+    device: str = "cpu"
+    dtype: str = "float32"
+    repeats: int = 20
+    """Windows timed of each kind; before them come two that are not."""
+    scaling_envs: int = 1024
+    """Worlds of the comparison of one thread with all; 0 leaves it out."""
+    peers: bool = True
+    """Measure MuJoCo beside, if the task has an MJCF file."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_envs", "horizon", "repeats"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads is {self.threads}; it must be at least 1")
+        if self.scaling_envs < 0:
+            raise ValueError(f"scaling_envs is {self.scaling_envs}; it must be 0 or more")
+
+
+def bench_sim(bench: SimBench) -> dict[str, Any]:
+    """Measure, and return the report that ``--json`` prints (see the documentation's page on benchmarks).
+
+    Raises:
+        ValueError: for an unknown task or device, or an option that the task does not take.
+    """
+    import torch
+
+    from ._windows import DynamicsWindow, EnvWindow, clock_of, require_device, start
+
+    began = time.perf_counter()
+    facts = machine() | {"gpu": require_device(bench.device)}
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        env = _make(bench, bench.num_envs, bench.threads)
+        dynamics = env.task.dynamics
+        threads = getattr(dynamics, "threads", None)
+        begin = start(env, bench.horizon)
+        windows: dict[str, Any] = {"dynamics": DynamicsWindow(env, begin), "env": EnvWindow(env, begin)}
+        scaling = _scaling_windows(bench, threads)
+        peers = _mujoco_windows(bench, env, begin) if bench.peers else {}
+        with contextlib.ExitStack() as stack:
+            for peer in peers.values():
+                stack.callback(peer.close)
+            cases: dict[str, Callable[[Stopwatch], None]] = {**windows, **scaling, **peers}
+            laps = interleave(cases, repeats=bench.repeats, warm_up=_WARM_UP, clock=clock_of(bench.device))
+    finally:
+        torch.set_num_threads(threads_before)
+
+    steps = bench.horizon * bench.num_envs
+    substeps, dt = getattr(dynamics, "substeps", 1), dynamics.dt
+    window = {"substeps": substeps, "dt": dt}
+    rounds = bench.repeats + _WARM_UP
+    scaling_steps = bench.horizon * bench.scaling_envs if scaling else 0
+    # Each window is simulated twice, without and with recording.
+    env_steps = 2 * rounds * (2 * steps + len(scaling) * scaling_steps)
+    return {
+        "benchmark": "sim",
+        "task": bench.task,
+        "num_envs": bench.num_envs,
+        "horizon": bench.horizon,
+        "device": bench.device,
+        "dtype": bench.dtype,
+        "threads": threads,
+        "torch_threads": 1,
+        "dt_s": dt,
+        "substeps": substeps,
+        "repeats": bench.repeats,
+        **window_figures(laps["dynamics"], steps, **window),
+        "diverged": windows["dynamics"].diverged + windows["env"].diverged,
+        "env": {
+            **window_figures(laps["env"], steps, **window),
+            "episodes_ended": windows["env"].episodes_ended,
+        },
+        "scaling": scaling_figures({n: laps[name] for name, n in _scaling_names(scaling)}, bench, window),
+        "peers": [peer_figures(laps[name], peer, steps, dt) for name, peer in peers.items()],
+        "env_steps": env_steps,
+        "wall_s": time.perf_counter() - began,
+        "machine": facts,
+        "versions": versions(),
+    }
+
+
+def window_figures(laps: Laps, steps: int, *, substeps: int, dt: float) -> dict[str, Any]:
+    """Rates and ratios of windows of ``steps`` control steps, summed over worlds; medians over repeats.
+
+    ``backward_over_forward`` is the time of the backward pass alone over that of the forward pass that records
+    nothing; ``recording_over_forward`` is the time of the forward pass that records over the same. Both are medians
+    of the ratios within each repeat. Rates per ``cpu_s`` count processor time of all threads instead of wall time,
+    which a busy machine disturbs less.
+    """
+    forward, recording, backward = (laps[part] for part in ("forward", "recording", "backward"))
+    both = [a.wall + b.wall for a, b in zip(recording, backward, strict=True)]
+    both_cpu = [a.cpu + b.cpu for a, b in zip(recording, backward, strict=True)]
+    forward_rate = steps / statistics.median(lap.wall for lap in forward)
+    both_rate = steps / statistics.median(both)
+    return {
+        "forward_steps_per_s": forward_rate,
+        "forward_backward_steps_per_s": both_rate,
+        "backward_over_forward": _ratio(backward, forward),
+        "recording_over_forward": _ratio(recording, forward),
+        "forward_substeps_per_s": forward_rate * substeps,
+        "forward_backward_substeps_per_s": both_rate * substeps,
+        "forward_sim_s_per_s": forward_rate * dt,
+        "forward_backward_sim_s_per_s": both_rate * dt,
+        "forward_steps_per_cpu_s": steps / statistics.median(lap.cpu for lap in forward),
+        "forward_backward_steps_per_cpu_s": steps / statistics.median(both_cpu),
+        "busy_cores": {"forward": busy_cores(forward), "forward_backward": busy_cores([*recording, *backward])},
+        "window_s": {
+            "forward": spread([lap.wall for lap in forward]),
+            "recording": spread([lap.wall for lap in recording]),
+            "backward": spread([lap.wall for lap in backward]),
+            "forward_backward": spread(both),
+        },
+    }
+
+
+def scaling_figures(laps: dict[int, Laps], bench: SimBench, window: dict[str, Any]) -> dict[str, Any] | None:
+    """One thread against all: a row of figures for each number of threads, and how many times faster all are."""
+    if not laps:
+        return None
+    steps = bench.scaling_envs * bench.horizon
+    rows = [{"threads": n, **window_figures(found, steps, **window)} for n, found in sorted(laps.items())]
+
+    def speedup(key: str) -> float:
+        return rows[-1][key] / rows[0][key]
+
+    return {
+        "num_envs": bench.scaling_envs,
+        "rows": rows,
+        "forward_speedup": speedup("forward_steps_per_s"),
+        "forward_backward_speedup": speedup("forward_backward_steps_per_s"),
+    }
+
+
+def peer_figures(laps: Laps, peer: Any, steps: int, dt: float) -> dict[str, Any]:
+    """A peer over the same window: its own steps, ours of the same duration, and simulated seconds, per second."""
+    wall = statistics.median(lap.wall for lap in laps["forward"])
+    figures = {
+        "name": "mujoco",
+        "threads": peer.threads,
+        "dt_s": peer.step_s,
+        "forward_steps_per_s": steps / wall,
+        "forward_steps_per_cpu_s": steps / statistics.median(lap.cpu for lap in laps["forward"]),
+        "own_steps_per_s": peer.steps / wall,
+        "forward_sim_s_per_s": steps * dt / wall,
+        "busy_cores": busy_cores(laps["forward"]),
+        "window_s": {"forward": spread([lap.wall for lap in laps["forward"]])},
+        "contacts_mean": peer.contacts(),
+        "finite": peer.finite,
+    }
+    if "jacobians" in laps:
+        from ._mujoco import JACOBIANS
+
+        each = statistics.median(lap.wall for lap in laps["jacobians"]) / JACOBIANS
+        figures["own_jacobians_per_s"] = 1 / each
+        figures["jacobian_sim_s_per_s"] = peer.step_s / each
+    return figures
+
+
+def _make(bench: SimBench, num_envs: int, threads: int | None) -> Any:
+    from diffsim_core import make
+
+    options: dict[str, Any] = {} if threads is None else {"threads": threads}
+    return make(bench.task, num_envs=num_envs, device=bench.device, dtype=bench.dtype, **options)
+
+
+def _scaling_windows(bench: SimBench, threads: int | None) -> dict[str, Any]:
+    from ._windows import DynamicsWindow, start
+
+    if bench.device != "cpu" or bench.scaling_envs == 0 or threads is None or threads == 1:
+        return {}
+    found = {}
+    for n in (1, threads):
+        env = _make(bench, bench.scaling_envs, n)
+        found[f"scaling_{n}"] = DynamicsWindow(env, start(env, bench.horizon))
+    return found
+
+
+def _scaling_names(scaling: dict[str, Any]) -> list[tuple[str, int]]:
+    return [(name, int(name.rpartition("_")[2])) for name in scaling]
+
+
+def _mujoco_windows(bench: SimBench, env: Any, begin: Any) -> dict[str, Any]:
+    from ._mujoco import MuJoCoWindow, bundled_mjcf
+
+    mjcf = bundled_mjcf(bench.task)
+    if mjcf is None:
+        return {}
+    qpos, qvel = (part.detach().cpu().numpy() for part in begin.state.physics)
+    # Motors of bundled models take the control that ours takes, in the file's units.
+    control = [env.task.control(env.xp, action)[0].cpu().numpy() for action in begin.actions]
+    import numpy as np
+
+    def window(threads: int) -> MuJoCoWindow:
+        return MuJoCoWindow(
+            mjcf, qpos, qvel, np.stack(control), dt=env.spec.dt, threads=threads, jacobians=threads == 1
+        )
+
+    counts: Sequence[int] = sorted({1, available_cores()})
+    return {f"mujoco_{threads}": window(threads) for threads in counts}
+
+
+def _ratio(above: Sequence[Lap], below: Sequence[Lap]) -> float:
+    return statistics.median(a.wall / b.wall for a, b in zip(above, below, strict=True))

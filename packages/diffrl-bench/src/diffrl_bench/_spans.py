@@ -1,0 +1,96 @@
+"""Where time goes inside a call: spans that exclude the spans within them, so that they add up to the whole."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ._stopwatch import Clock
+
+
+class Spans:
+    """A stack of labels; every moment counts for the label on top, and for the floor where the stack is empty."""
+
+    def __init__(self, clock: Clock | None = None, floor: str = "other") -> None:
+        self._clock = clock or Clock()
+        self._first_floor = floor
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget everything and start."""
+        self.totals: dict[str, float] = {}
+        """Seconds under each label."""
+        self.calls: dict[str, int] = {}
+        """How often each label was entered."""
+        self._stack: list[str] = []
+        self._floor = self._first_floor
+        self._last = self._now()
+
+    def end(self) -> float:
+        """Close the books and return the seconds since ``begin``, which the totals add up to."""
+        self._book()
+        return sum(self.totals.values())
+
+    def floor(self, label: str) -> None:
+        """Count what happens outside all spans for ``label`` from here on."""
+        self._book()
+        self._floor = label
+
+    @contextlib.contextmanager
+    def span(self, label: str) -> Iterator[None]:
+        """Count the block for ``label``, less what spans within it count for theirs."""
+        self._book()
+        self._stack.append(label)
+        self.calls[label] = self.calls.get(label, 0) + 1
+        try:
+            yield
+        finally:
+            self._book()
+            self._stack.pop()
+
+    def wrap(self, label: str, function: Callable[..., Any], then: str | None = None) -> Callable[..., Any]:
+        """``function``, each call of it a span; afterwards ``then``, if given, becomes the floor."""
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            with self.span(label):
+                result = function(*args, **kwargs)
+            if then is not None:
+                self.floor(then)
+            return result
+
+        return timed
+
+    def _book(self) -> None:
+        now = self._now()
+        label = self._stack[-1] if self._stack else self._floor
+        self.totals[label] = self.totals.get(label, 0.0) + now - self._last
+        self._last = now
+
+    def _now(self) -> float:
+        self._clock.wait()
+        return self._clock.wall()
+
+
+@contextlib.contextmanager
+def replaced(*changes: tuple[Any, str, Callable[[Any], Any]]) -> Iterator[None]:
+    """Give objects, classes or modules another attribute for a while: ``(owner, name, old -> new)``.
+
+    Raises:
+        ValueError: an owner has no such attribute.
+    """
+    missing = object()
+    undo: list[tuple[Any, str, Any]] = []
+    try:
+        for owner, name, change in changes:
+            if not hasattr(owner, name):
+                raise ValueError(f"{owner!r} has no {name!r}: this version of diffrl-bench does not know its parts")
+            undo.append((owner, name, vars(owner).get(name, missing)))
+            setattr(owner, name, change(getattr(owner, name)))
+        yield
+    finally:
+        for owner, name, before in reversed(undo):
+            if before is missing:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, before)

@@ -1,0 +1,114 @@
+"""Timing that a busy machine does not bend: consecutive laps, wall and processor time, interleaved repeats."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+
+class Lap(NamedTuple):
+    """How long one part took."""
+
+    wall: float
+    """By the clock on the wall [s]."""
+    cpu: float
+    """Processor time of the whole process, all threads together [s]."""
+
+
+def _nothing() -> None:
+    """A CPU needs no waiting for."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where times come from; tests hand in their own."""
+
+    wall: Callable[[], float] = time.perf_counter
+    cpu: Callable[[], float] = time.process_time
+    wait: Callable[[], Any] = _nothing
+    """Called before each reading: on a GPU, waits for the work enqueued so far."""
+
+    def read(self) -> Lap:
+        """Both times, once everything enqueued is done."""
+        self.wait()
+        return Lap(self.wall(), self.cpu())
+
+
+class Stopwatch:
+    """Measures consecutive parts of one repeat: ``restart``, work, ``lap("forward")``, work, ``lap("backward")``."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.laps: dict[str, Lap] = {}
+        self._clock = clock
+        self._last = clock.read()
+
+    def restart(self) -> None:
+        """Begin a part here: what happened since the last lap belongs to nothing."""
+        self._last = self._clock.read()
+
+    def lap(self, part: str) -> None:
+        """End the part that began at the last lap or restart."""
+        now = self._clock.read()
+        self.laps[part] = Lap(now.wall - self._last.wall, now.cpu - self._last.cpu)
+        self._last = now
+
+
+Laps = dict[str, list[Lap]]
+"""Laps of each part of one case, one for each repeat."""
+
+
+def interleave(
+    cases: Mapping[str, Callable[[Stopwatch], None]], *, repeats: int, warm_up: int = 2, clock: Clock | None = None
+) -> dict[str, Laps]:
+    """Run every case once in each repeat, so that a disturbance of the machine falls on all of them alike.
+
+    Each repeat begins with another case, so that none always follows the same neighbour. Python's cyclic garbage
+    collector is off meanwhile.
+
+    Args:
+        cases: what to time; a case calls ``restart`` and ``lap`` of the stopwatch handed in.
+        repeats: repeats that count.
+        warm_up: repeats before them that do not.
+        clock: the computer's by default.
+    """
+    clock = clock or Clock()
+    names = list(cases)
+    found: dict[str, Laps] = {name: {} for name in names}
+    with _no_garbage_collection():
+        for repeat in range(-warm_up, repeats):
+            shift = repeat % len(names)
+            for name in names[shift:] + names[:shift]:
+                watch = Stopwatch(clock)
+                cases[name](watch)
+                if repeat >= 0:
+                    for part, lap in watch.laps.items():
+                        found[name].setdefault(part, []).append(lap)
+    return found
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, smallest and largest, as they go into JSON."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def busy_cores(laps: Sequence[Lap]) -> float:
+    """Processor time over wall time: how many cores were at work on average."""
+    wall = sum(lap.wall for lap in laps)
+    return sum(lap.cpu for lap in laps) / wall if wall > 0 else 0.0
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    before = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()

@@ -1,0 +1,143 @@
+"""Suites: which algorithms to train on which tasks, with which seeds, as TOML."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+_KEYS = ("name", "about", "jobs", "threads", "train")
+_TRAIN_KEYS = ("algorithm", "task", "seeds", "options")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """One training run of a suite."""
+
+    algorithm: str
+    task: str
+    seed: int
+    options: tuple[str, ...] = ()
+    """Further options of ``diffrl train``."""
+
+    @property
+    def name(self) -> str:
+        """``shac-ant-s0``; also the name of its folder."""
+        return f"{self.algorithm}-{self.task}-s{self.seed}"
+
+    @property
+    def arguments(self) -> list[str]:
+        """Arguments of ``diffrl train``, but where to write."""
+        return [self.algorithm, self.task, "--seed", str(self.seed), *self.options]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """Runs that belong together."""
+
+    name: str
+    about: str = ""
+    jobs: int = 1
+    """Runs at a time."""
+    threads: int | None = None
+    """CPU threads of each run's simulator; None shares the cores among the jobs."""
+    runs: tuple[PlannedRun, ...]
+
+    def __post_init__(self) -> None:
+        names = [run.name for run in self.runs]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"suite {self.name!r} has {', '.join(sorted(twice))} more than once")
+
+
+def list_suites() -> list[str]:
+    """Names of the suites that come with this package."""
+    return sorted(path.name.removesuffix(".toml") for path in _folder().iterdir() if path.name.endswith(".toml"))
+
+
+def load_suite(name_or_path: str) -> Suite:
+    """A suite that comes with this package, or one from a ``.toml`` file.
+
+    Raises:
+        ValueError: there is none of that name, or the file is not a suite; the message says what is wrong.
+    """
+    if name_or_path in list_suites():
+        return parse_suite((_folder() / f"{name_or_path}.toml").read_text(encoding="utf-8"), name_or_path)
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        raise _unknown("suite", name_or_path, list_suites(), ", or give the path of a .toml file")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"suite {path} cannot be read: {error}") from None
+    return parse_suite(text, str(path))
+
+
+def parse_suite(text: str, source: str) -> Suite:
+    """A suite from TOML; ``source`` names it in errors.
+
+    Raises:
+        ValueError: as ``load_suite``.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"suite {source} is not valid TOML: {error}") from None
+    _only(tables, _KEYS, f"suite {source}")
+    runs = []
+    for k, entry in enumerate(_get(tables, "train", list, f"suite {source}")):
+        where = f"suite {source}, train {k}"
+        if not isinstance(entry, dict):
+            raise ValueError(f"{where} must be a table, [[train]]")
+        _only(entry, _TRAIN_KEYS, where)
+        options = tuple(_get(entry, "options", list, where, []))
+        seeds = _get(entry, "seeds", list, where)
+        if not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
+            raise ValueError(f"{where}: seeds is {seeds!r}; expected a list of integers, none negative")
+        if not all(isinstance(option, str) for option in options):
+            raise ValueError(f"{where}: options is {list(options)!r}; expected a list of texts")
+        algorithm, task = (_get(entry, key, str, where) for key in ("algorithm", "task"))
+        runs += [PlannedRun(algorithm=algorithm, task=task, seed=seed, options=options) for seed in seeds]
+    if not runs:
+        raise ValueError(f"suite {source} has no runs; add a [[train]] table")
+    jobs, threads = _get(tables, "jobs", int, source, 1), _get(tables, "threads", int, source, None)
+    if jobs < 1 or (threads is not None and threads < 1):
+        raise ValueError(f"suite {source}: jobs and threads must be at least 1")
+    name, about = _get(tables, "name", str, f"suite {source}"), _get(tables, "about", str, f"suite {source}", "")
+    if not name or not all(c.isalnum() or c in "-_." for c in name):
+        raise ValueError(f"suite {source}: name is {name!r}; expected letters, digits, '-', '_' and '.'")
+    return Suite(name=name, about=about, jobs=jobs, threads=threads, runs=tuple(runs))
+
+
+_REQUIRED = object()
+
+
+def _get(table: Mapping[str, Any], key: str, kind: type, where: str, default: Any = _REQUIRED) -> Any:
+    if key not in table:
+        if default is _REQUIRED:
+            raise ValueError(f"{where} has no {key!r}")
+        return default
+    value = table[key]
+    if type(value) is not kind:
+        raise ValueError(f"{where}: {key} is {value!r}; expected {kind.__name__}")
+    return value
+
+
+def _only(table: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise _unknown(f"key of {where}:", key, known)
+
+
+def _unknown(what: str, name: str, known: Iterable[str], remedy: str = "") -> ValueError:
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+    return ValueError(f"unknown {what} {name!r}; {hint}{remedy}")
+
+
+def _folder() -> Any:
+    return files("diffrl_bench") / "suites"

@@ -1,0 +1,171 @@
+"""``diffrl bench update``: where the time of one update goes."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ._machine import machine, versions
+from ._spans import Spans, replaced
+from ._stopwatch import Clock, spread
+
+PARTS = {
+    "simulator_forward": "simulator, forward",
+    "bridge_forward": "bridge to torch, forward",
+    "task": "observation, reward and resets",
+    "policy_forward": "policy, forward",
+    "rollout": "rollout loop and stacking",
+    "objective": "values of the window's ends and objective",
+    "backward_simulator": "backward: simulator",
+    "backward_rest": "backward: task, policy and values",
+    "targets": "critic targets, clipping",
+    "critic": "critic",
+    "optimiser": "Adam and clipping, actor and critic",
+    "other": "statistics, copies, figures to report",
+}
+"""Parts of an update in the order of the report, and what they are."""
+
+Instrument = Callable[[Any, Spans], contextlib.AbstractContextManager[None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateBench:
+    """What to measure."""
+
+    algo: str = "shac"
+    task: str = "ant"
+    num_envs: int | None = None
+    """Worlds; None is the preset's number."""
+    threads: int | None = None
+    """CPU threads of the simulator; None is its own default."""
+    device: str = "cpu"
+    updates: int = 20
+    """Updates timed of each kind, plain and taken apart, in turns."""
+    warm_up: int = 5
+    """Updates before them."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("num_envs", 1), ("threads", 1), ("updates", 1), ("warm_up", 0), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} is {value}; it must be at least {least}")
+
+
+def bench_update(bench: UpdateBench) -> dict[str, Any]:
+    """Measure, and return the report that ``--json`` prints.
+
+    Updates of the task's preset run in turns as they are and with every part timed, so that the cost of timing
+    shows too.
+
+    Raises:
+        ValueError: for an unknown algorithm, task or device, one without a preset, or an algorithm whose parts
+            are not known here.
+    """
+    import diffsim_core
+    from diffrl_algos import get_algorithm, load_preset
+
+    from ._windows import clock_of, require_device
+
+    began = time.perf_counter()
+    facts = machine() | {"gpu": require_device(bench.device)}
+    preset = load_preset(bench.algo, bench.task)
+    if bench.algo not in _INSTRUMENTS:
+        raise ValueError(f"the parts of {bench.algo!r} are not known; bench update takes {', '.join(_INSTRUMENTS)}")
+    entry = get_algorithm(bench.algo)
+    threads: dict[str, Any] = {} if bench.threads is None else {"threads": bench.threads}
+    env = diffsim_core.make(
+        bench.task,
+        num_envs=bench.num_envs or preset.num_envs,
+        arrays=entry.arrays,
+        device=bench.device,
+        **{**preset.task_options, **threads},
+    )
+    algorithm: Any = entry.build(preset.config)
+    state = algorithm.init(env, bench.seed)
+    clock = clock_of(bench.device)
+    plain, whole, parts, calls = [], [], [], {}
+    for k in range(-bench.warm_up, bench.updates):
+        state, seconds = timed_update(algorithm, state, clock)
+        if k < 0:
+            continue
+        plain.append(seconds)
+        spans = Spans(clock)
+        with _INSTRUMENTS[bench.algo](env, spans):
+            spans.begin()
+            state, _ = algorithm.update(state)
+            whole.append(spans.end())
+        parts.append(spans.totals)
+        calls = spans.calls
+    return {
+        "benchmark": "update",
+        "algo": bench.algo,
+        "task": bench.task,
+        "num_envs": env.num_envs,
+        "horizon": preset.config.horizon,
+        "device": bench.device,
+        "threads": getattr(env.task.dynamics, "threads", None),
+        "torch_threads": preset.config.torch_threads,
+        "updates": bench.updates,
+        **update_figures(plain, whole, parts),
+        "calls": calls,
+        "env_steps": state.env_steps,
+        "wall_s": time.perf_counter() - began,
+        "machine": facts,
+        "versions": versions(),
+    }
+
+
+def timed_update(algorithm: Any, state: Any, clock: Clock) -> tuple[Any, float]:
+    """The next state, and the seconds it took."""
+    before = clock.read()
+    state, _ = algorithm.update(state)
+    return state, clock.read().wall - before.wall
+
+
+def update_figures(plain: list[float], whole: list[float], parts: list[dict[str, float]]) -> dict[str, Any]:
+    """Medians over updates; parts that an update does not have count as zero."""
+    medians = {name: statistics.median(part.get(name, 0.0) for part in parts) for name in PARTS}
+    return {
+        "update_s": spread(plain),
+        "timed_update_s": spread(whole),
+        "parts_s": medians,
+        "parts_sum_s": sum(medians.values()),
+    }
+
+
+def _instrument_shac(env: Any, spans: Spans) -> contextlib.AbstractContextManager[None]:
+    """Time the parts of SHAC: through the protocol where it reaches, and SHAC's own functions by name elsewhere."""
+    import torch
+
+    from diffrl_algos.torch import _adam, _shac
+
+    dynamics = env.task.dynamics
+
+    def rollout(original: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(env: Any, policy: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            return original(env, spans.wrap("policy_forward", policy), *args, **kwargs)
+
+        return spans.wrap("rollout", timed, then="objective")
+
+    def part(label: str, then: str | None = None) -> Callable[[Any], Any]:
+        return lambda original: spans.wrap(label, original, then)
+
+    return replaced(
+        (dynamics, "step", part("simulator_forward")),
+        (dynamics, "vjp", part("backward_simulator")),
+        (env, "dynamics_step", part("bridge_forward")),
+        (env, "step", part("task")),
+        (_shac, "rollout", rollout),
+        (torch.autograd, "grad", part("backward_rest", then="targets")),
+        (_shac.SHAC, "_fit", part("critic", then="other")),
+        (_adam.Adam, "step_", part("optimiser")),
+        (_shac, "clip_norm", part("optimiser")),
+    )
+
+
+_INSTRUMENTS: dict[str, Instrument] = {"shac": _instrument_shac}

@@ -1,0 +1,259 @@
+"""``diffrl bench``: arguments, output and exit codes.
+
+Results go to stdout, everything else to stderr. Exit code 0 only on success, 2 for bad input, 1 where something that
+was asked for failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+
+class _Result(NamedTuple):
+    value: dict[str, Any]
+    """For ``--json``."""
+    text: str
+    code: int = 0
+
+
+class _UsageError(Exception):
+    """Bad arguments; printed as one line."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _UsageError(f"{message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    try:
+        args = _parser().parse_args(arguments[:cut])
+        args.rest = tuple(arguments[cut + 1 :])
+        if args.rest and args.command != "run":
+            raise _UsageError(f"bench {args.command} takes nothing after --")
+        command: Callable[[argparse.Namespace], _Result] = args.function
+        with _results_only():
+            result = command(args)
+    except (_UsageError, ValueError) as error:
+        return _fail(str(error), 2)
+    except (OSError, ImportError) as error:
+        return _fail(f"{type(error).__name__}: {error}", 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except SystemExit as stop:  # --help
+        return int(stop.code or 0)
+    print(json.dumps(result.value, allow_nan=False) if args.json else result.text)
+    return result.code
+
+
+def _sim(args: argparse.Namespace) -> _Result:
+    from ._report import sim_text
+    from ._sim import SimBench, bench_sim
+
+    file = _picture(args.plot)
+    report = bench_sim(
+        SimBench(
+            task=args.task,
+            num_envs=args.num_envs,
+            horizon=args.horizon,
+            threads=args.threads,
+            device=args.device,
+            dtype=args.dtype,
+            repeats=args.repeats,
+            scaling_envs=args.scaling_envs,
+            peers=not args.no_peers,
+        )
+    )
+    if file is not None:
+        from ._plots import plot_sim
+
+        plot_sim(report, file)
+    return _Result(report, sim_text(report))
+
+
+def _update(args: argparse.Namespace) -> _Result:
+    from ._report import update_text
+    from ._update import UpdateBench, bench_update
+
+    report = bench_update(
+        UpdateBench(
+            algo=args.algo,
+            task=args.task,
+            num_envs=args.num_envs,
+            threads=args.threads,
+            device=args.device,
+            updates=args.updates,
+            warm_up=args.warm_up,
+            seed=args.seed,
+        )
+    )
+    return _Result(report, update_text(report))
+
+
+def _reference(args: argparse.Namespace) -> _Result:
+    from ._bounds import BOUNDS, agrees
+    from ._machine import versions
+    from ._report import reference_text
+    from .reference import run
+
+    rows = [{**row, "agrees": agrees(row)} for row in run(Path(args.folder), args.tasks)]
+    value = {"benchmark": "reference", "rows": rows, "bounds": BOUNDS, "versions": versions()}
+    return _Result(value, reference_text(rows), 0 if all(row["agrees"] for row in rows) else 1)
+
+
+def _run(args: argparse.Namespace) -> _Result:
+    from ._results import table_text
+    from ._runner import RunSettings, run_suite
+    from ._suite import load_suite
+
+    suite = load_suite(args.suite)
+    device = () if args.device is None else ("--device", args.device)
+    settings = RunSettings(
+        out=_folder(args, suite.name), jobs=args.jobs, threads=args.threads, options=(*device, *args.rest)
+    )
+    rows = run_suite(suite, settings, say=lambda line: print(line, file=sys.stderr, flush=True))
+    failed = any(row["status"] != "finished" for row in rows)
+    value = {"suite": suite.name, "out": str(settings.out), "runs": rows}
+    return _Result(value, table_text(rows, markdown=False), 1 if failed else 0)
+
+
+def _table(args: argparse.Namespace) -> _Result:
+    from ._results import summarise, table_text
+
+    suite, rows = _rows(args)
+    value = {"suite": suite.name, "summary": summarise(rows), "runs": rows}
+    return _Result(value, table_text(rows, markdown=True))
+
+
+def _plot(args: argparse.Namespace) -> _Result:
+    from ._plots import plot_curves
+    from ._results import read_curves
+
+    suite, rows = _rows(args)
+    folder = _folder(args, suite.name)
+    file = _picture(args.file) or folder / "curves.svg"
+    plot_curves(read_curves(folder), rows, suite.about, file)
+    return _Result({"suite": suite.name, "file": str(file)}, str(file))
+
+
+def _rows(args: argparse.Namespace) -> tuple[Any, list[dict[str, Any]]]:
+    from ._results import read_results
+    from ._suite import load_suite
+
+    suite = load_suite(args.suite)
+    folder = _folder(args, suite.name)
+    rows = read_results(folder)
+    if not rows:
+        raise ValueError(f"{folder} holds no results; run the suite first: diffrl bench run {args.suite}")
+    return suite, rows
+
+
+def _folder(args: argparse.Namespace, suite: str) -> Path:
+    return Path(args.out) if args.out is not None else Path("runs") / suite
+
+
+def _picture(name: str | None) -> Path | None:
+    if name is None:
+        return None
+    from ._plots import require_format
+
+    file = Path(name)
+    require_format(file)
+    if not file.absolute().parent.is_dir():
+        raise ValueError(f"{file} cannot be written: its folder does not exist")
+    return file
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="diffrl bench", description="Measure simulators, updates and whole trainings.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="sim|update|reference|run|table|plot")
+
+    def add(name: str, function: Callable[[argparse.Namespace], _Result], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        command.add_argument(
+            "--json", action="store_true", help="print one JSON object on stdout and nothing else there"
+        )
+        command.set_defaults(function=function)
+        return command
+
+    sim = add("sim", _sim, "Steps per second of a simulator, forward and backward, with MuJoCo beside it.")
+    _add_target(sim)
+    sim.set_defaults(num_envs=64)
+    sim.add_argument("--horizon", type=int, default=32, metavar="T", help="control steps in a window; default 32")
+    sim.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    sim.add_argument("--repeats", type=int, default=20, metavar="R", help="windows timed of each kind; default 20")
+    sim.add_argument(
+        "--scaling-envs",
+        type=int,
+        default=1024,
+        metavar="N",
+        help="worlds of the comparison of one thread with all; 0 leaves it out; default 1024",
+    )
+    sim.add_argument("--no-peers", action="store_true", help="leave out MuJoCo")
+    sim.add_argument("--plot", metavar="FILE", help="draw the figures: .svg, .png or .pdf")
+
+    update = add("update", _update, "Where the time of one update goes.")
+    update.add_argument("--algo", default="shac", help="default shac")
+    _add_target(update)
+    update.add_argument("--updates", type=int, default=20, metavar="K", help="updates timed; default 20")
+    update.add_argument("--warm-up", type=int, default=5, metavar="K", help="updates before them; default 5")
+    update.add_argument("--seed", type=int, default=0)
+
+    reference = add(
+        "reference", _reference, "Compare tasks with recordings of the simulator that SHAC's authors released."
+    )
+    reference.add_argument("folder", metavar="DIR", help="folder of the recordings")
+    reference.add_argument("--task", dest="tasks", action="append", metavar="TASK", help="may be repeated; default all")
+
+    run = add("run", _run, "Train every run of a suite that is not finished; after -- more options of diffrl train.")
+    run.add_argument("--jobs", type=int, metavar="J", help="runs at a time; default from the suite")
+    run.add_argument("--threads", type=int, metavar="K", help="simulator threads of each; default cores / jobs")
+    run.add_argument("--device", help="cpu, cuda or cuda:i")
+    plot = add("plot", _plot, "Draw a suite's learning curves.")
+    plot.add_argument("--file", metavar="FILE", help=".svg, .png or .pdf; default curves.svg in the results' folder")
+    for command in (run, add("table", _table, "A suite's results as a Markdown table."), plot):
+        command.add_argument("suite", metavar="SUITE", help="name of a suite, or a .toml file")
+        command.add_argument("--out", metavar="DIR", help="folder of the results; default runs/SUITE")
+    return parser
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", default="ant", help="see diffrl list tasks; default ant")
+    parser.add_argument("--num-envs", type=int, metavar="N", help="worlds")
+    parser.add_argument("--threads", type=int, metavar="K", help="simulator threads; default every core")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:i; default cpu")
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"diffrl bench: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+@contextlib.contextmanager
+def _results_only() -> Iterator[None]:
+    """Send what libraries print on stdout to stderr, native code included."""
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:  # no stdout at all
+        yield
+        return
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
