@@ -7,6 +7,7 @@ import functools
 import json
 from itertools import count
 
+import jax
 import numpy as np
 import pytest
 import torch
@@ -151,6 +152,12 @@ def test_gradients_equal_central_differences(steps):
     assert report.max_rel_error == max(report.rel_error.values()) > 0
 
 
+def test_jax_gradients_equal_central_differences():
+    with jax.enable_x64(True):
+        report = check_gradients(make_pendulum(4, "jax", dtype="float64"), warmup=5)
+    assert report.max_rel_error < 1e-8 and report.worlds == 4
+
+
 class WrongByOnePart(PendulumDynamics):
     """A relative error of 1e-4 in one cotangent."""
 
@@ -198,7 +205,7 @@ class _Nudged:
 
     def reset(self, seed):
         state, obs = self.env.reset(seed)
-        return state._replace(physics=state.physics._replace(qd=state.physics.qd + 7e-7)), obs
+        return state._replace(physics=state.physics._replace(qd=state.physics.qd + 5e-8)), obs
 
     def step(self, state, action):
         return self.env.step(state, action)

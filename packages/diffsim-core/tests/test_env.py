@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +21,28 @@ from .pendulum import Pendulum, PendulumState, make_pendulum
 def test_keeps_every_promise(arrays, dtype):
     tested = check_env(make_pendulum(16, arrays, dtype=dtype), fewer=make_pendulum(5, arrays, dtype=dtype))
     assert len(tested) == 8
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("arrays", ["torch", "jax"])
+def test_keeps_every_promise_on_a_gpu(arrays):
+    env = make_pendulum(16, arrays, device="cuda")
+    assert len(check_env(env, fewer=make_pendulum(5, arrays, device="cuda"))) == 8
+
+
+@pytest.mark.gpu
+def test_a_gpu_steps_like_a_cpu_on_whatever_stream_is_current():
+    on_cpu, on_gpu = make_pendulum(64), make_pendulum(64, device="cuda")
+    (state, obs), (state_gpu, obs_gpu) = on_cpu.reset(0), on_gpu.reset(0)
+    torch.testing.assert_close(obs_gpu.cpu(), obs, rtol=1e-6, atol=1e-6)
+    with torch.cuda.stream(torch.cuda.Stream()):
+        action = torch.full((64, 2), 0.3)
+        for _ in range(30):
+            state, row = on_cpu.step(state, action)
+            state_gpu, row_gpu = on_gpu.step(state_gpu, action.cuda())
+        torch.cuda.current_stream().synchronize()
+    torch.testing.assert_close(row_gpu.obs.cpu(), row.obs, rtol=1e-4, atol=1e-4)
+    assert torch.equal(row_gpu.truncated.cpu(), row.truncated)
 
 
 def test_torch_and_jax_give_the_same_objective_and_gradient_through_resets():
@@ -243,6 +267,15 @@ def test_make_a_registered_task(registered):
 def test_make_refuses_with_the_nearest_names(registered, arguments, message):
     with pytest.raises(ValueError, match=message):
         diffsim_core.make(**arguments)
+
+
+def test_installed_packages_bring_tasks(monkeypatch):
+    """An entry point is a name and "module:function"; nothing is imported until the task is made."""
+    entry = EntryPoint("installed", "nowhere.to.be.found:make_task", "diffsim.tasks")
+    monkeypatch.setattr("diffsim_core._registry.entry_points", lambda group: [entry] if group == entry.group else [])
+    assert "installed" in diffsim_core.list_tasks()
+    with pytest.raises(ModuleNotFoundError, match="nowhere"):
+        diffsim_core.make("installed")
 
 
 def test_register_refuses_taken_names_and_strange_strings(registered):
