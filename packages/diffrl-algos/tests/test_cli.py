@@ -106,6 +106,18 @@ def test_three_and_three_are_six(diffrl, tmp_path):
     assert walls == sorted(walls)
 
 
+def test_a_run_killed_before_its_first_checkpoint_begins_again(diffrl, tmp_path):
+    train = ["train", "shac", "toy", *SMALL, "--iterations", 4]
+    assert diffrl(*train, "--out", tmp_path / "whole")[0] == 0
+    assert diffrl(*train, "--stop-after", 2, "--out", tmp_path / "killed")[0] == 0
+    for path in (tmp_path / "killed" / "checkpoints").iterdir():
+        path.unlink()
+    assert diffrl("train", "--resume", tmp_path / "killed")[0] == 0
+    assert tensors(tmp_path / "killed") == tensors(tmp_path / "whole")
+    lines = (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["iteration"] for line in lines] == [1, 2, 3, 4]
+
+
 def test_budgets_in_steps_and_seconds(diffrl, tmp_path):
     code, out, _ = diffrl("train", "shac", "toy", *SMALL, "--env-steps", 25, "--out", tmp_path / "a", "--json")
     assert code == 0 and json.loads(out)["env_steps"] == 36

@@ -122,6 +122,10 @@ class Run:
                 remove_checkpoint(self.checkpoints, old)
         return name
 
+    def has_checkpoint(self) -> bool:
+        """Whether anything was saved, damaged or not."""
+        return bool(checkpoint_names(self.checkpoints))
+
     def load(self, which: str = "last") -> tuple[dict[str, np.ndarray[Any, Any]], Manifest]:
         """A checkpoint: ``"last"``, ``"best"`` or a name.
 

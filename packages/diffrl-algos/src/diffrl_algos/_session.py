@@ -35,6 +35,8 @@ def start_run(
 def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: int | None = None) -> dict[str, Any]:
     """Go on with a run from its last checkpoint; a complete run gives its summary again.
 
+    A run without a checkpoint begins again.
+
     Raises:
         RunError: ``path`` is no run folder.
         CheckpointError: the last checkpoint is damaged; the run is left as it was.
@@ -42,9 +44,15 @@ def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: in
     run = Run.open(path)
     if (summary := run.summary()) is not None:
         return summary
-    state, manifest = _restore(run, "last")
-    run.prepare_resume(manifest.iteration)
-    return _go_on(run, state, manifest.wall_s, callbacks, stop_after)
+    if run.has_checkpoint():
+        state, manifest = _restore(run, "last")
+        iteration, wall_s = manifest.iteration, manifest.wall_s
+    else:
+        # Killed before its first checkpoint: begin again, which gives the same bits.
+        algorithm = get_algorithm(run.spec.algorithm).build(run.spec.config)
+        state, iteration, wall_s = algorithm.init(run.spec.make_env(), run.spec.seed), 0, 0.0
+    run.prepare_resume(iteration)
+    return _go_on(run, state, wall_s, callbacks, stop_after)
 
 
 def evaluate_run(
