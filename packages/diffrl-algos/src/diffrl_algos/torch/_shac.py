@@ -7,6 +7,7 @@ Differentiable Simulation, ICLR 2022 (arXiv:2204.07137): Algorithm 1 and Eq. 5-7
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ from ._mlp import MLP
 from ._normalize import RunningStats
 from ._policy import GaussianActor, GaussianPolicy
 from ._state import from_arrays, to_arrays
+
+_PHASES = ("rollout_s", "backward_s", "critic_s")
+"""Where an update's time goes [s]; on CUDA, where its work was queued."""
 
 
 class SHACState(NamedTuple):
@@ -163,21 +167,25 @@ class SHAC:
             env_steps=state.env_steps + done.numel(),
             diverged=state.diverged + diverged,
         )
-        std = nets.actor.split(state.actor)[1].exp().mean()
-        figures = torch.stack([loss.detach(), critic_loss, grad_norm, target_value.mean(), std]).tolist()
+        figures = {
+            "actor_loss": loss.detach(),
+            "critic_loss": critic_loss,
+            "grad_norm": grad_norm,
+            "value_mean": target_value.mean(),
+            "std_mean": nets.actor.split(state.actor)[1].exp().mean(),
+            **{f"task_{name}": value.detach().mean() for name, value in window.metrics.items()},
+        }
         return_mean, length_mean = new.episodes.means()
         return new, {
             "return_mean": return_mean,
             "length_mean": length_mean,
             "episodes": new.episodes.finished,
-            **dict(zip(("actor_loss", "critic_loss", "grad_norm", "value_mean", "std_mean"), figures, strict=True)),
+            # One transfer for all of them.
+            **dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True)),
             "actor_lr": self._lr(c.actor_lr, state),
             "refused_updates": new.refused,
             "diverged": new.diverged,
-            **{f"task_{name}": float(value.detach().mean()) for name, value in window.metrics.items()},
-            "rollout_s": clock[1] - clock[0],
-            "backward_s": clock[2] - clock[1],
-            "critic_s": clock[3] - clock[2],
+            **{name: end - start for name, (start, end) in zip(_PHASES, itertools.pairwise(clock), strict=True)},
             "divergences": collect_divergences(env, window) if diverged else [],
         }
 
