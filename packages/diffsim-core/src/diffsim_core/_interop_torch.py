@@ -28,6 +28,7 @@ class TorchBridge:
         self.num_state = len(dynamics.state_spec)
         self.dtype: torch.dtype = getattr(torch, dynamics.dtype)
         self.device = torch_device(dynamics.device)
+        self._shelves: dict[int, list[torch.Tensor]] = {}
         self.tails = tuple(spec.shape for spec in (*dynamics.state_spec, *dynamics.control_spec))
         self.names = (
             *(f"state.{spec.name}" for spec in dynamics.state_spec),
@@ -80,6 +81,15 @@ class TorchBridge:
             )
         return out, ok
 
+    def borrow(self, size: int) -> _Borrowed:
+        """Room for ``size`` numbers, uninitialised."""
+        shelf = self._shelves.setdefault(size, []) if self.device.type == "cpu" else []
+        try:
+            tensor = shelf.pop()
+        except IndexError:
+            tensor = torch.empty(size, dtype=self.dtype, device=self.device)
+        return _Borrowed(tensor, shelf)
+
     def buffers(self, arrays: Sequence[torch.Tensor]) -> list[Buffer]:
         return [self.buffer(array, self.dynamics.dtype) for array in arrays]
 
@@ -87,22 +97,40 @@ class TorchBridge:
         return Buffer(array.data_ptr(), tuple(array.shape), dtype, self.dynamics.device)
 
 
+class _Borrowed:
+    """Numbers kept for a backward pass, given back for the next window when the graph lets go of them.
+
+    On a CPU a fresh allocation of this size means fresh pages, which take as long to map as a few sub-steps take to
+    compute. On CUDA torch's own allocator does the same job.
+    """
+
+    __slots__ = ("shelf", "tensor")
+
+    def __init__(self, tensor: torch.Tensor, shelf: list[torch.Tensor]) -> None:
+        self.tensor = tensor
+        self.shelf = shelf
+
+    def __del__(self) -> None:
+        self.shelf.append(self.tensor)
+
+
 class _Step(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, bridge: TorchBridge, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        saved = torch.empty(bridge.dynamics.saved_size(len(arrays[0])), dtype=bridge.dtype, device=bridge.device)
-        out, ok = bridge.forward(arrays, saved)
+        saved = bridge.borrow(bridge.dynamics.saved_size(len(arrays[0])))
+        out, ok = bridge.forward(arrays, saved.tensor)
         ctx.bridge = bridge
+        ctx.saved = saved
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(ok)
-        ctx.save_for_backward(*arrays, ok, saved)
+        ctx.save_for_backward(*arrays, ok)
         return (*out, ok)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *cotangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         bridge: TorchBridge = ctx.bridge
-        *arrays, ok, saved = ctx.saved_tensors
+        *arrays, ok = ctx.saved_tensors
         given = bridge.buffers(arrays)
         out_cotangent = [
             torch.zeros_like(array) if cotangent is None else cotangent.contiguous()
@@ -114,7 +142,7 @@ class _Step(torch.autograd.Function):
                 given[: bridge.num_state],
                 given[bridge.num_state :],
                 bridge.buffer(ok, "int32"),
-                bridge.buffer(saved, bridge.dynamics.dtype),
+                bridge.buffer(ctx.saved.tensor, bridge.dynamics.dtype),
                 bridge.buffers(out_cotangent),
                 bridge.buffers(in_cotangent),
             )
