@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from diffsim_core._rollout import Trajectory as Trajectory
     from diffsim_core._rollout import rollout as rollout
 
-    __version__: str
-
 try:
     __version__ = version("diffsim-core")
 except PackageNotFoundError:
@@ -58,17 +56,10 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            return version("diffsim-core")
-        except PackageNotFoundError:
-            return "0+unknown"
     if name in _LAZY:
         return getattr(importlib.import_module(f"diffsim_core.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, "__version__"})
+    return sorted({*globals(), *_LAZY})
