@@ -197,7 +197,7 @@ def docs(session: nox.Session) -> None:
     if session.posargs:
         session.run("mkdocs", *session.posargs, env=env)
         return
-    session.run("mkdocs", "build", "--strict", "--quiet", env=env)
+    session.run("mkdocs", "build", "--strict", env=env)
     install(session, *editable(), "--group", "test")
     pytest(session, "tests/test_docs.py")
 
