@@ -41,20 +41,15 @@ def plot_sim(report: Mapping[str, Any], file: Path) -> None:
     """Bars of simulated seconds per second on a logarithmic axis; whiskers from the slowest to the fastest repeat."""
     require_format(file)
     groups = _sim_groups(report)
-    heights = [max(0.8, 0.4 * len(bars)) for _, bars in groups]
     with rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 1.4 + 0.55 * sum(heights)), layout="constrained")
+        figure = Figure(figsize=(7.2, 1.4 + 0.5 * len(groups)), layout="constrained")
         axes: Axes = figure.subplots()
         fastest = max(bar.high for _, bars in groups for bar in bars)
         slowest = min(bar.low for _, bars in groups for bar in bars)
-        top, ticks = 0.0, []
-        for (_, bars), height in zip(groups, heights, strict=True):
-            ticks.append(top - 0.2 * (len(bars) - 1))
-            for bar in bars:
-                _draw(axes, bar, top)
-                top -= 0.4
-            top -= max(height - 0.4 * len(bars), 0.0) + 0.25
-        axes.set_yticks(ticks, [label for label, _ in groups])
+        for k, (_, bars) in enumerate(groups):
+            for j, bar in enumerate(bars):
+                _draw(axes, bar, -k + 0.38 * ((len(bars) - 1) / 2 - j))
+        axes.set_yticks([-k for k in range(len(groups))], [label for label, _ in groups])
         axes.tick_params(axis="y", length=0)
         axes.set_xscale("log")
         axes.set_xlim(10 ** np.floor(np.log10(slowest)), 2.5 * fastest)
@@ -100,12 +95,12 @@ def plot_curves(curves: Mapping[str, np.ndarray[Any, Any]], rows: Sequence[Row],
 
 
 def _curves(axes: Axes, lines: Sequence[tuple[Any, Any]], finals: Sequence[float | None]) -> None:
-    for x, y in lines:
-        axes.plot(x, y, color=_LIGHT, linewidth=0.9)
+    for k, (x, y) in enumerate(lines):
+        axes.plot(x, y, color=_LIGHT, linewidth=0.9, label="one seed, training" if k == 0 else None)
     # Where every seed has values; beyond that a median would jump as seeds end.
     grid = np.linspace(max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines), 200)
     median = np.median([np.interp(grid, x, y) for x, y in lines], axis=0)
-    axes.plot(grid, median, color=_OURS, linewidth=2.2, label="median of seeds, training")
+    axes.plot(grid, median, color=_OURS, linewidth=2.2, label="median of seeds")
     known = [(x[-1], final) for (x, _), final in zip(lines, finals, strict=True) if final is not None]
     if known:
         axes.plot(*zip(*known, strict=True), "o", color="#d55e00", markersize=4.5, zorder=3, label="final evaluation")
@@ -119,7 +114,7 @@ class _Bar(NamedTuple):
 
 
 def _draw(axes: Axes, bar: _Bar, place: float) -> None:
-    axes.barh(place, bar.middle, height=0.36, color=_COLORS[bar.kind])
+    axes.barh(place, bar.middle, height=0.34, color=_COLORS[bar.kind])
     axes.plot([bar.low, bar.high], [place, place], color="#222222", linewidth=1.5)
     axes.annotate(rounded(bar.middle), (bar.high, place), (4, 0), textcoords="offset points", va="center", fontsize=9)
 

@@ -15,11 +15,10 @@ _HEAD = ("", "control steps/s", "slowest to fastest repeat", "sub-steps/s", "sim
 def sim_text(report: Mapping[str, Any]) -> str:
     """What ``bench sim`` prints without ``--json``."""
     steps = report["num_envs"] * report["horizon"]
-    threads = f", {count(report['threads'], 'simulator thread')}" if report["threads"] else ""
     title = (
         f"{report['task']}: {count(report['num_envs'], 'world')}, windows of {report['horizon']} control steps of "
         f"{1e3 * report['dt_s']:.1f} ms ({report['substeps']} sub-steps each), "
-        f"{report['dtype']}, {report['device']}{threads}"
+        f"{_threads(report)}{report['dtype']}, {report['device']}"
     )
     rows = [*_rows("dynamics", report, steps), *_rows("environment", report["env"], steps)]
     rows += [_peer_row(peer, steps) for peer in report["peers"]]
@@ -49,8 +48,8 @@ def update_text(report: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             f"{report['algo']} on {report['task']}: {count(report['num_envs'], 'world')}, {report['horizon']} steps, "
-            f"{report['device']}, {count(report['threads'] or 1, 'simulator thread')}, "
-            f"{count(report['torch_threads'], 'torch thread')}; medians of {count(report['updates'], 'update')}",
+            f"{report['device']}, {_threads(report)}{count(report['torch_threads'], 'torch thread')}; "
+            f"medians of {count(report['updates'], 'update')}",
             f"{describe(report['machine'])}; load {rounded(report['machine']['load_before'])} before the run",
             "",
             table(("part", "ms", "share"), rows),
@@ -78,6 +77,10 @@ def reference_text(rows: Sequence[Mapping[str, Any]]) -> str:
         for row in rows
     ]
     return table(head, cells)
+
+
+def _threads(report: Mapping[str, Any]) -> str:
+    return f"{count(report['threads'], 'simulator thread')}, " if report["threads"] else ""
 
 
 def _rows(what: str, figures: Mapping[str, Any], steps: int) -> list[tuple[str, ...]]:

@@ -161,6 +161,8 @@ def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return int(value) if value.is_integer() else float(f"{value:.7g}")
+    if isinstance(value, dict):
+        return json.dumps(value)
     return " ".join(map(str, value)) if isinstance(value, list) else value
 
 

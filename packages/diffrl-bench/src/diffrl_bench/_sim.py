@@ -62,7 +62,7 @@ def bench_sim(bench: SimBench) -> dict[str, Any]:
     try:
         env = _make(bench, bench.num_envs, bench.threads)
         dynamics = env.task.dynamics
-        threads = getattr(dynamics, "threads", None)
+        threads = getattr(dynamics, "threads", None) if bench.device == "cpu" else None
         begin = start(env, bench.horizon)
         windows: dict[str, Any] = {"dynamics": DynamicsWindow(env, begin), "env": EnvWindow(env, begin)}
         scaling = _scaling_windows(bench, threads)
@@ -196,7 +196,7 @@ def _make(bench: SimBench, num_envs: int, threads: int | None) -> Any:
 def _scaling_windows(bench: SimBench, threads: int | None) -> dict[str, Any]:
     from ._windows import DynamicsWindow, start
 
-    if bench.device != "cpu" or bench.scaling_envs == 0 or threads is None or threads == 1:
+    if bench.scaling_envs == 0 or threads is None or threads == 1:
         return {}
     found = {}
     for n in (1, threads):

@@ -108,7 +108,7 @@ def bench_update(bench: UpdateBench) -> dict[str, Any]:
         "num_envs": env.num_envs,
         "horizon": preset.config.horizon,
         "device": bench.device,
-        "threads": getattr(env.task.dynamics, "threads", None),
+        "threads": getattr(env.task.dynamics, "threads", None) if bench.device == "cpu" else None,
         "torch_threads": preset.config.torch_threads,
         "updates": bench.updates,
         **update_figures(plain, whole, parts),

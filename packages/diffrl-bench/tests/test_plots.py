@@ -1,0 +1,74 @@
+"""Pictures hold the figures they claim to."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from diffrl_bench._plots import _sim_groups, plot_curves, plot_sim
+
+
+def _curves() -> tuple[dict[str, np.ndarray[Any, Any]], list[dict[str, Any]]]:
+    curves, rows = {}, []
+    for task in ("ant", "cartpole"):
+        for seed in range(3):
+            k = np.arange(1.0, 20.0 + seed)
+            curves[f"{task}{seed}"] = np.stack([k, 2048 * k, 0.1 * k, seed + np.sqrt(k)], axis=1)
+            rows.append({"run": f"{task}{seed}", "algorithm": "shac", "task": task, "return_mean": 5.0})
+    rows[-1]["return_mean"] = None
+    return curves, rows
+
+
+def test_bars_are_simulated_seconds_per_second(sim_report: dict[str, Any]) -> None:
+    groups = dict(_sim_groups(sim_report))
+    forward, both = groups["dynamics\n64 worlds"]
+    assert forward.middle == pytest.approx(sim_report["forward_sim_s_per_s"])
+    assert both.middle == pytest.approx(sim_report["forward_backward_sim_s_per_s"])
+    assert forward.low == pytest.approx(2048 / 60 / 0.02)
+    assert forward.high == pytest.approx(2048 / 60 / 0.008)
+    assert groups["dynamics, 1,024 worlds\n4 threads"][0].middle == pytest.approx(1024 * 32 / 60 / 0.04)
+    (peer,) = groups["MuJoCo, 64 worlds\n1 thread"]
+    assert peer.middle == pytest.approx(2048 / 60 / 0.05)
+
+
+@pytest.mark.parametrize("ending", ["svg", "png", "pdf"])
+def test_pictures_are_written(sim_report: dict[str, Any], tmp_path: Path, ending: str) -> None:
+    curves, rows = _curves()
+    plot_sim(sim_report, tmp_path / f"sim.{ending}")
+    plot_curves(curves, rows, "Mine", tmp_path / f"curves.{ending}")
+    start = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF"}[ending]
+    for name in ("sim", "curves"):
+        content = (tmp_path / f"{name}.{ending}").read_bytes()
+        assert content.startswith(start)
+        assert len(content) > 2000
+
+
+def test_same_data_same_file(sim_report: dict[str, Any], tmp_path: Path) -> None:
+    curves, rows = _curves()
+    for k in range(2):
+        plot_sim(sim_report, tmp_path / f"sim{k}.svg")
+        plot_curves(curves, rows, "Mine", tmp_path / f"curves{k}.svg")
+    for name in ("sim", "curves"):
+        first, second = ((tmp_path / f"{name}{k}.svg").read_bytes() for k in range(2))
+        assert first == second
+        ElementTree.fromstring(first)
+    rows[0]["return_mean"] = 6.0
+    plot_curves(curves, rows, "Mine", tmp_path / "other.svg")
+    assert (tmp_path / "other.svg").read_bytes() != (tmp_path / "curves0.svg").read_bytes()
+
+
+def test_a_report_without_scaling_and_peers(sim_report: dict[str, Any], tmp_path: Path) -> None:
+    plot_sim({**sim_report, "scaling": None, "peers": []}, tmp_path / "sim.svg")
+    assert (tmp_path / "sim.svg").stat().st_size > 2000
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    curves, rows = _curves()
+    with pytest.raises(ValueError, match=r"must end in \.svg, \.png, \.pdf"):
+        plot_curves(curves, rows, "", tmp_path / "x.gif")
+    with pytest.raises(ValueError, match="no learning curve yet"):
+        plot_curves({"ant0": np.empty((0, 4))}, rows, "", tmp_path / "x.svg")

@@ -1,0 +1,160 @@
+"""Running a suite: nothing twice, failures apart, interruptions without loss."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diffrl_bench import PlannedRun, RunSettings, Suite, run_suite
+from diffrl_bench._results import read_curves, read_results
+
+
+def _suite(*options: str, seeds: int = 3, jobs: int = 1) -> Suite:
+    runs = (PlannedRun(algorithm="shac", task="ant", seed=seed, options=options) for seed in range(seeds))
+    return Suite(name="mine", jobs=jobs, threads=2, runs=tuple(runs))
+
+
+def _starts(out: Path, seed: int) -> int:
+    file = out / f"shac-ant-s{seed}" / "starts"
+    return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+@pytest.fixture
+def settings(tmp_path: Path, fake_diffrl: tuple[str, ...]) -> RunSettings:
+    return RunSettings(out=tmp_path / "out", command=fake_diffrl)
+
+
+def test_rows_files_and_no_second_time(settings: RunSettings) -> None:
+    said: list[str] = []
+    rows = run_suite(_suite(), settings, said.append)
+    assert [row["run"] for row in rows] == ["shac-ant-s0", "shac-ant-s1", "shac-ant-s2"]
+    assert [row["return_mean"] for row in rows] == [100.0, 101.0, 102.0]
+    assert rows[0]["status"] == "finished"
+    assert rows[0]["commit"] == "c0ffee"
+    assert rows[0]["threads"] == 2
+    assert rows[0]["process_s"] > 0
+    assert "on 2 threads" in (settings.out / "shac-ant-s0.log").read_text()
+    assert read_results(settings.out) == rows
+    with (settings.out / "results.csv").open() as file:
+        found = list(csv.DictReader(file))
+    assert [float(row["return_mean"]) for row in found] == [100.0, 101.0, 102.0]
+    assert found[0]["arguments"] == "shac ant --seed 0"
+    assert [len(points) for points in read_curves(settings.out).values()] == [8, 8, 8]
+
+    again = run_suite(_suite(), settings, said.append)
+    assert again == rows
+    assert said[-1] == "3 of 3 runs are finished already"
+    assert [_starts(settings.out, seed) for seed in range(3)] == [1, 1, 1]
+
+
+def test_more_seeds_join_and_the_old_stay(settings: RunSettings) -> None:
+    run_suite(_suite(seeds=1), settings)
+    rows = run_suite(_suite(seeds=2), settings)
+    assert [row["run"] for row in rows] == ["shac-ant-s0", "shac-ant-s1"]
+    assert [_starts(settings.out, seed) for seed in range(2)] == [1, 1]
+    assert set(read_curves(settings.out)) == {"shac-ant-s0", "shac-ant-s1"}
+    assert len(run_suite(_suite(seeds=1), settings)) == 1
+    assert len(read_results(settings.out)) == 2
+
+
+def test_other_options_need_another_folder(settings: RunSettings) -> None:
+    run_suite(_suite(seeds=1), settings)
+    with pytest.raises(ValueError, match=r"made with shac ant --seed 0, not .*--gamma 0.9; choose another --out"):
+        run_suite(_suite("--gamma", "0.9", seeds=1), settings)
+    assert _starts(settings.out, 0) == 1
+
+
+def test_a_failure_is_named_does_not_stop_the_others_and_is_tried_again(settings: RunSettings, tmp_path: Path) -> None:
+    lucky = tmp_path / "lucky"
+    plain, failing = _suite(), _suite("--fail", str(lucky))
+    suite = Suite(name="mine", runs=(failing.runs[0], *plain.runs[1:]))
+    rows = run_suite(suite, settings)
+    assert [row["status"] for row in rows] == ["failed", "finished", "finished"]
+    assert rows[0]["error"] == "exit code 1: no such luck"
+    lucky.touch()
+    rows = run_suite(suite, settings)
+    assert [row["status"] for row in rows] == ["finished"] * 3
+    assert "error" not in rows[0]
+    assert [_starts(settings.out, seed) for seed in (1, 2)] == [1, 1]
+
+
+def test_a_run_with_a_checkpoint_goes_on_and_one_without_begins_again(settings: RunSettings) -> None:
+    for seed, checkpoint in ((0, True), (1, False)):
+        folder = settings.out / f"shac-ant-s{seed}"
+        (folder / "checkpoints").mkdir(parents=True)
+        (folder / "run.json").write_text(json.dumps({"seed": seed}))
+        (folder / "mark").touch()
+        if checkpoint:
+            (folder / "checkpoints" / "00000005.safetensors").touch()
+    rows = run_suite(_suite(seeds=2), settings)
+    assert [row["status"] for row in rows] == ["finished", "finished"]
+    assert (settings.out / "shac-ant-s0" / "mark").exists()
+    assert not (settings.out / "shac-ant-s1" / "mark").exists()
+    assert "--resume" in (settings.out / "shac-ant-s0.log").read_text()
+    assert rows[0]["process_s"] is None, "the time of only a part would mislead"
+
+
+def test_as_many_at_once_as_there_are_jobs(settings: RunSettings) -> None:
+    run_suite(_suite(seeds=4, jobs=2), settings)
+    spans = []
+    for seed in range(4):
+        folder = settings.out / f"shac-ant-s{seed}"
+        spans.append((float((folder / "starts").read_text()), float((folder / "ends").read_text())))
+    most = max(sum(begin <= moment < end for begin, end in spans) for moment, _ in spans)
+    assert most <= 2
+
+
+def test_jobs_and_threads_must_be_positive(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="jobs is 0"):
+        RunSettings(out=tmp_path, jobs=0)
+    with pytest.raises(ValueError, match="threads is -1"):
+        RunSettings(out=tmp_path, threads=-1)
+
+
+_INTERRUPTED = """
+import sys
+from pathlib import Path
+from diffrl_bench import PlannedRun, RunSettings, Suite, run_suite
+
+out, command = Path(sys.argv[1]), tuple(sys.argv[2:])
+runs = tuple(PlannedRun(algorithm="shac", task="ant", seed=seed, options=("--slow", "x")) for seed in range(3))
+run_suite(Suite(name="mine", jobs=2, runs=runs), RunSettings(out=out, command=command))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_interrupted_runs_save_and_go_on(settings: RunSettings, number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _INTERRUPTED, str(settings.out), *settings.command],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+    )
+    waiting = [settings.out / f"shac-ant-s{seed}" / "waiting" for seed in range(2)]
+    _until(lambda: all(file.exists() for file in waiting))
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode != 0
+    assert "KeyboardInterrupt" in err
+    for seed in range(2):
+        assert any((settings.out / f"shac-ant-s{seed}" / "checkpoints").glob("*.safetensors"))
+    assert not (settings.out / "shac-ant-s2").exists()
+    rows = run_suite(_suite("--slow", "x", seeds=2), settings)
+    assert [row["status"] for row in rows] == ["finished", "finished"]
+    assert [_starts(settings.out, seed) for seed in range(2)] == [2, 2]
+
+
+def _until(condition: Any, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "timed out"
+        time.sleep(0.02)

@@ -1,0 +1,194 @@
+"""``bench_sim``: ratios by their definition, windows that do what they say, a whole report on a small task."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from diffrl_bench import SimBench, bench_sim
+from diffrl_bench._report import sim_text
+from diffrl_bench._sim import scaling_figures, window_figures
+from diffrl_bench._stopwatch import Clock, Lap, Stopwatch
+from diffrl_bench._windows import DynamicsWindow, EnvWindow, start
+
+KEYS = {
+    "forward_steps_per_s",
+    "forward_backward_steps_per_s",
+    "backward_over_forward",
+    "recording_over_forward",
+    "forward_substeps_per_s",
+    "forward_backward_substeps_per_s",
+    "forward_sim_s_per_s",
+    "forward_backward_sim_s_per_s",
+    "forward_steps_per_cpu_s",
+    "forward_backward_steps_per_cpu_s",
+    "busy_cores",
+    "window_s",
+}
+
+
+def _laps(*walls: float) -> list[Lap]:
+    return [Lap(wall, 2 * wall) for wall in walls]
+
+
+def test_figures_follow_their_definitions() -> None:
+    laps = {"forward": _laps(1.0, 2.0, 4.0), "recording": _laps(3.0, 2.0, 5.0), "backward": _laps(2.0, 6.0, 4.0)}
+    figures = window_figures(laps, 1200, substeps=16, dt=0.5)
+    assert set(figures) == KEYS
+    assert figures["forward_steps_per_s"] == 1200 / 2
+    assert figures["forward_backward_steps_per_s"] == 1200 / 8, "median of the sums 5, 8, 9"
+    assert figures["backward_over_forward"] == 2.0, "median of 2/1, 6/2, 4/4"
+    assert figures["recording_over_forward"] == 1.25, "median of 3/1, 2/2, 5/4"
+    assert figures["forward_substeps_per_s"] == 16 * 600
+    assert figures["forward_backward_substeps_per_s"] == 16 * 150
+    assert figures["forward_sim_s_per_s"] == 300
+    assert figures["forward_backward_sim_s_per_s"] == 75
+    assert figures["forward_steps_per_cpu_s"] == 1200 / 4
+    assert figures["forward_backward_steps_per_cpu_s"] == 1200 / 16
+    assert figures["busy_cores"] == {"forward": 2.0, "forward_backward": 2.0}
+    assert figures["window_s"]["forward_backward"] == {"median": 8.0, "min": 5.0, "max": 9.0}
+
+
+def test_speedup_is_that_of_all_threads_over_one() -> None:
+    rows = {
+        4: {"forward": _laps(1.0), "recording": _laps(1.0), "backward": _laps(1.0)},
+        1: {"forward": _laps(3.5), "recording": _laps(4.0), "backward": _laps(2.0)},
+    }
+    figures = scaling_figures(rows, SimBench(scaling_envs=128, horizon=2), {"substeps": 1, "dt": 1.0})
+    assert figures is not None
+    assert [row["threads"] for row in figures["rows"]] == [1, 4]
+    assert figures["rows"][0]["forward_steps_per_s"] == 256 / 3.5
+    assert figures["forward_speedup"] == pytest.approx(3.5)
+    assert figures["forward_backward_speedup"] == pytest.approx(3.0)
+    assert scaling_figures({}, SimBench(), {}) is None
+
+
+@pytest.fixture(scope="module")
+def env() -> Any:
+    import diffsim_core
+
+    return diffsim_core.make("cartpole", num_envs=8, threads=1, episode_length=10)
+
+
+class _Counted:
+    """Calls of the simulator's two functions."""
+
+    def __init__(self, env: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls = {"step": 0, "recorded": 0, "vjp": 0}
+        dynamics = env.task.dynamics
+        step, vjp = dynamics.step, dynamics.vjp
+
+        def counted_step(state: Any, control: Any, out: Any, ok: Any, saved: Any) -> None:
+            self.calls["step" if saved is None else "recorded"] += 1
+            step(state, control, out, ok, saved)
+
+        def counted_vjp(*args: Any) -> None:
+            self.calls["vjp"] += 1
+            vjp(*args)
+
+        monkeypatch.setattr(dynamics, "step", counted_step)
+        monkeypatch.setattr(dynamics, "vjp", counted_vjp)
+
+
+@pytest.mark.parametrize("kind", [DynamicsWindow, EnvWindow])
+def test_a_window_steps_records_and_goes_back_once(env: Any, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    window = kind(env, start(env, horizon=5))
+    counted = _Counted(env, monkeypatch)
+    watch = Stopwatch(Clock())
+    window(watch)
+    assert counted.calls == {"step": 5, "recorded": 5, "vjp": 5}
+    assert set(watch.laps) == {"forward", "recording", "backward"}
+    assert window.diverged == 0
+
+
+def test_env_window_goes_on_and_sees_episodes_end(env: Any) -> None:
+    window = EnvWindow(env, start(env, horizon=5))
+    for _ in range(4):
+        window(Stopwatch(Clock()))
+    assert window.episodes_ended == 16, "20 steps of 10-step episodes in 8 worlds"
+
+
+def test_backward_reaches_every_control(env: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[torch.Tensor, ...]] = []
+    grad = torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, "grad", lambda *a, **k: seen.append(grad(*a, **k)) or seen[-1])
+    DynamicsWindow(env, start(env, horizon=4))(Stopwatch(Clock()))
+    (found,) = seen
+    assert len(found) == 4
+    assert all(bool((part != 0).all()) and part.shape == (8, 1) for part in found)
+
+
+@pytest.fixture(scope="module")
+def report() -> dict[str, Any]:
+    return bench_sim(SimBench(task="cartpole", num_envs=8, horizon=4, threads=2, repeats=2, scaling_envs=16))
+
+
+def test_report_holds_what_the_command_line_promises(report: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert set(report) > KEYS
+    assert set(report["env"]) > KEYS
+    assert report["env"]["episodes_ended"] >= 0
+    assert report["device"] == "cpu"
+    assert report["threads"] == 2
+    assert report["wall_s"] > 0
+    assert report["machine"]["cores"] >= 1
+    assert report["versions"]["torch"] == torch.__version__
+    for figures in (report, report["env"], *report["scaling"]["rows"]):
+        window = figures["window_s"]
+        assert 0 < window["forward"]["min"] <= window["forward"]["median"] <= window["forward"]["max"]
+        assert figures["forward_substeps_per_s"] == pytest.approx(4 * figures["forward_steps_per_s"])
+        assert figures["forward_sim_s_per_s"] == pytest.approx(figures["forward_steps_per_s"] / 60)
+    assert [row["threads"] for row in report["scaling"]["rows"]] == [1, 2]
+    # 4 rounds, each window twice: 8 x 4 of dynamics and environment, 16 x 4 with one and with two threads.
+    assert report["env_steps"] == 4 * 2 * (2 * 32 + 2 * 64)
+
+
+def test_mujoco_runs_beside(report: dict[str, Any]) -> None:
+    first = report["peers"][0]
+    assert first["name"] == "mujoco"
+    assert first["threads"] == 1
+    assert first["dt_s"] == pytest.approx(1 / 120)
+    assert first["own_steps_per_s"] == pytest.approx(2 * first["forward_steps_per_s"])
+    assert first["forward_sim_s_per_s"] == pytest.approx(first["forward_steps_per_s"] / 60)
+    assert first["finite"]
+    assert first["own_jacobians_per_s"] > 0
+
+
+def test_text_names_the_figures(sim_report: dict[str, Any]) -> None:
+    text = sim_text(sim_report)
+    assert "dynamics, forward " in text
+    assert "205,000" in text, "2048 steps in 10 ms"
+    assert "102,000 to 256,000" in text
+    assert "4 threads against 1: 3.00 times forward, 3.11 times forward + backward" in text
+    assert "dynamics: backward pass 1.00 times the forward pass, recording forward pass 1.20 times" in text
+    assert "Abacus 1, 4 of 8 cores" in text
+    assert "3 world steps diverged" in text
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("num_envs", 0), ("horizon", 0), ("repeats", -1), ("threads", 0), ("scaling_envs", -1)]
+)
+def test_settings_that_make_no_sense_are_refused(field: str, value: int) -> None:
+    settings: dict[str, Any] = {field: value}
+    with pytest.raises(ValueError, match=f"{field} is {value}"):
+        SimBench(**settings)
+
+
+def test_one_thread_needs_no_scaling_and_torch_keeps_its_threads() -> None:
+    before = torch.get_num_threads()
+    report = bench_sim(SimBench(task="cartpole", num_envs=4, horizon=2, threads=1, repeats=1, peers=False))
+    assert report["scaling"] is None
+    assert report["peers"] == []
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.gpu
+def test_cuda() -> None:
+    report = bench_sim(SimBench(task="ant", num_envs=256, horizon=4, device="cuda", repeats=2, peers=False))
+    assert report["machine"]["gpu"]
+    assert report["scaling"] is None
+    assert report["forward_steps_per_s"] > 0
+    assert report["diverged"] == 0

@@ -1,0 +1,90 @@
+"""Suites: what comes with the package, and what is wrong with others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from diffrl_bench import PlannedRun, list_suites, load_suite
+from diffrl_bench._suite import parse_suite
+
+GOOD = """
+name = "mine"
+[[train]]
+algorithm = "shac"
+task = "ant"
+seeds = [3, 1]
+options = ["--gamma", "0.9"]
+"""
+
+
+def test_first_suite_is_what_the_first_run_shows() -> None:
+    suite = load_suite("shac-first-run")
+    assert "shac-first-run" in list_suites()
+    assert [run.name for run in suite.runs] == [
+        *(f"shac-cartpole-s{seed}" for seed in range(5)),
+        *(f"shac-ant-s{seed}" for seed in range(3)),
+    ]
+    assert suite.jobs == 1
+
+
+@pytest.mark.parametrize("name", list_suites())
+def test_every_bundled_suite_trains_known_presets(name: str) -> None:
+    from diffrl_algos import load_preset
+
+    for run in load_suite(name).runs:
+        assert load_preset(run.algorithm, run.task).config.iterations > 0
+
+
+def test_parse() -> None:
+    suite = parse_suite(GOOD, "here")
+    assert suite.runs == (
+        PlannedRun(algorithm="shac", task="ant", seed=3, options=("--gamma", "0.9")),
+        PlannedRun(algorithm="shac", task="ant", seed=1, options=("--gamma", "0.9")),
+    )
+    assert suite.runs[0].name == "shac-ant-s3"
+    assert suite.runs[0].arguments == ["shac", "ant", "--seed", "3", "--gamma", "0.9"]
+
+
+def test_suite_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(GOOD, encoding="utf-8")
+    assert load_suite(str(file)) == parse_suite(GOOD, "here")
+    with pytest.raises(ValueError, match=r"nothere\.toml cannot be read"):
+        load_suite(str(tmp_path / "nothere.toml"))
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_suite(str(file))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("name", "nane"), "unknown key of suite here: 'nane'; did you mean name"),
+        (('name = "mine"', ""), "suite here has no 'name'"),
+        (('"mine"', '"../mine"'), "name is '../mine'"),
+        (("seeds = [3, 1]", "seeds = []"), "seeds is \\[\\]"),
+        (("[3, 1]", "[3, -1]"), "seeds is"),
+        (("[3, 1]", "[3, 3]"), "shac-ant-s3 more than once"),
+        (("[3, 1]", "3"), "seeds is 3; expected list"),
+        (('["--gamma", "0.9"]', '["--gamma", 0.9]'), "options is"),
+        (("task", "tusk"), "did you mean task"),
+        (('task = "ant"', ""), "train 0 has no 'task'"),
+        (('task = "ant"', "task = 1"), "task is 1; expected str"),
+        (("[[train]]", "jobs = 0\n[[train]]"), "at least 1"),
+        (("[[train]]", "jobs = true\n[[train]]"), "jobs is True; expected int"),
+        (("[[train]]", "[train]"), "train is .*; expected list"),
+        (("[[train]]", "[[train]"), "not valid TOML"),
+    ],
+)
+def test_errors_say_what_is_wrong(change: tuple[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_suite(GOOD.replace(*change), "here")
+
+
+def test_no_runs_and_unknown_name() -> None:
+    with pytest.raises(ValueError, match="has no runs"):
+        parse_suite('name = "mine"\ntrain = []', "here")
+    with pytest.raises(ValueError, match="did you mean shac-first-run"):
+        load_suite("shac-first-rum")

@@ -1,0 +1,92 @@
+"""``bench_update``: the parts add up, timing them changes nothing, and what was wrapped is as it was."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from diffrl_bench import UpdateBench, bench_update
+from diffrl_bench._report import update_text
+from diffrl_bench._spans import Spans
+from diffrl_bench._update import _INSTRUMENTS, PARTS, timed_update, update_figures
+
+
+def test_figures_are_medians_and_missing_parts_are_zero() -> None:
+    parts = [{"critic": 1.0, "other": 0.5}, {"critic": 3.0, "other": 0.5}, {"critic": 2.0, "other": 1.5, "task": 1.0}]
+    figures = update_figures([1.0, 2.0, 9.0], [1.5, 3.5, 4.5], parts)
+    assert figures["update_s"] == {"median": 2.0, "min": 1.0, "max": 9.0}
+    assert figures["timed_update_s"]["median"] == 3.5
+    assert set(figures["parts_s"]) == set(PARTS)
+    assert figures["parts_s"]["critic"] == 2.0
+    assert figures["parts_s"]["task"] == 0.0
+    assert figures["parts_sum_s"] == 2.5
+
+
+def test_timed_update_measures_the_update(hand: Any) -> None:
+    class Algorithm:
+        def update(self, state: int) -> tuple[int, dict[str, float]]:
+            hand.move(2.5)
+            return state + 1, {}
+
+    assert timed_update(Algorithm(), 6, hand.clock) == (7, 2.5)
+
+
+@pytest.fixture(scope="module")
+def report() -> dict[str, Any]:
+    return bench_update(UpdateBench(task="cartpole", num_envs=8, threads=1, updates=2, warm_up=1))
+
+
+def test_report(report: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert all(report["parts_s"][part] > 0 for part in PARTS)
+    # With two updates medians are means, so the parts add up exactly.
+    assert report["parts_sum_s"] == pytest.approx(report["timed_update_s"]["median"], rel=1e-9)
+    horizon = report["horizon"]
+    assert report["calls"]["simulator_forward"] == report["calls"]["backward_simulator"] == horizon == 32
+    assert report["calls"]["task"] == report["calls"]["policy_forward"] == horizon
+    assert report["calls"]["critic"] == report["calls"]["rollout"] == report["calls"]["backward_rest"] == 1
+    assert report["calls"]["optimiser"] == 2 * (16 * 4) + 2, "clipping and Adam: critic's minibatches, and the actor"
+    assert report["env_steps"] == 8 * 32 * (1 + 2 * 2)
+    text = update_text(report)
+    assert all(words in text for words in PARTS.values())
+
+
+def test_timing_changes_no_bits_and_leaves_nothing_behind() -> None:
+    import diffsim_core
+    from diffrl_algos import load_preset
+    from diffrl_algos.torch import SHAC, _adam, _shac
+
+    env = diffsim_core.make("cartpole", num_envs=4, threads=1)
+    algorithm = SHAC(load_preset("shac", "cartpole").config)
+    state = algorithm.init(env, 0)
+    before = (torch.autograd.grad, _shac.rollout, _shac.clip_norm, SHAC._fit, _adam.Adam.step_, env.step)
+    plain, _ = algorithm.update(state)
+    spans = Spans()
+    with _INSTRUMENTS["shac"](env, spans):
+        spans.begin()
+        timed, _ = algorithm.update(state)
+        spans.end()
+    after = (torch.autograd.grad, _shac.rollout, _shac.clip_norm, SHAC._fit, _adam.Adam.step_, env.step)
+    assert before == after
+    a, b = algorithm.to_arrays(plain), algorithm.to_arrays(timed)
+    assert a.keys() == b.keys()
+    assert all((a[name] == b[name]).all() for name in a)
+
+
+def test_bad_input() -> None:
+    with pytest.raises(ValueError, match="updates is 0"):
+        UpdateBench(updates=0)
+    with pytest.raises(ValueError, match="unknown algorithm 'shack'"):
+        bench_update(UpdateBench(algo="shack"))
+    with pytest.raises(ValueError, match="shac-antt"):
+        bench_update(UpdateBench(task="antt"))
+
+
+@pytest.mark.gpu
+def test_cuda() -> None:
+    report = bench_update(UpdateBench(task="ant", device="cuda", updates=2, warm_up=1))
+    assert report["machine"]["gpu"]
+    assert all(report["parts_s"][part] > 0 for part in PARTS)
