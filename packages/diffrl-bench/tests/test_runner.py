@@ -87,19 +87,14 @@ def test_a_failure_is_named_does_not_stop_the_others_and_is_tried_again(settings
     assert [_starts(settings.out, seed) for seed in (1, 2)] == [1, 1]
 
 
-def test_a_run_with_a_checkpoint_goes_on_and_one_without_begins_again(settings: RunSettings) -> None:
-    for seed, checkpoint in ((0, True), (1, False)):
-        folder = settings.out / f"shac-ant-s{seed}"
-        (folder / "checkpoints").mkdir(parents=True)
-        (folder / "run.json").write_text(json.dumps({"seed": seed}))
-        (folder / "mark").touch()
-        if checkpoint:
-            (folder / "checkpoints" / "00000005.safetensors").touch()
+def test_a_run_that_was_cut_off_goes_on(settings: RunSettings) -> None:
+    folder = settings.out / "shac-ant-s0"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({"seed": 0}))
     rows = run_suite(_suite(seeds=2), settings)
     assert [row["status"] for row in rows] == ["finished", "finished"]
-    assert (settings.out / "shac-ant-s0" / "mark").exists()
-    assert not (settings.out / "shac-ant-s1" / "mark").exists()
     assert "--resume" in (settings.out / "shac-ant-s0.log").read_text()
+    assert "--resume" not in (settings.out / "shac-ant-s1.log").read_text()
     assert rows[0]["process_s"] is None, "the time of only a part would mislead"
 
 
@@ -148,6 +143,9 @@ def test_interrupted_runs_save_and_go_on(settings: RunSettings, number: signal.S
     for seed in range(2):
         assert any((settings.out / f"shac-ant-s{seed}" / "checkpoints").glob("*.safetensors"))
     assert not (settings.out / "shac-ant-s2").exists()
+    assert [row["status"] for row in read_results(settings.out)] == ["unfinished", "unfinished"]
+    with pytest.raises(ValueError, match="choose another --out"):
+        run_suite(_suite(seeds=2), settings)
     rows = run_suite(_suite("--slow", "x", seeds=2), settings)
     assert [row["status"] for row in rows] == ["finished", "finished"]
     assert [_starts(settings.out, seed) for seed in range(2)] == [2, 2]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +106,8 @@ def _run_all(
             while waiting or running:
                 while waiting and len(running) < facts["jobs"]:
                     running.append(_Process(waiting.pop(0), settings, facts))
+                    # So that a later call knows what options a run that was cut off has.
+                    record({**_row(running[-1].run, "unfinished"), **facts})
                     say(f"{running[-1].run.name}: {running[-1].beginning}, {len(waiting)} waiting")
                 for process in [process for process in running if process.poll() is not None]:
                     running.remove(process)
@@ -134,20 +135,14 @@ class _Process:
         self._facts = facts
         self._folder = settings.out / run.name
         self._log_path = settings.out / f"{run.name}.log"
-        self._resumed = any((self._folder / "checkpoints").glob("*.safetensors"))
-        if self._resumed:
-            arguments = ["train", "--resume", str(self._folder)]
-        else:
-            # What is left of a run without a checkpoint is of no use.
-            if (self._folder / "run.json").exists():
-                shutil.rmtree(self._folder)
-            arguments = ["train", *run.arguments, "--out", str(self._folder)]
+        self._resumed = (self._folder / "run.json").exists()
+        arguments = ["--resume", str(self._folder)] if self._resumed else [*run.arguments, "--out", str(self._folder)]
         self.beginning = "goes on" if self._resumed else "started"
         self._log: IO[str] = self._log_path.open("a", encoding="utf-8")
         self._began = time.perf_counter()
         # In a session of its own, so that Ctrl-C reaches it once, through us.
         self._process = subprocess.Popen(
-            [*(settings.command or _diffrl()), *arguments],
+            [*(settings.command or _diffrl()), "train", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -161,9 +156,7 @@ class _Process:
     def row(self) -> Row:
         """What came of it."""
         seconds = time.perf_counter() - self._began
-        run = self.run
-        row: Row = {"run": run.name, "algorithm": run.algorithm, "task": run.task, "seed": run.seed}
-        row |= {"arguments": run.arguments, "status": "failed"}
+        row = _row(self.run, "failed")
         summary = _read(self._folder / "summary.json")
         if self._process.returncode == 0 and summary.get("status") == "finished":
             row |= {"status": "finished", **{key: summary.get(key) for key in _FROM_SUMMARY}}
@@ -201,6 +194,11 @@ def _diffrl() -> list[str]:
     if script.exists():
         return [str(script)]
     return [sys.executable, "-c", "import sys; from diffrl_algos.cli import main; sys.exit(main())"]
+
+
+def _row(run: PlannedRun, status: str) -> Row:
+    who = {"run": run.name, "algorithm": run.algorithm, "task": run.task, "seed": run.seed}
+    return {**who, "arguments": run.arguments, "status": status}
 
 
 def _outcome(row: Row) -> str:
