@@ -12,7 +12,6 @@ import shlex
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 
 import nox
@@ -52,9 +51,9 @@ def install(session: nox.Session, *requirements: str) -> None:
     session.install("--constraint", LOCK, *requirements, env=env)
 
 
-def editable(packages: Iterable[str] = PACKAGES) -> list[str]:
-    """Arguments that install packages in place."""
-    return [arg for name in packages for arg in ("--editable", f"packages/{name}{PACKAGES[name]}")]
+def editable() -> list[str]:
+    """Arguments that install every package in place, with its extras."""
+    return [arg for name, extras in PACKAGES.items() for arg in ("--editable", f"packages/{name}{extras}")]
 
 
 def pytest(session: nox.Session, *args: str) -> None:
@@ -207,7 +206,7 @@ def train(session: nox.Session) -> None:
     """Train and evaluate: ``nox -s train -- shac cartpole``, and any option of ``diffrl train``."""
     if not session.posargs:
         session.error("say what to train, for instance: nox -s train -- shac cartpole")
-    install(session, *editable(["gradest", "diffsim-core", "diffrl-algos"]))
+    install(session, "--editable", "packages/diffrl-algos")
     session.run("diffrl", "train", *session.posargs)
 
 
