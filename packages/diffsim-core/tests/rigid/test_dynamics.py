@@ -9,7 +9,7 @@ import pytest
 
 from diffsim_core.io import load_model
 from diffsim_core.rigid import twin
-from diffsim_core.rigid.dynamics import RigidDynamics
+from diffsim_core.rigid.dynamics import RigidDynamics, RigidState
 from diffsim_core.tasks._rigid import bundled_model
 
 from .host import random_states, step, vjp
@@ -49,7 +49,7 @@ def test_control_step_equals_twin(name, laws):
 def test_random_tree_equals_twin(seed):
     m = load_model(random_tree(seed))
     q, qd, u = random_states(m, 3, seed)
-    mass, force, qdd = dynamics(m).probe(q, qd, u)
+    mass, force, qdd, _ = dynamics(m).probe(q, qd, u)
     for i in range(len(q)):
         kin = twin.kinematics(m, q[i])
         expected = twin.forward_dynamics(m, q[i], qd[i], u[i])
@@ -223,3 +223,20 @@ def test_thread_count_from_the_environment(monkeypatch):
     monkeypatch.setenv("DIFFSIM_NUM_THREADS", "many")
     with pytest.raises(ValueError, match="DIFFSIM_NUM_THREADS='many'"):
         dynamics(model("two-trees"))
+
+
+def test_active_contacts_are_the_points_below_ground():
+    m = bundled_model("ant")
+    q, qd, _ = random_states(m, 6, seed=13, spread=0.1)
+    q[:, 2] = np.linspace(0.1, 0.8, 6)
+    expected = []
+    for qi in q:
+        kin = twin.kinematics(m, qi)
+        heights = [
+            kin.position[link][2] + (kin.rotation[link] @ at)[2] - radius
+            for link, at, radius in zip(m.contact_link, m.contact_pos, m.contact_radius, strict=True)
+        ]
+        expected.append(sum(h < 0 for h in heights))
+    found = dynamics(m).active_contacts(RigidState(q, qd)).tolist()
+    assert found == expected
+    assert found[0] > 10 and found[-1] == 0

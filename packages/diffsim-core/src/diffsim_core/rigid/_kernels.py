@@ -26,7 +26,7 @@ _VJP = (
 )
 _PROBE = (
     "ds::probe(index, (const int*)mi, (const ds::T*)mr, n, (const ds::T*)q, (const ds::T*)v, (const ds::T*)u, "
-    "(ds::T*)mass, (ds::T*)force, (ds::T*)qdd);"
+    "(ds::T*)mass, (ds::T*)force, (ds::T*)qdd, (ds::T*)touching);"
 )
 
 
@@ -47,7 +47,7 @@ def _vjp(
 @wp.func_native(_PROBE)
 def _probe(
     index: int, mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, u: wp.uint64,
-    mass: wp.uint64, force: wp.uint64, qdd: wp.uint64,
+    mass: wp.uint64, force: wp.uint64, qdd: wp.uint64, touching: wp.uint64,
 ): ...  # fmt: skip
 
 
@@ -61,13 +61,19 @@ class SizeClass:
     controls: int
 
     @classmethod
-    def of(cls, links: int, dofs: int, entries: int, controls: int) -> "SizeClass":
-        """Round sizes up, so that few modules serve many models."""
+    def of(cls, links: int, dofs: int, entries: int, controls: int, *, on_cuda: bool) -> "SizeClass":
+        """Round sizes up, so that few modules serve many models.
+
+        Widely on a CPU, where room that is not used costs nothing; narrowly on CUDA, where every world has its own.
+        """
 
         def up(n: int, step: int) -> int:
             return max(step, -(-n // step) * step)
 
-        return cls(up(links, 8), up(dofs, 8), up(entries, 32), up(controls, 8))
+        if on_cuda:
+            return cls(up(links, 2), up(dofs, 2), up(entries, 8), up(controls, 4))
+        dofs = up(dofs, 16)
+        return cls(up(links, 16), dofs, dofs * (dofs + 1) // 2, up(controls, 16))
 
 
 @dataclass(frozen=True)
@@ -139,8 +145,8 @@ def _define(module: wp.Module) -> tuple[Any, Any, Any]:
     @wp.kernel(module=module)
     def probe(
         first: int, mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, u: wp.uint64,
-        mass: wp.uint64, force: wp.uint64, qdd: wp.uint64,
+        mass: wp.uint64, force: wp.uint64, qdd: wp.uint64, touching: wp.uint64,
     ):  # fmt: skip
-        _probe(first + wp.tid(), mi, mr, n, q, v, u, mass, force, qdd)  # pyright: ignore[reportOperatorIssue]
+        _probe(first + wp.tid(), mi, mr, n, q, v, u, mass, force, qdd, touching)  # pyright: ignore[reportOperatorIssue]
 
     return control_step, control_step_vjp, probe

@@ -13,6 +13,7 @@ import numpy as np
 import warp as wp
 
 from diffsim_core._buffer import Buffer
+from diffsim_core._interop import to_numpy
 from diffsim_core._protocol import Array, ArraySpec
 from diffsim_core.rigid._kernels import SizeClass, kernels
 from diffsim_core.rigid._pack import pack
@@ -32,6 +33,19 @@ class RigidState(NamedTuple):
     """Coordinates ``[N, nq]`` ([m], [rad], quaternions wxyz), see ``RigidModel``."""
     qd: Array
     """Velocities ``[N, nv]`` ([m/s], [rad/s])."""
+
+
+class Probe(NamedTuple):
+    """What the engine makes of a state."""
+
+    mass: Any
+    """Mass matrix M ``[N, nv, nv]``."""
+    force: Any
+    """Generalised force f ``[N, nv]`` of actuators, springs, contact, gravity and motion: ``M qdd = f``."""
+    qdd: Any
+    """Accelerations ``[N, nv]``."""
+    contacts: Any
+    """Contact points below the ground, ``[N]`` integers."""
 
 
 class RigidDynamics:
@@ -82,7 +96,7 @@ class RigidDynamics:
         self.control_spec = (ArraySpec("u", (model.nu,)),)
         self._packed = pack(model)
         self._on_cuda = device.startswith("cuda")
-        size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu)
+        size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu, on_cuda=self._on_cuda)
         self._kernels = kernels(dtype, self._on_cuda, size)
         self._warp_device = wp.get_device(device)
         # One allocation for the model's life: kernels are handed its addresses.
@@ -101,7 +115,7 @@ class RigidDynamics:
         """Numbers kept for the backward pass of one control step."""
         m, lanes = self.model, self._kernels.lanes
         blocks = -(-num_worlds // lanes)
-        return blocks * lanes * self.substeps * (m.nq + 2 * m.nv + self._packed.num_entries)
+        return blocks * lanes * self.substeps * (m.nq + 2 * m.nv)
 
     def step(
         self,
@@ -132,30 +146,32 @@ class RigidDynamics:
         tail = (ok.ptr, saved.ptr, gq_out.ptr, gqd_out.ptr, gq.ptr, gqd.ptr, gu.ptr)
         self._launch(self._kernels.vjp, n, (n, self.substeps, self.sub_dt), tail)
 
-    def probe(self, q: Any, qd: Any, u: Any) -> tuple[Any, Any, Any]:
-        """Mass matrix, generalised force and acceleration of states, as NumPy arrays.
+    def probe(self, q: Any, qd: Any, u: Any) -> Probe:
+        """Mass matrix, generalised force, acceleration and contacts of states, as NumPy arrays (CPU only).
 
         Args:
             q: Coordinates ``[N, nq]``.
             qd: Velocities ``[N, nv]``.
             u: Controls ``[N, nu]``.
-
-        Returns:
-            ``M [N, nv, nv]``, ``f [N, nv]`` (everything but ``M qdd``: ``M qdd = f``) and ``qdd [N, nv]``.
         """
         m, n = self.model, len(q)
         if self._on_cuda:
-            raise ValueError("probe reads host memory; make the dynamics with device='cpu'")
-        arrays = [np.ascontiguousarray(x, dtype=self.dtype) for x in (q, qd, u)]
-        packed, force, qdd = (np.zeros((n, k), self.dtype) for k in (self._packed.num_entries, m.nv, m.nv))
-        pointers = tuple(a.ctypes.data for a in (*arrays, packed, force, qdd))
+            raise ValueError(f"device={self.device!r}: probe reads host memory; make the dynamics with device='cpu'")
+        given = [np.ascontiguousarray(x, dtype=self.dtype) for x in (q, qd, u)]
+        packed, force, qdd, touching = (np.zeros((n, k), self.dtype) for k in (self._packed.num_entries, m.nv, m.nv, 1))
+        pointers = tuple(a.ctypes.data for a in (*given, packed, force, qdd, touching))
         self._launch(self._kernels.probe, n, (n,), pointers)
         mass = np.zeros((n, m.nv, m.nv), self.dtype)
         columns = self._packed.ancestor
         rows = np.repeat(np.arange(m.nv), np.diff(np.append(self._packed.row, self._packed.num_entries)))
         mass[:, rows, columns] = packed
         mass[:, columns, rows] = packed
-        return mass, force, qdd
+        return Probe(mass, force, qdd, touching[:, 0].astype(np.int64))
+
+    def active_contacts(self, physics: RigidState) -> Any:
+        """Contact points below the ground in each world, ``[N]`` NumPy integers (CPU only)."""
+        q, qd = (x if isinstance(x, np.ndarray) else to_numpy(x) for x in physics)
+        return self.probe(q, qd, np.zeros((len(q), self.model.nu))).contacts
 
     def _launch(self, kernel: Any, num_worlds: int, constants: tuple[Any, ...], pointers: tuple[int, ...]) -> None:
         # Replaying a recorded launch with new addresses takes a quarter of the time of a fresh one, which at

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any
 
+from diffsim_core._interop import from_numpy
 from diffsim_core._protocol import Array, PyTree
 from diffsim_core.io import load_model
 from diffsim_core.rigid.dynamics import RigidDynamics
@@ -40,15 +41,15 @@ class RigidTask:
         self.num_actions = model.nu
         low, high = model.actuator_range[:, 0], model.actuator_range[:, 1]
         self._unit_range = bool((low == -1).all() and (high == 1).all())
-        self._middle = ((low + high) / 2).tolist()
-        self._half = ((high - low) / 2).tolist()
+        self._middle = ((low + high) / 2).astype(dynamics.dtype)
+        self._half = ((high - low) / 2).astype(dynamics.dtype)
 
     def control(self, xp: Any, action: Array) -> tuple[Array, ...]:
         """Motor commands ``[N, nu]``: an action in [-1, 1] spans each motor's control range."""
         if self._unit_range:
             return (action,)
-        kind = {"dtype": action.dtype, "device": action.device}
-        return (action * xp.asarray(self._half, **kind) + xp.asarray(self._middle, **kind),)
+        half, middle = (from_numpy(values, action) for values in (self._half, self._middle))
+        return (action * half + middle,)
 
     def advance(self, xp: Any, action: Array, task: PyTree) -> PyTree:
         """Nothing is remembered between steps."""
@@ -56,4 +57,4 @@ class RigidTask:
 
     def terminated(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
         """No state ends an episode."""
-        return xp.zeros(physics.q.shape[0], dtype=xp.bool, device=physics.q.device)
+        return xp.zeros_like(physics.q[:, 0], dtype=xp.bool)

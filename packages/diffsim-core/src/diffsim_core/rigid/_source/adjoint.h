@@ -1,5 +1,5 @@
 // The hand-written adjoint of one sub-step. With residual r(q, qd, qdd) = M qdd + h - tau = 0, the cotangent g of
-// qdd gives lambda = M^-1 g (the stored factor), and every other cotangent is minus the gradient of
+// qdd gives lambda = M^-1 g , and every other cotangent is minus the gradient of
 //     Phi(q, qd) = lambda . r(q, qd, qdd)    at fixed lambda and qdd,
 // which one outward and one inward pass over the links deliver: Phi is a sum over links of forces paired with X,
 // the velocity field that lambda would produce. Moving joint i carries everything beyond it rigidly, and a rigid
@@ -53,17 +53,24 @@ DS_FN void contact_vjp(const Model& m, const Kinematics& k, const SV* X, LinkBar
 }
 
 // g: cotangent of the next state on entry, of this state on exit; gtau: cotangent of the actuator forces, added to
-DS_FN void substep_vjp(const Model& m, const State& s, const R* qdd, const Factor& M, T dt, State& g, R* gtau)
+DS_FN void substep_vjp(const Model& m, const State& s, const R* qdd, T dt, State& g, R* gtau)
 {
     integrate_vjp(m, s, qdd, dt, g);
-    R lambda[DS_MAX_NV];
-    for (int d = 0; d < m.nv; d++) lambda[d] = g.v[d] * dt;
-    solve(m, M, lambda);
-    for (int d = 0; d < m.nv; d++) gtau[d] = gtau[d] + lambda[d];
-
     Kinematics k;
+    Inertia I[DS_MAX_NL];
     pose(m, s, k);
     velocities(m, s, k);
+    bodies(m, k, I);
+    R lambda[DS_MAX_NV];
+    for (int d = 0; d < m.nv; d++) lambda[d] = g.v[d] * dt;
+    {
+        Factor M;
+        mass_matrix(m, k, I, M);
+        factorise(m, M);
+        solve(m, M, lambda);
+    }
+    for (int d = 0; d < m.nv; d++) gtau[d] = gtau[d] + lambda[d];
+
     SV A[DS_MAX_NL], X[DS_MAX_NL];
     LinkBar bar[DS_MAX_NL];
     V3 up = minus_gravity(m);
@@ -76,11 +83,10 @@ DS_FN void substep_vjp(const Model& m, const State& s, const R* qdd, const Facto
         X[i] = before(m, link, X, lambda + d, zero3()) + joint_motion(link, k.S, lambda);
         LinkBar& b = bar[i];
         if (link[L_MASSIVE]) {
-            Inertia I = link_inertia(k, m.linkr + i * LR_COLUMNS, i);
-            SV P = I * k.V[i];
-            b.A = I * X[i];
-            b.X = I * A[i] + cross_force(k.V[i], P);
-            b.V = I * cross_motion(X[i], k.V[i]) - cross_force(X[i], P);
+            SV P = I[i] * k.V[i];
+            b.A = I[i] * X[i];
+            b.X = I[i] * A[i] + cross_force(k.V[i], P);
+            b.V = I[i] * cross_motion(X[i], k.V[i]) - cross_force(X[i], P);
         } else {
             b.A = b.X = b.V = zero6();
         }

@@ -52,11 +52,14 @@ DS_FN void subtract_bias(const Model& m, const State& s, const Kinematics& k, co
 
 DS_FN int dofs(int type) { return type == FREE ? 6 : type == BALL ? 3 : 1; }
 
-// destroys I (it becomes the composite inertias)
-DS_FN void mass_matrix(const Model& m, const Kinematics& k, Inertia* I, Factor& M)
+DS_FN void mass_matrix(const Model& m, const Kinematics& k, const Inertia* body, Factor& M)
 {
+    Inertia I[DS_MAX_NL];  // composite inertias
     bool filled[DS_MAX_NL];
-    for (int i = 0; i < m.nl; i++) filled[i] = m.link[i * LI_COLUMNS + L_MASSIVE];
+    for (int i = 0; i < m.nl; i++) {
+        filled[i] = m.link[i * LI_COLUMNS + L_MASSIVE];
+        if (filled[i]) I[i] = body[i];
+    }
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;
         int parent = link[L_PARENT], type = link[L_TYPE], d = link[L_DOF], free_columns = 0;

@@ -34,7 +34,7 @@ struct Saved {
     size_t block, blocks, fields;
     int substeps;
 };
-DS_FN int saved_fields(const Model& m) { return m.nq + 2 * m.nv + m.nm; }
+DS_FN int saved_fields(const Model& m) { return m.nq + 2 * m.nv; }
 DS_FN size_t saved_at(const Saved& s, int substep, int field)
 {
 #ifdef __CUDACC__
@@ -91,8 +91,7 @@ DS_ENTRY void control_step(int index, const int* mi, const T* mr, int n, int sub
         if (saved_data) {
             int f = save(saved, t, 0, s.q, m.nq);
             f = save(saved, t, f, s.v, m.nv);
-            f = save(saved, t, f, qdd, m.nv);
-            save(saved, t, f, M.m, m.nm);
+            save(saved, t, f, qdd, m.nv);
         }
         integrate(m, s, qdd, dt);
     }
@@ -113,7 +112,6 @@ DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int
     Block b = block(index, n);
     State s, g;
     R qdd[DS_MAX_NV], gtau[DS_MAX_NV], gcontrol[DS_MAX_NU];
-    Factor M;
     load(b, gq_out, m.nq, g.q);
     load(b, gv_out, m.nv, g.v);
     for (int d = 0; d < m.nv; d++) gtau[d] = R{};
@@ -122,9 +120,8 @@ DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int
     for (int t = substeps - 1; t >= 0; t--) {
         int f = restore(saved, t, 0, s.q, m.nq);
         f = restore(saved, t, f, s.v, m.nv);
-        f = restore(saved, t, f, qdd, m.nv);
-        restore(saved, t, f, M.m, m.nm);
-        substep_vjp(m, s, qdd, M, dt, g, gtau);
+        restore(saved, t, f, qdd, m.nv);
+        substep_vjp(m, s, qdd, dt, g, gtau);
     }
     for (int a = 0; a < m.nu; a++) gcontrol[a] = gtau[m.actuator[a]] * m.gear[a];
 
@@ -144,9 +141,10 @@ DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int
     store(b, gcontrol, m.nu, gu);
 }
 
-// M (packed rows), -h (bias, joint and contact forces) and qdd of a state: for tests and for users who ask
+// M (packed rows), the generalised force (actuators, springs, contact, minus h), qdd, and the number of contact
+// points below the ground: for tests and for users who ask
 DS_ENTRY void probe(int index, const int* mi, const T* mr, int n, const T* q, const T* v, const T* u, T* mass, T* force,
-                    T* qdd_out)
+                    T* qdd_out, T* touching)
 {
     Model m = unpack(mi, mr);
     Block b = block(index, n);
@@ -165,6 +163,12 @@ DS_ENTRY void probe(int index, const int* mi, const T* mr, int n, const T* q, co
     joint_forces(m, s, qdd);
     subtract_bias(m, s, k, I, qdd);
     mass_matrix(m, k, I, M);
+    R count[1] = {R{}};
+    for (int c = 0; c < m.nc; c++) {
+        R d = contact_point(m, k, m.contact[c], m.contactr + c * CR_COLUMNS).d;
+        count[0] = count[0] + select(d < R{}, splat(T(1)), R{});
+    }
+    store(b, count, 1, touching);
     store(b, M.m, m.nm, mass);
     store(b, qdd, m.nv, force);
     factorise(m, M);
