@@ -123,8 +123,8 @@ def _scaling(scaling: Mapping[str, Any], horizon: int) -> list[str]:
 def _peer_notes(report: Mapping[str, Any]) -> list[str]:
     peer = report["peers"][0]
     notes = [
-        f"MuJoCo {report['versions']['mujoco']}, mujoco.rollout: the same model file, start and actions, float64, steps "
-        f"of {1e3 * peer['dt_s']:.2f} ms,",
+        f"MuJoCo {report['versions']['mujoco']}, mujoco.rollout: the same model file, start and actions, float64, "
+        f"steps of {1e3 * peer['dt_s']:.2f} ms,",
         f"{peer['contacts_mean']:.1f} contacts per world at the window's end. It solves contacts and joint limits as "
         "constraints where ours are",
         "penalty forces, so its steps are fewer and dearer: compare simulated s/s.",
