@@ -282,6 +282,7 @@ def test_urdf_floating_on_a_ground() -> None:
     model = load_model(URDF, floating=True, ground=-1.0, name="walker")
     assert (model.name, model.nl, model.nq, model.nc) == ("walker", 2, 8, 9)
     assert list(model.joint_type) == [JointType.FREE, JointType.HINGE]
+    assert model.joint_name == ("base_root", "elbow")
     np.testing.assert_allclose(model.link_mass, [5, 2])
     assert model.ground_height == -1.0
     assert {b.name for b in model.bodies} == {"base", "forearm"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +35,32 @@ def compile_model(source: str | Path, *, floating: bool) -> tuple[Any, list[str]
     label = source_label(source)
     kind = _scan_source(source, label)
     try:
-        spec = mujoco.MjSpec.from_string(source) if is_xml(source) else mujoco.MjSpec.from_file(str(source))
-        _prune(spec)
-        if kind == "robot":
-            _add_motors(spec)
-        if floating:
-            _float(spec)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            return spec.compile(), [f"MuJoCo warns: {warning.message}" for warning in caught]
+        with _collected_warnings() as warned:
+            spec = mujoco.MjSpec.from_string(source) if is_xml(source) else mujoco.MjSpec.from_file(str(source))
+            _prune(spec)
+            if kind == "robot":
+                _add_motors(spec)
+            if floating:
+                _float(spec)
+            return spec.compile(), warned
     except (ValueError, RuntimeError, MemoryError, mujoco.FatalError) as error:
         message = " ".join(str(error).split())
         raise ModelError(label, [f"MuJoCo cannot compile it: {message}"]) from None
+
+
+@contextmanager
+def _collected_warnings() -> Iterator[list[str]]:
+    """MuJoCo's warnings as sentences; its parser would write them to a log file in the working directory."""
+    messages: list[str] = []
+    previous = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda message: messages.append(f"MuJoCo warns: {message}"))
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield messages
+            messages.extend(f"MuJoCo warns: {warning.message}" for warning in caught)
+    finally:
+        mujoco.set_mju_user_warning(previous)
 
 
 def _scan_source(source: str | Path, label: str) -> str:
@@ -68,6 +84,7 @@ def _prune(spec: Any) -> None:
         for i in range(len(material.textures)):
             material.textures[i] = ""
     spec.compiler.fusestatic = False  # bodies keep their names; the loader welds them itself
+    spec.compiler.LRopt.mode = int(mujoco.mjtLRMode.mjLRMODE_NONE)  # muscles would be simulated for seconds
     spec.nuserdata = 0
     spec.memory = -1
 
@@ -86,4 +103,4 @@ def _float(spec: Any) -> None:
     """A free joint on each root body without joints that carries joints, or on all if none does."""
     fixed = [body for body in spec.worldbody.bodies if not body.joints]
     for body in [body for body in fixed if body.find_all("joint")] or fixed:
-        body.add_freejoint()
+        body.add_freejoint(name=f"{body.name}_root" if body.name else "")

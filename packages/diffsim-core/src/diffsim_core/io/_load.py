@@ -15,9 +15,10 @@ from diffsim_core.io._custom import read_custom
 from diffsim_core.io._unsupported import find_unsupported, singular_joints
 from diffsim_core.io.errors import ModelError
 from diffsim_core.io.params import LAWS, ContactParams, LimitParams, fill
-from diffsim_core.rigid.model import RigidModel
+from diffsim_core.rigid.model import Body, Geom, RigidModel
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what overflows is refused by name at the end
 def load_model(
     source: str | Path,
     *,
@@ -110,7 +111,7 @@ def _model_name(m: Any) -> str:
     return bytes(m.names).split(b"\0", 1)[0].decode("utf-8", "replace")
 
 
-def _planes(m: Any, bodies: list[Any]) -> dict[int, tuple[float, float]]:
+def _planes(m: Any, bodies: list[Body]) -> dict[int, tuple[float, float]]:
     """Height and cosine of the tilt of every static plane."""
     planes = {}
     for g in range(m.ngeom):
@@ -123,5 +124,14 @@ def _planes(m: Any, bodies: list[Any]) -> dict[int, tuple[float, float]]:
 
 
 def _non_finite(model: RigidModel) -> list[str]:
-    arrays = ((f.name, getattr(model, f.name)) for f in fields(model))
+    """Names of the fields, and of bodies and shapes, that hold something infinite or not a number."""
+    return [
+        *_non_finite_fields(model),
+        *(f'body "{body.name}": {field}' for body in model.bodies for field in _non_finite_fields(body)),
+        *(f'geom "{geom.name}": {field}' for geom in model.geoms for field in _non_finite_fields(geom)),
+    ]
+
+
+def _non_finite_fields(item: RigidModel | Body | Geom) -> list[str]:
+    arrays = ((f.name, getattr(item, f.name)) for f in fields(item))
     return [key for key, value in arrays if isinstance(value, np.ndarray) and not np.all(np.isfinite(value))]

@@ -17,7 +17,7 @@ from diffsim_core.io.errors import ModelError
 MAX_BYTES = 64 << 20
 MAX_ELEMENTS = 200_000
 MAX_DEPTH = 200
-MAX_COPIES = 4096
+MAX_COPIES = 1024
 """Most copies that nested replicas, or one composite or flexcomp, may make."""
 MAX_INCLUDES = 100
 
@@ -67,7 +67,7 @@ def _scan_document(state: _Scan, text: bytes, label: str) -> str:
     roots: list[str] = []
 
     def start(tag: str, attributes: dict[str, str]) -> None:
-        state.elements += 1
+        state.elements += copies[-1]
         if state.elements > MAX_ELEMENTS or len(stack) >= MAX_DEPTH:
             limit = f"{MAX_ELEMENTS} elements, {MAX_DEPTH} levels deep"
             raise ModelError(state.label, [f"line {parser.CurrentLineNumber}: at most {limit} are read"])

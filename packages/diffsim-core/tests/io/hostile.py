@@ -1,0 +1,178 @@
+"""Mutated model files against the loader. Run as ``python hostile.py FIRST COUNT`` in an empty folder.
+
+Each mutant is written to ``mutant.xml`` before it is loaded, so a crash or a hang leaves its cause behind. The last
+line printed is a JSON object: how many loaded, how many were refused, the slowest in CPU seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import sys
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from diffsim_core.io import ModelError, load_model
+from diffsim_core.rigid.model import RigidModel
+
+KITCHEN_SINK = """<mujoco model="sink">
+  <compiler angle="radian" autolimits="true"/>
+  <option timestep="0.01" gravity="0 0 -9.81" density="0"><flag contact="enable"/></option>
+  <size nuserdata="3" memory="1M"/>
+  <custom>
+    <numeric name="diffsim_contact" size="4" data="1e4 100 50 0.8"/>
+    <numeric name="diffsim_inertia:leg" data="0.1 0.2 0.3 0 0 0"/>
+    <text name="diffsim_contact_law" data="paper"/>
+  </custom>
+  <default>
+    <geom density="800" friction="0.9 0.1 0.1"/>
+    <default class="leg"><joint damping="1" armature="0.1"/></default>
+  </default>
+  <asset>
+    <texture name="t" type="2d" builtin="checker" width="64" height="64"/>
+    <material name="m" texture="t"/>
+    <mesh name="octa" vertex="1 0 0 -1 0 0 0 1 0 0 -1 0 0 0 1 0 0 -1"/>
+    <mesh name="round" builtin="sphere" params="2"/>
+  </asset>
+  <worldbody>
+    <geom name="floor" type="plane" size="5 5 1" material="m"/>
+    <replicate count="3" offset="1 0 0"><geom size="0.1" contype="0" conaffinity="0"/></replicate>
+    <body name="torso" pos="0 0 1">
+      <freejoint name="root"/>
+      <geom name="torso" type="box" size="0.2 0.1 0.1"/>
+      <site name="s"/><camera name="eye"/><light pos="0 0 3"/>
+      <body name="leg" pos="0 0 -0.2" quat="0.9 0.1 0 0">
+        <joint name="hip" class="leg" axis="0 1 0" range="-1 1" ref="0.1"/>
+        <joint name="twist" class="leg" type="slide" axis="1 0 0" stiffness="10" springref="0.2"/>
+        <geom name="leg" type="capsule" size="0.05" fromto="0 0 0 0 0 -0.4"/>
+        <body name="foot" pos="0 0 -0.4">
+          <joint name="ball" type="ball" armature="0.1"/>
+          <geom name="foot" size="0.07"/>
+          <body name="toe"><geom type="mesh" mesh="octa" contype="0" conaffinity="0"/></body>
+        </body>
+      </body>
+    </body>
+  </worldbody>
+  <contact><exclude body1="torso" body2="leg"/><pair geom1="foot" geom2="floor"/></contact>
+  <actuator><motor name="hip" joint="hip" gear="5" ctrlrange="-1 1"/></actuator>
+  <sensor><accelerometer site="s"/></sensor>
+  <keyframe><key name="k" ctrl="0 0"/></keyframe>
+</mujoco>"""
+
+UNSUPPORTED = KITCHEN_SINK.replace(
+    "</mujoco>",
+    """<asset><hfield name="h" nrow="2" ncol="2" size="1 1 1 1"/></asset>
+  <worldbody><geom type="hfield" hfield="h"/><body name="cloth"><flexcomp name="f" type="grid" count="2 2 1"
+    spacing="1 1 1" dim="2"/></body></worldbody>
+  <tendon><fixed name="cord"><joint joint="hip" coef="1"/></fixed></tendon>
+  <equality><joint joint1="hip"/></equality>
+  <actuator><position name="servo" joint="twist" kp="2"/><muscle joint="hip" lengthrange="0 1"/></actuator>
+</mujoco>""",
+)
+
+URDF = """<robot name="arm">
+  <link name="base">
+    <inertial><mass value="5"/><inertia ixx="1" iyy="1" izz="1" ixy="0" ixz="0" iyz="0"/></inertial>
+    <collision><geometry><box size="0.4 0.4 0.2"/></geometry></collision>
+  </link>
+  <link name="fore">
+    <inertial><origin xyz="0 0 0.3" rpy="0 0 0"/><mass value="2"/>
+      <inertia ixx="0.1" iyy="0.1" izz="0.1" ixy="0" ixz="0" iyz="0"/></inertial>
+    <collision><geometry><sphere radius="0.05"/></geometry></collision>
+  </link>
+  <joint name="elbow" type="revolute">
+    <parent link="base"/><child link="fore"/><origin xyz="0 0 0.1"/><axis xyz="0 1 0"/>
+    <limit effort="30" velocity="2" lower="-1" upper="1.5"/><dynamics damping="0.2" friction="0"/>
+  </joint>
+</robot>"""
+
+NUMBERS = """
+0 -0 1 -1 2 1e-9 1e-320 1e30 1e308 -1e308 1e999 nan inf -inf 2147483648 99999999999999999999 0x10 1,5 .
+"""
+WORDS = """
+free ball slide hinge sphere capsule box plane mesh hfield cylinder ellipsoid sdf true false auto world name type
+size pos quat axisangle euler fromto joint body geom site default class include file count mocap gear range replicate
+frame composite flexcomp plugin attach tendon inertial fullinertia diaginertia mass mujoco robot link collision visual
+"""
+
+
+def sources() -> list[str]:
+    models = files("diffsim_core.tasks") / "models"
+    bundled = [(models / f"{name}.xml").read_text() for name in ("ant", "cartpole")]
+    return [KITCHEN_SINK, KITCHEN_SINK, UNSUPPORTED, URDF, *bundled]
+
+
+def mutate(text: str, rng: random.Random) -> str:
+    """One random damage: to a number, a word, a tag, a span, or single characters."""
+    kind = rng.randrange(10)
+    if kind <= 4 and (numbers := list(re.finditer(r"(?<=[\"\s])-?[\d.]+(?:e-?\d+)?(?=[\"\s])", text))):
+        spot = rng.choice(numbers)
+        new = rng.choice(
+            [*NUMBERS.split(), spot[0] + "0" * rng.randrange(9), "-" + spot[0], spot[0] + " " + spot[0], ""]
+        )
+        return text[: spot.start()] + new + text[spot.end() :]
+    if kind == 5 and (words := list(re.finditer(r"\b[a-z]+\d?\b", text))):
+        spot = rng.choice(words)
+        return text[: spot.start()] + rng.choice(WORDS.split()) + text[spot.end() :]
+    if kind == 6 and (tags := list(re.finditer(r"<[^<>]*>", text))):
+        spot, other = rng.choice(tags), rng.choice(tags)
+        return text[: spot.start()] + rng.choice(["", other[0], spot[0] + other[0]]) + text[spot.end() :]
+    start = rng.randrange(len(text) + 1)
+    end = min(start + rng.choice([1, 5, 50, 500]), len(text))
+    if kind == 7:
+        return text[:start] + text[end:]
+    if kind == 8:
+        target = rng.randrange(len(text) + 1)
+        return text[:target] + text[start:end] + text[target:]
+    junk = "".join(rng.choice("<>/\"'=&;- \n\0\x7f\ud800é0") for _ in range(rng.randrange(1, 6)))
+    return text[:start] + junk + text[end if rng.random() < 0.5 else start :]
+
+
+def mutant(index: int) -> str:
+    """The mutant of a number, the same on every machine: one to four damages to one of the sources."""
+    rng = random.Random(index)
+    text = rng.choice(sources())
+    for _ in range(rng.choice([1, 1, 1, 3])):
+        text = mutate(text, rng)
+    return text
+
+
+def check(model: RigidModel) -> None:
+    """What every loaded model promises."""
+    assert all(-1 <= parent < i for i, parent in enumerate(model.link_parent))
+    for value in vars(model).values():
+        assert not isinstance(value, np.ndarray) or np.isfinite(value).all()
+    assert np.allclose(np.linalg.norm(model.link_quat, axis=1), 1)
+    assert (model.joint_range[model.joint_limited == 1, 0] < model.joint_range[model.joint_limited == 1, 1]).all()
+    assert (model.link_mass >= 0).all()
+    assert model.nl > 0
+
+
+def main(first: int, count: int) -> None:
+    loaded, refused, slowest = 0, 0, (0.0, -1)
+    for index in range(first, first + count):
+        data = mutant(index).encode("utf-8", "surrogatepass")
+        suffix = ".urdf" if data.lstrip().startswith(b"<robot") else ".xml"
+        path = Path(f"mutant{suffix}")
+        path.write_bytes(data)
+        start = time.process_time()
+        try:
+            text = data.decode("utf-8", "replace")
+            source = path if index % 2 or not text.lstrip().startswith("<") else text
+            model = load_model(source, floating=index % 5 == 0, ground=0.0 if index % 3 == 0 else None)
+        except ModelError:
+            refused += 1
+        else:
+            check(model)
+            loaded += 1
+        slowest = max(slowest, (time.process_time() - start, index))
+        path.unlink()
+    print(json.dumps({"loaded": loaded, "refused": refused, "slowest_s": slowest[0], "slowest": slowest[1]}))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

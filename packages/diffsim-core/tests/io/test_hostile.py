@@ -1,0 +1,52 @@
+"""Damaged files: an error that can be caught or a valid model, never a crash, a hang or a file left behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diffsim_core.io import ModelError, load_model
+
+from .hostile import check, sources
+
+SCRIPT = Path(__file__).with_name("hostile.py")
+
+
+def run(folder: Path, first: int, count: int, timeout: float) -> dict:
+    """The summary of a run of ``hostile.py`` in its own process, which a crash ends without ending the tests."""
+    command = [sys.executable, str(SCRIPT), str(first), str(count)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False)
+    left = sorted(p.name for p in folder.iterdir())
+    assert done.returncode == 0, f"exit code {done.returncode}, left {left}\n{done.stderr[-3000:]}"
+    assert left == []
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_undamaged_sources() -> None:
+    for text in sources():
+        if "servo" in text:
+            with pytest.raises(ModelError) as caught:
+                load_model(text)
+            assert len(caught.value.problems) > 6
+        else:
+            check(load_model(text))
+
+
+def test_300_mutants(tmp_path: Path) -> None:
+    summary = run(tmp_path, 0, 300, timeout=120)
+    assert summary["loaded"] + summary["refused"] == 300
+    assert summary["loaded"] > 20  # else the damage is so coarse that only the XML parser is tested
+    assert summary["refused"] > 100
+    assert summary["slowest_s"] < 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, 10_000, 1000))
+def test_10_000_mutants(tmp_path: Path, first: int) -> None:
+    summary = run(tmp_path, first, 1000, timeout=600)
+    assert summary["loaded"] + summary["refused"] == 1000
+    assert summary["slowest_s"] < 1
