@@ -67,7 +67,7 @@ def _scan_document(state: _Scan, text: bytes, label: str) -> str:
     roots: list[str] = []
 
     def start(tag: str, attributes: dict[str, str]) -> None:
-        state.elements += copies[-1]
+        state.elements += min(copies[-1], MAX_COPIES)
         if state.elements > MAX_ELEMENTS or len(stack) >= MAX_DEPTH:
             limit = f"{MAX_ELEMENTS} elements, {MAX_DEPTH} levels deep"
             raise ModelError(state.label, [f"line {parser.CurrentLineNumber}: at most {limit} are read"])

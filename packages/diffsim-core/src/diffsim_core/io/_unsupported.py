@@ -31,7 +31,8 @@ def singular_joints(m: Any) -> list[str]:
     mujoco.mj_comPos(m, d)
     mujoco.mj_crb(m, d)
     full = np.zeros((m.nv, m.nv))
-    mujoco.mj_fullM(m, d, full)
+    for column, unit in zip(full, np.eye(m.nv), strict=True):
+        mujoco.mj_mulM(m, d, column, unit)
     diagonal = np.diag(full)
     if not np.all(np.isfinite(full)) or np.any(diagonal <= 0):
         bad = [v for v in range(m.nv) if not (np.isfinite(diagonal[v]) and diagonal[v] > 0)] or list(range(m.nv))
