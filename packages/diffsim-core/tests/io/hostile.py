@@ -60,7 +60,7 @@ KITCHEN_SINK = """<mujoco model="sink">
   <contact><exclude body1="torso" body2="leg"/><pair geom1="foot" geom2="floor"/></contact>
   <actuator><motor name="hip" joint="hip" gear="5" ctrlrange="-1 1"/></actuator>
   <sensor><accelerometer site="s"/></sensor>
-  <keyframe><key name="k" ctrl="0 0"/></keyframe>
+  <keyframe><key name="k" time="1"/></keyframe>
 </mujoco>"""
 
 UNSUPPORTED = KITCHEN_SINK.replace(

@@ -116,7 +116,7 @@ CASES = {
     ),
     "singular": (
         mjcf(f'<body><joint name="one" axis="0 1 0"/><joint name="two" axis="0 1 0"/>{BALL}</body>'),
-        ["mass matrix is singular", '"one", "two"', "armature"],
+        ["mass matrix is singular", "armature", "joint"],
     ),
     "nothing to move": (
         mjcf(f'<body pos="0 0 1"><joint name="spin" axis="0 1 0"/></body>{FREE.format(BALL)}'),

@@ -10,6 +10,7 @@ from typing import Any
 
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._scan import read_bytes, scan
+from diffsim_core.io._unsupported import SINGULAR
 from diffsim_core.io.errors import ModelError
 
 SUFFIXES = (".xml", ".mjcf", ".urdf")
@@ -45,6 +46,8 @@ def compile_model(source: str | Path, *, floating: bool) -> tuple[Any, list[str]
             return spec.compile(), warned
     except (ValueError, RuntimeError, MemoryError, mujoco.FatalError) as error:
         message = " ".join(str(error).split())
+        if "QACC" in message:  # some versions take a trial step with the model
+            message += f" Probably {SINGULAR}"
         raise ModelError(label, [f"MuJoCo cannot compile it: {message}"]) from None
 
 
@@ -86,7 +89,7 @@ def _prune(spec: Any) -> None:
     spec.compiler.fusestatic = False  # bodies keep their names; the loader welds them itself
     spec.compiler.LRopt.mode = int(mujoco.mjtLRMode.mjLRMODE_NONE)  # muscles would be simulated for seconds
     spec.nuserdata = 0
-    spec.memory = -1
+    spec.memory = mujoco.MjSpec().memory
 
 
 def _add_motors(spec: Any) -> None:

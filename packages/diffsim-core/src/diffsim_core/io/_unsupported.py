@@ -9,6 +9,11 @@ import numpy as np
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._names import actuator_name, body_name, joint_name, object_name
 
+SINGULAR = (
+    "the mass matrix is singular in the initial pose: give the bodies that move mass and inertia, give their joints"
+    " armature, or remove a joint that repeats another's motion"
+)
+
 FREE, BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
 
 
@@ -43,10 +48,7 @@ def singular_joints(m: Any) -> list[str]:
             return []
         bad = [v for v in range(m.nv) if abs(vectors[v, 0]) > 1e-3]
     names = ", ".join(dict.fromkeys(f'"{joint_name(m, m.dof_jntid[v])}"' for v in bad))
-    return [
-        f"the mass matrix is singular in the initial pose (joints {names}): give the bodies behind them mass and"
-        " inertia, give the joints armature, or remove a joint that repeats another's motion"
-    ]
+    return [f"{SINGULAR} (joints {names})"]
 
 
 def _options(m: Any) -> list[str]:
