@@ -20,6 +20,7 @@ def small() -> SHACConfig:
         critic_hidden=(16,),
         critic_iterations=2,
         critic_minibatches=4,
+        critic_shuffle=False,
         target_alpha=0.3,
     )
 

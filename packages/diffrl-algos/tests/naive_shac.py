@@ -82,6 +82,9 @@ class NaiveSHAC:
         x, y = normalise(torch.cat(seen)), targets.flatten()
         rows = len(y) // c.critic_minibatches
         for _ in range(c.critic_iterations):
+            if c.critic_shuffle:
+                order = torch.randperm(len(y), generator=self.generator)
+                x, y = x[order], y[order]
             for k in range(c.critic_minibatches):
                 part = slice(k * rows, (k + 1) * rows)
                 error = ((self.critic(x[part])[:, 0] - y[part]) ** 2).mean()

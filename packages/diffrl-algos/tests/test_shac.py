@@ -29,7 +29,9 @@ def same_bits(a, b):
     return a.keys() == b.keys() and all(a[key].tobytes() == b[key].tobytes() for key in a)
 
 
-def test_updates_equal_a_slow_twin(worlds, small):
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_updates_equal_a_slow_twin(worlds, small, shuffle):
+    small = dataclasses.replace(small, critic_shuffle=shuffle)
     algorithm = SHAC(small)
     state = algorithm.init(worlds(dtype="float64"), seed=3)
     twin = NaiveSHAC(small, state)

@@ -43,8 +43,9 @@ class SHACConfig:
     """Passes of the critic over a window."""
     critic_minibatches: int = 4
     """Pieces in which a pass sees the window."""
-    critic_shuffle: bool = False
-    """Draw the pieces at random in each pass; otherwise they are runs of consecutive steps."""
+    critic_shuffle: bool = True
+    """Draw the pieces at random in each pass; otherwise they are runs of consecutive steps, as in the
+    released code. The paper does not say; docs/shac.md has figures of both on Ant."""
     target_alpha: float = 0.995
     """Part of the target critic that stays at each update: theta' <- alpha theta' + (1 - alpha) theta."""
     logstd_init: float = -1.0
