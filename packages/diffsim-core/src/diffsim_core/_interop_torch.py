@@ -94,7 +94,7 @@ class TorchBridge:
         return [self.buffer(array, self.dynamics.dtype) for array in arrays]
 
     def buffer(self, array: torch.Tensor, dtype: str) -> Buffer:
-        return Buffer(array.data_ptr(), tuple(array.shape), dtype, self.dynamics.device)
+        return Buffer(array.data_ptr(), array.shape, dtype, self.dynamics.device)
 
 
 class _Borrowed:

@@ -186,6 +186,17 @@ def test_a_world_whose_gradient_explodes_is_masked():
         assert np.isfinite(a).all() and not a[1].any() and a[0].any()
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_low_memory_gives_the_same_gradient(name):
+    m = model(name)
+    arrays = random_states(m, 5, seed=14)
+    cotangents = [np.ones_like(a) for a in arrays[:2]]
+    fast, low = dynamics(m, memory="fast"), dynamics(m, memory="low")
+    assert low.saved_size(64) < 0.7 * fast.saved_size(64)
+    for a, b in zip(vjp(fast, *arrays, *cotangents), vjp(low, *arrays, *cotangents), strict=True):
+        assert relative(a, b) < 1e-12
+
+
 def test_linear_in_the_cotangent():
     m = model("two-trees")
     d = dynamics(m)
@@ -210,6 +221,7 @@ def test_unknown_law_is_named(field):
         ({"dt": 0.0, "substeps": 1}, "dt=0.0"),
         ({"dt": 0.1, "substeps": 0}, "substeps=0"),
         ({"dt": 0.1, "substeps": 1, "dtype": "float16"}, "dtype='float16'"),
+        ({"dt": 0.1, "substeps": 1, "memory": "none"}, "memory='none'"),
     ],
 )
 def test_bad_arguments_are_named(options, message):

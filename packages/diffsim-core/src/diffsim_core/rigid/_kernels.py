@@ -17,11 +17,11 @@ _SOURCE = Path(__file__).with_name("_source")
 # Warp reads the argument types of native functions from their annotations, as objects, so this list of pointers
 # (uint64) and sizes is spelt out at each function.
 _STEP = (
-    "ds::control_step(index, (const int*)mi, (const ds::T*)mr, n, substeps, (ds::T)dt, (ds::T)limit, "
+    "ds::control_step(index, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (ds::T)limit, "
     "(const ds::T*)q, (const ds::T*)v, (const ds::T*)u, (ds::T*)q_out, (ds::T*)v_out, (int*)ok, (ds::T*)saved);"
 )
 _VJP = (
-    "ds::control_step_vjp(index, (const int*)mi, (const ds::T*)mr, n, substeps, (ds::T)dt, (const int*)ok, "
+    "ds::control_step_vjp(index, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (const int*)ok, "
     "(const ds::T*)saved, (const ds::T*)gq_out, (const ds::T*)gv_out, (ds::T*)gq, (ds::T*)gv, (ds::T*)gu);"
 )
 _PROBE = (
@@ -32,14 +32,14 @@ _PROBE = (
 
 @wp.func_native(_STEP)
 def _step(
-    index: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, dt: wp.float64, limit: wp.float64,
+    index: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, limit: wp.float64,
     q: wp.uint64, v: wp.uint64, u: wp.uint64, q_out: wp.uint64, v_out: wp.uint64, ok: wp.uint64, saved: wp.uint64,
 ): ...  # fmt: skip
 
 
 @wp.func_native(_VJP)
 def _vjp(
-    index: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, dt: wp.float64, ok: wp.uint64,
+    index: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, ok: wp.uint64,
     saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, gq: wp.uint64, gv: wp.uint64, gu: wp.uint64,
 ): ...  # fmt: skip
 
@@ -130,17 +130,17 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
 def _define(module: wp.Module) -> tuple[Any, Any, Any]:
     @wp.kernel(module=module)
     def control_step(
-        first: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, dt: wp.float64, limit: wp.float64,
+        first: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, limit: wp.float64,
         q: wp.uint64, v: wp.uint64, u: wp.uint64, q_out: wp.uint64, v_out: wp.uint64, ok: wp.uint64, saved: wp.uint64,
     ):  # fmt: skip
-        _step(first + wp.tid(), mi, mr, n, substeps, dt, limit, q, v, u, q_out, v_out, ok, saved)  # pyright: ignore[reportOperatorIssue]
+        _step(first + wp.tid(), mi, mr, n, substeps, keep, dt, limit, q, v, u, q_out, v_out, ok, saved)  # pyright: ignore[reportOperatorIssue]
 
     @wp.kernel(module=module)
     def control_step_vjp(
-        first: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, dt: wp.float64, ok: wp.uint64,
+        first: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, ok: wp.uint64,
         saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, gq: wp.uint64, gv: wp.uint64, gu: wp.uint64,
     ):  # fmt: skip
-        _vjp(first + wp.tid(), mi, mr, n, substeps, dt, ok, saved, gq_out, gv_out, gq, gv, gu)  # pyright: ignore[reportOperatorIssue]
+        _vjp(first + wp.tid(), mi, mr, n, substeps, keep, dt, ok, saved, gq_out, gv_out, gq, gv, gu)  # pyright: ignore[reportOperatorIssue]
 
     @wp.kernel(module=module)
     def probe(

@@ -67,6 +67,7 @@ def make_task(
     inertia_law: str | None = None,
     substeps: int = 16,
     threads: int | None = None,
+    memory: str = "fast",
 ) -> Ant:
     """Ant.
 
@@ -84,9 +85,12 @@ def make_task(
             which is not a rotation) or ``"paper"`` (the shapes' own).
         substeps: Sub-steps in a control step.
         threads: CPU threads of the simulator.
+        memory: ``"fast"`` or ``"low"``, see :class:`RigidDynamics`.
     """
     model = bundled_model("ant", contact_law=contact_law, limit_law=limit_law, inertia_law=inertia_law)
-    dynamics = RigidDynamics(model, dt=1 / 60, substeps=substeps, dtype=dtype, device=device, threads=threads)
+    dynamics = RigidDynamics(
+        model, dt=1 / 60, substeps=substeps, dtype=dtype, device=device, threads=threads, memory=memory
+    )
     return Ant(
         dynamics,
         horizon=episode_length,

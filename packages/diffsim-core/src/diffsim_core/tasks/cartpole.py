@@ -53,6 +53,7 @@ def make_task(
     limit_law: str | None = None,
     substeps: int = 4,
     threads: int | None = None,
+    memory: str = "fast",
 ) -> CartPole:
     """CartPole swing-up.
 
@@ -65,7 +66,10 @@ def make_task(
         limit_law: ``"released"`` (the default: rail and hinge also have a constant damping of 1) or ``"paper"``.
         substeps: Sub-steps in a control step.
         threads: CPU threads of the simulator.
+        memory: ``"fast"`` or ``"low"``, see :class:`RigidDynamics`.
     """
     model = bundled_model("cartpole", limit_law=limit_law)
-    dynamics = RigidDynamics(model, dt=1 / 60, substeps=substeps, dtype=dtype, device=device, threads=threads)
+    dynamics = RigidDynamics(
+        model, dt=1 / 60, substeps=substeps, dtype=dtype, device=device, threads=threads, memory=memory
+    )
     return CartPole(dynamics, horizon=episode_length, random_start=random_start)

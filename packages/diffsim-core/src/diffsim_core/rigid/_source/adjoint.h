@@ -1,5 +1,5 @@
 // The hand-written adjoint of one sub-step. With residual r(q, qd, qdd) = M qdd + h - tau = 0, the cotangent g of
-// qdd gives lambda = M^-1 g , and every other cotangent is minus the gradient of
+// qdd gives lambda = M^-1 g, and every other cotangent is minus the gradient of
 //     Phi(q, qd) = lambda . r(q, qd, qdd)    at fixed lambda and qdd,
 // which one outward and one inward pass over the links deliver: Phi is a sum over links of forces paired with X,
 // the velocity field that lambda would produce. Moving joint i carries everything beyond it rigidly, and a rigid
@@ -52,8 +52,9 @@ DS_FN void contact_vjp(const Model& m, const Kinematics& k, const SV* X, LinkBar
     }
 }
 
-// g: cotangent of the next state on entry, of this state on exit; gtau: cotangent of the actuator forces, added to
-DS_FN void substep_vjp(const Model& m, const State& s, const R* qdd, T dt, State& g, R* gtau)
+// g: cotangent of the next state on entry, of this state on exit; gtau: cotangent of the actuator forces, added to;
+// M: its factor as the forward pass left it, or, unless factored, room for it
+DS_FN void substep_vjp(const Model& m, const State& s, const R* qdd, Factor& M, bool factored, T dt, State& g, R* gtau)
 {
     integrate_vjp(m, s, qdd, dt, g);
     Kinematics k;
@@ -63,12 +64,11 @@ DS_FN void substep_vjp(const Model& m, const State& s, const R* qdd, T dt, State
     bodies(m, k, I);
     R lambda[DS_MAX_NV];
     for (int d = 0; d < m.nv; d++) lambda[d] = g.v[d] * dt;
-    {
-        Factor M;
+    if (!factored) {
         mass_matrix(m, k, I, M);
         factorise(m, M);
-        solve(m, M, lambda);
     }
+    solve(m, M, lambda);
     for (int d = 0; d < m.nv; d++) gtau[d] = gtau[d] + lambda[d];
 
     SV A[DS_MAX_NL], X[DS_MAX_NL];

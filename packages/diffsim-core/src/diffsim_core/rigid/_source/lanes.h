@@ -31,6 +31,9 @@ DS_FN void set(R& a, int lane, T x) { a[lane] = x; }
 typedef T Unaligned __attribute__((vector_size(DS_LANES * sizeof(T)), aligned(sizeof(T))));
 DS_FN R read(const T* p) { return *(const Unaligned*)p; }
 DS_FN void write(T* p, R a) { *(Unaligned*)p = a; }
+// past the cache: for numbers that are read again only in the backward pass, long after the cache has turned over
+DS_FN bool can_stream(const T* p) { return (size_t)p % sizeof(R) == 0; }
+DS_FN void stream(T* p, R a) { __builtin_nontemporal_store(a, (R*)p); }
 DS_FN R atan2_(R y, R x)
 {
     R r;
@@ -82,6 +85,8 @@ DS_FN T get(R a, int) { return a; }
 DS_FN void set(R& a, int, T x) { a = x; }
 DS_FN R read(const T* p) { return *p; }
 DS_FN void write(T* p, R a) { *p = a; }
+DS_FN bool can_stream(const T*) { return false; }
+DS_FN void stream(T* p, R a) { *p = a; }
 DS_FN R atan2_(R y, R x) { return wp::atan2(y, x); }
 DS_FN void sincos_(R x, R& s, R& c)
 {

@@ -27,14 +27,19 @@ DS_FN void store(const Block& b, const R* from, int n, T* to)
     }
 }
 
-// What the backward pass keeps of each sub-step: q, qd, qdd and the factor of M. On a CPU a block's numbers lie
-// together; on a GPU the worlds of one number lie together.
+// What the backward pass keeps of each sub-step: q, qd, qdd and, with keep_factor, the factor of M. On a CPU a
+// block's numbers lie together; on a GPU the worlds of one number lie together.
 struct Saved {
     T* data;
     size_t block, blocks, fields;
     int substeps;
+    bool streamed;
 };
-DS_FN int saved_fields(const Model& m) { return m.nq + 2 * m.nv; }
+DS_FN Saved saved_numbers(const Model& m, T* data, int index, int n, int substeps, int keep_factor)
+{
+    size_t fields = m.nq + 2 * m.nv + (keep_factor ? m.nm : 0);
+    return {data, size_t(index), size_t((n + DS_LANES - 1) / DS_LANES), fields, substeps, can_stream(data)};
+}
 DS_FN size_t saved_at(const Saved& s, int substep, int field)
 {
 #ifdef __CUDACC__
@@ -45,13 +50,26 @@ DS_FN size_t saved_at(const Saved& s, int substep, int field)
 }
 DS_FN int save(const Saved& s, int substep, int field, const R* from, int n)
 {
-    for (int i = 0; i < n; i++) write(s.data + saved_at(s, substep, field + i), from[i]);
+    if (s.streamed)
+        for (int i = 0; i < n; i++) stream(s.data + saved_at(s, substep, field + i), from[i]);
+    else
+        for (int i = 0; i < n; i++) write(s.data + saved_at(s, substep, field + i), from[i]);
     return field + n;
 }
 DS_FN int restore(const Saved& s, int substep, int field, R* to, int n)
 {
     for (int i = 0; i < n; i++) to[i] = read(s.data + saved_at(s, substep, field + i));
     return field + n;
+}
+
+// ask for a sub-step's numbers while the one after it is still being worked on
+DS_FN void prefetch(const Saved& s, int substep)
+{
+#ifndef __CUDACC__
+    if (substep < 0) return;
+    const char* from = (const char*)(s.data + saved_at(s, substep, 0));
+    for (size_t i = 0; i < s.fields * sizeof(R); i += 64) __builtin_prefetch(from + i);
+#endif
 }
 
 DS_FN void actuate(const Model& m, const R* u, R* tau)
@@ -70,8 +88,8 @@ DS_FN Mask bounded(const Model& m, const State& s, T limit)
     return ok;
 }
 
-DS_ENTRY void control_step(int index, const int* mi, const T* mr, int n, int substeps, T dt, T limit, const T* q,
-                           const T* v, const T* u, T* q_out, T* v_out, int* ok_out, T* saved_data)
+DS_ENTRY void control_step(int index, const int* mi, const T* mr, int n, int substeps, int keep_factor, T dt, T limit,
+                           const T* q, const T* v, const T* u, T* q_out, T* v_out, int* ok_out, T* saved_data)
 {
     Model m = unpack(mi, mr);
     Block b = block(index, n);
@@ -84,14 +102,15 @@ DS_ENTRY void control_step(int index, const int* mi, const T* mr, int n, int sub
     load(b, u, m.nu, control);
     actuate(m, control, tau);
     start = s;
-    Saved saved = {saved_data, size_t(index), size_t((n + DS_LANES - 1) / DS_LANES), size_t(saved_fields(m)), substeps};
+    Saved saved = saved_numbers(m, saved_data, index, n, substeps, keep_factor);
     for (int t = 0; t < substeps; t++) {
         for (int d = 0; d < m.nv; d++) qdd[d] = tau[d];
         forward_dynamics(m, s, k, qdd, M);
         if (saved_data) {
             int f = save(saved, t, 0, s.q, m.nq);
             f = save(saved, t, f, s.v, m.nv);
-            save(saved, t, f, qdd, m.nv);
+            f = save(saved, t, f, qdd, m.nv);
+            if (keep_factor) save(saved, t, f, M.m, m.nm);
         }
         integrate(m, s, qdd, dt);
     }
@@ -105,23 +124,26 @@ DS_ENTRY void control_step(int index, const int* mi, const T* mr, int n, int sub
     for (int l = 0; l < DS_LANES && b.first + l < n; l++) ok_out[b.first + l] = int(get(flag, l));
 }
 
-DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int substeps, T dt, const int* ok,
-                               const T* saved_data, const T* gq_out, const T* gv_out, T* gq, T* gv, T* gu)
+DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int substeps, int keep_factor, T dt,
+                               const int* ok, const T* saved_data, const T* gq_out, const T* gv_out, T* gq, T* gv,
+                               T* gu)
 {
     Model m = unpack(mi, mr);
     Block b = block(index, n);
     State s, g;
     R qdd[DS_MAX_NV], gtau[DS_MAX_NV], gcontrol[DS_MAX_NU];
+    Factor M;
     load(b, gq_out, m.nq, g.q);
     load(b, gv_out, m.nv, g.v);
     for (int d = 0; d < m.nv; d++) gtau[d] = R{};
-    Saved saved = {const_cast<T*>(saved_data), size_t(index), size_t((n + DS_LANES - 1) / DS_LANES),
-                   size_t(saved_fields(m)), substeps};
+    Saved saved = saved_numbers(m, const_cast<T*>(saved_data), index, n, substeps, keep_factor);
     for (int t = substeps - 1; t >= 0; t--) {
         int f = restore(saved, t, 0, s.q, m.nq);
         f = restore(saved, t, f, s.v, m.nv);
-        restore(saved, t, f, qdd, m.nv);
-        substep_vjp(m, s, qdd, dt, g, gtau);
+        f = restore(saved, t, f, qdd, m.nv);
+        if (keep_factor) restore(saved, t, f, M.m, m.nm);
+        prefetch(saved, t - 1);
+        substep_vjp(m, s, qdd, M, keep_factor, dt, g, gtau);
     }
     for (int a = 0; a < m.nu; a++) gcontrol[a] = gtau[m.actuator[a]] * m.gear[a];
 
