@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import pickle
 import random
 
 import numpy as np
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from diffrl_algos import CheckpointError
 from diffrl_algos._checkpoint import checkpoint_names, load_checkpoint, save_checkpoint, sha256_of
-from diffrl_algos._files import canonical_json, dump_json, read_json, write_atomic
+from diffrl_algos._files import canonical_json, dump_json, read_json
 from diffrl_algos.torch import SHAC
 from diffrl_algos.torch._state import from_arrays, to_arrays
 
@@ -101,12 +101,12 @@ def test_a_thousand_damaged_checkpoints(tmp_path):
     assert equal(load_checkpoint(tmp_path, name, run=RUN)[0], some_arrays())
 
 
-class Bomb:
-    def __reduce__(self):
-        return (write_atomic, ("never", b""))
+# What unpickling would run, spelled out: os.system("touch executed").
+PICKLE = b"cos\nsystem\n(S'touch executed'\ntR."
 
 
-def test_foreign_files(tmp_path):
+def test_foreign_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     name = save(tmp_path, some_arrays())
     tensors, manifest = tmp_path / f"{name}.safetensors", tmp_path / f"{name}.json"
     with pytest.raises(CheckpointError, match="belongs to another run"):
@@ -114,15 +114,14 @@ def test_foreign_files(tmp_path):
     values = read_json(manifest)
 
     # Somebody else's tensors under a manifest that vouches for them.
-    for data in (pickle.dumps(Bomb()), b"", b"\xff" * 64, (2**62).to_bytes(8, "little") + b"{}"):
-        import hashlib
-
+    for data in (PICKLE, b"", b"\xff" * 64, (2**62).to_bytes(8, "little") + b"{}"):
         tensors.write_bytes(data)
         body = {k: v for k, v in values.items() if k != "sha256"}
         body |= {"tensors_sha256": hashlib.sha256(data).hexdigest(), "tensors_bytes": len(data)}
         manifest.write_bytes(dump_json({**body, "sha256": sha256_of(body)}))
         with pytest.raises(CheckpointError, match="not a safetensors file"):
             load_checkpoint(tmp_path, name, run=RUN)
+    assert not (tmp_path / "executed").exists()
 
     for text in ("[]", "{}", "[" * 100_000, '{"format": "diffrl-checkpoint-1"}', "1" * 10_000, " " * 2**20 + "{}"):
         manifest.write_text(text)
