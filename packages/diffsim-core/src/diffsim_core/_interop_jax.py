@@ -16,6 +16,7 @@ from diffsim_core._buffer import Buffer
 from diffsim_core._interop import check_count
 from diffsim_core._protocol import ArraySpec, Dynamics, Env, EnvState, PyTree
 from diffsim_core._rollout import Diverged, Trajectory
+from diffsim_core._warp import start_warp
 
 XP = jnp
 """The array namespace, for modules that do not import JAX themselves."""
@@ -143,6 +144,8 @@ def ffi_callable(
 
     ``vmap`` runs it once per batch entry, because the simulators' scratch space is sized by worlds.
     """
+
+    start_warp()
 
     def call(*arrays: Any) -> None:
         function(*arrays)

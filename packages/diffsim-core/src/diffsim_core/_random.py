@@ -150,6 +150,9 @@ def _command(
     import warp as wp
 
     from diffsim_core._philox import random_kernel
+    from diffsim_core._warp import start_warp
+
+    start_warp()
 
     scalar = np.float32 if dtype == "float32" else np.float64
     top = float(np.nextafter(scalar(high), scalar(-math.inf)))

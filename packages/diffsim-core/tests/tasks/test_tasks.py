@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -140,3 +142,9 @@ def test_episode_length_is_an_option(task):
 def test_total_mass_is_the_released_model_s():
     assert make("ant", num_envs=1).task.dynamics.model.link_mass.sum() == pytest.approx(182.2, abs=0.05)
     assert make("cartpole", num_envs=1).task.dynamics.model.link_mass == pytest.approx([50.0, 2.5])
+
+
+def test_standard_output_stays_clean():
+    code = "from diffsim_core import make; env = make('cartpole', num_envs=2); env.reset(0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == ""

@@ -12,6 +12,8 @@ from typing import Any
 
 import warp as wp
 
+from diffsim_core._warp import start_warp
+
 _SOURCE = Path(__file__).with_name("_source")
 
 # Warp reads the argument types of native functions from their annotations, as objects, so this list of pointers
@@ -99,7 +101,7 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
 
     Compiled at the first launch and then cached on disk by Warp, keyed by the sources' contents.
     """
-    wp.init()
+    start_warp()
     lanes = 1 if on_cuda else cpu_lanes(dtype)
     defines = {
         "DS_REAL": "float" if dtype == "float32" else "double",

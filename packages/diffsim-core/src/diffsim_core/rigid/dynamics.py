@@ -15,6 +15,7 @@ import warp as wp
 from diffsim_core._buffer import Buffer
 from diffsim_core._interop import to_numpy
 from diffsim_core._protocol import Array, ArraySpec
+from diffsim_core._warp import start_warp
 from diffsim_core.rigid._kernels import SizeClass, kernels
 from diffsim_core.rigid._pack import pack
 from diffsim_core.rigid.model import RigidModel
@@ -89,7 +90,7 @@ class RigidDynamics:
             raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'")
         if memory not in ("fast", "low"):
             raise ValueError(f"memory={memory!r} must be 'fast' or 'low'")
-        wp.init()
+        start_warp()
         self._keep = int(memory == "fast")
         self.model = model
         self.dt = dt
