@@ -18,37 +18,45 @@ _SOURCE = Path(__file__).with_name("_source")
 
 # Warp reads the argument types of native functions from their annotations, as objects, so this list of pointers
 # (uint64) and sizes is spelt out at each function.
+_EACH_BLOCK = (
+    "for (int b = ds::first_block((int*)queue, index, blocks); b >= 0; b = ds::next_block((int*)queue, blocks)) "
+)
 _STEP = (
-    "ds::control_step(index, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (ds::T)limit, "
+    _EACH_BLOCK + "ds::control_step(b, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (ds::T)limit, "
     "(const ds::T*)q, (const ds::T*)v, (const ds::T*)u, (ds::T*)q_out, (ds::T*)v_out, (int*)ok, (ds::T*)saved);"
 )
 _VJP = (
-    "ds::control_step_vjp(index, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (const int*)ok, "
+    _EACH_BLOCK
+    + "ds::control_step_vjp(b, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (const int*)ok, "
     "(const ds::T*)saved, (const ds::T*)gq_out, (const ds::T*)gv_out, (ds::T*)gq, (ds::T*)gv, (ds::T*)gu);"
 )
 _PROBE = (
-    "ds::probe(index, (const int*)mi, (const ds::T*)mr, n, (const ds::T*)q, (const ds::T*)v, (const ds::T*)u, "
+    _EACH_BLOCK
+    + "ds::probe(b, (const int*)mi, (const ds::T*)mr, n, (const ds::T*)q, (const ds::T*)v, (const ds::T*)u, "
     "(ds::T*)mass, (ds::T*)force, (ds::T*)qdd, (ds::T*)touching);"
 )
 
 
 @wp.func_native(_STEP)
 def _step(
-    index: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, limit: wp.float64,
+    index: int, queue: wp.uint64, blocks: int,
+    mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, limit: wp.float64,
     q: wp.uint64, v: wp.uint64, u: wp.uint64, q_out: wp.uint64, v_out: wp.uint64, ok: wp.uint64, saved: wp.uint64,
 ): ...  # fmt: skip
 
 
 @wp.func_native(_VJP)
 def _vjp(
-    index: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, ok: wp.uint64,
+    index: int, queue: wp.uint64, blocks: int,
+    mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, ok: wp.uint64,
     saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, gq: wp.uint64, gv: wp.uint64, gu: wp.uint64,
 ): ...  # fmt: skip
 
 
 @wp.func_native(_PROBE)
 def _probe(
-    index: int, mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, u: wp.uint64,
+    index: int, queue: wp.uint64, blocks: int,
+    mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, u: wp.uint64,
     mass: wp.uint64, force: wp.uint64, qdd: wp.uint64, touching: wp.uint64,
 ): ...  # fmt: skip
 
@@ -132,23 +140,26 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
 def _define(module: wp.Module) -> tuple[Any, Any, Any]:
     @wp.kernel(module=module)
     def control_step(
-        first: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, limit: wp.float64,
+        queue: wp.uint64, blocks: int,
+        mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, limit: wp.float64,
         q: wp.uint64, v: wp.uint64, u: wp.uint64, q_out: wp.uint64, v_out: wp.uint64, ok: wp.uint64, saved: wp.uint64,
     ):  # fmt: skip
-        _step(first + wp.tid(), mi, mr, n, substeps, keep, dt, limit, q, v, u, q_out, v_out, ok, saved)  # pyright: ignore[reportOperatorIssue]
+        _step(wp.tid(), queue, blocks, mi, mr, n, substeps, keep, dt, limit, q, v, u, q_out, v_out, ok, saved)  # pyright: ignore[reportArgumentType]
 
     @wp.kernel(module=module)
     def control_step_vjp(
-        first: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, ok: wp.uint64,
+        queue: wp.uint64, blocks: int,
+        mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, ok: wp.uint64,
         saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, gq: wp.uint64, gv: wp.uint64, gu: wp.uint64,
     ):  # fmt: skip
-        _vjp(first + wp.tid(), mi, mr, n, substeps, keep, dt, ok, saved, gq_out, gv_out, gq, gv, gu)  # pyright: ignore[reportOperatorIssue]
+        _vjp(wp.tid(), queue, blocks, mi, mr, n, substeps, keep, dt, ok, saved, gq_out, gv_out, gq, gv, gu)  # pyright: ignore[reportArgumentType]
 
     @wp.kernel(module=module)
     def probe(
-        first: int, mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, u: wp.uint64,
+        queue: wp.uint64, blocks: int,
+        mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, u: wp.uint64,
         mass: wp.uint64, force: wp.uint64, qdd: wp.uint64, touching: wp.uint64,
     ):  # fmt: skip
-        _probe(first + wp.tid(), mi, mr, n, q, v, u, mass, force, qdd, touching)  # pyright: ignore[reportOperatorIssue]
+        _probe(wp.tid(), queue, blocks, mi, mr, n, q, v, u, mass, force, qdd, touching)  # pyright: ignore[reportArgumentType]
 
     return control_step, control_step_vjp, probe

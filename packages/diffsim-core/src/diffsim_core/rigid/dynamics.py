@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -110,7 +109,8 @@ class RigidDynamics:
         self._integers = wp.array(self._packed.integers, dtype=wp.int32, device=device)
         self._reals = wp.array(self._packed.reals.astype(dtype), dtype=_scalar(dtype), device=device)
         self._pool: ThreadPoolExecutor | None = None
-        self._commands: dict[tuple[str, int], list[Any]] = {}
+        self._commands: dict[tuple[str, int], Any] = {}
+        self._queue = np.zeros(1, np.int32)
         self._lock = threading.Lock()
 
     @property
@@ -182,42 +182,36 @@ class RigidDynamics:
 
     def _launch(self, kernel: Any, num_worlds: int, constants: tuple[Any, ...], pointers: tuple[int, ...]) -> None:
         # Replaying a recorded launch with new addresses takes a quarter of the time of a fresh one, which at
-        # 64 worlds is a tenth of a step. The recordings are shared, hence the lock.
+        # 64 worlds is a tenth of a step. Recordings and queue are shared, hence the lock.
         with self._lock:
             key = (kernel.key, num_worlds)
-            commands = self._commands.get(key)
-            if commands is None:
-                commands = self._commands[key] = self._record(kernel, num_worlds, (*constants, *pointers))
-            for command in commands:
-                for parameter, pointer in zip(command.params[-len(pointers) :], pointers, strict=True):
-                    parameter.value = pointer
-            if len(commands) == 1:
-                commands[0].launch()
-                return
-            pool = self._pool or self._start_pool()
-            pending = [pool.submit(command.launch) for command in commands[1:]]
-            commands[0].launch()
+            command = self._commands.get(key)
+            if command is None:
+                command = self._commands[key] = self._record(kernel, num_worlds, (*constants, *pointers))
+            for parameter, pointer in zip(command.params[-len(pointers) :], pointers, strict=True):
+                parameter.value = pointer
+            self._queue[0] = 0
+            helpers = 0 if self._on_cuda else self._threads_for(num_worlds) - 1
+            pool = (self._pool or self._start_pool()) if helpers else None
+            pending = [pool.submit(command.launch) for _ in range(helpers)] if pool else []
+            command.launch()
             for future in pending:
                 future.result()
 
-    def _record(self, kernel: Any, num_worlds: int, arguments: tuple[Any, ...]) -> list[Any]:
+    def _record(self, kernel: Any, num_worlds: int, arguments: tuple[Any, ...]) -> Any:
         blocks = -(-num_worlds // self._kernels.lanes)
-        chunks = 1 if self._on_cuda else self._chunks(num_worlds, blocks)
-        edges = [blocks * k // chunks for k in range(chunks + 1)]
-        head = (self._integers.ptr, self._reals.ptr)
-        return [
-            wp.launch(
-                kernel,
-                dim=last - first,
-                inputs=[first, *head, *arguments],
-                device=self._warp_device,
-                block_dim=_CUDA_BLOCK if self._on_cuda else 1,
-                record_cmd=True,
-            )
-            for first, last in itertools.pairwise(edges)
-        ]
+        queue = 0 if self._on_cuda else self._queue.ctypes.data
+        return wp.launch(
+            kernel,
+            dim=blocks if self._on_cuda else 1,
+            inputs=[queue, blocks, self._integers.ptr, self._reals.ptr, *arguments],
+            device=self._warp_device,
+            block_dim=_CUDA_BLOCK if self._on_cuda else 1,
+            record_cmd=True,
+        )
 
-    def _chunks(self, num_worlds: int, blocks: int) -> int:
+    def _threads_for(self, num_worlds: int) -> int:
+        blocks = -(-num_worlds // self._kernels.lanes)
         worth = num_worlds * self.substeps // _SUBSTEPS_WORTH_A_THREAD
         return max(1, min(self.threads, blocks, worth))
 
