@@ -116,16 +116,22 @@ DS_FN void solve(const Model& m, const Factor& M, R* x)
     }
 }
 
-// qdd holds the actuators' generalised forces on entry, the accelerations on exit; M its factor
-DS_FN void forward_dynamics(const Model& m, const State& s, Kinematics& k, R* qdd, Factor& M)
+// M, and the force f of M qdd = f, which holds the actuators' generalised forces on entry
+DS_FN void equations_of_motion(const Model& m, const State& s, Kinematics& k, R* f, Factor& M)
 {
     Inertia I[DS_MAX_NL];
     pose(m, s, k);
     velocities(m, s, k);
     bodies(m, k, I);
-    joint_forces(m, s, qdd);
-    subtract_bias(m, s, k, I, qdd);
+    joint_forces(m, s, f);
+    subtract_bias(m, s, k, I, f);
     mass_matrix(m, k, I, M);
+}
+
+// qdd holds the actuators' generalised forces on entry, the accelerations on exit; M is left factorised
+DS_FN void forward_dynamics(const Model& m, const State& s, Kinematics& k, R* qdd, Factor& M)
+{
+    equations_of_motion(m, s, k, qdd, M);
     factorise(m, M);
     solve(m, M, qdd);
 }

@@ -188,17 +188,11 @@ DS_ENTRY void probe(int index, const int* mi, const T* mr, int n, const T* q, co
     R control[DS_MAX_NU], qdd[DS_MAX_NV];
     Kinematics k;
     Factor M;
-    Inertia I[DS_MAX_NL];
     load(b, q, m.nq, s.q);
     load(b, v, m.nv, s.v);
     load(b, u, m.nu, control);
     actuate(m, control, qdd);
-    pose(m, s, k);
-    velocities(m, s, k);
-    bodies(m, k, I);
-    joint_forces(m, s, qdd);
-    subtract_bias(m, s, k, I, qdd);
-    mass_matrix(m, k, I, M);
+    equations_of_motion(m, s, k, qdd, M);
     R count[1] = {R{}};
     for (int c = 0; c < m.nc; c++) {
         R d = contact_point(m, k, m.contact[c], m.contactr + c * CR_COLUMNS).d;
