@@ -1,0 +1,31 @@
+"""Articulated rigid bodies: models, the engine, and its NumPy twin (``diffsim_core.rigid.twin``).
+
+Importing this loads NumPy alone; the engine brings Warp when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from diffsim_core.rigid.model import Body as Body
+from diffsim_core.rigid.model import Geom as Geom
+from diffsim_core.rigid.model import JointType as JointType
+from diffsim_core.rigid.model import RigidModel as RigidModel
+
+if TYPE_CHECKING:
+    from diffsim_core.rigid.dynamics import Probe as Probe
+    from diffsim_core.rigid.dynamics import RigidDynamics as RigidDynamics
+    from diffsim_core.rigid.dynamics import RigidState as RigidState
+
+_LAZY = ("Probe", "RigidDynamics", "RigidState")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module("diffsim_core.rigid.dynamics"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

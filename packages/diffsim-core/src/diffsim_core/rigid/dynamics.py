@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from diffsim_core._protocol import Array, ArraySpec
 from diffsim_core._warp import start_warp
 from diffsim_core.rigid._kernels import SizeClass, kernels
 from diffsim_core.rigid._pack import pack
+from diffsim_core.rigid._threads import Helpers
 from diffsim_core.rigid.model import RigidModel
 
 _CUDA_BLOCK = 32
@@ -108,7 +108,7 @@ class RigidDynamics:
         # One allocation for the model's life: kernels are handed its addresses.
         self._integers = wp.array(self._packed.integers, dtype=wp.int32, device=device)
         self._reals = wp.array(self._packed.reals.astype(dtype), dtype=_scalar(dtype), device=device)
-        self._pool: ThreadPoolExecutor | None = None
+        self._helpers: Helpers | None = None
         self._commands: dict[tuple[str, int], Any] = {}
         self._queue = np.zeros(1, np.int32)
         self._lock = threading.Lock()
@@ -192,11 +192,12 @@ class RigidDynamics:
                 parameter.value = pointer
             self._queue[0] = 0
             helpers = 0 if self._on_cuda else self._threads_for(num_worlds) - 1
-            pool = (self._pool or self._start_pool()) if helpers else None
-            pending = [pool.submit(command.launch) for _ in range(helpers)] if pool else []
-            command.launch()
-            for future in pending:
-                future.result()
+            if helpers == 0:
+                command.launch()
+                return
+            if self._helpers is None:
+                self._helpers = Helpers(self.threads - 1)
+            self._helpers.run(command.launch, helpers)
 
     def _record(self, kernel: Any, num_worlds: int, arguments: tuple[Any, ...]) -> Any:
         blocks = -(-num_worlds // self._kernels.lanes)
@@ -214,10 +215,6 @@ class RigidDynamics:
         blocks = -(-num_worlds // self._kernels.lanes)
         worth = num_worlds * self.substeps // _SUBSTEPS_WORTH_A_THREAD
         return max(1, min(self.threads, blocks, worth))
-
-    def _start_pool(self) -> ThreadPoolExecutor:
-        self._pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="diffsim")
-        return self._pool
 
 
 def _default_threads() -> int:
