@@ -103,7 +103,7 @@ def _link_integers(model: RigidModel) -> Any:
 
 
 def _link_reals(model: RigidModel) -> Any:
-    table = np.zeros((model.nl, 35))
+    table = np.zeros((model.nl, 34))
     for i in range(model.nl):
         kind, a = JointType(model.joint_type[i]), int(model.joint_q[i])
         inertia = model.link_inertia[i]
@@ -123,7 +123,6 @@ def _link_reals(model: RigidModel) -> Any:
         table[i, 31] = model.joint_range[i, 0] if limited else -_UNBOUNDED
         table[i, 32] = model.joint_range[i, 1] if limited else _UNBOUNDED
         table[i, 33] = model.limit_stiffness[i]
-        table[i, 34] = model.limit_damping[i]
     return table
 
 

@@ -1,5 +1,5 @@
 // Forward dynamics M(q) qdd = tau - h(q, qd): recursive Newton-Euler for h, composite rigid bodies for M, and a
-// sparse L^T D L factorisation without fill-in (Featherstone, ch. 5, 6 and 8.3). Row d of M holds the entries
+// sparse L^T D L factorisation without fill-in (Featherstone, ch. 5 and 6). Row d of M holds the entries
 // with d's ancestors and itself, by depth, so every inner loop below runs over two contiguous rows.
 #pragma once
 #include "forces.h"

@@ -13,7 +13,7 @@ enum { L_PARENT, L_TYPE, L_Q, L_DOF, L_ORIGIN, L_ROTATED, L_MASSIVE, L_STIFF, LI
 // columns of the real table of links
 enum {
     L_POS = 0, L_ROT = 3, L_AXIS = 12, L_MASS = 15, L_COM = 16, L_INERTIA = 19, L_REF = 25, L_STIFFNESS = 26,
-    L_SPRING = 27, L_LOWER = 31, L_UPPER = 32, L_LIMIT_K = 33, L_LIMIT_D = 34, LR_COLUMNS = 35
+    L_SPRING = 27, L_LOWER = 31, L_UPPER = 32, L_LIMIT_K = 33, LR_COLUMNS = 34
 };
 // columns of the real table of contact points
 enum { C_POS = 0, C_RADIUS = 3, C_KN, C_KD, C_KT, C_MU, CR_COLUMNS };
