@@ -12,7 +12,13 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/*/README.md")])
 MODULES = {
     "gradest": ["gradest"],
-    "diffsim-core": ["diffsim_core", "diffsim_core.io", "diffsim_core.check", "diffsim_core.rigid", "diffsim_core.tasks"],
+    "diffsim-core": [
+        "diffsim_core",
+        "diffsim_core.io",
+        "diffsim_core.check",
+        "diffsim_core.rigid",
+        "diffsim_core.tasks",
+    ],
     "diffrl-algos": ["diffrl_algos", "diffrl_algos.torch"],
     "diffrl-bench": ["diffrl_bench"],
 }
