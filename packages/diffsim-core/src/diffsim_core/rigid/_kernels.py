@@ -18,47 +18,47 @@ _SOURCE = Path(__file__).with_name("_source")
 
 # Warp reads the argument types of native functions from their annotations, as objects, so this list of pointers
 # (uint64) and sizes is spelt out at each function.
-_EACH_BLOCK = (
-    "for (int b = ds::first_block((int*)queue, index, blocks); b >= 0; b = ds::next_block((int*)queue, blocks)) "
-)
 _STEP = (
-    _EACH_BLOCK + "ds::control_step(b, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (ds::T)limit, "
+    "ds::control_step(index, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (ds::T)limit, "
     "(const ds::T*)q, (const ds::T*)v, (const ds::T*)u, (ds::T*)q_out, (ds::T*)v_out, (int*)ok, (ds::T*)saved);"
 )
 _VJP = (
-    _EACH_BLOCK
-    + "ds::control_step_vjp(b, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (const int*)ok, "
+    "ds::control_step_vjp(index, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (const int*)ok, "
     "(const ds::T*)saved, (const ds::T*)gq_out, (const ds::T*)gv_out, (ds::T*)gq, (ds::T*)gv, (ds::T*)gu);"
 )
 _PROBE = (
-    _EACH_BLOCK
-    + "ds::probe(b, (const int*)mi, (const ds::T*)mr, n, (const ds::T*)q, (const ds::T*)v, (const ds::T*)u, "
+    "ds::probe(index, (const int*)mi, (const ds::T*)mr, n, (const ds::T*)q, (const ds::T*)v, (const ds::T*)u, "
     "(ds::T*)mass, (ds::T*)force, (ds::T*)qdd, (ds::T*)touching);"
 )
 
 
 @wp.func_native(_STEP)
 def _step(
-    index: int, queue: wp.uint64, blocks: int,
-    mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, limit: wp.float64,
+    index: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, limit: wp.float64,
     q: wp.uint64, v: wp.uint64, u: wp.uint64, q_out: wp.uint64, v_out: wp.uint64, ok: wp.uint64, saved: wp.uint64,
 ): ...  # fmt: skip
 
 
 @wp.func_native(_VJP)
 def _vjp(
-    index: int, queue: wp.uint64, blocks: int,
-    mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, ok: wp.uint64,
+    index: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, ok: wp.uint64,
     saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, gq: wp.uint64, gv: wp.uint64, gu: wp.uint64,
 ): ...  # fmt: skip
 
 
 @wp.func_native(_PROBE)
 def _probe(
-    index: int, queue: wp.uint64, blocks: int,
-    mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, u: wp.uint64,
+    index: int, mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, u: wp.uint64,
     mass: wp.uint64, force: wp.uint64, qdd: wp.uint64, touching: wp.uint64,
 ): ...  # fmt: skip
+
+
+@wp.func_native("ds::lead((long long*)pool);")
+def _lead(pool: wp.uint64): ...
+
+
+@wp.func_native("ds::follow((long long*)pool, patience);")
+def _follow(pool: wp.uint64, patience: int): ...
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,13 @@ class SizeClass:
 
 @dataclass(frozen=True)
 class Kernels:
-    """The three kernels of one (number type, device, size class)."""
+    """The kernels of one (number type, device, size class)."""
 
     step: wp.Kernel
     vjp: wp.Kernel
     probe: wp.Kernel
+    lead: wp.Kernel
+    follow: wp.Kernel
     lanes: int
     """Worlds that one task of a kernel advances."""
     module: wp.Module
@@ -122,7 +124,7 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
         "DS_MAX_NM": size.entries,
         "DS_MAX_NU": size.controls,
     }
-    preamble = "".join(f"#define {name} {value}\n" for name, value in defines.items()) + '#include "step.h"\n'
+    preamble = "".join(f"#define {name} {value}\n" for name, value in defines.items()) + '#include "pool.h"\n'
     options = wp.ModuleBuildOptions(
         extra_cpu_include_dirs=[_SOURCE],
         extra_cuda_include_dirs=[_SOURCE],
@@ -137,29 +139,34 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
     return Kernels(*_define(module), lanes=lanes, module=module)
 
 
-def _define(module: wp.Module) -> tuple[Any, Any, Any]:
+def _define(module: wp.Module) -> tuple[Any, Any, Any, Any, Any]:
     @wp.kernel(module=module)
     def control_step(
-        queue: wp.uint64, blocks: int,
         mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, limit: wp.float64,
         q: wp.uint64, v: wp.uint64, u: wp.uint64, q_out: wp.uint64, v_out: wp.uint64, ok: wp.uint64, saved: wp.uint64,
     ):  # fmt: skip
-        _step(wp.tid(), queue, blocks, mi, mr, n, substeps, keep, dt, limit, q, v, u, q_out, v_out, ok, saved)  # pyright: ignore[reportArgumentType]
+        _step(wp.tid(), mi, mr, n, substeps, keep, dt, limit, q, v, u, q_out, v_out, ok, saved)  # pyright: ignore[reportArgumentType]
 
     @wp.kernel(module=module)
     def control_step_vjp(
-        queue: wp.uint64, blocks: int,
         mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, ok: wp.uint64,
         saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, gq: wp.uint64, gv: wp.uint64, gu: wp.uint64,
     ):  # fmt: skip
-        _vjp(wp.tid(), queue, blocks, mi, mr, n, substeps, keep, dt, ok, saved, gq_out, gv_out, gq, gv, gu)  # pyright: ignore[reportArgumentType]
+        _vjp(wp.tid(), mi, mr, n, substeps, keep, dt, ok, saved, gq_out, gv_out, gq, gv, gu)  # pyright: ignore[reportArgumentType]
 
     @wp.kernel(module=module)
     def probe(
-        queue: wp.uint64, blocks: int,
         mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, u: wp.uint64,
         mass: wp.uint64, force: wp.uint64, qdd: wp.uint64, touching: wp.uint64,
     ):  # fmt: skip
-        _probe(wp.tid(), queue, blocks, mi, mr, n, q, v, u, mass, force, qdd, touching)  # pyright: ignore[reportArgumentType]
+        _probe(wp.tid(), mi, mr, n, q, v, u, mass, force, qdd, touching)  # pyright: ignore[reportArgumentType]
 
-    return control_step, control_step_vjp, probe
+    @wp.kernel(module=module)
+    def lead(pool: wp.uint64):
+        _lead(pool)
+
+    @wp.kernel(module=module)
+    def follow(pool: wp.uint64, patience: int):
+        _follow(pool, patience)
+
+    return control_step, control_step_vjp, probe, lead, follow

@@ -16,7 +16,7 @@ from diffsim_core._protocol import Array, ArraySpec
 from diffsim_core._warp import start_warp
 from diffsim_core.rigid._kernels import SizeClass, kernels
 from diffsim_core.rigid._pack import pack
-from diffsim_core.rigid._threads import Helpers
+from diffsim_core.rigid._team import Job, Team
 from diffsim_core.rigid.model import RigidModel
 
 _CUDA_BLOCK = 32
@@ -108,9 +108,8 @@ class RigidDynamics:
         # One allocation for the model's life: kernels are handed its addresses.
         self._integers = wp.array(self._packed.integers, dtype=wp.int32, device=device)
         self._reals = wp.array(self._packed.reals.astype(dtype), dtype=_scalar(dtype), device=device)
-        self._helpers: Helpers | None = None
-        self._commands: dict[tuple[str, int], Any] = {}
-        self._queue = np.zeros(1, np.int32)
+        self._team: Team | None = None
+        self._commands: dict[tuple[int, int], Any] = {}
         self._lock = threading.Lock()
 
     @property
@@ -133,10 +132,9 @@ class RigidDynamics:
         saved: Buffer | None,
     ) -> None:
         """See :class:`diffsim_core.Dynamics`; ``control`` is ``(u [N, nu],)`` in actuator units."""
-        n = state[0].shape[0]
         (q, qd), (u,), (q_out, qd_out) = state, control, out
-        tail = (q.ptr, qd.ptr, u.ptr, q_out.ptr, qd_out.ptr, ok.ptr, 0 if saved is None else saved.ptr)
-        self._launch(self._kernels.step, n, (n, self.substeps, self._keep, self.sub_dt, self.limit), tail)
+        pointers = (q.ptr, qd.ptr, u.ptr, q_out.ptr, qd_out.ptr, ok.ptr, 0 if saved is None else saved.ptr)
+        self._run(0, state[0].shape[0], pointers)
 
     def vjp(
         self,
@@ -148,10 +146,9 @@ class RigidDynamics:
         in_cotangent: Sequence[Buffer],
     ) -> None:
         """See :class:`diffsim_core.Dynamics`."""
-        n = state[0].shape[0]
         (gq_out, gqd_out), (gq, gqd, gu) = out_cotangent, in_cotangent
-        tail = (ok.ptr, saved.ptr, gq_out.ptr, gqd_out.ptr, gq.ptr, gqd.ptr, gu.ptr)
-        self._launch(self._kernels.vjp, n, (n, self.substeps, self._keep, self.sub_dt), tail)
+        pointers = (ok.ptr, saved.ptr, gq_out.ptr, gqd_out.ptr, gq.ptr, gqd.ptr, gu.ptr)
+        self._run(1, state[0].shape[0], pointers)
 
     def probe(self, q: Any, qd: Any, u: Any) -> Probe:
         """Mass matrix, generalised force, acceleration and contacts of states, as NumPy arrays (CPU only).
@@ -167,7 +164,9 @@ class RigidDynamics:
         given = [np.ascontiguousarray(x, dtype=self.dtype) for x in (q, qd, u)]
         packed, force, qdd, touching = (np.zeros((n, k), self.dtype) for k in (self._packed.num_entries, m.nv, m.nv, 1))
         pointers = tuple(a.ctypes.data for a in (*given, packed, force, qdd, touching))
-        self._launch(self._kernels.probe, n, (n,), pointers)
+        head = (self._integers.ptr, self._reals.ptr, n)
+        blocks = -(-n // self._kernels.lanes)
+        wp.launch(self._kernels.probe, dim=blocks, inputs=[*head, *pointers], device=self._warp_device)
         mass = np.zeros((n, m.nv, m.nv), self.dtype)
         columns = self._packed.ancestor
         rows = np.repeat(np.arange(m.nv), np.diff(np.append(self._packed.row, self._packed.num_entries)))
@@ -180,34 +179,39 @@ class RigidDynamics:
         q, qd = (x if isinstance(x, np.ndarray) else to_numpy(x) for x in physics)
         return self.probe(q, qd, np.zeros((len(q), self.model.nu))).contacts
 
-    def _launch(self, kernel: Any, num_worlds: int, constants: tuple[Any, ...], pointers: tuple[int, ...]) -> None:
-        # Replaying a recorded launch with new addresses takes a quarter of the time of a fresh one, which at
-        # 64 worlds is a tenth of a step. Recordings and queue are shared, hence the lock.
+    def _run(self, kind: int, num_worlds: int, pointers: tuple[int, ...]) -> None:
+        """Run the step (``kind`` 0) or its vector-Jacobian product (1) of all worlds."""
+        if self._on_cuda:
+            self._launch_cuda(kind, num_worlds, pointers)
+            return
         with self._lock:
-            key = (kernel.key, num_worlds)
-            command = self._commands.get(key)
+            if self._team is None:
+                self._team = Team(self._kernels, self._cpu_job(), self.threads)
+            self._team.run(kind, num_worlds, pointers, self._threads_for(num_worlds) - 1)
+
+    def _cpu_job(self) -> Job:
+        head = (self._integers.ptr or 0, self._reals.ptr or 0, self.substeps, self._keep)
+        return Job(head, (self.sub_dt, self.limit))
+
+    def _launch_cuda(self, kind: int, num_worlds: int, pointers: tuple[int, ...]) -> None:
+        # Replaying a recorded launch with new addresses takes a quarter of the time of a fresh one.
+        with self._lock:
+            command = self._commands.get((kind, num_worlds))
             if command is None:
-                command = self._commands[key] = self._record(kernel, num_worlds, (*constants, *pointers))
+                command = self._commands[kind, num_worlds] = self._record_cuda(kind, num_worlds, pointers)
             for parameter, pointer in zip(command.params[-len(pointers) :], pointers, strict=True):
                 parameter.value = pointer
-            self._queue[0] = 0
-            helpers = 0 if self._on_cuda else self._threads_for(num_worlds) - 1
-            if helpers == 0:
-                command.launch()
-                return
-            if self._helpers is None:
-                self._helpers = Helpers(self.threads - 1)
-            self._helpers.run(command.launch, helpers)
+            command.launch()
 
-    def _record(self, kernel: Any, num_worlds: int, arguments: tuple[Any, ...]) -> Any:
-        blocks = -(-num_worlds // self._kernels.lanes)
-        queue = 0 if self._on_cuda else self._queue.ctypes.data
+    def _record_cuda(self, kind: int, num_worlds: int, pointers: tuple[int, ...]) -> Any:
+        numbers = (self.sub_dt,) if kind else (self.sub_dt, self.limit)
+        head = (self._integers.ptr, self._reals.ptr, num_worlds, self.substeps, self._keep, *numbers)
         return wp.launch(
-            kernel,
-            dim=blocks if self._on_cuda else 1,
-            inputs=[queue, blocks, self._integers.ptr, self._reals.ptr, *arguments],
+            self._kernels.vjp if kind else self._kernels.step,
+            dim=num_worlds,
+            inputs=[*head, *pointers],
             device=self._warp_device,
-            block_dim=_CUDA_BLOCK if self._on_cuda else 1,
+            block_dim=_CUDA_BLOCK,
             record_cmd=True,
         )
 

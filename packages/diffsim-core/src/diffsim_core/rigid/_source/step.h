@@ -12,20 +12,6 @@ struct Block {
 };
 DS_FN Block block(int index, int n) { return {index * DS_LANES, n}; }
 
-// Which block a task works on next, -1 when there is none. On a CPU every thread takes blocks from one queue, a
-// counter, until it is empty, so a thread whose core is busy elsewhere takes fewer; on a GPU there is a thread for each.
-DS_FN int take_block(int* queue, int blocks)
-{
-#ifdef __CUDACC__
-    return -1;
-#else
-    int index = __atomic_fetch_add(queue, 1, __ATOMIC_RELAXED);
-    return index < blocks ? index : -1;
-#endif
-}
-DS_FN int first_block(int* queue, int index, int blocks) { return queue ? take_block(queue, blocks) : index; }
-DS_FN int next_block(int* queue, int blocks) { return queue ? take_block(queue, blocks) : -1; }
-
 DS_FN void load(const Block& b, const T* from, int n, R* to)
 {
     for (int l = 0; l < DS_LANES; l++) {

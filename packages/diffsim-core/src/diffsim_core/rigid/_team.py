@@ -1,0 +1,121 @@
+"""Threads that share a control step on a CPU; the native side, and how they meet, is ``_source/pool.h``."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import warp as wp
+
+from diffsim_core.rigid._kernels import Kernels
+
+_PATIENCE = 30_000
+"""Turns of a waiting helper before it goes to sleep: about a millisecond, what a policy takes between two steps."""
+# positions in the pool, as in pool.h
+_JOB, _BLOCKS, _WORLDS, _HEAD, _NUMBERS, _ARRAYS, _SIZE = 16, 17, 18, 19, 23, 25, 32
+
+
+@dataclass(frozen=True)
+class Job:
+    """What stays the same in every step."""
+
+    head: tuple[int, int, int, int]
+    """Addresses of the model's integers and reals, number of sub-steps, and whether factors are kept."""
+    numbers: tuple[float, float]
+    """Duration of a sub-step [s] and the bound on coordinates and velocities."""
+
+
+class Team:
+    """The caller and ``threads - 1`` helpers, which start when first needed and sleep when there is nothing to do."""
+
+    def __init__(self, kernels: Kernels, job: Job, threads: int) -> None:
+        self._lanes = kernels.lanes
+        self._pool = _aligned(_SIZE)
+        self._pool[_HEAD:_NUMBERS] = job.head
+        self._pool[_NUMBERS:_ARRAYS] = np.array(job.numbers).view(np.int64)
+        address = self._pool.ctypes.data
+        self._lead = _recorded(kernels.lead, address)
+        self._follow = _recorded(kernels.follow, address, _PATIENCE)
+        self._threads = threads
+        self._helpers: Helpers | None = None
+
+    def run(self, kind: int, num_worlds: int, pointers: tuple[int, ...], helpers: int) -> None:
+        """One step or vector-Jacobian product, with up to ``helpers`` of the helpers woken for it."""
+        pool = self._pool
+        pool[_JOB] = kind
+        pool[_BLOCKS] = -(-num_worlds // self._lanes)
+        pool[_WORLDS] = num_worlds
+        pool[_ARRAYS:_SIZE] = pointers
+        if helpers:
+            if self._helpers is None:
+                self._helpers = Helpers(self._threads - 1, _Following(self._follow, pool))
+            self._helpers.wake(helpers)
+        self._lead.launch()
+
+
+class _Following:
+    """What a helper does while awake; holds the pool, which must outlive every helper that looks at it."""
+
+    def __init__(self, command: Any, pool: Any) -> None:
+        self.command = command
+        self.pool = pool
+
+    def __call__(self) -> None:
+        self.command.launch()
+
+
+class Helpers:
+    """``number`` threads that call ``follow`` each time they are woken.
+
+    Those that together with the caller fill every core of the process each keep to one core: woken after a pause they
+    were otherwise seen to queue up on one core, beside idle ones, for a tenth of a second.
+    """
+
+    def __init__(self, number: int, follow: Callable[[], None]) -> None:
+        # a queue for each, because several puts to a shared one may wake a single thread
+        self._calls: list[SimpleQueue[bool]] = [SimpleQueue() for _ in range(number)]
+        self._asleep = [True] * number
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        for k, calls in enumerate(self._calls):
+            core = cores[k + 1] if len(cores) == number + 1 else None
+            arguments = (calls, self._asleep, k, core, follow)
+            threading.Thread(target=_help, args=arguments, name=f"diffsim-{k + 1}", daemon=True).start()
+        weakref.finalize(self, _dismiss, self._calls)
+
+    def wake(self, number: int) -> None:
+        """Wake those of the first ``number`` helpers that sleep; nobody waits for them."""
+        for k in range(number):
+            if self._asleep[k]:
+                self._asleep[k] = False
+                self._calls[k].put(True)
+
+
+def _help(calls: SimpleQueue[bool], asleep: list[bool], k: int, core: int | None, follow: Callable[[], None]) -> None:
+    if core is not None:
+        os.sched_setaffinity(0, {core})  # of this thread alone
+    while calls.get():
+        follow()
+        # A call between these two lines is missed, which costs one step one helper.
+        asleep[k] = True
+
+
+def _dismiss(queues: list[SimpleQueue[bool]]) -> None:
+    for calls in queues:
+        calls.put(False)
+
+
+def _recorded(kernel: wp.Kernel, *inputs: int) -> Any:
+    return wp.launch(kernel, dim=1, inputs=list(inputs), device="cpu", record_cmd=True)
+
+
+def _aligned(size: int) -> Any:
+    """``size`` 64-bit integers that begin on a cache line."""
+    room = np.zeros(size + 8, dtype=np.int64)
+    first = (-room.ctypes.data // 8) % 8
+    return room[first : first + size]
