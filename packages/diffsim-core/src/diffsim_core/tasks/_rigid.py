@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
@@ -16,6 +17,15 @@ def bundled_model(name: str, **options: Any) -> RigidModel:
     """Load ``models/NAME.xml`` of this package; ``options`` as in :func:`diffsim_core.io.load_model`."""
     with resources.as_file(resources.files("diffsim_core.tasks") / "models" / f"{name}.xml") as path:
         return load_model(path, **options)
+
+
+CONTROL_DT = 1 / 60
+"""Duration of a control step of every task of the SHAC paper [s]."""
+
+
+def bundled_dynamics(name: str, *, laws: Mapping[str, str | None], **options: Any) -> RigidDynamics:
+    """The simulator of a bundled model; ``laws`` as in ``load_model``, ``options`` as in :class:`RigidDynamics`."""
+    return RigidDynamics(bundled_model(name, **laws), dt=CONTROL_DT, **options)
 
 
 class RigidTask:

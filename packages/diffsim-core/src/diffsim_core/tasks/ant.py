@@ -7,7 +7,7 @@ from typing import Any
 from diffsim_core._protocol import Array, PyTree
 from diffsim_core.rigid.dynamics import RigidDynamics
 from diffsim_core.tasks._locomotion import HEIGHT, Runner
-from diffsim_core.tasks._rigid import bundled_model
+from diffsim_core.tasks._rigid import bundled_dynamics
 
 REST = (0.0, 0.0, 0.75, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, -1.0, 0.0, -1.0, 0.0, 1.0)
 TERMINATION_HEIGHT = 0.27
@@ -87,9 +87,9 @@ def make_task(
         threads: CPU threads of the simulator.
         memory: ``"fast"`` or ``"low"``, see :class:`RigidDynamics`.
     """
-    model = bundled_model("ant", contact_law=contact_law, limit_law=limit_law, inertia_law=inertia_law)
-    dynamics = RigidDynamics(
-        model, dt=1 / 60, substeps=substeps, dtype=dtype, device=device, threads=threads, memory=memory
+    laws = {"contact_law": contact_law, "limit_law": limit_law, "inertia_law": inertia_law}
+    dynamics = bundled_dynamics(
+        "ant", laws=laws, substeps=substeps, dtype=dtype, device=device, threads=threads, memory=memory
     )
     return Ant(
         dynamics,

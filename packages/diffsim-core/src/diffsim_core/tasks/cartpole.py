@@ -8,7 +8,7 @@ from typing import Any
 from diffsim_core._protocol import Array, PyTree
 from diffsim_core._random import Random
 from diffsim_core.rigid.dynamics import RigidDynamics, RigidState
-from diffsim_core.tasks._rigid import RigidTask, bundled_model
+from diffsim_core.tasks._rigid import RigidTask, bundled_dynamics
 
 OBS_NAMES = ("x [m]", "xd [m/s]", "sin(theta)", "cos(theta)", "thetad [rad/s]")
 
@@ -68,8 +68,8 @@ def make_task(
         threads: CPU threads of the simulator.
         memory: ``"fast"`` or ``"low"``, see :class:`RigidDynamics`.
     """
-    model = bundled_model("cartpole", limit_law=limit_law)
-    dynamics = RigidDynamics(
-        model, dt=1 / 60, substeps=substeps, dtype=dtype, device=device, threads=threads, memory=memory
+    laws = {"limit_law": limit_law}
+    dynamics = bundled_dynamics(
+        "cartpole", laws=laws, substeps=substeps, dtype=dtype, device=device, threads=threads, memory=memory
     )
     return CartPole(dynamics, horizon=episode_length, random_start=random_start)
