@@ -12,6 +12,7 @@ from diffsim_core.io._collision import Ground
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._names import actuator_name, body_name, geom_name, joint_name
 from diffsim_core.io.params import SINK_DEPTH, ContactParams, LimitParams
+from diffsim_core.rigid._quat import quat_mul, rotation
 from diffsim_core.rigid.model import Body, FloatArray, Geom, JointType, RigidModel
 
 _SHAPES = {
@@ -23,28 +24,6 @@ _SHAPES = {
     int(mujoco.mjtGeom.mjGEOM_BOX): "box",
     int(mujoco.mjtGeom.mjGEOM_MESH): "mesh",
 }
-
-
-def rotation(quat: FloatArray) -> FloatArray:
-    """Rotation matrix ``[3, 3]`` of a unit quaternion wxyz."""
-    w, x, y, z = quat
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-
-
-def quat_mul(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Hamilton product of quaternions wxyz."""
-    return np.array(
-        [
-            a[0] * b[0] - a[1:] @ b[1:],
-            *(a[0] * b[1:] + b[0] * a[1:] + np.cross(a[1:], b[1:])),
-        ]
-    )
 
 
 @dataclass

@@ -10,12 +10,13 @@ import numpy as np
 
 from diffsim_core.io._collision import PLANE, find_ground
 from diffsim_core.io._compile import compile_model, source_label
-from diffsim_core.io._convert import links_and_bodies, quat_mul, rotation, to_rigid_model
+from diffsim_core.io._convert import links_and_bodies, to_rigid_model
 from diffsim_core.io._custom import read_custom
 from diffsim_core.io._unsupported import find_unsupported, singular_joints
 from diffsim_core.io.errors import ModelError
-from diffsim_core.io.params import LAWS, ContactParams, LimitParams, fill
-from diffsim_core.rigid.model import Body, Geom, RigidModel
+from diffsim_core.io.params import ContactParams, LimitParams, fill
+from diffsim_core.rigid._quat import quat_mul, rotation
+from diffsim_core.rigid.model import LAWS, Body, Geom, RigidModel
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what overflows is refused by name at the end

@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
-LAWS = ("paper", "released")
-
 SINK_DEPTH = 0.005
 """Depth [m] at which four points carry the weight of a tree under the default normal stiffness."""
 

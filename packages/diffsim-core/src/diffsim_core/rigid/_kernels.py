@@ -99,6 +99,10 @@ class Kernels:
     """Worlds that one task of a kernel advances."""
     module: wp.Module
 
+    def blocks(self, num_worlds: int) -> int:
+        """Tasks that ``num_worlds`` worlds make."""
+        return -(-num_worlds // self.lanes)
+
 
 def cpu_lanes(dtype: str) -> int:
     """SIMD width on a CPU: 32 bytes, which AVX2 and newer hold in one register."""

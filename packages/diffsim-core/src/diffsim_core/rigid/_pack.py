@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core.rigid.model import JointType, RigidModel
+from diffsim_core.rigid._quat import rotation
+from diffsim_core.rigid.model import LAWS, JointType, RigidModel
 
 _UNBOUNDED = 1e30
-CONTACT_LAWS = ("paper", "released")
-LIMIT_LAWS = ("paper", "released")
 
 
 @dataclass(frozen=True)
@@ -28,12 +27,9 @@ class PackedModel:
 
 def pack(model: RigidModel) -> PackedModel:
     """Flatten ``model``; the row of a degree of freedom lists its ancestors from the root, itself last."""
-    for law, known, field in (
-        (model.contact_law, CONTACT_LAWS, "contact_law"),
-        (model.limit_law, LIMIT_LAWS, "limit_law"),
-    ):
-        if law not in known:
-            raise ValueError(f"{field}={law!r} is not known; use one of {', '.join(known)}")
+    for law, field in ((model.contact_law, "contact_law"), (model.limit_law, "limit_law")):
+        if law not in LAWS:
+            raise ValueError(f"{field}={law!r} is not known; use one of {', '.join(LAWS)}")
     depth, rows, entries = _ancestry(model)
     header = [model.nl, model.nq, model.nv, model.nu, model.nc, len(entries), model.contact_law == "released", 0]
     integers = np.concatenate(
@@ -109,7 +105,7 @@ def _link_reals(model: RigidModel) -> Any:
         inertia = model.link_inertia[i]
         limited = bool(model.joint_limited[i])
         table[i, 0:3] = model.link_pos[i]
-        table[i, 3:12] = _matrix(model.link_quat[i]).T.ravel()
+        table[i, 3:12] = rotation(model.link_quat[i] / np.linalg.norm(model.link_quat[i])).T.ravel()
         table[i, 12:15] = model.joint_axis[i]
         table[i, 15] = model.link_mass[i]
         table[i, 16:19] = model.link_com[i]
@@ -133,14 +129,3 @@ def _damping(model: RigidModel) -> Any:
             if model.joint_type[i] >= JointType.SLIDE:
                 damping[model.joint_dof[i]] += model.limit_damping[i]
     return damping
-
-
-def _matrix(quat: Any) -> Any:
-    w, x, y, z = np.asarray(quat, dtype=np.float64) / np.linalg.norm(quat)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )

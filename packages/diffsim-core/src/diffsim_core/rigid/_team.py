@@ -35,7 +35,7 @@ class Team:
     """The caller and ``threads - 1`` helpers, which start when first needed and sleep when there is nothing to do."""
 
     def __init__(self, kernels: Kernels, job: Job, threads: int) -> None:
-        self._lanes = kernels.lanes
+        self._kernels = kernels
         self._pool = _aligned(_SIZE)
         self._pool[_HEAD:_NUMBERS] = job.head
         self._pool[_NUMBERS:_ARRAYS] = np.array(job.numbers).view(np.int64)
@@ -49,7 +49,7 @@ class Team:
         """One step or vector-Jacobian product, with up to ``helpers`` of the helpers woken for it."""
         pool = self._pool
         pool[_JOB] = kind
-        pool[_BLOCKS] = -(-num_worlds // self._lanes)
+        pool[_BLOCKS] = self._kernels.blocks(num_worlds)
         pool[_WORLDS] = num_worlds
         pool[_ARRAYS:_SIZE] = pointers
         if helpers:

@@ -119,9 +119,9 @@ class RigidDynamics:
 
     def saved_size(self, num_worlds: int) -> int:
         """Numbers kept for the backward pass of one control step."""
-        m, lanes = self.model, self._kernels.lanes
-        blocks = -(-num_worlds // lanes)
-        return blocks * lanes * self.substeps * (m.nq + 2 * m.nv + self._keep * self._packed.num_entries)
+        m = self.model
+        worlds = self._kernels.blocks(num_worlds) * self._kernels.lanes
+        return worlds * self.substeps * (m.nq + 2 * m.nv + self._keep * self._packed.num_entries)
 
     def step(
         self,
@@ -165,8 +165,8 @@ class RigidDynamics:
         packed, force, qdd, touching = (np.zeros((n, k), self.dtype) for k in (self._packed.num_entries, m.nv, m.nv, 1))
         pointers = tuple(a.ctypes.data for a in (*given, packed, force, qdd, touching))
         head = (self._integers.ptr, self._reals.ptr, n)
-        blocks = -(-n // self._kernels.lanes)
-        wp.launch(self._kernels.probe, dim=blocks, inputs=[*head, *pointers], device=self._warp_device)
+        kernel, blocks = self._kernels.probe, self._kernels.blocks(n)
+        wp.launch(kernel, dim=blocks, inputs=[*head, *pointers], device=self._warp_device)
         mass = np.zeros((n, m.nv, m.nv), self.dtype)
         columns = self._packed.ancestor
         rows = np.repeat(np.arange(m.nv), np.diff(np.append(self._packed.row, self._packed.num_entries)))
@@ -216,9 +216,8 @@ class RigidDynamics:
         )
 
     def _threads_for(self, num_worlds: int) -> int:
-        blocks = -(-num_worlds // self._kernels.lanes)
         worth = num_worlds * self.substeps // _SUBSTEPS_WORTH_A_THREAD
-        return max(1, min(self.threads, blocks, worth))
+        return max(1, min(self.threads, self._kernels.blocks(num_worlds), worth))
 
 
 def _default_threads() -> int:

@@ -11,6 +11,9 @@ import numpy as np
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
+LAWS = ("paper", "released")
+"""Whose formulas a model follows: the SHAC paper's as printed, or its released code's."""
+
 
 class JointType(IntEnum):
     """Joint types, with the number of coordinates and of degrees of freedom they have."""
