@@ -72,23 +72,6 @@ def test_arguments_are_arrays(arguments, name, wrong):
         gradest.gae(**arguments)
 
 
-def test_every_function_checks(arguments):
-    reward, value, terminated, done = (arguments[k] for k in ("reward", "value", "terminated", "done"))
-    wide = np.zeros((4, 4), dtype=bool)
-    calls = {
-        "discounted_returns": lambda: gradest.discounted_returns(reward, wide, gamma=0.9),
-        "bootstrapped_returns": lambda: gradest.bootstrapped_returns(reward, value, terminated, wide, gamma=0.9),
-        "td_lambda": lambda: gradest.td_lambda(reward, value, terminated, wide, gamma=0.9, lam=0.9),
-        "gae": lambda: gradest.gae(reward, value, value, terminated, wide, gamma=0.9, lam=0.9),
-        "segment_objective": lambda: gradest.segment_objective(reward, value, terminated, wide, gamma=0.9),
-        "segment_starts": lambda: gradest.segment_starts(done.astype(float)),
-    }
-    assert set(calls) == {name for name in gradest.__all__ if name != "__version__"}
-    for call in calls.values():
-        with pytest.raises(ValueError, match=r"^done has "):
-            call()
-
-
 def test_numpy_scalars_serve_as_factors(arguments):
     arguments = {k: v.astype(np.float32) if k in FLOATS else v for k, v in arguments.items()}
     arguments |= {"gamma": np.float64(0.9), "lam": np.float64(1.0)}

@@ -130,7 +130,8 @@ def test_worlds_are_independent(window):
     rest = (window.value_next, window.terminated, window.done)
     for lam in (0.0, 0.7, 1.0):
         sound = gradest.td_lambda(window.reward, *rest, gamma=0.9, lam=lam)
-        struck = gradest.td_lambda(reward, *rest, gamma=0.9, lam=lam)
+        with gradest.allow_nan():
+            struck = gradest.td_lambda(reward, *rest, gamma=0.9, lam=lam)
         assert np.isnan(struck[3, 2])
         np.testing.assert_array_equal(struck[:, others], sound[:, others])
 

@@ -24,6 +24,7 @@ from ._returns import discounted_returns as discounted_returns
 from ._returns import td_lambda as td_lambda
 from ._segments import segment_objective as segment_objective
 from ._segments import segment_starts as segment_starts
+from ._values import allow_nan as allow_nan
 
 try:
     __version__ = version("gradest")
@@ -32,6 +33,7 @@ except PackageNotFoundError:
 
 __all__ = [
     "__version__",
+    "allow_nan",
     "bootstrapped_returns",
     "discounted_returns",
     "gae",

@@ -14,36 +14,49 @@ Array = Any
 def check_window(floats: Mapping[str, Array], flags: Mapping[str, Array]) -> Any:
     """Array namespace of a window of ``[T, N]`` arrays; the first one sets framework, shape and dtype.
 
-    Looks only at types, shapes and dtypes, so it costs microseconds and works on JAX tracers.
+    Raises:
+        ValueError: as ``check_arrays``, or the window is empty.
+    """
+    return check_arrays(
+        {name: (array, "T N") for name, array in floats.items()},
+        {name: (array, "T N") for name, array in flags.items()},
+    )
+
+
+def check_arrays(floats: Mapping[str, tuple[Array, str]], flags: Mapping[str, tuple[Array, str]] | None = None) -> Any:
+    """Array namespace of arrays given as ``{name: (array, axes)}``; the first sets framework and dtype.
+
+    ``axes`` names the axes, apart by spaces: ``"T N"``, ``"N P"``, ``""`` for a scalar array. A name that
+    comes again must have the same length, ``...`` (alone or last) stands for any number of axes and a number
+    for itself. Every axis must hold at least one element.
+
+    Looks only at types, shapes and dtypes, so it costs microseconds and works on tracers.
 
     Raises:
-        ValueError: an array is no array of a supported framework, mixes frameworks, is not of rank 2,
-            is empty, differs in shape from the first, is not floating point (``floats``), differs in
-            dtype from the first float, or is not boolean (``flags``).
+        ValueError: an array is no array of a supported framework, mixes frameworks, has axes other than named
+            or of other lengths than the array that first named them, is not floating point (``floats``),
+            differs in dtype from the first float, or is not boolean (``flags``).
     """
-    arrays = {**floats, **flags}
-    first = next(iter(arrays))
-    framework = _framework(first, arrays[first])
-    shape = tuple(arrays[first].shape)
-    if len(shape) != 2 or 0 in shape:
-        raise ValueError(f"{first} has shape {shape}; expected time-major [T, N] with T >= 1 and N >= 1")
-    for name, array in arrays.items():
+    named = {**floats, **(flags or {})}
+    first = next(iter(named))
+    framework = _framework(first, named[first][0])
+    lengths: dict[str, tuple[Any, str]] = {}
+    for name, (array, axes) in named.items():
         if (other := _framework(name, array)) != framework:
             raise ValueError(
                 f"{name} is a {other} array but {first} is a {framework} array; "
                 "convert one of them, all arrays must come from one framework"
             )
-        if tuple(array.shape) != shape:
-            raise ValueError(f"{name} has shape {tuple(array.shape)}; expected {shape} like {first}")
-    xp = array_namespace(arrays[first])
+        _check_axes(name, tuple(array.shape), axes, lengths)
+    xp = array_namespace(named[first][0])
     dtype = None
-    for name, array in floats.items():
+    for name, (array, _) in floats.items():
         if not xp.isdtype(array.dtype, "real floating"):
             raise ValueError(f"{name} has dtype {array.dtype}; expected a real floating-point dtype")
         dtype = dtype or array.dtype
         if array.dtype != dtype:
             raise ValueError(f"{name} has dtype {array.dtype}; expected {dtype} like {first}")
-    for name, array in flags.items():
+    for name, (array, _) in (flags or {}).items():
         if array.dtype != xp.bool:
             raise ValueError(f"{name} has dtype {array.dtype}; expected bool")
     return xp
@@ -51,13 +64,64 @@ def check_window(floats: Mapping[str, Array], flags: Mapping[str, Array]) -> Any
 
 def check_factor(name: str, factor: float) -> float:
     """``factor`` as a Python float (which never changes an array's dtype), checked to lie in [0, 1]."""
+    return check_number(name, factor, 0.0, 1.0)
+
+
+def check_number(name: str, number: float, low: float, high: float = float("inf"), *, above: bool = False) -> float:
+    """``number`` as a Python float, checked to be finite and in [``low``, ``high``]; ``above``: and over ``low``."""
+    bounds = f"{'(' if above else '['}{low:g}, {high:g}{']' if high < float('inf') else ')'}"
     try:
-        number = float(factor)
+        value = float(number)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} is {factor!r}; expected a number in [0, 1]") from error
-    if not 0.0 <= number <= 1.0:
-        raise ValueError(f"{name} is {number}; expected a number in [0, 1]")
-    return number
+        raise ValueError(f"{name} is {number!r}; expected a number in {bounds}") from error
+    if not low <= value <= high or value == float("inf") or (above and value == low):
+        raise ValueError(f"{name} is {value}; expected a number in {bounds}")
+    return value
+
+
+def check_samples(name: str, array: Array, axis: int = 0, *, least: int = 2) -> None:
+    """Refuse a number of samples too small for what is computed from them, a variance by default.
+
+    Raises:
+        ValueError: ``axis`` of ``array`` is shorter than ``least``.
+    """
+    if (count := array.shape[axis]) < least:
+        raise ValueError(
+            f"{name} has shape {tuple(array.shape)}: {count} samples along axis {axis}; "
+            f"expected at least {least}, a variance needs them"
+        )
+
+
+def _check_axes(name: str, shape: tuple[int, ...], axes: str, lengths: dict[str, tuple[Any, str]]) -> None:
+    letters = axes.split()
+    rest: list[tuple[str, Any]] = []
+    if letters and letters[-1] == "...":
+        letters = letters[:-1]
+        rest = [("...", shape[len(letters) :])]
+        short = len(shape) < len(letters)
+    else:
+        short = len(shape) != len(letters)
+    expected = ", ".join(axes.split())
+    known = [lengths[letter] for letter in letters if letter in lengths]
+    if short or 0 in shape:
+        sizes = " and ".join(f"{letter} >= 1" for letter in letters if not letter.isdigit())
+        if known and len(known) == len(axes.split()):
+            wanted = tuple(length for length, _ in known)
+            raise ValueError(f"{name} has shape {shape}; expected {wanted} like {known[0][1]}")
+        frame = "time-major " if letters[:1] == ["T"] else ""
+        raise ValueError(f"{name} has shape {shape}; expected {frame}[{expected}]{' with ' if sizes else ''}{sizes}")
+    for letter, length in [*zip(letters, shape, strict=False), *rest]:
+        if letter.isdigit():
+            if length != int(letter):
+                raise ValueError(f"{name} has shape {shape}; expected [{expected}]")
+            continue
+        bound, owner = lengths.setdefault(letter, (length, name))
+        if bound != length:
+            everything = [lengths.get(one, ("?", ""))[0] for one in letters]
+            if letter == "...":
+                everything += bound
+            wanted = ", ".join(map(str, everything)) + ("," if len(everything) == 1 else "")
+            raise ValueError(f"{name} has shape {shape}; expected ({wanted}) like {owner}")
 
 
 def _framework(name: str, array: Array) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._check import Array, check_factor, check_window
 from ._scan import linear_scan
+from ._values import refuse_nan
 
 
 def gae(
@@ -40,7 +41,8 @@ def gae(
         ``A``, shape ``[T, N]``.
 
     Raises:
-        ValueError: an argument has the wrong framework, shape, dtype or range; the message names it.
+        ValueError: an argument has the wrong framework, shape, dtype or range, or holds NaN that would enter; the
+            message names it.
     """
     xp = check_window(
         {"reward": reward, "value": value, "value_next": value_next},
@@ -48,6 +50,8 @@ def gae(
     )
     gamma, lam = check_factor("gamma", gamma), check_factor("lam", lam)
     zero = xp.zeros_like(reward)
-    delta = reward + gamma * xp.where(terminated, zero, value_next) - value
+    tail = xp.where(terminated, zero, value_next)
+    refuse_nan(xp, reward=reward, value=value, value_next=tail)
+    delta = reward + gamma * tail - value
     carry = (gamma * lam) * xp.astype(~(done | terminated), reward.dtype)
     return linear_scan(carry, delta, zero[-1, :], reverse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._check import Array, check_factor, check_window
 from ._scan import linear_scan
+from ._values import refuse_nan
 
 
 def discounted_returns(reward: Array, done: Array, *, gamma: float) -> Array:
@@ -22,10 +23,12 @@ def discounted_returns(reward: Array, done: Array, *, gamma: float) -> Array:
         ``G``, shape ``[T, N]``.
 
     Raises:
-        ValueError: an argument has the wrong framework, shape, dtype or range; the message names it.
+        ValueError: an argument has the wrong framework, shape, dtype or range, or holds NaN that would enter; the
+            message names it.
     """
     xp = check_window({"reward": reward}, {"done": done})
     carry = check_factor("gamma", gamma) * xp.astype(~done, reward.dtype)
+    refuse_nan(xp, reward=reward)
     return linear_scan(carry, reward, xp.zeros_like(reward[-1, :]), reverse=True)
 
 
@@ -49,13 +52,15 @@ def bootstrapped_returns(reward: Array, value_next: Array, terminated: Array, do
         ``G``, shape ``[T, N]``.
 
     Raises:
-        ValueError: an argument has the wrong framework, shape, dtype or range; the message names it.
+        ValueError: an argument has the wrong framework, shape, dtype or range, or holds NaN that would enter; the
+            message names it.
     """
     xp = check_window({"reward": reward, "value_next": value_next}, {"terminated": terminated, "done": done})
     gamma = check_factor("gamma", gamma)
     zero = xp.zeros_like(value_next)
     # where, not a product: what the critic says of a terminated state never enters, NaN included.
     tail = xp.where(terminated, zero, value_next)
+    refuse_nan(xp, reward=reward, value_next=tail)
     carry = gamma * xp.astype(~(done | terminated), reward.dtype)
     return linear_scan(carry, reward + gamma * xp.where(done, tail, zero), tail[-1, :], reverse=True)
 
@@ -83,10 +88,12 @@ def td_lambda(reward: Array, value_next: Array, terminated: Array, done: Array, 
         ``G``, shape ``[T, N]``.
 
     Raises:
-        ValueError: an argument has the wrong framework, shape, dtype or range; the message names it.
+        ValueError: an argument has the wrong framework, shape, dtype or range, or holds NaN that would enter; the
+            message names it.
     """
     xp = check_window({"reward": reward, "value_next": value_next}, {"terminated": terminated, "done": done})
     gamma, lam = check_factor("gamma", gamma), check_factor("lam", lam)
     tail = xp.where(terminated, xp.zeros_like(value_next), value_next)
+    refuse_nan(xp, reward=reward, value_next=tail)
     carry = (gamma * lam) * xp.astype(~(done | terminated), reward.dtype)
     return linear_scan(carry, reward + (gamma - carry) * tail, tail[-1, :], reverse=True)

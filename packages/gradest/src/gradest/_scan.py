@@ -18,8 +18,7 @@ def linear_scan(a: Array, b: Array, x0: Array, *, reverse: bool) -> Array:
     on small arrays the time goes into the number of operations, not into their size.
     """
     if is_jax_array(b):
-        # The only module that imports JAX, and only once a JAX array has been handed in.
-        from ._scan_jax import scan_jax
+        from ._jax import scan_jax
 
         return scan_jax(a, b, x0, reverse)
     if is_torch_array(b):

@@ -6,6 +6,7 @@ from typing import Any
 
 from ._check import Array, check_factor, check_window
 from ._scan import linear_scan
+from ._values import refuse_nan
 
 
 def segment_starts(done: Array) -> Array:
@@ -47,7 +48,8 @@ def segment_objective(reward: Array, value_next: Array, terminated: Array, done:
         ``J``, a scalar array.
 
     Raises:
-        ValueError: an argument has the wrong framework, shape, dtype or range; the message names it.
+        ValueError: an argument has the wrong framework, shape, dtype or range, or holds NaN that would enter; the
+            message names it.
     """
     xp = check_window({"reward": reward, "value_next": value_next}, {"terminated": terminated, "done": done})
     gamma = check_factor("gamma", gamma)
@@ -55,6 +57,7 @@ def segment_objective(reward: Array, value_next: Array, terminated: Array, done:
     weight = linear_scan(gamma * (1.0 - starts), starts, xp.zeros_like(starts[0, :]), reverse=False)
     ends = xp.concat([done[:-1, :], xp.ones_like(done[-1:, :])], axis=0) & ~terminated
     tail = xp.where(ends, value_next, xp.zeros_like(value_next))
+    refuse_nan(xp, reward=reward, value_next=tail)
     return xp.mean(weight * (reward + gamma * tail))
 
 

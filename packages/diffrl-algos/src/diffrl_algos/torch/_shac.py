@@ -115,7 +115,8 @@ class SHAC:
 
     def update(self, state: SHACState) -> tuple[SHACState, Metrics]:
         """One window, one step of the actor, ``critic_iterations`` passes of the critic."""
-        with _threads(self.config.torch_threads):
+        # An update that is not finite is refused and counted below, so gradest need not stop at NaN.
+        with _threads(self.config.torch_threads), gradest.allow_nan():
             return self._update(state)
 
     def _update(self, state: SHACState) -> tuple[SHACState, Metrics]:

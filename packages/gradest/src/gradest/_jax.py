@@ -1,4 +1,4 @@
-"""The linear recurrence as ``lax.scan``: the size of the compiled program does not grow with the window."""
+"""What needs JAX itself, loaded only once a JAX array has been handed in."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from jax import lax
 from ._check import Array
 
 
+def stop_gradient_jax(x: Array) -> Array:
+    """See ``stop_gradient``."""
+    return lax.stop_gradient(x)
+
+
 def scan_jax(a: Array, b: Array, x0: Array, reverse: bool) -> Array:
-    """See ``linear_scan``."""
+    """See ``linear_scan``. The size of the compiled program does not grow with the window."""
     return lax.scan(_step, x0, (a, b), reverse=reverse)[1]
 
 

@@ -1,0 +1,90 @@
+"""The one check that looks at numbers: NaN in, error out, wherever numbers can be looked at."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from array_api_compat import is_jax_array, is_torch_array
+
+from ._check import Array
+
+_nan_allowed: ContextVar[bool] = ContextVar("gradest_nan_allowed", default=False)
+
+
+@contextmanager
+def allow_nan() -> Iterator[None]:
+    """Let NaN pass through every estimator inside a ``with`` block, instead of refusing it.
+
+    For those who look after NaN themselves (an algorithm that drops a bad update), and for loops where the one
+    extra pass over each argument is felt. The setting belongs to the current thread or task.
+
+    ::
+
+        with gradest.allow_nan():
+            advantage = gradest.gae(reward, value, value_next, terminated, done, gamma=0.99, lam=0.95)
+    """
+    token = _nan_allowed.set(True)
+    try:
+        yield
+    finally:
+        _nan_allowed.reset(token)
+
+
+def refuse_nan(xp: Any, **arrays: Array) -> None:
+    """Raise on NaN in any of the floating-point ``arrays``, named as the caller's arguments are.
+
+    Nothing is looked at inside ``allow_nan``, while a framework traces, compiles or maps (there are no numbers
+    yet) or on an accelerator (looking would make the host wait for it).
+
+    Raises:
+        ValueError: an array holds NaN; the message names it, the count and the first place.
+    """
+    if _is_compiling() or _nan_allowed.get():
+        return
+    for name, array in arrays.items():
+        if not _readable(array):
+            continue
+        # One pass, no temporary: a maximum is NaN where any element is.
+        top = xp.max(array.detach() if is_torch_array(array) else array)
+        if bool(top != top):
+            _raise(xp, name, array)
+
+
+def _raise(xp: Any, name: str, array: Array) -> None:
+    bad = xp.isnan(array)
+    count = int(xp.sum(xp.astype(bad, xp.int64 if not is_jax_array(array) else xp.int32)))
+    index = ", ".join(str(int(i[0])) for i in xp.nonzero(bad)) if array.ndim else ""
+    where = f", the first at [{index}]" if index else ""
+    raise ValueError(
+        f"{name} has shape {tuple(array.shape)} and holds {count} NaN{where}; expected numbers: "
+        "mask them out first, or call inside gradest.allow_nan()"
+    )
+
+
+def _is_compiling() -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.compiler.is_compiling()
+
+
+def _readable(array: Array) -> bool:
+    """Whether ``array`` holds numbers at hand: no tracer, no mapped tensor, on the host."""
+    if is_torch_array(array):
+        return array.device.type == "cpu" and not _is_mapped(array)
+    if is_jax_array(array):
+        jax = sys.modules["jax"]
+        return not isinstance(array, jax.core.Tracer) and all(one.platform == "cpu" for one in array.devices())
+    return True
+
+
+def _is_mapped(tensor: Array) -> bool:
+    """Inside ``torch.func.vmap`` (or a transform of it) a tensor has no single value; inside grad it has."""
+    functorch = sys.modules["torch"]._C._functorch
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        if functorch.is_batchedtensor(tensor):
+            return True
+        tensor = functorch.get_unwrapped(tensor)
+    return False

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+import gradest
+
+from .case import Case
+
+rng = np.random.default_rng(7)
+reward, value, value_next = ((x, "T N") for x in rng.normal(size=(3, 17, 6)))
+_terminated, _truncated = rng.random((2, 17, 6)) < 0.12
+_terminated[-1], _truncated[-1] = [True, False, False, True, False, False], [False, True, False, True, False, False]
+terminated, done = (_terminated, "T N"), (_terminated | _truncated, "T N")
+
+ends = {"terminated": terminated, "done": done}
+# NaN is let through where a value is that of a terminated state, so a general place for it does not exist.
+tail = {"floats": {"reward": reward, "value_next": value_next}, "flags": ends, "nan": ("reward",)}
+
+CASES = {
+    "discounted_returns": Case(
+        partial(gradest.discounted_returns, gamma=0.9), floats={"reward": reward}, flags={"done": done}
+    ),
+    "bootstrapped_returns": Case(partial(gradest.bootstrapped_returns, gamma=0.9), **tail),
+    "td_lambda": Case(partial(gradest.td_lambda, gamma=0.9, lam=0.7), **tail),
+    "gae": Case(
+        partial(gradest.gae, gamma=0.9, lam=0.7),
+        floats={"reward": reward, "value": value, "value_next": value_next},
+        flags=ends,
+        nan=("reward", "value"),
+    ),
+    "segment_starts": Case(gradest.segment_starts, flags={"done": done}),
+    "segment_objective": Case(partial(gradest.segment_objective, gamma=0.9), **tail, out=("",)),
+}
