@@ -19,11 +19,22 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from ._gae import gae as gae
+from ._gae_gradient import gae_action_gradient as gae_action_gradient
+from ._gae_gradient import gae_objective as gae_objective
+from ._likelihood_ratio import leave_one_out_baseline as leave_one_out_baseline
+from ._likelihood_ratio import likelihood_ratio_gradients as likelihood_ratio_gradients
+from ._likelihood_ratio import likelihood_ratio_objective as likelihood_ratio_objective
+from ._likelihood_ratio import optimal_baseline as optimal_baseline
+from ._nstep import n_step_returns as n_step_returns
+from ._reparameterised import reparameterised_objective as reparameterised_objective
 from ._returns import bootstrapped_returns as bootstrapped_returns
 from ._returns import discounted_returns as discounted_returns
 from ._returns import td_lambda as td_lambda
 from ._segments import segment_objective as segment_objective
 from ._segments import segment_starts as segment_starts
+from ._soft import soft_reward as soft_reward
+from ._surrogate import clipped_surrogate as clipped_surrogate
+from ._surrogate import virtual_log_prob as virtual_log_prob
 from ._values import allow_nan as allow_nan
 
 try:
@@ -35,9 +46,20 @@ __all__ = [
     "__version__",
     "allow_nan",
     "bootstrapped_returns",
+    "clipped_surrogate",
     "discounted_returns",
     "gae",
+    "gae_action_gradient",
+    "gae_objective",
+    "leave_one_out_baseline",
+    "likelihood_ratio_gradients",
+    "likelihood_ratio_objective",
+    "n_step_returns",
+    "optimal_baseline",
+    "reparameterised_objective",
     "segment_objective",
     "segment_starts",
+    "soft_reward",
     "td_lambda",
+    "virtual_log_prob",
 ]

@@ -79,6 +79,14 @@ def check_number(name: str, number: float, low: float, high: float = float("inf"
     return value
 
 
+def check_count(name: str, count: int, *, least: int = 1) -> int:
+    """``count`` as a Python int, checked to be whole and at least ``least``."""
+    whole = hasattr(count, "__index__") and not isinstance(count, bool)
+    if not whole or int(count) < least:
+        raise ValueError(f"{name} is {count!r}; expected a whole number of at least {least}")
+    return int(count)
+
+
 def check_samples(name: str, array: Array, axis: int = 0, *, least: int = 2) -> None:
     """Refuse a number of samples too small for what is computed from them, a variance by default.
 

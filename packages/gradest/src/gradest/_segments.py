@@ -23,7 +23,7 @@ def segment_starts(done: Array) -> Array:
     Raises:
         ValueError: ``done`` is not a bool array of shape ``[T, N]``.
     """
-    return _starts(check_window({}, {"done": done}), done)
+    return starts_of(check_window({}, {"done": done}), done)
 
 
 def segment_objective(reward: Array, value_next: Array, terminated: Array, done: Array, *, gamma: float) -> Array:
@@ -53,7 +53,7 @@ def segment_objective(reward: Array, value_next: Array, terminated: Array, done:
     """
     xp = check_window({"reward": reward, "value_next": value_next}, {"terminated": terminated, "done": done})
     gamma = check_factor("gamma", gamma)
-    starts = xp.astype(_starts(xp, done | terminated), reward.dtype)
+    starts = xp.astype(starts_of(xp, done | terminated), reward.dtype)
     weight = linear_scan(gamma * (1.0 - starts), starts, xp.zeros_like(starts[0, :]), reverse=False)
     ends = xp.concat([done[:-1, :], xp.ones_like(done[-1:, :])], axis=0) & ~terminated
     tail = xp.where(ends, value_next, xp.zeros_like(value_next))
@@ -61,5 +61,6 @@ def segment_objective(reward: Array, value_next: Array, terminated: Array, done:
     return xp.mean(weight * (reward + gamma * tail))
 
 
-def _starts(xp: Any, done: Array) -> Array:
+def starts_of(xp: Any, done: Array) -> Array:
+    """``segment_starts`` of a ``done`` that has been checked."""
     return xp.concat([xp.ones_like(done[:1, :]), done[:-1, :]], axis=0)

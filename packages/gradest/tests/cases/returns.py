@@ -23,6 +23,11 @@ CASES = {
         partial(gradest.discounted_returns, gamma=0.9), floats={"reward": reward}, flags={"done": done}
     ),
     "bootstrapped_returns": Case(partial(gradest.bootstrapped_returns, gamma=0.9), **tail),
+    "n_step_returns:3": Case(partial(gradest.n_step_returns, gamma=0.9, n=3), **tail),
+    "n_step_returns:all": Case(partial(gradest.n_step_returns, gamma=0.9, n=40), **tail),
+    "soft_reward": Case(
+        partial(gradest.soft_reward, temperature=0.2), floats={"reward": reward, "entropy": value}
+    ),
     "td_lambda": Case(partial(gradest.td_lambda, gamma=0.9, lam=0.7), **tail),
     "gae": Case(
         partial(gradest.gae, gamma=0.9, lam=0.7),
@@ -32,4 +37,7 @@ CASES = {
     ),
     "segment_starts": Case(gradest.segment_starts, flags={"done": done}),
     "segment_objective": Case(partial(gradest.segment_objective, gamma=0.9), **tail, out=("",)),
+    "reparameterised_objective": Case(
+        partial(gradest.reparameterised_objective, gamma=0.9, lam=0.7), **tail, out=("N",)
+    ),
 }

@@ -1,0 +1,49 @@
+"""The objective that reparameterised (pathwise) gradients differentiate, world by world."""
+
+from __future__ import annotations
+
+from ._check import Array, check_factor, check_window
+from ._scan import linear_scan
+from ._segments import starts_of
+from ._values import refuse_nan
+
+
+def reparameterised_objective(
+    reward: Array, value_next: Array, terminated: Array, done: Array, *, gamma: float, lam: float = 1.0
+) -> Array:
+    """The TD(lambda) returns of the segments that start in each world, summed: what the RP gradient goes up.
+
+    ``J_n = sum_t start_t G_t``, with ``G`` the ``td_lambda`` returns and ``start`` the ``segment_starts``.
+
+    A window of actions ``a = g(s, eps)`` with fixed noise makes rewards and values functions of the policy's
+    parameters; the gradient of a world's objective is one sample of the reparameterised policy gradient (GI-PPO, Son
+    et al. 2023, Appendix 7.2.2; Kingma & Welling 2013). The released code of that paper trains its RP baseline with
+    ``lam=0.95`` on the mean over segments, ``sum(J) / sum(segment_starts)``. SHAC has ``lam=1`` and the mean over
+    steps: ``sum(J) / (T N)`` is ``segment_objective``, which is cheaper to differentiate.
+
+    Args:
+        reward: rewards, differentiable, shape ``[T, N]``.
+        value_next: ``V(final_obs)``, the value of what each step led to before any reset, ``[T, N]``.
+        terminated: bool, nothing follows this step, ``[T, N]``. A terminated step counts as done.
+        done: bool, ``terminated | truncated``, ``[T, N]``.
+        gamma: discount per step, in [0, 1].
+        lam: lambda, the weight of longer returns, in [0, 1].
+
+    Returns:
+        ``J``, shape ``[N]``.
+
+    Raises:
+        ValueError: an argument has the wrong framework, shape, dtype or range, or holds NaN that would enter; the
+            message names it.
+    """
+    xp = check_window({"reward": reward, "value_next": value_next}, {"terminated": terminated, "done": done})
+    gamma, lam = check_factor("gamma", gamma), check_factor("lam", lam)
+    tail = xp.where(terminated, xp.zeros_like(value_next), value_next)
+    refuse_nan(xp, reward=reward, value_next=tail)
+    ends = done | terminated
+    starts = xp.astype(starts_of(xp, ends), reward.dtype)
+    # Weights first, as plain numbers: the return of a start is linear in the rewards and values after it.
+    weight = linear_scan((gamma * lam) * (1.0 - starts), starts, xp.zeros_like(starts[0, :]), reverse=False)
+    last = xp.concat([ends[:-1, :], xp.ones_like(ends[-1:, :])], axis=0)
+    share = gamma * (1.0 - lam * xp.astype(~last, reward.dtype))
+    return xp.sum(weight * (reward + share * tail), axis=0)

@@ -1,0 +1,68 @@
+"""PPO's clipped surrogate, and the virtual policy that GI-PPO holds it near."""
+
+from __future__ import annotations
+
+import math
+
+from ._check import Array, check_arrays, check_number
+from ._stop import stop_gradient
+from ._values import refuse_nan
+
+
+def clipped_surrogate(log_prob: Array, log_prob_old: Array, advantage: Array, *, clip: float) -> Array:
+    """PPO's objective: the ratio of densities times the advantage, without reward for leaving the clip range.
+
+    ``mean(min(w A, clip(w, 1 - eps, 1 + eps) A))``, ``w = exp(log pi - log pi_old)`` (Schulman et al. 2017, Eq. 7;
+    GI-PPO, Son et al. 2023, Eq. 17). GI-PPO's own objective (Eq. 18) has the virtual policy in the place of the old:
+    pass ``virtual_log_prob(...)`` as ``log_prob_old``.
+
+    Samples whose ratio has left the range in the direction of their advantage have no gradient, however far they
+    went: nothing overflows there. In the other direction the term is unbounded, as in the paper; a ratio beyond the
+    largest number gives an infinite value.
+
+    Args:
+        log_prob: log-density of the actions under the policy that is learned, any shape; differentiable.
+        log_prob_old: the same under the policy to stay near, same shape. A constant.
+        advantage: same shape. A constant.
+        clip: epsilon, how far the ratio may go from one, above 0.
+
+    Returns:
+        A scalar array, to be maximised.
+
+    Raises:
+        ValueError: an argument has the wrong framework, shape, dtype or range, or holds NaN; the message names it.
+    """
+    xp = check_arrays(
+        {"log_prob": (log_prob, "..."), "log_prob_old": (log_prob_old, "..."), "advantage": (advantage, "...")}
+    )
+    clip = check_number("clip", clip, 0.0, above=True)
+    refuse_nan(xp, log_prob=log_prob, log_prob_old=log_prob_old, advantage=advantage)
+    log_ratio, advantage = log_prob - stop_gradient(log_prob_old), stop_gradient(advantage)
+    gains = advantage > 0
+    # The bound is on the logarithm, so that a ratio which would be cut is never formed.
+    low = math.log1p(-clip) if clip < 1.0 else -math.inf
+    cut = xp.where(gains, log_ratio > math.log1p(clip), log_ratio < low)
+    inside = xp.exp(xp.where(cut, xp.zeros_like(log_ratio), log_ratio)) * advantage
+    bound = xp.where(gains, (1.0 + clip) * advantage, (1.0 - clip) * advantage)
+    return xp.mean(xp.where(cut, bound, inside))
+
+
+def virtual_log_prob(log_prob_old: Array, log_prob_alpha: Array) -> Array:
+    """Log-density of GI-PPO's virtual policy, halfway between the old policy and the alpha-policy.
+
+    ``log pi_h = log((pi_old + pi_alpha) / 2)`` (Son et al. 2023, section 4.3.2), without overflow or underflow of
+    either density. Held near it, a PPO step undoes neither.
+
+    Args:
+        log_prob_old: log-density of the actions under the policy that took them, any shape.
+        log_prob_alpha: the same under the policy fitted to the alpha-policy, same shape.
+
+    Returns:
+        Log-densities, the same shape.
+
+    Raises:
+        ValueError: an argument has the wrong framework, shape or dtype, or holds NaN; the message names it.
+    """
+    xp = check_arrays({"log_prob_old": (log_prob_old, "..."), "log_prob_alpha": (log_prob_alpha, "...")})
+    refuse_nan(xp, log_prob_old=log_prob_old, log_prob_alpha=log_prob_alpha)
+    return xp.logaddexp(log_prob_old, log_prob_alpha) - math.log(2.0)
