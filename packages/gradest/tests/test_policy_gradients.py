@@ -30,7 +30,7 @@ def test_the_closed_form_is_the_derivative_of_the_objective():
 
 
 def test_the_bound_is_tight_enough(samples):
-    eps, score, returns = samples
+    _, score, returns = samples
     estimates = gradest.likelihood_ratio_gradients(score, returns)
     with pytest.raises(AssertionError, match="standard errors"):
         assert_unbiased(estimates, PROBLEM.gradient() * 1.1)
@@ -38,7 +38,7 @@ def test_the_bound_is_tight_enough(samples):
 
 @pytest.mark.parametrize("baseline", ["none", "value", "leave one out", "optimal", "optimal per parameter"])
 def test_likelihood_ratio_gradients_are_unbiased(samples, baseline):
-    eps, score, returns = samples
+    _, score, returns = samples
     if baseline == "value":
         advantage = returns - (PROBLEM.c + 0.3)
     elif baseline == "leave one out":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -81,10 +82,13 @@ def check_number(name: str, number: float, low: float, high: float = float("inf"
 
 def check_count(name: str, count: int, *, least: int = 1) -> int:
     """``count`` as a Python int, checked to be whole and at least ``least``."""
-    whole = hasattr(count, "__index__") and not isinstance(count, bool)
-    if not whole or int(count) < least:
+    try:
+        whole = operator.index(count)
+    except TypeError:
+        whole = None
+    if whole is None or isinstance(count, bool) or whole < least:
         raise ValueError(f"{name} is {count!r}; expected a whole number of at least {least}")
-    return int(count)
+    return whole
 
 
 def check_samples(name: str, array: Array, axis: int = 0, *, least: int = 2) -> None:

@@ -25,9 +25,7 @@ CASES = {
     "bootstrapped_returns": Case(partial(gradest.bootstrapped_returns, gamma=0.9), **tail),
     "n_step_returns:3": Case(partial(gradest.n_step_returns, gamma=0.9, n=3), **tail),
     "n_step_returns:all": Case(partial(gradest.n_step_returns, gamma=0.9, n=40), **tail),
-    "soft_reward": Case(
-        partial(gradest.soft_reward, temperature=0.2), floats={"reward": reward, "entropy": value}
-    ),
+    "soft_reward": Case(partial(gradest.soft_reward, temperature=0.2), floats={"reward": reward, "entropy": value}),
     "td_lambda": Case(partial(gradest.td_lambda, gamma=0.9, lam=0.7), **tail),
     "gae": Case(
         partial(gradest.gae, gamma=0.9, lam=0.7),

@@ -13,9 +13,7 @@ from .._gae_gradient import check_decay, gae_action_gradient, gae_objective
 Array = Any
 
 
-def gae_gradient(
-    f: Callable[[Array], Array], actions: Array, done: Array, *, gamma: float, lam: float
-) -> Array:
+def gae_gradient(f: Callable[[Array], Array], actions: Array, done: Array, *, gamma: float, lam: float) -> Array:
     """Gradient of every step's advantage by its own action, in one backward pass (GI-PPO, Eq. 15).
 
     Args:
