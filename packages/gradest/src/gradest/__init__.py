@@ -18,6 +18,16 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
+from ._adaptive import adaptive_ratio as adaptive_ratio
+from ._alpha_order import alpha_order_gradient as alpha_order_gradient
+from ._alpha_order import alpha_order_weight as alpha_order_weight
+from ._alpha_order import AlphaOrderGradient as AlphaOrderGradient
+from ._alpha_order import bernstein_radius as bernstein_radius
+from ._credit import credit_objective as credit_objective
+from ._credit import credit_step as credit_step
+from ._credit import credit_weights as credit_weights
+from ._credit import CreditWeights as CreditWeights
+from ._credit import effective_horizon as effective_horizon
 from ._gae import gae as gae
 from ._gae_gradient import gae_action_gradient as gae_action_gradient
 from ._gae_gradient import gae_objective as gae_objective
@@ -25,6 +35,10 @@ from ._likelihood_ratio import leave_one_out_baseline as leave_one_out_baseline
 from ._likelihood_ratio import likelihood_ratio_gradients as likelihood_ratio_gradients
 from ._likelihood_ratio import likelihood_ratio_objective as likelihood_ratio_objective
 from ._likelihood_ratio import optimal_baseline as optimal_baseline
+from ._mixture import inverse_variance_gradient as inverse_variance_gradient
+from ._mixture import inverse_variance_weight as inverse_variance_weight
+from ._mixture import mix_gradients as mix_gradients
+from ._mixture import MixedGradient as MixedGradient
 from ._nstep import n_step_returns as n_step_returns
 from ._reparameterised import reparameterised_objective as reparameterised_objective
 from ._returns import bootstrapped_returns as bootstrapped_returns
@@ -33,6 +47,8 @@ from ._returns import td_lambda as td_lambda
 from ._segments import segment_objective as segment_objective
 from ._segments import segment_starts as segment_starts
 from ._soft import soft_reward as soft_reward
+from ._statistics import empirical_covariance as empirical_covariance
+from ._statistics import empirical_variance as empirical_variance
 from ._surrogate import clipped_surrogate as clipped_surrogate
 from ._surrogate import virtual_log_prob as virtual_log_prob
 from ._values import allow_nan as allow_nan
@@ -43,17 +59,33 @@ except PackageNotFoundError:
     __version__ = "0+unknown"
 
 __all__ = [
+    "AlphaOrderGradient",
+    "CreditWeights",
+    "MixedGradient",
     "__version__",
+    "adaptive_ratio",
     "allow_nan",
+    "alpha_order_gradient",
+    "alpha_order_weight",
+    "bernstein_radius",
     "bootstrapped_returns",
     "clipped_surrogate",
+    "credit_objective",
+    "credit_step",
+    "credit_weights",
     "discounted_returns",
+    "effective_horizon",
+    "empirical_covariance",
+    "empirical_variance",
     "gae",
     "gae_action_gradient",
     "gae_objective",
+    "inverse_variance_gradient",
+    "inverse_variance_weight",
     "leave_one_out_baseline",
     "likelihood_ratio_gradients",
     "likelihood_ratio_objective",
+    "mix_gradients",
     "n_step_returns",
     "optimal_baseline",
     "reparameterised_objective",

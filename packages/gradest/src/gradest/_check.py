@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping
 from typing import Any
@@ -68,14 +69,19 @@ def check_factor(name: str, factor: float) -> float:
     return check_number(name, factor, 0.0, 1.0)
 
 
-def check_number(name: str, number: float, low: float, high: float = float("inf"), *, above: bool = False) -> float:
-    """``number`` as a Python float, checked to be finite and in [``low``, ``high``]; ``above``: and over ``low``."""
-    bounds = f"{'(' if above else '['}{low:g}, {high:g}{']' if high < float('inf') else ')'}"
+def check_number(
+    name: str, number: float, low: float, high: float = math.inf, *, above: bool = False, infinite: bool = False
+) -> float:
+    """``number`` as a Python float in [``low``, ``high``].
+
+    ``above`` leaves ``low`` itself out, ``infinite`` lets an infinite number in.
+    """
+    bounds = f"{'(' if above else '['}{low:g}, {high:g}{']' if infinite or high < math.inf else ')'}"
     try:
         value = float(number)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} is {number!r}; expected a number in {bounds}") from error
-    if not low <= value <= high or value == float("inf") or (above and value == low):
+    if not low <= value <= high or (value == math.inf and not infinite) or (above and value == low):
         raise ValueError(f"{name} is {value}; expected a number in {bounds}")
     return value
 
@@ -89,6 +95,12 @@ def check_count(name: str, count: int, *, least: int = 1) -> int:
     if whole is None or isinstance(count, bool) or whole < least:
         raise ValueError(f"{name} is {count!r}; expected a whole number of at least {least}")
     return whole
+
+
+def check_choice(name: str, choice: str, known: tuple[str, ...]) -> None:
+    """Refuse a word that is none of those known."""
+    if choice not in known:
+        raise ValueError(f"{name} is {choice!r}; expected one of {', '.join(map(repr, known))}")
 
 
 def check_samples(name: str, array: Array, axis: int = 0, *, least: int = 2) -> None:

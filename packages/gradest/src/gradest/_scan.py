@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from array_api_compat import array_namespace, is_jax_array, is_torch_array
 
 from ._check import Array
@@ -24,6 +27,23 @@ def linear_scan(a: Array, b: Array, x0: Array, *, reverse: bool) -> Array:
     if is_torch_array(b):
         return _scan_torch(a, b, x0, reverse)
     return _scan_numpy(a, b, x0, reverse)
+
+
+def scan_steps(step: Callable[[Any, Any], tuple[Any, Any]], start: Any, rows: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Run ``carry, outs = step(carry, rows_t)`` over the leading axis of ``rows``; the stacked ``outs``.
+
+    For what is no linear recurrence. ``carry`` and ``outs`` are tuples of arrays.
+    """
+    if is_jax_array(rows[0]):
+        from ._jax import scan_steps_jax
+
+        return scan_steps_jax(step, start, rows)
+    carry, outs = start, []
+    for t in range(rows[0].shape[0]):
+        carry, out = step(carry, tuple(row[t, ...] for row in rows))
+        outs.append(out)
+    stack = array_namespace(rows[0]).stack
+    return tuple(stack(list(column), axis=0) for column in zip(*outs, strict=True))
 
 
 def _scan_numpy(a: Array, b: Array, x0: Array, reverse: bool) -> Array:

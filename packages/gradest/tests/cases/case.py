@@ -25,6 +25,8 @@ class Case:
     """The floats in which NaN is refused wherever it stands, all of them by default."""
     compiles: bool = True
     """Whether ``torch.compile`` and ``jax.jit`` take the function with these arguments as they are."""
+    other_ranks: bool = False
+    """Whether the function takes arrays with one axis more, too: then a wrong rank cannot be made that way."""
     bound: tuple[str, ...] = ()
     """Axes whose lengths the options fix, so that they cannot be changed or permuted in a test."""
 

@@ -1,0 +1,93 @@
+"""AGPO's mixture ratio: how much a step of the simulator can be trusted, judged at the action node."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from ._check import Array, check_arrays, check_choice, check_samples
+from ._mixture import weight_of
+from ._stop import stop_gradient
+
+_FLOOR = 1e-8
+"""Added to the median norm, so that gradients that are mostly zero can be standardised."""
+
+
+def adaptive_ratio(
+    first: Array,
+    zeroth: Array,
+    valid: Array | None = None,
+    *,
+    variance: Literal["norm", "vector"] = "norm",
+    nonfinite: Literal["zero", "mask"] = "zero",
+) -> Array:
+    """AGPO's adaptive mixture ratio: the weight of the simulator's gradient beside the Q function's, for each step.
+
+    ``alpha = v0 / (v0 + v1)`` (Gao et al. 2024, Eq. 3), with ``v1`` and ``v0`` the variances over the worlds of the
+    action gradients' norms, each divided by the median norm (section 4): ``first`` is the gradient of ``r + gamma
+    Q(x', u')`` by the action, ``zeroth`` that of ``Q(x, u)``. One ratio holds for all worlds. It is a constant.
+
+    The paper leaves open what is standardised and how non-finite gradients count:
+
+    - ``variance="norm"`` takes the variance of the standardised norms, as section 4 says; ``"vector"`` that of the
+      gradients themselves (Definition 3.1), divided by the median norm.
+    - ``nonfinite="zero"`` gives a step no weight if the simulator's gradient is infinite or NaN in any valid world;
+      ``"mask"`` leaves such worlds out. A world whose ``zeroth`` is not finite is always left out.
+
+    Steps with fewer than two worlds left get 0. NaN is therefore no error here.
+
+    Args:
+        first: gradients of one simulated step by the action, shape ``[N, m]``, or ``[T, N, m]`` for several.
+        zeroth: gradients of the Q function by the action, same shape.
+        valid: bool, worlds to judge by, shape ``[N]`` or ``[T, N]``: leave out those that were just reset. All by
+            default.
+        variance: ``"norm"`` or ``"vector"``.
+        nonfinite: ``"zero"`` or ``"mask"``.
+
+    Returns:
+        ``alpha`` in [0, 1], a scalar array or ``[T]``.
+
+    Raises:
+        ValueError: an argument has the wrong type, shape or dtype, an option is not known, or there is only one world.
+    """
+    axes = "T N m" if len(getattr(first, "shape", ())) == 3 else "N m"
+    flags = {} if valid is None else {"valid": (valid, axes[:-2])}
+    xp = check_arrays({"first": (first, axes), "zeroth": (zeroth, axes)}, flags)
+    check_choice("variance", variance, ("norm", "vector"))
+    check_choice("nonfinite", nonfinite, ("zero", "mask"))
+    check_samples("first", first, -2)
+    first, zeroth = stop_gradient(first), stop_gradient(zeroth)
+    fine, finite = (xp.all(xp.isfinite(g), axis=-1) for g in (zeroth, first))
+    kept = fine if valid is None else fine & valid
+    smooth = xp.all(finite | ~kept, axis=-1)
+    kept = kept & finite
+    count = xp.sum(xp.astype(kept, first.dtype), axis=-1)
+    spread = [_standardised_variance(xp, g, kept, count, variance == "vector") for g in (first, zeroth)]
+    alpha = weight_of(xp, *spread, None, clip=True)
+    judged = count >= 2
+    if nonfinite == "zero":
+        judged = judged & smooth
+    return xp.where(judged, alpha, xp.zeros_like(alpha))
+
+
+def _standardised_variance(xp: Any, gradients: Array, kept: Array, count: Array, vector: bool) -> Array:
+    """Variance over the worlds kept, of gradients or of their norms, in units of the median norm."""
+    gradients = xp.where(kept[..., None], gradients, xp.zeros_like(gradients))
+    norm = xp.sqrt(xp.sum(gradients * gradients, axis=-1))
+    scale = _median(xp, norm, kept, count)[..., None] + _FLOOR
+    values = gradients / scale[..., None] if vector else (norm / scale)[..., None]
+    keep = xp.astype(kept, norm.dtype)[..., None]
+    mean = xp.sum(values * keep, axis=-2, keepdims=True) / xp.clip(count, 1.0, None)[..., None, None]
+    apart = (values - mean) * keep
+    return xp.sum(apart * apart, axis=(-2, -1)) / xp.clip(count - 1, 1.0, None)
+
+
+def _median(xp: Any, x: Array, kept: Array, count: Array) -> Array:
+    """Median over the last axis of the elements kept: the mean of the middle two. (torch's own is the lower one.)"""
+    ordered = xp.sort(xp.where(kept, x, xp.full_like(x, float("inf"))), axis=-1)
+    # as sums over one place each, because the place depends on the numbers
+    place = xp.cumulative_sum(xp.ones_like(x), axis=-1) - 1.0
+    zero = xp.zeros_like(x)
+    middle = [xp.clip(xp.floor((count - 1) / 2), 0.0, None), xp.floor(count / 2)]
+    low, high = (xp.sum(xp.where(place == i[..., None], ordered, zero), axis=-1) for i in middle)
+    median = 0.5 * (low + high)
+    return xp.where(xp.isfinite(median), median, xp.zeros_like(median))

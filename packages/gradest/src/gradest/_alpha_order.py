@@ -1,0 +1,130 @@
+"""Suh et al.'s alpha-order gradient: first-order as far as a confidence bound on its bias allows."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from ._check import Array, check_arrays, check_count, check_number, check_samples
+from ._mixture import weight_of
+from ._statistics import covariance_of
+from ._values import refuse_nan
+
+
+class AlphaOrderGradient(NamedTuple):
+    """An alpha-order gradient and what its weight was made of."""
+
+    gradient: Array
+    """The mixture, shape ``[P]``."""
+    alpha: Array
+    """Weight of the first-order mean, a scalar array."""
+    bias: Array
+    """Distance of the two means, ``|mean(first) - mean(zeroth)|``, a scalar array."""
+    radius: Array
+    """How far the zeroth-order mean may be from the truth, a scalar array (``bernstein_radius``)."""
+
+
+def bernstein_radius(variance: Array, *, samples: int, dimension: int, bound: float, delta: float) -> Array:
+    """How far the mean of bounded random vectors may be from its expectation.
+
+    ``sqrt(2 v L / N) + 2 B L / (3 N)`` with ``L = ln((P + 1) / delta)``: the vector Bernstein inequality (Tropp 2015),
+    as Suh et al. 2022 use it, holds with probability ``1 - delta`` when no sample is further than ``B`` from the
+    expectation.
+
+    Args:
+        variance: trace of the samples' covariance (``empirical_variance``), any shape.
+        samples: how many there are, ``N``.
+        dimension: number of parameters, ``P``.
+        bound: ``B``, at least 0.
+        delta: probability that the bound fails, in (0, 1].
+
+    Returns:
+        The radius, the shape of ``variance``.
+
+    Raises:
+        ValueError: an argument has the wrong type or range, or holds NaN; the message names it.
+    """
+    xp = check_arrays({"variance": (variance, "...")})
+    samples, dimension = check_count("samples", samples), check_count("dimension", dimension)
+    bound, delta = check_number("bound", bound, 0.0), check_number("delta", delta, 0.0, 1.0, above=True)
+    refuse_nan(xp, variance=variance)
+    log = math.log((dimension + 1) / delta)
+    return _root(xp, variance * (2 * log / samples)) + 2 * bound * log / (3 * samples)
+
+
+def alpha_order_weight(
+    variance_first: Array, variance_zeroth: Array, bias: Array, radius: Array, *, tolerance: float
+) -> Array:
+    """The weight of least variance among those whose bias is surely tolerable.
+
+    Minimises ``alpha^2 v1 + (1 - alpha)^2 v0`` over [0, 1] subject to ``radius + alpha bias <= tolerance`` (Suh et
+    al. 2022, section 4): 0 where the radius alone is more than is tolerated, else the smaller of the inverse-variance
+    weight and ``(tolerance - radius) / bias``. An infinite tolerance gives ``inverse_variance_weight``.
+
+    Args:
+        variance_first: variance of the first-order mean, any shape.
+        variance_zeroth: variance of the zeroth-order mean, same shape.
+        bias: distance of the two means, same shape.
+        radius: confidence radius of the zeroth-order mean, same shape.
+        tolerance: largest error to accept, at least 0. (The paper calls it gamma.)
+
+    Returns:
+        ``alpha``, same shape.
+
+    Raises:
+        ValueError: an argument has the wrong type, shape, dtype or range, or holds NaN; the message names it.
+    """
+    given = {
+        "variance_first": variance_first,
+        "variance_zeroth": variance_zeroth,
+        "bias": bias,
+        "radius": radius,
+    }
+    xp = check_arrays({name: (array, "...") for name, array in given.items()})
+    tolerance = check_number("tolerance", tolerance, 0.0, infinite=True)
+    refuse_nan(xp, **given)
+    least = weight_of(xp, variance_first, variance_zeroth, None, clip=False)
+    slack, biased = tolerance - radius, bias > 0
+    allowed = xp.where(biased, slack / xp.where(biased, bias, xp.ones_like(bias)), least)
+    return xp.where(slack < 0, xp.zeros_like(least), xp.where(allowed < least, allowed, least))
+
+
+def alpha_order_gradient(
+    first: Array, zeroth: Array, *, tolerance: float, bound: float, delta: float
+) -> AlphaOrderGradient:
+    """Mix two independent batches of gradients, trusting the first-order one no further than the other confirms.
+
+    Suh et al. 2022, "Do Differentiable Simulators Give Better Policy Gradients?", section 4: a first-order estimate
+    may be wrong by a bias that its own samples do not show, so it is held against the confidence interval of the
+    zeroth-order mean. See ``alpha_order_weight`` and ``bernstein_radius``.
+
+    Args:
+        first: first-order gradient of each sample, shape ``[N, P]``.
+        zeroth: zeroth-order gradient of each sample, shape ``[M, P]``, from samples of their own.
+        tolerance: largest error to accept, at least 0.
+        bound: how far a zeroth-order sample may be from the expectation (the authors' code has 10).
+        delta: probability that the confidence interval fails, in (0, 1].
+
+    Returns:
+        See ``AlphaOrderGradient``.
+
+    Raises:
+        ValueError: an argument has the wrong type, shape, dtype or range, holds NaN or fewer than two samples.
+    """
+    xp = check_arrays({"first": (first, "N P"), "zeroth": (zeroth, "M P")})
+    check_samples("first", first)
+    check_samples("zeroth", zeroth)
+    refuse_nan(xp, first=first, zeroth=zeroth)
+    spread = covariance_of(xp, zeroth, zeroth, False)
+    variances = covariance_of(xp, first, first, False) / first.shape[0], spread / zeroth.shape[0]
+    mean_first, mean_zeroth = xp.mean(first, axis=0), xp.mean(zeroth, axis=0)
+    bias = _root(xp, xp.sum((mean_first - mean_zeroth) ** 2))
+    radius = bernstein_radius(spread, samples=zeroth.shape[0], dimension=zeroth.shape[1], bound=bound, delta=delta)
+    alpha = alpha_order_weight(*variances, bias, radius, tolerance=tolerance)
+    return AlphaOrderGradient(alpha * mean_first + (1 - alpha) * mean_zeroth, alpha, bias, radius)
+
+
+def _root(xp, x: Array) -> Array:
+    """Square root whose derivative at zero is zero."""
+    positive = x > 0
+    return xp.where(positive, xp.sqrt(xp.where(positive, x, xp.ones_like(x))), xp.zeros_like(x))

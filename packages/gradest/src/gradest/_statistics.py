@@ -1,0 +1,66 @@
+"""Second moments of per-sample gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._check import Array, check_arrays, check_samples
+from ._values import refuse_nan
+
+
+def empirical_variance(gradients: Array, *, per_parameter: bool = False) -> Array:
+    """How much the gradients of single samples scatter.
+
+    ``1/(N-1) sum_i |g_i - mean(g)|^2`` (AGPO, Gao et al. 2024, Definition 3.1): the trace of the sample covariance,
+    summed over the parameters. The variance of the mean is an ``N``-th of it.
+
+    Args:
+        gradients: one gradient for each sample, shape ``[N, P]``, or ``[T, N, P]`` for each step by itself.
+        per_parameter: each parameter's variance instead of their sum.
+
+    Returns:
+        A scalar array or ``[T]``; with ``per_parameter`` ``[P]`` or ``[T, P]``.
+
+    Raises:
+        ValueError: ``gradients`` has the wrong type or shape, holds NaN or fewer than two samples.
+    """
+    xp = check_arrays({"gradients": (gradients, sample_axes(gradients))})
+    check_samples("gradients", gradients, -2)
+    refuse_nan(xp, gradients=gradients)
+    return covariance_of(xp, gradients, gradients, per_parameter)
+
+
+def empirical_covariance(first: Array, zeroth: Array, *, per_parameter: bool = False) -> Array:
+    """How much two estimates of the same gradient from the same samples scatter together.
+
+    ``1/(N-1) sum_i (f_i - mean(f)) . (z_i - mean(z))``: the trace of the cross-covariance.
+
+    Args:
+        first: one gradient for each sample by one estimator, shape ``[N, P]`` or ``[T, N, P]``.
+        zeroth: the same samples' by another, same shape.
+        per_parameter: each parameter's covariance instead of their sum.
+
+    Returns:
+        A scalar array or ``[T]``; with ``per_parameter`` ``[P]`` or ``[T, P]``.
+
+    Raises:
+        ValueError: an argument has the wrong type, shape or dtype, holds NaN or fewer than two samples.
+    """
+    axes = sample_axes(first)
+    xp = check_arrays({"first": (first, axes), "zeroth": (zeroth, axes)})
+    check_samples("first", first, -2)
+    refuse_nan(xp, first=first, zeroth=zeroth)
+    return covariance_of(xp, first, zeroth, per_parameter)
+
+
+def sample_axes(gradients: Array) -> str:
+    """The axes that an array of per-sample gradients should have, by its rank."""
+    return "T N P" if len(getattr(gradients, "shape", ())) == 3 else "N P"
+
+
+def covariance_of(xp: Any, first: Array, zeroth: Array, per_parameter: bool) -> Array:
+    """``empirical_covariance`` of arrays that have been checked."""
+    apart = first - xp.mean(first, axis=-2, keepdims=True)
+    other = apart if first is zeroth else zeroth - xp.mean(zeroth, axis=-2, keepdims=True)
+    sums = xp.sum(apart * other, axis=-2)
+    return (sums if per_parameter else xp.sum(sums, axis=-1)) / (first.shape[-2] - 1)
