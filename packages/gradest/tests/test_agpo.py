@@ -187,7 +187,9 @@ class TestCredit:
         for t, done in enumerate(w.done):
             np.testing.assert_array_equal(c.restart[t], fresh)
             np.testing.assert_allclose(c.beta[t], beta * alpha[t], **CLOSE)
-            beta, fresh = gradest.credit_step(beta, alpha[t : t + 1].reshape(()), done, threshold=threshold, truncation=truncation)
+            beta, fresh = gradest.credit_step(
+                beta, alpha[t : t + 1].reshape(()), done, threshold=threshold, truncation=truncation
+            )
 
     def test_restarts_by_hand(self):
         """alpha = 1/2 and a threshold of 0.3: credit 1/2, 1/4, cut, and anew."""

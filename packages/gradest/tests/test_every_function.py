@@ -23,7 +23,15 @@ for path in sorted((Path(__file__).parent / "cases").glob("*.py")):
         CASES |= importlib.import_module(f".cases.{path.stem}", __package__).CASES
 
 # Public names that are no function of arrays alone; each has its own tests.
-OTHERS = {"__version__", "allow_nan", "AlphaOrderGradient", "CreditWeights", "MixedGradient"}
+OTHERS = {
+    "__version__",
+    "AlphaController",
+    "AlphaOrderGradient",
+    "AlphaState",
+    "CreditWeights",
+    "MixedGradient",
+    "allow_nan",
+}
 
 # torch warns of a cache that it looks through while it traces array-api-compat.
 pytestmark = pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")

@@ -115,9 +115,7 @@ def test_more_samples_count_for_more():
 @pytest.mark.parametrize("per_parameter", [False, True])
 def test_mixtures_are_unbiased_with_weights_of_their_own_and_vary_least(covariance, per_parameter):
     first, zeroth = per_sample(2)
-    pilot = gradest.inverse_variance_gradient(
-        *per_sample(3, 4000), covariance=covariance, per_parameter=per_parameter
-    )
+    pilot = gradest.inverse_variance_gradient(*per_sample(3, 4000), covariance=covariance, per_parameter=per_parameter)
     alpha = pilot.alpha if per_parameter else float(pilot.alpha)
     mixed = gradest.mix_gradients(first, zeroth, np.asarray(alpha), per_parameter=per_parameter)
     assert_unbiased(mixed, TRUTH)
@@ -171,18 +169,14 @@ class TestAlphaOrder:
         rng = np.random.default_rng(5)
         x = rng.uniform(-1, 1, size=(4000, 50, 2))
         far = np.linalg.norm(x.mean(1), axis=-1)
-        radius = gradest.bernstein_radius(
-            np.array(2 / 3), samples=50, dimension=2, bound=float(np.sqrt(2)), delta=0.1
-        )
+        radius = gradest.bernstein_radius(np.array(2 / 3), samples=50, dimension=2, bound=float(np.sqrt(2)), delta=0.1)
         assert (far > radius).mean() <= 0.1
 
     @settings(deadline=None)
     @given(seeds, st.floats(0.0, 3.0))
     def test_the_weight_solves_the_constrained_problem(self, seed, tolerance):
         v1, v0, bias, radius = np.random.default_rng(seed).uniform(0.05, 1.5, size=4)
-        alpha = float(
-            gradest.alpha_order_weight(*(np.array(x) for x in (v1, v0, bias, radius)), tolerance=tolerance)
-        )
+        alpha = float(gradest.alpha_order_weight(*(np.array(x) for x in (v1, v0, bias, radius)), tolerance=tolerance))
         grid = np.linspace(0, 1, 20001)
         allowed = grid[radius + grid * bias <= tolerance]
         want = allowed[np.argmin(allowed**2 * v1 + (1 - allowed) ** 2 * v0)] if len(allowed) else 0.0

@@ -19,10 +19,19 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from ._adaptive import adaptive_ratio as adaptive_ratio
+from ._alpha_controller import AlphaController as AlphaController
+from ._alpha_controller import AlphaState as AlphaState
 from ._alpha_order import alpha_order_gradient as alpha_order_gradient
 from ._alpha_order import alpha_order_weight as alpha_order_weight
 from ._alpha_order import AlphaOrderGradient as AlphaOrderGradient
 from ._alpha_order import bernstein_radius as bernstein_radius
+from ._alpha_policy import alpha_policy_log_prob as alpha_policy_log_prob
+from ._alpha_policy import alpha_policy_loss as alpha_policy_loss
+from ._alpha_policy import alpha_policy_target as alpha_policy_target
+from ._alpha_policy import density_determinant as density_determinant
+from ._alpha_policy import gaussian_determinant as gaussian_determinant
+from ._alpha_policy import hessian_determinant as hessian_determinant
+from ._alpha_policy import largest_alpha as largest_alpha
 from ._credit import credit_objective as credit_objective
 from ._credit import credit_step as credit_step
 from ._credit import credit_weights as credit_weights
@@ -31,6 +40,9 @@ from ._credit import effective_horizon as effective_horizon
 from ._gae import gae as gae
 from ._gae_gradient import gae_action_gradient as gae_action_gradient
 from ._gae_gradient import gae_objective as gae_objective
+from ._gate import gate_gradient as gate_gradient
+from ._gate import gate_nonfinite as gate_nonfinite
+from ._gate import gate_norm as gate_norm
 from ._likelihood_ratio import leave_one_out_baseline as leave_one_out_baseline
 from ._likelihood_ratio import likelihood_ratio_gradients as likelihood_ratio_gradients
 from ._likelihood_ratio import likelihood_ratio_objective as likelihood_ratio_objective
@@ -40,6 +52,12 @@ from ._mixture import inverse_variance_weight as inverse_variance_weight
 from ._mixture import mix_gradients as mix_gradients
 from ._mixture import MixedGradient as MixedGradient
 from ._nstep import n_step_returns as n_step_returns
+from ._off_policy import additional_return as additional_return
+from ._off_policy import out_of_range_ratio as out_of_range_ratio
+from ._outliers import clip_max_norm as clip_max_norm
+from ._outliers import finite_mask as finite_mask
+from ._outliers import masked_mean as masked_mean
+from ._outliers import quantile_mask as quantile_mask
 from ._reparameterised import reparameterised_objective as reparameterised_objective
 from ._returns import bootstrapped_returns as bootstrapped_returns
 from ._returns import discounted_returns as discounted_returns
@@ -59,35 +77,53 @@ except PackageNotFoundError:
     __version__ = "0+unknown"
 
 __all__ = [
+    "AlphaController",
     "AlphaOrderGradient",
+    "AlphaState",
     "CreditWeights",
     "MixedGradient",
     "__version__",
     "adaptive_ratio",
+    "additional_return",
     "allow_nan",
     "alpha_order_gradient",
     "alpha_order_weight",
+    "alpha_policy_log_prob",
+    "alpha_policy_loss",
+    "alpha_policy_target",
     "bernstein_radius",
     "bootstrapped_returns",
+    "clip_max_norm",
     "clipped_surrogate",
     "credit_objective",
     "credit_step",
     "credit_weights",
+    "density_determinant",
     "discounted_returns",
     "effective_horizon",
     "empirical_covariance",
     "empirical_variance",
+    "finite_mask",
     "gae",
     "gae_action_gradient",
     "gae_objective",
+    "gate_gradient",
+    "gate_nonfinite",
+    "gate_norm",
+    "gaussian_determinant",
+    "hessian_determinant",
     "inverse_variance_gradient",
     "inverse_variance_weight",
+    "largest_alpha",
     "leave_one_out_baseline",
     "likelihood_ratio_gradients",
     "likelihood_ratio_objective",
+    "masked_mean",
     "mix_gradients",
     "n_step_returns",
     "optimal_baseline",
+    "out_of_range_ratio",
+    "quantile_mask",
     "reparameterised_objective",
     "segment_objective",
     "segment_starts",

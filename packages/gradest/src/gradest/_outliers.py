@@ -1,0 +1,126 @@
+"""Rules for gradients of single samples that are too large, or none at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._check import Array, check_arrays, check_factor, check_number
+from ._statistics import sample_axes
+from ._values import refuse_nan
+
+
+def finite_mask(gradients: Array) -> Array:
+    """Which samples have a finite gradient.
+
+    Args:
+        gradients: one gradient for each sample, shape ``[N, P]`` or ``[T, N, P]``.
+
+    Returns:
+        bool, shape ``[N]`` or ``[T, N]``.
+
+    Raises:
+        ValueError: ``gradients`` has the wrong type or shape.
+    """
+    xp = check_arrays({"gradients": (gradients, sample_axes(gradients))})
+    return xp.all(xp.isfinite(gradients), axis=-1)
+
+
+def quantile_mask(gradients: Array, *, low: float = 0.0, high: float = 0.9) -> Array:
+    """Which samples have a gradient neither shorter nor longer than most.
+
+    The rule "Quantile" of AGPO's comparison (Gao et al. 2024, Figure 7), "gradients within a specific quantile range":
+    the norms of the samples kept lie between two quantiles of all norms (over the samples, for each step by itself;
+    between two norms interpolated). Samples that are not finite are left out, and the quantiles are the others'.
+
+    Args:
+        gradients: one gradient for each sample, shape ``[N, P]`` or ``[T, N, P]``.
+        low: lower end of the range, in [0, 1].
+        high: upper end of the range, in [0, 1].
+
+    Returns:
+        bool, shape ``[N]`` or ``[T, N]``.
+
+    Raises:
+        ValueError: an argument has the wrong type, shape, dtype or range; the message names it.
+    """
+    xp = check_arrays({"gradients": (gradients, sample_axes(gradients))})
+    low, high = check_factor("low", low), check_factor("high", high)
+    if low > high:
+        raise ValueError(f"low is {low}; expected at most high, which is {high}")
+    finite = xp.all(xp.isfinite(gradients), axis=-1)
+    norm = _norm(xp, gradients, finite)
+    # as much slack as rounding needs, or the largest of all could fail against itself
+    slack = 8.0 * float(xp.finfo(norm.dtype).eps)
+    shortest, longest = (_quantile(xp, norm, finite, at) for at in (low, high))
+    return finite & (norm >= shortest * (1.0 - slack)) & (norm <= longest * (1.0 + slack))
+
+
+def clip_max_norm(gradients: Array, *, max_norm: float) -> Array:
+    """Every sample's gradient shortened to a largest length; one that is not finite becomes zero.
+
+    The rule "MaxNorm" of AGPO's comparison (Gao et al. 2024, Figure 7): ``g_i min(1, c / |g_i|)``.
+
+    Args:
+        gradients: one gradient for each sample, shape ``[N, P]`` or ``[T, N, P]``.
+        max_norm: ``c``, above 0.
+
+    Returns:
+        Gradients, same shape.
+
+    Raises:
+        ValueError: an argument has the wrong type, shape, dtype or range; the message names it.
+    """
+    xp = check_arrays({"gradients": (gradients, sample_axes(gradients))})
+    max_norm = check_number("max_norm", max_norm, 0.0, above=True)
+    finite = xp.all(xp.isfinite(gradients), axis=-1)
+    gradients = xp.where(finite[..., None], gradients, xp.zeros_like(gradients))
+    norm = _norm(xp, gradients, finite)
+    long = norm > max_norm
+    scale = xp.where(long, max_norm / xp.where(long, norm, xp.ones_like(norm)), xp.ones_like(norm))
+    return scale[..., None] * gradients
+
+
+def masked_mean(gradients: Array, keep: Array) -> Array:
+    """The mean gradient of the samples kept; zero where none is.
+
+    What was not kept may hold anything, NaN included: it enters neither the mean nor its gradient.
+
+    Args:
+        gradients: one gradient for each sample, shape ``[N, P]`` or ``[T, N, P]``.
+        keep: bool, shape ``[N]`` or ``[T, N]`` (``finite_mask``, ``quantile_mask``).
+
+    Returns:
+        The mean over the samples, shape ``[P]`` or ``[T, P]``.
+
+    Raises:
+        ValueError: an argument has the wrong type, shape or dtype, or a sample that is kept holds NaN.
+    """
+    axes = sample_axes(gradients)
+    xp = check_arrays({"gradients": (gradients, axes)}, {"keep": (keep, axes[:-2])})
+    kept = xp.where(keep[..., None], gradients, xp.zeros_like(gradients))
+    refuse_nan(xp, gradients=kept)
+    count = xp.sum(xp.astype(keep, gradients.dtype), axis=-1)
+    return xp.sum(kept, axis=-2) / xp.clip(count, 1.0, None)[..., None]
+
+
+def _quantile(xp: Any, norm: Array, finite: Array, at: float) -> Array:
+    ordered = xp.sort(xp.where(finite, norm, xp.full_like(norm, float("inf"))), axis=-1)
+    # weights of the two neighbours, as the place depends on how many are finite
+    place = xp.cumulative_sum(xp.ones_like(norm), axis=-1) - 1.0
+    count = xp.sum(xp.astype(finite, norm.dtype), axis=-1, keepdims=True)
+    weight = xp.clip(1.0 - xp.abs(place - at * (count - 1.0)), 0.0, None)
+    return xp.sum(xp.where(weight > 0, weight * ordered, xp.zeros_like(norm)), axis=-1, keepdims=True)
+
+
+def _norm(xp: Any, gradients: Array, finite: Array) -> Array:
+    """Length of each sample's gradient, with a derivative of zero at zero; 0 where it is not finite.
+
+    Scaled by the largest entry first, as the square of a large number may be infinite where the number is not.
+    """
+    gradients = xp.where(finite[..., None], gradients, xp.zeros_like(gradients))
+    top = xp.max(xp.abs(gradients), axis=-1)
+    some = top > 0
+    top = xp.where(some, top, xp.ones_like(top))
+    unit = gradients / top[..., None]
+    square = xp.sum(unit * unit, axis=-1)
+    return xp.where(some, top * xp.sqrt(xp.where(some, square, xp.ones_like(square))), xp.zeros_like(top))
