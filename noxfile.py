@@ -24,7 +24,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 ROOT = Path(__file__).parent
 LOCK = "requirements.lock"
 # Every package with the extras that its whole test suite asks for.
-PACKAGES = {"gradest": "[torch,jax]", "diffsim-core": "[torch,jax]", "diffrl-algos": "", "diffrl-bench": ""}
+PACKAGES = {"gradest": "[torch,jax,plot]", "diffsim-core": "[torch,jax]", "diffrl-algos": "", "diffrl-bench": ""}
 # Tests that must pass before any extra is installed.
 WITHOUT_EXTRAS = {"gradest": "packages/gradest/tests", "diffsim-core": "packages/diffsim-core/tests/rigid"}
 SOURCES = [ROOT / "packages" / name / "src" for name in PACKAGES]

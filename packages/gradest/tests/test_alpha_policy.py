@@ -177,16 +177,17 @@ class TestLemma46:
         np.testing.assert_allclose(first_step, -2 * alpha * reparameterised, rtol=tolerance, atol=tolerance)
 
 
-class TestController:
-    good = {"determinant": (0.9, 1.1), "additional_return": 0.5, "out_of_range": 0.1}
+GOOD = {"determinant": (0.9, 1.1), "additional_return": 0.5, "out_of_range": 0.1}
 
+
+class TestController:
     def test_grows_to_its_limit(self):
         controller = AlphaController(alpha_init=0.5, factor=1.5)
         state = controller.init()
         assert (state.alpha, state.reason) == (0.5, "start")
         alphas = []
         for _ in range(3):
-            state = controller.update(state, **self.good)
+            state = controller.update(state, **GOOD)
             alphas.append(state.alpha)
         assert alphas == [0.75, 1.0, 1.0]
         assert state.reason == "grew"
@@ -205,10 +206,10 @@ class TestController:
     )
     def test_each_rule_shrinks_it(self, measured, reason):
         controller = AlphaController(alpha_init=0.5, factor=2.0)
-        state = controller.update(controller.init(), **{**self.good, **measured})
+        state = controller.update(controller.init(), **{**GOOD, **measured})
         assert (state.alpha, state.reason) == (0.25, reason)
         # and it recovers
-        assert controller.update(state, **self.good).alpha == 0.5
+        assert controller.update(state, **GOOD).alpha == 0.5
 
     def test_on_the_edge_nothing_fails(self):
         controller = AlphaController(alpha_init=0.25, factor=2.0, delta_det=0.5)
@@ -217,7 +218,7 @@ class TestController:
 
     def test_the_least_alpha(self):
         controller = AlphaController(alpha_init=0.5, factor=10.0, alpha_min=0.2)
-        bad = {**self.good, "additional_return": -1.0}
+        bad = {**GOOD, "additional_return": -1.0}
         assert controller.update(controller.init(), **bad).alpha == 0.2
 
     def test_zscore_rule_waits_for_what_is_unusual(self):
@@ -225,7 +226,7 @@ class TestController:
         state, seen = controller.init(), [1.0, -1.0, 0.5, -0.5, -0.9, -4.0]
         reasons = []
         for gain in seen:
-            state = controller.update(state, **{**self.good, "additional_return": gain})
+            state = controller.update(state, **{**GOOD, "additional_return": gain})
             reasons.append(state.reason)
         z = [(g - np.mean(seen[:i])) / np.std(seen[:i], ddof=1) if i > 1 else 0.0 for i, g in enumerate(seen)]
         assert reasons == ["bias" if g < 0 and score < -1 else "grew" for g, score in zip(seen, z, strict=True)]
@@ -237,9 +238,9 @@ class TestController:
         controller = AlphaController(alpha_init=0.1)
         state = controller.init()
         for gain in (0.3, -0.2, 0.7):
-            state = controller.update(state, **{**self.good, "additional_return": gain})
+            state = controller.update(state, **{**GOOD, "additional_return": gain})
         again = type(state)(*json.loads(json.dumps(state)))
-        assert controller.update(again, **self.good) == controller.update(state, **self.good)
+        assert controller.update(again, **GOOD) == controller.update(state, **GOOD)
 
     @pytest.mark.parametrize(
         ("options", "message"),

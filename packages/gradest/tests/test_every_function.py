@@ -28,9 +28,14 @@ OTHERS = {
     "AlphaController",
     "AlphaOrderGradient",
     "AlphaState",
+    "BiasEstimate",
     "CreditWeights",
     "MixedGradient",
     "allow_nan",
+    "finite_difference_gradient",
+    "landscape_line",
+    "landscape_plane",
+    "random_directions",
 }
 
 # torch warns of a cache that it looks through while it traces array-api-compat.

@@ -21,9 +21,9 @@ from importlib.metadata import PackageNotFoundError, version
 from ._adaptive import adaptive_ratio as adaptive_ratio
 from ._alpha_controller import AlphaController as AlphaController
 from ._alpha_controller import AlphaState as AlphaState
+from ._alpha_order import AlphaOrderGradient as AlphaOrderGradient
 from ._alpha_order import alpha_order_gradient as alpha_order_gradient
 from ._alpha_order import alpha_order_weight as alpha_order_weight
-from ._alpha_order import AlphaOrderGradient as AlphaOrderGradient
 from ._alpha_order import bernstein_radius as bernstein_radius
 from ._alpha_policy import alpha_policy_log_prob as alpha_policy_log_prob
 from ._alpha_policy import alpha_policy_loss as alpha_policy_loss
@@ -32,25 +32,35 @@ from ._alpha_policy import density_determinant as density_determinant
 from ._alpha_policy import gaussian_determinant as gaussian_determinant
 from ._alpha_policy import hessian_determinant as hessian_determinant
 from ._alpha_policy import largest_alpha as largest_alpha
+from ._credit import CreditWeights as CreditWeights
 from ._credit import credit_objective as credit_objective
 from ._credit import credit_step as credit_step
 from ._credit import credit_weights as credit_weights
-from ._credit import CreditWeights as CreditWeights
 from ._credit import effective_horizon as effective_horizon
+from ._diagnostics import BiasEstimate as BiasEstimate
+from ._diagnostics import cosine_similarity as cosine_similarity
+from ._diagnostics import empirical_bias as empirical_bias
+from ._diagnostics import horizon_of_trust as horizon_of_trust
+from ._diagnostics import signal_to_noise as signal_to_noise
+from ._diagnostics import variance_by_horizon as variance_by_horizon
 from ._gae import gae as gae
 from ._gae_gradient import gae_action_gradient as gae_action_gradient
 from ._gae_gradient import gae_objective as gae_objective
 from ._gate import gate_gradient as gate_gradient
 from ._gate import gate_nonfinite as gate_nonfinite
 from ._gate import gate_norm as gate_norm
+from ._landscape import finite_difference_gradient as finite_difference_gradient
+from ._landscape import landscape_line as landscape_line
+from ._landscape import landscape_plane as landscape_plane
+from ._landscape import random_directions as random_directions
 from ._likelihood_ratio import leave_one_out_baseline as leave_one_out_baseline
 from ._likelihood_ratio import likelihood_ratio_gradients as likelihood_ratio_gradients
 from ._likelihood_ratio import likelihood_ratio_objective as likelihood_ratio_objective
 from ._likelihood_ratio import optimal_baseline as optimal_baseline
+from ._mixture import MixedGradient as MixedGradient
 from ._mixture import inverse_variance_gradient as inverse_variance_gradient
 from ._mixture import inverse_variance_weight as inverse_variance_weight
 from ._mixture import mix_gradients as mix_gradients
-from ._mixture import MixedGradient as MixedGradient
 from ._nstep import n_step_returns as n_step_returns
 from ._off_policy import additional_return as additional_return
 from ._off_policy import out_of_range_ratio as out_of_range_ratio
@@ -80,6 +90,7 @@ __all__ = [
     "AlphaController",
     "AlphaOrderGradient",
     "AlphaState",
+    "BiasEstimate",
     "CreditWeights",
     "MixedGradient",
     "__version__",
@@ -95,14 +106,17 @@ __all__ = [
     "bootstrapped_returns",
     "clip_max_norm",
     "clipped_surrogate",
+    "cosine_similarity",
     "credit_objective",
     "credit_step",
     "credit_weights",
     "density_determinant",
     "discounted_returns",
     "effective_horizon",
+    "empirical_bias",
     "empirical_covariance",
     "empirical_variance",
+    "finite_difference_gradient",
     "finite_mask",
     "gae",
     "gae_action_gradient",
@@ -112,8 +126,11 @@ __all__ = [
     "gate_norm",
     "gaussian_determinant",
     "hessian_determinant",
+    "horizon_of_trust",
     "inverse_variance_gradient",
     "inverse_variance_weight",
+    "landscape_line",
+    "landscape_plane",
     "largest_alpha",
     "leave_one_out_baseline",
     "likelihood_ratio_gradients",
@@ -124,10 +141,13 @@ __all__ = [
     "optimal_baseline",
     "out_of_range_ratio",
     "quantile_mask",
+    "random_directions",
     "reparameterised_objective",
     "segment_objective",
     "segment_starts",
+    "signal_to_noise",
     "soft_reward",
     "td_lambda",
+    "variance_by_horizon",
     "virtual_log_prob",
 ]

@@ -61,8 +61,8 @@ def adaptive_ratio(
     smooth = xp.all(finite | ~kept, axis=-1)
     kept = kept & finite
     count = xp.sum(xp.astype(kept, first.dtype), axis=-1)
-    spread = [_standardised_variance(xp, g, kept, count, variance == "vector") for g in (first, zeroth)]
-    alpha = weight_of(xp, *spread, None, clip=True)
+    v1, v0 = (_standardised_variance(xp, g, kept, count, variance == "vector") for g in (first, zeroth))
+    alpha = weight_of(xp, v1, v0, None, clip=True)
     judged = count >= 2
     if nonfinite == "zero":
         judged = judged & smooth

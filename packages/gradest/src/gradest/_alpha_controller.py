@@ -17,7 +17,7 @@ class AlphaState(NamedTuple):
     reason: str = "start"
     """What last moved it: ``"start"``, ``"grew"``, ``"determinant"``, ``"bias"``, ``"out of range"`` or
     ``"not finite"``."""
-    count: int = 0
+    seen: int = 0
     """Additional returns seen so far."""
     mean: float = 0.0
     """Their running mean."""
@@ -113,14 +113,14 @@ class AlphaController:
         alpha = min(max(alpha, self.alpha_min), self.alpha_max)
         if not math.isfinite(gain):
             return state._replace(alpha=alpha, reason=reason)
-        count = state.count + 1
-        mean = state.mean + (gain - state.mean) / count
-        return AlphaState(alpha, reason, count, mean, state.square + (gain - state.mean) * (gain - mean))
+        seen = state.seen + 1
+        mean = state.mean + (gain - state.mean) / seen
+        return AlphaState(alpha, reason, seen, mean, state.square + (gain - state.mean) * (gain - mean))
 
     def _biased(self, state: AlphaState, gain: float) -> bool:
         if gain >= 0.0 or self.bias_rule == "sign":
             return gain < 0.0
-        if state.count < 2:
+        if state.seen < 2:
             return False
-        deviation = math.sqrt(state.square / (state.count - 1))
+        deviation = math.sqrt(state.square / (state.seen - 1))
         return gain - state.mean < -deviation

@@ -126,10 +126,10 @@ def weight_of(xp: Any, v1: Array, v0: Array, c: Array | None, clip: bool) -> Arr
     rough_first, rough_zeroth = xp.isinf(v1), xp.isinf(v0)
     # where on the way in too: the branch that is not taken must have no gradient of its own
     v1, v0 = xp.where(rough_first | rough_zeroth, one, v1), xp.where(rough_first | rough_zeroth, one, v0)
-    c = zero if c is None else xp.where(rough_first | rough_zeroth, zero, c)
-    spread = v0 + v1 - 2 * c
+    shared = zero if c is None else xp.where(rough_first | rough_zeroth, zero, c)
+    spread = v0 + v1 - 2 * shared
     flat = spread <= 0
-    alpha = xp.where(flat, 0.5 * one, (v0 - c) / xp.where(flat, one, spread))
+    alpha = xp.where(flat, 0.5 * one, (v0 - shared) / xp.where(flat, one, spread))
     alpha = xp.where(rough_first & ~rough_zeroth, zero, xp.where(rough_zeroth & ~rough_first, one, alpha))
     return xp.clip(alpha, 0.0, 1.0) if clip else alpha
 

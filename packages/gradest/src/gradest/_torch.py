@@ -25,9 +25,9 @@ class Gate(torch.autograd.Function):
         ctx.save_for_backward(inputs[1])
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
         (keep,) = ctx.saved_tensors
-        return torch.where(keep, g, 0.0), None
+        return torch.where(keep, grad_outputs[0], 0.0), None
 
 
 class Bound(torch.autograd.Function):
@@ -44,5 +44,6 @@ class Bound(torch.autograd.Function):
         ctx.max_norm = inputs[1]
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        (g,) = grad_outputs
         return bound(array_namespace(g), g, ctx.max_norm), None

@@ -1,0 +1,131 @@
+"""Functions of many parameters looked at along one or two directions, and their difference quotients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from array_api_compat import is_torch_array
+
+from ._check import Array, check_arrays, check_count, check_number
+from ._stop import stop_gradient
+from ._values import refuse_nan
+
+
+def finite_difference_gradient(
+    f: Callable[[Array], Any], theta: Array, *, directions: Array | None = None, eps: float | None = None
+) -> Array:
+    """Central difference quotients ``(f(theta + eps d) - f(theta - eps d)) / (2 eps)``.
+
+    What a gradient can be held against when there is no closed form. Its error is of order ``eps^2`` for the third
+    derivative and ``1/eps`` for the rounding of ``f``; across a jump it is the jump over ``2 eps``.
+
+    Args:
+        f: function of parameters ``[P]``, which returns one number. Random functions need the same noise at every
+            call.
+        theta: parameters, shape ``[P]``, best in double precision.
+        directions: shape ``[K, P]``; all ``P`` axes by default.
+        eps: half-width; by default the cube root of the precision times the larger of 1 and the largest parameter.
+
+    Returns:
+        Derivatives along the directions, shape ``[K]`` (``[P]`` by default).
+
+    Raises:
+        ValueError: an argument has the wrong type, shape, dtype or range or holds NaN, or ``f`` returns no single
+            finite number.
+    """
+    given = {"theta": (theta, "P")} | ({} if directions is None else {"directions": (directions, "K P")})
+    xp = check_arrays(given)
+    refuse_nan(xp, **{name: array for name, (array, _) in given.items()})
+    theta = stop_gradient(theta)
+    usual = float(xp.finfo(theta.dtype).eps) ** (1 / 3) * max(1.0, float(xp.max(xp.abs(theta))))
+    width = usual if eps is None else check_number("eps", eps, 0.0, above=True)
+    count = theta.shape[0] if directions is None else directions.shape[0]
+    place = xp.cumulative_sum(xp.ones_like(theta), axis=0) - 1.0
+    out = []
+    for k in range(count):
+        d = xp.astype(place == float(k), theta.dtype) if directions is None else directions[k, :]
+        out.append((_number(f, theta + width * d) - _number(f, theta - width * d)) / (2 * width))
+    return _like(xp, out, theta)
+
+
+def random_directions(rng: np.random.Generator, theta: Array, *, count: int = 2) -> Array:
+    """Directions for a landscape: of length 1, at right angles to each other, otherwise anywhere.
+
+    Args:
+        rng: NumPy's generator; the same seed gives the same directions in every framework.
+        theta: parameters, shape ``[P]``.
+        count: how many, at most ``P``.
+
+    Returns:
+        Shape ``[count, P]``, of the framework and dtype of ``theta``.
+
+    Raises:
+        ValueError: an argument has the wrong type or shape, or there are fewer parameters than directions.
+    """
+    xp = check_arrays({"theta": (theta, "P")})
+    count = check_count("count", count)
+    if count > theta.shape[0]:
+        raise ValueError(f"count is {count}; expected at most {theta.shape[0]}, the number of parameters in theta")
+    q, r = np.linalg.qr(rng.normal(size=(theta.shape[0], count)))
+    return _like(xp, (q * np.sign(np.diag(r))).T.tolist(), theta)
+
+
+def landscape_line(f: Callable[[Array], Any], theta: Array, direction: Array, radii: Sequence[float]) -> Array:
+    """``f`` along a line through the parameters: ``f(theta + r d)`` for every radius ``r``.
+
+    Args:
+        f: function of parameters ``[P]``, which returns one number.
+        theta: parameters, shape ``[P]``.
+        direction: shape ``[P]``.
+        radii: where to look.
+
+    Returns:
+        Values, shape ``[len(radii)]``; they may be infinite or NaN where ``f`` is.
+
+    Raises:
+        ValueError: an argument has the wrong type or shape, or ``f`` returns no single number.
+    """
+    xp = check_arrays({"theta": (theta, "P"), "direction": (direction, "P")})
+    theta = stop_gradient(theta)
+    return _like(xp, [_number(f, theta + float(r) * direction, finite=False) for r in radii], theta)
+
+
+def landscape_plane(f: Callable[[Array], Any], theta: Array, directions: Array, radii: Sequence[float]) -> Array:
+    """``f`` in a plane through the parameters: ``f(theta + r d_0 + s d_1)`` for all pairs of radii.
+
+    The pictures of AGPO's Figure 3 and of SHAC's Figure 2, with ``random_directions``.
+
+    Args:
+        f: function of parameters ``[P]``, which returns one number.
+        theta: parameters, shape ``[P]``.
+        directions: shape ``[2, P]``.
+        radii: where to look in either direction.
+
+    Returns:
+        Values, shape ``[len(radii), len(radii)]``, the first direction along the first axis.
+
+    Raises:
+        ValueError: an argument has the wrong type or shape, or ``f`` returns no single number.
+    """
+    xp = check_arrays({"theta": (theta, "P"), "directions": (directions, "2 P")})
+    theta, (d0, d1) = stop_gradient(theta), (directions[0, :], directions[1, :])
+    radii = [float(r) for r in radii]
+    rows = [[_number(f, theta + r * d0 + s * d1, finite=False) for s in radii] for r in radii]
+    return _like(xp, rows, theta)
+
+
+def _number(f: Callable[[Array], Any], theta: Array, *, finite: bool = True) -> float:
+    value = f(theta)
+    if np.ndim(value.detach() if is_torch_array(value) else value):
+        raise ValueError(f"f returned shape {tuple(value.shape)}; expected one number")
+    number = float(value)
+    if finite and not np.isfinite(number):
+        raise ValueError(f"f returned {number}; expected a finite number near theta")
+    return number
+
+
+def _like(xp: Any, numbers: Any, like: Array) -> Array:
+    array = xp.asarray(numbers, dtype=like.dtype)
+    return array.to(like.device) if is_torch_array(like) else array
