@@ -111,6 +111,15 @@ def _reference(args: argparse.Namespace) -> _Result:
     return _Result(value, reference_text(rows), 0 if all(row["agrees"] for row in rows) else 1)
 
 
+def _estimators(args: argparse.Namespace) -> _Result:
+    from ._estimators import FRAMEWORKS, bench_estimators, estimators_text
+
+    report = bench_estimators(
+        shape=(args.rows, args.columns), repeats=args.repeats, frameworks=args.frameworks or FRAMEWORKS
+    )
+    return _Result(report, estimators_text(report))
+
+
 def _run(args: argparse.Namespace) -> _Result:
     from ._results import table_text
     from ._runner import RunSettings, run_suite
@@ -216,6 +225,16 @@ def _parser() -> _Parser:
     )
     reference.add_argument("folder", metavar="DIR", help="folder of the recordings")
     reference.add_argument("--task", dest="tasks", action="append", metavar="TASK", help="may be repeated; default all")
+
+    estimators = add(
+        "estimators", _estimators, "Time of gradest's functions, with the same expressions by hand beside them."
+    )
+    estimators.add_argument("--rows", type=int, default=1000, help="of every array; default 1000")
+    estimators.add_argument("--columns", type=int, default=1000, help="of every array; default 1000")
+    estimators.add_argument("--repeats", type=int, default=15, metavar="K", help="timed pairs of calls; default 15")
+    estimators.add_argument(
+        "--framework", dest="frameworks", action="append", metavar="NAME", help="numpy, torch or jax; default all"
+    )
 
     run = add("run", _run, "Train every run of a suite that is not finished; after -- more options of diffrl train.")
     run.add_argument("--jobs", type=int, metavar="J", help="runs at a time; default from the suite")

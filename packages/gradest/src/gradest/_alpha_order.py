@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 from ._check import Array, check_arrays, check_count, check_number, check_samples
+from ._length import root
 from ._mixture import weight_of
 from ._statistics import covariance_of
 from ._values import refuse_nan
@@ -49,7 +50,7 @@ def bernstein_radius(variance: Array, *, samples: int, dimension: int, bound: fl
     bound, delta = check_number("bound", bound, 0.0), check_number("delta", delta, 0.0, 1.0, above=True)
     refuse_nan(xp, variance=variance)
     log = math.log((dimension + 1) / delta)
-    return _root(xp, variance * (2 * log / samples)) + 2 * bound * log / (3 * samples)
+    return root(xp, variance * (2 * log / samples)) + 2 * bound * log / (3 * samples)
 
 
 def alpha_order_weight(
@@ -118,13 +119,7 @@ def alpha_order_gradient(
     spread = covariance_of(xp, zeroth, zeroth, False)
     variances = covariance_of(xp, first, first, False) / first.shape[0], spread / zeroth.shape[0]
     mean_first, mean_zeroth = xp.mean(first, axis=0), xp.mean(zeroth, axis=0)
-    bias = _root(xp, xp.sum((mean_first - mean_zeroth) ** 2))
+    bias = root(xp, xp.sum((mean_first - mean_zeroth) ** 2))
     radius = bernstein_radius(spread, samples=zeroth.shape[0], dimension=zeroth.shape[1], bound=bound, delta=delta)
     alpha = alpha_order_weight(*variances, bias, radius, tolerance=tolerance)
     return AlphaOrderGradient(alpha * mean_first + (1 - alpha) * mean_zeroth, alpha, bias, radius)
-
-
-def _root(xp, x: Array) -> Array:
-    """Square root whose derivative at zero is zero."""
-    positive = x > 0
-    return xp.where(positive, xp.sqrt(xp.where(positive, x, xp.ones_like(x))), xp.zeros_like(x))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ._check import Array, check_arrays, check_factor, check_number, check_samples
+from ._length import largest, root, scaled
 from ._scan import linear_scan
 from ._statistics import covariance_of, sample_axes
 from ._values import refuse_nan
@@ -42,7 +43,7 @@ def empirical_bias(gradients: Array, reference: Array) -> BiasEstimate:
     refuse_nan(xp, gradients=gradients, reference=reference)
     apart = xp.mean(gradients, axis=-2) - reference
     variance = covariance_of(xp, gradients, gradients, False)
-    return BiasEstimate(_root(xp, xp.sum(apart * apart, axis=-1)), _root(xp, variance / gradients.shape[-2]))
+    return BiasEstimate(root(xp, xp.sum(apart * apart, axis=-1)), root(xp, variance / gradients.shape[-2]))
 
 
 def signal_to_noise(gradients: Array, *, of_mean: bool = False) -> Array:
@@ -91,7 +92,10 @@ def cosine_similarity(a: Array, b: Array) -> Array:
     if not a.ndim:
         raise ValueError("a has shape (); expected [..., P]")
     refuse_nan(xp, a=a, b=b)
-    cosine = xp.sum(_unit(xp, a) * _unit(xp, b), axis=-1)
+    a, b = scaled(xp, a, largest(xp, a)), scaled(xp, b, largest(xp, b))
+    lengths = root(xp, xp.sum(a * a, axis=-1)) * root(xp, xp.sum(b * b, axis=-1))
+    some = lengths > 0
+    cosine = xp.sum(a * b, axis=-1) / xp.where(some, lengths, xp.ones_like(lengths))
     return xp.clip(cosine, -1.0, 1.0)
 
 
@@ -144,18 +148,3 @@ def horizon_of_trust(cosine: Array, *, threshold: float = 0.9) -> Array:
     good = xp.astype(cosine >= threshold, cosine.dtype)
     leading = xp.astype(xp.cumulative_sum(1.0 - good, axis=0) == 0.0, xp.int32)
     return xp.sum(leading, axis=0, dtype=xp.int32)
-
-
-def _unit(xp: Any, x: Array) -> Array:
-    # twice, as the squares of large or small numbers leave the range of numbers
-    top = xp.max(xp.abs(x), axis=-1, keepdims=True)
-    some = top > 0
-    x = x / xp.where(some, top, xp.ones_like(top))
-    square = xp.sum(x * x, axis=-1, keepdims=True)
-    return x / xp.sqrt(xp.where(some, square, xp.ones_like(square)))
-
-
-def _root(xp: Any, x: Array) -> Array:
-    """Square root whose derivative at zero is zero."""
-    positive = x > 0
-    return xp.where(positive, xp.sqrt(xp.where(positive, x, xp.ones_like(x))), xp.zeros_like(x))

@@ -11,6 +11,7 @@ from typing import Any
 from array_api_compat import is_jax_array, is_torch_array
 
 from ._check import Array, check_arrays, check_number
+from ._length import largest, length
 
 
 def gate_gradient(x: Array, keep: Array) -> Array:
@@ -98,12 +99,10 @@ def _bounded(x: Array, max_norm: float) -> Array:
 def bound(xp: Any, g: Array, max_norm: float) -> Array:
     """The backward pass of ``gate_norm`` and ``gate_nonfinite``."""
     flat = xp.reshape(g, (g.shape[0], -1))
-    finite = xp.all(xp.isfinite(flat), axis=-1)
+    top = largest(xp, flat)
+    finite = xp.isfinite(top)
     flat = xp.where(finite[:, None], flat, xp.zeros_like(flat))
     if max_norm < float("inf"):
-        # scaled first, as the square of a large number may be infinite where the number is not
-        top = xp.clip(xp.max(xp.abs(flat), axis=-1), float(xp.finfo(g.dtype).smallest_normal), None)
-        norm = top * xp.sqrt(xp.sum((flat / top[:, None]) ** 2, axis=-1))
-        scale = max_norm / xp.where(norm > max_norm, norm, max_norm * xp.ones_like(norm))
-        flat = flat * scale[:, None]
+        norm = length(xp, flat, xp.where(finite, top, xp.zeros_like(top)))
+        flat = flat * (max_norm / xp.where(norm > max_norm, norm, max_norm * xp.ones_like(norm)))[:, None]
     return xp.reshape(flat, g.shape)

@@ -73,11 +73,13 @@ def mix_gradients(first: Array, zeroth: Array, alpha: Array | float, *, per_para
     """
     xp = check_arrays({"first": (first, "..."), "zeroth": (zeroth, "...")})
     if isinstance(alpha, int | float):
-        alpha = check_factor("alpha", alpha) * xp.ones_like(first)
-    else:
-        alpha = _aligned(xp, first, alpha, per_parameter)
-    zero = xp.zeros_like(first)
-    first, zeroth = xp.where(alpha == 0, zero, first), xp.where(alpha == 1, zero, zeroth)
+        alpha = check_factor("alpha", alpha)
+        used = {"first": first} if alpha == 1.0 else {"zeroth": zeroth} if alpha == 0.0 else {}
+        refuse_nan(xp, **(used or {"first": first, "zeroth": zeroth}))
+        return next(iter(used.values())) + 0.0 if used else alpha * first + (1.0 - alpha) * zeroth
+    alpha = _aligned(xp, first, alpha, per_parameter)
+    first = xp.where(alpha == 0, xp.zeros_like(first), first)
+    zeroth = xp.where(alpha == 1, xp.zeros_like(zeroth), zeroth)
     refuse_nan(xp, first=first, zeroth=zeroth)
     return alpha * first + (1 - alpha) * zeroth
 
@@ -144,7 +146,7 @@ def _aligned(xp: Any, first: Array, alpha: Array, per_parameter: bool) -> Array:
         raise ValueError(f"alpha has shape {own}; expected {wanted}, the {where} of first, whose shape is {shape}")
     if not per_parameter:
         alpha = xp.reshape(alpha, (*own, *(1 for _ in shape[len(own) :])))
-    return alpha * xp.ones_like(first)
+    return alpha
 
 
 def _rank(array: Array) -> int:

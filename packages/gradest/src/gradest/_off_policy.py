@@ -64,6 +64,5 @@ def additional_return(
     )
     limit = check_number("max_log_ratio", max_log_ratio, 0.0)
     refuse_nan(xp, log_prob=log_prob, log_prob_old=log_prob_old, advantage=advantage)
-    log_ratio = log_prob - log_prob_old
-    log_ratio = xp.where(log_ratio > limit, limit * xp.ones_like(log_ratio), log_ratio)
+    log_ratio = xp.clip(log_prob - log_prob_old, None, limit)
     return xp.mean((xp.expm1(log_ratio) if centred else xp.exp(log_ratio)) * advantage)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._check import Array, check_arrays, check_factor, check_number
+from ._length import largest, length
 from ._statistics import sample_axes
 from ._values import refuse_nan
 
@@ -47,8 +48,7 @@ def quantile_mask(gradients: Array, *, low: float = 0.0, high: float = 0.9) -> A
     low, high = check_factor("low", low), check_factor("high", high)
     if low > high:
         raise ValueError(f"low is {low}; expected at most high, which is {high}")
-    finite = xp.all(xp.isfinite(gradients), axis=-1)
-    norm = _norm(xp, gradients, finite)
+    _, finite, norm = _lengths(xp, gradients)
     # as much slack as rounding needs, or the largest of all could fail against itself
     slack = 8.0 * float(xp.finfo(norm.dtype).eps)
     shortest, longest = (_quantile(xp, norm, finite, at) for at in (low, high))
@@ -72,9 +72,7 @@ def clip_max_norm(gradients: Array, *, max_norm: float) -> Array:
     """
     xp = check_arrays({"gradients": (gradients, sample_axes(gradients))})
     max_norm = check_number("max_norm", max_norm, 0.0, above=True)
-    finite = xp.all(xp.isfinite(gradients), axis=-1)
-    gradients = xp.where(finite[..., None], gradients, xp.zeros_like(gradients))
-    norm = _norm(xp, gradients, finite)
+    gradients, _, norm = _lengths(xp, gradients)
     long = norm > max_norm
     scale = xp.where(long, max_norm / xp.where(long, norm, xp.ones_like(norm)), xp.ones_like(norm))
     return scale[..., None] * gradients
@@ -109,18 +107,12 @@ def _quantile(xp: Any, norm: Array, finite: Array, at: float) -> Array:
     place = xp.cumulative_sum(xp.ones_like(norm), axis=-1) - 1.0
     count = xp.sum(xp.astype(finite, norm.dtype), axis=-1, keepdims=True)
     weight = xp.clip(1.0 - xp.abs(place - at * (count - 1.0)), 0.0, None)
-    return xp.sum(xp.where(weight > 0, weight * ordered, xp.zeros_like(norm)), axis=-1, keepdims=True)
+    return xp.sum(weight * xp.where(weight > 0, ordered, xp.zeros_like(norm)), axis=-1, keepdims=True)
 
 
-def _norm(xp: Any, gradients: Array, finite: Array) -> Array:
-    """Length of each sample's gradient, with a derivative of zero at zero; 0 where it is not finite.
-
-    Scaled by the largest entry first, as the square of a large number may be infinite where the number is not.
-    """
+def _lengths(xp: Any, gradients: Array) -> tuple[Array, Array, Array]:
+    """Gradients with zeros for samples that are not finite, which samples are, and lengths."""
+    top = largest(xp, gradients)
+    finite = xp.isfinite(top)
     gradients = xp.where(finite[..., None], gradients, xp.zeros_like(gradients))
-    top = xp.max(xp.abs(gradients), axis=-1)
-    some = top > 0
-    top = xp.where(some, top, xp.ones_like(top))
-    unit = gradients / top[..., None]
-    square = xp.sum(unit * unit, axis=-1)
-    return xp.where(some, top * xp.sqrt(xp.where(some, square, xp.ones_like(square))), xp.zeros_like(top))
+    return gradients, finite, length(xp, gradients, xp.where(finite, top, xp.zeros_like(top)))

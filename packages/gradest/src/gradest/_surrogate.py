@@ -17,8 +17,8 @@ def clipped_surrogate(log_prob: Array, log_prob_old: Array, advantage: Array, *,
     pass ``virtual_log_prob(...)`` as ``log_prob_old``.
 
     Samples whose ratio has left the range in the direction of their advantage have no gradient, however far they
-    went: nothing overflows there. In the other direction the term is unbounded, as in the paper; a ratio beyond the
-    largest number gives an infinite value.
+    went. In the other direction the term is unbounded, as in the paper, up to ratios near the largest number of the
+    dtype, from where on it is constant.
 
     Args:
         log_prob: log-density of the actions under the policy that is learned, any shape; differentiable.
@@ -38,13 +38,9 @@ def clipped_surrogate(log_prob: Array, log_prob_old: Array, advantage: Array, *,
     clip = check_number("clip", clip, 0.0, above=True)
     refuse_nan(xp, log_prob=log_prob, log_prob_old=log_prob_old, advantage=advantage)
     log_ratio, advantage = log_prob - stop_gradient(log_prob_old), stop_gradient(advantage)
-    gains = advantage > 0
-    # The bound is on the logarithm, so that a ratio which would be cut is never formed.
-    low = math.log1p(-clip) if clip < 1.0 else -math.inf
-    cut = xp.where(gains, log_ratio > math.log1p(clip), log_ratio < low)
-    inside = xp.exp(xp.where(cut, xp.zeros_like(log_ratio), log_ratio)) * advantage
-    bound = xp.where(gains, (1.0 + clip) * advantage, (1.0 - clip) * advantage)
-    return xp.mean(xp.where(cut, bound, inside))
+    # Beyond the largest number an infinite ratio would meet a gradient of zero, which makes NaN.
+    ratio = xp.exp(xp.clip(log_ratio, None, 0.9 * math.log(float(xp.finfo(log_ratio.dtype).max))))
+    return xp.mean(xp.minimum(ratio * advantage, xp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage))
 
 
 def virtual_log_prob(log_prob_old: Array, log_prob_alpha: Array) -> Array:
