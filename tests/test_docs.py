@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from mktestdocs import check_md_file
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/*/README.md")])
 MODULES = {
-    "gradest": ["gradest"],
+    "gradest": ["gradest", "gradest.torch", "gradest.jax", "gradest.plot"],
     "diffsim-core": [
         "diffsim_core",
         "diffsim_core.io",
@@ -32,6 +34,21 @@ MODULES = {
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     check_md_file(fpath=page, memory=True)
+
+
+def test_notebooks_run_and_their_figures_are_drawn() -> None:
+    """Facts are asserted in the cells; the pictures in the pages are those of the cells that name them."""
+    script = importlib.util.spec_from_file_location("draw_gradients", ROOT / "docs/figures/draw_gradients.py")
+    assert script is not None
+    assert script.loader is not None
+    module = importlib.util.module_from_spec(script)
+    script.loader.exec_module(module)
+    (notebook,) = ROOT.glob("docs/**/*.ipynb")
+    assert not any(cell.get("outputs") for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"])
+    pages = "".join(page.read_text(encoding="utf-8") for page in ROOT.glob("docs/gradest/*.md"))
+    for name in module.run(notebook, None):
+        assert (ROOT / f"docs/figures/{name}.svg").is_file()
+        assert f"figures/{name}.svg" in pages
 
 
 def public_names(module: str) -> set[str]:

@@ -53,9 +53,10 @@ def alpha_policy_loss(action: Array, target: Array) -> Array:
     """
     axes = "T N m" if len(getattr(action, "shape", ())) == 3 else "N m"
     xp = check_arrays({"action": (action, axes), "target": (target, axes)})
-    refuse_nan(xp, action=action, target=target)
     apart = action - stop_gradient(target)
-    return xp.mean(xp.sum(apart * apart, axis=-1))
+    loss = xp.mean(xp.sum(apart * apart, axis=-1))
+    refuse_nan(xp, loss, action=action, target=target)
+    return loss
 
 
 def hessian_determinant(hessian: Array, *, alpha: float) -> Array:

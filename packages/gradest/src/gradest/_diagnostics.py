@@ -64,9 +64,9 @@ def signal_to_noise(gradients: Array, *, of_mean: bool = False) -> Array:
     """
     xp = check_arrays({"gradients": (gradients, sample_axes(gradients))})
     check_samples("gradients", gradients, -2)
-    refuse_nan(xp, gradients=gradients)
     mean = xp.mean(gradients, axis=-2)
     variance = covariance_of(xp, gradients, gradients, False)
+    refuse_nan(xp, variance, gradients=gradients)
     still = variance == 0
     ratio = xp.sum(mean * mean, axis=-1) / xp.where(still, xp.ones_like(variance), variance)
     ratio = xp.where(still, xp.full_like(ratio, float("inf")), ratio)

@@ -11,7 +11,7 @@ from typing import Any
 from array_api_compat import is_jax_array, is_torch_array
 
 from ._check import Array, check_arrays, check_number
-from ._length import largest, length
+from ._length import shortened
 
 
 def gate_gradient(x: Array, keep: Array) -> Array:
@@ -99,10 +99,8 @@ def _bounded(x: Array, max_norm: float) -> Array:
 def bound(xp: Any, g: Array, max_norm: float) -> Array:
     """The backward pass of ``gate_norm`` and ``gate_nonfinite``."""
     flat = xp.reshape(g, (g.shape[0], -1))
-    top = largest(xp, flat)
-    finite = xp.isfinite(top)
-    flat = xp.where(finite[:, None], flat, xp.zeros_like(flat))
     if max_norm < float("inf"):
-        norm = length(xp, flat, xp.where(finite, top, xp.zeros_like(top)))
-        flat = flat * (max_norm / xp.where(norm > max_norm, norm, max_norm * xp.ones_like(norm)))[:, None]
+        flat = shortened(xp, flat, max_norm)
+    else:
+        flat = xp.where(xp.all(xp.isfinite(flat), axis=-1)[:, None], flat, xp.zeros_like(flat))
     return xp.reshape(flat, g.shape)

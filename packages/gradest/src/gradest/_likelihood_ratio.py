@@ -28,8 +28,9 @@ def likelihood_ratio_objective(log_prob: Array, advantage: Array) -> Array:
         ValueError: an argument has the wrong framework, shape or dtype, or holds NaN; the message names it.
     """
     xp = check_arrays({"log_prob": (log_prob, "..."), "advantage": (advantage, "...")})
-    refuse_nan(xp, log_prob=log_prob, advantage=advantage)
-    return xp.mean(log_prob * stop_gradient(advantage))
+    objective = xp.mean(log_prob * stop_gradient(advantage))
+    refuse_nan(xp, objective, log_prob=log_prob, advantage=advantage)
+    return objective
 
 
 def likelihood_ratio_gradients(score: Array, advantage: Array) -> Array:
@@ -51,8 +52,9 @@ def likelihood_ratio_gradients(score: Array, advantage: Array) -> Array:
     """
     per_parameter = len(getattr(advantage, "shape", ())) == 2
     xp = check_arrays({"score": (score, "N P"), "advantage": (advantage, "N P" if per_parameter else "N")})
-    refuse_nan(xp, score=score, advantage=advantage)
-    return score * (advantage if per_parameter else advantage[:, None])
+    gradients = score * (advantage if per_parameter else advantage[:, None])
+    refuse_nan(xp, gradients, score=score, advantage=advantage)
+    return gradients
 
 
 def leave_one_out_baseline(returns: Array) -> Array:

@@ -74,9 +74,13 @@ def mix_gradients(first: Array, zeroth: Array, alpha: Array | float, *, per_para
     xp = check_arrays({"first": (first, "..."), "zeroth": (zeroth, "...")})
     if isinstance(alpha, int | float):
         alpha = check_factor("alpha", alpha)
-        used = {"first": first} if alpha == 1.0 else {"zeroth": zeroth} if alpha == 0.0 else {}
-        refuse_nan(xp, **(used or {"first": first, "zeroth": zeroth}))
-        return next(iter(used.values())) + 0.0 if used else alpha * first + (1.0 - alpha) * zeroth
+        if alpha in (0.0, 1.0):
+            mixture = 1.0 * (first if alpha else zeroth)
+            refuse_nan(xp, **{"first" if alpha else "zeroth": mixture})
+            return mixture
+        mixture = alpha * first + (1.0 - alpha) * zeroth
+        refuse_nan(xp, mixture, first=first, zeroth=zeroth)
+        return mixture
     alpha = _aligned(xp, first, alpha, per_parameter)
     first = xp.where(alpha == 0, xp.zeros_like(first), first)
     zeroth = xp.where(alpha == 1, xp.zeros_like(zeroth), zeroth)
@@ -112,13 +116,13 @@ def inverse_variance_gradient(
     xp = check_arrays({"first": (first, axes), "zeroth": (zeroth, other)})
     check_samples("first", first, -2)
     check_samples("zeroth", zeroth, -2)
-    refuse_nan(xp, first=first, zeroth=zeroth)
     variance_first = covariance_of(xp, first, first, per_parameter) / first.shape[-2]
     variance_zeroth = covariance_of(xp, zeroth, zeroth, per_parameter) / zeroth.shape[-2]
     together = covariance_of(xp, first, zeroth, per_parameter) / first.shape[-2] if covariance else None
     alpha = weight_of(xp, variance_first, variance_zeroth, together, clip)
     weight = alpha if per_parameter else alpha[..., None]
     gradient = weight * xp.mean(first, axis=-2) + (1 - weight) * xp.mean(zeroth, axis=-2)
+    refuse_nan(xp, gradient, first=first, zeroth=zeroth)
     return MixedGradient(gradient, alpha, variance_first, variance_zeroth)
 
 

@@ -63,6 +63,7 @@ def additional_return(
         {"log_prob": (log_prob, "..."), "log_prob_old": (log_prob_old, "..."), "advantage": (advantage, "...")}
     )
     limit = check_number("max_log_ratio", max_log_ratio, 0.0)
-    refuse_nan(xp, log_prob=log_prob, log_prob_old=log_prob_old, advantage=advantage)
     log_ratio = xp.clip(log_prob - log_prob_old, None, limit)
-    return xp.mean((xp.expm1(log_ratio) if centred else xp.exp(log_ratio)) * advantage)
+    gain = xp.mean((xp.expm1(log_ratio) if centred else xp.exp(log_ratio)) * advantage)
+    refuse_nan(xp, gain, log_prob=log_prob, log_prob_old=log_prob_old, advantage=advantage)
+    return gain

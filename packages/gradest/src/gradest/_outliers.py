@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._check import Array, check_arrays, check_factor, check_number
-from ._length import largest, length
+from ._length import largest, length, shortened
 from ._statistics import sample_axes
 from ._values import refuse_nan
 
@@ -58,7 +58,8 @@ def quantile_mask(gradients: Array, *, low: float = 0.0, high: float = 0.9) -> A
 def clip_max_norm(gradients: Array, *, max_norm: float) -> Array:
     """Every sample's gradient shortened to a largest length; one that is not finite becomes zero.
 
-    The rule "MaxNorm" of AGPO's comparison (Gao et al. 2024, Figure 7): ``g_i min(1, c / |g_i|)``.
+    The rule "MaxNorm" of AGPO's comparison (Gao et al. 2024, Figure 7): ``g_i min(1, c / |g_i|)``. Samples so long that
+    ``(|g_i| / c)^2`` is no number any more (1e19 times too long in single precision) count as not finite.
 
     Args:
         gradients: one gradient for each sample, shape ``[N, P]`` or ``[T, N, P]``.
@@ -72,10 +73,7 @@ def clip_max_norm(gradients: Array, *, max_norm: float) -> Array:
     """
     xp = check_arrays({"gradients": (gradients, sample_axes(gradients))})
     max_norm = check_number("max_norm", max_norm, 0.0, above=True)
-    gradients, _, norm = _lengths(xp, gradients)
-    long = norm > max_norm
-    scale = xp.where(long, max_norm / xp.where(long, norm, xp.ones_like(norm)), xp.ones_like(norm))
-    return scale[..., None] * gradients
+    return shortened(xp, gradients, max_norm)
 
 
 def masked_mean(gradients: Array, keep: Array) -> Array:

@@ -57,8 +57,9 @@ def segment_objective(reward: Array, value_next: Array, terminated: Array, done:
     weight = linear_scan(gamma * (1.0 - starts), starts, xp.zeros_like(starts[0, :]), reverse=False)
     ends = xp.concat([done[:-1, :], xp.ones_like(done[-1:, :])], axis=0) & ~terminated
     tail = xp.where(ends, value_next, xp.zeros_like(value_next))
-    refuse_nan(xp, reward=reward, value_next=tail)
-    return xp.mean(weight * (reward + gamma * tail))
+    objective = xp.mean(weight * (reward + gamma * tail))
+    refuse_nan(xp, objective, reward=reward, value_next=tail)
+    return objective
 
 
 def starts_of(xp: Any, done: Array) -> Array:

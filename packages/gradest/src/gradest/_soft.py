@@ -32,5 +32,6 @@ def soft_reward(reward: Array, entropy: Array, *, temperature: float) -> Array:
     """
     xp = check_arrays({"reward": (reward, "T N"), "entropy": (entropy, "T N")})
     temperature = check_number("temperature", temperature, 0.0)
-    refuse_nan(xp, reward=reward, entropy=entropy)
-    return reward + temperature * entropy
+    soft = reward + temperature * entropy
+    refuse_nan(xp, soft, reward=reward, entropy=entropy)
+    return soft

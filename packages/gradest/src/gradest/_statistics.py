@@ -26,8 +26,9 @@ def empirical_variance(gradients: Array, *, per_parameter: bool = False) -> Arra
     """
     xp = check_arrays({"gradients": (gradients, sample_axes(gradients))})
     check_samples("gradients", gradients, -2)
-    refuse_nan(xp, gradients=gradients)
-    return covariance_of(xp, gradients, gradients, per_parameter)
+    variance = covariance_of(xp, gradients, gradients, per_parameter)
+    refuse_nan(xp, variance, gradients=gradients)
+    return variance
 
 
 def empirical_covariance(first: Array, zeroth: Array, *, per_parameter: bool = False) -> Array:
@@ -49,8 +50,9 @@ def empirical_covariance(first: Array, zeroth: Array, *, per_parameter: bool = F
     axes = sample_axes(first)
     xp = check_arrays({"first": (first, axes), "zeroth": (zeroth, axes)})
     check_samples("first", first, -2)
-    refuse_nan(xp, first=first, zeroth=zeroth)
-    return covariance_of(xp, first, zeroth, per_parameter)
+    covariance = covariance_of(xp, first, zeroth, per_parameter)
+    refuse_nan(xp, covariance, first=first, zeroth=zeroth)
+    return covariance
 
 
 def sample_axes(gradients: Array) -> str:

@@ -36,11 +36,13 @@ def clipped_surrogate(log_prob: Array, log_prob_old: Array, advantage: Array, *,
         {"log_prob": (log_prob, "..."), "log_prob_old": (log_prob_old, "..."), "advantage": (advantage, "...")}
     )
     clip = check_number("clip", clip, 0.0, above=True)
-    refuse_nan(xp, log_prob=log_prob, log_prob_old=log_prob_old, advantage=advantage)
+    given = {"log_prob": log_prob, "log_prob_old": log_prob_old, "advantage": advantage}
     log_ratio, advantage = log_prob - stop_gradient(log_prob_old), stop_gradient(advantage)
     # Beyond the largest number an infinite ratio would meet a gradient of zero, which makes NaN.
     ratio = xp.exp(xp.clip(log_ratio, None, 0.9 * math.log(float(xp.finfo(log_ratio.dtype).max))))
-    return xp.mean(xp.minimum(ratio * advantage, xp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage))
+    objective = xp.mean(xp.minimum(ratio * advantage, xp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage))
+    refuse_nan(xp, objective, **given)
+    return objective
 
 
 def virtual_log_prob(log_prob_old: Array, log_prob_alpha: Array) -> Array:
@@ -60,5 +62,6 @@ def virtual_log_prob(log_prob_old: Array, log_prob_alpha: Array) -> Array:
         ValueError: an argument has the wrong framework, shape or dtype, or holds NaN; the message names it.
     """
     xp = check_arrays({"log_prob_old": (log_prob_old, "..."), "log_prob_alpha": (log_prob_alpha, "...")})
-    refuse_nan(xp, log_prob_old=log_prob_old, log_prob_alpha=log_prob_alpha)
-    return xp.logaddexp(log_prob_old, log_prob_alpha) - math.log(2.0)
+    halfway = xp.logaddexp(log_prob_old, log_prob_alpha) - math.log(2.0)
+    refuse_nan(xp, halfway, log_prob_old=log_prob_old, log_prob_alpha=log_prob_alpha)
+    return halfway

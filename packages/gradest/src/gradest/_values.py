@@ -34,8 +34,11 @@ def allow_nan() -> Iterator[None]:
         _nan_allowed.reset(token)
 
 
-def refuse_nan(xp: Any, **arrays: Array) -> None:
+def refuse_nan(xp: Any, result: Array | None = None, /, **arrays: Array) -> None:
     """Raise on NaN in any of the floating-point ``arrays``, named as the caller's arguments are.
+
+    With a ``result`` into which NaN in any of them would have gone, only that is looked at, unless it holds NaN: one
+    pass over a mean costs nothing beside one over each argument.
 
     Nothing is looked at inside ``allow_nan``, while a framework traces, compiles or maps (there are no numbers
     yet) or on an accelerator (looking would make the host wait for it).
@@ -45,13 +48,19 @@ def refuse_nan(xp: Any, **arrays: Array) -> None:
     """
     if _is_compiling() or _nan_allowed.get():
         return
+    if result is not None and not _holds_nan(xp, result):
+        return
     for name, array in arrays.items():
-        if not _readable(array):
-            continue
-        # One pass, no temporary: a maximum is NaN where any element is.
-        top = xp.max(array.detach() if is_torch_array(array) else array)
-        if bool(top != top):
+        if _holds_nan(xp, array):
             _raise(xp, name, array)
+
+
+def _holds_nan(xp: Any, array: Array) -> bool:
+    if not _readable(array):
+        return False
+    # One pass, no temporary: a maximum is NaN where any element is.
+    top = xp.max(array.detach() if is_torch_array(array) else array)
+    return bool(top != top)
 
 
 def _raise(xp: Any, name: str, array: Array) -> None:
