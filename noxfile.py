@@ -25,6 +25,8 @@ ROOT = Path(__file__).parent
 LOCK = "requirements.lock"
 # Every package with the extras that its whole test suite asks for.
 PACKAGES = {"gradest": "[torch,jax,plot]", "diffsim-core": "[torch,jax]", "diffrl-algos": "", "diffrl-bench": ""}
+# Extras that the whole test suite is run with one at a time, the others being absent.
+ONE_AT_A_TIME = {"gradest": ("torch", "jax")}
 # Tests that must pass before any extra is installed.
 WITHOUT_EXTRAS = {"gradest": "packages/gradest/tests", "diffsim-core": "packages/diffsim-core/tests/rigid"}
 SOURCES = [ROOT / "packages" / name / "src" for name in PACKAGES]
@@ -175,8 +177,13 @@ def isolated(session: nox.Session, package: str) -> None:
         install(session, "--group", "test")
         pytest(session, WITHOUT_EXTRAS[package])
         rest = [f"--ignore={WITHOUT_EXTRAS[package]}"] if WITHOUT_EXTRAS[package] != suite else []
-    install(session, *siblings, f"{package}{PACKAGES[package]}", "--group", "test")
-    pytest(session, suite, *rest)
+    for extra in ONE_AT_A_TIME.get(package, ()):
+        install(session, *siblings, f"{package}[{extra}]")
+        pytest(session, suite)
+        session.run("uv", "pip", "uninstall", "--quiet", extra, external=True)
+    if package not in ONE_AT_A_TIME:  # with all extras together they run in the session `tests`
+        install(session, *siblings, f"{package}{PACKAGES[package]}", "--group", "test")
+        pytest(session, suite, *rest)
 
 
 @nox.session(reuse_venv=False)
