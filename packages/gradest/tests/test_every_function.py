@@ -192,6 +192,14 @@ class TestTorch:
         assert all(self.t.is_tensor(x) for x in got)
         check_equal(got, case(numpy_arrays(case)))
 
+    @pytest.mark.gpu
+    @every
+    def test_equal_to_numpy_on_a_gpu(self, case):
+        got = case({name: tensor.to("cuda") for name, tensor in self.tensors(case).items()})
+        assert all(x.device.type == "cuda" for x in got)
+        for a, b in zip(got, case(numpy_arrays(case)), strict=True):
+            np.testing.assert_allclose(a.cpu(), b, rtol=1e-9, atol=1e-9)
+
     @every
     def test_compiled_in_one_graph(self, case):
         """``aot_eager`` traces forward and backward whole and runs them as traced; inductor has its slow test."""

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from ._check import Array, check_arrays, check_choice, check_factor, check_number
 from ._scan import scan_steps
+from ._segments import ends_of
 from ._stop import stop_gradient
 from ._values import refuse_nan
 
@@ -96,17 +97,16 @@ def credit_weights(
     check_choice("truncation", truncation, TRUNCATIONS)
     refuse_nan(xp, alpha=alpha)
     alpha = stop_gradient(alpha)
-    ends = done | terminated
-    last = xp.concat([xp.zeros_like(done[1:, :]), xp.ones_like(done[:1, :])], axis=0)
+    ends = ends_of(xp, done | terminated)
 
     def step(carry: Any, row: Any) -> Any:
         discount, before, live, fresh = carry
-        alpha_t, terminated_t, ends_t, last_t = row
+        alpha_t, terminated_t, ends_t = row
         one, zero = xp.ones_like(discount), xp.zeros_like(discount)
         weight = xp.where(live, discount, zero)
         beta = alpha_t * before
         cut = beta < threshold
-        stops = (ends_t | last_t) & ~cut if truncation == "drop" else ends_t | last_t | cut
+        stops = ends_t & ~cut if truncation == "drop" else ends_t | cut
         follows = xp.where(stops & ~terminated_t, gamma * weight * beta, zero)
         out = (weight * beta, weight * (1 - alpha_t) * before, follows, beta, fresh)
         again = (ends_t | cut) if truncation == "restart" else ends_t
@@ -114,7 +114,7 @@ def credit_weights(
         return carry, out
 
     one, yes = alpha[0] * xp.zeros_like(xp.astype(done[0, :], alpha.dtype)) + 1, xp.ones_like(done[0, :])
-    return CreditWeights(*scan_steps(step, (one, one, yes, yes), (alpha, terminated, ends, last)))
+    return CreditWeights(*scan_steps(step, (one, one, yes, yes), (alpha, terminated, ends)))
 
 
 def credit_objective(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._check import Array, check_count, check_factor, check_window
+from ._segments import ends_of
 from ._values import refuse_nan
 
 
@@ -41,8 +42,7 @@ def n_step_returns(reward: Array, value_next: Array, terminated: Array, done: Ar
     tail = xp.where(terminated, zero, value_next)
     refuse_nan(xp, reward=reward, value_next=tail)
     horizon = reward.shape[0]
-    last = xp.concat([xp.zeros_like(done[1:, :]), xp.ones_like(done[:1, :])], axis=0)
-    stops = done | terminated | last
+    stops = ends_of(xp, done | terminated)
     out = reward + gamma * tail
     # where the next step belongs to the same segment its return follows, elsewhere the value does
     a = gamma * xp.astype(~stops, reward.dtype)

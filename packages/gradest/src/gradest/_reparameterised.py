@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._check import Array, check_factor, check_window
 from ._scan import linear_scan
-from ._segments import starts_of
+from ._segments import ends_of, starts_of
 from ._values import refuse_nan
 
 
@@ -44,6 +44,5 @@ def reparameterised_objective(
     starts = xp.astype(starts_of(xp, ends), reward.dtype)
     # Weights first, as plain numbers: the return of a start is linear in the rewards and values after it.
     weight = linear_scan((gamma * lam) * (1.0 - starts), starts, xp.zeros_like(starts[0, :]), reverse=False)
-    last = xp.concat([ends[:-1, :], xp.ones_like(ends[-1:, :])], axis=0)
-    share = gamma * (1.0 - lam * xp.astype(~last, reward.dtype))
+    share = gamma * (1.0 - lam * xp.astype(~ends_of(xp, ends), reward.dtype))
     return xp.sum(weight * (reward + share * tail), axis=0)

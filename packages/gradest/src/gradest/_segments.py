@@ -55,7 +55,7 @@ def segment_objective(reward: Array, value_next: Array, terminated: Array, done:
     gamma = check_factor("gamma", gamma)
     starts = xp.astype(starts_of(xp, done | terminated), reward.dtype)
     weight = linear_scan(gamma * (1.0 - starts), starts, xp.zeros_like(starts[0, :]), reverse=False)
-    ends = xp.concat([done[:-1, :], xp.ones_like(done[-1:, :])], axis=0) & ~terminated
+    ends = ends_of(xp, done) & ~terminated
     tail = xp.where(ends, value_next, xp.zeros_like(value_next))
     objective = xp.mean(weight * (reward + gamma * tail))
     refuse_nan(xp, objective, reward=reward, value_next=tail)
@@ -65,3 +65,8 @@ def segment_objective(reward: Array, value_next: Array, terminated: Array, done:
 def starts_of(xp: Any, done: Array) -> Array:
     """``segment_starts`` of a ``done`` that has been checked."""
     return xp.concat([xp.ones_like(done[:1, :]), done[:-1, :]], axis=0)
+
+
+def ends_of(xp: Any, done: Array) -> Array:
+    """Where a segment ends: at every step done, and at the last of the window."""
+    return xp.concat([done[:-1, :], xp.ones_like(done[-1:, :])], axis=0)
