@@ -56,12 +56,13 @@ class TestDeterminants:
     def test_below_the_largest_alpha_the_map_keeps_order_and_above_it_folds(self):
         """Ackley's function in one dimension, whose curvature changes sign."""
         x = np.linspace(-3, 3, 4001)
-        slope = np.gradient(-gradest_ackley(x), x)
-        hessian = np.gradient(slope, x)[:, None, None]
+        x = x[np.abs(x) > 1e-9]
+        slope, hessian = -ackley_slope(x), -ackley_curvature(x)[:, None, None]
         limit = float(gradest.largest_alpha(hessian))
         for factor, one_to_one in ((0.98, True), (1.5, False)):
             moved = gradest.alpha_policy_target(x[:, None], slope[:, None], alpha=factor * limit)[:, 0]
-            assert bool((np.diff(moved)[2:-2] > 0).all()) == one_to_one
+            # each side of the cusp by itself
+            assert all(bool((np.diff(part) > 0).all()) == one_to_one for part in (moved[x < 0], moved[x > 0]))
             assert bool((gradest.hessian_determinant(hessian, alpha=factor * limit) > 0).all()) == one_to_one
 
     def test_no_limit_where_nothing_curves_down(self):
@@ -93,9 +94,69 @@ class TestDeterminants:
             np.testing.assert_allclose(gain, alpha * (slope**2).sum(-1).mean(), rtol=30 * alpha)
 
 
-def gradest_ackley(x):
+def ackley(x):
     """Ackley's function of one variable (GI-PPO, 7.5.1)."""
-    return -20 * np.exp(-0.2 * np.sqrt(x**2 + 1e-12)) - np.exp(np.cos(2 * np.pi * x)) + 20 + np.e
+    return -20 * np.exp(-0.2 * np.abs(x)) - np.exp(np.cos(2 * np.pi * x)) + 20 + np.e
+
+
+def ackley_slope(x):
+    wave = 2 * np.pi * np.sin(2 * np.pi * x) * np.exp(np.cos(2 * np.pi * x))
+    return 4 * np.sign(x) * np.exp(-0.2 * np.abs(x)) + wave
+
+
+def ackley_curvature(x):
+    """Away from the cusp at zero."""
+    inner = np.cos(2 * np.pi * x) - np.sin(2 * np.pi * x) ** 2
+    return -0.8 * np.exp(-0.2 * np.abs(x)) + 4 * np.pi**2 * inner * np.exp(np.cos(2 * np.pi * x))
+
+
+FUNCTIONS = {
+    "De Jong": (lambda x: 2 * x, lambda x: 2 + 0 * x),
+    "Ackley": (ackley_slope, ackley_curvature),
+}
+
+
+class TestFigure1:
+    """GI-PPO, Figure 1: alpha-policies of a Gaussian on De Jong's and Ackley's functions, negated."""
+
+    mean, std = 0.6, 0.8
+
+    @pytest.mark.parametrize(
+        ("name", "alpha"), [("De Jong", 0.1), ("De Jong", 0.3), ("Ackley", 1e-3), ("Ackley", 2e-3)]
+    )
+    def test_densities_are_those_of_moved_samples(self, name, alpha):
+        slope, curvature = FUNCTIONS[name]
+        a = np.linspace(-5, 6, 400_001)
+        a = a[np.abs(a) > 1e-9]
+        log_prob = np.log(normal(a, self.mean, self.std))
+        moved = gradest.alpha_policy_target(a[:, None], -slope(a)[:, None], alpha=alpha)[:, 0]
+        determinant = gradest.hessian_determinant(-curvature(a)[:, None, None], alpha=alpha)
+        density = np.exp(gradest.alpha_policy_log_prob(log_prob, determinant))
+        drawn = self.mean + self.std * np.random.default_rng(0).normal(size=(400_000, 1))
+        drawn = gradest.alpha_policy_target(drawn, -slope(drawn), alpha=alpha)[:, 0]
+        for low in np.arange(0.1, 1.6, 0.05):
+            inside = (moved >= low) & (moved < low + 0.05)
+            share = np.trapezoid(density[inside], moved[inside])
+            got = ((drawn >= low) & (drawn < low + 0.05)).mean()
+            assert abs(got - share) < 4 * np.sqrt(share / len(drawn)) + 2e-5
+
+    def test_de_jong_stays_a_gaussian(self):
+        a = np.linspace(-3, 3, 101)
+        for alpha in (0.1, 0.3):
+            determinant = gradest.hessian_determinant(np.full((101, 1, 1), -2.0), alpha=alpha)
+            got = gradest.alpha_policy_log_prob(np.log(normal(a, self.mean, self.std)), determinant)
+            want = normal((1 - 2 * alpha) * a, (1 - 2 * alpha) * self.mean, (1 - 2 * alpha) * self.std)
+            np.testing.assert_allclose(np.exp(got), want, rtol=1e-12)
+
+    def test_ackley_folds_at_its_cusp_for_any_alpha_and_nowhere_else(self):
+        """What the paper sees at 2e-3: actions from either side of zero, whose slopes jump by 8, change places."""
+        beside = np.array([-1e-6, 1e-6])
+        x = np.linspace(1e-6, 5, 10_001)
+        for alpha in (1e-3, 2e-3):
+            moved = gradest.alpha_policy_target(beside[:, None], -ackley_slope(beside)[:, None], alpha=alpha)[:, 0]
+            np.testing.assert_allclose(moved[0] - moved[1], 8 * alpha, rtol=1e-2)
+            right = gradest.alpha_policy_target(x[:, None], -ackley_slope(x)[:, None], alpha=alpha)[:, 0]
+            assert (np.diff(right) > 0).all()
 
 
 class TestMeasures:
