@@ -115,11 +115,14 @@ def test_jobs_and_threads_must_be_positive(tmp_path: Path) -> None:
         RunSettings(out=tmp_path, threads=-1)
 
 
+# A shell's background job ignores SIGINT, and so would everything started from it.
 _INTERRUPTED = """
+import signal
 import sys
 from pathlib import Path
 from diffrl_bench import PlannedRun, RunSettings, Suite, run_suite
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 out, command = Path(sys.argv[1]), tuple(sys.argv[2:])
 runs = tuple(PlannedRun(algorithm="shac", task="ant", seed=seed, options=("--slow", "x")) for seed in range(3))
 run_suite(Suite(name="mine", jobs=2, runs=runs), RunSettings(out=out, command=command))
