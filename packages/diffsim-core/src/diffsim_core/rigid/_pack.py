@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from diffsim_core.rigid._quat import rotation
-from diffsim_core.rigid.model import LAWS, UNBOUNDED, JointType, RigidModel
+from diffsim_core.rigid.model import LAWS, UNBOUNDED, FloatArray, JointType, RigidModel
+
+_HEADER = 16
+_PARAMETERS, _ENTRIES, _REALS, _ENTRIES_AT = 8, 9, 10, 11
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,8 @@ class PackedModel:
 
     integers: np.ndarray[Any, np.dtype[np.int32]]
     reals: np.ndarray[Any, np.dtype[np.float64]]
+    num_reals: int
+    """Of the model; what follows them belongs to its inputs."""
     num_entries: int
     """Stored entries of the mass matrix: each degree of freedom with its ancestors and itself."""
     row: np.ndarray[Any, np.dtype[np.int32]]
@@ -32,7 +37,7 @@ def pack(model: RigidModel) -> PackedModel:
     header = [model.nl, model.nq, model.nv, model.nu, model.nc, len(entries), model.contact_law == "released", model.ns]
     integers = np.concatenate(
         [
-            np.asarray(header),
+            np.asarray(header + [0] * (_HEADER - len(header))),
             _link_integers(model).ravel(),
             depth,
             rows,
@@ -58,7 +63,18 @@ def pack(model: RigidModel) -> PackedModel:
             contact.ravel(),
         ]
     ).astype(np.float64)
-    return PackedModel(integers, reals, len(entries), rows.astype(np.int32), entries.astype(np.int32))
+    return PackedModel(integers, reals, len(reals), len(entries), rows.astype(np.int32), entries.astype(np.int32))
+
+
+def with_inputs(packed: PackedModel, constant: FloatArray, slopes: FloatArray) -> PackedModel:
+    """``packed`` with reals that are inputs: ``constant [nr] + slopes [nr, np] @ parameters [np]``."""
+    slots, columns = np.nonzero(slopes)
+    integers = np.concatenate([packed.integers, np.stack([slots, columns], axis=1).ravel()]).astype(np.int32)
+    integers[_PARAMETERS] = slopes.shape[1]
+    integers[_ENTRIES] = len(slots)
+    integers[_REALS] = len(constant)
+    integers[_ENTRIES_AT] = len(packed.integers)
+    return replace(packed, integers=integers, reals=np.concatenate([constant, slopes[slots, columns]]))
 
 
 def _ancestry(model: RigidModel) -> tuple[Any, Any, Any]:

@@ -9,7 +9,7 @@ struct ContactPoint {
     R d;   // signed distance to the ground, negative inside
 };
 
-DS_FN ContactPoint contact_point(const Model& m, const Kinematics& k, int link, const T* point)
+DS_FN ContactPoint contact_point(const Model& m, const Kinematics& k, int link, const P* point)
 {
     V3 p = k.r[link] + rotate(k.E[link], point + C_POS);
     p.z = p.z - point[C_RADIUS];
@@ -20,10 +20,10 @@ DS_FN ContactPoint contact_point(const Model& m, const Kinematics& k, int link, 
 struct Normal {
     R force, by_d, by_u, bound, bound_by_d, bound_by_u;
 };
-DS_FN Normal normal_force(const Model& m, const T* point, R d, R u)
+DS_FN Normal normal_force(const Model& m, const P* point, R d, R u)
 {
     R z = R{}, dm = min_(d, z);
-    T kn = point[C_KN], kd = point[C_KD], mu = point[C_MU];
+    P kn = point[C_KN], kd = point[C_KD], mu = point[C_MU];
     Normal n;
     if (m.contact_released) {
         // damping only while approaching; Coulomb bound from the spring alone
@@ -53,7 +53,7 @@ DS_FN R tangential_speed(V3 u) { return sqrt_(u.x * u.x + u.y * u.y + T(1e-12));
 DS_FN void contact_forces(const Model& m, const Kinematics& k, SV* F)
 {
     for (int c = 0; c < m.nc; c++) {
-        const T* point = m.contactr + c * CR_COLUMNS;
+        const P* point = m.contactr + c * CR_COLUMNS;
         int link = m.contact[c];
         ContactPoint at = contact_point(m, k, link, point);
         if (!any(at.d < R{})) continue;
@@ -67,7 +67,7 @@ DS_FN void contact_forces(const Model& m, const Kinematics& k, SV* F)
 }
 
 // rotation vector of conj(spring) q, and the transpose of its derivative by a body-frame rotation
-DS_FN V3 ball_deflection(const T* spring, const R* q)
+DS_FN V3 ball_deflection(const P* spring, const R* q)
 {
     Quat p = quat(q);
     Quat s = {splat(spring[0]), splat(spring[1]), splat(spring[2]), splat(spring[3])};
@@ -91,7 +91,7 @@ DS_FN void joint_forces(const Model& m, const State& s, R* tau)
 {
     for (int i = 0; i < m.nl; i++) {
         const int* link = m.link + i * LI_COLUMNS;
-        const T* real = m.linkr + i * LR_COLUMNS;
+        const P* real = m.linkr + i * LR_COLUMNS;
         const R* q = s.q + link[L_Q];
         int d = link[L_DOF];
         if (link[L_TYPE] >= SLIDE) {
