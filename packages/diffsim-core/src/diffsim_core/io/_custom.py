@@ -72,7 +72,10 @@ def _add_inertia(m: Any, name: str, data: FloatArray, inertias: dict[int, FloatA
         if eigenvalues[0] >= -1e-12 * eigenvalues[2] and eigenvalues[2] > 0:
             inertias[b] = inertia
             return
-    problems.append(f'numeric "{name}" is "{_shown(data)}": give xx yy zz xy xz yz of a matrix that has no negative eigenvalue and is not zero')
+    problems.append(
+        f'numeric "{name}" is "{_shown(data)}": give xx yy zz xy xz yz of a matrix that is not zero '
+        "and has no negative eigenvalue"
+    )
 
 
 def _shown(data: FloatArray) -> str:

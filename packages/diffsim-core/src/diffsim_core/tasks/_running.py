@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import abc
+import math
 from typing import Any, ClassVar, NamedTuple
 
 from diffsim_core._protocol import Array, PyTree
@@ -13,17 +15,17 @@ REWARDS = ("paper", "gymnasium")
 
 
 class GymnasiumReward(NamedTuple):
-    """``healthy + forward (x' - x) / dt - control |a|^2``: what Gymnasium's v5 MuJoCo tasks pay, without contact cost.
-
-    The healthy reward is paid in every step, the last included, as an episode ends where the robot is not healthy.
-    """
+    """Weights of what Gymnasium's v5 MuJoCo tasks pay: ``healthy + forward (x' - x) / dt - control |a|^2``."""
 
     healthy: float
+    """For a step that does not end in a fall."""
     forward: float
+    """On the velocity of the torso along x, from its positions before and after the step."""
     control: float
+    """On the squared action."""
 
 
-class RunningTask(RigidTask):
+class RunningTask(RigidTask, abc.ABC):
     """A robot whose first coordinate is x, the way it should run.
 
     Args:
@@ -32,8 +34,11 @@ class RunningTask(RigidTask):
         obs_names: One name per observation entry, with its unit.
         random_start: Add the released code's noise to the initial state.
         early_termination: End an episode where the robot has fallen, if it can.
-        action_penalty: Weight of the squared action in the paper's reward; ``None`` for the robot's own.
+        action_penalty: Weight of the squared action in the reward; ``None`` for the convention's own.
         reward: ``"paper"``, or ``"gymnasium"`` for the field's other convention.
+
+    Raises:
+        ValueError: for an ``episode_length`` below 1, a negative ``action_penalty`` or an unknown ``reward``.
     """
 
     height_coordinate: ClassVar[int]
@@ -60,23 +65,34 @@ class RunningTask(RigidTask):
             raise ValueError(unknown("reward", reward, REWARDS))
         self.random_start = random_start
         self.early_termination = early_termination
-        self.action_penalty = self.penalty if action_penalty is None else action_penalty
         self.convention = reward
+        if action_penalty is None:
+            action_penalty = self.penalty if reward == "paper" else self.gymnasium.control
+        if not 0 <= action_penalty < math.inf:
+            raise ValueError(f"action_penalty={action_penalty!r} must be a number of at least 0")
+        self.action_penalty = action_penalty
 
     def reward(
         self, xp: Any, physics: PyTree, action: Array, next_physics: PyTree, next_obs: Array, task: PyTree
     ) -> Array:
         """The reward of the chosen convention, ``[N]``."""
+        weight = self.action_penalty
         if self.convention == "gymnasium":
-            healthy, forward, weight = self.gymnasium
-            paid = healthy + (forward / self.dynamics.dt) * (next_physics.q[:, 0] - physics.q[:, 0])
+            paid = self._gymnasium_reward(xp, physics, next_physics)
         else:
-            paid, weight = self.paper_reward(xp, next_obs), self.action_penalty
+            paid = self.paper_reward(xp, next_obs)
         return paid - weight * xp.sum(action * action, axis=1) if weight else paid
 
+    @abc.abstractmethod
     def paper_reward(self, xp: Any, next_obs: Array) -> Array:
         """The paper's reward before the action's price, ``[N]``."""
-        raise TypeError(f"{type(self).__name__} must define paper_reward")
+
+    def _gymnasium_reward(self, xp: Any, physics: PyTree, next_physics: PyTree) -> Array:
+        healthy, forward, _ = self.gymnasium
+        paid = (forward / self.dynamics.dt) * (next_physics.q[:, 0] - physics.q[:, 0])
+        if self.fallen_below is None:
+            return paid + healthy
+        return xp.where(next_physics.q[:, self.height_coordinate] < self.fallen_below, paid, paid + healthy)
 
     def terminated(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
         """The torso is too low."""
