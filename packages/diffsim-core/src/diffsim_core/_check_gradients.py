@@ -102,9 +102,7 @@ def _directions(subject: Subject) -> Numbers:
     return np.stack(rows)
 
 
-def _loss(
-    subject: Subject, state: EnvState, steps: int, directions: Numbers | None
-) -> Callable[[PyTree], Array]:
+def _loss(subject: Subject, state: EnvState, steps: int, directions: Numbers | None) -> Callable[[PyTree], Array]:
     """``[N]``: everything the steps produce but parameters, times fixed random weights."""
     env, random = subject.env, subject.random
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -27,11 +27,9 @@ class _Entry(NamedTuple):
     write: Callable[[Fields, float], None]
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """One kind of parameter."""
 
-    doc: str
     lower: float
     open: bool
     entries: Callable[[RigidModel], Iterator[tuple[Sequence[str], float, Callable[[Fields, float], None]]]]
@@ -171,33 +169,29 @@ def _contact(field: str) -> Callable[[RigidModel], Any]:
     return entries
 
 
+_ANY, _POSITIVE, _NOT_NEGATIVE = (-np.inf, True), (0.0, True), (0.0, False)
 KINDS: dict[str, Kind] = {
-    "gravity": Kind("gravity [m/s^2], `x`, `y`, `z`", -np.inf, True, _axes("gravity")),
-    "link_mass": Kind("mass of a body [kg]; inertia stays", 0.0, True, _link_mass),
-    "link_density": Kind("factor on mass and inertia of a body; 1 is the model", 0.0, True, _link_density),
-    "link_com": Kind("centre of mass in the link's frame [m], `BODY.x` ...", -np.inf, True, _link_com),
-    "link_inertia": Kind(
-        "inertia about the centre of mass, link axes [kg m^2], `BODY.xx` ...", -np.inf, True, _link_inertia
-    ),
-    "joint_stiffness": Kind("spring [N/m] or [N m/rad]", 0.0, False, _joint("joint_stiffness", JointType.BALL)),
-    "joint_damping": Kind("damper [N s/m] or [N m s/rad], of all its degrees of freedom", 0.0, False, _dof("dof_damping")),
-    "joint_armature": Kind("armature [kg] or [kg m^2], of all its degrees of freedom", 0.0, False, _dof("dof_armature")),
-    "limit_stiffness": Kind("k_limit of Eq. 4 [N/m] or [N m/rad]", 0.0, False, _joint("limit_stiffness", JointType.SLIDE)),
-    "limit_damping": Kind(
-        "the released limit law's damper, on every slide and hinge [N s/m] or [N m s/rad]", 0.0, False, _limit_damping
-    ),
-    "actuator_gain": Kind(
-        "generalised force for a control of one [N] or [N m]; a servo's kp or kv times the gear", -np.inf, True, _actuator_gain
-    ),
-    "actuator_damping": Kind("kv of a position servo times the squared gear", 0.0, False, _actuator_damping),
-    "contact_kn": Kind("normal stiffness of a geom's points [N/m]", 0.0, False, _contact("contact_kn")),
-    "contact_kd": Kind("normal damping [N s/m^2]", 0.0, False, _contact("contact_kd")),
-    "contact_kt": Kind("tangential damping [N s/m]", 0.0, False, _contact("contact_kt")),
-    "contact_mu": Kind("friction coefficient", 0.0, False, _contact("contact_mu")),
+    "gravity": Kind(*_ANY, _axes("gravity")),
+    "link_mass": Kind(*_POSITIVE, _link_mass),
+    "link_density": Kind(*_POSITIVE, _link_density),
+    "link_com": Kind(*_ANY, _link_com),
+    "link_inertia": Kind(*_ANY, _link_inertia),
+    "joint_stiffness": Kind(*_NOT_NEGATIVE, _joint("joint_stiffness", JointType.BALL)),
+    "joint_damping": Kind(*_NOT_NEGATIVE, _dof("dof_damping")),
+    "joint_armature": Kind(*_NOT_NEGATIVE, _dof("dof_armature")),
+    "limit_stiffness": Kind(*_NOT_NEGATIVE, _joint("limit_stiffness", JointType.SLIDE)),
+    "limit_damping": Kind(*_NOT_NEGATIVE, _limit_damping),
+    "actuator_gain": Kind(*_ANY, _actuator_gain),
+    "actuator_damping": Kind(*_NOT_NEGATIVE, _actuator_damping),
+    "contact_kn": Kind(*_NOT_NEGATIVE, _contact("contact_kn")),
+    "contact_kd": Kind(*_NOT_NEGATIVE, _contact("contact_kd")),
+    "contact_kt": Kind(*_NOT_NEGATIVE, _contact("contact_kt")),
+    "contact_mu": Kind(*_NOT_NEGATIVE, _contact("contact_mu")),
 }
 _FIELDS = (
     "gravity", "link_mass", "link_com", "link_inertia", "joint_stiffness", "dof_damping", "dof_armature",
-    "limit_stiffness", "limit_damping", "actuator_gear", "servo_gain", "servo_bias", "contact_kn", "contact_kd", "contact_kt", "contact_mu",
+    "limit_stiffness", "limit_damping", "actuator_gear", "servo_gain", "servo_bias",
+    "contact_kn", "contact_kd", "contact_kt", "contact_mu",
 )  # fmt: skip
 
 
@@ -206,7 +200,8 @@ class Parameters:
 
     A name is ``kind:label``, for instance ``link_mass:torso``, ``contact_mu:left_foot`` or ``gravity:z``; ``*`` and
     ``?`` in the label select several, and a kind alone is all of its kind. Labels are names of bodies, joints,
-    actuators and geoms of the model. ``Parameters.available(model)`` lists them.
+    actuators and geoms of the model. ``Parameters.available(model)`` lists them; units are those of ``RigidModel``,
+    and ``link_density`` is a factor on a body's mass and inertia together.
 
     Args:
         model: the model.
@@ -312,7 +307,9 @@ def check_inertia(model: RigidModel) -> None:
     for i, names in _links(model):
         moment = np.linalg.eigvalsh(model.link_inertia[i])[0]
         if moment < 0:
-            raise ValueError(f"link_inertia:{names[0]} has the principal moment {moment:g}: give a positive definite one")
+            raise ValueError(
+                f"link_inertia:{names[0]} has the principal moment {moment:g}: give a positive definite one"
+            )
 
 
 def _of_kind(model: RigidModel, kind: str) -> list[_Entry]:

@@ -20,8 +20,8 @@ _STREAM = 1 << 20
 class Randomised:
     """A task with domain randomisation: ``Randomised(task, {"link_density:torso": (0.8, 1.2)})``.
 
-    Every name (see ``diffsim_core.rigid.Parameters``) gets a factor for each world and episode, uniform in its range, by
-    which all parameters it selects are multiplied. The physics state is a ``ParametricState``: the parameters stay
+    Every name (see ``diffsim_core.rigid.Parameters``) gets a factor for each world and episode, uniform in its range,
+    by which all parameters it selects are multiplied. The physics state is a ``ParametricState``: the parameters stay
     with the episode, gradients with respect to them flow, and a diverged world can be replayed with its own. The
     inner task sees coordinates and velocities only.
 
@@ -38,7 +38,9 @@ class Randomised:
     def __init__(self, task: Task, ranges: Mapping[str, tuple[float, float]]) -> None:
         dynamics: Any = task.dynamics
         if not hasattr(dynamics, "with_parameters"):
-            raise TypeError(f"randomize needs a task on RigidDynamics; that of {task.name!r} is {type(dynamics).__name__}")
+            raise TypeError(
+                f"randomize needs a task on RigidDynamics; that of {task.name!r} is {type(dynamics).__name__}"
+            )
         self.task = task
         self.dynamics = dynamics.with_parameters(tuple(ranges))
         parameters = self.dynamics.parameters
