@@ -2,7 +2,7 @@
 // RigidDynamics (rigid/_pack.py names the same columns). DS_MAX_* bound the local arrays, nothing else: one
 // compiled module serves every model of its size class.
 #pragma once
-#include "spatial.h"
+#include "contact_tables.h"
 
 namespace ds {
 
@@ -15,8 +15,6 @@ enum {
     L_POS = 0, L_ROT = 3, L_AXIS = 12, L_MASS = 15, L_COM = 16, L_INERTIA = 19, L_REF = 25, L_STIFFNESS = 26,
     L_SPRING = 27, L_LOWER = 31, L_UPPER = 32, L_LIMIT_K = 33, LR_COLUMNS = 34
 };
-// columns of the real table of contact points
-enum { C_POS = 0, C_RADIUS = 3, C_KN, C_KD, C_KT, C_MU, CR_COLUMNS };
 
 struct Model {
     int nl, nq, nv, nu, nc, nm;  // nm: stored entries of the mass matrix
@@ -33,7 +31,7 @@ struct Model {
     const T* gear;        // [nu]
     const T* contactr;    // [nc][CR_COLUMNS]
     T gravity[3], ground;
-
+    Contacts contacts;
 };
 
 DS_FN Model unpack(const int* i, const T* r)
@@ -52,6 +50,7 @@ DS_FN Model unpack(const int* i, const T* r)
     m.damping = m.armature + m.nv;
     m.gear = m.damping + m.nv;
     m.contactr = m.gear + m.nu;
+    m.contacts = unpack_contacts(m.contact + m.nc, m.contactr + m.nc * CR_COLUMNS);
     return m;
 }
 
