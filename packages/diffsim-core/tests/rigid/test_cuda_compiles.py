@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import warp as wp
 
 from diffsim_core.rigid._kernels import SizeClass, kernels
 
 
+@pytest.mark.parametrize("servos", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_compiles_to_a_cubin(tmp_path, dtype):
-    module = kernels(dtype, True, SizeClass.of(9, 14, 81, 8, on_cuda=True)).module
+def test_compiles_to_a_cubin(tmp_path, dtype, servos):
+    module = kernels(dtype, True, replace(SizeClass.of(9, 14, 81, 8, on_cuda=True), servos=servos)).module
     wp.compile_aot_module(module, device=None, arch=90, module_dir=str(tmp_path), use_ptx=False, strip_hash=True)
     cubins = list(tmp_path.glob("*.cubin"))
     assert len(cubins) == 1

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from diffsim_core.io._actuators import actuator_arrays
 from diffsim_core.io._collision import Ground
 from diffsim_core.io._mujoco import mujoco
-from diffsim_core.io._names import actuator_name, body_name, geom_name, joint_name
+from diffsim_core.io._names import body_name, geom_name, joint_name
 from diffsim_core.io._pairs import Gains, contact_pairs
 from diffsim_core.io.params import SINK_DEPTH, ContactParams, LimitParams
 from diffsim_core.rigid._quat import quat_mul, rotation
@@ -27,7 +28,8 @@ _SHAPES = {
     int(mujoco.mjtGeom.mjGEOM_MESH): "mesh",
 }
 
-_POINT_KINDS = {"ellipsoid": PointKind.ELLIPSOID, "cylinder": PointKind.RIM}
+RIM_ROUNDING = 0.05
+"""Half thickness of the flat ellipsoids that a cylinder ends in, as a part of its radius."""
 
 
 @dataclass
@@ -115,17 +117,24 @@ def geom_of(m: Any, bodies: list[Body], g: int, kind: str) -> Geom:
 
 
 def _point_offsets(geom: Geom) -> tuple[FloatArray, float]:
-    """Contact points in the shape's own frame ``[n, 3]``, and their radius (zero for corners, ellipsoids, rims)."""
-    if geom.type == "ellipsoid":
-        return np.zeros((1, 3)), 0.0
-    if geom.type == "cylinder":
-        return np.array([[0, 0, geom.size[1]], [0, 0, -geom.size[1]]]), 0.0
+    """Contact points in the shape's own frame ``[n, 3]``, and their radius (zero for corners and ellipsoids)."""
+    if geom.type in ("ellipsoid", "cylinder"):
+        centre = geom.size[1] - _semi_axes(geom)[2] if geom.type == "cylinder" else 0.0
+        return np.array([[0, 0, centre], [0, 0, -centre]])[: 2 if centre else 1], 0.0
     if geom.type == "sphere":
         return np.zeros((1, 3)), float(geom.size[0])
     if geom.type == "capsule":
         return np.array([[0, 0, geom.size[1]], [0, 0, -geom.size[1]]]), float(geom.size[0])
     signs = np.array([[x, y, z] for x in (1, -1) for y in (1, -1) for z in (1, -1)], dtype=np.float64)
     return signs * geom.size, 0.0
+
+
+def _semi_axes(geom: Geom) -> FloatArray:
+    """Of the ellipsoids that touch the ground for a shape: of a cylinder one at each end, flat and as wide."""
+    if geom.type != "cylinder":
+        return geom.size
+    radius, half = geom.size[:2]
+    return np.array([radius, radius, min(RIM_ROUNDING * radius, half)])
 
 
 def _contact_arrays(
@@ -138,12 +147,12 @@ def _contact_arrays(
         geom = geom_of(m, bodies, g, _SHAPES[int(m.geom_type[g])])
         offsets, radius = _point_offsets(geom)
         kn, kd, kt = gains(geom.link)
-        kind = _POINT_KINDS.get(geom.type, PointKind.ROUND)
+        kind = PointKind.ELLIPSOID if geom.type in ("ellipsoid", "cylinder") else PointKind.ROUND
         quat = geom.quat / np.linalg.norm(geom.quat)
         mu = contact.mu if contact.mu is not None else friction
         for offset in offsets:
             point = geom.pos + rotation(geom.quat) @ offset
-            rows.append((geom.link, point, radius, kn, kd, kt, mu, geom.name, kind, geom.size, quat))
+            rows.append((geom.link, point, radius, kn, kd, kt, mu, geom.name, kind, _semi_axes(geom), quat))
     columns = list(zip(*rows, strict=True)) if rows else [()] * 11
     return {
         "contact_link": np.array(columns[0], dtype=np.int64),
@@ -182,19 +191,6 @@ def _roots(links: list[_Link]) -> list[int]:
     for i, link in enumerate(links):
         root.append(i if link.parent < 0 else root[link.parent])
     return root
-
-
-def _actuator_arrays(m: Any) -> dict[str, Any]:
-    n = m.nu
-    limited = np.asarray(m.actuator_ctrllimited[:n], dtype=bool)
-    return {
-        "actuator_dof": np.array([m.jnt_dofadr[m.actuator_trnid[a, 0]] for a in range(n)], dtype=np.int64),
-        "actuator_gear": np.array([m.actuator_gear[a, 0] * m.actuator_gainprm[a, 0] for a in range(n)]),
-        "actuator_range": np.where(
-            limited[:, None], np.asarray(m.actuator_ctrlrange).reshape(-1, 2)[:n], np.array([-1.0, 1.0])
-        ),
-        "actuator_name": tuple(actuator_name(m, a) for a in range(n)),
-    }
 
 
 def to_rigid_model(
@@ -243,7 +239,7 @@ def to_rigid_model(
         limit_damping=np.full(len(links), 10.0 if limits.damping is None else limits.damping),
         dof_damping=np.zeros(m.nv) if no_damper else m.dof_damping.reshape(m.nv, -1)[:, 0].copy(),
         dof_armature=m.dof_armature.copy(),
-        **_actuator_arrays(m),
+        **actuator_arrays(m),
         **_contact_arrays(m, links, bodies, ground, contact),
         pairs=contact_pairs(
             m,

@@ -23,8 +23,9 @@ _STEP = (
     "(const ds::T*)q, (const ds::T*)v, (const ds::T*)u, (ds::T*)q_out, (ds::T*)v_out, (int*)ok, (ds::T*)saved);"
 )
 _VJP = (
-    "ds::control_step_vjp(index, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (const int*)ok, "
-    "(const ds::T*)saved, (const ds::T*)gq_out, (const ds::T*)gv_out, (ds::T*)gq, (ds::T*)gv, (ds::T*)gu);"
+    "ds::control_step_vjp(index, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (const ds::T*)u, "
+    "(const int*)ok, (const ds::T*)saved, (const ds::T*)gq_out, (const ds::T*)gv_out, "
+    "(ds::T*)gq, (ds::T*)gv, (ds::T*)gu);"
 )
 _PROBE = (
     "ds::probe(index, (const int*)mi, (const ds::T*)mr, n, (const ds::T*)q, (const ds::T*)v, (const ds::T*)u, "
@@ -41,8 +42,8 @@ def _step(
 
 @wp.func_native(_VJP)
 def _vjp(
-    index: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, ok: wp.uint64,
-    saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, gq: wp.uint64, gv: wp.uint64, gu: wp.uint64,
+    index: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, u: wp.uint64,
+    ok: wp.uint64, saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, gq: wp.uint64, gv: wp.uint64, gu: wp.uint64,
 ): ...  # fmt: skip
 
 
@@ -63,12 +64,13 @@ def _follow(pool: wp.uint64, patience: int): ...
 
 @dataclass(frozen=True)
 class SizeClass:
-    """Bounds of the kernels' local arrays."""
+    """Bounds of the kernels' local arrays, and what is compiled into them beside the ever-present."""
 
     links: int
     dofs: int
     entries: int
     controls: int
+    servos: bool = False
 
     @classmethod
     def of(cls, links: int, dofs: int, entries: int, controls: int, *, on_cuda: bool) -> "SizeClass":
@@ -127,6 +129,7 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
         "DS_MAX_NQ": size.links + size.dofs,
         "DS_MAX_NM": size.entries,
         "DS_MAX_NU": size.controls,
+        "DS_SERVOS": int(size.servos),
     }
     preamble = "".join(f"#define {name} {value}\n" for name, value in defines.items()) + '#include "pool.h"\n'
     options = wp.ModuleBuildOptions(
@@ -138,6 +141,7 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
     )
     place = "cuda" if on_cuda else "cpu"
     name = f"diffsim_rigid_{dtype}_{place}_l{size.links}_v{size.dofs}_m{size.entries}_u{size.controls}"
+    name += "_servos" if size.servos else ""
     module = wp.get_module(name)
     wp.set_module_options({"extra_build_options": options, "enable_backward": False, "fast_math": False}, module)
     return Kernels(*_define(module), lanes=lanes, module=module)
@@ -153,10 +157,11 @@ def _define(module: wp.Module) -> tuple[Any, Any, Any, Any, Any]:
 
     @wp.kernel(module=module)
     def control_step_vjp(
-        mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, ok: wp.uint64,
-        saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, gq: wp.uint64, gv: wp.uint64, gu: wp.uint64,
+        mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, u: wp.uint64,
+        ok: wp.uint64, saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, gq: wp.uint64, gv: wp.uint64,
+        gu: wp.uint64,
     ):  # fmt: skip
-        _vjp(wp.tid(), mi, mr, n, substeps, keep, dt, ok, saved, gq_out, gv_out, gq, gv, gu)  # pyright: ignore[reportArgumentType]
+        _vjp(wp.tid(), mi, mr, n, substeps, keep, dt, u, ok, saved, gq_out, gv_out, gq, gv, gu)  # pyright: ignore[reportArgumentType]
 
     @wp.kernel(module=module)
     def probe(

@@ -9,9 +9,7 @@ import numpy as np
 
 from diffsim_core.rigid._pack_contact import pack_contacts, plain_points, point_rows
 from diffsim_core.rigid._quat import rotation
-from diffsim_core.rigid.model import LAWS, JointType, RigidModel
-
-_UNBOUNDED = 1e30
+from diffsim_core.rigid.model import LAWS, UNBOUNDED, JointType, RigidModel
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,16 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
     depth, rows, entries = _ancestry(model)
     plain = plain_points(model)
     more = pack_contacts(model, model.contact_smoothing if backward_smoothing is None else backward_smoothing)
-    header = [model.nl, model.nq, model.nv, model.nu, plain.sum(), len(entries), model.contact_law == "released", 0]
+    header = [
+        model.nl,
+        model.nq,
+        model.nv,
+        model.nu,
+        plain.sum(),
+        len(entries),
+        model.contact_law == "released",
+        model.ns,
+    ]
     integers = np.concatenate(
         [
             np.asarray(header),
@@ -46,6 +53,7 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
             rows,
             entries,
             model.actuator_dof,
+            _servo_integers(model).ravel(),
             model.contact_link[plain],
             more[0],
         ]
@@ -58,6 +66,7 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
             model.dof_armature,
             _damping(model),
             model.actuator_gear,
+            _servo_reals(model).ravel(),
             point_rows(model, plain).ravel(),
             more[1],
         ]
@@ -120,10 +129,25 @@ def _link_reals(model: RigidModel) -> Any:
         elif kind == JointType.BALL:
             table[i, 27:31] = model.q_spring[a : a + 4]
         table[i, 26] = model.joint_stiffness[i]
-        table[i, 31] = model.joint_range[i, 0] if limited else -_UNBOUNDED
-        table[i, 32] = model.joint_range[i, 1] if limited else _UNBOUNDED
+        table[i, 31] = model.joint_range[i, 0] if limited else -UNBOUNDED
+        table[i, 32] = model.joint_range[i, 1] if limited else UNBOUNDED
         table[i, 33] = model.limit_stiffness[i]
     return table
+
+
+def _servo_integers(model: RigidModel) -> Any:
+    """Control, coordinate and degree of freedom; on a ball or free joint the coordinate's slope is 0."""
+    first_q = {
+        int(d) + k: int(q) + min(k, kind.nq - 1)
+        for d, q, kind in zip(model.joint_dof, model.joint_q, map(JointType, model.joint_type), strict=True)
+        for k in range(kind.nv)
+    }
+    coordinates = np.array([first_q[int(d)] for d in model.servo_dof], dtype=np.int64)
+    return np.column_stack([model.servo_actuator, coordinates, model.servo_dof])
+
+
+def _servo_reals(model: RigidModel) -> Any:
+    return np.column_stack([model.servo_gain, model.servo_bias.reshape(-1, 3), model.servo_range.reshape(-1, 2)])
 
 
 def _damping(model: RigidModel) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from diffsim_core.rigid._quat import rotation
-from diffsim_core.rigid.contacts import RIM_ROUNDING, ContactPairs, PointKind
+from diffsim_core.rigid.contacts import ContactPairs, PointKind
 from diffsim_core.rigid.model import RigidModel
 
 
@@ -53,20 +53,10 @@ def pack_contacts(model: RigidModel, backward_smoothing: float) -> tuple[Any, An
 def _surface_rows(model: RigidModel, chosen: Any) -> Any:
     rows = np.zeros((len(chosen), 20))
     rows[:, :8] = point_rows(model, chosen)
-    for row, c in zip(rows, chosen, strict=True):
-        kind = model.contact_kind[c]
-        if kind == PointKind.ELLIPSOID:
-            row[8:11] = model.contact_size[c] ** 2
-        elif kind == PointKind.RIM:
-            row[8:10] = rim_constants(model.contact_size[c, 0])
-        row[11:20] = rotation(model.contact_quat[c]).T.ravel()
+    rows[:, 8:11] = model.contact_size[chosen] ** 2
+    for row, quat in zip(rows, model.contact_quat[chosen], strict=True):
+        row[11:20] = rotation(quat).T.ravel()
     return rows
-
-
-def rim_constants(radius: float) -> tuple[float, float]:
-    """``(r', e^2)``: the rim's point lies ``r' m / sqrt(|m|^2 + e^2)`` from its centre: the radius where |m| is 1."""
-    e2 = RIM_ROUNDING**2
-    return radius * np.sqrt(1 + e2), e2
 
 
 def _pair_rows(pairs: ContactPairs) -> Any:

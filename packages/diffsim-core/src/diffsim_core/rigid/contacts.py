@@ -11,9 +11,6 @@ import numpy as np
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
-RIM_ROUNDING = 0.05
-"""Sine of the tilt [1] over which the touching point of a cylinder's rim moves from its centre to its edge."""
-
 
 class PointKind(IntEnum):
     """How the point at which a shape touches the ground moves over the shape."""
@@ -22,8 +19,6 @@ class PointKind(IntEnum):
     """A sphere about ``contact_pos``; a corner if its radius is zero."""
     ELLIPSOID = 1
     """The lowest point of an ellipsoid about ``contact_pos``."""
-    RIM = 2
-    """The lowest point of a circle about ``contact_pos``, across the third axis of ``contact_quat``."""
 
 
 class PairKind(IntEnum):

@@ -7,6 +7,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,6 +117,7 @@ class RigidDynamics:
         self._packed = pack(model, backward_smoothing)
         self._on_cuda = device.startswith("cuda")
         size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu, on_cuda=self._on_cuda)
+        size = replace(size, servos=model.ns > 0)
         self._kernels = kernels(dtype, self._on_cuda, size)
         self._warp_device = wp.get_device(device)
         # One allocation for the model's life: kernels are handed its addresses.
@@ -159,8 +161,8 @@ class RigidDynamics:
         in_cotangent: Sequence[Buffer],
     ) -> None:
         """See :class:`diffsim_core.Dynamics`."""
-        (gq_out, gqd_out), (gq, gqd, gu) = out_cotangent, in_cotangent
-        pointers = (ok.ptr, saved.ptr, gq_out.ptr, gqd_out.ptr, gq.ptr, gqd.ptr, gu.ptr)
+        (u,), (gq_out, gqd_out), (gq, gqd, gu) = control, out_cotangent, in_cotangent
+        pointers = (u.ptr, ok.ptr, saved.ptr, gq_out.ptr, gqd_out.ptr, gq.ptr, gqd.ptr, gu.ptr)
         self._run(1, state[0].shape[0], pointers)
 
     def probe(self, q: Any, qd: Any, u: Any) -> Probe:

@@ -16,6 +16,9 @@ IntArray = np.ndarray[Any, np.dtype[np.int64]]
 LAWS = ("paper", "released")
 """Whose formulas a model follows: the SHAC paper's as printed, or its released code's."""
 
+UNBOUNDED = 1e30
+"""A bound that is never met, in float32 too."""
+
 
 class JointType(IntEnum):
     """Joint types, with the number of coordinates and of degrees of freedom they have."""
@@ -124,10 +127,10 @@ class RigidModel:
     dof_armature: FloatArray
     """``[nv]`` added to the diagonal of the mass matrix [kg] or [kg m^2]."""
 
-    # actuators, [nu]: generalised force = gear * control on one degree of freedom
+    # actuators, [nu]: generalised force = gear * control on one degree of freedom, plus that of their servos
     actuator_dof: IntArray
     actuator_gear: FloatArray
-    """[N] or [N m] for a control of one."""
+    """[N] or [N m] for a control of one; zero where servos do the work."""
     actuator_range: FloatArray
     """``[nu, 2]`` control range; an action in [-1, 1] spans it."""
     actuator_name: tuple[str, ...]
@@ -135,9 +138,9 @@ class RigidModel:
     # contact points against the ground, [nc]
     contact_link: IntArray
     contact_pos: FloatArray
-    """``[nc, 3]`` in the link's frame [m]: centre of a sphere, capsule end, ellipsoid or rim, or a box corner."""
+    """``[nc, 3]`` in the link's frame [m]: centre of a sphere, capsule end or ellipsoid, or a box corner."""
     contact_radius: FloatArray
-    """[m]; zero for box corners; of ellipsoids and rims unused."""
+    """[m]; zero for box corners; unused by ellipsoids."""
     contact_kn: FloatArray
     """Normal stiffness k_n [N/m] of Eq. 3."""
     contact_kd: FloatArray
@@ -160,12 +163,26 @@ class RigidModel:
     """``"paper"``: Eq. 4, a spring. ``"released"``: the spring, and ``limit_damping`` acting always on every
     slide and hinge joint, limited or not."""
 
+    # servos, [ns]: generalised force = clamp(gain * control + bias . (1, q, qd), range) on one degree of freedom
+    servo_actuator: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Index of the actuator each belongs to: one with a bias or a bounded force, or on a ball or free joint, where
+    it has a servo for each degree of freedom it acts on."""
+    servo_dof: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    servo_gain: FloatArray = field(default_factory=lambda: np.zeros(0))
+    """[N] or [N m] for a control of one."""
+    servo_bias: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
+    """``[ns, 3]`` constant, by the joint's coordinate and by its velocity; only the constant on ball and free joints.
+    A position servo has (0, -kp, -kv), a velocity servo (0, 0, -kv), both times the squared gear."""
+    servo_range: FloatArray = field(default_factory=lambda: np.zeros((0, 2)))
+    """``[ns, 2]`` bounds of the generalised force [N] or [N m], ``UNBOUNDED`` where there is none."""
+
+    # contact beyond plain points on a plane
     contact_kind: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """``[nc]``, see ``PointKind``; all points are ``ROUND`` if left out."""
     contact_size: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
-    """``[nc, 3]`` semi-axes of an ellipsoid; radius of a rim, first [m]."""
+    """``[nc, 3]`` semi-axes of an ellipsoid [m]."""
     contact_quat: FloatArray = field(default_factory=lambda: np.zeros((0, 4)))
-    """``[nc, 4]`` attitude of an ellipsoid or rim in the link's frame, wxyz."""
+    """``[nc, 4]`` attitude of an ellipsoid in the link's frame, wxyz."""
     ground_field: HeightField | None = None
     """Ground that is not level, in place of the plane."""
     pairs: ContactPairs = field(default_factory=ContactPairs.none)
@@ -206,6 +223,11 @@ class RigidModel:
     def nu(self) -> int:
         """Number of actuators."""
         return len(self.actuator_dof)
+
+    @property
+    def ns(self) -> int:
+        """Number of servos."""
+        return len(self.servo_dof)
 
     @property
     def nc(self) -> int:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from diffsim_core.rigid._quat import rotation
-from diffsim_core.rigid.contacts import RIM_ROUNDING, ContactPairs, HeightField, PairKind, PointKind
+from diffsim_core.rigid.contacts import ContactPairs, HeightField, PairKind, PointKind
 from diffsim_core.rigid.model import FloatArray, RigidModel
 
 SLIP_FLOOR = 1e-12
@@ -90,17 +90,11 @@ def terrain(field: HeightField, x: float, y: float) -> tuple[float, FloatArray]:
 
 def support_offset(model: RigidModel, c: int, R: FloatArray, n: FloatArray) -> FloatArray:
     """From a contact point's centre to where its shape reaches furthest against ``n``; ``R``: the link's axes."""
-    kind = model.contact_kind[c]
-    if kind == PointKind.ROUND:
+    if model.contact_kind[c] == PointKind.ROUND:
         return -model.contact_radius[c] * n
     axes = R @ rotation(model.contact_quat[c])
-    if kind == PointKind.ELLIPSOID:
-        A = axes @ np.diag(model.contact_size[c] ** 2) @ axes.T
-        return -A @ n / np.sqrt(n @ A @ n)
-    # a rim: straight down from its axis; towards the centre where the circle lies level
-    across = n - axes[:, 2] * (axes[:, 2] @ n)
-    e2 = RIM_ROUNDING**2
-    return -model.contact_size[c, 0] * np.sqrt(1 + e2) * across / np.sqrt(across @ across + e2)
+    A = axes @ np.diag(model.contact_size[c] ** 2) @ axes.T
+    return -A @ n / np.sqrt(n @ A @ n)
 
 
 def ground_contact(model: RigidModel, c: int, R: FloatArray, x: FloatArray) -> Contact:

@@ -6,6 +6,7 @@
 // motion delta of a subtree changes Phi only through the predecessor's V, A and X as the subtree sees them, and
 // through the ground. No derivative of M, of its factor or of an inertia is ever formed. See docs/adjoint.md.
 #pragma once
+#include "actuators.h"
 #include "dynamics.h"
 #include "integrate.h"
 
@@ -47,9 +48,10 @@ DS_FN void contact_vjp(const Model& m, const Kinematics& k, const SV* X, LinkBar
     }
 }
 
-// g: cotangent of the next state on entry, of this state on exit; gtau: cotangent of the actuator forces, added to;
-// M: its factor as the forward pass left it, or, unless factored, room for it
-DS_FN void substep_vjp(const Model& m, const State& s, const R* qdd, Factor& M, bool factored, T dt, State& g, R* gtau)
+// g: cotangent of the next state on entry, of this state on exit; gtau: cotangent of the motors' forces, added to;
+// u, gu: the controls, and their cotangent through the servos, added to; M: its factor as the forward pass left it, or, unless factored, room for it
+DS_FN void substep_vjp(const Model& m, const State& s, const R* u, const R* qdd, Factor& M, bool factored, T dt, State& g,
+                       R* gtau, R* gu)
 {
     integrate_vjp(m, s, qdd, dt, g);
     Kinematics k;
@@ -65,6 +67,7 @@ DS_FN void substep_vjp(const Model& m, const State& s, const R* qdd, Factor& M, 
     }
     solve(m, M, lambda);
     for (int d = 0; d < m.nv; d++) gtau[d] = gtau[d] + lambda[d];
+    if (DS_SERVOS) servo_vjp(m, s, u, lambda, g, gu);
 
     SV A[DS_MAX_NL], X[DS_MAX_NL];
     LinkBar bar[DS_MAX_NL];

@@ -8,8 +8,8 @@ namespace ds {
 // columns of the real table of contact points
 enum { C_POS = 0, C_RADIUS = 3, C_KN, C_KD, C_KT, C_MU, CR_COLUMNS };
 // how a surface point moves over its shape
-enum { ROUND = 0, ELLIPSOID = 1, RIM = 2 };
-// tables of surface points: the columns above, then squared semi-axes (a rim: radius, square of its rounding), axes
+enum { ROUND = 0, ELLIPSOID = 1 };
+// tables of surface points: the columns above, then an ellipsoid's squared semi-axes, and its axes
 enum { F_LINK, F_KIND, FI_COLUMNS };
 enum { F_SIZE = CR_COLUMNS, F_AXES = F_SIZE + 3, FR_COLUMNS = F_AXES + 9 };
 // tables of pairs: of the first shape, a segment with a radius, the columns above; then the second, another segment

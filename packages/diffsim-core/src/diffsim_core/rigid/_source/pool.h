@@ -34,8 +34,8 @@ DS_FN void run_block(const long long* job, int b)
         control_step(b, mi, mr, n, substeps, keep, dt, T(real(job, J_LIMIT)), (const T*)a[0], (const T*)a[1],
                      (const T*)a[2], (T*)a[3], (T*)a[4], (int*)a[5], (T*)a[6]);
     else
-        control_step_vjp(b, mi, mr, n, substeps, keep, dt, (const int*)a[0], (const T*)a[1], (const T*)a[2],
-                         (const T*)a[3], (T*)a[4], (T*)a[5], (T*)a[6]);
+        control_step_vjp(b, mi, mr, n, substeps, keep, dt, (const T*)a[0], (const int*)a[1], (const T*)a[2],
+                         (const T*)a[3], (const T*)a[4], (T*)a[5], (T*)a[6], (T*)a[7]);
 }
 
 // take blocks from the queue until it is empty: a thread whose core is busy elsewhere takes fewer

@@ -105,6 +105,7 @@ DS_ENTRY void control_step(int index, const int* mi, const T* mr, int n, int sub
     Saved saved = saved_numbers(m, saved_data, index, n, substeps, keep_factor);
     for (int t = 0; t < substeps; t++) {
         for (int d = 0; d < m.nv; d++) qdd[d] = tau[d];
+        if (DS_SERVOS) servo_forces(m, s, control, qdd);
         forward_dynamics(m, s, k, qdd, M);
         if (saved_data) {
             int f = save(saved, t, 0, s.q, m.nq);
@@ -125,17 +126,19 @@ DS_ENTRY void control_step(int index, const int* mi, const T* mr, int n, int sub
 }
 
 DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int substeps, int keep_factor, T dt,
-                               const int* ok, const T* saved_data, const T* gq_out, const T* gv_out, T* gq, T* gv,
-                               T* gu)
+                               const T* u, const int* ok, const T* saved_data, const T* gq_out, const T* gv_out, T* gq,
+                               T* gv, T* gu)
 {
     Model m = unpack(mi, mr);
     Block b = block(index, n);
     State s, g;
-    R qdd[DS_MAX_NV], gtau[DS_MAX_NV], gcontrol[DS_MAX_NU];
+    R qdd[DS_MAX_NV], gtau[DS_MAX_NV], control[DS_MAX_NU], gcontrol[DS_MAX_NU];
     Factor M;
+    load(b, u, m.nu, control);
     load(b, gq_out, m.nq, g.q);
     load(b, gv_out, m.nv, g.v);
     for (int d = 0; d < m.nv; d++) gtau[d] = R{};
+    for (int a = 0; a < m.nu; a++) gcontrol[a] = R{};
     Saved saved = saved_numbers(m, const_cast<T*>(saved_data), index, n, substeps, keep_factor);
     for (int t = substeps - 1; t >= 0; t--) {
         int f = restore(saved, t, 0, s.q, m.nq);
@@ -143,9 +146,9 @@ DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int
         f = restore(saved, t, f, qdd, m.nv);
         if (keep_factor) restore(saved, t, f, M.m, m.nm);
         prefetch(saved, t - 1);
-        substep_vjp(m, s, qdd, M, keep_factor, dt, g, gtau);
+        substep_vjp(m, s, control, qdd, M, keep_factor, dt, g, gtau, gcontrol);
     }
-    for (int a = 0; a < m.nu; a++) gcontrol[a] = gtau[m.actuator[a]] * m.gear[a];
+    for (int a = 0; a < m.nu; a++) gcontrol[a] = gcontrol[a] + gtau[m.actuator[a]] * m.gear[a];
 
     // a world that ran away, or whose gradient did, contributes nothing; whole worlds, never single numbers
     R flag = R{};
@@ -178,6 +181,7 @@ DS_ENTRY void probe(int index, const int* mi, const T* mr, int n, const T* q, co
     load(b, v, m.nv, s.v);
     load(b, u, m.nu, control);
     actuate(m, control, qdd);
+    if (DS_SERVOS) servo_forces(m, s, control, qdd);
     equations_of_motion(m, s, k, qdd, M);
     R count[1] = {R{}};
     for (int c = 0; c < m.nc; c++) {

@@ -1,5 +1,5 @@
-// Shapes against the ground where the touching point wanders over the shape (ellipsoids, rims of cylinders) or the
-// ground is a height field. The ground is replaced by its tangent plane below the shape's centre c; the point is
+// Shapes against the ground where the touching point wanders over the shape (ellipsoids, of which a cylinder has two
+// flat ones) or the ground is a height field. The ground is replaced by its tangent plane below the shape's centre c; the point is
 // c + o with o(n) the shape's support point against the normal n. As o turns with shape and normal together, all
 // derivatives follow from the symmetric matrix do/dn.
 #pragma once
@@ -9,9 +9,9 @@
 namespace ds {
 
 struct Support {
-    V3 o, a[3];  // support point from the centre, the shape's axes (a rim: the last alone)
-    V3 m;        // ellipsoid: A n with A = sum a_i s_i^2 a_i^T; rim: part of n across the axis
-    R scale;     // inverse of the length that m is divided by
+    V3 o, a[3];  // support point from the centre, and an ellipsoid's axes
+    V3 m;        // A n with A = sum a_i s_i^2 a_i^T over the axes and semi-axes
+    R scale;     // 1 / sqrt(n . A n)
 };
 
 DS_FN V3 stretched(const Support& s, const T* row, V3 b)
@@ -27,17 +27,10 @@ DS_FN Support support(int kind, const T* row, const M3& E, V3 n)
         s.o = n * splat(-row[C_RADIUS]);
         return s;
     }
-    s.a[2] = rotate(E, row + F_AXES + 6);
-    if (kind == ELLIPSOID) {
-        s.a[0] = rotate(E, row + F_AXES), s.a[1] = rotate(E, row + F_AXES + 3);
-        s.m = stretched(s, row, n);
-        s.scale = splat(T(1)) / sqrt_(dot(n, s.m));
-        s.o = -(s.m * s.scale);
-    } else {
-        s.m = n - s.a[2] * dot(s.a[2], n);
-        s.scale = splat(T(1)) / sqrt_(dot(s.m, s.m) + row[F_SIZE + 1]);
-        s.o = s.m * (s.scale * (-row[F_SIZE]));
-    }
+    for (int i = 0; i < 3; i++) s.a[i] = rotate(E, row + F_AXES + 3 * i);
+    s.m = stretched(s, row, n);
+    s.scale = splat(T(1)) / sqrt_(dot(n, s.m));
+    s.o = -(s.m * s.scale);
     return s;
 }
 
@@ -45,9 +38,7 @@ DS_FN Support support(int kind, const T* row, const M3& E, V3 n)
 DS_FN V3 support_by_normal(int kind, const T* row, const Support& s, V3 b)
 {
     if (kind == ROUND) return b * splat(-row[C_RADIUS]);
-    if (kind == ELLIPSOID) return (s.m * (dot(s.m, b) * s.scale * s.scale) - stretched(s, row, b)) * s.scale;
-    V3 across = b - s.a[2] * dot(s.a[2], b);
-    return (s.m * (dot(s.m, b) * s.scale * s.scale) - across) * (s.scale * row[F_SIZE]);
+    return (s.m * (dot(s.m, b) * s.scale * s.scale) - stretched(s, row, b)) * s.scale;
 }
 
 struct SurfacePoint {
