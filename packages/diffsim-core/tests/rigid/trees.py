@@ -23,6 +23,8 @@ class TreeOptions:
     """Cylinders and ellipsoids beside spheres, capsules and boxes."""
     scale: float = 1.0
     """Size of the shapes, which touch each other more often if it is larger."""
+    relatives: bool = False
+    """Let the shapes of parent and child touch."""
     springs: bool = True
     """Stiffness, damping and armature."""
     free_only: bool = False
@@ -48,7 +50,7 @@ def random_tree(seed: int, options: TreeOptions | None = None) -> str:
     gravity = _numbers(rng.normal(size=3) * 3) if not (o.plane or o.hills) else "0 0 -9.81"
     return f"""<mujoco model="tree_{seed}">
   <compiler angle="radian"/>
-  <option gravity="{gravity}"/>
+  <option gravity="{gravity}"><flag filterparent="{"disable" if o.relatives else "enable"}"/></option>
   {assets}<worldbody>{plane}{trees}</worldbody>
   <actuator>{"".join(motors)}</actuator>
 </mujoco>"""
