@@ -13,6 +13,7 @@ ROD = '<geom name="rod" type="capsule" size="0.1" fromto="0 0 0 1 0 0"/>'
 ARM = f'<body name="arm"><joint name="j" axis="0 1 0"/>{ROD}{{}}</body>'
 FREE = '<body name="b" pos="0 0 9"><freejoint name="root"/>{}</body>'
 BALL = '<geom name="ball" size="0.1"/>'
+NO_INERTIA = "give xx yy zz xy xz yz of a matrix that is not zero and has no negative eigenvalue"
 OCTAHEDRON = "1 0 0 -1 0 0 0 1 0 0 -1 0 0 0 1 0 0 -1"
 
 
@@ -25,6 +26,11 @@ def actuator(xml: str) -> str:
 
 
 HILLS = '<asset><hfield name="h" nrow="2" ncol="2" size="1 1 1 1"/></asset>'
+
+
+def with_inertia(numbers: str) -> str:
+    return mjcf(FREE.format(BALL), f'<custom><numeric name="diffsim_inertia:b" data="{numbers}"/></custom>')
+
 
 CASES = {
     "weld": (
@@ -140,10 +146,10 @@ CASES = {
         mjcf(FREE.format(BALL), '<custom><numeric name="diffsim_contact" data="1 -2 3"/></custom>'),
         ['numeric "diffsim_contact" is "1 -2 3": give kn kd kt mu'],
     ),
-    "bad inertia": (
-        mjcf(FREE.format(BALL), '<custom><numeric name="diffsim_inertia:b" data="1 1 1 2 0 0"/></custom>'),
-        ["positive definite"],
-    ),
+    "indefinite inertia": (with_inertia("1 1 1 2 0 0"), ['numeric "diffsim_inertia:b" is "1 1 1 2 0 0"', NO_INERTIA]),
+    "negative inertia": (with_inertia("1 1 -1e-9 0 0 0"), [NO_INERTIA]),
+    "no inertia": (with_inertia("0 0 0 0 0 0"), [NO_INERTIA]),
+    "half an inertia": (with_inertia("1 1 1"), [NO_INERTIA]),
     "inertia of nobody": (
         mjcf(FREE.format(BALL), '<custom><numeric name="diffsim_inertia:c" data="1 1 1 0 0 0"/></custom>'),
         ['there is no body "c"'],
