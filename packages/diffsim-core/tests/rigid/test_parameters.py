@@ -114,6 +114,26 @@ def test_random_trees(seed):
     assert_gradients_equal_differences(d, q, qd, params, u, seed)
 
 
+@pytest.mark.parametrize("law", ["paper", "released"])
+def test_smoothed_contact(law):
+    m = model("planar-slides", law)
+    d = RigidDynamics(m, dt=1e-3, substeps=2, dtype="float64", parameters=present(m), contact_smoothing=0.02)
+    q, qd, u = random_states(m, 4, seed=9, spread=0.2)
+    q[:, 1] -= 0.2
+    params = drawn(d.parameters, 4, seed=3)
+    assert_equals_twin(d, q, qd, params, u)
+    gradient = assert_gradients_equal_differences(d, q, qd, params, u, seed=2)
+    assert gradient[:, [name.startswith("contact_kn") for name in d.parameters.names]].any()
+
+
+def test_contact_of_pairs_and_of_curved_shapes_is_no_input():
+    xml = """<mujoco><worldbody><geom name="ground" type="plane" size="9 9 1"/>
+    <body pos="0 0 1"><freejoint/><geom name="egg" type="ellipsoid" size="0.1 0.2 0.3"/><geom name="ball" size="0.4"/></body>
+    </worldbody></mujoco>"""
+    names = Parameters.available(load_model(xml))
+    assert "contact_mu:ball" in names and "contact_mu:egg" not in names
+
+
 def test_servos():
     m = load_model(SERVOS)
     names = ("actuator_gain", "actuator_damping", "link_density")

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from diffsim_core.rigid._pack_contact import pack_contacts, plain_points, point_rows
 from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid.model import LAWS, UNBOUNDED, FloatArray, JointType, RigidModel
 
 _HEADER = 16
-_PARAMETERS, _ENTRIES, _REALS, _ENTRIES_AT = 8, 9, 10, 11
+_PARAMETERS, _ENTRIES, _REALS, _ENTRIES_AT, _COEFFICIENTS_AT = 8, 9, 10, 11, 12
 
 
 @dataclass(frozen=True)
@@ -21,20 +22,34 @@ class PackedModel:
     integers: np.ndarray[Any, np.dtype[np.int32]]
     reals: np.ndarray[Any, np.dtype[np.float64]]
     num_reals: int
-    """Of the model; what follows them belongs to its inputs."""
+    """Those that may be inputs; what follows belongs to contact, and to the inputs themselves."""
     num_entries: int
     """Stored entries of the mass matrix: each degree of freedom with its ancestors and itself."""
     row: np.ndarray[Any, np.dtype[np.int32]]
     ancestor: np.ndarray[Any, np.dtype[np.int32]]
 
 
-def pack(model: RigidModel) -> PackedModel:
-    """Flatten ``model``; the row of a degree of freedom lists its ancestors from the root, itself last."""
+def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedModel:
+    """Flatten ``model``; the row of a degree of freedom lists its ancestors from the root, itself last.
+
+    ``backward_smoothing`` is that of contact in the backward pass, by default the model's own.
+    """
     for law, field in ((model.contact_law, "contact_law"), (model.limit_law, "limit_law")):
         if law not in LAWS:
             raise ValueError(f"{field}={law!r} is not known; use one of {', '.join(LAWS)}")
     depth, rows, entries = _ancestry(model)
-    header = [model.nl, model.nq, model.nv, model.nu, model.nc, len(entries), model.contact_law == "released", model.ns]
+    plain = plain_points(model)
+    more = pack_contacts(model, model.contact_smoothing if backward_smoothing is None else backward_smoothing)
+    header = [
+        model.nl,
+        model.nq,
+        model.nv,
+        model.nu,
+        plain.sum(),
+        len(entries),
+        model.contact_law == "released",
+        model.ns,
+    ]
     integers = np.concatenate(
         [
             np.asarray(header + [0] * (_HEADER - len(header))),
@@ -44,13 +59,10 @@ def pack(model: RigidModel) -> PackedModel:
             entries,
             model.actuator_dof,
             _servo_integers(model).ravel(),
-            model.contact_link,
+            model.contact_link[plain],
+            more[0],
         ]
     ).astype(np.int32)
-    contact = np.column_stack(
-        [model.contact_pos.reshape(-1, 3)]
-        + [getattr(model, f"contact_{name}").reshape(-1, 1) for name in ("radius", "kn", "kd", "kt", "mu")]
-    )
     reals = np.concatenate(
         [
             model.gravity,
@@ -60,20 +72,24 @@ def pack(model: RigidModel) -> PackedModel:
             _damping(model),
             model.actuator_gear,
             _servo_reals(model).ravel(),
-            contact.ravel(),
+            point_rows(model, plain).ravel(),
+            more[1],
         ]
     ).astype(np.float64)
-    return PackedModel(integers, reals, len(reals), len(entries), rows.astype(np.int32), entries.astype(np.int32))
+    integers[_REALS] = count = len(reals) - len(more[1])
+    return PackedModel(integers, reals, count, len(entries), rows.astype(np.int32), entries.astype(np.int32))
 
 
 def with_inputs(packed: PackedModel, constant: FloatArray, slopes: FloatArray) -> PackedModel:
-    """``packed`` with reals that are inputs: ``constant [nr] + slopes [nr, np] @ parameters [np]``."""
+    """``packed`` with reals that are inputs: ``constant + slopes [:, np] @ parameters [np]``."""
     slots, columns = np.nonzero(slopes)
+    if len(slots) and slots.max() >= packed.num_reals:
+        raise ValueError("a parameter reaches the tables of contact, which no input does")
     integers = np.concatenate([packed.integers, np.stack([slots, columns], axis=1).ravel()]).astype(np.int32)
     integers[_PARAMETERS] = slopes.shape[1]
     integers[_ENTRIES] = len(slots)
-    integers[_REALS] = len(constant)
     integers[_ENTRIES_AT] = len(packed.integers)
+    integers[_COEFFICIENTS_AT] = len(constant)
     return replace(packed, integers=integers, reals=np.concatenate([constant, slopes[slots, columns]]))
 
 

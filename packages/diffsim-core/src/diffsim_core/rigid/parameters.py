@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diffsim_core.rigid._pack import PackedModel, pack, with_inputs
+from diffsim_core.rigid._pack_contact import plain_points
 from diffsim_core.rigid.model import FloatArray, JointType, RigidModel
 
 Fields = dict[str, FloatArray]
@@ -162,8 +163,11 @@ def _actuator_damping(model: RigidModel) -> Any:
 
 def _contact(field: str) -> Callable[[RigidModel], Any]:
     def entries(model: RigidModel) -> Any:
+        plain = plain_points(model)
         for geom in dict.fromkeys(model.contact_geom):
             points = np.flatnonzero([name == geom for name in model.contact_geom])
+            if not plain[points].all():
+                continue
             yield [geom], getattr(model, field)[points[0]], _setter(field, points)
 
     return entries
@@ -286,20 +290,22 @@ class Parameters:
             entry.write(fields, float(value))
         return replace(self.model, **fields)  # pyright: ignore[reportArgumentType]
 
-    def pack(self) -> PackedModel:
+    def pack(self, backward_smoothing: float | None = None) -> PackedModel:
         """The model for the engine, whose reals are ``constant + slopes @ params``.
 
         The slopes are read off packed models: what parameters set enters them linearly.
         """
         if not self:
-            return pack(self.model)
+            return pack(self.model, backward_smoothing)
         count = len(self)
-        constant = pack(self.apply(np.zeros(count))).reals
-        slopes = np.stack([pack(self.apply(row)).reals - constant for row in np.eye(count)], axis=1)
-        if not np.allclose(constant + slopes @ self.nominal, pack(self.model).reals, rtol=1e-9, atol=1e-9):
+        constant = pack(self.apply(np.zeros(count)), backward_smoothing).reals
+        slopes = np.stack([pack(self.apply(row), backward_smoothing).reals for row in np.eye(count)], axis=1)
+        slopes -= constant[:, None]
+        expected = pack(self.model, backward_smoothing).reals
+        if not np.allclose(constant + slopes @ self.nominal, expected, rtol=1e-9, atol=1e-9):
             raise ValueError(f"{self!r} do not enter the packed model linearly")
         # with ones, no spring counts as absent
-        return with_inputs(pack(self.apply(np.ones(count))), constant, slopes)
+        return with_inputs(pack(self.apply(np.ones(count)), backward_smoothing), constant, slopes)
 
 
 def check_inertia(model: RigidModel) -> None:

@@ -2,14 +2,14 @@
 // RigidDynamics (rigid/_pack.py names the same columns). DS_MAX_* bound the local arrays, nothing else: one
 // compiled module serves every model of its size class.
 #pragma once
-#include "spatial.h"
+#include "contact_tables.h"
 
 namespace ds {
 
 // the header of the integers
 enum {
     H_NL, H_NQ, H_NV, H_NU, H_NC, H_NM, H_CONTACT_RELEASED, H_NS,
-    H_PARAMETERS, H_ENTRIES, H_REALS, H_ENTRIES_AT, H_COLUMNS = 16
+    H_PARAMETERS, H_ENTRIES, H_REALS, H_ENTRIES_AT, H_COEFFICIENTS_AT, H_COLUMNS = 16
 };
 // the first reals
 enum { G_GRAVITY = 0, G_GROUND = 3, G_COLUMNS };
@@ -26,8 +26,6 @@ enum {
 // columns of the tables of servos, see actuators.h
 enum { S_CONTROL, S_Q, S_DOF, SI_COLUMNS };
 enum { S_GAIN, S_OFFSET, S_BY_Q, S_BY_V, S_LOWER, S_UPPER, SR_COLUMNS };
-// columns of the real table of contact points
-enum { C_POS = 0, C_RADIUS = 3, C_KN, C_KD, C_KT, C_MU, CR_COLUMNS };
 
 struct Model {
     int nl, nq, nv, nu, nc, nm, ns;  // nm: stored entries of the mass matrix; ns: servos
@@ -47,9 +45,11 @@ struct Model {
     const P* servor;      // [ns][SR_COLUMNS]
     const P* contactr;    // [nc][CR_COLUMNS]
     P gravity[3], ground;
+    Contacts contacts;
 };
 
-DS_FN Model unpack(const int* i, const P* r)
+// r: the reals; rest: those of contact_tables.h, which follow them
+DS_FN Model unpack(const int* i, const P* r, const T* rest)
 {
     Model m;
     m.nl = i[H_NL], m.nq = i[H_NQ], m.nv = i[H_NV], m.nu = i[H_NU], m.nc = i[H_NC], m.nm = i[H_NM], m.ns = i[H_NS];
@@ -70,6 +70,7 @@ DS_FN Model unpack(const int* i, const P* r)
     m.gear = m.damping + m.nv;
     m.servor = m.gear + m.nu;
     m.contactr = m.servor + m.ns * SR_COLUMNS;
+    m.contacts = unpack_contacts(m.contact + m.nc, rest);
     return m;
 }
 

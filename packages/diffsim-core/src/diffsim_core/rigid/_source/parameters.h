@@ -8,13 +8,13 @@
 namespace ds {
 
 struct Parameters {
-    int np, ne, nr;        // parameters, entries, reals of the model
+    int np, ne, nr;        // parameters, entries, reals that may be inputs
     const int* entry;      // [ne][2] real, parameter
     const T* coefficient;  // [ne]
 };
 DS_FN Parameters parameters(const int* i, const T* r)
 {
-    return {i[H_PARAMETERS], i[H_ENTRIES], i[H_REALS], i + i[H_ENTRIES_AT], r + i[H_REALS]};
+    return {i[H_PARAMETERS], i[H_ENTRIES], i[H_REALS], i + i[H_ENTRIES_AT], r + i[H_COEFFICIENTS_AT]};
 }
 
 #if DS_PARAMS
@@ -98,13 +98,13 @@ DS_FN void contact_parameters_vjp(const Model& m, const Kinematics& k, const SV*
         const P* point = m.contactr + c * CR_COLUMNS;
         int link = m.contact[c];
         ContactPoint at = contact_point(m, k, link, point);
-        if (!any(at.d < z)) continue;
+        if (!any(at.d < splat(m.contacts.back))) continue;
         V3 p = at.p, u = k.V[link].v + cross(k.V[link].w, p), x = X[link].v + cross(X[link].w, p);
-        Normal n = normal_force(m, point, at.d, u.z);
-        Mask inside = at.d < z;
+        Normal n = normal_force(m, point, at.d, u.z, m.contacts.back);
+        Mask inside = at.d < splat(m.contacts.back);
         R inverse = splat(T(1)) / tangential_speed(u), slip = n.bound * inverse;
         Mask slipping = slip < point[C_KT];
-        R work = x.x * u.x + x.y * u.y, dm = min_(at.d, z);
+        R work = x.x * u.x + x.y * u.y, dm = inside_depth(at.d, m.contacts.back);
         // x . f = x_z f_n - work scale, and scale is kt or, slipping, bound over speed
         R by_bound = select(slipping, select(inside, -(work * inverse), z), z), by_force = select(inside, x.z, z);
         accumulate(m, bar, point + C_KT, select(slipping, z, select(inside, -work, z)));

@@ -91,9 +91,9 @@ DS_FN Model read_model(const Block& b, const int* mi, const T* mr, const T* p, R
         ok = ok & (abs_(x) <= splat(DS_HUGE));
         reals.of[from.entry[2 * e]] = reals.of[from.entry[2 * e]] + x * from.coefficient[e];
     }
-    return unpack(mi, reals.of);
+    return unpack(mi, reals.of, mr + from.nr);
 #else
-    return unpack(mi, mr);
+    return unpack(mi, mr, mr + mi[H_REALS]);
 #endif
 }
 
@@ -245,6 +245,7 @@ DS_ENTRY void probe(int index, const int* mi, const T* mr, int n, const T* q, co
         R d = contact_point(m, k, m.contact[c], m.contactr + c * CR_COLUMNS).d;
         count[0] = count[0] + select(d < R{}, splat(T(1)), R{});
     }
+    count[0] = count[0] + surfaces_touching(m, k) + pairs_touching(m, k);
     store(b, count, 1, touching);
     store(b, M.m, m.nm, mass);
     store(b, qdd, m.nv, force);
