@@ -128,8 +128,8 @@ def test_smoothed_contact(law):
 
 def test_contact_of_pairs_and_of_curved_shapes_is_no_input():
     xml = """<mujoco><worldbody><geom name="ground" type="plane" size="9 9 1"/>
-    <body pos="0 0 1"><freejoint/><geom name="egg" type="ellipsoid" size="0.1 0.2 0.3"/><geom name="ball" size="0.4"/></body>
-    </worldbody></mujoco>"""
+    <body pos="0 0 1"><freejoint/><geom name="egg" type="ellipsoid" size="0.1 0.2 0.3"/>
+      <geom name="ball" size="0.4"/></body></worldbody></mujoco>"""
     names = Parameters.available(load_model(xml))
     assert "contact_mu:ball" in names and "contact_mu:egg" not in names
 
