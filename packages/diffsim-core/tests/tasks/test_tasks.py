@@ -159,7 +159,9 @@ def test_low_memory_gives_the_same_gradients():
             state, tr = env.step(state, action)
             total = total + tr.reward.sum()
         found.append(torch.autograd.grad(total, action)[0])
-    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-12)
+    assert torch.equal(*found)
+    kept = 4 * make("humanoid", num_envs=64, dtype="float32").task.dynamics.saved_size(64) * 32
+    assert kept <= 100e6  # of a window of 64 worlds and 32 steps: a tenth of what the released simulator's tape takes
 
 
 def test_standard_output_stays_clean():

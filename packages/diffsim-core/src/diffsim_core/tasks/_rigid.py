@@ -70,6 +70,8 @@ class RigidTask:
     """The task's name, and its bundled model's."""
     substeps: ClassVar[int] = 16
     """Sub-steps in a control step, unless the option of that name says otherwise."""
+    memory: ClassVar[str] = "fast"
+    """What the backward pass is left, unless the option of that name says otherwise."""
 
     def __init__(self, dynamics: RigidDynamics, *, episode_length: int, obs_names: tuple[str, ...]) -> None:
         if episode_length < 1:
@@ -129,4 +131,5 @@ def task_maker(robot: Callable[..., RigidTask], build: Callable[..., RigidDynami
 
 def bundled_task(robot: type[RigidTask]) -> Callable[..., RigidTask]:
     """``make_task`` of a robot whose model is bundled under the task's name."""
-    return task_maker(robot, functools.partial(bundled_dynamics, robot.name, substeps=robot.substeps))
+    build = functools.partial(bundled_dynamics, robot.name, substeps=robot.substeps, memory=robot.memory)
+    return task_maker(robot, build)
