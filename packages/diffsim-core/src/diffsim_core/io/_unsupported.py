@@ -153,7 +153,6 @@ def _others(m: Any) -> list[str]:
         ("tendon", m.ntendon, "tendons are not simulated; use joint springs and motors"),
         ("flex", m.nflex, "deformables are not part of a rigid model; remove it"),
         ("plugin", m.nplugin, "plugins are not run; remove it"),
-        ("hfield", m.nhfield, "the ground is a plane; remove the height field"),
     ):
         found += [f'{kind} "{object_name(m, kind, i) or i}": {advice}' for i in range(count)]
     for name in ("geom_adhesion", "geom_surfacevel"):

@@ -12,11 +12,6 @@
 
 namespace ds {
 
-// cotangents of a link's fields: velocity V, acceleration A, test velocity X, and its rigid displacement W
-struct LinkBar {
-    SV V, A, X, W;
-};
-
 DS_FN void contact_vjp(const Model& m, const Kinematics& k, const SV* X, LinkBar* bar)
 {
     R z = R{};
@@ -24,10 +19,10 @@ DS_FN void contact_vjp(const Model& m, const Kinematics& k, const SV* X, LinkBar
         const T* point = m.contactr + c * CR_COLUMNS;
         int link = m.contact[c];
         ContactPoint at = contact_point(m, k, link, point);
-        if (!any(at.d < z)) continue;
+        if (!any(at.d < splat(m.contacts.back))) continue;
         V3 p = at.p, u = k.V[link].v + cross(k.V[link].w, p), x = X[link].v + cross(X[link].w, p);
-        Normal n = normal_force(m, point, at.d, u.z);
-        Mask inside = at.d < z;
+        Normal n = normal_force(m, point, at.d, u.z, m.contacts.back);
+        Mask inside = at.d < splat(m.contacts.back);
         R inverse = splat(T(1)) / tangential_speed(u);
         R kt = select(inside, splat(point[C_KT]), z), slip = n.bound * inverse, scale = min_(kt, slip);
         Mask slipping = slip < kt;
@@ -96,6 +91,8 @@ DS_FN void substep_vjp(const Model& m, const State& s, const R* u, const R* qdd,
         b.W = zero6();
     }
     contact_vjp(m, k, X, bar);
+    if (m.contacts.nf) surface_vjp(m, k, X, bar);
+    if (m.contacts.np) pair_forces_vjp(m, k, X, bar);
 
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;

@@ -2,7 +2,7 @@
 // RigidDynamics (rigid/_pack.py names the same columns). DS_MAX_* bound the local arrays, nothing else: one
 // compiled module serves every model of its size class.
 #pragma once
-#include "spatial.h"
+#include "contact_tables.h"
 
 namespace ds {
 
@@ -18,8 +18,6 @@ enum {
 // columns of the tables of servos, see actuators.h
 enum { S_CONTROL, S_Q, S_DOF, SI_COLUMNS };
 enum { S_GAIN, S_OFFSET, S_BY_Q, S_BY_V, S_LOWER, S_UPPER, SR_COLUMNS };
-// columns of the real table of contact points
-enum { C_POS = 0, C_RADIUS = 3, C_KN, C_KD, C_KT, C_MU, CR_COLUMNS };
 
 struct Model {
     int nl, nq, nv, nu, nc, nm, ns;  // nm: stored entries of the mass matrix; ns: servos
@@ -38,7 +36,7 @@ struct Model {
     const T* servor;      // [ns][SR_COLUMNS]
     const T* contactr;    // [nc][CR_COLUMNS]
     T gravity[3], ground;
-
+    Contacts contacts;
 };
 
 DS_FN Model unpack(const int* i, const T* r)
@@ -60,6 +58,7 @@ DS_FN Model unpack(const int* i, const T* r)
     m.gear = m.damping + m.nv;
     m.servor = m.gear + m.nu;
     m.contactr = m.servor + m.ns * SR_COLUMNS;
+    m.contacts = unpack_contacts(m.contact + m.nc, m.contactr + m.nc * CR_COLUMNS);
     return m;
 }
 
