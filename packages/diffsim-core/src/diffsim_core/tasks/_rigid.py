@@ -36,6 +36,8 @@ def bundled_dynamics(
     inertia_law: str | None = None,
     threads: int | None = None,
     memory: str = "fast",
+    contact_smoothing: float = 0.0,
+    backward_smoothing: float | None = None,
 ) -> RigidDynamics:
     """The simulator of a bundled model, which says which laws hold where none is given.
 
@@ -50,10 +52,19 @@ def bundled_dynamics(
             rotation) or ``"paper"`` (the shapes' own).
         threads: CPU threads of the simulator.
         memory: ``"fast"`` or ``"low"``, see :class:`RigidDynamics`.
+        contact_smoothing: Width [m] over which contact sets in, see :class:`RigidDynamics`.
+        backward_smoothing: The same in the backward pass alone; by default ``contact_smoothing``.
     """
-    model = bundled_model(name, contact_law=contact_law, limit_law=limit_law, inertia_law=inertia_law)
     return RigidDynamics(
-        model, dt=CONTROL_DT, substeps=substeps, dtype=dtype, device=device, threads=threads, memory=memory
+        bundled_model(name, contact_law=contact_law, limit_law=limit_law, inertia_law=inertia_law),
+        dt=CONTROL_DT,
+        substeps=substeps,
+        dtype=dtype,
+        device=device,
+        threads=threads,
+        memory=memory,
+        contact_smoothing=contact_smoothing,
+        backward_smoothing=backward_smoothing,
     )
 
 
