@@ -36,6 +36,8 @@ def bundled_dynamics(
     inertia_law: str | None = None,
     threads: int | None = None,
     memory: str = "fast",
+    contact_smoothing: float = 0.0,
+    backward_smoothing: float | None = None,
 ) -> RigidDynamics:
     """The simulator of a bundled model, which says which laws hold where none is given.
 
@@ -50,10 +52,19 @@ def bundled_dynamics(
             rotation) or ``"paper"`` (the shapes' own).
         threads: CPU threads of the simulator.
         memory: ``"fast"`` or ``"low"``, see :class:`RigidDynamics`.
+        contact_smoothing: Width [m] over which contact sets in, see :class:`RigidDynamics`.
+        backward_smoothing: The same in the backward pass alone; by default ``contact_smoothing``.
     """
-    model = bundled_model(name, contact_law=contact_law, limit_law=limit_law, inertia_law=inertia_law)
     return RigidDynamics(
-        model, dt=CONTROL_DT, substeps=substeps, dtype=dtype, device=device, threads=threads, memory=memory
+        bundled_model(name, contact_law=contact_law, limit_law=limit_law, inertia_law=inertia_law),
+        dt=CONTROL_DT,
+        substeps=substeps,
+        dtype=dtype,
+        device=device,
+        threads=threads,
+        memory=memory,
+        contact_smoothing=contact_smoothing,
+        backward_smoothing=backward_smoothing,
     )
 
 
@@ -70,6 +81,8 @@ class RigidTask:
     """The task's name, and its bundled model's."""
     substeps: ClassVar[int] = 16
     """Sub-steps in a control step, unless the option of that name says otherwise."""
+    memory: ClassVar[str] = "fast"
+    """What the backward pass is left, unless the option of that name says otherwise."""
 
     def __init__(self, dynamics: RigidDynamics, *, episode_length: int, obs_names: tuple[str, ...]) -> None:
         if episode_length < 1:
@@ -129,4 +142,5 @@ def task_maker(robot: Callable[..., RigidTask], build: Callable[..., RigidDynami
 
 def bundled_task(robot: type[RigidTask]) -> Callable[..., RigidTask]:
     """``make_task`` of a robot whose model is bundled under the task's name."""
-    return task_maker(robot, functools.partial(bundled_dynamics, robot.name, substeps=robot.substeps))
+    build = functools.partial(bundled_dynamics, robot.name, substeps=robot.substeps, memory=robot.memory)
+    return task_maker(robot, build)
