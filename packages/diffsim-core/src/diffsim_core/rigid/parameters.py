@@ -290,6 +290,10 @@ class Parameters:
             entry.write(fields, float(value))
         return replace(self.model, **fields)  # pyright: ignore[reportArgumentType]
 
+    def plain(self) -> Parameters:
+        """The same model with no inputs."""
+        return Parameters(self.model, ())
+
     def pack(self, backward_smoothing: float | None = None) -> PackedModel:
         """The model for the engine, whose reals are ``constant + slopes @ params``.
 
