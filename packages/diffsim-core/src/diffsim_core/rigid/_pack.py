@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from diffsim_core.rigid._pack_contact import pack_contacts, plain_points, point_rows
 from diffsim_core.rigid._quat import rotation
-from diffsim_core.rigid.model import LAWS, UNBOUNDED, JointType, RigidModel
+from diffsim_core.rigid.model import LAWS, UNBOUNDED, FloatArray, JointType, RigidModel
+
+_HEADER = 16
+_PARAMETERS, _ENTRIES, _REALS, _ENTRIES_AT, _COEFFICIENTS_AT = 8, 9, 10, 11, 12
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,8 @@ class PackedModel:
 
     integers: np.ndarray[Any, np.dtype[np.int32]]
     reals: np.ndarray[Any, np.dtype[np.float64]]
+    num_reals: int
+    """Those that may be inputs; what follows belongs to contact, and to the inputs themselves."""
     num_entries: int
     """Stored entries of the mass matrix: each degree of freedom with its ancestors and itself."""
     row: np.ndarray[Any, np.dtype[np.int32]]
@@ -47,7 +52,7 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
     ]
     integers = np.concatenate(
         [
-            np.asarray(header),
+            np.asarray(header + [0] * (_HEADER - len(header))),
             _link_integers(model).ravel(),
             depth,
             rows,
@@ -71,7 +76,21 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
             more[1],
         ]
     ).astype(np.float64)
-    return PackedModel(integers, reals, len(entries), rows.astype(np.int32), entries.astype(np.int32))
+    integers[_REALS] = count = len(reals) - len(more[1])
+    return PackedModel(integers, reals, count, len(entries), rows.astype(np.int32), entries.astype(np.int32))
+
+
+def with_inputs(packed: PackedModel, constant: FloatArray, slopes: FloatArray) -> PackedModel:
+    """``packed`` with reals that are inputs: ``constant + slopes [:, np] @ parameters [np]``."""
+    slots, columns = np.nonzero(slopes)
+    if len(slots) and slots.max() >= packed.num_reals:
+        raise ValueError("a parameter reaches the tables of contact, which no input does")
+    integers = np.concatenate([packed.integers, np.stack([slots, columns], axis=1).ravel()]).astype(np.int32)
+    integers[_PARAMETERS] = slopes.shape[1]
+    integers[_ENTRIES] = len(slots)
+    integers[_ENTRIES_AT] = len(packed.integers)
+    integers[_COEFFICIENTS_AT] = len(constant)
+    return replace(packed, integers=integers, reals=np.concatenate([constant, slopes[slots, columns]]))
 
 
 def _ancestry(model: RigidModel) -> tuple[Any, Any, Any]:

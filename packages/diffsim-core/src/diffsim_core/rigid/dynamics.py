@@ -18,9 +18,9 @@ from diffsim_core._interop import to_numpy
 from diffsim_core._protocol import Array, ArraySpec
 from diffsim_core._warp import start_warp
 from diffsim_core.rigid._kernels import SizeClass, kernels
-from diffsim_core.rigid._pack import pack
 from diffsim_core.rigid._team import Job, Team
 from diffsim_core.rigid.model import RigidModel
+from diffsim_core.rigid.parameters import Parameters
 
 _CUDA_BLOCK = 32
 """Worlds per CUDA block: one warp each, so that a few thousand worlds reach every multiprocessor."""
@@ -36,6 +36,17 @@ class RigidState(NamedTuple):
     """Coordinates ``[N, nq]`` ([m], [rad], quaternions wxyz), see ``RigidModel``."""
     qd: Array
     """Velocities ``[N, nv]`` ([m/s], [rad/s])."""
+
+
+class ParametricState(NamedTuple):
+    """State of every world, and its parameters: a state that no step changes."""
+
+    q: Array
+    """Coordinates ``[N, nq]``."""
+    qd: Array
+    """Velocities ``[N, nv]``."""
+    params: Array
+    """Model parameters ``[N, np]``, in the order of ``RigidDynamics.parameters.names``."""
 
 
 class Probe(NamedTuple):
@@ -71,10 +82,10 @@ class RigidDynamics:
             the model's.
         backward_smoothing: The same in the backward pass alone: its gradient is that of contact smoothed by this width,
             taken along the trajectory of the forward pass, which is not changed. By default ``contact_smoothing``.
+        parameters: Names of the model's numbers that become an input, see :class:`Parameters`; the state is then a
+            ``ParametricState``.
         limit: A world in which any coordinate or velocity exceeds this after a control step has diverged.
     """
-
-    state_type = RigidState
 
     def __init__(
         self,
@@ -88,6 +99,7 @@ class RigidDynamics:
         memory: str = "fast",
         contact_smoothing: float | None = None,
         backward_smoothing: float | None = None,
+        parameters: Sequence[str] = (),
         limit: float = 1e6,
     ) -> None:
         if not dt > 0:
@@ -111,13 +123,20 @@ class RigidDynamics:
         self.dtype = dtype
         self.device = device
         self.limit = limit
+        self.memory = memory
+        self.backward_smoothing = backward_smoothing
         self.threads = threads or _default_threads()
-        self.state_spec = (ArraySpec("q", (model.nq,)), ArraySpec("qd", (model.nv,)))
+        self.parameters = Parameters(model, parameters)
+        self.state_spec: tuple[ArraySpec, ...] = (ArraySpec("q", (model.nq,)), ArraySpec("qd", (model.nv,)))
+        self.state_type: type = RigidState
+        if self.parameters:
+            self.state_spec = (*self.state_spec, ArraySpec("params", (len(self.parameters),)))
+            self.state_type = ParametricState
         self.control_spec = (ArraySpec("u", (model.nu,)),)
-        self._packed = pack(model, backward_smoothing)
+        self._packed = self.parameters.pack(backward_smoothing)
         self._on_cuda = device.startswith("cuda")
         size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu, on_cuda=self._on_cuda)
-        size = replace(size, servos=model.ns > 0)
+        size = replace(size, servos=model.ns > 0).with_inputs(self._packed.num_reals, len(self.parameters))
         self._kernels = kernels(dtype, self._on_cuda, size)
         self._warp_device = wp.get_device(device)
         # One allocation for the model's life: kernels are handed its addresses.
@@ -147,8 +166,9 @@ class RigidDynamics:
         saved: Buffer | None,
     ) -> None:
         """See :class:`diffsim_core.Dynamics`; ``control`` is ``(u [N, nu],)`` in actuator units."""
-        (q, qd), (u,), (q_out, qd_out) = state, control, out
-        pointers = (q.ptr, qd.ptr, u.ptr, q_out.ptr, qd_out.ptr, ok.ptr, 0 if saved is None else saved.ptr)
+        given, made = (_three_pointers(buffers) for buffers in (state, out))
+        q, qd, params = given
+        pointers = (q, qd, control[0].ptr, params, *made, ok.ptr, 0 if saved is None else saved.ptr)
         self._run(0, state[0].shape[0], pointers)
 
     def vjp(
@@ -161,22 +181,42 @@ class RigidDynamics:
         in_cotangent: Sequence[Buffer],
     ) -> None:
         """See :class:`diffsim_core.Dynamics`."""
-        (u,), (gq_out, gqd_out), (gq, gqd, gu) = control, out_cotangent, in_cotangent
-        pointers = (u.ptr, ok.ptr, saved.ptr, gq_out.ptr, gqd_out.ptr, gq.ptr, gqd.ptr, gu.ptr)
+        params = state[2].ptr if self.parameters else 0
+        gq, gqd, gparams = _three_pointers(in_cotangent[:-1])
+        head = (control[0].ptr, params, ok.ptr, saved.ptr)
+        pointers = (*head, *_three_pointers(out_cotangent), gq, gqd, in_cotangent[-1].ptr, gparams)
         self._run(1, state[0].shape[0], pointers)
 
-    def probe(self, q: Any, qd: Any, u: Any) -> Probe:
+    def with_parameters(self, names: Sequence[str]) -> RigidDynamics:
+        """The same simulator with these numbers of the model as inputs, see :class:`Parameters`."""
+        return RigidDynamics(
+            self.model,
+            dt=self.dt,
+            substeps=self.substeps,
+            dtype=self.dtype,
+            device=self.device,
+            threads=self.threads,
+            memory=self.memory,
+            backward_smoothing=self.backward_smoothing,
+            parameters=names,
+            limit=self.limit,
+        )
+
+    def probe(self, q: Any, qd: Any, u: Any, params: Any = None) -> Probe:
         """Mass matrix, generalised force, acceleration and contacts of states, as NumPy arrays (CPU only).
 
         Args:
             q: Coordinates ``[N, nq]``.
             qd: Velocities ``[N, nv]``.
             u: Controls ``[N, nu]``.
+            params: Model parameters ``[N, np]``; the model's own by default.
         """
         m, n = self.model, len(q)
         if self._on_cuda:
             raise ValueError(f"device={self.device!r}: probe reads host memory; make the dynamics with device='cpu'")
-        given = [np.ascontiguousarray(x, dtype=self.dtype) for x in (q, qd, u)]
+        if params is None:
+            params = np.broadcast_to(self.parameters.nominal, (n, len(self.parameters)))
+        given = [np.ascontiguousarray(x, dtype=self.dtype) for x in (q, qd, u, params)]
         packed, force, qdd, touching = (np.zeros((n, k), self.dtype) for k in (self._packed.num_entries, m.nv, m.nv, 1))
         pointers = tuple(a.ctypes.data for a in (*given, packed, force, qdd, touching))
         head = (self._integers.ptr, self._reals.ptr, n)
@@ -191,8 +231,8 @@ class RigidDynamics:
 
     def active_contacts(self, physics: RigidState) -> Any:
         """Contact points below the ground in each world, ``[N]`` NumPy integers (CPU only)."""
-        q, qd = (x if isinstance(x, np.ndarray) else to_numpy(x) for x in physics)
-        return self.probe(q, qd, np.zeros((len(q), self.model.nu))).contacts
+        q, qd, *params = (x if isinstance(x, np.ndarray) else to_numpy(x) for x in physics)
+        return self.probe(q, qd, np.zeros((len(q), self.model.nu)), *params).contacts
 
     def _run(self, kind: int, num_worlds: int, pointers: tuple[int, ...]) -> None:
         """Run the step (``kind`` 0) or its vector-Jacobian product (1) of all worlds."""
@@ -233,6 +273,11 @@ class RigidDynamics:
     def _threads_for(self, num_worlds: int) -> int:
         worth = num_worlds * self.substeps // _SUBSTEPS_WORTH_A_THREAD
         return max(1, min(self.threads, self._kernels.blocks(num_worlds), worth))
+
+
+def _three_pointers(buffers: Sequence[Buffer]) -> tuple[int, int, int]:
+    """Of coordinates, velocities and, if there are any, parameters."""
+    return buffers[0].ptr, buffers[1].ptr, buffers[2].ptr if len(buffers) > 2 else 0
 
 
 def _default_threads() -> int:
