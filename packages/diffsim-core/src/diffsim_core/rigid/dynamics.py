@@ -59,7 +59,7 @@ class Probe(NamedTuple):
     qdd: Any
     """Accelerations ``[N, nv]``."""
     contacts: Any
-    """Contact points below the ground, ``[N]`` integers."""
+    """Contact points below the ground and pairs of shapes that overlap, ``[N]`` integers."""
 
 
 class RigidDynamics:
@@ -230,7 +230,7 @@ class RigidDynamics:
         return Probe(mass, force, qdd, touching[:, 0].astype(np.int64))
 
     def active_contacts(self, physics: RigidState) -> Any:
-        """Contact points below the ground in each world, ``[N]`` NumPy integers (CPU only)."""
+        """Contact points below the ground and overlapping pairs in each world, ``[N]`` NumPy integers (CPU only)."""
         q, qd, *params = (x if isinstance(x, np.ndarray) else to_numpy(x) for x in physics)
         return self.probe(q, qd, np.zeros((len(q), self.model.nu)), *params).contacts
 
