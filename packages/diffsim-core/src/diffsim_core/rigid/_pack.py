@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core.rigid._pack_contact import pack_contacts, plain_points, point_rows
+from diffsim_core.rigid._pack_contact import pack_contacts, plain_points, point_rows, touch_rows
 from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid.model import LAWS, UNBOUNDED, FloatArray, JointType, RigidModel
 
@@ -73,6 +73,7 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
             model.actuator_gear,
             _servo_reals(model).ravel(),
             point_rows(model, plain).ravel(),
+            touch_rows(model).ravel(),
             more[1],
         ]
     ).astype(np.float64)
