@@ -85,7 +85,7 @@ def with_inputs(packed: PackedModel, constant: FloatArray, slopes: FloatArray) -
     """``packed`` with reals that are inputs: ``constant + slopes [:, np] @ parameters [np]``."""
     slots, columns = np.nonzero(slopes)
     if len(slots) and slots.max() >= packed.num_reals:
-        raise ValueError("a parameter reaches the tables of contact, which no input does")
+        raise ValueError("a parameter reaches the shapes of contact, which no input does")
     integers = np.concatenate([packed.integers, np.stack([slots, columns], axis=1).ravel()]).astype(np.int32)
     integers[_PARAMETERS] = slopes.shape[1]
     integers[_ENTRIES] = len(slots)
