@@ -10,7 +10,7 @@ from diffsim_core.rigid._kernels import SizeClass, kernels
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_compiles_to_a_cubin(tmp_path, dtype):
-    module = kernels(dtype, True, SizeClass.of(9, 14, 81, 8, on_cuda=True)).module
+    module = kernels(dtype, True, SizeClass.of(9, 14, 81, 8, 3, on_cuda=True)).module
     wp.compile_aot_module(module, device=None, arch=90, module_dir=str(tmp_path), use_ptx=False, strip_hash=True)
     cubins = list(tmp_path.glob("*.cubin"))
     assert len(cubins) == 1

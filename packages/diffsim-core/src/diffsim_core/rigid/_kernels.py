@@ -20,35 +20,39 @@ _SOURCE = Path(__file__).with_name("_source")
 # (uint64) and sizes is spelt out at each function.
 _STEP = (
     "ds::control_step(index, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (ds::T)limit, "
-    "(const ds::T*)q, (const ds::T*)v, (const ds::T*)u, (ds::T*)q_out, (ds::T*)v_out, (int*)ok, (ds::T*)saved);"
+    "(const ds::T*)q, (const ds::T*)v, (const ds::T*)a, (const ds::T*)u, (ds::T*)q_out, (ds::T*)v_out, (ds::T*)a_out, "
+    "(int*)ok, (ds::T*)saved);"
 )
 _VJP = (
-    "ds::control_step_vjp(index, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (const int*)ok, "
-    "(const ds::T*)saved, (const ds::T*)gq_out, (const ds::T*)gv_out, (ds::T*)gq, (ds::T*)gv, (ds::T*)gu);"
+    "ds::control_step_vjp(index, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (const ds::T*)u, "
+    "(const int*)ok, (const ds::T*)saved, (const ds::T*)gq_out, (const ds::T*)gv_out, (const ds::T*)ga_out, (ds::T*)gq, "
+    "(ds::T*)gv, (ds::T*)ga, (ds::T*)gu);"
 )
 _PROBE = (
-    "ds::probe(index, (const int*)mi, (const ds::T*)mr, n, (const ds::T*)q, (const ds::T*)v, (const ds::T*)u, "
-    "(ds::T*)mass, (ds::T*)force, (ds::T*)qdd, (ds::T*)touching);"
+    "ds::probe(index, (const int*)mi, (const ds::T*)mr, n, (const ds::T*)q, (const ds::T*)v, (const ds::T*)a, "
+    "(const ds::T*)u, (ds::T*)mass, (ds::T*)force, (ds::T*)qdd, (ds::T*)touching);"
 )
 
 
 @wp.func_native(_STEP)
 def _step(
     index: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, limit: wp.float64,
-    q: wp.uint64, v: wp.uint64, u: wp.uint64, q_out: wp.uint64, v_out: wp.uint64, ok: wp.uint64, saved: wp.uint64,
+    q: wp.uint64, v: wp.uint64, a: wp.uint64, u: wp.uint64, q_out: wp.uint64, v_out: wp.uint64, a_out: wp.uint64,
+    ok: wp.uint64, saved: wp.uint64,
 ): ...  # fmt: skip
 
 
 @wp.func_native(_VJP)
 def _vjp(
-    index: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, ok: wp.uint64,
-    saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, gq: wp.uint64, gv: wp.uint64, gu: wp.uint64,
+    index: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, u: wp.uint64,
+    ok: wp.uint64, saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, ga_out: wp.uint64, gq: wp.uint64,
+    gv: wp.uint64, ga: wp.uint64, gu: wp.uint64,
 ): ...  # fmt: skip
 
 
 @wp.func_native(_PROBE)
 def _probe(
-    index: int, mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, u: wp.uint64,
+    index: int, mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, a: wp.uint64, u: wp.uint64,
     mass: wp.uint64, force: wp.uint64, qdd: wp.uint64, touching: wp.uint64,
 ): ...  # fmt: skip
 
@@ -69,9 +73,12 @@ class SizeClass:
     dofs: int
     entries: int
     controls: int
+    activations: int
 
     @classmethod
-    def of(cls, links: int, dofs: int, entries: int, controls: int, *, on_cuda: bool) -> "SizeClass":
+    def of(
+        cls, links: int, dofs: int, entries: int, controls: int, activations: int, *, on_cuda: bool
+    ) -> "SizeClass":
         """Round sizes up, so that few modules serve many models.
 
         Widely on a CPU, where room that is not used costs nothing; narrowly on CUDA, where every world has its own.
@@ -81,9 +88,9 @@ class SizeClass:
             return max(step, -(-n // step) * step)
 
         if on_cuda:
-            return cls(up(links, 2), up(dofs, 2), up(entries, 8), up(controls, 4))
+            return cls(up(links, 2), up(dofs, 2), up(entries, 8), up(controls, 4), activations or 1)
         dofs = up(dofs, 16)
-        return cls(up(links, 16), dofs, dofs * (dofs + 1) // 2, up(controls, 16))
+        return cls(up(links, 16), dofs, dofs * (dofs + 1) // 2, up(controls, 16), up(activations, 16))
 
 
 @dataclass(frozen=True)
@@ -127,6 +134,7 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
         "DS_MAX_NQ": size.links + size.dofs,
         "DS_MAX_NM": size.entries,
         "DS_MAX_NU": size.controls,
+        "DS_MAX_NA": size.activations,
     }
     preamble = "".join(f"#define {name} {value}\n" for name, value in defines.items()) + '#include "pool.h"\n'
     options = wp.ModuleBuildOptions(
@@ -137,7 +145,7 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
         extra_build_dependencies=sorted(_SOURCE.glob("*.h")),
     )
     place = "cuda" if on_cuda else "cpu"
-    name = f"diffsim_rigid_{dtype}_{place}_l{size.links}_v{size.dofs}_m{size.entries}_u{size.controls}"
+    name = f"diffsim_rigid_{dtype}_{place}_l{size.links}_v{size.dofs}_m{size.entries}_u{size.controls}_a{size.activations}"
     module = wp.get_module(name)
     wp.set_module_options({"extra_build_options": options, "enable_backward": False, "fast_math": False}, module)
     return Kernels(*_define(module), lanes=lanes, module=module)
@@ -147,23 +155,25 @@ def _define(module: wp.Module) -> tuple[Any, Any, Any, Any, Any]:
     @wp.kernel(module=module)
     def control_step(
         mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, limit: wp.float64,
-        q: wp.uint64, v: wp.uint64, u: wp.uint64, q_out: wp.uint64, v_out: wp.uint64, ok: wp.uint64, saved: wp.uint64,
+        q: wp.uint64, v: wp.uint64, a: wp.uint64, u: wp.uint64, q_out: wp.uint64, v_out: wp.uint64, a_out: wp.uint64,
+    ok: wp.uint64, saved: wp.uint64,
     ):  # fmt: skip
-        _step(wp.tid(), mi, mr, n, substeps, keep, dt, limit, q, v, u, q_out, v_out, ok, saved)  # pyright: ignore[reportArgumentType]
+        _step(wp.tid(), mi, mr, n, substeps, keep, dt, limit, q, v, a, u, q_out, v_out, a_out, ok, saved)  # pyright: ignore[reportArgumentType]
 
     @wp.kernel(module=module)
     def control_step_vjp(
-        mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, ok: wp.uint64,
-        saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, gq: wp.uint64, gv: wp.uint64, gu: wp.uint64,
+        mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, u: wp.uint64,
+        ok: wp.uint64, saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, ga_out: wp.uint64, gq: wp.uint64,
+        gv: wp.uint64, ga: wp.uint64, gu: wp.uint64,
     ):  # fmt: skip
-        _vjp(wp.tid(), mi, mr, n, substeps, keep, dt, ok, saved, gq_out, gv_out, gq, gv, gu)  # pyright: ignore[reportArgumentType]
+        _vjp(wp.tid(), mi, mr, n, substeps, keep, dt, u, ok, saved, gq_out, gv_out, ga_out, gq, gv, ga, gu)  # pyright: ignore[reportArgumentType]
 
     @wp.kernel(module=module)
     def probe(
-        mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, u: wp.uint64,
+        mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, a: wp.uint64, u: wp.uint64,
         mass: wp.uint64, force: wp.uint64, qdd: wp.uint64, touching: wp.uint64,
     ):  # fmt: skip
-        _probe(wp.tid(), mi, mr, n, q, v, u, mass, force, qdd, touching)  # pyright: ignore[reportArgumentType]
+        _probe(wp.tid(), mi, mr, n, q, v, a, u, mass, force, qdd, touching)  # pyright: ignore[reportArgumentType]
 
     @wp.kernel(module=module)
     def lead(pool: wp.uint64):

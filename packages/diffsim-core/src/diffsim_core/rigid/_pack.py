@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from diffsim_core.rigid._pack_muscles import pack_muscles
 from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid.model import LAWS, JointType, RigidModel
 
@@ -34,7 +35,6 @@ def pack(model: RigidModel) -> PackedModel:
     header = [model.nl, model.nq, model.nv, model.nu, model.nc, len(entries), model.contact_law == "released", 0]
     integers = np.concatenate(
         [
-            np.asarray(header),
             _link_integers(model).ravel(),
             depth,
             rows,
@@ -42,7 +42,7 @@ def pack(model: RigidModel) -> PackedModel:
             model.actuator_dof,
             model.contact_link,
         ]
-    ).astype(np.int32)
+    )
     contact = np.column_stack(
         [model.contact_pos.reshape(-1, 3)]
         + [getattr(model, f"contact_{name}").reshape(-1, 1) for name in ("radius", "kn", "kd", "kt", "mu")]
@@ -57,7 +57,12 @@ def pack(model: RigidModel) -> PackedModel:
             model.actuator_gear,
             contact.ravel(),
         ]
-    ).astype(np.float64)
+    )
+    # the header is two longer than `header`: where the muscles' tables begin
+    muscle_integers, muscle_reals = pack_muscles(model)
+    header += [len(header) + 2 + len(integers), len(reals)]
+    integers = np.concatenate([header, integers, muscle_integers]).astype(np.int32)
+    reals = np.concatenate([reals, muscle_reals]).astype(np.float64)
     return PackedModel(integers, reals, len(entries), rows.astype(np.int32), entries.astype(np.int32))
 
 

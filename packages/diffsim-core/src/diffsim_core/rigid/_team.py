@@ -18,7 +18,7 @@ from diffsim_core.rigid._kernels import Kernels
 _PATIENCE = 30_000
 """Turns of a waiting helper before it goes to sleep: about a millisecond, what a policy takes between two steps."""
 # positions in the pool, as in pool.h
-_JOB, _BLOCKS, _WORLDS, _HEAD, _NUMBERS, _ARRAYS, _SIZE = 16, 17, 18, 19, 23, 25, 32
+_JOB, _BLOCKS, _WORLDS, _HEAD, _NUMBERS, _ARRAYS, _SIZE = 16, 17, 18, 19, 23, 25, 40
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Team:
         pool[_JOB] = kind
         pool[_BLOCKS] = self._kernels.blocks(num_worlds)
         pool[_WORLDS] = num_worlds
-        pool[_ARRAYS:_SIZE] = pointers
+        pool[_ARRAYS : _ARRAYS + len(pointers)] = pointers
         if helpers:
             if self._helpers is None:
                 self._helpers = Helpers(self._threads - 1, _Following(self._follow, pool))

@@ -35,6 +35,17 @@ class RigidState(NamedTuple):
     """Velocities ``[N, nv]`` ([m/s], [rad/s])."""
 
 
+class MuscleState(NamedTuple):
+    """State of every world, where muscles have activations."""
+
+    q: Array
+    """Coordinates ``[N, nq]``, see ``RigidModel``."""
+    qd: Array
+    """Velocities ``[N, nv]``."""
+    act: Array
+    """Activations ``[N, na]``."""
+
+
 class Probe(NamedTuple):
     """What the engine makes of a state."""
 
@@ -67,7 +78,7 @@ class RigidDynamics:
         limit: A world in which any coordinate or velocity exceeds this after a control step has diverged.
     """
 
-    state_type = RigidState
+    state_type: type[RigidState] | type[MuscleState] = RigidState
 
     def __init__(
         self,
@@ -99,10 +110,13 @@ class RigidDynamics:
         self.limit = limit
         self.threads = threads or _default_threads()
         self.state_spec = (ArraySpec("q", (model.nq,)), ArraySpec("qd", (model.nv,)))
+        if model.na:
+            self.state_type = MuscleState
+            self.state_spec = (*self.state_spec, ArraySpec("act", (model.na,)))
         self.control_spec = (ArraySpec("u", (model.nu,)),)
         self._packed = pack(model)
         self._on_cuda = device.startswith("cuda")
-        size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu, on_cuda=self._on_cuda)
+        size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu, model.na, on_cuda=self._on_cuda)
         self._kernels = kernels(dtype, self._on_cuda, size)
         self._warp_device = wp.get_device(device)
         # One allocation for the model's life: kernels are handed its addresses.
@@ -121,7 +135,7 @@ class RigidDynamics:
         """Numbers kept for the backward pass of one control step."""
         m = self.model
         worlds = self._kernels.blocks(num_worlds) * self._kernels.lanes
-        return worlds * self.substeps * (m.nq + 2 * m.nv + self._keep * self._packed.num_entries)
+        return worlds * self.substeps * (m.nq + 2 * m.nv + m.na + self._keep * self._packed.num_entries)
 
     def step(
         self,
@@ -132,8 +146,8 @@ class RigidDynamics:
         saved: Buffer | None,
     ) -> None:
         """See :class:`diffsim_core.Dynamics`; ``control`` is ``(u [N, nu],)`` in actuator units."""
-        (q, qd), (u,), (q_out, qd_out) = state, control, out
-        pointers = (q.ptr, qd.ptr, u.ptr, q_out.ptr, qd_out.ptr, ok.ptr, 0 if saved is None else saved.ptr)
+        (u,), kept = control, 0 if saved is None else saved.ptr
+        pointers = (*self._pointers(state), u.ptr, *self._pointers(out), ok.ptr, kept)
         self._run(0, state[0].shape[0], pointers)
 
     def vjp(
@@ -146,22 +160,30 @@ class RigidDynamics:
         in_cotangent: Sequence[Buffer],
     ) -> None:
         """See :class:`diffsim_core.Dynamics`."""
-        (gq_out, gqd_out), (gq, gqd, gu) = out_cotangent, in_cotangent
-        pointers = (ok.ptr, saved.ptr, gq_out.ptr, gqd_out.ptr, gq.ptr, gqd.ptr, gu.ptr)
+        (u,), (*gstate, gu) = control, in_cotangent
+        outwards, inwards = self._pointers(out_cotangent), self._pointers(gstate)
+        pointers = (u.ptr, ok.ptr, saved.ptr, *outwards, *inwards, gu.ptr)
         self._run(1, state[0].shape[0], pointers)
 
-    def probe(self, q: Any, qd: Any, u: Any) -> Probe:
+    @staticmethod
+    def _pointers(state: Sequence[Buffer]) -> tuple[int, int, int]:
+        q, qd, *act = state
+        return q.ptr, qd.ptr, act[0].ptr if act else 0
+
+    def probe(self, q: Any, qd: Any, u: Any, act: Any = None) -> Probe:
         """Mass matrix, generalised force, acceleration and contacts of states, as NumPy arrays (CPU only).
 
         Args:
             q: Coordinates ``[N, nq]``.
             qd: Velocities ``[N, nv]``.
             u: Controls ``[N, nu]``.
+            act: Activations ``[N, na]`` of a model with muscles; none by default.
         """
         m, n = self.model, len(q)
+        act = np.zeros((n, m.na)) if act is None else act
         if self._on_cuda:
             raise ValueError(f"device={self.device!r}: probe reads host memory; make the dynamics with device='cpu'")
-        given = [np.ascontiguousarray(x, dtype=self.dtype) for x in (q, qd, u)]
+        given = [np.ascontiguousarray(x, dtype=self.dtype) for x in (q, qd, act, u)]
         packed, force, qdd, touching = (np.zeros((n, k), self.dtype) for k in (self._packed.num_entries, m.nv, m.nv, 1))
         pointers = tuple(a.ctypes.data for a in (*given, packed, force, qdd, touching))
         head = (self._integers.ptr, self._reals.ptr, n)
@@ -174,9 +196,9 @@ class RigidDynamics:
         mass[:, columns, rows] = packed
         return Probe(mass, force, qdd, touching[:, 0].astype(np.int64))
 
-    def active_contacts(self, physics: RigidState) -> Any:
+    def active_contacts(self, physics: RigidState | MuscleState) -> Any:
         """Contact points below the ground in each world, ``[N]`` NumPy integers (CPU only)."""
-        q, qd = (x if isinstance(x, np.ndarray) else to_numpy(x) for x in physics)
+        q, qd = (x if isinstance(x, np.ndarray) else to_numpy(x) for x in physics[:2])
         return self.probe(q, qd, np.zeros((len(q), self.model.nu))).contacts
 
     def _run(self, kind: int, num_worlds: int, pointers: tuple[int, ...]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from diffsim_core.rigid.muscles import Muscles
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -158,6 +161,9 @@ class RigidModel:
     """``"paper"``: Eq. 4, a spring. ``"released"``: the spring, and ``limit_damping`` acting always on every
     slide and hinge joint, limited or not."""
 
+    muscles: Muscles = field(default_factory=lambda: _no_muscles())
+    """Units that pull along paths; their controls are among the actuators, whose gear is zero there."""
+
     bodies: tuple[Body, ...] = ()
     geoms: tuple[Geom, ...] = ()
     notes: tuple[str, ...] = ()
@@ -184,6 +190,17 @@ class RigidModel:
         return len(self.actuator_dof)
 
     @property
+    def na(self) -> int:
+        """Number of muscle activations."""
+        return self.muscles.na
+
+    @property
     def nc(self) -> int:
         """Number of contact points."""
         return len(self.contact_link)
+
+
+def _no_muscles() -> Muscles:
+    from diffsim_core.rigid.muscles import no_muscles
+
+    return no_muscles()

@@ -11,11 +11,6 @@
 
 namespace ds {
 
-// cotangents of a link's fields: velocity V, acceleration A, test velocity X, and its rigid displacement W
-struct LinkBar {
-    SV V, A, X, W;
-};
-
 DS_FN void contact_vjp(const Model& m, const Kinematics& k, const SV* X, LinkBar* bar)
 {
     R z = R{};
@@ -53,10 +48,13 @@ DS_FN void contact_vjp(const Model& m, const Kinematics& k, const SV* X, LinkBar
 }
 
 // g: cotangent of the next state on entry, of this state on exit; gtau: cotangent of the actuator forces, added to;
-// M: its factor as the forward pass left it, or, unless factored, room for it
-DS_FN void substep_vjp(const Model& m, const State& s, const R* qdd, Factor& M, bool factored, T dt, State& g, R* gtau)
+// gu, gact: those of controls through the muscles, added to, and of activations, as g; M: its factor as the forward
+// pass left it, or, unless factored, room for it
+DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const R* qdd, Factor& M, bool factored, T dt,
+                       State& g, R* gtau, R* gu, R* gact)
 {
     integrate_vjp(m, s, qdd, dt, g);
+    advance_activations_vjp(m, drive, dt, gu, gact);
     Kinematics k;
     Inertia I[DS_MAX_NL];
     pose(m, s, k);
@@ -93,6 +91,7 @@ DS_FN void substep_vjp(const Model& m, const State& s, const R* qdd, Factor& M, 
         b.W = zero6();
     }
     contact_vjp(m, k, X, bar);
+    muscle_vjp(m, k, X, drive, bar, gu, gact);
 
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;

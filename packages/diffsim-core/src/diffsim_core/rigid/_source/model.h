@@ -2,7 +2,7 @@
 // RigidDynamics (rigid/_pack.py names the same columns). DS_MAX_* bound the local arrays, nothing else: one
 // compiled module serves every model of its size class.
 #pragma once
-#include "spatial.h"
+#include "muscle_tables.h"
 
 namespace ds {
 
@@ -17,6 +17,8 @@ enum {
 };
 // columns of the real table of contact points
 enum { C_POS = 0, C_RADIUS = 3, C_KN, C_KD, C_KT, C_MU, CR_COLUMNS };
+
+enum { HEADER = 10 };  // sizes, and where the muscles' tables begin
 
 struct Model {
     int nl, nq, nv, nu, nc, nm;  // nm: stored entries of the mass matrix
@@ -33,6 +35,7 @@ struct Model {
     const T* gear;        // [nu]
     const T* contactr;    // [nc][CR_COLUMNS]
     T gravity[3], ground;
+    Muscles muscles;
 
 };
 
@@ -40,7 +43,8 @@ DS_FN Model unpack(const int* i, const T* r)
 {
     Model m;
     m.nl = i[0], m.nq = i[1], m.nv = i[2], m.nu = i[3], m.nc = i[4], m.nm = i[5], m.contact_released = i[6];
-    m.link = i + 8;
+    m.muscles = unpack_muscles(i + i[8], r + i[9]);
+    m.link = i + HEADER;
     m.depth = m.link + m.nl * LI_COLUMNS;
     m.row = m.depth + m.nv;
     m.ancestor = m.row + m.nv;

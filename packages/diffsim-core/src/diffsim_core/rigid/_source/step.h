@@ -27,7 +27,7 @@ DS_FN void store(const Block& b, const R* from, int n, T* to)
     }
 }
 
-// What the backward pass keeps of each sub-step: q, qd, qdd and, with keep_factor, the factor of M. On a CPU a
+// What the backward pass keeps of each sub-step: q, qd, qdd, activations and, with keep_factor, the factor of M. On a CPU a
 // block's numbers lie together; on a GPU the worlds of one number lie together.
 struct Saved {
     T* data;
@@ -37,7 +37,7 @@ struct Saved {
 };
 DS_FN Saved saved_numbers(const Model& m, T* data, int index, int n, int substeps, int keep_factor)
 {
-    size_t fields = m.nq + 2 * m.nv + (keep_factor ? m.nm : 0);
+    size_t fields = m.nq + 2 * m.nv + m.muscles.na + (keep_factor ? m.nm : 0);
     return {data, size_t(index), size_t((n + DS_LANES - 1) / DS_LANES), fields, substeps, can_stream(data)};
 }
 DS_FN size_t saved_at(const Saved& s, int substep, int field)
@@ -79,73 +79,89 @@ DS_FN void actuate(const Model& m, const R* u, R* tau)
 }
 
 // everything finite and of a size that physics can have (a NaN fails every comparison)
-DS_FN Mask bounded(const Model& m, const State& s, T limit)
+DS_FN Mask bounded(const Model& m, const State& s, const R* act, T limit)
 {
     R zero = R{};
     Mask ok = zero == zero;
     for (int i = 0; i < m.nq; i++) ok = ok & (abs_(s.q[i]) <= splat(limit));
     for (int d = 0; d < m.nv; d++) ok = ok & (abs_(s.v[d]) <= splat(limit));
+    for (int a = 0; a < m.muscles.na; a++) ok = ok & (abs_(act[a]) <= splat(limit));
     return ok;
 }
 
 DS_ENTRY void control_step(int index, const int* mi, const T* mr, int n, int substeps, int keep_factor, T dt, T limit,
-                           const T* q, const T* v, const T* u, T* q_out, T* v_out, int* ok_out, T* saved_data)
+                           const T* q, const T* v, const T* a, const T* u, T* q_out, T* v_out, T* a_out,
+                           int* ok_out, T* saved_data)
 {
     Model m = unpack(mi, mr);
     Block b = block(index, n);
     State s, start;
-    R control[DS_MAX_NU], tau[DS_MAX_NV], qdd[DS_MAX_NV];
+    R control[DS_MAX_NU], act[DS_MAX_NA], tau[DS_MAX_NV], qdd[DS_MAX_NV];
     Kinematics k;
     Factor M;
     load(b, q, m.nq, s.q);
     load(b, v, m.nv, s.v);
+    load(b, a, m.muscles.na, act);
     load(b, u, m.nu, control);
     actuate(m, control, tau);
     start = s;
+    Drive drive = {control, act};
     Saved saved = saved_numbers(m, saved_data, index, n, substeps, keep_factor);
     for (int t = 0; t < substeps; t++) {
         for (int d = 0; d < m.nv; d++) qdd[d] = tau[d];
-        forward_dynamics(m, s, k, qdd, M);
+        forward_dynamics(m, s, drive, k, qdd, M);
         if (saved_data) {
             int f = save(saved, t, 0, s.q, m.nq);
             f = save(saved, t, f, s.v, m.nv);
             f = save(saved, t, f, qdd, m.nv);
+            f = save(saved, t, f, act, m.muscles.na);
             if (keep_factor) save(saved, t, f, M.m, m.nm);
         }
         integrate(m, s, qdd, dt);
+        advance_activations(m, control, act, dt);
     }
     // a world that ran away keeps the state it had: nothing infinite ever leaves the engine
-    Mask ok = bounded(m, s, limit);
+    Mask ok = bounded(m, s, act, limit);
     for (int i = 0; i < m.nq; i++) s.q[i] = select(ok, s.q[i], start.q[i]);
     for (int d = 0; d < m.nv; d++) s.v[d] = select(ok, s.v[d], start.v[d]);
     store(b, s.q, m.nq, q_out);
     store(b, s.v, m.nv, v_out);
+    for (int l = 0; l < DS_LANES && b.first + l < n; l++)
+        for (int i = 0; i < m.muscles.na; i++) {
+            size_t at = size_t(b.first + l) * m.muscles.na + i;
+            a_out[at] = get(select(ok, act[i], splat(a[at])), l);
+        }
     R flag = select(ok, splat(T(1)), R{});
     for (int l = 0; l < DS_LANES && b.first + l < n; l++) ok_out[b.first + l] = int(get(flag, l));
 }
 
 DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int substeps, int keep_factor, T dt,
-                               const int* ok, const T* saved_data, const T* gq_out, const T* gv_out, T* gq, T* gv,
-                               T* gu)
+                               const T* u, const int* ok, const T* saved_data, const T* gq_out, const T* gv_out,
+                               const T* ga_out, T* gq, T* gv, T* ga, T* gu)
 {
     Model m = unpack(mi, mr);
     Block b = block(index, n);
     State s, g;
-    R qdd[DS_MAX_NV], gtau[DS_MAX_NV], gcontrol[DS_MAX_NU];
+    R qdd[DS_MAX_NV], gtau[DS_MAX_NV], control[DS_MAX_NU], gcontrol[DS_MAX_NU], act[DS_MAX_NA], gact[DS_MAX_NA];
     Factor M;
+    load(b, u, m.nu, control);
+    load(b, ga_out, m.muscles.na, gact);
+    Drive drive = {control, act};
     load(b, gq_out, m.nq, g.q);
     load(b, gv_out, m.nv, g.v);
     for (int d = 0; d < m.nv; d++) gtau[d] = R{};
+    for (int a = 0; a < m.nu; a++) gcontrol[a] = R{};
     Saved saved = saved_numbers(m, const_cast<T*>(saved_data), index, n, substeps, keep_factor);
     for (int t = substeps - 1; t >= 0; t--) {
         int f = restore(saved, t, 0, s.q, m.nq);
         f = restore(saved, t, f, s.v, m.nv);
         f = restore(saved, t, f, qdd, m.nv);
+        f = restore(saved, t, f, act, m.muscles.na);
         if (keep_factor) restore(saved, t, f, M.m, m.nm);
         prefetch(saved, t - 1);
-        substep_vjp(m, s, qdd, M, keep_factor, dt, g, gtau);
+        substep_vjp(m, s, drive, qdd, M, keep_factor, dt, g, gtau, gcontrol, gact);
     }
-    for (int a = 0; a < m.nu; a++) gcontrol[a] = gtau[m.actuator[a]] * m.gear[a];
+    for (int a = 0; a < m.nu; a++) gcontrol[a] = gcontrol[a] + gtau[m.actuator[a]] * m.gear[a];
 
     // a world that ran away, or whose gradient did, contributes nothing; whole worlds, never single numbers
     R flag = R{};
@@ -154,31 +170,35 @@ DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int
     R big = splat(DS_HUGE);
     for (int i = 0; i < m.nq; i++) keep = keep & (abs_(g.q[i]) <= big);
     for (int d = 0; d < m.nv; d++) keep = keep & (abs_(g.v[d]) <= big);
+    for (int a = 0; a < m.muscles.na; a++) keep = keep & (abs_(gact[a]) <= big);
     for (int a = 0; a < m.nu; a++) keep = keep & (abs_(gcontrol[a]) <= big);
     for (int i = 0; i < m.nq; i++) g.q[i] = select(keep, g.q[i], R{});
     for (int d = 0; d < m.nv; d++) g.v[d] = select(keep, g.v[d], R{});
+    for (int a = 0; a < m.muscles.na; a++) gact[a] = select(keep, gact[a], R{});
     for (int a = 0; a < m.nu; a++) gcontrol[a] = select(keep, gcontrol[a], R{});
     store(b, g.q, m.nq, gq);
     store(b, g.v, m.nv, gv);
+    store(b, gact, m.muscles.na, ga);
     store(b, gcontrol, m.nu, gu);
 }
 
 // M (packed rows), the generalised force (actuators, springs, contact, minus h), qdd, and the number of contact
 // points below the ground: for tests and for users who ask
-DS_ENTRY void probe(int index, const int* mi, const T* mr, int n, const T* q, const T* v, const T* u, T* mass, T* force,
-                    T* qdd_out, T* touching)
+DS_ENTRY void probe(int index, const int* mi, const T* mr, int n, const T* q, const T* v, const T* a, const T* u, T* mass,
+                    T* force, T* qdd_out, T* touching)
 {
     Model m = unpack(mi, mr);
     Block b = block(index, n);
     State s;
-    R control[DS_MAX_NU], qdd[DS_MAX_NV];
+    R control[DS_MAX_NU], act[DS_MAX_NA], qdd[DS_MAX_NV];
     Kinematics k;
     Factor M;
     load(b, q, m.nq, s.q);
     load(b, v, m.nv, s.v);
+    load(b, a, m.muscles.na, act);
     load(b, u, m.nu, control);
     actuate(m, control, qdd);
-    equations_of_motion(m, s, k, qdd, M);
+    equations_of_motion(m, s, {control, act}, k, qdd, M);
     R count[1] = {R{}};
     for (int c = 0; c < m.nc; c++) {
         R d = contact_point(m, k, m.contact[c], m.contactr + c * CR_COLUMNS).d;
