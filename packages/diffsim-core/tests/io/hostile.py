@@ -58,7 +58,8 @@ KITCHEN_SINK = """<mujoco model="sink">
     </body>
   </worldbody>
   <contact><exclude body1="torso" body2="leg"/><pair geom1="foot" geom2="floor"/></contact>
-  <actuator><motor name="hip" joint="hip" gear="5" ctrlrange="-1 1"/></actuator>
+  <actuator><motor name="hip" joint="hip" gear="5" ctrlrange="-1 1"/>
+    <position name="hold" joint="hip" kp="3" kv="0.1" forcerange="-1 2"/></actuator>
   <sensor><accelerometer site="s"/></sensor>
   <keyframe><key name="k" time="1"/></keyframe>
 </mujoco>"""
@@ -70,7 +71,8 @@ UNSUPPORTED = KITCHEN_SINK.replace(
     spacing="1 1 1" dim="2"/></body></worldbody>
   <tendon><fixed name="cord"><joint joint="hip" coef="1"/></fixed></tendon>
   <equality><joint joint1="hip"/></equality>
-  <actuator><position name="servo" joint="twist" kp="2"/><muscle joint="hip" lengthrange="0 1"/></actuator>
+  <actuator><damper name="servo" joint="twist" kv="2" ctrlrange="0 1"/>
+    <muscle joint="hip" lengthrange="0 1"/></actuator>
 </mujoco>""",
 )
 

@@ -33,18 +33,24 @@ CASES = {
         mjcf(ARM.format(""), '<tendon><fixed name="cord"><joint joint="j" coef="1"/></fixed></tendon>'),
         ['tendon "cord"', "joint springs"],
     ),
-    "position servo": (actuator('<position name="servo" joint="j" kp="3"/>'), ['actuator "servo"', "bias force"]),
-    "velocity servo": (actuator('<velocity name="v" joint="j" kv="3"/>'), ['actuator "v"', "bias force"]),
+    "damper": (actuator('<damper name="d" joint="j" kv="3" ctrlrange="0 1"/>'), ['"d" has a gain that depends']),
+    "servo on a ball joint": (
+        mjcf(
+            f'<body><joint name="hip" type="ball"/>{BALL}</body>',
+            '<actuator><position name="servo" joint="hip" kp="3"/></actuator>',
+        ),
+        ['actuator "servo" is a servo on a free or ball joint'],
+    ),
     "filter": (actuator('<general name="f" joint="j" dyntype="filter"/>'), ['"f" has activation dynamics']),
     "muscle": (actuator('<muscle name="biceps" joint="j" lengthrange="0.1 1"/>'), ['"biceps"', "activation dynamics"]),
     "site motor": (actuator('<motor name="jet" site="s"/>'), ['actuator "jet" does not act on a joint']),
-    "motor on free joint": (
-        mjcf(FREE.format(BALL), '<actuator><motor name="push" joint="root"/></actuator>'),
-        ['actuator "push" acts on a free or ball joint'],
+    "motor in the parent's axes": (
+        mjcf(FREE.format(BALL), '<actuator><motor name="push" jointinparent="root"/></actuator>'),
+        ['actuator "push" acts on a free or ball joint', "jointinparent"],
     ),
-    "forcerange": (
-        actuator('<motor name="m" joint="j" forcerange="-1 1" ctrlrange="-2 2"/>'),
-        ['forcerange of actuator "m"', "narrow ctrlrange"],
+    "actuatorfrcrange of a servo": (
+        actuator('<position joint="j" kp="5"/>').replace('name="j"', 'name="j" actuatorfrcrange="-1 1"'),
+        ['actuatorfrcrange of joint "j"', "forcerange"],
     ),
     "actuatorfrcrange": (
         actuator('<motor joint="j" gear="5"/>').replace('name="j"', 'name="j" actuatorfrcrange="-1 1"'),
@@ -167,7 +173,7 @@ def test_every_problem_is_in_one_error() -> None:
     )
     more = (
         '<option viscosity="1"/><equality><joint name="gear" joint1="j"/></equality>'
-        '<actuator><position name="servo" joint="j"/><motor name="jet" joint="root"/></actuator>'
+        '<actuator><damper name="servo" joint="j" ctrlrange="0 1"/><motor name="jet" jointinparent="root"/></actuator>'
     )
     with pytest.raises(ModelError) as caught:
         load_model(mjcf(bodies, more))

@@ -9,7 +9,7 @@ import pytest
 
 from diffsim_core.io import load_model
 from diffsim_core.rigid import twin
-from diffsim_core.rigid.dynamics import MuscleState, RigidDynamics
+from diffsim_core.rigid.dynamics import RigidDynamics
 from diffsim_core.rigid.muscles import HillConstants, Unit, muscles_of
 
 from .host import random_states, step, vjp

@@ -62,7 +62,7 @@ def test_power_balance(seed: int) -> None:
     model = load_model(random_tree(seed))
     q, qd, u = draw(model, seed)
     rate = rate_along_flow(model, lambda a, b: total_energy(model, a, b), q, qd, u)
-    power = qd @ twin.actuator_forces(model, u) - qd @ (model.dof_damping * qd)
+    power = qd @ twin.actuator_forces(model, q, qd, u) - qd @ (model.dof_damping * qd)
     scale = np.abs(qd @ twin.bias_force(model, twin.kinematics(model, q), qd)) + abs(power) + 1
     assert abs(rate - power) < 1e-6 * scale
 

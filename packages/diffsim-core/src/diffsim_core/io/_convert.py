@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from diffsim_core.io._actuators import actuator_arrays
 from diffsim_core.io._collision import Ground
 from diffsim_core.io._mujoco import mujoco
-from diffsim_core.io._names import actuator_name, body_name, geom_name, joint_name
+from diffsim_core.io._muscles import read_muscles
+from diffsim_core.io._names import body_name, geom_name, joint_name
 from diffsim_core.io.params import SINK_DEPTH, ContactParams, LimitParams
 from diffsim_core.rigid._quat import quat_mul, rotation
 from diffsim_core.rigid.model import Body, FloatArray, Geom, JointType, RigidModel
@@ -159,19 +161,6 @@ def _roots(links: list[_Link]) -> list[int]:
     return root
 
 
-def _actuator_arrays(m: Any) -> dict[str, Any]:
-    n = m.nu
-    limited = np.asarray(m.actuator_ctrllimited[:n], dtype=bool)
-    return {
-        "actuator_dof": np.array([m.jnt_dofadr[m.actuator_trnid[a, 0]] for a in range(n)], dtype=np.int64),
-        "actuator_gear": np.array([m.actuator_gear[a, 0] * m.actuator_gainprm[a, 0] for a in range(n)]),
-        "actuator_range": np.where(
-            limited[:, None], np.asarray(m.actuator_ctrlrange).reshape(-1, 2)[:n], np.array([-1.0, 1.0])
-        ),
-        "actuator_name": tuple(actuator_name(m, a) for a in range(n)),
-    }
-
-
 def to_rigid_model(
     m: Any,
     *,
@@ -217,7 +206,8 @@ def to_rigid_model(
         limit_damping=np.full(len(links), 10.0 if limits.damping is None else limits.damping),
         dof_damping=np.zeros(m.nv) if no_damper else m.dof_damping.reshape(m.nv, -1)[:, 0].copy(),
         dof_armature=m.dof_armature.copy(),
-        **_actuator_arrays(m),
+        **actuator_arrays(m),
+        muscles=read_muscles(m, bodies),
         **_contact_arrays(m, links, bodies, ground, contact),
         gravity=np.zeros(3) if no_gravity else m.opt.gravity.copy(),
         contact_law=contact_law,

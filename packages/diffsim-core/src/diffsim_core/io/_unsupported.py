@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from diffsim_core.io._actuators import control_range, generalised_range, not_simulated
 from diffsim_core.io._mujoco import mujoco
+from diffsim_core.io._muscles import TENDON, tendon_problems
 from diffsim_core.io._names import actuator_name, body_name, joint_name, object_name
 
 SINGULAR = (
@@ -14,12 +16,17 @@ SINGULAR = (
     " armature, or remove a joint that repeats another's motion"
 )
 
+ACTUATORS = (
+    "motors, position and velocity servos on slide or hinge joints, motors on free or ball joints,"
+    " motors and muscles on spatial tendons"
+)
+
 FREE, BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
 
 
 def find_unsupported(m: Any) -> list[str]:
     """One sentence for each unsupported element: kind, name, remedy."""
-    return [*_options(m), *_bodies(m), *_joints(m), *_actuators(m), *_others(m)]
+    return [*_options(m), *_bodies(m), *_joints(m), *tendon_problems(m), *_actuators(m), *_others(m)]
 
 
 def array(m: Any, name: str, size: int) -> np.ndarray:
@@ -109,38 +116,19 @@ def _actuators(m: Any) -> list[str]:
     ctrl = array(m, "actuator_ctrladr", count)[:, 0] if hasattr(m, "actuator_ctrladr") else np.arange(count)
     for a in range(count):
         label = f'actuator "{actuator_name(m, a)}"'
-        if reason := _not_a_motor(m, a):
-            found.append(f"{label} {reason}: only motors on slide or hinge joints are simulated")
+        if reason := not_simulated(m, a):
+            found.append(f"{label} {reason}" if ";" in reason else f"{label} {reason}: {ACTUATORS} are simulated")
             continue
         if ctrl[a] != a:
             found.append(f"{label} has several controls: use one motor for each joint")
-        low, high = m.actuator_ctrlrange[a] if m.actuator_ctrllimited[a] else (-1.0, 1.0)
+        low, high = control_range(m, a)
         if not low < high:
             found.append(f"ctrlrange {low:g} {high:g} of {label}: the lower bound must be less than the upper")
-        gain = m.actuator_gainprm[a, 0]
-        if m.actuator_forcelimited[a] and not _within(gain * low, gain * high, m.actuator_forcerange[a]):
-            found.append(f"forcerange of {label} cuts its ctrlrange: narrow ctrlrange instead and remove forcerange")
+        low, high = m.actuator_forcerange[a]
+        if m.actuator_forcelimited[a] and not low < high:
+            found.append(f"forcerange {low:g} {high:g} of {label}: the lower bound must be less than the upper")
     found += _joint_force_limits(m, count) if not found else []
     return found
-
-
-def _not_a_motor(m: Any, a: int) -> str:
-    joint_transmissions = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
-    if int(m.actuator_trntype[a]) not in [int(t) for t in joint_transmissions]:
-        return "does not act on a joint"
-    if int(m.jnt_type[m.actuator_trnid[a, 0]]) in (FREE, BALL):
-        return "acts on a free or ball joint"
-    if int(m.actuator_dyntype[a]) != int(mujoco.mjtDyn.mjDYN_NONE):
-        return "has activation dynamics"
-    if int(m.actuator_gaintype[a]) != int(mujoco.mjtGain.mjGAIN_FIXED):
-        return "has a gain that depends on the state"
-    if int(m.actuator_biastype[a]) != int(mujoco.mjtBias.mjBIAS_NONE):
-        return "has a bias force (position, velocity or damper servo)"
-    count = len(m.actuator_trntype)
-    for field in ("armature", "damping", "dampingpoly", "delay", "history"):
-        if array(m, f"actuator_{field}", count)[a].any():
-            return f"has {field}"
-    return ""
 
 
 def _joint_force_limits(m: Any, count: int) -> list[str]:
@@ -149,13 +137,14 @@ def _joint_force_limits(m: Any, count: int) -> list[str]:
     for j in np.flatnonzero(m.jnt_actfrclimited).tolist():
         low = high = 0.0
         for a in range(count):
-            if m.actuator_trnid[a, 0] == j:
-                bounds = np.array(m.actuator_ctrlrange[a] if m.actuator_ctrllimited[a] else (-1.0, 1.0))
-                forces = np.sort(bounds * m.actuator_gear[a, 0] * m.actuator_gainprm[a, 0])
+            if int(m.actuator_trntype[a]) == TENDON:
+                low, high = -np.inf, np.inf  # where a muscle pulls on which joint is not known before it moves
+            elif m.actuator_trnid[a, 0] == j:
+                forces = generalised_range(m, a)
                 low, high = low + forces[0], high + forces[1]
         if not _within(low, high, m.jnt_actfrcrange[j]):
             name = joint_name(m, j)
-            found.append(f'actuatorfrcrange of joint "{name}" cuts its motors: narrow their ctrlrange and remove it')
+            found.append(f'actuatorfrcrange of joint "{name}" cuts its actuators: give each a forcerange and remove it')
     return found
 
 
@@ -167,7 +156,6 @@ def _others(m: Any) -> list[str]:
     found = []
     for kind, count, advice in (
         ("equality", m.neq, "constraints between bodies are not simulated; model the mechanism as a tree"),
-        ("tendon", m.ntendon, "tendons are not simulated; use joint springs and motors"),
         ("flex", m.nflex, "deformables are not part of a rigid model; remove it"),
         ("plugin", m.nplugin, "plugins are not run; remove it"),
         ("hfield", m.nhfield, "the ground is a plane; remove the height field"),

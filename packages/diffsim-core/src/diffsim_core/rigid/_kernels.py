@@ -25,8 +25,8 @@ _STEP = (
 )
 _VJP = (
     "ds::control_step_vjp(index, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (const ds::T*)u, "
-    "(const int*)ok, (const ds::T*)saved, (const ds::T*)gq_out, (const ds::T*)gv_out, (const ds::T*)ga_out, (ds::T*)gq, "
-    "(ds::T*)gv, (ds::T*)ga, (ds::T*)gu);"
+    "(const int*)ok, (const ds::T*)saved, (const ds::T*)gq_out, (const ds::T*)gv_out, (const ds::T*)ga_out, "
+    "(ds::T*)gq, (ds::T*)gv, (ds::T*)ga, (ds::T*)gu);"
 )
 _PROBE = (
     "ds::probe(index, (const int*)mi, (const ds::T*)mr, n, (const ds::T*)q, (const ds::T*)v, (const ds::T*)a, "
@@ -67,18 +67,18 @@ def _follow(pool: wp.uint64, patience: int): ...
 
 @dataclass(frozen=True)
 class SizeClass:
-    """Bounds of the kernels' local arrays."""
+    """Bounds of the kernels' local arrays, and what is compiled into them beside the ever-present."""
 
     links: int
     dofs: int
     entries: int
     controls: int
-    activations: int
+    servos: bool = False
+    muscles: bool = False
+    activations: int = 0
 
     @classmethod
-    def of(
-        cls, links: int, dofs: int, entries: int, controls: int, activations: int, *, on_cuda: bool
-    ) -> "SizeClass":
+    def of(cls, links: int, dofs: int, entries: int, controls: int, *, on_cuda: bool) -> "SizeClass":
         """Round sizes up, so that few modules serve many models.
 
         Widely on a CPU, where room that is not used costs nothing; narrowly on CUDA, where every world has its own.
@@ -88,9 +88,9 @@ class SizeClass:
             return max(step, -(-n // step) * step)
 
         if on_cuda:
-            return cls(up(links, 2), up(dofs, 2), up(entries, 8), up(controls, 4), activations or 1)
+            return cls(up(links, 2), up(dofs, 2), up(entries, 8), up(controls, 4))
         dofs = up(dofs, 16)
-        return cls(up(links, 16), dofs, dofs * (dofs + 1) // 2, up(controls, 16), up(activations, 16))
+        return cls(up(links, 16), dofs, dofs * (dofs + 1) // 2, up(controls, 16))
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,9 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
         "DS_MAX_NQ": size.links + size.dofs,
         "DS_MAX_NM": size.entries,
         "DS_MAX_NU": size.controls,
-        "DS_MAX_NA": size.activations,
+        "DS_MAX_NA": size.activations or 1,
+        "DS_SERVOS": int(size.servos),
+        "DS_MUSCLES": int(size.muscles),
     }
     preamble = "".join(f"#define {name} {value}\n" for name, value in defines.items()) + '#include "pool.h"\n'
     options = wp.ModuleBuildOptions(
@@ -145,7 +147,9 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
         extra_build_dependencies=sorted(_SOURCE.glob("*.h")),
     )
     place = "cuda" if on_cuda else "cpu"
-    name = f"diffsim_rigid_{dtype}_{place}_l{size.links}_v{size.dofs}_m{size.entries}_u{size.controls}_a{size.activations}"
+    name = f"diffsim_rigid_{dtype}_{place}_l{size.links}_v{size.dofs}_m{size.entries}_u{size.controls}"
+    name += "_servos" if size.servos else ""
+    name += f"_muscles{size.activations}" if size.muscles else ""
     module = wp.get_module(name)
     wp.set_module_options({"extra_build_options": options, "enable_backward": False, "fast_math": False}, module)
     return Kernels(*_define(module), lanes=lanes, module=module)

@@ -9,9 +9,7 @@ import numpy as np
 
 from diffsim_core.rigid._pack_muscles import pack_muscles
 from diffsim_core.rigid._quat import rotation
-from diffsim_core.rigid.model import LAWS, JointType, RigidModel
-
-_UNBOUNDED = 1e30
+from diffsim_core.rigid.model import LAWS, UNBOUNDED, JointType, RigidModel
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ def pack(model: RigidModel) -> PackedModel:
         if law not in LAWS:
             raise ValueError(f"{field}={law!r} is not known; use one of {', '.join(LAWS)}")
     depth, rows, entries = _ancestry(model)
-    header = [model.nl, model.nq, model.nv, model.nu, model.nc, len(entries), model.contact_law == "released", 0]
+    header = [model.nl, model.nq, model.nv, model.nu, model.nc, len(entries), model.contact_law == "released", model.ns]
     integers = np.concatenate(
         [
             _link_integers(model).ravel(),
@@ -40,6 +38,7 @@ def pack(model: RigidModel) -> PackedModel:
             rows,
             entries,
             model.actuator_dof,
+            _servo_integers(model).ravel(),
             model.contact_link,
         ]
     )
@@ -55,6 +54,7 @@ def pack(model: RigidModel) -> PackedModel:
             model.dof_armature,
             _damping(model),
             model.actuator_gear,
+            _servo_reals(model).ravel(),
             contact.ravel(),
         ]
     )
@@ -121,10 +121,25 @@ def _link_reals(model: RigidModel) -> Any:
         elif kind == JointType.BALL:
             table[i, 27:31] = model.q_spring[a : a + 4]
         table[i, 26] = model.joint_stiffness[i]
-        table[i, 31] = model.joint_range[i, 0] if limited else -_UNBOUNDED
-        table[i, 32] = model.joint_range[i, 1] if limited else _UNBOUNDED
+        table[i, 31] = model.joint_range[i, 0] if limited else -UNBOUNDED
+        table[i, 32] = model.joint_range[i, 1] if limited else UNBOUNDED
         table[i, 33] = model.limit_stiffness[i]
     return table
+
+
+def _servo_integers(model: RigidModel) -> Any:
+    """Control, coordinate and degree of freedom; on a ball or free joint the coordinate's slope is 0."""
+    first_q = {
+        int(d) + k: int(q) + min(k, kind.nq - 1)
+        for d, q, kind in zip(model.joint_dof, model.joint_q, map(JointType, model.joint_type), strict=True)
+        for k in range(kind.nv)
+    }
+    coordinates = np.array([first_q[int(d)] for d in model.servo_dof], dtype=np.int64)
+    return np.column_stack([model.servo_actuator, coordinates, model.servo_dof])
+
+
+def _servo_reals(model: RigidModel) -> Any:
+    return np.column_stack([model.servo_gain, model.servo_bias.reshape(-1, 3), model.servo_range.reshape(-1, 2)])
 
 
 def _damping(model: RigidModel) -> Any:

@@ -8,33 +8,33 @@ from diffsim_core.rigid.model import FloatArray, RigidModel
 from diffsim_core.rigid.muscles import HillConstants
 
 
-def force_length(L: float, lmin: float, lmax: float) -> float:
+def force_length(length: float, lmin: float, lmax: float) -> float:
     """Active force over normalised length: 1 at 1, 1/2 halfway to ``lmin`` and ``lmax``, 0 at and beyond them."""
     a, b = 0.5 * (lmin + 1), 0.5 * (1 + lmax)
-    if L < lmin or L > lmax:
+    if length < lmin or length > lmax:
         return 0.0
-    if L <= a:
-        return 0.5 * ((L - lmin) / (a - lmin)) ** 2
-    if L <= 1:
-        return 1 - 0.5 * ((1 - L) / (1 - a)) ** 2
-    if L <= b:
-        return 1 - 0.5 * ((L - 1) / (b - 1)) ** 2
-    return 0.5 * ((lmax - L) / (lmax - b)) ** 2
+    if length <= a:
+        return 0.5 * ((length - lmin) / (a - lmin)) ** 2
+    if length <= 1:
+        return 1 - 0.5 * ((1 - length) / (1 - a)) ** 2
+    if length <= b:
+        return 1 - 0.5 * ((length - 1) / (b - 1)) ** 2
+    return 0.5 * ((lmax - length) / (lmax - b)) ** 2
 
 
-def force_velocity(V: float, fvmax: float) -> float:
+def force_velocity(velocity: float, fvmax: float) -> float:
     """Active force over normalised velocity: 0 at -1, 1 at 0, ``fvmax`` from ``fvmax - 1`` on."""
     y = fvmax - 1
-    if V <= -1:
+    if velocity <= -1:
         return 0.0
-    if V <= 0:
-        return (V + 1) ** 2
-    return fvmax - (y - V) ** 2 / y if V <= y else fvmax
+    if velocity <= 0:
+        return (velocity + 1) ** 2
+    return fvmax - (y - velocity) ** 2 / y if velocity <= y else fvmax
 
 
-def force_passive(L: float, lmax: float, fpmax: float) -> float:
+def force_passive(length: float, lmax: float, fpmax: float) -> float:
     """Passive force over normalised length: 0 up to 1, a parabola to halfway to ``lmax``, then straight."""
-    x = (L - 1) / (0.5 * (1 + lmax) - 1)
+    x = (length - 1) / (0.5 * (1 + lmax) - 1)
     if x <= 0:
         return 0.0
     return fpmax * (0.5 * x * x if x <= 1 else x - 0.5)

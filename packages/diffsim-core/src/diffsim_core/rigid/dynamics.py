@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,7 +117,8 @@ class RigidDynamics:
         self.control_spec = (ArraySpec("u", (model.nu,)),)
         self._packed = pack(model)
         self._on_cuda = device.startswith("cuda")
-        size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu, model.na, on_cuda=self._on_cuda)
+        size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu, on_cuda=self._on_cuda)
+        size = replace(size, servos=model.ns > 0, muscles=model.muscles.n > 0, activations=-(-model.na // 16) * 16)
         self._kernels = kernels(dtype, self._on_cuda, size)
         self._warp_device = wp.get_device(device)
         # One allocation for the model's life: kernels are handed its addresses.

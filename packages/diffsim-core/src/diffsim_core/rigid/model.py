@@ -17,6 +17,9 @@ IntArray = np.ndarray[Any, np.dtype[np.int64]]
 LAWS = ("paper", "released")
 """Whose formulas a model follows: the SHAC paper's as printed, or its released code's."""
 
+UNBOUNDED = 1e30
+"""A bound that is never met, in float32 too."""
+
 
 class JointType(IntEnum):
     """Joint types, with the number of coordinates and of degrees of freedom they have."""
@@ -125,10 +128,10 @@ class RigidModel:
     dof_armature: FloatArray
     """``[nv]`` added to the diagonal of the mass matrix [kg] or [kg m^2]."""
 
-    # actuators, [nu]: generalised force = gear * control on one degree of freedom
+    # actuators, [nu]: generalised force = gear * control on one degree of freedom, plus that of their servos
     actuator_dof: IntArray
     actuator_gear: FloatArray
-    """[N] or [N m] for a control of one."""
+    """[N] or [N m] for a control of one; zero where servos do the work."""
     actuator_range: FloatArray
     """``[nu, 2]`` control range; an action in [-1, 1] spans it."""
     actuator_name: tuple[str, ...]
@@ -160,6 +163,19 @@ class RigidModel:
     limit_law: str = "paper"
     """``"paper"``: Eq. 4, a spring. ``"released"``: the spring, and ``limit_damping`` acting always on every
     slide and hinge joint, limited or not."""
+
+    # servos, [ns]: generalised force = clamp(gain * control + bias . (1, q, qd), range) on one degree of freedom
+    servo_actuator: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Index of the actuator each belongs to: one with a bias or a bounded force, or on a ball or free joint, where
+    it has a servo for each degree of freedom it acts on."""
+    servo_dof: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    servo_gain: FloatArray = field(default_factory=lambda: np.zeros(0))
+    """[N] or [N m] for a control of one."""
+    servo_bias: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
+    """``[ns, 3]`` constant, by the joint's coordinate and by its velocity; only the constant on ball and free joints.
+    A position servo has (0, -kp, -kv), a velocity servo (0, 0, -kv), both times the squared gear."""
+    servo_range: FloatArray = field(default_factory=lambda: np.zeros((0, 2)))
+    """``[ns, 2]`` bounds of the generalised force [N] or [N m], ``UNBOUNDED`` where there is none."""
 
     muscles: Muscles = field(default_factory=lambda: _no_muscles())
     """Units that pull along paths; their controls are among the actuators, whose gear is zero there."""
@@ -193,6 +209,11 @@ class RigidModel:
     def na(self) -> int:
         """Number of muscle activations."""
         return self.muscles.na
+
+    @property
+    def ns(self) -> int:
+        """Number of servos."""
+        return len(self.servo_dof)
 
     @property
     def nc(self) -> int:

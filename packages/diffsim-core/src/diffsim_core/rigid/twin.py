@@ -208,10 +208,19 @@ def joint_forces(model: RigidModel, q: FloatArray, qd: FloatArray) -> FloatArray
     return tau
 
 
-def actuator_forces(model: RigidModel, u: FloatArray) -> FloatArray:
-    """``tau [nv]`` of the motors: gear times control; ``u`` is not clipped to ``actuator_range`` here."""
+def actuator_forces(model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatArray) -> FloatArray:
+    """``tau [nv]`` of motors, gear times control, and of servos, whose force follows the joint and has bounds.
+
+    ``u`` is not clipped to ``actuator_range`` here.
+    """
     tau = np.zeros(model.nv)
     np.add.at(tau, model.actuator_dof, model.actuator_gear * u)
+    for a, d, gain, bias, bounds in zip(
+        model.servo_actuator, model.servo_dof, model.servo_gain, model.servo_bias, model.servo_range, strict=True
+    ):
+        i = np.flatnonzero(model.joint_dof <= d)[-1]
+        coordinate = q[model.joint_q[i]] if model.joint_type[i] in (JointType.SLIDE, JointType.HINGE) else 0.0
+        tau[d] += np.clip(gain * u[a] + bias @ [1.0, coordinate, qd[d]], *bounds)
     return tau
 
 
@@ -268,7 +277,7 @@ def forward_dynamics(
 ) -> FloatArray:
     """``qdd [nv] = M^-1 (tau - h)`` with motors, muscles, springs, dampers, limits and contact in ``tau``."""
     kin = kinematics(model, q)
-    tau = actuator_forces(model, u) + joint_forces(model, q, qd) + contact_forces(model, kin, qd)
+    tau = actuator_forces(model, q, qd, u) + joint_forces(model, q, qd) + contact_forces(model, kin, qd)
     tau = tau + muscle_forces(model, *kin, qd, u, act)
     qdd: FloatArray = np.linalg.solve(mass_matrix(model, kin), tau - bias_force(model, kin, qd)).astype(np.float64)
     return qdd

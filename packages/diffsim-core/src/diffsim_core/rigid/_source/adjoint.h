@@ -6,6 +6,7 @@
 // motion delta of a subtree changes Phi only through the predecessor's V, A and X as the subtree sees them, and
 // through the ground. No derivative of M, of its factor or of an inertia is ever formed. See docs/adjoint.md.
 #pragma once
+#include "actuators.h"
 #include "dynamics.h"
 #include "integrate.h"
 
@@ -47,14 +48,14 @@ DS_FN void contact_vjp(const Model& m, const Kinematics& k, const SV* X, LinkBar
     }
 }
 
-// g: cotangent of the next state on entry, of this state on exit; gtau: cotangent of the actuator forces, added to;
-// gu, gact: those of controls through the muscles, added to, and of activations, as g; M: its factor as the forward
-// pass left it, or, unless factored, room for it
+// g: cotangent of the next state on entry, of this state on exit; gtau: cotangent of the motors' forces, added to;
+// gu, gact: those of controls through servos and muscles, added to, and of activations, as g; M: its factor as the
+// forward pass left it, or, unless factored, room for it
 DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const R* qdd, Factor& M, bool factored, T dt,
                        State& g, R* gtau, R* gu, R* gact)
 {
     integrate_vjp(m, s, qdd, dt, g);
-    advance_activations_vjp(m, drive, dt, gu, gact);
+    if (DS_MUSCLES) advance_activations_vjp(m, drive, dt, gu, gact);
     Kinematics k;
     Inertia I[DS_MAX_NL];
     pose(m, s, k);
@@ -68,6 +69,7 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
     }
     solve(m, M, lambda);
     for (int d = 0; d < m.nv; d++) gtau[d] = gtau[d] + lambda[d];
+    if (DS_SERVOS) servo_vjp(m, s, drive.u, lambda, g, gu);
 
     SV A[DS_MAX_NL], X[DS_MAX_NL];
     LinkBar bar[DS_MAX_NL];
@@ -91,7 +93,7 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
         b.W = zero6();
     }
     contact_vjp(m, k, X, bar);
-    muscle_vjp(m, k, X, drive, bar, gu, gact);
+    if (DS_MUSCLES) muscle_vjp(m, k, X, drive, bar, gu, gact);
 
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;

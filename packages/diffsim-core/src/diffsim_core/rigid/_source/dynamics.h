@@ -35,7 +35,7 @@ DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, con
             F[i] = zero6();
     }
     contact_forces(m, k, F);
-    muscle_forces(m, k, drive, F);
+    if (DS_MUSCLES) muscle_forces(m, k, drive, F);
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;
         int d = link[L_DOF], type = link[L_TYPE];

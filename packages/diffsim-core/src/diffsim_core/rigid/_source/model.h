@@ -15,24 +15,29 @@ enum {
     L_POS = 0, L_ROT = 3, L_AXIS = 12, L_MASS = 15, L_COM = 16, L_INERTIA = 19, L_REF = 25, L_STIFFNESS = 26,
     L_SPRING = 27, L_LOWER = 31, L_UPPER = 32, L_LIMIT_K = 33, LR_COLUMNS = 34
 };
+// columns of the tables of servos, see actuators.h
+enum { S_CONTROL, S_Q, S_DOF, SI_COLUMNS };
+enum { S_GAIN, S_OFFSET, S_BY_Q, S_BY_V, S_LOWER, S_UPPER, SR_COLUMNS };
 // columns of the real table of contact points
 enum { C_POS = 0, C_RADIUS = 3, C_KN, C_KD, C_KT, C_MU, CR_COLUMNS };
 
 enum { HEADER = 10 };  // sizes, and where the muscles' tables begin
 
 struct Model {
-    int nl, nq, nv, nu, nc, nm;  // nm: stored entries of the mass matrix
+    int nl, nq, nv, nu, nc, nm, ns;  // nm: stored entries of the mass matrix; ns: servos
     int contact_released;
     const int* link;      // [nl][LI_COLUMNS]
     const int* depth;     // [nv] number of ancestors of a degree of freedom
     const int* row;       // [nv] first entry of its row of the mass matrix
     const int* ancestor;  // [nm] degree of freedom of each entry, by depth
     const int* actuator;  // [nu] degree of freedom
+    const int* servo;     // [ns][SI_COLUMNS]
     const int* contact;   // [nc] link
     const T* linkr;       // [nl][LR_COLUMNS]
     const T* armature;    // [nv]
     const T* damping;     // [nv] viscous, limit damping of the released law included
     const T* gear;        // [nu]
+    const T* servor;      // [ns][SR_COLUMNS]
     const T* contactr;    // [nc][CR_COLUMNS]
     T gravity[3], ground;
     Muscles muscles;
@@ -43,19 +48,22 @@ DS_FN Model unpack(const int* i, const T* r)
 {
     Model m;
     m.nl = i[0], m.nq = i[1], m.nv = i[2], m.nu = i[3], m.nc = i[4], m.nm = i[5], m.contact_released = i[6];
+    m.ns = i[7];
     m.muscles = unpack_muscles(i + i[8], r + i[9]);
     m.link = i + HEADER;
     m.depth = m.link + m.nl * LI_COLUMNS;
     m.row = m.depth + m.nv;
     m.ancestor = m.row + m.nv;
     m.actuator = m.ancestor + m.nm;
-    m.contact = m.actuator + m.nu;
+    m.servo = m.actuator + m.nu;
+    m.contact = m.servo + m.ns * SI_COLUMNS;
     m.gravity[0] = r[0], m.gravity[1] = r[1], m.gravity[2] = r[2], m.ground = r[3];
     m.linkr = r + 4;
     m.armature = m.linkr + m.nl * LR_COLUMNS;
     m.damping = m.armature + m.nv;
     m.gear = m.damping + m.nv;
-    m.contactr = m.gear + m.nu;
+    m.servor = m.gear + m.nu;
+    m.contactr = m.servor + m.ns * SR_COLUMNS;
     return m;
 }
 

@@ -109,6 +109,7 @@ DS_ENTRY void control_step(int index, const int* mi, const T* mr, int n, int sub
     Saved saved = saved_numbers(m, saved_data, index, n, substeps, keep_factor);
     for (int t = 0; t < substeps; t++) {
         for (int d = 0; d < m.nv; d++) qdd[d] = tau[d];
+        if (DS_SERVOS) servo_forces(m, s, control, qdd);
         forward_dynamics(m, s, drive, k, qdd, M);
         if (saved_data) {
             int f = save(saved, t, 0, s.q, m.nq);
@@ -118,7 +119,7 @@ DS_ENTRY void control_step(int index, const int* mi, const T* mr, int n, int sub
             if (keep_factor) save(saved, t, f, M.m, m.nm);
         }
         integrate(m, s, qdd, dt);
-        advance_activations(m, control, act, dt);
+        if (DS_MUSCLES) advance_activations(m, control, act, dt);
     }
     // a world that ran away keeps the state it had: nothing infinite ever leaves the engine
     Mask ok = bounded(m, s, act, limit);
@@ -198,6 +199,7 @@ DS_ENTRY void probe(int index, const int* mi, const T* mr, int n, const T* q, co
     load(b, a, m.muscles.na, act);
     load(b, u, m.nu, control);
     actuate(m, control, qdd);
+    if (DS_SERVOS) servo_forces(m, s, control, qdd);
     equations_of_motion(m, s, {control, act}, k, qdd, M);
     R count[1] = {R{}};
     for (int c = 0; c < m.nc; c++) {
