@@ -100,7 +100,7 @@ def test_reference_exit_codes(tmp_path: Path, one_object: OneObject, monkeypatch
         (["update", "--algo", "shack"], "unknown algorithm 'shack'"),
         (["update", "--updates", "0"], "updates is 0"),
         (["reference", "no/such/folder"], "does not exist"),
-        (["reference", ".", "--task", "hopper"], "no recording is known for task 'hopper'"),
+        (["reference", ".", "--task", "walker2d"], "no recording is known for task 'walker2d'"),
         (["run", "shac-first-rum"], "did you mean shac-first-run"),
         (["run", "shac-first-run", "--jobs", "0"], "jobs is 0"),
         (["table", "shac-first-run", "--out", "nowhere"], "nowhere holds no results; run the suite first"),

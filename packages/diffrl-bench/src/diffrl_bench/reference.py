@@ -13,8 +13,14 @@ from typing import Any
 
 import numpy as np
 
-FILES = {"cartpole": "CartPoleSwingUpEnv_mm1.npz", "ant": "AntEnv_mm1.npz"}
-FREE_ROOT = frozenset({"ant"})
+FILES = {
+    "cartpole": "CartPoleSwingUpEnv_mm1.npz",
+    "hopper": "HopperEnv_mm1.npz",
+    "half_cheetah": "CheetahEnv_mm1.npz",
+    "ant": "AntEnv_mm1.npz",
+    "humanoid": "HumanoidEnv_mm1.npz",
+}
+FREE_ROOT = frozenset({"ant", "humanoid"})
 
 _Z_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 _Z_UP_QUAT = np.array([np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0])

@@ -16,7 +16,11 @@ TaskFactory = Callable[..., Task]
 
 _BUILTIN = {
     "cartpole": "diffsim_core.tasks.cartpole:make_task",
+    "hopper": "diffsim_core.tasks.hopper:make_task",
+    "half_cheetah": "diffsim_core.tasks.half_cheetah:make_task",
+    "walker2d": "diffsim_core.tasks.walker2d:make_task",
     "ant": "diffsim_core.tasks.ant:make_task",
+    "humanoid": "diffsim_core.tasks.humanoid:make_task",
 }
 _REGISTERED: dict[str, str | TaskFactory] = {}
 _GIVEN_BY_MAKE = ("num_envs", "device", "dtype")

@@ -67,7 +67,8 @@ KITCHEN_SINK = """<mujoco model="sink">
 UNSUPPORTED = KITCHEN_SINK.replace(
     "</mujoco>",
     """<asset><hfield name="h" nrow="2" ncol="2" size="1 1 1 1"/></asset>
-  <worldbody><geom type="hfield" hfield="h"/><body name="cloth"><flexcomp name="f" type="grid" count="2 2 1"
+  <worldbody><geom type="hfield" hfield="h"/><geom type="hfield" hfield="h" euler="0 1 0"/>
+    <body name="cloth"><flexcomp name="f" type="grid" count="2 2 1"
     spacing="1 1 1" dim="2"/></body></worldbody>
   <tendon><fixed name="cord"><joint joint="hip" coef="1"/></fixed></tendon>
   <equality><joint joint1="hip"/></equality>
@@ -75,6 +76,27 @@ UNSUPPORTED = KITCHEN_SINK.replace(
     <muscle joint="hip" lengthrange="0 1"/></actuator>
 </mujoco>""",
 )
+
+CONTACTS = """<mujoco model="contacts">
+  <compiler angle="radian"/>
+  <asset><hfield name="hills" nrow="3" ncol="4" size="2 1.5 0.5 0.1" elevation="0 1 2 3 4 5 6 7 8 9 0 1"/></asset>
+  <worldbody>
+    <geom name="ground" type="hfield" hfield="hills" pos="0 0 -0.2" contype="0" conaffinity="3"/>
+    <geom name="wall" type="box" size="0.1 1 1" pos="2 0 0"/>
+    <body name="trunk" pos="0 0 1"><freejoint/>
+      <geom name="trunk" type="box" size="0.2 0.3 0.1"/>
+      <geom name="drum" type="cylinder" size="0.1 0.3" contype="2" conaffinity="0"/>
+      <body name="arm" pos="0.4 0 0"><joint name="a" axis="0 1 0"/><joint name="b" type="slide" axis="1 0 0"/>
+        <geom name="arm" type="capsule" size="0.05 0.2" euler="0.3 0 0"/>
+        <body name="hand" pos="0.3 0 0"><joint name="c" type="ball"/>
+          <geom name="palm" size="0.1"/>
+          <geom name="egg" type="ellipsoid" size="0.1 0.2 0.05" contype="2" conaffinity="0"/>
+        </body></body></body>
+    <body name="other" pos="1 1 1"><freejoint/><geom name="cube" type="box" size="0.1 0.1 0.2"/></body>
+  </worldbody>
+  <contact><exclude body1="arm" body2="hand"/><exclude body1="trunk" body2="other"/>
+    <pair geom1="palm" geom2="trunk" friction="0.3 0.3 0 0 0"/></contact>
+</mujoco>"""
 
 URDF = """<robot name="arm">
   <link name="base">
@@ -105,7 +127,7 @@ frame composite flexcomp plugin attach tendon inertial fullinertia diaginertia m
 def sources() -> list[str]:
     models = files("diffsim_core.tasks") / "models"
     bundled = [(models / f"{name}.xml").read_text() for name in ("ant", "cartpole")]
-    return [KITCHEN_SINK, KITCHEN_SINK, UNSUPPORTED, URDF, *bundled]
+    return [KITCHEN_SINK, KITCHEN_SINK, UNSUPPORTED, CONTACTS, URDF, *bundled]
 
 
 def mutate(text: str, rng: random.Random) -> str:
@@ -165,7 +187,8 @@ def main(first: int, count: int) -> None:
         try:
             text = data.decode("utf-8", "replace")
             source = path if index % 2 or not text.lstrip().startswith("<") else text
-            model = load_model(source, floating=index % 5 == 0, ground=0.0 if index % 3 == 0 else None)
+            ground = 0.0 if index % 3 == 0 else None
+            model = load_model(source, floating=index % 5 == 0, ground=ground, body_contact=index % 7 < 4)
         except ModelError:
             refused += 1
         else:

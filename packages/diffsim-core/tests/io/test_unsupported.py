@@ -13,6 +13,7 @@ ROD = '<geom name="rod" type="capsule" size="0.1" fromto="0 0 0 1 0 0"/>'
 ARM = f'<body name="arm"><joint name="j" axis="0 1 0"/>{ROD}{{}}</body>'
 FREE = '<body name="b" pos="0 0 9"><freejoint name="root"/>{}</body>'
 BALL = '<geom name="ball" size="0.1"/>'
+NO_INERTIA = "give xx yy zz xy xz yz of a matrix that is not zero and has no negative eigenvalue"
 OCTAHEDRON = "1 0 0 -1 0 0 0 1 0 0 -1 0 0 0 1 0 0 -1"
 
 
@@ -22,6 +23,13 @@ def mjcf(bodies: str, more: str = "") -> str:
 
 def actuator(xml: str) -> str:
     return mjcf(ARM.format('<site name="s"/>'), f"<actuator>{xml}</actuator>")
+
+
+HILLS = '<asset><hfield name="h" nrow="2" ncol="2" size="1 1 1 1"/></asset>'
+
+
+def with_inertia(numbers: str) -> str:
+    return mjcf(FREE.format(BALL), f'<custom><numeric name="diffsim_inertia:b" data="{numbers}"/></custom>')
 
 
 CASES = {
@@ -78,14 +86,6 @@ CASES = {
         mjcf(f'<body><joint name="root" type="free" stiffness="3"/>{BALL}</body>'),
         ['stiffness of free joint "root"'],
     ),
-    "cylinder on the ground": (
-        mjcf(PLANE + FREE.format('<geom name="wheel" type="cylinder" size="0.1 0.1"/>')),
-        ['cylinder geom "wheel"', "sphere, capsule and box only"],
-    ),
-    "ellipsoid on the ground": (
-        mjcf(PLANE + FREE.format('<geom name="egg" type="ellipsoid" size="0.1 0.1 0.2"/>')),
-        ['ellipsoid geom "egg"'],
-    ),
     "mesh on the ground": (
         mjcf(
             PLANE + FREE.format('<geom name="hull" type="mesh" mesh="octa"/>'),
@@ -93,12 +93,13 @@ CASES = {
         ),
         ['mesh geom "hull"'],
     ),
-    "height field": (
-        mjcf(
-            '<geom name="hills" type="hfield" hfield="h"/>' + FREE.format(BALL),
-            '<asset><hfield name="h" nrow="2" ncol="2" size="1 1 1 1"/></asset>',
-        ),
-        ['hfield "h"', 'hfield geom "hills" is a fixed obstacle'],
+    "height field that is turned": (
+        mjcf('<geom name="hills" type="hfield" hfield="h" euler="0 0 0.1"/>' + FREE.format(BALL), HILLS),
+        ['hfield geom "hills" is turned'],
+    ),
+    "height field beside a plane": (
+        mjcf(PLANE + '<geom name="hills" type="hfield" hfield="h"/>' + FREE.format(BALL), HILLS),
+        ['several grounds (plane geom "ground", hfield geom "hills")', "keep one"],
     ),
     "tilted plane": (
         mjcf('<geom name="slope" type="plane" size="1 1 1" euler="0.1 0 0"/>' + FREE.format(BALL)),
@@ -145,10 +146,10 @@ CASES = {
         mjcf(FREE.format(BALL), '<custom><numeric name="diffsim_contact" data="1 -2 3"/></custom>'),
         ['numeric "diffsim_contact" is "1 -2 3": give kn kd kt mu'],
     ),
-    "bad inertia": (
-        mjcf(FREE.format(BALL), '<custom><numeric name="diffsim_inertia:b" data="1 1 1 2 0 0"/></custom>'),
-        ["positive definite"],
-    ),
+    "indefinite inertia": (with_inertia("1 1 1 2 0 0"), ['numeric "diffsim_inertia:b" is "1 1 1 2 0 0"', NO_INERTIA]),
+    "negative inertia": (with_inertia("1 1 -1e-9 0 0 0"), [NO_INERTIA]),
+    "no inertia": (with_inertia("0 0 0 0 0 0"), [NO_INERTIA]),
+    "half an inertia": (with_inertia("1 1 1"), [NO_INERTIA]),
     "inertia of nobody": (
         mjcf(FREE.format(BALL), '<custom><numeric name="diffsim_inertia:c" data="1 1 1 0 0 0"/></custom>'),
         ['there is no body "c"'],
@@ -168,10 +169,11 @@ def test_unsupported_element_is_named_with_a_remedy(case: str) -> None:
 def test_every_problem_is_in_one_error() -> None:
     bodies = (
         PLANE
-        + FREE.format('<geom name="wheel" type="cylinder" size="0.1 0.1"/>')
+        + FREE.format('<geom name="wheel" type="mesh" mesh="octa"/>')
         + ARM.format("").replace('name="j"', 'name="j" frictionloss="1"')
     )
     more = (
+        f'<asset><mesh name="octa" vertex="{OCTAHEDRON}"/></asset>'
         '<option viscosity="1"/><equality><joint name="gear" joint1="j"/></equality>'
         '<actuator><damper name="servo" joint="j" ctrlrange="0 1"/><motor name="jet" jointinparent="root"/></actuator>'
     )

@@ -17,6 +17,14 @@ class TreeOptions:
     max_bodies: int = 7
     plane: bool = False
     """A ground plane that all shapes may touch."""
+    hills: bool = False
+    """A height field in the plane's place."""
+    round_shapes: bool = False
+    """Cylinders and ellipsoids beside spheres, capsules and boxes."""
+    scale: float = 1.0
+    """Size of the shapes, which touch each other more often if it is larger."""
+    relatives: bool = False
+    """Let the shapes of parent and child touch."""
     springs: bool = True
     """Stiffness, damping and armature."""
     free_only: bool = False
@@ -27,16 +35,23 @@ def random_tree(seed: int, options: TreeOptions | None = None) -> str:
     """MJCF of a random system: several trees, several joints per body, welded bodies, off-diagonal inertias."""
     o = options or TreeOptions()
     rng = np.random.default_rng(seed)
-    plane = '<geom name="ground" type="plane" size="9 9 1" pos="0 0 -0.3" friction="0.7"/>' if o.plane else ""
+    mask = 'friction="0.7" contype="0" conaffinity="3"'
+    plane = f'<geom name="ground" type="plane" size="9 9 1" pos="0 0 -0.3" {mask}/>' if o.plane else ""
+    assets = ""
+    if o.hills:
+        plane = f'<geom name="ground" type="hfield" hfield="hills" pos="0 0 -0.5" {mask}/>'
+        elevation = _numbers(np.random.default_rng(seed).uniform(0, 1, 42))
+        hills = f'<hfield name="hills" nrow="6" ncol="7" size="1.5 1.2 0.5 0.1" elevation="{elevation}"/>'
+        assets = f"<asset>{hills}</asset>"
     roots = 1 if o.free_only else int(rng.integers(1, 3))
     motors: list[str] = []
     left = [int(rng.integers(1, o.max_bodies + 1))]
     trees = "".join(_body(rng, o, left, motors, root=True) for _ in range(roots))
-    gravity = _numbers(rng.normal(size=3) * 3) if not o.plane else "0 0 -9.81"
+    gravity = _numbers(rng.normal(size=3) * 3) if not (o.plane or o.hills) else "0 0 -9.81"
     return f"""<mujoco model="tree_{seed}">
   <compiler angle="radian"/>
-  <option gravity="{gravity}"/>
-  <worldbody>{plane}{trees}</worldbody>
+  <option gravity="{gravity}"><flag filterparent="{"disable" if o.relatives else "enable"}"/></option>
+  {assets}<worldbody>{plane}{trees}</worldbody>
   <actuator>{"".join(motors)}</actuator>
 </mujoco>"""
 
@@ -107,8 +122,11 @@ def _inertial(rng: Rng) -> str:
 
 
 def _geom(rng: Rng, o: TreeOptions) -> str:
-    kind = rng.choice(["sphere", "capsule", "box"])
-    size = _numbers(rng.uniform(0.05, 0.2, size={"sphere": 1, "capsule": 2, "box": 3}[str(kind)]))
-    mask = "" if o.plane else ' contype="0" conaffinity="0"'
+    numbers = {"sphere": 1, "capsule": 2, "box": 3} | ({"cylinder": 2, "ellipsoid": 3} if o.round_shapes else {})
+    kind = str(rng.choice(list(numbers)))
+    size = _numbers(o.scale * rng.uniform(0.05, 0.2, size=numbers[kind]))
+    mask = "" if o.plane or o.hills else ' contype="0" conaffinity="0"'
+    if kind in ("cylinder", "ellipsoid"):
+        mask = ' contype="2" conaffinity="0"'  # these touch the ground alone
     pose = f'pos="{_numbers(rng.normal(size=3) * 0.1)}" quat="{_numbers(rng.normal(size=4))}"'
     return f'<geom type="{kind}" size="{size}" {pose}{mask}/>'

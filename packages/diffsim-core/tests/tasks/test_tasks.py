@@ -1,8 +1,7 @@
-"""The tasks against their definitions, written again in NumPy from rotation matrices."""
+"""What holds for every task: masses, named variants, options and their errors, promises, gradients."""
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 
@@ -11,126 +10,60 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from diffsim_core import make  # noqa: E402
-from diffsim_core.rigid import twin  # noqa: E402
-from diffsim_core.rigid.dynamics import RigidState  # noqa: E402
-from diffsim_core.tasks.ant import REST  # noqa: E402
+from diffsim_core import list_tasks, make  # noqa: E402
+from diffsim_core._registry import task_options  # noqa: E402
+from diffsim_core.check import check_env, check_gradients  # noqa: E402
 
-N = 16
+from .played import PLANAR, RUNNERS, TASKS, rollout  # noqa: E402
 
-
-def rollout(env, steps, seed=0, scale=1.0):
-    """States, actions and transitions of a random policy."""
-    generator = torch.Generator().manual_seed(seed)
-    state, obs = env.reset(seed)
-    rows = []
-    for _ in range(steps):
-        noise = torch.rand(env.num_envs, env.spec.num_actions, generator=generator, dtype=obs.dtype)
-        action = scale * (2 * noise - 1)
-        after, transition = env.step(state, action)
-        rows.append((state, action, after, transition))
-        state = after
-    return rows
+GYMNASIUM = {
+    "hopper": (1.0, 1.0, 1e-3),
+    "half_cheetah": (0.0, 1.0, 0.1),
+    "walker2d": (1.0, 1.0, 1e-3),
+    "ant": (1.0, 1.0, 0.5),
+    "humanoid": (5.0, 1.25, 0.1),
+}
+FALLEN = {"hopper": -0.45, "half_cheetah": -np.inf, "walker2d": -0.45, "ant": 0.27, "humanoid": 0.74}
 
 
-def test_cartpole_observation_and_reward():
-    env = make("cartpole", num_envs=N, dtype="float64")
-    for _, _, after, tr in rollout(env, 12):
-        (x, theta), (xd, thetad) = after.physics.q.numpy().T, after.physics.qd.numpy().T
-        expected = np.stack([x, xd, np.sin(theta), np.cos(theta), thetad], axis=1)
-        np.testing.assert_allclose(tr.final_obs.numpy(), expected, atol=1e-12)
-        wrapped = (theta + np.pi) % (2 * np.pi) - np.pi
-        reward = -(wrapped**2) - 0.1 * thetad**2 - 0.05 * x**2 - 0.1 * xd**2
-        np.testing.assert_allclose(tr.reward.numpy(), reward, atol=1e-10)
-        assert not tr.terminated.any()
+def capsule(length, radius):
+    """Mass of a capsule of water [kg]."""
+    return 1000 * np.pi * radius**2 * (length + 4 / 3 * radius)
 
 
-def test_cartpole_starts_hanging_and_spread():
-    state, _ = make("cartpole", num_envs=4096).reset(0)
-    q, qd = state.physics.q.numpy(), state.physics.qd.numpy()
-    for values, centre, half in ((q[:, 0], 0, math.pi / 2), (q[:, 1], -math.pi, math.pi / 2), (qd, 0, 0.25)):
-        assert np.abs(values - centre).max() <= half + 1e-6
-        assert np.abs(values - centre).max() > 0.99 * half
-        assert abs(values.mean() - centre) < 0.05 * half
+def test_every_task_is_tested_here():
+    assert set(TASKS) <= set(list_tasks())
 
 
-def test_cartpole_closed_form_acceleration():
-    # x'' and theta'' of a cart with a uniform rod, both dampers and the armature included
-    env = make("cartpole", num_envs=1, dtype="float64", substeps=1)
-    q, qd = np.array([0.3, 0.7]), np.array([0.5, -1.1])
-    force, m, total, half = 1000.0 * 0.25, 2.5, 52.5, 0.5
-    inertia = m * (1 + 0.05**2) / 12 + m * half**2
-    mass = np.array([[total + 0.01, m * half * np.cos(q[1])], [m * half * np.cos(q[1]), inertia + 0.01]])
-    right = np.array(
-        [
-            force + m * half * np.sin(q[1]) * qd[1] ** 2 - 1.0 * qd[0],
-            m * 9.81 * half * np.sin(q[1]) - 1.0 * qd[1],
-        ]
-    )
-    state, _ = env.reset(0)
-    state = state._replace(physics=RigidState(torch.tensor(q)[None], torch.tensor(qd)[None]))
-    after, _ = env.step(state, torch.tensor([[0.25]], dtype=torch.float64))
-    found = (after.physics.qd.numpy()[0] - qd) * 60
-    np.testing.assert_allclose(found, np.linalg.solve(mass, right), rtol=1e-9)
+@pytest.mark.parametrize(
+    ("task", "mass"),
+    [
+        ("cartpole", 52.5),
+        ("hopper", 15.82),
+        ("half_cheetah", 21.18),
+        ("ant", 182.2),
+        ("humanoid", 40.8),
+        ("walker2d", capsule(0.4, 0.05) + 2 * (capsule(0.45, 0.05) + capsule(0.5, 0.04) + capsule(0.2, 0.06))),
+    ],
+)
+def test_total_mass(task, mass):
+    """Of the released models; of walker2d by the volumes of its capsules."""
+    found = make(task, num_envs=1).task.dynamics.model.link_mass.sum()
+    assert found == pytest.approx(mass, abs=0.05 if mass > 30 else 0.005)
 
 
-def test_ant_observation_and_reward():
-    env = make("ant", num_envs=N, dtype="float64", action_penalty=0.3)
-    for _, action, after, tr in rollout(env, 25):
-        keep = ~(tr.terminated | tr.truncated).numpy()
-        q, qd, obs = after.physics.q.numpy(), after.physics.qd.numpy(), tr.final_obs.numpy()
-        reward = tr.reward.numpy()
-        for i in np.flatnonzero(keep):
-            R = twin.rotation_matrix(q[i, 3:7])
-            to = np.array([10_000.0, 0.0]) - q[i, :2]
-            heading = R[:2, 0] @ to / np.linalg.norm(to)
-            expected = np.concatenate(
-                [q[i, 2:7], qd[i, :3], R @ qd[i, 3:6], q[i, 7:], 0.1 * qd[i, 6:], [R[2, 2], heading], action[i].numpy()]
-            )
-            np.testing.assert_allclose(obs[i], expected, atol=1e-12)
-            paid = qd[i, 0] + 0.1 * R[2, 2] + heading + q[i, 2] - 0.27 - 0.3 * (action[i].numpy() ** 2).sum()
-            assert reward[i] == pytest.approx(paid, abs=1e-10)
-        assert (tr.terminated.numpy()[keep] == (q[keep, 2] < 0.27)).all()
-        assert (obs[tr.terminated.numpy(), 0] < 0.27).all()
-    assert len(env.spec.obs_names) == 37 == env.spec.num_obs
-    assert env.spec.action_names[:2] == ("hip_1", "ankle_1")
-
-
-def test_ant_terminates_when_it_falls_unless_told_not_to():
-    low = torch.tensor([REST], dtype=torch.float64).repeat(2, 1)
-    low[1, 2] = 0.2
-    for early in (True, False):
-        env = make("ant", num_envs=2, dtype="float64", early_termination=early)
-        state, _ = env.reset(0)
-        state = state._replace(physics=RigidState(low, torch.zeros(2, 14, dtype=torch.float64)))
-        _, tr = env.step(state, torch.zeros(2, 8, dtype=torch.float64))
-        assert tr.terminated.tolist() == [False, early]
-
-
-def test_ant_start_is_spread_as_documented():
-    q = make("ant", num_envs=4096).reset(0)[0].physics.q.numpy().astype(np.float64)
-    rest = np.array(REST)
-    for part, half in ((slice(0, 3), 0.1), (slice(7, 15), 0.2)):
-        offset = np.abs(q[:, part] - rest[part])
-        assert 0.98 * half < offset.max() <= half + 1e-6
-    angle = 2 * np.arccos(np.clip(q[:, 3], -1, 1))
-    assert 0.98 * math.pi / 24 < angle.max() <= math.pi / 24 + 1e-3
-    np.testing.assert_allclose(np.linalg.norm(q[:, 3:7], axis=1), 1, atol=1e-6)
-    fixed = make("ant", num_envs=3, random_start=False).reset(0)[0].physics
-    np.testing.assert_array_equal(fixed.q.numpy(), np.tile(rest, (3, 1)).astype(np.float32))
-    assert not fixed.qd.any()
-
-
-@pytest.mark.parametrize("task", ["cartpole", "ant"])
+@pytest.mark.parametrize("task", TASKS)
 def test_named_variants_change_the_physics(task):
-    options = ["limit_law"] + (["contact_law", "inertia_law"] if task == "ant" else [])
+    options = ["limit_law"]
+    options += ["contact_law"] if task != "cartpole" else []
+    options += ["inertia_law"] if task in RUNNERS else []
     base = rollout(make(task, num_envs=4, dtype="float64"), 30)[-1][2].physics.q
     for option in options:
         other = rollout(make(task, num_envs=4, dtype="float64", **{option: "paper"}), 30)[-1][2].physics.q
-        assert (base - other).abs().max() > 1e-6
+        assert (base - other).abs().max() > 1e-6, option
 
 
-@pytest.mark.parametrize("task", ["cartpole", "ant"])
+@pytest.mark.parametrize("task", TASKS)
 def test_episode_length_is_an_option(task):
     env = make(task, num_envs=2, episode_length=3)
     truncated = [row[3].truncated.tolist() for row in rollout(env, 4, scale=0.0)]
@@ -139,9 +72,94 @@ def test_episode_length_is_an_option(task):
         make(task, episode_length=0)
 
 
-def test_total_mass_is_the_released_model_s():
-    assert make("ant", num_envs=1).task.dynamics.model.link_mass.sum() == pytest.approx(182.2, abs=0.05)
-    assert make("cartpole", num_envs=1).task.dynamics.model.link_mass == pytest.approx([50.0, 2.5])
+def test_options_are_those_of_the_robot_and_of_the_simulator():
+    physics = ("substeps", "contact_law", "limit_law", "inertia_law", "threads", "memory")
+    assert task_options("cartpole") == ("episode_length", "random_start", *physics)
+    running = ("episode_length", "random_start", "early_termination", "action_penalty", "reward")
+    for task in (*PLANAR, *RUNNERS):
+        assert task_options(task) == (*running, *physics)
+    env = make("hopper", num_envs=1, substeps=8, memory="low", threads=1)
+    dynamics = env.task.dynamics
+    assert (dynamics.substeps, dynamics.threads) == (8, 1)
+    assert dynamics.saved_size(8) == 8 * 8 * (6 + 2 * 6)  # memory="low": q, qd and qdd of each sub-step
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "words"),
+    [
+        ("hopper", {"contact_lw": "paper"}, "option of task 'hopper': 'contact_lw'; did you mean 'contact_law'"),
+        ("humanoid", {"action_cost": 0.1}, "did you mean 'action_penalty'"),
+        ("cartpole", {"reward": "gymnasium"}, "unknown option of task 'cartpole': 'reward'"),
+        ("walker2d", {"reward": "gymnasim"}, "unknown reward 'gymnasim'; did you mean 'gymnasium'"),
+        ("ant", {"action_penalty": -0.1}, "action_penalty=-0.1 must be a number of at least 0"),
+        ("half_cheetah", {"action_penalty": float("nan")}, "action_penalty=nan"),
+        ("hopper", {"contact_law": "papper"}, "contact_law"),
+        ("humanoid", {"limit_law": "none"}, "limit_law"),
+        ("humanoid", {"inertia_law": "own"}, "inertia_law"),
+        ("ant", {"memory": "medium"}, "memory"),
+        ("ant", {"substeps": 0}, "substeps"),
+    ],
+)
+def test_wrong_options_are_named(task, options, words):
+    with pytest.raises(ValueError, match=words):
+        make(task, num_envs=1, **options)
+
+
+@pytest.mark.parametrize("task", GYMNASIUM)
+def test_gymnasium_reward_is_the_documented_formula(task):
+    healthy, forward, control = GYMNASIUM[task]
+    option = {"num_envs": 16, "dtype": "float64", "reward": "gymnasium"}
+    env, ending = make(task, early_termination=False, **option), make(task, **option)
+    falls = 0
+    for before, action, after, tr in rollout(env, 120):
+        fallen = tr.final_obs[:, 0] < FALLEN[task]
+        speed = 60 * (after.physics.q[:, 0] - before.physics.q[:, 0])
+        expected = healthy * ~fallen + forward * speed - control * (action**2).sum(dim=1)
+        torch.testing.assert_close(tr.reward, expected, atol=1e-10, rtol=0)
+        _, other = ending.step(before, action)
+        assert torch.equal(other.reward, tr.reward)
+        assert torch.equal(other.terminated, fallen)
+        falls += int(fallen.sum())
+    assert (falls > 0) == (task != "half_cheetah")
+
+
+def test_action_penalty_takes_the_place_of_either_convention_s():
+    for reward in ("paper", "gymnasium"):
+        action = torch.ones(1, 3)
+        paid = []
+        for price in (0.0, 0.25):
+            env = make("hopper", num_envs=1, reward=reward, action_penalty=price)
+            paid.append(env.step(env.reset(0)[0], action)[1].reward.item())
+        assert paid[0] - paid[1] == pytest.approx(0.75, abs=1e-6)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_promises_of_the_protocol(task):
+    tested = check_env(make(task, num_envs=4), fewer=make(task, num_envs=2))
+    assert "A world that leaves the finite range costs that world and no other." in tested
+    assert len(tested) == 8
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_gradients(task):
+    """Against central differences, feet on the ground; ``diffrl check`` does the same in 64 worlds."""
+    report = check_gradients(make(task, num_envs=12, dtype="float64"))
+    assert report.max_rel_error <= 1e-6
+    assert report.worlds > report.switching
+    assert report.active_contacts or task == "cartpole"
+
+
+def test_low_memory_gives_the_same_gradients():
+    found = []
+    for memory in ("fast", "low"):
+        env = make("humanoid", num_envs=4, dtype="float64", memory=memory)
+        state, action = env.reset(0)[0], torch.full((4, 21), 0.1, dtype=torch.float64, requires_grad=True)
+        total = torch.zeros((), dtype=torch.float64)
+        for _ in range(4):
+            state, tr = env.step(state, action)
+            total = total + tr.reward.sum()
+        found.append(torch.autograd.grad(total, action)[0])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-12)
 
 
 def test_standard_output_stays_clean():

@@ -9,6 +9,8 @@ import numpy as np
 
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._names import geom_label
+from diffsim_core.io._terrain import HFIELD
+from diffsim_core.rigid.contacts import HeightField
 from diffsim_core.rigid.model import Body
 
 PLANE = int(mujoco.mjtGeom.mjGEOM_PLANE)
@@ -16,26 +18,36 @@ _POINT_SHAPES = {
     int(mujoco.mjtGeom.mjGEOM_SPHERE),
     int(mujoco.mjtGeom.mjGEOM_CAPSULE),
     int(mujoco.mjtGeom.mjGEOM_BOX),
+    int(mujoco.mjtGeom.mjGEOM_CYLINDER),
+    int(mujoco.mjtGeom.mjGEOM_ELLIPSOID),
 }
 
 
 @dataclass(frozen=True)
 class Ground:
-    """A horizontal plane, and the moving shapes that touch it."""
+    """A horizontal plane or a height field, and the moving shapes that touch it."""
 
     height: float
     """z of the plane [m]."""
+    field: HeightField | None
+    """In place of the plane."""
     touching: tuple[tuple[int, float], ...]
     """MuJoCo's index of each shape, and the friction coefficient MuJoCo would use."""
 
 
 def find_ground(
-    m: Any, bodies: list[Body], planes_z: dict[int, tuple[float, float]], override: float | None
+    m: Any,
+    bodies: list[Body],
+    planes_z: dict[int, tuple[float, float]],
+    fields: dict[int, HeightField | None],
+    override: float | HeightField | None,
+    body_contact: bool,
 ) -> tuple[Ground | None, list[str], list[str]]:
     """``(ground, problems, notes)`` of a compiled model.
 
-    ``planes_z`` has height and cosine of the tilt of every static plane. ``override`` is a ground height
-    that replaces the model's planes; every shape with a collision mask then touches it.
+    ``planes_z`` has height and cosine of the tilt of every static plane, ``fields`` every static height field.
+    ``override`` is a ground that replaces the model's; every shape with a collision mask then touches it. With
+    ``body_contact`` shapes that are no ground are left to the pairs.
     """
     if m.opt.disableflags & (mujoco.mjtDisableBit.mjDSBL_CONTACT | mujoco.mjtDisableBit.mjDSBL_CONSTRAINT):
         return None, [], ["contact is disabled in the file: no contact points"]
@@ -47,20 +59,31 @@ def find_ground(
     bases = _robot_bases(m, bodies)
     friction: dict[int, float] = {}
     heights: dict[int, float] = {}
+    terrains: dict[int, HeightField] = {}
     for s in static:
-        is_plane = int(m.geom_type[s]) == PLANE
-        if is_plane and override is not None:
+        is_plane, is_field = int(m.geom_type[s]) == PLANE, int(m.geom_type[s]) == HFIELD
+        if (is_plane or is_field) and override is not None:
             continue
         touching = [g for g in moving if _may_touch(m, g, s)]
         if not touching:
             continue
-        if not is_plane and int(m.geom_bodyid[s]) in bases:
+        if not is_plane and not is_field and body_contact:
+            continue
+        if not is_plane and not is_field and int(m.geom_bodyid[s]) in bases:
             base_touched = True
+            continue
+        if is_field:
+            if (field := fields[int(s)]) is None:
+                problems.append(f"{geom_label(m, s)} is turned or not finite: its axes must be the world's")
+            else:
+                terrains[int(s)] = field
+            for g in touching:
+                friction[int(g)] = max(friction.get(int(g), 0.0), friction_of(m, g, s))
             continue
         if not is_plane:
             problems.append(
                 f"{geom_label(m, s)} is a fixed obstacle that moving shapes may touch: only a ground plane is"
-                " simulated; remove it or set its contype and conaffinity to 0"
+                " simulated; load with body_contact=True, remove it, or set its contype and conaffinity to 0"
             )
             continue
         height, cosine = planes_z[int(s)]
@@ -70,25 +93,37 @@ def find_ground(
             )
         heights[int(s)] = height
         for g in touching:
-            friction[int(g)] = max(friction.get(int(g), 0.0), _friction(m, g, s))
+            friction[int(g)] = max(friction.get(int(g), 0.0), friction_of(m, g, s))
     if override is not None:
-        heights = {-1: override}
+        heights = {-1: override} if not isinstance(override, HeightField) else {}
+        terrains = {-1: override} if isinstance(override, HeightField) else {}
         friction = {int(g): _own_friction(m, g) for g in moving if m.geom_contype[g] or m.geom_conaffinity[g]}
     if heights and max(heights.values()) - min(heights.values()) > 1e-9:
         names = ", ".join(geom_label(m, s) for s in heights)
         problems.append(f"several ground planes of different height ({names}): keep one")
+    if len(terrains) + bool(heights) > 1:
+        names = ", ".join(geom_label(m, s) for s in (*heights, *terrains))
+        problems.append(f"several grounds ({names}): keep one plane or one height field")
     for g in friction:
         if int(m.geom_type[g]) not in _POINT_SHAPES:
             problems.append(
-                f"{geom_label(m, g)} may touch the ground, but contact knows sphere, capsule and box only: replace it"
-                " by one of these, or set its contype and conaffinity to 0 and add such a shape"
+                f"{geom_label(m, g)} may touch the ground, but contact knows sphere, capsule, box, cylinder and"
+                " ellipsoid only: replace it by one of these, or set its contype and conaffinity to 0 and add such a"
+                " shape"
             )
-    notes = ["contact between moving bodies is not simulated"] if _bodies_may_touch(m, link, moving) else []
+    notes = []
+    if not body_contact and _bodies_may_touch(m, link, moving):
+        notes = ["contact between moving bodies is not simulated"]
     if base_touched:
         notes.append("contact with the robot's own fixed base is not simulated")
-    if not heights:
+    if not heights and not terrains:
         return None, problems, notes
-    return Ground(min(heights.values()), tuple(sorted(friction.items()))), problems, notes
+    touching_all = tuple(sorted(friction.items()))
+    return (
+        Ground(min(heights.values(), default=0.0), next(iter(terrains.values()), None), touching_all),
+        problems,
+        notes,
+    )
 
 
 def _robot_bases(m: Any, bodies: list[Body]) -> set[int]:
@@ -104,29 +139,29 @@ def _robot_bases(m: Any, bodies: list[Body]) -> set[int]:
     return bases
 
 
-def _masks_match(m: Any, g: int, s: int) -> bool:
+def masks_match(m: Any, g: int, s: int) -> bool:
     return bool((m.geom_contype[g] & m.geom_conaffinity[s]) | (m.geom_contype[s] & m.geom_conaffinity[g]))
 
 
-def _pair(m: Any, g: int, s: int) -> int | None:
+def pair_index(m: Any, g: int, s: int) -> int | None:
     for p in range(m.npair):
         if {int(m.pair_geom1[p]), int(m.pair_geom2[p])} == {int(g), int(s)}:
             return p
     return None
 
 
-def _excluded(m: Any, g: int, s: int) -> bool:
+def excluded(m: Any, g: int, s: int) -> bool:
     a, b = sorted((int(m.geom_bodyid[g]), int(m.geom_bodyid[s])))
     return any(int(signature) in ((a << 16) + b, (b << 16) + a) for signature in m.exclude_signature)
 
 
 def _may_touch(m: Any, g: int, s: int) -> bool:
-    return _pair(m, g, s) is not None or (_masks_match(m, g, s) and not _excluded(m, g, s))
+    return pair_index(m, g, s) is not None or (masks_match(m, g, s) and not excluded(m, g, s))
 
 
-def _friction(m: Any, g: int, s: int) -> float:
+def friction_of(m: Any, g: int, s: int) -> float:
     """Sliding friction that MuJoCo would use between two shapes."""
-    if (p := _pair(m, g, s)) is not None:
+    if (p := pair_index(m, g, s)) is not None:
         return float(m.pair_friction[p, 0]) if m.pair_dim[p] > 1 else 0.0
     if m.geom_priority[g] != m.geom_priority[s]:
         return _own_friction(m, g if m.geom_priority[g] > m.geom_priority[s] else s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +13,10 @@ from diffsim_core.io._collision import Ground
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._muscles import read_muscles
 from diffsim_core.io._names import body_name, geom_name, joint_name
+from diffsim_core.io._pairs import Gains, contact_pairs
 from diffsim_core.io.params import SINK_DEPTH, ContactParams, LimitParams
 from diffsim_core.rigid._quat import quat_mul, rotation
+from diffsim_core.rigid.contacts import PointKind
 from diffsim_core.rigid.model import Body, FloatArray, Geom, JointType, RigidModel
 
 _SHAPES = {
@@ -26,6 +28,9 @@ _SHAPES = {
     int(mujoco.mjtGeom.mjGEOM_BOX): "box",
     int(mujoco.mjtGeom.mjGEOM_MESH): "mesh",
 }
+
+RIM_ROUNDING = 0.05
+"""Half thickness of the flat ellipsoids that a cylinder ends in, as a part of its radius."""
 
 
 @dataclass
@@ -113,7 +118,10 @@ def geom_of(m: Any, bodies: list[Body], g: int, kind: str) -> Geom:
 
 
 def _point_offsets(geom: Geom) -> tuple[FloatArray, float]:
-    """Contact points in the shape's own frame ``[n, 3]``, and their radius."""
+    """Contact points in the shape's own frame ``[n, 3]``, and their radius (zero for corners and ellipsoids)."""
+    if geom.type in ("ellipsoid", "cylinder"):
+        centre = geom.size[1] - _semi_axes(geom)[2] if geom.type == "cylinder" else 0.0
+        return np.array([[0, 0, centre], [0, 0, -centre]])[: 2 if centre else 1], 0.0
     if geom.type == "sphere":
         return np.zeros((1, 3)), float(geom.size[0])
     if geom.type == "capsule":
@@ -122,25 +130,31 @@ def _point_offsets(geom: Geom) -> tuple[FloatArray, float]:
     return signs * geom.size, 0.0
 
 
+def _semi_axes(geom: Geom) -> FloatArray:
+    """Of the ellipsoids that touch the ground for a shape: of a cylinder one at each end, flat and as wide."""
+    if geom.type != "cylinder":
+        return geom.size
+    radius, half = geom.size[:2]
+    return np.array([radius, radius, min(RIM_ROUNDING * radius, half)])
+
+
 def _contact_arrays(
     m: Any, links: list[_Link], bodies: list[Body], ground: Ground | None, contact: ContactParams
 ) -> dict[str, Any]:
     """The ``contact_*`` fields of ``RigidModel``."""
-    root = _roots(links)
-    tree_mass = {r: sum(link.mass for i, link in enumerate(links) if root[i] == r) for r in set(root)}
-    g_norm = float(np.linalg.norm(m.opt.gravity)) or 9.81
+    gains = contact_gains(m, links, contact)
     rows: list[tuple[Any, ...]] = []
     for g, friction in () if ground is None else ground.touching:
         geom = geom_of(m, bodies, g, _SHAPES[int(m.geom_type[g])])
         offsets, radius = _point_offsets(geom)
-        kn = contact.kn if contact.kn is not None else tree_mass[root[geom.link]] * g_norm / (4 * SINK_DEPTH)
-        kd = contact.kd if contact.kd is not None else 0.25 * kn
-        kt = contact.kt if contact.kt is not None else 0.05 * kn
+        kn, kd, kt = gains(geom.link)
+        kind = PointKind.ELLIPSOID if geom.type in ("ellipsoid", "cylinder") else PointKind.ROUND
+        quat = geom.quat / np.linalg.norm(geom.quat)
         mu = contact.mu if contact.mu is not None else friction
         for offset in offsets:
             point = geom.pos + rotation(geom.quat) @ offset
-            rows.append((geom.link, point, radius, kn, kd, kt, mu, geom.name))
-    columns = list(zip(*rows, strict=True)) if rows else [()] * 8
+            rows.append((geom.link, point, radius, kn, kd, kt, mu, geom.name, kind, _semi_axes(geom), quat))
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 11
     return {
         "contact_link": np.array(columns[0], dtype=np.int64),
         "contact_pos": np.array(columns[1], dtype=np.float64).reshape(-1, 3),
@@ -150,8 +164,27 @@ def _contact_arrays(
         "contact_kt": np.array(columns[5], dtype=np.float64),
         "contact_mu": np.array(columns[6], dtype=np.float64),
         "contact_geom": tuple(columns[7]),
+        "contact_kind": np.array(columns[8], dtype=np.int64),
+        "contact_size": np.array(columns[9], dtype=np.float64).reshape(-1, 3),
+        "contact_quat": np.array(columns[10], dtype=np.float64).reshape(-1, 4),
+        "ground_field": None if ground is None else ground.field,
         "ground_height": 0.0 if ground is None else ground.height,
     }
+
+
+def contact_gains(m: Any, links: list[_Link], contact: ContactParams) -> Callable[[int], Gains]:
+    """kn, kd and kt of the shapes of a link."""
+    root = _roots(links)
+    tree_mass = {r: sum(link.mass for i, link in enumerate(links) if root[i] == r) for r in set(root)}
+    g_norm = float(np.linalg.norm(m.opt.gravity)) or 9.81
+
+    def gains(link: int) -> Gains:
+        kn = contact.kn if contact.kn is not None else tree_mass[root[link]] * g_norm / (4 * SINK_DEPTH)
+        kd = contact.kd if contact.kd is not None else 0.25 * kn
+        kt = contact.kt if contact.kt is not None else 0.05 * kn
+        return kn, kd, kt
+
+    return gains
 
 
 def _roots(links: list[_Link]) -> list[int]:
@@ -166,6 +199,7 @@ def to_rigid_model(
     *,
     name: str,
     ground: Ground | None,
+    touching: list[tuple[int, int]],
     inertias: Mapping[int, FloatArray],
     contact: ContactParams,
     limits: LimitParams,
@@ -209,6 +243,13 @@ def to_rigid_model(
         **actuator_arrays(m),
         muscles=read_muscles(m, bodies),
         **_contact_arrays(m, links, bodies, ground, contact),
+        pairs=contact_pairs(
+            m,
+            touching,
+            lambda g: geom_of(m, bodies, g, _SHAPES[int(m.geom_type[g])]),
+            contact_gains(m, links, contact),
+            contact.mu,
+        ),
         gravity=np.zeros(3) if no_gravity else m.opt.gravity.copy(),
         contact_law=contact_law,
         limit_law=limit_law,

@@ -68,10 +68,14 @@ def _add_inertia(m: Any, name: str, data: FloatArray, inertias: dict[int, FloatA
     if len(data) == 6 and np.all(np.isfinite(data)):
         xx, yy, zz, xy, xz, yz = data
         inertia = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-        if np.linalg.eigvalsh(inertia)[0] > 0:
+        eigenvalues = np.linalg.eigvalsh(inertia)
+        if eigenvalues[0] >= -1e-12 * eigenvalues[2] and eigenvalues[2] > 0:
             inertias[b] = inertia
             return
-    problems.append(f'numeric "{name}" is "{_shown(data)}": give xx yy zz xy xz yz of a positive definite matrix')
+    problems.append(
+        f'numeric "{name}" is "{_shown(data)}": give xx yy zz xy xz yz of a matrix that is not zero '
+        "and has no negative eigenvalue"
+    )
 
 
 def _shown(data: FloatArray) -> str:

@@ -12,10 +12,13 @@ from diffsim_core.io._collision import PLANE, find_ground
 from diffsim_core.io._compile import compile_model, source_label
 from diffsim_core.io._convert import links_and_bodies, to_rigid_model
 from diffsim_core.io._custom import read_custom
+from diffsim_core.io._pairs import pair_problems, touching_pairs
+from diffsim_core.io._terrain import height_fields
 from diffsim_core.io._unsupported import find_unsupported, singular_joints
 from diffsim_core.io.errors import ModelError
 from diffsim_core.io.params import ContactParams, LimitParams, fill
 from diffsim_core.rigid._quat import quat_mul, rotation
+from diffsim_core.rigid.contacts import ContactPairs, HeightField
 from diffsim_core.rigid.model import LAWS, Body, Geom, RigidModel
 
 
@@ -28,15 +31,17 @@ def load_model(
     contact_law: str | None = None,
     limit_law: str | None = None,
     inertia_law: str | None = None,
-    ground: float | None = None,
+    ground: float | HeightField | None = None,
+    body_contact: bool = False,
     floating: bool = False,
     name: str | None = None,
 ) -> RigidModel:
     """Load a robot from an MJCF or URDF file through MuJoCo's compiler.
 
     Each joint becomes a link; bodies without joints are welded into the link that carries them. Contact is
-    between the ground (a horizontal ``plane`` geom of the world) and the spheres, capsules and boxes whose
-    ``contype``/``conaffinity`` let them touch it. Sensors, cameras, lights, keyframes and visuals are ignored.
+    between the ground (a horizontal ``plane`` or an ``hfield`` geom of the world) and the spheres, capsules, boxes,
+    cylinders and ellipsoids whose ``contype``/``conaffinity`` let them touch it; on request also between bodies.
+    Sensors, cameras, lights, keyframes and visuals are ignored.
     A URDF joint with an effort limit gets a motor of that strength. Files that a model names are read from the
     model's own folder only.
 
@@ -61,7 +66,10 @@ def load_model(
         inertia_law: ``"paper"`` takes inertias from shapes and ``inertial`` elements; ``"released"`` replaces those for
             which the file has a ``diffsim_inertia:BODY`` (about the centre of mass, body axes), which need not
             belong to any distribution of mass.
-        ground: height z [m] of a ground plane that replaces the file's; every shape with a collision mask touches it.
+        ground: height z [m] of a ground plane, or a ``HeightField``, that replaces the file's; every shape with a
+            collision mask touches it.
+        body_contact: let spheres, capsules and boxes touch each other, and fixed ones, where MuJoCo's filters say so
+            (masks, ``exclude``, ``pair``, parent and child). Two shapes act as springs in series.
         floating: put a free joint on root bodies that the file fixes to the world (URDF cannot say so itself).
         name: name of the model; default the file's.
 
@@ -70,7 +78,7 @@ def load_model(
             message lists every such element by kind and name with a remedy.
     """
     label = source_label(source)
-    if ground is not None and not np.isfinite(ground):
+    if ground is not None and not isinstance(ground, HeightField) and not np.isfinite(ground):
         raise ValueError(f"ground is {ground}: give a finite height in metres")
     m, warned = compile_model(source, floating=floating)
     custom, custom_problems = read_custom(m)
@@ -82,7 +90,11 @@ def load_model(
     problems = [f'{key} "{law}" is unknown: use {" or ".join(LAWS)}' for key, law in laws.items() if law not in LAWS]
     inertias = custom.inertias if laws["inertia_law"] == "released" else {}
     _, bodies = links_and_bodies(m, inertias)
-    found, contact_problems, notes = find_ground(m, bodies, _planes(m, bodies), ground)
+    found, contact_problems, notes = find_ground(
+        m, bodies, _planes(m, bodies), height_fields(m, bodies), ground, body_contact
+    )
+    touching = touching_pairs(m, bodies) if body_contact else []
+    contact_problems += pair_problems(m, touching)
     problems += custom_problems + find_unsupported(m) + contact_problems
     if m.njnt == 0:
         problems.append("nothing in it can move: give a body a joint (or load a fixed base with floating=True)")
@@ -96,6 +108,7 @@ def load_model(
         m,
         name=name or _model_name(m),
         ground=found,
+        touching=touching,
         inertias=inertias,
         contact=fill(contact, custom.contact),
         limits=fill(limits, custom.limits),
@@ -129,11 +142,12 @@ def _non_finite(model: RigidModel) -> list[str]:
     return [
         *_non_finite_fields(model),
         *(f"muscles: {field}" for field in model.muscles.non_finite()),
+        *(f"pairs.{field}" for field in _non_finite_fields(model.pairs)),
         *(f'body "{body.name}": {field}' for body in model.bodies for field in _non_finite_fields(body)),
         *(f'geom "{geom.name}": {field}' for geom in model.geoms for field in _non_finite_fields(geom)),
     ]
 
 
-def _non_finite_fields(item: RigidModel | Body | Geom) -> list[str]:
+def _non_finite_fields(item: RigidModel | Body | Geom | ContactPairs) -> list[str]:
     arrays = ((f.name, getattr(item, f.name)) for f in fields(item))
     return [key for key, value in arrays if isinstance(value, np.ndarray) and not np.all(np.isfinite(value))]

@@ -158,7 +158,6 @@ def _others(m: Any) -> list[str]:
         ("equality", m.neq, "constraints between bodies are not simulated; model the mechanism as a tree"),
         ("flex", m.nflex, "deformables are not part of a rigid model; remove it"),
         ("plugin", m.nplugin, "plugins are not run; remove it"),
-        ("hfield", m.nhfield, "the ground is a plane; remove the height field"),
     ):
         found += [f'{kind} "{object_name(m, kind, i) or i}": {advice}' for i in range(count)]
     for name in ("geom_adhesion", "geom_surfacevel"):

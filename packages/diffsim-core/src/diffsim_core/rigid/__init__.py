@@ -8,6 +8,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from diffsim_core.rigid.contacts import ContactPairs as ContactPairs
+from diffsim_core.rigid.contacts import HeightField as HeightField
+from diffsim_core.rigid.contacts import PairKind as PairKind
+from diffsim_core.rigid.contacts import PointKind as PointKind
 from diffsim_core.rigid.model import Body as Body
 from diffsim_core.rigid.model import Geom as Geom
 from diffsim_core.rigid.model import JointType as JointType

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from diffsim_core.rigid._pack_contact import pack_contacts, plain_points, point_rows
 from diffsim_core.rigid._pack_muscles import pack_muscles
 from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid.model import LAWS, UNBOUNDED, JointType, RigidModel
@@ -24,13 +25,27 @@ class PackedModel:
     ancestor: np.ndarray[Any, np.dtype[np.int32]]
 
 
-def pack(model: RigidModel) -> PackedModel:
-    """Flatten ``model``; the row of a degree of freedom lists its ancestors from the root, itself last."""
+def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedModel:
+    """Flatten ``model``; the row of a degree of freedom lists its ancestors from the root, itself last.
+
+    ``backward_smoothing`` is that of contact in the backward pass, by default the model's own.
+    """
     for law, field in ((model.contact_law, "contact_law"), (model.limit_law, "limit_law")):
         if law not in LAWS:
             raise ValueError(f"{field}={law!r} is not known; use one of {', '.join(LAWS)}")
     depth, rows, entries = _ancestry(model)
-    header = [model.nl, model.nq, model.nv, model.nu, model.nc, len(entries), model.contact_law == "released", model.ns]
+    plain = plain_points(model)
+    more = pack_contacts(model, model.contact_smoothing if backward_smoothing is None else backward_smoothing)
+    header = [
+        model.nl,
+        model.nq,
+        model.nv,
+        model.nu,
+        plain.sum(),
+        len(entries),
+        model.contact_law == "released",
+        model.ns,
+    ]
     integers = np.concatenate(
         [
             _link_integers(model).ravel(),
@@ -39,12 +54,9 @@ def pack(model: RigidModel) -> PackedModel:
             entries,
             model.actuator_dof,
             _servo_integers(model).ravel(),
-            model.contact_link,
+            model.contact_link[plain],
+            more[0],
         ]
-    )
-    contact = np.column_stack(
-        [model.contact_pos.reshape(-1, 3)]
-        + [getattr(model, f"contact_{name}").reshape(-1, 1) for name in ("radius", "kn", "kd", "kt", "mu")]
     )
     reals = np.concatenate(
         [
@@ -55,7 +67,8 @@ def pack(model: RigidModel) -> PackedModel:
             _damping(model),
             model.actuator_gear,
             _servo_reals(model).ravel(),
-            contact.ravel(),
+            point_rows(model, plain).ravel(),
+            more[1],
         ]
     )
     # the header is two longer than `header`: where the muscles' tables begin

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -76,6 +78,10 @@ class RigidDynamics:
         threads: CPU threads; by default every core this process may use, or ``DIFFSIM_NUM_THREADS``.
         memory: What the backward pass is left: ``"fast"`` keeps the mass matrix's factor of every sub-step too,
             ``"low"`` works it out again (for Ant a third of the memory and 15 % more time in the backward pass).
+        contact_smoothing: Width [m] over which contact forces set in, see ``RigidModel.contact_smoothing``; by default
+            the model's.
+        backward_smoothing: The same in the backward pass alone: its gradient is that of contact smoothed by this width,
+            taken along the trajectory of the forward pass, which is not changed. By default ``contact_smoothing``.
         limit: A world in which any coordinate or velocity exceeds this after a control step has diverged.
     """
 
@@ -91,6 +97,8 @@ class RigidDynamics:
         device: str = "cpu",
         threads: int | None = None,
         memory: str = "fast",
+        contact_smoothing: float | None = None,
+        backward_smoothing: float | None = None,
         limit: float = 1e6,
     ) -> None:
         if not dt > 0:
@@ -101,6 +109,11 @@ class RigidDynamics:
             raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'")
         if memory not in ("fast", "low"):
             raise ValueError(f"memory={memory!r} must be 'fast' or 'low'")
+        for name, width in (("contact_smoothing", contact_smoothing), ("backward_smoothing", backward_smoothing)):
+            if width is not None and not (math.isfinite(width) and width >= 0):
+                raise ValueError(f"{name}={width!r} must be a finite width in metres of at least 0")
+        if contact_smoothing is not None:
+            model = dataclasses.replace(model, contact_smoothing=float(contact_smoothing))
         start_warp()
         self._keep = int(memory == "fast")
         self.model = model
@@ -115,7 +128,7 @@ class RigidDynamics:
             self.state_type = MuscleState
             self.state_spec = (*self.state_spec, ArraySpec("act", (model.na,)))
         self.control_spec = (ArraySpec("u", (model.nu,)),)
-        self._packed = pack(model)
+        self._packed = pack(model, backward_smoothing)
         self._on_cuda = device.startswith("cuda")
         size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu, on_cuda=self._on_cuda)
         size = replace(size, servos=model.ns > 0, muscles=model.muscles.n > 0, activations=-(-model.na // 16) * 16)

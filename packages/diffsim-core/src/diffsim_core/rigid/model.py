@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from diffsim_core.rigid.muscles import Muscles
+from diffsim_core.rigid.contacts import ContactPairs, HeightField
+from diffsim_core.rigid.muscles import Muscles
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -136,12 +136,12 @@ class RigidModel:
     """``[nu, 2]`` control range; an action in [-1, 1] spans it."""
     actuator_name: tuple[str, ...]
 
-    # contact points against the ground plane, [nc]
+    # contact points against the ground, [nc]
     contact_link: IntArray
     contact_pos: FloatArray
-    """``[nc, 3]`` in the link's frame [m]: sphere centre, capsule end, or box corner."""
+    """``[nc, 3]`` in the link's frame [m]: centre of a sphere, capsule end or ellipsoid, or a box corner."""
     contact_radius: FloatArray
-    """[m]; zero for box corners."""
+    """[m]; zero for box corners; unused by ellipsoids."""
     contact_kn: FloatArray
     """Normal stiffness k_n [N/m] of Eq. 3."""
     contact_kd: FloatArray
@@ -153,7 +153,7 @@ class RigidModel:
     contact_geom: tuple[str, ...]
     """Name of the shape each point belongs to."""
     ground_height: float
-    """z of the ground plane [m]."""
+    """z of the ground plane [m]; unused with a ``ground_field``."""
 
     gravity: FloatArray
     """``[3]`` [m/s^2]."""
@@ -177,13 +177,36 @@ class RigidModel:
     servo_range: FloatArray = field(default_factory=lambda: np.zeros((0, 2)))
     """``[ns, 2]`` bounds of the generalised force [N] or [N m], ``UNBOUNDED`` where there is none."""
 
-    muscles: Muscles = field(default_factory=lambda: _no_muscles())
+    # contact beyond plain points on a plane
+    contact_kind: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """``[nc]``, see ``PointKind``; all points are ``ROUND`` if left out."""
+    contact_size: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
+    """``[nc, 3]`` semi-axes of an ellipsoid [m]."""
+    contact_quat: FloatArray = field(default_factory=lambda: np.zeros((0, 4)))
+    """``[nc, 4]`` attitude of an ellipsoid in the link's frame, wxyz."""
+    ground_field: HeightField | None = None
+    """Ground that is not level, in place of the plane."""
+    pairs: ContactPairs = field(default_factory=ContactPairs.none)
+    """Shapes of different links that may touch; none unless the loader was asked."""
+    contact_smoothing: float = 0.0
+    """Width w [m] over which contact begins: ``min(d, 0)`` of Eq. 3 becomes ``-(w - d)^2 / 4w`` for ``|d| < w``."""
+
+    muscles: Muscles = field(default_factory=Muscles.none)
     """Units that pull along paths; their controls are among the actuators, whose gear is zero there."""
 
     bodies: tuple[Body, ...] = ()
     geoms: tuple[Geom, ...] = ()
     notes: tuple[str, ...] = ()
     """What the loader left out on purpose, one sentence each."""
+
+    def __post_init__(self) -> None:
+        if len(self.contact_kind) != self.nc:
+            if len(self.contact_kind):
+                raise ValueError(f"contact_kind has {len(self.contact_kind)} entries: give one for each of {self.nc}")
+            object.__setattr__(self, "contact_kind", np.zeros(self.nc, dtype=np.int64))
+        for name, blank in (("contact_size", [0.0, 0, 0]), ("contact_quat", [1.0, 0, 0, 0])):
+            if not len(getattr(self, name)):
+                object.__setattr__(self, name, np.tile(blank, (self.nc, 1)))
 
     @property
     def nl(self) -> int:
@@ -219,9 +242,3 @@ class RigidModel:
     def nc(self) -> int:
         """Number of contact points."""
         return len(self.contact_link)
-
-
-def _no_muscles() -> Muscles:
-    from diffsim_core.rigid.muscles import no_muscles
-
-    return no_muscles()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diffsim_core.rigid.model import FloatArray, IntArray
+from diffsim_core.rigid.contacts import FloatArray, IntArray
 
 
 class HillConstants(NamedTuple):
@@ -67,6 +67,21 @@ class Muscles:
     segment_scale: FloatArray
     """``[segments]`` what a metre adds to the unit's length; one but for pulleys."""
 
+    @classmethod
+    def none(cls) -> Muscles:
+        """No units at all."""
+        empty = np.zeros(0, np.int64)
+        return cls(
+            control=empty,
+            gear=np.zeros(0),
+            activation=empty,
+            hill=np.zeros((0, len(HillConstants._fields))),
+            first=np.zeros(1, np.int64),
+            segment_link=np.zeros((0, 2), np.int64),
+            segment_pos=np.zeros((0, 2, 3)),
+            segment_scale=np.zeros(0),
+        )
+
     @property
     def n(self) -> int:
         """Number of units."""
@@ -91,21 +106,6 @@ class Muscles:
         return [name for name, value in arrays if isinstance(value, np.ndarray) and not np.isfinite(value).all()]
 
 
-def no_muscles() -> Muscles:
-    """No units at all."""
-    none = np.zeros(0, np.int64)
-    return Muscles(
-        control=none,
-        gear=np.zeros(0),
-        activation=none,
-        hill=np.zeros((0, len(HillConstants._fields))),
-        first=np.zeros(1, np.int64),
-        segment_link=np.zeros((0, 2), np.int64),
-        segment_pos=np.zeros((0, 2, 3)),
-        segment_scale=np.zeros(0),
-    )
-
-
 class Unit(NamedTuple):
     """One unit on the way to :class:`Muscles`."""
 
@@ -120,7 +120,7 @@ class Unit(NamedTuple):
 def muscles_of(units: list[Unit]) -> Muscles:
     """Put units together; activations are numbered in their order."""
     if not units:
-        return no_muscles()
+        return Muscles.none()
     activation, segments, first = [], [], [0]
     for unit in units:
         activation.append(sum(a >= 0 for a in activation) if unit.hill else -1)

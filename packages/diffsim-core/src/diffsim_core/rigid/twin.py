@@ -16,10 +16,10 @@ import numpy as np
 
 from diffsim_core.rigid._twin_muscles import advance_activations, lengths_and_moments, muscle_forces
 from diffsim_core.rigid.model import FloatArray, JointType, RigidModel
+from diffsim_core.rigid.twin_contact import SLIP_FLOOR as SLIP_FLOOR
+from diffsim_core.rigid.twin_contact import Contact, contact_force, ground_contact, pair_contact
 
 NO_ACTIVATIONS: FloatArray = np.zeros(0)
-SLIP_FLOOR = 1e-12
-"""Added under the root of the tangential speed [m^2/s^2], so that friction has a derivative at rest."""
 
 
 class Kinematics(NamedTuple):
@@ -225,34 +225,31 @@ def actuator_forces(model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatAr
 
 
 def contact_forces(model: RigidModel, kin: Kinematics, qd: FloatArray) -> FloatArray:
-    """``tau [nv]`` of contact with the ground, Eq. 3 of the SHAC paper.
+    """``tau [nv]`` of contact with the ground and between links, Eq. 3 of the SHAC paper.
 
-    A contact point is the lowest point ``x`` of a sphere or capsule end (centre - radius e_z), or a box corner;
-    its velocity ``v`` is that of the body there. With depth ``d < 0`` and normal speed ``v_z``::
-
-        paper     f_n = (-kn + kd v_z) d                bound = mu |f_n|
-        released  f_n = -kn d + kd |d| max(-v_z, 0)     bound = mu kn |d|
-        both      f_t = -v_t / |v_t| min(kt |v_t|, bound)
+    ``twin_contact`` says where shapes touch, and the force that belongs to it: the lowest point of a sphere, for
+    instance, its distance to the ground and the upward normal. The velocity is that of the body there, against that
+    of the body it touches, which receives the opposite force at the same point.
     """
     wrench = np.zeros((model.nl, 6))
     V = velocities(model, kin, qd)
+
+    def add(contact: Contact, links: tuple[int, ...], gains: tuple[float, float, float, float]) -> None:
+        signs = (1, -1)[: len(links)]
+        u = sum(s * (V[i, 3:] + np.cross(V[i, :3], contact.x)) for s, i in zip(signs, links, strict=True) if i >= 0)
+        force = contact_force(model.contact_law, model.contact_smoothing, gains, contact, u)
+        for s, i in zip(signs, links, strict=True):
+            if i >= 0:
+                wrench[i] += s * np.concatenate([np.cross(contact.x, force), force])
+
     for c, i in enumerate(model.contact_link):
-        x = kin.position[i] + kin.rotation[i] @ model.contact_pos[c] - [0, 0, model.contact_radius[c]]
-        d = x[2] - model.ground_height
-        if d >= 0:
-            continue
-        kn, kd, kt, mu = model.contact_kn[c], model.contact_kd[c], model.contact_kt[c], model.contact_mu[c]
-        v = V[i, 3:] + np.cross(V[i, :3], x)
-        if model.contact_law == "released":
-            normal = -kn * d - kd * d * max(-v[2], 0)
-            bound = mu * kn * -d
-        else:
-            normal = (-kn + kd * v[2]) * d
-            bound = mu * abs(normal)
-        slip = np.sqrt(v[0] ** 2 + v[1] ** 2 + SLIP_FLOOR)
-        friction = -v[:2] / slip * min(kt * slip, bound)
-        force = np.array([*friction, normal])
-        wrench[i] += np.concatenate([np.cross(x, force), force])
+        gains = model.contact_kn[c], model.contact_kd[c], model.contact_kt[c], model.contact_mu[c]
+        add(ground_contact(model, c, kin.rotation[i], kin.position[i]), (i,), gains)
+    pairs = model.pairs
+    for p, links in enumerate(pairs.link):
+        poses = tuple((kin.rotation[i], kin.position[i]) if i >= 0 else (np.eye(3), np.zeros(3)) for i in links)
+        gains = pairs.kn[p], pairs.kd[p], pairs.kt[p], pairs.mu[p]
+        add(pair_contact(pairs, p, poses), tuple(links), gains)
     return project(model, kin, wrench)
 
 

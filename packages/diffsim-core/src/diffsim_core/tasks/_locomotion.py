@@ -6,12 +6,12 @@ World axes have z up; x points where the runner should go.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from diffsim_core._protocol import Array, PyTree
 from diffsim_core._random import Random
 from diffsim_core.rigid.dynamics import RigidDynamics, RigidState
-from diffsim_core.tasks._rigid import RigidTask
+from diffsim_core.tasks._running import RunningTask
 
 HEIGHT, SPEED, UP = 0, 5, 11
 """Columns of an observation: torso height [m] and forward velocity [m/s]; ``UP`` is counted from the joints' end."""
@@ -34,34 +34,38 @@ def locomotion_obs_names(joints: tuple[str, ...], actions: tuple[str, ...]) -> t
     )
 
 
-class Runner(RigidTask):
-    """A torso on a free joint with hinges, that should run along x.
+class Runner(RunningTask):
+    """A torso on a free joint with hinges that should run along x; other arguments as ``RunningTask``."""
 
-    Args:
-        rest: Rest coordinates ``[nq]``.
-        target_distance: Where along x the heading points to [m].
-        remembers_action: Whether the last action is part of the observation.
-        random_start: Add the released code's noise to the initial state.
-    """
+    height_coordinate = 2
+    rest: ClassVar[tuple[float, ...]]
+    """Rest coordinates ``[nq]``."""
+    target_distance: ClassVar[float] = 10_000.0
+    """Where along x the heading points to [m]."""
+    remembers_action: ClassVar[bool] = True
+    """Whether the last action is part of the observation."""
 
     def __init__(
         self,
-        name: str,
         dynamics: RigidDynamics,
         *,
-        horizon: int,
-        rest: tuple[float, ...],
-        target_distance: float,
-        remembers_action: bool,
-        random_start: bool,
+        episode_length: int = 1000,
+        random_start: bool = True,
+        early_termination: bool = True,
+        action_penalty: float | None = None,
+        reward: str = "paper",
     ) -> None:
         model = dynamics.model
-        joints, actions = model.joint_name[1:], model.actuator_name if remembers_action else ()
-        super().__init__(name, dynamics, horizon=horizon, obs_names=locomotion_obs_names(joints, actions))
-        self.rest = rest
-        self.target_distance = target_distance
-        self.remembers_action = remembers_action
-        self.random_start = random_start
+        joints, actions = model.joint_name[1:], model.actuator_name if self.remembers_action else ()
+        super().__init__(
+            dynamics,
+            episode_length=episode_length,
+            obs_names=locomotion_obs_names(joints, actions),
+            random_start=random_start,
+            early_termination=early_termination,
+            action_penalty=action_penalty,
+            reward=reward,
+        )
         self.up_column = UP + 2 * len(joints)
 
     def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:

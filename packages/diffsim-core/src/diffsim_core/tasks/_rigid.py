@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import inspect
+from collections.abc import Callable
 from importlib import resources
-from typing import Any
+from typing import Any, ClassVar
 
 from diffsim_core._interop import from_numpy
 from diffsim_core._protocol import Array, PyTree
@@ -23,28 +25,58 @@ CONTROL_DT = 1 / 60
 """Duration of a control step of every task of the SHAC paper [s]."""
 
 
-def bundled_dynamics(name: str, *, laws: Mapping[str, str | None], **options: Any) -> RigidDynamics:
-    """The simulator of a bundled model; ``laws`` as in ``load_model``, ``options`` as in :class:`RigidDynamics`."""
-    return RigidDynamics(bundled_model(name, **laws), dt=CONTROL_DT, **options)
+def bundled_dynamics(
+    name: str,
+    *,
+    device: str,
+    dtype: str,
+    substeps: int,
+    contact_law: str | None = None,
+    limit_law: str | None = None,
+    inertia_law: str | None = None,
+    threads: int | None = None,
+    memory: str = "fast",
+) -> RigidDynamics:
+    """The simulator of a bundled model, which says which laws hold where none is given.
+
+    Args:
+        name: Name of the model.
+        device: ``"cpu"`` or ``"cuda[:i]"``.
+        dtype: ``"float32"`` or ``"float64"``.
+        substeps: Sub-steps in a control step.
+        contact_law: ``"released"`` or ``"paper"`` (Eq. 3 of the SHAC paper as printed).
+        limit_law: ``"released"`` (joints also have a constant damping) or ``"paper"`` (Eq. 4).
+        inertia_law: ``"released"`` (inertias turned into the link's axes as the released code does, which is not a
+            rotation) or ``"paper"`` (the shapes' own).
+        threads: CPU threads of the simulator.
+        memory: ``"fast"`` or ``"low"``, see :class:`RigidDynamics`.
+    """
+    model = bundled_model(name, contact_law=contact_law, limit_law=limit_law, inertia_law=inertia_law)
+    return RigidDynamics(
+        model, dt=CONTROL_DT, substeps=substeps, dtype=dtype, device=device, threads=threads, memory=memory
+    )
 
 
 class RigidTask:
     """Base of rigid-body tasks; a task adds ``initial``, ``observe``, ``reward`` and, if it can end, ``terminated``.
 
     Args:
-        name: Task name.
         dynamics: The simulator.
-        horizon: Control steps in an episode.
+        episode_length: Control steps in an episode.
         obs_names: One name per observation entry, with its unit.
     """
 
-    def __init__(self, name: str, dynamics: RigidDynamics, *, horizon: int, obs_names: tuple[str, ...]) -> None:
-        if horizon < 1:
-            raise ValueError(f"episode_length={horizon!r} must be at least 1 control step")
+    name: ClassVar[str]
+    """The task's name, and its bundled model's."""
+    substeps: ClassVar[int] = 16
+    """Sub-steps in a control step, unless the option of that name says otherwise."""
+
+    def __init__(self, dynamics: RigidDynamics, *, episode_length: int, obs_names: tuple[str, ...]) -> None:
+        if episode_length < 1:
+            raise ValueError(f"episode_length={episode_length!r} must be at least 1 control step")
         model = dynamics.model
-        self.name = name
         self.dynamics = dynamics
-        self.horizon = horizon
+        self.horizon = episode_length
         self.obs_names = obs_names
         self.action_names = model.actuator_name
         self.num_obs = len(obs_names)
@@ -68,3 +100,33 @@ class RigidTask:
     def terminated(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
         """No state ends an episode."""
         return xp.zeros_like(physics.q[:, 0], dtype=xp.bool)
+
+
+def task_maker(robot: Callable[..., RigidTask], build: Callable[..., RigidDynamics]) -> Callable[..., RigidTask]:
+    """``make_task`` of a robot: its own options and the simulator's, told apart by their names.
+
+    Args:
+        robot: ``robot(dynamics, **options)``, usually a class.
+        build: ``build(*, device, dtype, **options)`` makes the simulator.
+
+    Returns:
+        A function whose signature lists every option with its default, as ``diffsim_core.make`` reads it.
+    """
+    of_physics = [p for p in inspect.signature(build).parameters.values() if p.name not in ("device", "dtype")]
+    of_task = list(inspect.signature(robot).parameters.values())[1:]
+    names = {p.name for p in of_physics}
+
+    def make_task(*, num_envs: int, device: str, dtype: str, **options: Any) -> RigidTask:
+        physics = {key: value for key, value in options.items() if key in names}
+        rest = {key: value for key, value in options.items() if key not in names}
+        return robot(build(device=device, dtype=dtype, **physics), **rest)
+
+    given = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in ("num_envs", "device", "dtype")]
+    signature = inspect.Signature([*given, *of_task, *of_physics])
+    make_task.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
+    return make_task
+
+
+def bundled_task(robot: type[RigidTask]) -> Callable[..., RigidTask]:
+    """``make_task`` of a robot whose model is bundled under the task's name."""
+    return task_maker(robot, functools.partial(bundled_dynamics, robot.name, substeps=robot.substeps))

@@ -8,7 +8,7 @@ from typing import Any
 from diffsim_core._protocol import Array, PyTree
 from diffsim_core._random import Random
 from diffsim_core.rigid.dynamics import RigidDynamics, RigidState
-from diffsim_core.tasks._rigid import RigidTask, bundled_dynamics
+from diffsim_core.tasks._rigid import RigidTask, bundled_task
 
 OBS_NAMES = ("x [m]", "xd [m/s]", "sin(theta)", "cos(theta)", "thetad [rad/s]")
 
@@ -16,8 +16,11 @@ OBS_NAMES = ("x [m]", "xd [m/s]", "sin(theta)", "cos(theta)", "thetad [rad/s]")
 class CartPole(RigidTask):
     """``q = (x, theta)`` with theta = 0 upright; the motor pushes with 1000 N times the action."""
 
-    def __init__(self, dynamics: RigidDynamics, *, horizon: int, random_start: bool) -> None:
-        super().__init__("cartpole", dynamics, horizon=horizon, obs_names=OBS_NAMES)
+    name = "cartpole"
+    substeps = 4
+
+    def __init__(self, dynamics: RigidDynamics, *, episode_length: int = 240, random_start: bool = True) -> None:
+        super().__init__(dynamics, episode_length=episode_length, obs_names=OBS_NAMES)
         self.random_start = random_start
 
     def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:
@@ -43,33 +46,4 @@ class CartPole(RigidTask):
         return -(theta * theta) - 0.1 * thetad * thetad - 0.05 * x * x - 0.1 * xd * xd
 
 
-def make_task(
-    *,
-    num_envs: int,
-    device: str,
-    dtype: str,
-    episode_length: int = 240,
-    random_start: bool = True,
-    limit_law: str | None = None,
-    substeps: int = 4,
-    threads: int | None = None,
-    memory: str = "fast",
-) -> CartPole:
-    """CartPole swing-up.
-
-    Args:
-        num_envs: Unused: the simulator takes any number of worlds.
-        device: ``"cpu"`` or ``"cuda[:i]"``.
-        dtype: ``"float32"`` or ``"float64"``.
-        episode_length: Control steps of 1/60 s in an episode.
-        random_start: Add the released code's noise to the initial state.
-        limit_law: ``"released"`` (the default: rail and hinge also have a constant damping of 1) or ``"paper"``.
-        substeps: Sub-steps in a control step.
-        threads: CPU threads of the simulator.
-        memory: ``"fast"`` or ``"low"``, see :class:`RigidDynamics`.
-    """
-    laws = {"limit_law": limit_law}
-    dynamics = bundled_dynamics(
-        "cartpole", laws=laws, substeps=substeps, dtype=dtype, device=device, threads=threads, memory=memory
-    )
-    return CartPole(dynamics, horizon=episode_length, random_start=random_start)
+make_task = bundled_task(CartPole)

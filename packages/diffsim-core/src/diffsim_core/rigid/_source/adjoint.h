@@ -19,10 +19,10 @@ DS_FN void contact_vjp(const Model& m, const Kinematics& k, const SV* X, LinkBar
         const T* point = m.contactr + c * CR_COLUMNS;
         int link = m.contact[c];
         ContactPoint at = contact_point(m, k, link, point);
-        if (!any(at.d < z)) continue;
+        if (!any(at.d < splat(m.contacts.back))) continue;
         V3 p = at.p, u = k.V[link].v + cross(k.V[link].w, p), x = X[link].v + cross(X[link].w, p);
-        Normal n = normal_force(m, point, at.d, u.z);
-        Mask inside = at.d < z;
+        Normal n = normal_force(m, point, at.d, u.z, m.contacts.back);
+        Mask inside = at.d < splat(m.contacts.back);
         R inverse = splat(T(1)) / tangential_speed(u);
         R kt = select(inside, splat(point[C_KT]), z), slip = n.bound * inverse, scale = min_(kt, slip);
         Mask slipping = slip < kt;
@@ -93,6 +93,8 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
         b.W = zero6();
     }
     contact_vjp(m, k, X, bar);
+    if (m.contacts.nf) surface_vjp(m, k, X, bar);
+    if (m.contacts.np) pair_forces_vjp(m, k, X, bar);
     if (DS_MUSCLES) muscle_vjp(m, k, X, drive, bar, gu, gact);
 
     for (int i = m.nl - 1; i >= 0; i--) {

@@ -2,8 +2,9 @@
 // sparse L^T D L factorisation without fill-in (Featherstone, ch. 5 and 6). Row d of M holds the entries
 // with d's ancestors and itself, by depth, so every inner loop below runs over two contiguous rows.
 #pragma once
-#include "forces.h"
 #include "muscles.h"
+#include "pairs.h"
+#include "surface.h"
 
 namespace ds {
 
@@ -35,6 +36,8 @@ DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, con
             F[i] = zero6();
     }
     contact_forces(m, k, F);
+    if (m.contacts.nf) surface_forces(m, k, F);
+    if (m.contacts.np) pair_forces(m, k, F);
     if (DS_MUSCLES) muscle_forces(m, k, drive, F);
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;

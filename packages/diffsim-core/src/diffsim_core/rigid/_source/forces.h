@@ -16,13 +16,18 @@ DS_FN ContactPoint contact_point(const Model& m, const Kinematics& k, int link, 
     return {p, p.z + (k.height[link] - m.ground)};
 }
 
-// Normal force, friction bound and their derivatives by depth and by vertical velocity. dm = min(d, 0).
+// Normal force, friction bound and their derivatives by depth and by normal velocity. dm = min(d, 0), or its smoothed
+// form: equal beyond +-width, a parabola between.
 struct Normal {
     R force, by_d, by_u, bound, bound_by_d, bound_by_u;
 };
-DS_FN Normal normal_force(const Model& m, const T* point, R d, R u)
+DS_FN Normal normal_force(const Model& m, const T* point, R d, R u, T width)
 {
     R z = R{}, dm = min_(d, z);
+    if (width > 0) {
+        R left = max_(splat(width) - d, z);
+        dm = select(d < splat(-width), d, left * left * (T(-0.25) / width));
+    }
     T kn = point[C_KN], kd = point[C_KD], mu = point[C_MU];
     Normal n;
     if (m.contact_released) {
@@ -44,6 +49,11 @@ DS_FN Normal normal_force(const Model& m, const T* point, R d, R u)
         n.bound_by_d = n.by_d * sign;
         n.bound_by_u = n.by_u * sign;
     }
+    if (width > 0) {
+        R slope = min_(max_(splat(width) - d, z) * (T(0.5) / width), splat(T(1)));
+        n.by_d = n.by_d * slope;
+        n.bound_by_d = n.bound_by_d * slope;
+    }
     return n;
 }
 
@@ -56,10 +66,10 @@ DS_FN void contact_forces(const Model& m, const Kinematics& k, SV* F)
         const T* point = m.contactr + c * CR_COLUMNS;
         int link = m.contact[c];
         ContactPoint at = contact_point(m, k, link, point);
-        if (!any(at.d < R{})) continue;
+        if (!any(at.d < splat(m.contacts.width))) continue;
         V3 u = k.V[link].v + cross(k.V[link].w, at.p);
-        Normal n = normal_force(m, point, at.d, u.z);
-        R scale = min_(select(at.d < R{}, splat(point[C_KT]), R{}), n.bound / tangential_speed(u));
+        Normal n = normal_force(m, point, at.d, u.z, m.contacts.width);
+        R scale = min_(select(at.d < splat(m.contacts.width), splat(point[C_KT]), R{}), n.bound / tangential_speed(u));
         V3 f = {-(scale * u.x), -(scale * u.y), n.force};
         F[link].w = F[link].w - cross(at.p, f);
         F[link].v = F[link].v - f;

@@ -55,7 +55,7 @@ DS_FN void pose(const Model& m, const State& s, Kinematics& k)
             k.E[i] = rotation(p, splat(T(2)) / norm2(p));
             k.r[i] = zero3();
             k.height[i] = q[2];
-            if (m.muscles.apart) k.x[i] = q[0], k.y[i] = q[1];
+            if (m.places) k.x[i] = q[0], k.y[i] = q[1];
             R o = splat(T(1)), z = R{};
             k.S[d] = {zero3(), {o, z, z}}, k.S[d + 1] = {zero3(), {z, o, z}}, k.S[d + 2] = {zero3(), {z, z, o}};
             for (int j = 0; j < 3; j++) k.S[d + 3 + j] = {k.E[i].c[j], zero3()};
@@ -87,7 +87,7 @@ DS_FN void pose(const Model& m, const State& s, Kinematics& k)
         k.E[i] = E;
         k.r[i] = r;
         k.height[i] = parent < 0 ? R{} : k.height[parent];
-        if (m.muscles.apart) {
+        if (m.places) {
             k.x[i] = parent < 0 ? R{} : k.x[parent];
             k.y[i] = parent < 0 ? R{} : k.y[parent];
             if (link[L_ORIGIN]) k.x[i] = k.x[i] + r.x, k.y[i] = k.y[i] + r.y;
@@ -128,10 +128,5 @@ DS_FN Inertia link_inertia(const Kinematics& k, const T* real, int i)
     I.i[5] = a.y * E.c[0].z + b.y * E.c[1].z + e.y * E.c[2].z - I.h.y * c.z;
     return I;
 }
-
-// cotangents of a link's fields: velocity V, acceleration A, test velocity X, and its rigid displacement W
-struct LinkBar {
-    SV V, A, X, W;
-};
 
 }  // namespace ds

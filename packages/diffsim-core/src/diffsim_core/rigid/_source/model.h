@@ -2,6 +2,8 @@
 // RigidDynamics (rigid/_pack.py names the same columns). DS_MAX_* bound the local arrays, nothing else: one
 // compiled module serves every model of its size class.
 #pragma once
+#include "contact_tables.h"
+#include "muscle_tables.h"
 #include "muscle_tables.h"
 
 namespace ds {
@@ -18,8 +20,6 @@ enum {
 // columns of the tables of servos, see actuators.h
 enum { S_CONTROL, S_Q, S_DOF, SI_COLUMNS };
 enum { S_GAIN, S_OFFSET, S_BY_Q, S_BY_V, S_LOWER, S_UPPER, SR_COLUMNS };
-// columns of the real table of contact points
-enum { C_POS = 0, C_RADIUS = 3, C_KN, C_KD, C_KT, C_MU, CR_COLUMNS };
 
 enum { HEADER = 10 };  // sizes, and where the muscles' tables begin
 
@@ -40,8 +40,9 @@ struct Model {
     const T* servor;      // [ns][SR_COLUMNS]
     const T* contactr;    // [nc][CR_COLUMNS]
     T gravity[3], ground;
+    Contacts contacts;
     Muscles muscles;
-
+    bool places;  // whether anything asks where in x and y a link is
 };
 
 DS_FN Model unpack(const int* i, const T* r)
@@ -64,6 +65,8 @@ DS_FN Model unpack(const int* i, const T* r)
     m.gear = m.damping + m.nv;
     m.servor = m.gear + m.nu;
     m.contactr = m.servor + m.ns * SR_COLUMNS;
+    m.contacts = unpack_contacts(m.contact + m.nc, m.contactr + m.nc * CR_COLUMNS);
+    m.places = m.contacts.places || m.muscles.apart;
     return m;
 }
 

@@ -3,7 +3,7 @@
 //     f = -gear F0 (FL(L) FV(dL/dt) act + FP(L)),    d act/dt = (u - act) / tau(u, act).
 // See docs/muscles.md; rigid/_twin_muscles.py is this file written to be read.
 #pragma once
-#include "kinematics.h"
+#include "touch.h"
 
 namespace ds {
 
@@ -16,10 +16,6 @@ DS_FN V3 material_point(const Kinematics& k, int link, const T* pos)
 {
     if (link < 0) return {splat(pos[0]), splat(pos[1]), splat(pos[2])};
     return k.r[link] + rotate(k.E[link], pos);
-}
-DS_FN V3 point_velocity(const SV* field, int link, V3 p)
-{
-    return link < 0 ? zero3() : field[link].v + cross(field[link].w, p);
 }
 DS_FN V3 reference_point(const Kinematics& k, int link)
 {
@@ -169,7 +165,7 @@ DS_FN void measure(const Model& m, const Kinematics& k, const int* unit, const T
     for (int i = unit[MU_FIRST]; i < unit[MU_FIRST] + unit[MU_COUNT]; i++) {
         Segment s = segment(m, k, i);
         length = length + s.length * s.scale;
-        rate = rate + dot(s.n, point_velocity(V, s.B, s.b) - point_velocity(V, s.A, s.a)) * s.scale;
+        rate = rate + dot(s.n, velocity_at(V, s.B, s.b) - velocity_at(V, s.A, s.a)) * s.scale;
     }
 }
 
@@ -225,8 +221,8 @@ DS_FN void muscle_vjp(const Model& m, const Kinematics& k, const SV* X, const Dr
         R by_length = f.by_length * test, by_rate = f.by_velocity * test;
         for (int i = unit[MU_FIRST]; i < unit[MU_FIRST] + unit[MU_COUNT]; i++) {
             Segment s = segment(m, k, i);
-            V3 va = point_velocity(k.V, s.A, s.a), vb = point_velocity(k.V, s.B, s.b);
-            V3 xa = point_velocity(X, s.A, s.a), xb = point_velocity(X, s.B, s.b);
+            V3 va = velocity_at(k.V, s.A, s.a), vb = velocity_at(k.V, s.B, s.b);
+            V3 xa = velocity_at(X, s.A, s.a), xb = velocity_at(X, s.B, s.b);
             V3 w = vb - va, y = xb - xa;
             // d n = (1 - n n^T) d / length
             V3 turning = (w - s.n * dot(w, s.n)) * by_rate + (y - s.n * dot(y, s.n)) * f.f;

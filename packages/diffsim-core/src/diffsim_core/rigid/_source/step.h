@@ -206,6 +206,7 @@ DS_ENTRY void probe(int index, const int* mi, const T* mr, int n, const T* q, co
         R d = contact_point(m, k, m.contact[c], m.contactr + c * CR_COLUMNS).d;
         count[0] = count[0] + select(d < R{}, splat(T(1)), R{});
     }
+    count[0] = count[0] + surfaces_touching(m, k) + pairs_touching(m, k);
     store(b, count, 1, touching);
     store(b, M.m, m.nm, mass);
     store(b, qdd, m.nv, force);

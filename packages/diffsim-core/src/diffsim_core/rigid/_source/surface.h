@@ -1,0 +1,122 @@
+// Shapes against the ground where the touching point wanders over the shape (ellipsoids, of which a cylinder has two
+// flat ones) or the ground is a height field. The ground is replaced by its tangent plane below the shape's centre c; the point is
+// c + o with o(n) the shape's support point against the normal n. As o turns with shape and normal together, all
+// derivatives follow from the symmetric matrix do/dn.
+#pragma once
+#include "terrain.h"
+#include "touch.h"
+
+namespace ds {
+
+struct Support {
+    V3 o, a[3];  // support point from the centre, and an ellipsoid's axes
+    V3 m;        // A n with A = sum a_i s_i^2 a_i^T over the axes and semi-axes
+    R scale;     // 1 / sqrt(n . A n)
+};
+
+DS_FN V3 stretched(const Support& s, const T* row, V3 b)
+{
+    return s.a[0] * (dot(s.a[0], b) * row[F_SIZE]) + s.a[1] * (dot(s.a[1], b) * row[F_SIZE + 1]) +
+           s.a[2] * (dot(s.a[2], b) * row[F_SIZE + 2]);
+}
+
+DS_FN Support support(int kind, const T* row, const M3& E, V3 n)
+{
+    Support s;
+    if (kind == ROUND) {
+        s.o = n * splat(-row[C_RADIUS]);
+        return s;
+    }
+    for (int i = 0; i < 3; i++) s.a[i] = rotate(E, row + F_AXES + 3 * i);
+    s.m = stretched(s, row, n);
+    s.scale = splat(T(1)) / sqrt_(dot(n, s.m));
+    s.o = -(s.m * s.scale);
+    return s;
+}
+
+// (do/dn) b
+DS_FN V3 support_by_normal(int kind, const T* row, const Support& s, V3 b)
+{
+    if (kind == ROUND) return b * splat(-row[C_RADIUS]);
+    return (s.m * (dot(s.m, b) * s.scale * s.scale) - stretched(s, row, b)) * s.scale;
+}
+
+struct SurfacePoint {
+    Touch at;
+    Support s;
+    Terrain t;
+    R gap;  // height of the centre above the ground
+};
+
+DS_FN SurfacePoint surface_point(const Model& m, const Kinematics& k, int c)
+{
+    const int* surface = m.contacts.surface + c * FI_COLUMNS;
+    const T* row = m.contacts.surfacer + c * FR_COLUMNS;
+    int link = surface[F_LINK];
+    SurfacePoint f;
+    V3 at = k.r[link] + rotate(k.E[link], row + C_POS);
+    if (m.contacts.nx)
+        f.t = terrain(m.contacts, at.x + k.x[link], at.y + k.y[link]);
+    else
+        f.t = level(m.ground);
+    f.gap = at.z + (k.height[link] - f.t.h);
+    f.at.n = terrain_normal(f.t);
+    f.s = support(surface[F_KIND], row, k.E[link], f.at.n);
+    f.at.p = at + f.s.o;
+    f.at.d = f.gap * f.at.n.z + dot(f.at.n, f.s.o);
+    return f;
+}
+
+// subtract the ground's wrench from F, link by link
+DS_ENTRY void surface_forces(const Model& m, const Kinematics& k, SV* F)
+{
+    for (int c = 0; c < m.contacts.nf; c++) {
+        int link = m.contacts.surface[c * FI_COLUMNS + F_LINK];
+        SurfacePoint s = surface_point(m, k, c);
+        if (!any(s.at.d < splat(m.contacts.width))) continue;
+        V3 u = point_velocity(k.V[link], s.at.p);
+        V3 f = touch_force(m, m.contacts.surfacer + c * FR_COLUMNS, s.at, u, m.contacts.width);
+        F[link].w = F[link].w - cross(s.at.p, f);
+        F[link].v = F[link].v - f;
+    }
+}
+
+DS_ENTRY void surface_vjp(const Model& m, const Kinematics& k, const SV* X, LinkBar* bar)
+{
+    for (int c = 0; c < m.contacts.nf; c++) {
+        const int* surface = m.contacts.surface + c * FI_COLUMNS;
+        const T* row = m.contacts.surfacer + c * FR_COLUMNS;
+        int link = surface[F_LINK], kind = surface[F_KIND];
+        SurfacePoint s = surface_point(m, k, c);
+        if (!any(s.at.d < splat(m.contacts.back))) continue;
+        V3 p = s.at.p, n = s.at.n, u = point_velocity(k.V[link], p), x = point_velocity(X[link], p);
+        Psi g = touch_vjp(m, row, s.at, u, x, m.contacts.back);
+        // psi by the point p = c + o (the velocities differ from place to place) and by o in d and p together
+        V3 by_p = cross(g.u, k.V[link].w) + cross(g.x, X[link].w), by_o = by_p + n * g.d;
+        V3 turned = support_by_normal(kind, row, s.s, by_o);
+        V3 by_n = g.n + s.s.o * g.d + turned;
+        by_n.z = by_n.z + g.d * s.gap;
+        V3 by_c = by_p;
+        by_c.z = by_c.z + g.d * n.z;
+        if (m.contacts.nx) by_c = by_c + terrain_vjp(s.t, n, by_n, -(g.d * n.z));
+        V3 centre = p - s.s.o;
+        LinkBar& b = bar[link];
+        b.X.w = b.X.w + cross(p, g.x);
+        b.X.v = b.X.v + g.x;
+        b.V.w = b.V.w + cross(p, g.u);
+        b.V.v = b.V.v + g.u;
+        b.W.w = b.W.w + cross(u, g.u) + cross(x, g.x) - cross(p, by_p) + cross(centre, by_c) +
+                cross(s.s.o, by_o) - cross(n, turned);
+        b.W.v = b.W.v - by_p + by_c;
+    }
+}
+
+DS_FN R surfaces_touching(const Model& m, const Kinematics& k)
+{
+    R count = R{};
+    for (int c = 0; c < m.contacts.nf; c++)
+        count = count + select(surface_point(m, k, c).at.d < R{}, splat(T(1)), R{});
+    return count;
+}
+
+}  // namespace ds

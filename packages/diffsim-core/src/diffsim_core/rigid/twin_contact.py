@@ -1,0 +1,189 @@
+"""Contact for the twin: where shapes touch the ground and each other, and with what force. Plain NumPy, one world.
+
+A contact has a point ``x``, a unit normal ``n`` and a signed distance ``d``, negative inside; everything is in world
+axes. ``twin.contact_forces`` turns these into joint forces.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from diffsim_core.rigid._quat import rotation
+from diffsim_core.rigid.contacts import ContactPairs, HeightField, PairKind, PointKind
+from diffsim_core.rigid.model import FloatArray, RigidModel
+
+SLIP_FLOOR = 1e-12
+"""Added under the root of the tangential speed [m^2/s^2], so that friction has a derivative at rest."""
+
+
+class Contact(NamedTuple):
+    """Where two surfaces are closest."""
+
+    x: FloatArray
+    """The point ``[3]`` [m]."""
+    n: FloatArray
+    """Unit normal ``[3]``, towards the first shape."""
+    d: float
+    """Signed distance [m], negative inside."""
+
+
+def contact_force(
+    law: str, width: float, gains: tuple[float, float, float, float], contact: Contact, u: FloatArray
+) -> FloatArray:
+    """Force ``[3]`` [N] on the first shape, Eq. 3 of the SHAC paper along any normal.
+
+    With normal speed ``un``, tangential velocity ``ut`` and depth ``m = min(d, 0)``::
+
+        paper     f_n = (-kn + kd un) m                 bound = mu |f_n|
+        released  f_n = -kn m + kd |m| max(-un, 0)      bound = mu kn |m|
+        both      f_t = -ut / |ut| min(kt |ut|, bound)
+
+    A ``width`` w smooths the depth: ``m = -(w - d)^2 / 4w`` for ``|d| < w``.
+
+    Args:
+        law: ``"paper"`` or ``"released"``.
+        width: of the smoothing [m]; zero for none.
+        gains: kn, kd, kt, mu.
+        contact: where.
+        u: velocity ``[3]`` of the first shape against the second at the point [m/s].
+    """
+    kn, kd, kt, mu = gains
+    m = -((width - contact.d) ** 2) / (4 * width) if abs(contact.d) < width else min(contact.d, 0.0)
+    if m == 0:
+        return np.zeros(3)
+    un = u @ contact.n
+    ut = u - un * contact.n
+    if law == "released":
+        normal = -kn * m - kd * m * max(-un, 0)
+        bound = mu * kn * -m
+    else:
+        normal = (-kn + kd * un) * m
+        bound = mu * abs(normal)
+    slip = np.sqrt(ut @ ut + SLIP_FLOOR)
+    return normal * contact.n - ut / slip * min(kt * slip, bound)
+
+
+# The ground
+
+
+def catmull_rom(t: float) -> tuple[FloatArray, FloatArray]:
+    """Weights ``[4]`` of the samples at -1, 0, 1, 2 for a place ``t`` in [0, 1), and their derivatives."""
+    w = [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, -(t**2) + t**3]
+    dw = [-1 + 4 * t - 3 * t**2, -10 * t + 9 * t**2, 1 + 8 * t - 9 * t**2, -2 * t + 3 * t**2]
+    return np.array(w) / 2, np.array(dw) / 2
+
+
+def terrain(field: HeightField, x: float, y: float) -> tuple[float, FloatArray]:
+    """Height [m] of the ground and its slope ``[2]``."""
+    place = (np.array([x, y]) - field.origin) / field.spacing
+    ny, nx = field.heights.shape
+    place = np.clip(place, -2, [nx + 1, ny + 1])
+    below = np.floor(place).astype(int)
+    columns = np.clip(below[0] + np.arange(-1, 3), 0, nx - 1)
+    rows = np.clip(below[1] + np.arange(-1, 3), 0, ny - 1)
+    patch = field.heights[np.ix_(rows, columns)]
+    (wx, dx), (wy, dy) = (catmull_rom(t) for t in place - below)
+    return float(wy @ patch @ wx), np.array([wy @ patch @ dx, dy @ patch @ wx]) / field.spacing
+
+
+def support_offset(model: RigidModel, c: int, R: FloatArray, n: FloatArray) -> FloatArray:
+    """From a contact point's centre to where its shape reaches furthest against ``n``; ``R``: the link's axes."""
+    if model.contact_kind[c] == PointKind.ROUND:
+        return -model.contact_radius[c] * n
+    axes = R @ rotation(model.contact_quat[c])
+    A = axes @ np.diag(model.contact_size[c] ** 2) @ axes.T
+    return -A @ n / np.sqrt(n @ A @ n)
+
+
+def ground_contact(model: RigidModel, c: int, R: FloatArray, x: FloatArray) -> Contact:
+    """Contact point ``c`` of a link at ``x`` with axes ``R``, against the ground's tangent plane below its centre."""
+    centre = x + R @ model.contact_pos[c]
+    height, slope = model.ground_height, np.zeros(2)
+    if model.ground_field is not None:
+        height, slope = terrain(model.ground_field, centre[0], centre[1])
+    n = np.array([*-slope, 1.0]) / np.sqrt(1 + slope @ slope)
+    o = support_offset(model, c, R, n)
+    return Contact(centre + o, n, float((centre[2] - height) * n[2] + n @ o))
+
+
+# Pairs of shapes
+
+
+def pair_contact(pairs: ContactPairs, i: int, poses: tuple[tuple[FloatArray, FloatArray], ...]) -> Contact:
+    """Contact of pair ``i``, with ``(axes [3, 3], origin [3])`` of its two links."""
+    (Ra, xa), (Rb, xb) = poses
+    ca, cb = xa + Ra @ pairs.pos[i, 0], xb + Rb @ pairs.pos[i, 1]
+    ha, ra, rb = Ra @ pairs.half[i, 0], pairs.radius[i, 0], pairs.radius[i, 1]
+    if pairs.kind[i] == PairKind.SEGMENTS:
+        hb = Rb @ pairs.half[i, 1]
+        s, t = closest_on_segments(ca - cb, ha, hb)
+        pa, pb = ca + s * ha, cb + t * hb
+        gap = float(np.linalg.norm(pa - pb))
+        n = (pa - pb) / max(gap, 1e-15)
+        return Contact((pa + pb) / 2 + n * (rb - ra) / 2, n, gap - ra - rb)
+    axes = Rb @ rotation(pairs.quat[i])
+    size = pairs.half[i, 1]
+    t = closest_to_box(axes.T @ (ca - cb), axes.T @ ha, size)
+    point = ca + t * ha
+    n, gap = box_distance(axes.T @ (point - cb), size)
+    d = gap - ra
+    return Contact(point - axes @ n * (ra + d / 2), axes @ n, d)
+
+
+def closest_on_segments(D: FloatArray, a: FloatArray, b: FloatArray) -> tuple[float, float]:
+    """``(s, t)`` in [-1, 1] that make ``|D + s a - t b|`` least: a corner, an edge or the middle of that square."""
+    aa, bb, ab = a @ a, b @ b, a @ b
+    if aa * bb - ab * ab > 1e-14 * aa * bb:
+        s, t = np.linalg.solve([[aa, -ab], [-ab, bb]], [-(a @ D), b @ D])
+        if max(abs(s), abs(t)) <= 1:
+            return float(s), float(t)
+    candidates = [(0.0, _clip(b @ D / bb) if bb else 0.0)]
+    if aa:
+        candidates = [(_clip(a @ (t * b - D) / aa), t) for t in ((-1.0, 1.0) if bb else (0.0,))]
+    if aa and bb:
+        candidates += [(s, _clip(b @ (D + s * a) / bb)) for s in (-1.0, 1.0)]
+    return min(candidates, key=lambda st: float(np.linalg.norm(D + st[0] * a - st[1] * b)))
+
+
+def closest_to_box(c: FloatArray, h: FloatArray, size: FloatArray) -> float:
+    """``t`` in [-1, 1] at which ``c + t h`` is closest to the box of half extents ``size`` about the origin.
+
+    The slope of half the squared distance rises in straight pieces between the planes of the faces. Where the segment
+    enters the box: the middle of its way through.
+    """
+    if not h.any():
+        return 0.0
+    moving = h != 0
+    ends = np.stack([(side * size[moving] - c[moving]) / h[moving] for side in (-1, 1)])
+    outside = np.any(np.abs(c[~moving]) >= size[~moving])
+    enter, leave = max(-1.0, ends.min(axis=0).max()), min(1.0, ends.max(axis=0).min())
+    if enter < leave and not outside:
+        return float((enter + leave) / 2)
+    knots = np.unique([-1.0, 1.0, *ends[np.abs(ends) < 1]])
+    slope = np.array([(y - np.clip(y, -size, size)) @ h for y in c + knots[:, None] * h])
+    if slope[0] >= 0 and slope[-1] <= 0:
+        return 0.0
+    if slope[0] >= 0:
+        return -1.0
+    if slope[-1] <= 0:
+        return 1.0
+    k = int(np.argmax(slope >= 0))
+    return float(knots[k - 1] - slope[k - 1] * (knots[k] - knots[k - 1]) / (slope[k] - slope[k - 1]))
+
+
+def box_distance(y: FloatArray, size: FloatArray) -> tuple[FloatArray, float]:
+    """Outward normal ``[3]`` and signed distance of a point from a box about the origin; inside, the nearest face's."""
+    r = y - np.clip(y, -size, size)
+    if r.any():
+        gap = float(np.linalg.norm(r))
+        return r / gap, gap
+    face = int(np.argmax(np.abs(y) - size))
+    n = np.zeros(3)
+    n[face] = -1.0 if y[face] < 0 else 1.0
+    return n, float(abs(y[face]) - size[face])
+
+
+def _clip(value: float) -> float:
+    return float(np.clip(value, -1, 1))

@@ -1,0 +1,114 @@
+"""What the robots that should run along x share: options, the end of an episode, and two conventions of reward."""
+
+from __future__ import annotations
+
+import abc
+import math
+from typing import Any, ClassVar, NamedTuple
+
+from diffsim_core._protocol import Array, PyTree
+from diffsim_core._registry import unknown
+from diffsim_core.rigid.dynamics import RigidDynamics
+from diffsim_core.tasks._rigid import RigidTask
+
+REWARDS = ("paper", "gymnasium")
+
+
+class GymnasiumReward(NamedTuple):
+    """Weights of what Gymnasium's v5 MuJoCo tasks pay: ``healthy + forward (x' - x) / dt - control |a|^2``."""
+
+    healthy: float
+    """For a step that does not end in a fall."""
+    forward: float
+    """On the velocity of the torso along x, from its positions before and after the step."""
+    control: float
+    """On the squared action."""
+
+
+class RunningTask(RigidTask, abc.ABC):
+    """A robot whose first coordinate is x, the way it should run.
+
+    Args:
+        dynamics: The simulator.
+        episode_length: Control steps in an episode.
+        obs_names: One name per observation entry, with its unit.
+        random_start: Add the released code's noise to the initial state.
+        early_termination: End an episode where the robot has fallen, if it can.
+        action_penalty: Weight of the squared action in the reward; ``None`` for the convention's own.
+        reward: ``"paper"``, or ``"gymnasium"`` for the field's other convention.
+
+    Raises:
+        ValueError: for an ``episode_length`` below 1, a negative ``action_penalty`` or an unknown ``reward``.
+    """
+
+    height_coordinate: ClassVar[int]
+    """Which coordinate is the torso's height."""
+    fallen_below: ClassVar[float | None] = None
+    """Height coordinate at which an episode ends [m]; ``None`` if nothing ends it."""
+    penalty: ClassVar[float]
+    """Weight of the squared action in the released code."""
+    gymnasium: ClassVar[GymnasiumReward]
+
+    def __init__(
+        self,
+        dynamics: RigidDynamics,
+        *,
+        episode_length: int,
+        obs_names: tuple[str, ...],
+        random_start: bool,
+        early_termination: bool,
+        action_penalty: float | None,
+        reward: str,
+    ) -> None:
+        super().__init__(dynamics, episode_length=episode_length, obs_names=obs_names)
+        if reward not in REWARDS:
+            raise ValueError(unknown("reward", reward, REWARDS))
+        self.random_start = random_start
+        self.early_termination = early_termination
+        self.convention = reward
+        if action_penalty is None:
+            action_penalty = self.penalty if reward == "paper" else self.gymnasium.control
+        if not 0 <= action_penalty < math.inf:
+            raise ValueError(f"action_penalty={action_penalty!r} must be a number of at least 0")
+        self.action_penalty = action_penalty
+
+    def reward(
+        self, xp: Any, physics: PyTree, action: Array, next_physics: PyTree, next_obs: Array, task: PyTree
+    ) -> Array:
+        """The reward of the chosen convention, ``[N]``."""
+        weight = self.action_penalty
+        if self.convention == "gymnasium":
+            paid = self._gymnasium_reward(xp, physics, next_physics)
+        else:
+            paid = self.paper_reward(xp, next_obs)
+        return paid - weight * xp.sum(action * action, axis=1) if weight else paid
+
+    @abc.abstractmethod
+    def paper_reward(self, xp: Any, next_obs: Array) -> Array:
+        """The paper's reward before the action's price, ``[N]``."""
+
+    def _gymnasium_reward(self, xp: Any, physics: PyTree, next_physics: PyTree) -> Array:
+        healthy, forward, _ = self.gymnasium
+        paid = (forward / self.dynamics.dt) * (next_physics.q[:, 0] - physics.q[:, 0])
+        if self.fallen_below is None:
+            return paid + healthy
+        return xp.where(next_physics.q[:, self.height_coordinate] < self.fallen_below, paid, paid + healthy)
+
+    def terminated(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
+        """The torso is too low."""
+        if self.fallen_below is None or not self.early_termination:
+            return super().terminated(xp, physics, task)
+        return physics.q[:, self.height_coordinate] < self.fallen_below
+
+
+def height_reward(xp: Any, above: Array, cap: float, slope: float) -> Array:
+    """``slope d`` above zero and ``-200 d^2`` below it, with ``d = clip(above, -1, cap)`` (SHAC paper, Eq. 16, 21).
+
+    Args:
+        xp: Array namespace.
+        above: Height over the margin above the termination height [m], ``[N]``.
+        cap: Largest height that is paid for [m].
+        slope: Reward per metre.
+    """
+    d = xp.clip(above, -1.0, cap)
+    return xp.where(d < 0, -200.0 * d * d, slope * d)

@@ -1,0 +1,186 @@
+"""Contact between bodies: distances and filters against MuJoCo, momentum, gradients, rest."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import combinations_with_replacement, product
+
+import mujoco
+import numpy as np
+import pytest
+
+from diffsim_core.io import ContactParams, ModelError, load_model
+from diffsim_core.rigid import twin
+from diffsim_core.rigid.model import RigidModel
+from diffsim_core.rigid.twin_contact import pair_contact
+
+from .host import random_states, step, vjp
+from .test_dynamics import central_differences, dynamics, relative
+from .trees import TreeOptions, random_tree
+
+SIZES = {"sphere": "0.2", "capsule": "0.1 0.3", "box": "0.2 0.3 0.15"}
+COMBINATIONS = list(combinations_with_replacement(SIZES, 2))
+
+
+def two_bodies(first: str, second: str, static: bool = False, **options) -> RigidModel:
+    """Two free shapes without gravity, the second with a hinged arm; or the first fixed to the world."""
+    shapes = [f'<geom type="{kind}" size="{SIZES[kind]}" friction="0.7"/>' for kind in (first, second)]
+    arm = '<body><joint axis="0 1 0"/><geom size="0.1" pos="0 0.3 0" contype="0" conaffinity="0"/></body>'
+    one = shapes[0].replace("/>", ' pos="0.03 0 0.05"/>') if static else f"<body><freejoint/>{shapes[0]}</body>"
+    xml = f"""<mujoco><option gravity="0 0 0"/><worldbody>{one}
+        <body pos="0 0 0.3"><freejoint/>{shapes[1]}{arm}</body></worldbody></mujoco>"""
+    return load_model(xml, body_contact=True, **options)
+
+
+def tumbled_states(model: RigidModel, n: int, seed: int, spread: float = 0.25):
+    """Random states with quaternions of any direction."""
+    q, qd, u = random_states(model, n, seed, spread=spread)
+    rng = np.random.default_rng(seed)
+    for a in model.joint_q[model.joint_type == 0] + 3:
+        quat = rng.standard_normal((n, 4))
+        q[:, a : a + 4] = quat / np.linalg.norm(quat, axis=1, keepdims=True)
+    return q, qd, u
+
+
+@pytest.mark.parametrize("kinds", [c for c in COMBINATIONS if c != ("box", "box")])
+def test_distance_is_mujocos(kinds: tuple[str, str]) -> None:
+    """While the segment itself stays outside of the box; MuJoCo measures deeper overlaps in other ways."""
+    xml = "".join(f'<body><freejoint/><geom type="{k}" size="{SIZES[k]}"/></body>' for k in kinds)
+    m = mujoco.MjModel.from_xml_string(f"<mujoco><worldbody>{xml}</worldbody></mujoco>")
+    d = mujoco.MjData(m)
+    model = load_model(f"<mujoco><worldbody>{xml}</worldbody></mujoco>", body_contact=True)
+    q, _, _ = tumbled_states(model, 300, seed=1, spread=0.35)
+    inside = 0
+    for qi in q:
+        d.qpos[:] = qi
+        mujoco.mj_kinematics(m, d)
+        kin = twin.kinematics(model, qi)
+        poses = [(kin.rotation[i], kin.position[i]) for i in model.pairs.link[0]]
+        found = pair_contact(model.pairs, 0, tuple(poses))
+        if found.d > -0.99 * model.pairs.radius[0].sum():
+            expected = mujoco.mj_geomDistance(m, d, 0, 1, 10.0, None)
+            assert found.d == pytest.approx(expected, abs=1e-8)
+            inside += found.d < 0
+    assert inside > 20
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_pairs_are_mujocos(seed: int) -> None:
+    """MuJoCo's own collision detection with huge margins lists every pair its filters let through."""
+    xml = random_tree(seed, TreeOptions(relatives=seed % 2 == 0)).replace(' contype="0" conaffinity="0"', "")
+    rng = np.random.default_rng(seed)
+    spec = mujoco.MjSpec.from_string(xml)
+    for k, geom in enumerate(spec.geoms):
+        geom.name, geom.type = f"g{k}", mujoco.mjtGeom.mjGEOM_SPHERE  # boxes far apart are not listed
+        geom.contype, geom.conaffinity = (int(x) for x in rng.integers(0, 4, size=2))
+    bodies = spec.bodies[1:]
+    for k, body in enumerate(bodies):
+        body.name = f"b{k}"
+    if len(bodies) > 1:
+        names = [b.name for b in rng.choice(bodies, size=2, replace=False)]
+        spec.add_exclude(bodyname1=names[0], bodyname2=names[1])
+    spec.compile()
+    xml = spec.to_xml()
+    for geom in spec.geoms:
+        geom.margin = 100.0
+    m = spec.compile()
+    d = mujoco.MjData(m)
+    mujoco.mj_forward(m, d)
+    model = load_model(xml, body_contact=True)
+    link = {geom.name: geom.link for geom in model.geoms}
+    name = [mujoco.mj_id2name(m, mujoco.mjtObj.mjOBJ_GEOM, g) for g in range(m.ngeom)]
+    expected = {frozenset(name[g] for g in pair) for pair in d.contact.geom}
+    assert {frozenset(pair) for pair in model.pairs.geom} == {p for p in expected if len({link[g] for g in p}) == 2}
+
+
+@pytest.mark.parametrize("kinds", COMBINATIONS)
+@pytest.mark.parametrize("law", ["paper", "released"])
+def test_momentum_is_conserved(kinds: tuple[str, str], law: str) -> None:
+    """Equal and opposite forces at one point: the sum of all wrenches on two free trees is zero."""
+    model = two_bodies(*kinds, contact_law=law)
+    d = dynamics(model, substeps=1)
+    q, qd, u = tumbled_states(model, 160, seed=2)
+    rest = dynamics(dataclasses.replace(model, pairs=type(model.pairs).none()))
+    found, free = d.probe(q, qd, u), rest.probe(q, qd, u)
+    touching = np.flatnonzero(found.contacts)
+    assert len(touching) > 5
+    for i in touching:
+        push = found.force[i] - free.force[i]  # contact alone
+        kin = twin.kinematics(model, q[i])
+        total = np.zeros(6)
+        for link in np.flatnonzero(model.joint_type == 0):
+            at = model.joint_dof[link]
+            turn = kin.rotation[link] @ push[at + 3 : at + 6]
+            total += np.concatenate([turn + np.cross(kin.position[link], push[at : at + 3]), push[at : at + 3]])
+        assert np.abs(push).max() > 0
+        assert np.abs(total).max() < 1e-11 * np.abs(push).max()
+
+
+@pytest.mark.parametrize("kinds", list(product(SIZES, SIZES)))
+@pytest.mark.parametrize(("static", "smoothing"), [(False, 0.0), (True, 0.0), (False, 0.03)])
+def test_forces_and_gradients(kinds: tuple[str, str], static: bool, smoothing: float) -> None:
+    d = dynamics(two_bodies(*kinds, static=static), substeps=2, contact_smoothing=smoothing)
+    arrays = tumbled_states(d.model, 40, seed=3)
+    found = d.probe(*arrays)
+    assert (found.contacts > 0).sum() > 3
+    for i, state in enumerate(zip(*arrays, strict=True)):
+        assert relative(found.qdd[i], twin.forward_dynamics(d.model, *state)) < 1e-9
+    rng = np.random.default_rng(4)
+    gq, gqd = rng.standard_normal(arrays[0].shape), rng.standard_normal(arrays[1].shape)
+    given, expected = vjp(d, *arrays, gq, gqd), central_differences(d, arrays, gq, gqd, eps=1e-7)
+    for i in range(len(arrays[0])):
+        scale = max(np.abs(e[i]).max() for e in expected if e.size)
+        for a, b in zip(given, expected, strict=True):
+            assert a.size == 0 or np.abs(a[i] - b[i]).max() < 1e-6 * scale
+
+
+def test_parallel_and_coinciding_shapes_give_finite_forces_and_gradients() -> None:
+    for kinds in COMBINATIONS:
+        model = two_bodies(*kinds)
+        d = dynamics(model)
+        q = np.tile(model.q_ref, (3, 1))
+        q[:, 7:10] = [[0, 0, 0], [0.15, 0, 0], [0, 0.05, 0.1]]
+        arrays = q, np.zeros((3, model.nv)), np.zeros((3, model.nu))
+        for a in (*step(d, *arrays)[:2], *vjp(d, *arrays, np.ones_like(q), np.ones((3, model.nv)))):
+            assert np.isfinite(a).all()
+
+
+STACK = """<mujoco><worldbody><geom type="plane" size="5 5 1"/>
+  <body pos="0 0 0.1"><freejoint/><geom name="low" type="box" size="0.2 0.2 0.1"/></body>
+  <body pos="0 0 0.31"><freejoint/><geom name="high" type="{}"/></body></worldbody></mujoco>"""
+
+
+@pytest.mark.parametrize("top", ['box" size="0.1 0.1 0.1', 'sphere" size="0.1'])
+def test_a_stack_comes_to_rest(top: str) -> None:
+    gains = ContactParams(kn=2e4, kd=2e5, kt=1e3)
+    model = load_model(STACK.format(top), body_contact=True, contact=gains)
+    d = dynamics(model, substeps=16)
+    q, qd = model.q_ref[None].copy(), np.zeros((1, model.nv))
+    for _ in range(150):
+        out = step(d, q, qd, np.zeros((1, 0)))
+        q, qd = out.q, out.qd
+    assert np.abs(qd).max() < 1e-3
+    assert q[0, 9] == pytest.approx(0.3, abs=0.02)
+
+
+def test_off_by_default_with_a_note() -> None:
+    xml = STACK.format('sphere" size="0.1')
+    model = load_model(xml)
+    assert len(model.pairs) == 0
+    assert model.notes == ("contact between moving bodies is not simulated",)
+    assert load_model(xml, body_contact=True).notes == ()
+
+
+def test_two_shapes_are_springs_in_series_and_the_world_is_rigid() -> None:
+    gains = ContactParams(kn=100.0, kd=40.0, kt=6.0, mu=0.3)
+    pairs = two_bodies("sphere", "capsule", contact=gains).pairs
+    assert (pairs.kn[0], pairs.kd[0], pairs.kt[0], pairs.mu[0]) == (50.0, 20.0, 3.0, 0.3)
+    assert two_bodies("sphere", "capsule", static=True, contact=gains).pairs.kn[0] == 100.0
+    assert two_bodies("sphere", "capsule").pairs.mu[0] == 0.7
+
+
+def test_a_shape_that_pairs_do_not_know_is_named() -> None:
+    xml = STACK.format('cylinder" size="0.1 0.1')
+    assert load_model(xml).nc == 10
+    with pytest.raises(ModelError, match=r'cylinder geom "high" may touch other shapes.*without body_contact'):
+        load_model(xml, body_contact=True)
