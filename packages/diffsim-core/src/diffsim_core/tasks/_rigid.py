@@ -23,6 +23,8 @@ def bundled_model(name: str, **options: Any) -> RigidModel:
 
 CONTROL_DT = 1 / 60
 """Duration of a control step of every task of the SHAC paper [s]."""
+MUSCLE_STRENGTH = 0.36
+"""Force of a muscle at full activation over its f0: the SHAC paper's released code scales by 0.6 twice."""
 
 
 def bundled_dynamics(

@@ -153,8 +153,6 @@ DS_FN Frame frame(const Kinematics& k, int link)
     return {k.E[link], k.r[link], {k.x[link], k.y[link], k.height[link]}};
 }
 
-// velocity of a link's point, of the velocity or the test velocity; the world's is zero
-
 // false where no world of the block is near enough
 DS_FN bool meet(const Model& m, const Kinematics& k, int index, T width, Pair& p)
 {
