@@ -37,10 +37,11 @@ def load_snu(
 
     A ``<Skeleton>`` lists ``<Node name parent>`` with a ``<Body type mass size>`` and a
     ``<Joint type axis lower upper>``, each with a ``<Transformation linear translation>`` in the world's rest pose
-    (y up, z forward, metres). A ``<Muscle>`` lists ``<Unit name f0>`` with ``<Waypoint body p>`` in the same pose. The muscles pull with a constant
-    force ``strength f0`` times a control in [0, 1], as in the SHAC paper's code, which reads neither lengths nor
-    pennation; each is a control, in the file's order. Joint springs, dampers, limits, armature and contact are that
-    code's; ball joints have no limits there, and none here.
+    (y up, z forward, metres). A ``<Muscle>`` lists ``<Unit name f0>`` with ``<Waypoint body p>`` in the same pose.
+
+    The muscles pull with a constant force ``strength f0`` times a control in [0, 1], as in the SHAC paper's code, which
+    reads neither lengths nor pennation; each is a control, in the file's order. Joint springs, dampers, limits,
+    armature and contact are that code's; ball joints have no limits there, and none here.
 
     Args:
         skeleton: path of the skeleton's file.
