@@ -181,6 +181,8 @@ def test_check(diffrl):
         (["train", "shac", "toy", "--device", "cuda:99"], "use --device cpu"),
         (["train", "shac", "toy", "--task-option", "limt=1"], "limit"),
         (["train", "shac", "toy", "--task-option", "limit"], "expected NAME=VALUE"),
+        (["train", "shac", "toy", "--task-option", "limit={1"], "not a JSON object"),
+        (["train", "shac", "cartpole", "--task-option", 'randomize={"gravity:w": [1, 2]}'], "gravity:w"),
         (["train", "shac", "toy", "--import", "no_such_module"], "no such module"),
         (["train", "shac", "toy", "--import", "no_such.py"], "no such file"),
         (["train", "shac", "toy", "extra"], "unrecognized arguments: extra"),

@@ -78,6 +78,12 @@ def sim_report() -> dict[str, Any]:
         "threads": 4,
         "dt_s": 1 / 60,
         "substeps": 16,
+        "memory": {
+            "option": None,
+            "kept_step_bytes": 7936.0,
+            "kept_window_bytes": 16_252_928,
+            "peak_growth_bytes": 20_400_000,
+        },
         **window_figures(fast, 2048, **window),
         "diverged": 3,
         "env": window_figures(slow, 2048, **window),

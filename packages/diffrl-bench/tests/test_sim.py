@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from diffrl_bench import SimBench, bench_sim
+from diffrl_bench._peak import peak_growth
 from diffrl_bench._report import sim_text
 from diffrl_bench._sim import scaling_figures, window_figures
 from diffrl_bench._stopwatch import Clock, Lap, Stopwatch
@@ -142,8 +145,13 @@ def test_report_holds_what_the_command_line_promises(report: dict[str, Any]) -> 
         assert figures["forward_substeps_per_s"] == pytest.approx(4 * figures["forward_steps_per_s"])
         assert figures["forward_sim_s_per_s"] == pytest.approx(figures["forward_steps_per_s"] / 60)
     assert [row["threads"] for row in report["scaling"]["rows"]] == [1, 2]
-    # 4 rounds, each window twice: 8 x 4 of dynamics and environment, 16 x 4 with one and with two threads.
-    assert report["env_steps"] == 4 * 2 * (2 * 32 + 2 * 64)
+    # 4 rounds, each window twice: 8 x 4 of dynamics and environment, 16 x 4 with one and with two threads; and one more
+    # of the environment, for its memory.
+    assert report["env_steps"] == 4 * 2 * (2 * 32 + 2 * 64) + 2 * 32
+    memory = report["memory"]
+    # cartpole keeps q, qd, qdd and three numbers of the mass matrix's factor in each of 4 sub-steps
+    assert memory["kept_step_bytes"] == 4 * 4 * (2 + 2 + 2 + 3)
+    assert memory["kept_window_bytes"] == 8 * 4 * memory["kept_step_bytes"]
 
 
 def test_mujoco_runs_beside(report: dict[str, Any]) -> None:
@@ -164,6 +172,8 @@ def test_text_names_the_figures(sim_report: dict[str, Any]) -> None:
     assert "102,000 to 256,000" in text
     assert "4 threads against 1: 3.00 times forward, 3.11 times forward + backward" in text
     assert "dynamics: backward pass 1.00 times the forward pass, recording forward pass 1.20 times" in text
+    assert "memory: 16.3 MB kept for the backward pass of a window, 7.9 kB a world and control step" in text
+    assert "the first window of the environment took 20.4 MB in all" in text
     assert "Abacus 1, 4 of 8 cores" in text
     assert "3 world steps diverged" in text
 
@@ -183,6 +193,28 @@ def test_one_thread_needs_no_scaling_and_torch_keeps_its_threads() -> None:
     assert report["scaling"] is None
     assert report["peers"] == []
     assert torch.get_num_threads() == before
+
+
+def test_low_memory_keeps_less_and_an_unknown_kind_is_refused() -> None:
+    settings: dict[str, Any] = {"task": "cartpole", "num_envs": 8, "horizon": 2, "threads": 1, "repeats": 1}
+    report = bench_sim(SimBench(**settings, peers=False, memory="low"))
+    assert report["memory"]["option"] == "low"
+    assert report["memory"]["kept_step_bytes"] == 4 * 4 * 6
+    with pytest.raises(ValueError, match="memory='medium'"):
+        bench_sim(SimBench(**settings, peers=False, memory="medium"))
+
+
+def test_peak_growth_sees_what_is_used_and_given_back() -> None:
+    block = 64 * 2**20
+    growth = peak_growth(lambda: np.ones(block // 8).sum())
+    if not Path("/proc/self/clear_refs").exists():
+        assert growth is None
+        return
+    assert growth is not None
+    assert 0.95 * block <= growth < 1.5 * block  # the kernel's counters lag by some pages
+    after = peak_growth(lambda: None)
+    assert after is not None
+    assert after < block / 4
 
 
 @pytest.mark.gpu

@@ -30,6 +30,7 @@ def sim_text(report: Mapping[str, Any]) -> str:
         "",
         _ratios("dynamics", report),
         _ratios("environment", report["env"]),
+        _memory(report["memory"]),
     ]
     if report["diverged"]:
         lines.append(f"{count(report['diverged'], 'world step')} diverged and was contained: the figures include them")
@@ -144,6 +145,15 @@ def _ratios(what: str, figures: Mapping[str, Any]) -> str:
     return (
         f"{what}: backward pass {figures['backward_over_forward']:.2f} times the forward pass, "
         f"recording forward pass {figures['recording_over_forward']:.2f} times"
+    )
+
+
+def _memory(memory: Mapping[str, Any]) -> str:
+    growth = memory["peak_growth_bytes"]
+    return (
+        f"memory: {memory['kept_window_bytes'] / 1e6:.1f} MB kept for the backward pass of a window, "
+        f"{memory['kept_step_bytes'] / 1e3:.1f} kB a world and control step"
+        + ("" if growth is None else f"; the first window of the environment took {growth / 1e6:.1f} MB in all")
     )
 
 

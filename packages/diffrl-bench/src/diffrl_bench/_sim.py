@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ._machine import available_cores, machine, versions
+from ._peak import peak_growth
 from ._stopwatch import Lap, Laps, Stopwatch, busy_cores, interleave, spread
 
 _WARM_UP = 2
@@ -28,6 +29,8 @@ class SimBench:
     """CPU threads of the simulator; None is its own default, every core this process may use."""
     device: str = "cpu"
     dtype: str = "float32"
+    memory: str | None = None
+    """The simulator's option of that name, "fast" or "low"; None is the task's default."""
     repeats: int = 20
     """Windows timed of each kind; before them come two that are not."""
     scaling_envs: int = 1024
@@ -65,6 +68,7 @@ def bench_sim(bench: SimBench) -> dict[str, Any]:
         threads = getattr(dynamics, "threads", None) if bench.device == "cpu" else None
         begin = start(env, bench.horizon)
         windows: dict[str, Any] = {"dynamics": DynamicsWindow(env, begin), "env": EnvWindow(env, begin)}
+        memory = _memory(bench, dynamics, lambda: windows["env"](Stopwatch(clock_of(bench.device))))
         scaling = _scaling_windows(bench, threads)
         peers = _mujoco_windows(bench, env, begin) if bench.peers else {}
         with contextlib.ExitStack() as stack:
@@ -80,8 +84,8 @@ def bench_sim(bench: SimBench) -> dict[str, Any]:
     window = {"substeps": substeps, "dt": dt}
     rounds = bench.repeats + _WARM_UP
     scaling_steps = bench.horizon * bench.scaling_envs if scaling else 0
-    # Each window is simulated twice, without and with recording.
-    env_steps = 2 * rounds * (2 * steps + len(scaling) * scaling_steps)
+    # Each window is simulated twice, without and with recording; one more of the environment's is for its memory.
+    env_steps = 2 * rounds * (2 * steps + len(scaling) * scaling_steps) + 2 * steps
     return {
         "benchmark": "sim",
         "task": bench.task,
@@ -100,6 +104,7 @@ def bench_sim(bench: SimBench) -> dict[str, Any]:
             **window_figures(laps["env"], steps, **window),
             "episodes_ended": windows["env"].episodes_ended,
         },
+        "memory": memory,
         "scaling": scaling_figures({n: laps[name] for name, n in _scaling_names(scaling)}, bench, window),
         "peers": [peer_figures(laps[name], peer, steps, dt) for name, peer in peers.items()],
         "env_steps": env_steps,
@@ -186,10 +191,22 @@ def peer_figures(laps: Laps, peer: Any, steps: int, dt: float) -> dict[str, Any]
     return figures
 
 
+def _memory(bench: SimBench, dynamics: Any, window: Callable[[], None]) -> dict[str, Any]:
+    """What a window keeps for its backward pass, and how far it raised the process's memory when it first ran."""
+    step = dynamics.saved_size(bench.num_envs) * (4 if bench.dtype == "float32" else 8)
+    return {
+        "option": bench.memory,
+        "kept_step_bytes": step / bench.num_envs,
+        "kept_window_bytes": step * bench.horizon,
+        "peak_growth_bytes": peak_growth(window) if bench.device == "cpu" else None,
+    }
+
+
 def _make(bench: SimBench, num_envs: int, threads: int | None) -> Any:
     from diffsim_core import make
 
-    options: dict[str, Any] = {} if threads is None else {"threads": threads}
+    options = {"threads": threads, "memory": bench.memory}
+    options = {name: value for name, value in options.items() if value is not None}
     return make(bench.task, num_envs=num_envs, device=bench.device, dtype=bench.dtype, **options)
 
 

@@ -69,6 +69,7 @@ def _sim(args: argparse.Namespace) -> _Result:
             threads=args.threads,
             device=args.device,
             dtype=args.dtype,
+            memory=args.memory,
             repeats=args.repeats,
             scaling_envs=args.scaling_envs,
             peers=not args.no_peers,
@@ -202,6 +203,7 @@ def _parser() -> _Parser:
     sim.set_defaults(num_envs=64)
     sim.add_argument("--horizon", type=int, default=32, metavar="T", help="control steps in a window; default 32")
     sim.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    sim.add_argument("--memory", choices=("fast", "low"), help="what backward passes are left; default the task's own")
     sim.add_argument("--repeats", type=int, default=20, metavar="R", help="windows timed of each kind; default 20")
     sim.add_argument(
         "--scaling-envs",

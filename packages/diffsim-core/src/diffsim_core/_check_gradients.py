@@ -26,7 +26,8 @@ class GradientReport:
     max_rel_error: float
     """Largest over worlds and inputs of ``max |AD - FD| / max |FD|``."""
     rel_error: dict[str, float]
-    """The same for each input: ``physics.q``, ``physics.qd``, ``actions``, ..."""
+    """The same for each input: ``physics.q``, ``physics.qd``, ``actions``, and ``parameters``, where the physics state
+    has any: one random direction for each kind."""
     worlds: int
     """Worlds compared."""
     switching: int
@@ -59,7 +60,13 @@ def check_gradients(env: Env, *, steps: int = 1, warmup: int = 40, seed: int = 0
     state = subject.after(warmup)
     actions = from_numpy(np.stack([to_numpy(action) for action in subject.actions(steps)]), state.t)
     inputs = {"physics": state.physics, "actions": actions}
-    loss = _loss(subject, state, steps)
+    if hasattr(state.physics, "params"):
+        inputs = {**inputs, "physics": state.physics._replace(params=())}
+        directions = _directions(subject)
+        inputs["parameters"] = from_numpy(np.zeros((env.num_envs, len(directions))), state.t)
+    else:
+        directions = None
+    loss = _loss(subject, state, steps, directions)
 
     grad = value_and_grad(lambda tree: loss(tree).sum(), inputs)[1]
     exact = {name: _world_first(name, to_numpy(leaf)) for name, leaf in tree_leaves(grad)}
@@ -86,8 +93,17 @@ def check_gradients(env: Env, *, steps: int = 1, warmup: int = 40, seed: int = 0
     )
 
 
-def _loss(subject: Subject, state: EnvState, steps: int) -> Callable[[PyTree], Array]:
-    """``[N]``: everything the steps produce, times fixed random weights."""
+def _directions(subject: Subject) -> Numbers:
+    """``[kinds, np]``: a random direction for each kind of parameter, each entry on the scale of its own value."""
+    parameters: Any = subject.env.task.dynamics.parameters  # pyright: ignore[reportAttributeAccessIssue]
+    kinds = [name.split(":")[0] for name in parameters.names]
+    size = np.where(parameters.nominal == 0, 0.01, np.abs(parameters.nominal))
+    rows = [subject.random.normal(size=len(kinds)) * size * [k == kind for k in kinds] for kind in dict.fromkeys(kinds)]
+    return np.stack(rows)
+
+
+def _loss(subject: Subject, state: EnvState, steps: int, directions: Numbers | None) -> Callable[[PyTree], Array]:
+    """``[N]``: everything the steps produce but parameters, times fixed random weights."""
     env, random = subject.env, subject.random
 
     def weights(like: Array) -> Array:
@@ -95,21 +111,29 @@ def _loss(subject: Subject, state: EnvState, steps: int) -> Callable[[PyTree], A
 
     on_reward = [weights(state.t) for _ in range(steps)]
     on_obs = [weights(subject.start_obs) for _ in range(steps)]
-    on_physics = tree_map(weights, state.physics)
+    on_physics = tree_map(weights, _without_params(state.physics))
 
     def loss(inputs: PyTree) -> Array:
-        now = state._replace(physics=inputs["physics"])
+        physics = inputs["physics"]
+        if directions is not None:
+            moved = state.physics.params + inputs["parameters"] @ from_numpy(directions, state.t)
+            physics = physics._replace(params=moved)
+        now = state._replace(physics=physics)
         total = None
         for k in range(steps):
             now, transition = env.step(now, inputs["actions"][k])
             part = on_reward[k] * transition.reward + (on_obs[k] * transition.final_obs).sum(axis=1)
             total = part if total is None else total + part
-        for weight, (_, leaf) in zip(tree_leaves(on_physics), tree_leaves(now.physics), strict=True):
+        for weight, (_, leaf) in zip(tree_leaves(on_physics), tree_leaves(_without_params(now.physics)), strict=True):
             product = weight[1] * leaf
             total = total + product.reshape((env.num_envs, -1)).sum(axis=1)
         return total
 
     return loss
+
+
+def _without_params(physics: PyTree) -> PyTree:
+    return physics._replace(params=()) if hasattr(physics, "params") else physics
 
 
 def _differences(loss: Callable[[PyTree], Numbers], inputs: PyTree) -> tuple[dict[str, Numbers], dict[str, Numbers]]:

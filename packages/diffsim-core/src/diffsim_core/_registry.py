@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -89,6 +89,7 @@ def make(
     device: str = "cpu",
     dtype: str = "float32",
     world_offset: int = 0,
+    randomize: Mapping[str, tuple[float, float]] | None = None,
     **options: Any,
 ) -> Any:
     """An environment of a registered task: ``make("ant", num_envs=64)``.
@@ -100,6 +101,8 @@ def make(
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
         dtype: ``"float32"`` for work, ``"float64"`` for gradient checks.
         world_offset: number of the first world, where the batch is a part of a larger one.
+        randomize: of a rigid-body task, parameters of its model and the range of a factor that is drawn for each
+            world and episode: ``{"link_density:torso": (0.8, 1.2)}``, see ``diffsim_core.tasks.Randomised``.
         options: the task's own.
 
     Returns:
@@ -124,6 +127,10 @@ def make(
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
     namespace(arrays)
     task = factory(num_envs=num_envs, device=device, dtype=dtype, **options)
+    if randomize:
+        from diffsim_core.tasks._randomised import Randomised
+
+        task = Randomised(task, randomize)
     return TaskEnv(task, num_envs, arrays=arrays, device=device, dtype=dtype, world_offset=world_offset)
 
 

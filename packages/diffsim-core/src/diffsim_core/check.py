@@ -18,6 +18,7 @@ from diffsim_core._check_gradients import GradientReport as GradientReport
 from diffsim_core._check_gradients import check_gradients as check_gradients
 from diffsim_core._check_rollout import RolloutReport as RolloutReport
 from diffsim_core._check_rollout import check_rollout as check_rollout
+from diffsim_core._env import TaskEnv
 from diffsim_core._protocol import Env
 
 
@@ -103,7 +104,7 @@ def check_task(
     horizon: int = 64,
     rollout_envs: int = 8,
 ) -> TaskReport:
-    """Run every check.
+    """Run every check. Gradients of a rigid-body task include those by every kind of parameter its model has.
 
     Args:
         make: ``make(num_envs=, dtype=) -> Env``, for instance ``functools.partial(diffsim_core.make, "ant")``.
@@ -122,6 +123,20 @@ def check_task(
         task=env.spec.name,
         violations=violations,
         deterministic=not any(_check_env.determinism(Subject(env, seed, 12))),
-        gradients=check_gradients(make(num_envs=num_envs, dtype="float64"), seed=seed),
+        gradients=check_gradients(_with_parameters(make(num_envs=num_envs, dtype="float64")), seed=seed),
         rollout=check_rollout(make, num_envs=rollout_envs, horizon=horizon, seed=seed),
     )
+
+
+def _with_parameters(env: Env) -> Env:
+    """The environment with every parameter of its model an input, drawn within 10 % of the model's own; or itself."""
+    task: Any = getattr(env, "task", None)
+    dynamics = getattr(task, "dynamics", None)
+    if not isinstance(env, TaskEnv) or not hasattr(dynamics, "with_parameters") or dynamics.parameters:
+        return env
+    from diffsim_core.tasks._randomised import Randomised
+
+    parameters = dynamics.with_parameters(dynamics.parameters.kinds()).parameters
+    ranges = {kind: (0.9, 1.1) for kind, group in parameters.groups.items() if parameters.nominal[list(group)].any()}
+    randomised = Randomised(task, ranges)
+    return TaskEnv(randomised, env.num_envs, arrays=env.arrays, device=env.device, dtype=env.dtype)

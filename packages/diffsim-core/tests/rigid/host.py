@@ -14,9 +14,9 @@ from diffsim_core.rigid.model import JointType, RigidModel
 class Step(NamedTuple):
     q: Any
     qd: Any
-    act: Any
     ok: Any
     saved: Any
+    act: Any = None
 
 
 def buffer(array: Any) -> Buffer:
@@ -33,9 +33,9 @@ def step(dynamics: RigidDynamics, q: Any, qd: Any, u: Any, act: Any = None) -> S
     out = Step(
         np.full_like(q, np.nan),
         np.full_like(qd, np.nan),
-        None if act is None else np.full_like(act, np.nan),
         np.full(len(q), -1, np.int32),
         np.full(dynamics.saved_size(len(q)), np.nan, q.dtype),
+        None if act is None else np.full_like(act, np.nan),
     )
     state, after = _state(q, qd, act), _state(out.q, out.qd, out.act)
     dynamics.step(state, [buffer(u)], after, buffer(out.ok), buffer(out.saved))

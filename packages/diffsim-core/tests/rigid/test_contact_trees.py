@@ -64,4 +64,36 @@ def test_random_contacts(first: int) -> None:
             assert np.array_equal(a, again), seed
         once, twice = step(d, *arrays), step(d, *arrays)
         assert np.array_equal(once.q, twice.q) and np.array_equal(once.qd, twice.qd), seed
+        alone = step(d, *(np.ascontiguousarray(a[1:2]) for a in arrays))
+        assert np.array_equal(alone.q, once.q[1:2]) and np.array_equal(alone.qd, once.qd[1:2]), seed
     assert ground > 100 and between > 10, "too few contacts: the test would prove too little"
+
+
+@pytest.mark.parametrize("seed", [2, 4, 8])
+def test_low_memory_gives_the_same_gradient(seed: int) -> None:
+    model = contact_tree(seed)
+    arrays = random_states(model, WORLDS, seed)
+    cotangents = [np.ones_like(a) for a in arrays[:2]]
+    fast, low = (vjp(dynamics(model, memory=memory), *arrays, *cotangents) for memory in ("fast", "low"))
+    for a, b in zip(fast, low, strict=True):
+        assert a.size == 0 or relative(a, b) < 1e-11
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -1e30])
+@pytest.mark.parametrize("seed", [8, 12])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_diverged_world_is_contained(seed: int, poison: float, dtype: str) -> None:
+    """On hills, where a place is an index into an array, and with pairs, where it decides what is worked out."""
+    model = contact_tree(seed)
+    d = dynamics(model, dtype=dtype)
+    q, qd, u = random_states(model, 11, seed, dtype=dtype)
+    clean = step(d, q, qd, u), vjp(d, q, qd, u, q, qd)
+    others = np.arange(11) != 4
+    for spoilt in (0, 1):
+        sick = [q.copy(), qd.copy()]
+        sick[spoilt][4] = poison
+        out, gradients = step(d, *sick, u), vjp(d, *sick, u, q, qd)
+        assert out.ok.tolist() == others.astype(int).tolist()
+        assert np.array_equal(out.q[others], clean[0].q[others])
+        for a, b in zip(gradients, clean[1], strict=True):
+            assert np.array_equal(a[others], b[others]) and not a[4].any()

@@ -12,7 +12,7 @@ from diffsim_core.rigid import twin
 from diffsim_core.rigid.dynamics import RigidDynamics
 from diffsim_core.rigid.muscles import HillConstants, Unit, muscles_of
 
-from .host import random_states, step, vjp
+from .host import buffer, random_states, step, vjp
 from .trees import TreeOptions, random_tree
 
 
@@ -90,6 +90,40 @@ def test_the_engine_follows_the_twin(seed):
         expected = twin.control_step_with_muscles(m, q[i], qd[i], act[i], u[i], 1 / 60, 3)
         for found, value in zip((out.q[i], out.qd[i], out.act[i]), expected, strict=True):
             np.testing.assert_allclose(found, value, rtol=1e-9, atol=1e-9 * max(1, np.abs(value).max(initial=0)))
+
+
+def test_parameters_and_activations_share_a_step():
+    """Gradients of all five inputs of a model with muscles and parameters, and the model's own values change nothing."""
+    m = tree(3)
+    plain, d = dynamics(m), dynamics(m, parameters=("link_mass:*", "gravity"))
+    q, qd, u, act = random_muscle_states(m, 3, 3)
+    params = np.tile(d.parameters.nominal, (3, 1))
+    rng = np.random.default_rng(3)
+    bars = [rng.standard_normal(a.shape) for a in (q, qd, act, params)]
+
+    def run(*state):
+        out = [np.full_like(a, np.nan) for a in state[:4]]
+        ok, saved = np.zeros(3, np.int32), np.zeros(d.saved_size(3))
+        d.step([buffer(a) for a in state[:4]], [buffer(state[4])], [buffer(a) for a in out], buffer(ok), buffer(saved))
+        return out, ok, saved
+
+    inputs = [q, qd, act, params, u]
+    out, ok, saved = run(*inputs)
+    expected = step(plain, q, qd, u, act)
+    for found, value in zip(out[:3], (expected.q, expected.qd, expected.act), strict=True):
+        np.testing.assert_allclose(found, value, rtol=1e-12, atol=1e-12)
+    found = [np.full_like(a, np.nan) for a in inputs]
+    state, control = [buffer(a) for a in inputs[:4]], [buffer(u)]
+    d.vjp(state, control, buffer(ok), buffer(saved), [buffer(b) for b in bars], [buffer(a) for a in found])
+    scale = max(np.abs(a).max() for a in found)
+    for k, x in enumerate(inputs):
+        for j in range(x.shape[1]):
+            values = []
+            for sign in (1, -1):
+                moved = [a.copy() for a in inputs]
+                moved[k][:, j] += sign * 1e-6
+                values.append(sum((a * b).sum(1) for a, b in zip(run(*moved)[0], bars, strict=True)))
+            assert np.abs(found[k][:, j] - (values[0] - values[1]) / 2e-6).max() < 1e-6 * scale
 
 
 def central_differences(d, arrays, bars, eps=1e-6):

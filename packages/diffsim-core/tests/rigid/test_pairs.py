@@ -184,3 +184,10 @@ def test_a_shape_that_pairs_do_not_know_is_named() -> None:
     assert load_model(xml).nc == 10
     with pytest.raises(ModelError, match=r'cylinder geom "high" may touch other shapes.*without body_contact'):
         load_model(xml, body_contact=True)
+
+
+def test_too_many_pairs_are_refused_at_once() -> None:
+    """A crowd of shapes is neither built nor searched to the end."""
+    crowd = '<replicate count="500" offset="1 0 0"><body><freejoint/><geom size="0.1"/></body></replicate>'
+    with pytest.raises(ModelError, match="pairs of shapes may touch, at most 20000"):
+        load_model(f"<mujoco><worldbody>{crowd}</worldbody></mujoco>", body_contact=True)

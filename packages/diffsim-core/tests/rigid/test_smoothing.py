@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+import diffsim_core
 from diffsim_core.io import load_model
 from diffsim_core.rigid.dynamics import RigidDynamics
 from diffsim_core.rigid.twin_contact import Contact, contact_force
@@ -93,6 +95,24 @@ def test_a_body_that_is_not_touched_yet_pulls_the_gradient() -> None:
     assert gradient(backward_smoothing=0.04) == 0
     assert gradient(backward_smoothing=0.1) > 0
     assert gradient(contact_smoothing=0.1) > 0
+
+
+def test_tasks_have_the_options() -> None:
+    hard, soft = (diffsim_core.make("ant", num_envs=2, **o) for o in ({}, {"backward_smoothing": 0.02}))
+    assert soft.task.dynamics.model.contact_smoothing == 0
+    wide = diffsim_core.make("ant", num_envs=2, contact_smoothing=0.02)
+    assert wide.task.dynamics.model.contact_smoothing == 0.02
+    ends, gradients = [], []
+    for env in (hard, soft, wide):
+        state, _ = env.reset(seed=0)
+        action = torch.zeros(2, 8, requires_grad=True)
+        for _ in range(20):
+            state, transition = env.step(state, action)
+        transition.reward.sum().backward()
+        ends.append(state.physics.q.detach())
+        gradients.append(action.grad)
+    assert torch.equal(ends[0], ends[1]) and not torch.equal(ends[0], ends[2])
+    assert not torch.equal(gradients[0], gradients[1])
 
 
 @pytest.mark.parametrize("name", ["contact_smoothing", "backward_smoothing"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -73,7 +74,9 @@ def _parser(entry: AlgorithmEntry | None) -> Parser:
     parser.add_argument(
         "--seconds", type=float, metavar="X", help="budget in seconds of training; schedules keep theirs"
     )
-    parser.add_argument("--task-option", action="append", metavar="NAME=VALUE", help="an option of the task")
+    parser.add_argument(
+        "--task-option", action="append", metavar="NAME=VALUE", help="option of the task; tables in JSON"
+    )
     parser.add_argument("--eval-episodes", type=int, metavar="K", help="episodes of the evaluation at the end")
     parser.add_argument("--checkpoint-every", type=int, metavar="K", help="updates between checkpoints; default 50")
     parser.add_argument("--keep-checkpoints", type=int, metavar="K", help="checkpoints kept beside the best; default 3")
@@ -129,8 +132,15 @@ def _task_options(texts: Sequence[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not (name and equals):
             raise UsageError(f"--task-option {text}: expected NAME=VALUE")
-        options[name.replace("-", "_")] = _fields.literal(value)
+        options[name.replace("-", "_")] = _table(text, value) if value.startswith("{") else _fields.literal(value)
     return options
+
+
+def _table(text: str, value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise UsageError(f"--task-option {text}: not a JSON object ({error})") from None
 
 
 def _text(summary: dict[str, Any]) -> str:

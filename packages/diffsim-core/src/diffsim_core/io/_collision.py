@@ -139,11 +139,11 @@ def _robot_bases(m: Any, bodies: list[Body]) -> set[int]:
     return bases
 
 
-def masks_match(m: Any, g: int, s: int) -> bool:
+def _masks_match(m: Any, g: int, s: int) -> bool:
     return bool((m.geom_contype[g] & m.geom_conaffinity[s]) | (m.geom_contype[s] & m.geom_conaffinity[g]))
 
 
-def pair_index(m: Any, g: int, s: int) -> int | None:
+def _pair(m: Any, g: int, s: int) -> int | None:
     for p in range(m.npair):
         if {int(m.pair_geom1[p]), int(m.pair_geom2[p])} == {int(g), int(s)}:
             return p
@@ -156,12 +156,12 @@ def excluded(m: Any, g: int, s: int) -> bool:
 
 
 def _may_touch(m: Any, g: int, s: int) -> bool:
-    return pair_index(m, g, s) is not None or (masks_match(m, g, s) and not excluded(m, g, s))
+    return _pair(m, g, s) is not None or (_masks_match(m, g, s) and not excluded(m, g, s))
 
 
 def friction_of(m: Any, g: int, s: int) -> float:
     """Sliding friction that MuJoCo would use between two shapes."""
-    if (p := pair_index(m, g, s)) is not None:
+    if (p := _pair(m, g, s)) is not None:
         return float(m.pair_friction[p, 0]) if m.pair_dim[p] > 1 else 0.0
     if m.geom_priority[g] != m.geom_priority[s]:
         return _own_friction(m, g if m.geom_priority[g] > m.geom_priority[s] else s)

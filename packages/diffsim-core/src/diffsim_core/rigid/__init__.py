@@ -16,13 +16,15 @@ from diffsim_core.rigid.model import Body as Body
 from diffsim_core.rigid.model import Geom as Geom
 from diffsim_core.rigid.model import JointType as JointType
 from diffsim_core.rigid.model import RigidModel as RigidModel
+from diffsim_core.rigid.parameters import Parameters as Parameters
 
 if TYPE_CHECKING:
+    from diffsim_core.rigid.dynamics import ParametricState as ParametricState
     from diffsim_core.rigid.dynamics import Probe as Probe
     from diffsim_core.rigid.dynamics import RigidDynamics as RigidDynamics
     from diffsim_core.rigid.dynamics import RigidState as RigidState
 
-_LAZY = ("Probe", "RigidDynamics", "RigidState")
+_LAZY = ("ParametricState", "Probe", "RigidDynamics", "RigidState")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,10 @@ import numpy as np
 from diffsim_core.rigid._pack_contact import pack_contacts, plain_points, point_rows
 from diffsim_core.rigid._pack_muscles import pack_muscles
 from diffsim_core.rigid._quat import rotation
-from diffsim_core.rigid.model import LAWS, UNBOUNDED, JointType, RigidModel
+from diffsim_core.rigid.model import LAWS, UNBOUNDED, FloatArray, JointType, RigidModel
+
+_HEADER = 16
+_PARAMETERS, _ENTRIES, _REALS, _ENTRIES_AT, _COEFFICIENTS_AT, _MUSCLES_AT, _MUSCLE_REALS_AT = range(8, 15)
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,8 @@ class PackedModel:
 
     integers: np.ndarray[Any, np.dtype[np.int32]]
     reals: np.ndarray[Any, np.dtype[np.float64]]
+    num_reals: int
+    """Those that may be inputs; what follows belongs to contact, and to the inputs themselves."""
     num_entries: int
     """Stored entries of the mass matrix: each degree of freedom with its ancestors and itself."""
     row: np.ndarray[Any, np.dtype[np.int32]]
@@ -34,6 +39,7 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
         if law not in LAWS:
             raise ValueError(f"{field}={law!r} is not known; use one of {', '.join(LAWS)}")
     depth, rows, entries = _ancestry(model)
+    muscles = pack_muscles(model)
     plain = plain_points(model)
     more = pack_contacts(model, model.contact_smoothing if backward_smoothing is None else backward_smoothing)
     header = [
@@ -48,6 +54,7 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
     ]
     integers = np.concatenate(
         [
+            np.asarray(header + [0] * (_HEADER - len(header))),
             _link_integers(model).ravel(),
             depth,
             rows,
@@ -56,8 +63,9 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
             _servo_integers(model).ravel(),
             model.contact_link[plain],
             more[0],
+            muscles[0],
         ]
-    )
+    ).astype(np.int32)
     reals = np.concatenate(
         [
             model.gravity,
@@ -69,14 +77,25 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
             _servo_reals(model).ravel(),
             point_rows(model, plain).ravel(),
             more[1],
+            muscles[1],
         ]
-    )
-    # the header is two longer than `header`: where the muscles' tables begin
-    muscle_integers, muscle_reals = pack_muscles(model)
-    header += [len(header) + 2 + len(integers), len(reals)]
-    integers = np.concatenate([header, integers, muscle_integers]).astype(np.int32)
-    reals = np.concatenate([reals, muscle_reals]).astype(np.float64)
-    return PackedModel(integers, reals, len(entries), rows.astype(np.int32), entries.astype(np.int32))
+    ).astype(np.float64)
+    integers[_REALS] = count = len(reals) - len(more[1]) - len(muscles[1])
+    integers[_MUSCLES_AT], integers[_MUSCLE_REALS_AT] = len(integers) - len(muscles[0]), len(more[1])
+    return PackedModel(integers, reals, count, len(entries), rows.astype(np.int32), entries.astype(np.int32))
+
+
+def with_inputs(packed: PackedModel, constant: FloatArray, slopes: FloatArray) -> PackedModel:
+    """``packed`` with reals that are inputs: ``constant + slopes [:, np] @ parameters [np]``."""
+    slots, columns = np.nonzero(slopes)
+    if len(slots) and slots.max() >= packed.num_reals:
+        raise ValueError("a parameter reaches the tables of contact, which no input does")
+    integers = np.concatenate([packed.integers, np.stack([slots, columns], axis=1).ravel()]).astype(np.int32)
+    integers[_PARAMETERS] = slopes.shape[1]
+    integers[_ENTRIES] = len(slots)
+    integers[_ENTRIES_AT] = len(packed.integers)
+    integers[_COEFFICIENTS_AT] = len(constant)
+    return replace(packed, integers=integers, reals=np.concatenate([constant, slopes[slots, columns]]))
 
 
 def _ancestry(model: RigidModel) -> tuple[Any, Any, Any]:

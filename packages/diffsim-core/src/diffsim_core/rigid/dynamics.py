@@ -18,9 +18,9 @@ from diffsim_core._interop import to_numpy
 from diffsim_core._protocol import Array, ArraySpec
 from diffsim_core._warp import start_warp
 from diffsim_core.rigid._kernels import SizeClass, kernels
-from diffsim_core.rigid._pack import pack
 from diffsim_core.rigid._team import Job, Team
 from diffsim_core.rigid.model import RigidModel
+from diffsim_core.rigid.parameters import Parameters
 
 _CUDA_BLOCK = 32
 """Worlds per CUDA block: one warp each, so that a few thousand worlds reach every multiprocessor."""
@@ -49,6 +49,35 @@ class MuscleState(NamedTuple):
     """Activations ``[N, na]``."""
 
 
+class ParametricState(NamedTuple):
+    """State of every world, and its parameters: a state that no step changes."""
+
+    q: Array
+    """Coordinates ``[N, nq]``."""
+    qd: Array
+    """Velocities ``[N, nv]``."""
+    params: Array
+    """Model parameters ``[N, np]``, in the order of ``RigidDynamics.parameters.names``."""
+
+
+class ParametricMuscleState(NamedTuple):
+    """:class:`ParametricState` of a model whose muscles have activations."""
+
+    q: Array
+    qd: Array
+    act: Array
+    params: Array
+
+
+STATES = {
+    (False, False): RigidState,
+    (True, False): MuscleState,
+    (False, True): ParametricState,
+    (True, True): ParametricMuscleState,
+}
+"""State type by whether there are activations, and parameters."""
+
+
 class Probe(NamedTuple):
     """What the engine makes of a state."""
 
@@ -59,7 +88,7 @@ class Probe(NamedTuple):
     qdd: Any
     """Accelerations ``[N, nv]``."""
     contacts: Any
-    """Contact points below the ground, ``[N]`` integers."""
+    """Contact points below the ground and pairs of shapes that overlap, ``[N]`` integers."""
 
 
 class RigidDynamics:
@@ -82,10 +111,10 @@ class RigidDynamics:
             the model's.
         backward_smoothing: The same in the backward pass alone: its gradient is that of contact smoothed by this width,
             taken along the trajectory of the forward pass, which is not changed. By default ``contact_smoothing``.
+        parameters: Names of the model's numbers that become an input, see :class:`Parameters`; the state is then a
+            ``ParametricState``.
         limit: A world in which any coordinate or velocity exceeds this after a control step has diverged.
     """
-
-    state_type: type[RigidState] | type[MuscleState] = RigidState
 
     def __init__(
         self,
@@ -99,6 +128,7 @@ class RigidDynamics:
         memory: str = "fast",
         contact_smoothing: float | None = None,
         backward_smoothing: float | None = None,
+        parameters: Sequence[str] = (),
         limit: float = 1e6,
     ) -> None:
         if not dt > 0:
@@ -122,16 +152,22 @@ class RigidDynamics:
         self.dtype = dtype
         self.device = device
         self.limit = limit
+        self.memory = memory
+        self.backward_smoothing = backward_smoothing
         self.threads = threads or _default_threads()
-        self.state_spec = (ArraySpec("q", (model.nq,)), ArraySpec("qd", (model.nv,)))
+        self.parameters = Parameters(model, parameters)
+        self.state_spec: tuple[ArraySpec, ...] = (ArraySpec("q", (model.nq,)), ArraySpec("qd", (model.nv,)))
+        self.state_type: type = STATES[model.na > 0, bool(self.parameters)]
         if model.na:
-            self.state_type = MuscleState
             self.state_spec = (*self.state_spec, ArraySpec("act", (model.na,)))
+        if self.parameters:
+            self.state_spec = (*self.state_spec, ArraySpec("params", (len(self.parameters),)))
         self.control_spec = (ArraySpec("u", (model.nu,)),)
-        self._packed = pack(model, backward_smoothing)
+        self._packed = self.parameters.pack(backward_smoothing)
         self._on_cuda = device.startswith("cuda")
         size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu, on_cuda=self._on_cuda)
         size = replace(size, servos=model.ns > 0, muscles=model.muscles.n > 0, activations=-(-model.na // 16) * 16)
+        size = size.with_inputs(self._packed.num_reals, len(self.parameters))
         self._kernels = kernels(dtype, self._on_cuda, size)
         self._warp_device = wp.get_device(device)
         # One allocation for the model's life: kernels are handed its addresses.
@@ -161,8 +197,8 @@ class RigidDynamics:
         saved: Buffer | None,
     ) -> None:
         """See :class:`diffsim_core.Dynamics`; ``control`` is ``(u [N, nu],)`` in actuator units."""
-        (u,), kept = control, 0 if saved is None else saved.ptr
-        pointers = (*self._pointers(state), u.ptr, *self._pointers(out), ok.ptr, kept)
+        (*moving, params), made = self._pointers(state), self._pointers(out)
+        pointers = (*moving, control[0].ptr, params, *made, ok.ptr, 0 if saved is None else saved.ptr)
         self._run(0, state[0].shape[0], pointers)
 
     def vjp(
@@ -175,30 +211,48 @@ class RigidDynamics:
         in_cotangent: Sequence[Buffer],
     ) -> None:
         """See :class:`diffsim_core.Dynamics`."""
-        (u,), (*gstate, gu) = control, in_cotangent
-        outwards, inwards = self._pointers(out_cotangent), self._pointers(gstate)
-        pointers = (u.ptr, ok.ptr, saved.ptr, *outwards, *inwards, gu.ptr)
+        *gstate, gparams = self._pointers(in_cotangent[:-1])
+        head = (control[0].ptr, self._pointers(state)[-1], ok.ptr, saved.ptr)
+        pointers = (*head, *self._pointers(out_cotangent), *gstate, in_cotangent[-1].ptr, gparams)
         self._run(1, state[0].shape[0], pointers)
 
-    @staticmethod
-    def _pointers(state: Sequence[Buffer]) -> tuple[int, int, int]:
-        q, qd, *act = state
-        return q.ptr, qd.ptr, act[0].ptr if act else 0
+    def with_parameters(self, names: Sequence[str]) -> RigidDynamics:
+        """The same simulator with these numbers of the model as inputs, see :class:`Parameters`."""
+        return RigidDynamics(
+            self.model,
+            dt=self.dt,
+            substeps=self.substeps,
+            dtype=self.dtype,
+            device=self.device,
+            threads=self.threads,
+            memory=self.memory,
+            backward_smoothing=self.backward_smoothing,
+            parameters=names,
+            limit=self.limit,
+        )
 
-    def probe(self, q: Any, qd: Any, u: Any, act: Any = None) -> Probe:
+    def _pointers(self, state: Sequence[Buffer]) -> tuple[int, int, int, int]:
+        """Of coordinates, velocities, and activations and parameters, where there are any."""
+        q, qd, *rest = (buffer.ptr for buffer in state)
+        return q, qd, rest.pop(0) if self.model.na else 0, rest.pop() if self.parameters else 0
+
+    def probe(self, q: Any, qd: Any, u: Any, *, act: Any = None, params: Any = None) -> Probe:
         """Mass matrix, generalised force, acceleration and contacts of states, as NumPy arrays (CPU only).
 
         Args:
             q: Coordinates ``[N, nq]``.
             qd: Velocities ``[N, nv]``.
             u: Controls ``[N, nu]``.
-            act: Activations ``[N, na]`` of a model with muscles; none by default.
+            act: Activations ``[N, na]``; none by default.
+            params: Model parameters ``[N, np]``; the model's own by default.
         """
         m, n = self.model, len(q)
-        act = np.zeros((n, m.na)) if act is None else act
         if self._on_cuda:
             raise ValueError(f"device={self.device!r}: probe reads host memory; make the dynamics with device='cpu'")
-        given = [np.ascontiguousarray(x, dtype=self.dtype) for x in (q, qd, act, u)]
+        if params is None:
+            params = np.broadcast_to(self.parameters.nominal, (n, len(self.parameters)))
+        act = np.zeros((n, m.na)) if act is None else act
+        given = [np.ascontiguousarray(x, dtype=self.dtype) for x in (q, qd, act, u, params)]
         packed, force, qdd, touching = (np.zeros((n, k), self.dtype) for k in (self._packed.num_entries, m.nv, m.nv, 1))
         pointers = tuple(a.ctypes.data for a in (*given, packed, force, qdd, touching))
         head = (self._integers.ptr, self._reals.ptr, n)
@@ -211,10 +265,10 @@ class RigidDynamics:
         mass[:, columns, rows] = packed
         return Probe(mass, force, qdd, touching[:, 0].astype(np.int64))
 
-    def active_contacts(self, physics: RigidState | MuscleState) -> Any:
-        """Contact points below the ground in each world, ``[N]`` NumPy integers (CPU only)."""
-        q, qd = (x if isinstance(x, np.ndarray) else to_numpy(x) for x in physics[:2])
-        return self.probe(q, qd, np.zeros((len(q), self.model.nu))).contacts
+    def active_contacts(self, physics: RigidState) -> Any:
+        """Contact points below the ground and overlapping pairs in each world, ``[N]`` NumPy integers (CPU only)."""
+        state = {key: x if isinstance(x, np.ndarray) else to_numpy(x) for key, x in physics._asdict().items()}
+        return self.probe(u=np.zeros((len(state["q"]), self.model.nu)), **state).contacts
 
     def _run(self, kind: int, num_worlds: int, pointers: tuple[int, ...]) -> None:
         """Run the step (``kind`` 0) or its vector-Jacobian product (1) of all worlds."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from diffsim_core._protocol import Array, PyTree
 from diffsim_core._random import Random
-from diffsim_core.rigid.dynamics import RigidDynamics, RigidState
+from diffsim_core.rigid.dynamics import RigidState
 from diffsim_core.rigid.model import JointType, RigidModel
 from diffsim_core.tasks._running import RunningTask
 
@@ -53,28 +53,9 @@ class Runner(RunningTask):
     joint_noise: ClassVar[float] = 0.2
     """Half-width of the initial noise on joint coordinates [rad]."""
 
-    def __init__(
-        self,
-        dynamics: RigidDynamics,
-        *,
-        episode_length: int = 1000,
-        random_start: bool = True,
-        early_termination: bool = True,
-        action_penalty: float | None = None,
-        reward: str = "paper",
-    ) -> None:
-        model = dynamics.model
-        actions = model.actuator_name if self.remembers_action else ()
-        super().__init__(
-            dynamics,
-            episode_length=episode_length,
-            obs_names=locomotion_obs_names(model, actions),
-            random_start=random_start,
-            early_termination=early_termination,
-            action_penalty=action_penalty,
-            reward=reward,
-        )
-        self.up_column = UP + (model.nq - 7) + (model.nv - 6)
+    def observed(self, model: RigidModel) -> tuple[str, ...]:
+        """See ``locomotion_obs_names``."""
+        return locomotion_obs_names(model, model.actuator_name if self.remembers_action else ())
 
     def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:
         """The rest pose plus noise: 0.1 m, a turn of 7.5 degrees about a random axis, 0.2 rad, and 0.25 on rates."""
@@ -114,5 +95,6 @@ class Runner(RunningTask):
 
     def progress(self, next_obs: Array) -> Array:
         """What every runner is paid for: forward velocity, a tenth of uprightness, and heading."""
-        up = self.up_column
+        model = self.dynamics.model
+        up = UP + (model.nq - 7) + (model.nv - 6)
         return next_obs[:, SPEED] + 0.1 * next_obs[:, up] + next_obs[:, up + 1]

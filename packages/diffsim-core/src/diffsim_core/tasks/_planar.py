@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from diffsim_core._protocol import Array, PyTree
 from diffsim_core._random import Random
-from diffsim_core.rigid.dynamics import RigidDynamics, RigidState
+from diffsim_core.rigid.dynamics import RigidState
+from diffsim_core.rigid.model import RigidModel
 from diffsim_core.tasks._running import RunningTask
 
 HEIGHT, PITCH = 0, 1
@@ -24,18 +25,10 @@ class PlanarRunner(RunningTask):
     noise_qd: ClassVar[float]
     """Half-width of the initial noise on all velocities [m/s] or [rad/s]."""
 
-    def __init__(
-        self,
-        dynamics: RigidDynamics,
-        *,
-        episode_length: int = 1000,
-        random_start: bool = True,
-        early_termination: bool = True,
-        action_penalty: float | None = None,
-        reward: str = "paper",
-    ) -> None:
-        joints = dynamics.model.joint_name[3:]
-        names = (
+    def observed(self, model: RigidModel) -> tuple[str, ...]:
+        """Heights and angles, then their rates."""
+        joints = model.joint_name[3:]
+        return (
             "height above zero [m]",
             "pitch [rad]",
             *(f"{name} [rad]" for name in joints),
@@ -44,16 +37,6 @@ class PlanarRunner(RunningTask):
             "pitch rate [rad/s]",
             *(f"{name} rate [rad/s]" for name in joints),
         )
-        super().__init__(
-            dynamics,
-            episode_length=episode_length,
-            obs_names=names,
-            random_start=random_start,
-            early_termination=early_termination,
-            action_penalty=action_penalty,
-            reward=reward,
-        )
-        self.speed_column = 2 + len(joints)
 
     def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:
         """At rest with joints at zero, plus noise."""
@@ -72,4 +55,4 @@ class PlanarRunner(RunningTask):
 
     def speed(self, next_obs: Array) -> Array:
         """Forward velocity [m/s], ``[N]``."""
-        return next_obs[:, self.speed_column]
+        return next_obs[:, self.dynamics.model.nq - 1]

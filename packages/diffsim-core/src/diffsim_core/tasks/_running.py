@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 from diffsim_core._protocol import Array, PyTree
 from diffsim_core._registry import unknown
 from diffsim_core.rigid.dynamics import RigidDynamics
+from diffsim_core.rigid.model import RigidModel
 from diffsim_core.tasks._rigid import RigidTask
 
 REWARDS = ("paper", "gymnasium")
@@ -31,7 +32,6 @@ class RunningTask(RigidTask, abc.ABC):
     Args:
         dynamics: The simulator.
         episode_length: Control steps in an episode.
-        obs_names: One name per observation entry, with its unit.
         random_start: Add the released code's noise to the initial state.
         early_termination: End an episode where the robot has fallen, if it can.
         action_penalty: Weight of the squared action in the reward; ``None`` for the convention's own.
@@ -53,14 +53,13 @@ class RunningTask(RigidTask, abc.ABC):
         self,
         dynamics: RigidDynamics,
         *,
-        episode_length: int,
-        obs_names: tuple[str, ...],
-        random_start: bool,
-        early_termination: bool,
-        action_penalty: float | None,
-        reward: str,
+        episode_length: int = 1000,
+        random_start: bool = True,
+        early_termination: bool = True,
+        action_penalty: float | None = None,
+        reward: str = "paper",
     ) -> None:
-        super().__init__(dynamics, episode_length=episode_length, obs_names=obs_names)
+        super().__init__(dynamics, episode_length=episode_length, obs_names=self.observed(dynamics.model))
         if reward not in REWARDS:
             raise ValueError(unknown("reward", reward, REWARDS))
         self.random_start = random_start
@@ -86,6 +85,10 @@ class RunningTask(RigidTask, abc.ABC):
     def effort(self, xp: Any, action: Array) -> Array:
         """What the action penalty is the price of: the squared action, ``[N]``."""
         return xp.sum(action * action, axis=1)
+
+    @abc.abstractmethod
+    def observed(self, model: RigidModel) -> tuple[str, ...]:
+        """One name per entry of the observation, with its unit."""
 
     @abc.abstractmethod
     def paper_reward(self, xp: Any, next_obs: Array) -> Array:

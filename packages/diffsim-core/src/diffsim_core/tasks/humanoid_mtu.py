@@ -15,8 +15,8 @@ from diffsim_core.rigid.dynamics import RigidDynamics
 from diffsim_core.rigid.model import RigidModel
 from diffsim_core.tasks._anatomy import lower_body
 from diffsim_core.tasks._locomotion import HEIGHT, Runner
-from diffsim_core.tasks._rigid import CONTROL_DT, MUSCLE_STRENGTH, task_maker
-from diffsim_core.tasks._running import GymnasiumReward, height_reward
+from diffsim_core.tasks._rigid import MUSCLE_STRENGTH, task_maker
+from diffsim_core.tasks._running import height_reward
 
 LEGS = ("Femur", "Tibia", "Talus", "FootThumb", "FootPinky")
 SNU_BODIES = ("Pelvis", *(f"{name}{side}" for side in "RL" for name in LEGS))
@@ -43,7 +43,6 @@ class HumanoidMTU(Runner):
     remembers_action = False
     fallen_below = TERMINATION_HEIGHT
     penalty = 0.001
-    gymnasium = GymnasiumReward(healthy=0.0, forward=0.0, control=0.0)
 
     def __init__(
         self,
@@ -79,48 +78,33 @@ class HumanoidMTU(Runner):
         return xp.sum(0.5 * action + 0.5, axis=1)
 
 
-def build(
+def load_legs(
     *,
-    device: str,
-    dtype: str,
     skeleton: str | Path | None = None,
     muscles: str | Path | None = None,
     contact_law: str | None = None,
     limit_law: str | None = None,
     inertia_law: str | None = None,
-    substeps: int = HumanoidMTU.substeps,
-    threads: int | None = None,
-    memory: str = "fast",
-) -> RigidDynamics:
-    """The simulator.
+) -> RigidModel:
+    """The paper's legs from a user's files, or the built-in ones.
 
     Args:
-        device: ``"cpu"`` or ``"cuda[:i]"``.
-        dtype: ``"float32"`` or ``"float64"``.
         skeleton: The paper's ``human.xml``, if there is one; then ``muscles`` must be given too.
         muscles: The paper's ``muscle284.xml``.
-        contact_law: ``"released"`` or ``"paper"``.
+        contact_law: ``"released"`` (the default) or ``"paper"``.
         limit_law: The same.
         inertia_law: The same.
-        substeps: Sub-steps in a control step.
-        threads: CPU threads of the simulator.
-        memory: ``"fast"`` or ``"low"``, see :class:`RigidDynamics`.
 
     Raises:
         ValueError: one of ``skeleton`` and ``muscles`` is given without the other.
     """
-    if (skeleton is None) != (muscles is None):
-        missing = "muscles" if muscles is None else "skeleton"
-        raise ValueError(f"{missing} is not given: pass both skeleton and muscles, or neither for the built-in legs")
     laws = {"contact_law": contact_law, "limit_law": limit_law, "inertia_law": inertia_law}
-    model: RigidModel
-    if skeleton is None or muscles is None:
-        model = lower_body(**laws)
-    else:
-        model = load_snu(skeleton, muscles, keep=SNU_BODIES, strength=MUSCLE_STRENGTH, **laws)
-    return RigidDynamics(
-        model, dt=CONTROL_DT, substeps=substeps, dtype=dtype, device=device, threads=threads, memory=memory
-    )
+    if skeleton is not None and muscles is not None:
+        return load_snu(skeleton, muscles, keep=SNU_BODIES, strength=MUSCLE_STRENGTH, **laws)
+    if skeleton is None and muscles is None:
+        return lower_body(**laws)
+    missing = "muscles" if muscles is None else "skeleton"
+    raise ValueError(f"{missing} is not given: pass both skeleton and muscles, or neither for the built-in legs")
 
 
-make_task = task_maker(HumanoidMTU, build)
+make_task = task_maker(HumanoidMTU, load_legs)

@@ -9,7 +9,7 @@ namespace ds {
 DS_FN R servo_force(const Model& m, const State& s, const R* u, int a)
 {
     const int* servo = m.servo + a * SI_COLUMNS;
-    const T* real = m.servor + a * SR_COLUMNS;
+    const P* real = m.servor + a * SR_COLUMNS;
     return u[servo[S_CONTROL]] * real[S_GAIN] + real[S_OFFSET] + s.q[servo[S_Q]] * real[S_BY_Q] +
            s.v[servo[S_DOF]] * real[S_BY_V];
 }
@@ -17,7 +17,7 @@ DS_FN R servo_force(const Model& m, const State& s, const R* u, int a)
 DS_FN void servo_forces(const Model& m, const State& s, const R* u, R* tau)
 {
     for (int a = 0; a < m.ns; a++) {
-        const T* real = m.servor + a * SR_COLUMNS;
+        const P* real = m.servor + a * SR_COLUMNS;
         R f = servo_force(m, s, u, a);
         // comparisons, not min and max: a NaN must stay one, so that its world is contained
         f = select(f < splat(real[S_LOWER]), splat(real[S_LOWER]), f);
@@ -32,7 +32,7 @@ DS_FN void servo_vjp(const Model& m, const State& s, const R* u, const R* lambda
 {
     for (int a = 0; a < m.ns; a++) {
         const int* servo = m.servo + a * SI_COLUMNS;
-        const T* real = m.servor + a * SR_COLUMNS;
+        const P* real = m.servor + a * SR_COLUMNS;
         R f = servo_force(m, s, u, a), z = R{};
         R by = select(f < splat(real[S_LOWER]), z, lambda[servo[S_DOF]]);
         by = select(f > splat(real[S_UPPER]), z, by);

@@ -6,9 +6,8 @@
 // motion delta of a subtree changes Phi only through the predecessor's V, A and X as the subtree sees them, and
 // through the ground. No derivative of M, of its factor or of an inertia is ever formed. See docs/adjoint.md.
 #pragma once
-#include "actuators.h"
-#include "dynamics.h"
 #include "integrate.h"
+#include "parameters.h"
 
 namespace ds {
 
@@ -16,7 +15,7 @@ DS_FN void contact_vjp(const Model& m, const Kinematics& k, const SV* X, LinkBar
 {
     R z = R{};
     for (int c = 0; c < m.nc; c++) {
-        const T* point = m.contactr + c * CR_COLUMNS;
+        const P* point = m.contactr + c * CR_COLUMNS;
         int link = m.contact[c];
         ContactPoint at = contact_point(m, k, link, point);
         if (!any(at.d < splat(m.contacts.back))) continue;
@@ -49,10 +48,11 @@ DS_FN void contact_vjp(const Model& m, const Kinematics& k, const SV* X, LinkBar
 }
 
 // g: cotangent of the next state on entry, of this state on exit; gtau: cotangent of the motors' forces, added to;
-// gu, gact: those of controls through servos and muscles, added to, and of activations, as g; M: its factor as the
-// forward pass left it, or, unless factored, room for it
+// gu: that of the controls through servos and muscles, added to; gact: that of the activations, as g; reals: with
+// DS_PARAMS, the cotangent of the model's reals, added to; M: its factor as the forward pass left it, or, unless
+// factored, room for it
 DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const R* qdd, Factor& M, bool factored, T dt,
-                       State& g, R* gtau, R* gu, R* gact)
+                       State& g, R* gtau, R* gu, R* gact, R* reals)
 {
     integrate_vjp(m, s, qdd, dt, g);
     if (DS_MUSCLES) advance_activations_vjp(m, drive, dt, gu, gact);
@@ -96,10 +96,15 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
     if (m.contacts.nf) surface_vjp(m, k, X, bar);
     if (m.contacts.np) pair_forces_vjp(m, k, X, bar);
     if (DS_MUSCLES) muscle_vjp(m, k, X, drive, bar, gu, gact);
+#if DS_PARAMS
+    force_parameters_vjp(m, s, drive.u, qdd, lambda, reals);
+    inertia_parameters_vjp(m, k, A, X, reals);
+    contact_parameters_vjp(m, k, X, reals);
+#endif
 
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;
-        const T* real = m.linkr + i * LR_COLUMNS;
+        const P* real = m.linkr + i * LR_COLUMNS;
         int type = link[L_TYPE], parent = link[L_PARENT], a = link[L_Q], d = link[L_DOF];
         SV Vp = before(m, link, k.V, s.v + d, zero3());
         SV Ap = before(m, link, A, qdd + d, up);

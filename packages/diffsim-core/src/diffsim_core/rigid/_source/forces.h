@@ -9,26 +9,33 @@ struct ContactPoint {
     R d;   // signed distance to the ground, negative inside
 };
 
-DS_FN ContactPoint contact_point(const Model& m, const Kinematics& k, int link, const T* point)
+DS_FN ContactPoint contact_point(const Model& m, const Kinematics& k, int link, const P* point)
 {
     V3 p = k.r[link] + rotate(k.E[link], point + C_POS);
     p.z = p.z - point[C_RADIUS];
     return {p, p.z + (k.height[link] - m.ground)};
 }
 
-// Normal force, friction bound and their derivatives by depth and by normal velocity. dm = min(d, 0), or its smoothed
-// form: equal beyond +-width, a parabola between.
-struct Normal {
-    R force, by_d, by_u, bound, bound_by_d, bound_by_u;
-};
-DS_FN Normal normal_force(const Model& m, const T* point, R d, R u, T width)
+// min(d, 0), or its smoothed form: equal beyond +-width, a parabola between
+DS_FN R inside_depth(R d, T width)
 {
     R z = R{}, dm = min_(d, z);
     if (width > 0) {
         R left = max_(splat(width) - d, z);
         dm = select(d < splat(-width), d, left * left * (T(-0.25) / width));
     }
-    T kn = point[C_KN], kd = point[C_KD], mu = point[C_MU];
+    return dm;
+}
+
+// Normal force, friction bound and their derivatives by depth and by normal velocity.
+struct Normal {
+    R force, by_d, by_u, bound, bound_by_d, bound_by_u;
+};
+template <class X>
+DS_FN Normal normal_force(const Model& m, const X* point, R d, R u, T width)
+{
+    R z = R{}, dm = inside_depth(d, width);
+    X kn = point[C_KN], kd = point[C_KD], mu = point[C_MU];
     Normal n;
     if (m.contact_released) {
         // damping only while approaching; Coulomb bound from the spring alone
@@ -63,7 +70,7 @@ DS_FN R tangential_speed(V3 u) { return sqrt_(u.x * u.x + u.y * u.y + T(1e-12));
 DS_FN void contact_forces(const Model& m, const Kinematics& k, SV* F)
 {
     for (int c = 0; c < m.nc; c++) {
-        const T* point = m.contactr + c * CR_COLUMNS;
+        const P* point = m.contactr + c * CR_COLUMNS;
         int link = m.contact[c];
         ContactPoint at = contact_point(m, k, link, point);
         if (!any(at.d < splat(m.contacts.width))) continue;
@@ -77,7 +84,7 @@ DS_FN void contact_forces(const Model& m, const Kinematics& k, SV* F)
 }
 
 // rotation vector of conj(spring) q, and the transpose of its derivative by a body-frame rotation
-DS_FN V3 ball_deflection(const T* spring, const R* q)
+DS_FN V3 ball_deflection(const P* spring, const R* q)
 {
     Quat p = quat(q);
     Quat s = {splat(spring[0]), splat(spring[1]), splat(spring[2]), splat(spring[3])};
@@ -101,7 +108,7 @@ DS_FN void joint_forces(const Model& m, const State& s, R* tau)
 {
     for (int i = 0; i < m.nl; i++) {
         const int* link = m.link + i * LI_COLUMNS;
-        const T* real = m.linkr + i * LR_COLUMNS;
+        const P* real = m.linkr + i * LR_COLUMNS;
         const R* q = s.q + link[L_Q];
         int d = link[L_DOF];
         if (link[L_TYPE] >= SLIDE) {

@@ -32,12 +32,12 @@ DS_FN SV joint_motion(const int* link, const SV* S, const R* x)
     return S[d] * x[d] + S[d + 1] * x[d + 1] + S[d + 2] * x[d + 2];
 }
 
-DS_FN M3 hinge_rotation(const M3& E, const T* axis, R angle)
+DS_FN M3 hinge_rotation(const M3& E, const P* axis, R angle)
 {
     R s, c;
     sincos_(angle, s, c);
     R o = splat(T(1)) - c;
-    T x = axis[0], y = axis[1], z = axis[2];
+    P x = axis[0], y = axis[1], z = axis[2];
     R sx = s * x, sy = s * y, sz = s * z, xy = o * (x * y), xz = o * (x * z), yz = o * (y * z);
     M3 Q = {{{o * (x * x) + c, xy + sz, xz - sy}, {xy - sz, o * (y * y) + c, yz + sx}, {xz + sy, yz - sx, o * (z * z) + c}}};
     return E * Q;
@@ -47,7 +47,7 @@ DS_FN void pose(const Model& m, const State& s, Kinematics& k)
 {
     for (int i = 0; i < m.nl; i++) {
         const int* link = m.link + i * LI_COLUMNS;
-        const T* real = m.linkr + i * LR_COLUMNS;
+        const P* real = m.linkr + i * LR_COLUMNS;
         int parent = link[L_PARENT], type = link[L_TYPE], d = link[L_DOF];
         const R* q = s.q + link[L_Q];
         if (type == FREE) {
@@ -108,10 +108,10 @@ DS_FN void velocities(const Model& m, const State& s, Kinematics& k)
     }
 }
 
-DS_FN Inertia link_inertia(const Kinematics& k, const T* real, int i)
+DS_FN Inertia link_inertia(const Kinematics& k, const P* real, int i)
 {
     const M3& E = k.E[i];
-    const T* J = real + L_INERTIA;  // about the centre of mass, link axes: xx yy zz xy xz yz
+    const P* J = real + L_INERTIA;  // about the centre of mass, link axes: xx yy zz xy xz yz
     V3 c = k.r[i] + rotate(E, real + L_COM);
     // E J by columns, then the six distinct entries of E J E^T
     V3 a = E.c[0] * splat(J[0]) + E.c[1] * splat(J[3]) + E.c[2] * splat(J[4]);

@@ -95,4 +95,13 @@ DS_FN void sincos_(R x, R& s, R& c)
 }
 #endif
 
+#if DS_PARAMS
+typedef R P;  // what the model's reals are read as: worlds may differ in them (see parameters.h)
+#if DS_LANES > 1
+DS_FN R splat(R a) { return a; }
+#endif
+#else
+typedef T P;
+#endif
+
 }  // namespace ds

@@ -4,9 +4,17 @@
 #pragma once
 #include "contact_tables.h"
 #include "muscle_tables.h"
-#include "muscle_tables.h"
 
 namespace ds {
+
+// the header of the integers
+enum {
+    H_NL, H_NQ, H_NV, H_NU, H_NC, H_NM, H_CONTACT_RELEASED, H_NS,
+    H_PARAMETERS, H_ENTRIES, H_REALS, H_ENTRIES_AT, H_COEFFICIENTS_AT,
+    H_MUSCLES_AT, H_MUSCLE_REALS_AT, H_COLUMNS = 16
+};
+// the first reals
+enum { G_GRAVITY = 0, G_GROUND = 3, G_COLUMNS };
 
 enum Joint { FREE = 0, BALL = 1, SLIDE = 2, HINGE = 3 };
 
@@ -21,8 +29,6 @@ enum {
 enum { S_CONTROL, S_Q, S_DOF, SI_COLUMNS };
 enum { S_GAIN, S_OFFSET, S_BY_Q, S_BY_V, S_LOWER, S_UPPER, SR_COLUMNS };
 
-enum { HEADER = 10 };  // sizes, and where the muscles' tables begin
-
 struct Model {
     int nl, nq, nv, nu, nc, nm, ns;  // nm: stored entries of the mass matrix; ns: servos
     int contact_released;
@@ -33,39 +39,43 @@ struct Model {
     const int* actuator;  // [nu] degree of freedom
     const int* servo;     // [ns][SI_COLUMNS]
     const int* contact;   // [nc] link
-    const T* linkr;       // [nl][LR_COLUMNS]
-    const T* armature;    // [nv]
-    const T* damping;     // [nv] viscous, limit damping of the released law included
-    const T* gear;        // [nu]
-    const T* servor;      // [ns][SR_COLUMNS]
-    const T* contactr;    // [nc][CR_COLUMNS]
-    T gravity[3], ground;
+    const P* reals;       // all of the following
+    const P* linkr;       // [nl][LR_COLUMNS]
+    const P* armature;    // [nv]
+    const P* damping;     // [nv] viscous, limit damping of the released law included
+    const P* gear;        // [nu]
+    const P* servor;      // [ns][SR_COLUMNS]
+    const P* contactr;    // [nc][CR_COLUMNS]
+    P gravity[3], ground;
     Contacts contacts;
     Muscles muscles;
     bool places;  // whether anything asks where in x and y a link is
 };
 
-DS_FN Model unpack(const int* i, const T* r)
+// r: the reals; rest: those of contact_tables.h and muscle_tables.h, which follow them
+DS_FN Model unpack(const int* i, const P* r, const T* rest)
 {
     Model m;
-    m.nl = i[0], m.nq = i[1], m.nv = i[2], m.nu = i[3], m.nc = i[4], m.nm = i[5], m.contact_released = i[6];
-    m.ns = i[7];
-    m.muscles = unpack_muscles(i + i[8], r + i[9]);
-    m.link = i + HEADER;
+    m.nl = i[H_NL], m.nq = i[H_NQ], m.nv = i[H_NV], m.nu = i[H_NU], m.nc = i[H_NC], m.nm = i[H_NM], m.ns = i[H_NS];
+    m.contact_released = i[H_CONTACT_RELEASED];
+    m.link = i + H_COLUMNS;
     m.depth = m.link + m.nl * LI_COLUMNS;
     m.row = m.depth + m.nv;
     m.ancestor = m.row + m.nv;
     m.actuator = m.ancestor + m.nm;
     m.servo = m.actuator + m.nu;
     m.contact = m.servo + m.ns * SI_COLUMNS;
-    m.gravity[0] = r[0], m.gravity[1] = r[1], m.gravity[2] = r[2], m.ground = r[3];
-    m.linkr = r + 4;
+    m.reals = r;
+    for (int k = 0; k < 3; k++) m.gravity[k] = r[G_GRAVITY + k];
+    m.ground = r[G_GROUND];
+    m.linkr = r + G_COLUMNS;
     m.armature = m.linkr + m.nl * LR_COLUMNS;
     m.damping = m.armature + m.nv;
     m.gear = m.damping + m.nv;
     m.servor = m.gear + m.nu;
     m.contactr = m.servor + m.ns * SR_COLUMNS;
-    m.contacts = unpack_contacts(m.contact + m.nc, m.contactr + m.nc * CR_COLUMNS);
+    m.contacts = unpack_contacts(m.contact + m.nc, rest);
+    m.muscles = unpack_muscles(i + i[H_MUSCLES_AT], rest + i[H_MUSCLE_REALS_AT]);
     m.places = m.contacts.places || m.muscles.apart;
     return m;
 }

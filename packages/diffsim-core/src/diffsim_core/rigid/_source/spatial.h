@@ -22,10 +22,15 @@ struct M3 {
     V3 c[3];
 };
 DS_FN V3 operator*(const M3& E, V3 a) { return E.c[0] * a.x + E.c[1] * a.y + E.c[2] * a.z; }
-DS_FN V3 rotate(const M3& E, const T* a) { return E.c[0] * splat(a[0]) + E.c[1] * splat(a[1]) + E.c[2] * splat(a[2]); }
+template <class X>
+DS_FN V3 rotate(const M3& E, const X* a)
+{
+    return E.c[0] * splat(a[0]) + E.c[1] * splat(a[1]) + E.c[2] * splat(a[2]);
+}
 DS_FN M3 operator*(const M3& A, const M3& B) { return {{A * B.c[0], A * B.c[1], A * B.c[2]}}; }
 // E times a constant rotation stored by columns
-DS_FN M3 rotate9(const M3& E, const T* m) { return {{rotate(E, m), rotate(E, m + 3), rotate(E, m + 6)}}; }
+template <class X>
+DS_FN M3 rotate9(const M3& E, const X* m) { return {{rotate(E, m), rotate(E, m + 3), rotate(E, m + 6)}}; }
 DS_FN M3 identity()
 {
     R o = splat(T(1)), z = R{};

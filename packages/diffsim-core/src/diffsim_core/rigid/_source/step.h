@@ -72,6 +72,31 @@ DS_FN void prefetch(const Saved& s, int substep)
 #endif
 }
 
+// the model of a block of worlds, whose parameters are worlds' own with DS_PARAMS
+struct Reals {
+#if DS_PARAMS
+    R of[DS_MAX_NR];
+#endif
+};
+DS_FN Model read_model(const Block& b, const int* mi, const T* mr, const T* p, Reals& reals, Mask& ok)
+{
+    R zero = R{};
+    ok = zero == zero;
+#if DS_PARAMS
+    Parameters from = parameters(mi, mr);
+    for (int k = 0; k < from.nr; k++) reals.of[k] = splat(mr[k]);
+    for (int e = 0; e < from.ne; e++) {
+        R x = R{};
+        for (int l = 0; l < DS_LANES; l++) set(x, l, p[Block::world(l, b) * from.np + from.entry[2 * e + 1]]);
+        ok = ok & (abs_(x) <= splat(DS_HUGE));
+        reals.of[from.entry[2 * e]] = reals.of[from.entry[2 * e]] + x * from.coefficient[e];
+    }
+    return unpack(mi, reals.of, mr + from.nr);
+#else
+    return unpack(mi, mr, mr + mi[H_REALS]);
+#endif
+}
+
 DS_FN void actuate(const Model& m, const R* u, R* tau)
 {
     for (int d = 0; d < m.nv; d++) tau[d] = R{};
@@ -90,11 +115,13 @@ DS_FN Mask bounded(const Model& m, const State& s, const R* act, T limit)
 }
 
 DS_ENTRY void control_step(int index, const int* mi, const T* mr, int n, int substeps, int keep_factor, T dt, T limit,
-                           const T* q, const T* v, const T* a, const T* u, T* q_out, T* v_out, T* a_out,
-                           int* ok_out, T* saved_data)
+                           const T* q, const T* v, const T* a, const T* u, const T* p, T* q_out, T* v_out,
+                           T* a_out, T* p_out, int* ok_out, T* saved_data)
 {
-    Model m = unpack(mi, mr);
     Block b = block(index, n);
+    Reals reals;
+    Mask ok;
+    Model m = read_model(b, mi, mr, p, reals, ok);
     State s, start;
     R control[DS_MAX_NU], act[DS_MAX_NA], tau[DS_MAX_NV], qdd[DS_MAX_NV];
     Kinematics k;
@@ -122,27 +149,39 @@ DS_ENTRY void control_step(int index, const int* mi, const T* mr, int n, int sub
         if (DS_MUSCLES) advance_activations(m, control, act, dt);
     }
     // a world that ran away keeps the state it had: nothing infinite ever leaves the engine
-    Mask ok = bounded(m, s, act, limit);
+    ok = ok & bounded(m, s, act, limit);
     for (int i = 0; i < m.nq; i++) s.q[i] = select(ok, s.q[i], start.q[i]);
     for (int d = 0; d < m.nv; d++) s.v[d] = select(ok, s.v[d], start.v[d]);
     store(b, s.q, m.nq, q_out);
     store(b, s.v, m.nv, v_out);
-    for (int l = 0; l < DS_LANES && b.first + l < n; l++)
-        for (int i = 0; i < m.muscles.na; i++) {
-            size_t at = size_t(b.first + l) * m.muscles.na + i;
-            a_out[at] = get(select(ok, act[i], splat(a[at])), l);
-        }
+    R before_step[DS_MAX_NA];
+    load(b, a, m.muscles.na, before_step);
+    for (int i = 0; i < m.muscles.na; i++) act[i] = select(ok, act[i], before_step[i]);
+    store(b, act, m.muscles.na, a_out);
+#if DS_PARAMS
+    int np = parameters(mi, mr).np;
+    for (size_t i = size_t(b.first) * np; i < size_t(b.first + DS_LANES) * np && i < size_t(n) * np; i++) p_out[i] = p[i];
+#endif
     R flag = select(ok, splat(T(1)), R{});
     for (int l = 0; l < DS_LANES && b.first + l < n; l++) ok_out[b.first + l] = int(get(flag, l));
 }
 
 DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int substeps, int keep_factor, T dt,
-                               const T* u, const int* ok, const T* saved_data, const T* gq_out, const T* gv_out,
-                               const T* ga_out, T* gq, T* gv, T* ga, T* gu)
+                               const T* u, const T* p, const int* ok, const T* saved_data, const T* gq_out,
+                               const T* gv_out, const T* ga_out, const T* gp_out, T* gq, T* gv, T* ga, T* gu, T* gp)
 {
-    Model m = unpack(mi, mr);
     Block b = block(index, n);
+    Reals reals, greals;
+    Mask keep;
+    Model m = read_model(b, mi, mr, p, reals, keep);
     State s, g;
+#if DS_PARAMS
+    Parameters from = parameters(mi, mr);
+    for (int k = 0; k < from.nr; k++) greals.of[k] = R{};
+    R* gr = greals.of;
+#else
+    R* gr = nullptr;
+#endif
     R qdd[DS_MAX_NV], gtau[DS_MAX_NV], control[DS_MAX_NU], gcontrol[DS_MAX_NU], act[DS_MAX_NA], gact[DS_MAX_NA];
     Factor M;
     load(b, u, m.nu, control);
@@ -160,19 +199,33 @@ DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int
         f = restore(saved, t, f, act, m.muscles.na);
         if (keep_factor) restore(saved, t, f, M.m, m.nm);
         prefetch(saved, t - 1);
-        substep_vjp(m, s, drive, qdd, M, keep_factor, dt, g, gtau, gcontrol, gact);
+        substep_vjp(m, s, drive, qdd, M, keep_factor, dt, g, gtau, gcontrol, gact, gr);
     }
     for (int a = 0; a < m.nu; a++) gcontrol[a] = gcontrol[a] + gtau[m.actuator[a]] * m.gear[a];
+#if DS_PARAMS
+    R gparameter[DS_MAX_NP];
+    for (int a = 0; a < m.nu; a++) accumulate(m, gr, m.gear + a, gtau[m.actuator[a]] * control[a]);
+    load(b, gp_out, from.np, gparameter);
+    for (int e = 0; e < from.ne; e++) {
+        int j = from.entry[2 * e + 1];
+        gparameter[j] = gparameter[j] + gr[from.entry[2 * e]] * from.coefficient[e];
+    }
+#endif
 
     // a world that ran away, or whose gradient did, contributes nothing; whole worlds, never single numbers
     R flag = R{};
     for (int l = 0; l < DS_LANES; l++) set(flag, l, T(ok[Block::world(l, b)]));
-    Mask keep = flag > R{};
+    keep = flag > R{};
     R big = splat(DS_HUGE);
     for (int i = 0; i < m.nq; i++) keep = keep & (abs_(g.q[i]) <= big);
     for (int d = 0; d < m.nv; d++) keep = keep & (abs_(g.v[d]) <= big);
     for (int a = 0; a < m.muscles.na; a++) keep = keep & (abs_(gact[a]) <= big);
     for (int a = 0; a < m.nu; a++) keep = keep & (abs_(gcontrol[a]) <= big);
+#if DS_PARAMS
+    for (int j = 0; j < from.np; j++) keep = keep & (abs_(gparameter[j]) <= big);
+    for (int j = 0; j < from.np; j++) gparameter[j] = select(keep, gparameter[j], R{});
+    store(b, gparameter, from.np, gp);
+#endif
     for (int i = 0; i < m.nq; i++) g.q[i] = select(keep, g.q[i], R{});
     for (int d = 0; d < m.nv; d++) g.v[d] = select(keep, g.v[d], R{});
     for (int a = 0; a < m.muscles.na; a++) gact[a] = select(keep, gact[a], R{});
@@ -185,11 +238,13 @@ DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int
 
 // M (packed rows), the generalised force (actuators, springs, contact, minus h), qdd, and the number of contact
 // points below the ground: for tests and for users who ask
-DS_ENTRY void probe(int index, const int* mi, const T* mr, int n, const T* q, const T* v, const T* a, const T* u, T* mass,
-                    T* force, T* qdd_out, T* touching)
+DS_ENTRY void probe(int index, const int* mi, const T* mr, int n, const T* q, const T* v, const T* a, const T* u,
+                    const T* p, T* mass, T* force, T* qdd_out, T* touching)
 {
-    Model m = unpack(mi, mr);
     Block b = block(index, n);
+    Reals reals;
+    Mask ok;
+    Model m = read_model(b, mi, mr, p, reals, ok);
     State s;
     R control[DS_MAX_NU], act[DS_MAX_NA], qdd[DS_MAX_NV];
     Kinematics k;

@@ -9,7 +9,11 @@ struct Terrain {
     R h, hx, hy, hxx, hxy, hyy;  // height, slopes, and their derivatives
 };
 
-DS_FN Terrain level(T height) { return {splat(height), R{}, R{}, R{}, R{}, R{}}; }
+template <class X>
+DS_FN Terrain level(X height)
+{
+    return {splat(height), R{}, R{}, R{}, R{}, R{}};
+}
 
 // weights of the four samples around a place t in [0, 1) of the middle interval, and their two derivatives
 DS_FN void cubic_weights(R t, R* w, R* d, R* dd)

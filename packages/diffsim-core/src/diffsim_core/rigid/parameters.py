@@ -1,0 +1,351 @@
+"""``Parameters``: numbers of a model that become an input of the simulator, one set for each world."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from diffsim_core.rigid._pack import PackedModel, pack, with_inputs
+from diffsim_core.rigid._pack_contact import plain_points
+from diffsim_core.rigid.model import FloatArray, JointType, RigidModel
+
+Fields = dict[str, FloatArray]
+"""Copies of the model's arrays, by name, to write into."""
+
+
+class _Entry(NamedTuple):
+    name: str
+    nominal: float
+    lower: float
+    """Least value allowed."""
+    open: bool
+    """Whether ``lower`` itself is not."""
+    write: Callable[[Fields, float], None]
+
+
+class Kind(NamedTuple):
+    """One kind of parameter."""
+
+    lower: float
+    open: bool
+    entries: Callable[[RigidModel], Iterator[tuple[Sequence[str], float, Callable[[Fields, float], None]]]]
+    """``(labels, nominal value, writer)`` of each parameter of this kind; the first label is its name."""
+
+
+def _setter(field: str, where: Any) -> Callable[[Fields, float], None]:
+    def write(fields: Fields, value: float) -> None:
+        fields[field][where] = value
+
+    return write
+
+
+def _axes(field: str) -> Callable[[RigidModel], Any]:
+    def entries(model: RigidModel) -> Any:
+        for k, axis in enumerate("xyz"):
+            yield [axis], getattr(model, field)[k], _setter(field, k)
+
+    return entries
+
+
+def _links(model: RigidModel) -> Iterator[tuple[int, list[str]]]:
+    """Links with mass, under the names of the bodies that move with them."""
+    for i in range(model.nl):
+        if model.link_mass[i] > 0:
+            bodies = [body.name for body in model.bodies if body.link == i]
+            yield i, bodies or [model.joint_name[i]]
+
+
+def _link_mass(model: RigidModel) -> Any:
+    for i, names in _links(model):
+        yield names, model.link_mass[i], _setter("link_mass", i)
+
+
+def _link_density(model: RigidModel) -> Any:
+    def writer(i: int) -> Callable[[Fields, float], None]:
+        def write(fields: Fields, value: float) -> None:
+            fields["link_mass"][i] = value * model.link_mass[i]
+            fields["link_inertia"][i] = value * model.link_inertia[i]
+
+        return write
+
+    for i, names in _links(model):
+        yield names, 1.0, writer(i)
+
+
+def _link_com(model: RigidModel) -> Any:
+    for i, names in _links(model):
+        for k, axis in enumerate("xyz"):
+            yield [f"{name}.{axis}" for name in names], model.link_com[i, k], _setter("link_com", (i, k))
+
+
+def _link_inertia(model: RigidModel) -> Any:
+    def writer(i: int, j: int, k: int) -> Callable[[Fields, float], None]:
+        def write(fields: Fields, value: float) -> None:
+            fields["link_inertia"][i, j, k] = fields["link_inertia"][i, k, j] = value
+
+        return write
+
+    pairs = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+    for i, names in _links(model):
+        for j, k in pairs:
+            labels = [f"{name}.{'xyz'[j]}{'xyz'[k]}" for name in names]
+            yield labels, model.link_inertia[i, j, k], writer(i, j, k)
+
+
+def _joint(field: str, least: JointType) -> Callable[[RigidModel], Any]:
+    def entries(model: RigidModel) -> Any:
+        for i, name in enumerate(model.joint_name):
+            if model.joint_type[i] >= least:
+                yield [name], getattr(model, field)[i], _setter(field, i)
+
+    return entries
+
+
+def _limit_damping(model: RigidModel) -> Any:
+    if model.limit_law == "released":
+        yield from _joint("limit_damping", JointType.SLIDE)(model)
+
+
+def _dof(field: str) -> Callable[[RigidModel], Any]:
+    def entries(model: RigidModel) -> Any:
+        for i, name in enumerate(model.joint_name):
+            first = int(model.joint_dof[i])
+            dofs = slice(first, first + JointType(model.joint_type[i]).nv)
+            yield [name], getattr(model, field)[first], _setter(field, dofs)
+
+    return entries
+
+
+def _servo_of(model: RigidModel, a: int) -> int | None:
+    """The one servo of an actuator on a slide or hinge."""
+    rows = np.flatnonzero(model.servo_actuator == a)
+    scalar = len(rows) == 1 and model.servo_dof[rows[0]] in model.joint_dof[model.joint_type >= JointType.SLIDE]
+    return int(rows[0]) if scalar else None
+
+
+def _actuator_gain(model: RigidModel) -> Any:
+    def writer(row: int) -> Callable[[Fields, float], None]:
+        gain, bias = model.servo_gain[row], model.servo_bias[row]
+        feedback = 1 if bias[1] else 2  # a position servo's stiffness, or a velocity servo's damping
+        ratio = bias[feedback] / gain
+
+        def write(fields: Fields, value: float) -> None:
+            fields["servo_gain"][row] = value
+            fields["servo_bias"][row, feedback] = value * ratio
+
+        return write
+
+    for a, name in enumerate(model.actuator_name):
+        row = _servo_of(model, a)
+        if row is not None and model.servo_gain[row]:
+            yield [name], model.servo_gain[row], writer(row)
+        elif a not in model.servo_actuator:
+            yield [name], model.actuator_gear[a], _setter("actuator_gear", a)
+
+
+def _actuator_damping(model: RigidModel) -> Any:
+    def writer(row: int) -> Callable[[Fields, float], None]:
+        def write(fields: Fields, value: float) -> None:
+            fields["servo_bias"][row, 2] = -value
+
+        return write
+
+    for a, name in enumerate(model.actuator_name):
+        row = _servo_of(model, a)
+        if row is not None and model.servo_bias[row, 1]:
+            yield [name], -model.servo_bias[row, 2], writer(row)
+
+
+def _contact(field: str) -> Callable[[RigidModel], Any]:
+    def entries(model: RigidModel) -> Any:
+        plain = plain_points(model)
+        for geom in dict.fromkeys(model.contact_geom):
+            points = np.flatnonzero([name == geom for name in model.contact_geom])
+            if not plain[points].all():
+                continue
+            yield [geom], getattr(model, field)[points[0]], _setter(field, points)
+
+    return entries
+
+
+_ANY, _POSITIVE, _NOT_NEGATIVE = (-np.inf, True), (0.0, True), (0.0, False)
+KINDS: dict[str, Kind] = {
+    "gravity": Kind(*_ANY, _axes("gravity")),
+    "link_mass": Kind(*_POSITIVE, _link_mass),
+    "link_density": Kind(*_POSITIVE, _link_density),
+    "link_com": Kind(*_ANY, _link_com),
+    "link_inertia": Kind(*_ANY, _link_inertia),
+    "joint_stiffness": Kind(*_NOT_NEGATIVE, _joint("joint_stiffness", JointType.BALL)),
+    "joint_damping": Kind(*_NOT_NEGATIVE, _dof("dof_damping")),
+    "joint_armature": Kind(*_NOT_NEGATIVE, _dof("dof_armature")),
+    "limit_stiffness": Kind(*_NOT_NEGATIVE, _joint("limit_stiffness", JointType.SLIDE)),
+    "limit_damping": Kind(*_NOT_NEGATIVE, _limit_damping),
+    "actuator_gain": Kind(*_ANY, _actuator_gain),
+    "actuator_damping": Kind(*_NOT_NEGATIVE, _actuator_damping),
+    "contact_kn": Kind(*_NOT_NEGATIVE, _contact("contact_kn")),
+    "contact_kd": Kind(*_NOT_NEGATIVE, _contact("contact_kd")),
+    "contact_kt": Kind(*_NOT_NEGATIVE, _contact("contact_kt")),
+    "contact_mu": Kind(*_NOT_NEGATIVE, _contact("contact_mu")),
+}
+_FIELDS = (
+    "gravity", "link_mass", "link_com", "link_inertia", "joint_stiffness", "dof_damping", "dof_armature",
+    "limit_stiffness", "limit_damping", "actuator_gear", "servo_gain", "servo_bias",
+    "contact_kn", "contact_kd", "contact_kt", "contact_mu",
+)  # fmt: skip
+
+
+class Parameters:
+    """Selected numbers of a model, as one row ``[np]`` for each world.
+
+    A name is ``kind:label``, for instance ``link_mass:torso``, ``contact_mu:left_foot`` or ``gravity:z``; ``*`` and
+    ``?`` in the label select several, and a kind alone is all of its kind. Labels are names of bodies, joints,
+    actuators and geoms of the model. ``Parameters.available(model)`` lists them; units are those of ``RigidModel``,
+    and ``link_density`` is a factor on a body's mass and inertia together.
+
+    Args:
+        model: the model.
+        names: what to select.
+
+    Raises:
+        ValueError: for a name that selects nothing, with the nearest known ones, or for ``link_density`` together
+            with ``link_mass`` or ``link_inertia`` of one link.
+    """
+
+    def __init__(self, model: RigidModel, names: Iterable[str]) -> None:
+        self.model = model
+        self.groups: dict[str, tuple[int, ...]] = {}
+        """For each name given, the indices of the parameters it selected."""
+        entries: dict[str, _Entry] = {}
+        for name in (names,) if isinstance(names, str) else names:
+            selected = _select(model, name)
+            entries |= {entry.name: entry for entry in selected}
+            order = list(entries)
+            self.groups[name] = tuple(order.index(entry.name) for entry in selected)
+        self._entries = tuple(entries.values())
+        self.names: tuple[str, ...] = tuple(entries)
+        """One for each parameter."""
+        self.nominal: FloatArray = np.array([entry.nominal for entry in self._entries], dtype=np.float64)
+        """The model's own values ``[np]``."""
+        for label in [name.removeprefix("link_density:") for name in self.names if name.startswith("link_density:")]:
+            for other in self.names:
+                if other == f"link_mass:{label}" or other.startswith(f"link_inertia:{label}."):
+                    raise ValueError(f"link_density:{label} sets what {other} sets; select one of them")
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"Parameters({self.model.name!r}, {list(self.names)!r})"
+
+    @staticmethod
+    def available(model: RigidModel) -> tuple[str, ...]:
+        """Names of all parameters of a model."""
+        return tuple(name for kind in KINDS for name in dict.fromkeys(entry.name for entry in _of_kind(model, kind)))
+
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of parameters that the model has, all but ``link_density``, which others cover."""
+        found = (name.split(":")[0] for name in self.available(self.model))
+        return tuple(dict.fromkeys(kind for kind in found if kind != "link_density"))
+
+    def index(self, name: str) -> int:
+        """Column of a parameter in an array ``[N, np]``.
+
+        Raises:
+            ValueError: for an unknown name, with the nearest ones.
+        """
+        if name not in self.names:
+            raise ValueError(_unknown(name, self.names))
+        return self.names.index(name)
+
+    def check(self, values: Any) -> None:
+        """Raise unless ``values``, NumPy numbers ``[np]`` or ``[N, np]``, are such as a model can have.
+
+        Raises:
+            ValueError: naming the first parameter that is not finite, below its bound, or an inertia that is not
+                positive definite.
+        """
+        values = np.asarray(values, dtype=np.float64)
+        if values.ndim not in (1, 2) or values.shape[-1] != len(self):
+            raise ValueError(f"params has shape {values.shape}, expected [{len(self)}] or [N, {len(self)}]")
+        rows = values.reshape(-1, len(self))
+        for j, entry in enumerate(self._entries):
+            bad = ~np.isfinite(rows[:, j]) | (rows[:, j] < entry.lower) | (entry.open & (rows[:, j] == entry.lower))
+            if bad.any():
+                bound = f"{'greater than' if entry.open else 'at least'} {entry.lower:g}"
+                wanted = "finite" if np.isinf(entry.lower) else f"finite and {bound}"
+                raise ValueError(f"{entry.name} is {rows[bad, j][0]:g}: give a number that is {wanted}")
+        if any(name.startswith("link_inertia:") for name in self.names):
+            for row in rows:
+                check_inertia(self.apply(row))
+
+    def apply(self, values: Any) -> RigidModel:
+        """The model with these values ``[np]``: what a world with them simulates."""
+        fields = {name: np.array(getattr(self.model, name), dtype=np.float64) for name in _FIELDS}
+        for entry, value in zip(self._entries, np.asarray(values, dtype=np.float64), strict=True):
+            entry.write(fields, float(value))
+        return replace(self.model, **fields)  # pyright: ignore[reportArgumentType]
+
+    def pack(self, backward_smoothing: float | None = None) -> PackedModel:
+        """The model for the engine, whose reals are ``constant + slopes @ params``.
+
+        The slopes are read off packed models: what parameters set enters them linearly.
+        """
+        if not self:
+            return pack(self.model, backward_smoothing)
+        count = len(self)
+        constant = pack(self.apply(np.zeros(count)), backward_smoothing).reals
+        slopes = np.stack([pack(self.apply(row), backward_smoothing).reals for row in np.eye(count)], axis=1)
+        slopes -= constant[:, None]
+        expected = pack(self.model, backward_smoothing).reals
+        if not np.allclose(constant + slopes @ self.nominal, expected, rtol=1e-9, atol=1e-9):
+            raise ValueError(f"{self!r} do not enter the packed model linearly")
+        # with ones, no spring counts as absent
+        return with_inputs(pack(self.apply(np.ones(count)), backward_smoothing), constant, slopes)
+
+
+def check_inertia(model: RigidModel) -> None:
+    """Raise ``ValueError`` naming a link that has mass and an inertia with a negative principal moment."""
+    for i, names in _links(model):
+        moment = np.linalg.eigvalsh(model.link_inertia[i])[0]
+        if moment < 0:
+            raise ValueError(
+                f"link_inertia:{names[0]} has the principal moment {moment:g}: give a positive definite one"
+            )
+
+
+def _of_kind(model: RigidModel, kind: str) -> list[_Entry]:
+    """Every parameter of a kind, once for each of its labels, under its first."""
+    about = KINDS[kind]
+    return [
+        _Entry(f"{kind}:{labels[0]}", float(nominal), about.lower, about.open, write)
+        for labels, nominal, write in about.entries(model)
+        for _ in labels
+    ]
+
+
+def _select(model: RigidModel, name: str) -> list[_Entry]:
+    kind, _, pattern = name.partition(":")
+    if kind not in KINDS:
+        raise ValueError(_unknown(name, [*KINDS, *Parameters.available(model)]))
+    labels = [label for labels, *_ in KINDS[kind].entries(model) for label in labels]
+    chosen = [entry for label, entry in zip(labels, _of_kind(model, kind), strict=True) if _fits(label, pattern)]
+    if not chosen:
+        raise ValueError(_unknown(name, [f"{kind}:{label}" for label in labels]))
+    return list({entry.name: entry for entry in chosen}.values())
+
+
+def _fits(label: str, pattern: str) -> bool:
+    """``BODY`` also fits ``BODY.x``."""
+    return not pattern or label == pattern or label.startswith(f"{pattern}.") or fnmatchcase(label, pattern)
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
+    shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+    return f"unknown model parameter {name!r}{hint} Known: {shown or 'none of this kind in this model'}"

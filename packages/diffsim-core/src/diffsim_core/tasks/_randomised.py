@@ -1,0 +1,107 @@
+"""``Randomised``: a rigid-body task whose model's parameters are drawn anew in every world and episode."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from diffsim_core._interop import from_numpy
+from diffsim_core._protocol import Array, PyTree, Task
+from diffsim_core._random import Random
+from diffsim_core.rigid.dynamics import MuscleState, RigidState
+
+_STREAM = 1 << 20
+"""Of the random numbers of the parameters, far from those that tasks count up from zero."""
+
+
+class Randomised:
+    """A task with domain randomisation: ``Randomised(task, {"link_density:torso": (0.8, 1.2)})``.
+
+    Every name (see ``diffsim_core.rigid.Parameters``) gets a factor for each world and episode, uniform in its range,
+    by which all parameters it selects are multiplied. The physics state is a ``ParametricState``: the parameters stay
+    with the episode, gradients with respect to them flow, and a diverged world can be replayed with its own. The
+    inner task sees coordinates and velocities only.
+
+    Args:
+        task: a task on ``RigidDynamics``.
+        ranges: lower and upper factor for each name.
+
+    Raises:
+        ValueError: for an unknown name, a range that is not finite, empty or gives impossible values, or a name that
+            selects nothing but zeros.
+        TypeError: if the task's dynamics has no parameters.
+    """
+
+    def __init__(self, task: Task, ranges: Mapping[str, tuple[float, float]]) -> None:
+        dynamics: Any = task.dynamics
+        if not hasattr(dynamics, "with_parameters"):
+            raise TypeError(
+                f"randomize needs a task on RigidDynamics; that of {task.name!r} is {type(dynamics).__name__}"
+            )
+        self.task = task
+        self.dynamics = dynamics.with_parameters(tuple(ranges))
+        parameters = self.dynamics.parameters
+        self.ranges = {name: _checked(name, given) for name, given in ranges.items()}
+        self._group = np.zeros(len(parameters), dtype=np.int64)
+        for k, (name, (low, high)) in enumerate(self.ranges.items()):
+            group = list(parameters.groups[name])
+            self._group[group] = k
+            if not parameters.nominal[group].any():
+                raise ValueError(f"randomize: {name!r} is zero in the model, and stays so whatever it is multiplied by")
+            for factor in (low, high):
+                values = parameters.nominal.copy()
+                values[group] *= factor
+                parameters.check(values)
+        limits = np.array(list(self.ranges.values()), dtype=np.float64).reshape(-1, 2)
+        self._low = limits[self._group, 0].astype(self.dynamics.dtype)
+        self._width = (limits[self._group, 1] - limits[self._group, 0]).astype(self.dynamics.dtype)
+        self._nominal = parameters.nominal.astype(self.dynamics.dtype)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "task":  # not there yet while being copied
+            raise AttributeError(name)
+        found = getattr(self.task, name)
+        if name == "metrics":
+            return lambda xp, physics, action, after, *rest: found(xp, _plain(physics), action, _plain(after), *rest)
+        return found
+
+    def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:
+        """The task's initial state, and this episode's parameters."""
+        physics, task = self.task.initial(xp, random)
+        drawn = random.uniform(_STREAM, (len(self.ranges),))
+        factor = xp.take(drawn, from_numpy(self._group, drawn), axis=1)
+        low, width, nominal = (from_numpy(part, drawn) for part in (self._low, self._width, self._nominal))
+        return self.dynamics.state_type(*physics, params=nominal * (low + width * factor)), task
+
+    def observe(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
+        """What the task sees; parameters are hidden from it."""
+        return self.task.observe(xp, _plain(physics), task)
+
+    def reward(
+        self, xp: Any, physics: PyTree, action: Array, next_physics: PyTree, next_obs: Array, task: PyTree
+    ) -> Array:
+        """The task's."""
+        return self.task.reward(xp, _plain(physics), action, _plain(next_physics), next_obs, task)
+
+    def terminated(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
+        """The task's."""
+        return self.task.terminated(xp, _plain(physics), task)
+
+
+def _plain(physics: PyTree) -> RigidState | MuscleState:
+    if hasattr(physics, "act"):
+        return MuscleState(physics.q, physics.qd, physics.act)
+    return RigidState(physics.q, physics.qd)
+
+
+def _checked(name: str, given: tuple[float, float]) -> tuple[float, float]:
+    try:
+        low, high = (float(x) for x in given)
+    except (TypeError, ValueError):
+        raise ValueError(f"randomize: {name!r} has {given!r}; give (lowest, highest) factor") from None
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"randomize: {name!r} has {given!r}; give finite factors, the lower first")
+    return low, high
