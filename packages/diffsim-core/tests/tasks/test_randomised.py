@@ -11,8 +11,8 @@ torch = pytest.importorskip("torch")
 
 import diffsim_core  # noqa: E402
 from diffsim_core._interop import to_numpy  # noqa: E402
-from diffsim_core.check import check_env, check_task  # noqa: E402
-from diffsim_core.rigid import ParametricState  # noqa: E402
+from diffsim_core.check import check_env, check_gradients, check_task  # noqa: E402
+from diffsim_core.rigid import Parameters, ParametricState  # noqa: E402
 from diffsim_core.tasks import Randomised  # noqa: E402
 
 from ..pendulum import Pendulum  # noqa: E402
@@ -60,6 +60,16 @@ def test_the_parameters_act():
 
 def test_promises_of_the_protocol():
     check_env(made(num_envs=8), fewer=made(num_envs=2))
+
+
+@pytest.mark.parametrize("task", [name for name in diffsim_core.list_tasks() if name != "cartpole"])
+def test_every_task_has_gradients_by_every_kind_of_parameter(task):
+    """Those of ``diffrl check``, in a few worlds."""
+    plain = diffsim_core.make(task, num_envs=2, dtype="float64")
+    parameters = Parameters(plain.task.dynamics.model, plain.task.dynamics.parameters.kinds())
+    ranges = {k: (0.9, 1.1) for k, group in parameters.groups.items() if parameters.nominal[list(group)].any()}
+    env = diffsim_core.make(task, num_envs=2, dtype="float64", randomize=ranges)
+    assert check_gradients(env, warmup=10).rel_error["parameters"] < 1e-6
 
 
 def test_check_task_covers_parameters():

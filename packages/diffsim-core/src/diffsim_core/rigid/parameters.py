@@ -311,8 +311,9 @@ class Parameters:
 def check_inertia(model: RigidModel) -> None:
     """Raise ``ValueError`` naming a link that has mass and an inertia with a negative principal moment."""
     for i, names in _links(model):
-        moment = np.linalg.eigvalsh(model.link_inertia[i])[0]
-        if moment < 0:
+        moments = np.linalg.eigvalsh(model.link_inertia[i])
+        moment = moments[0]
+        if moment < -1e-9 * moments[2]:  # a rod's is zero, give or take its rounding
             raise ValueError(
                 f"link_inertia:{names[0]} has the principal moment {moment:g}: give a positive definite one"
             )

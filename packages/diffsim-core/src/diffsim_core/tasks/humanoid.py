@@ -18,7 +18,7 @@ class Humanoid(Runner):
 
     name = "humanoid"
     substeps = 48
-    memory = "low"  # a quarter of the memory for about 7 % of the simulator's time
+    memory = "low"  # a quarter of the memory for some 5 % of the simulator's time
     rest = (0.0, 0.0, 1.35, 1.0, 0.0, 0.0, 0.0) + (0.0,) * 21
     target_distance = 200.0
     fallen_below = TERMINATION_HEIGHT
