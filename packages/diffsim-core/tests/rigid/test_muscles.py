@@ -93,7 +93,7 @@ def test_the_engine_follows_the_twin(seed):
 
 
 def test_parameters_and_activations_share_a_step():
-    """Gradients of all five inputs of a model with muscles and parameters, and the model's own values change nothing."""
+    """Gradients of all five inputs; and the model's own values change nothing."""
     m = tree(3)
     plain, d = dynamics(m), dynamics(m, parameters=("link_mass:*", "gravity"))
     q, qd, u, act = random_muscle_states(m, 3, 3)

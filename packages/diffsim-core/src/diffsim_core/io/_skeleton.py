@@ -81,7 +81,7 @@ def check_skeleton(label: str, bones: Sequence[Bone], strands: Sequence[Strand])
             problems.append(f"{what} has the mass {bone.mass:g}: give a positive number of kilograms")
         if not all(np.isfinite(s) and s > 0 for s in bone.size):
             problems.append(f"{what} has the size {_numbers(bone.size)}: give positive numbers of metres")
-        if bone.joint in ("hinge", "slide") and (bone.axis is None or not np.linalg.norm(bone.axis) > 0):
+        if bone.joint in ("hinge", "slide") and (bone.axis is None or not np.any(bone.axis)):
             problems.append(f"the joint of {what} needs an axis")
         others = (bone.stiffness, bone.damping, bone.armature)
         if not all(np.isfinite(x) and x >= 0 for x in others):

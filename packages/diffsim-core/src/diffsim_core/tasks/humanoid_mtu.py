@@ -39,6 +39,7 @@ class HumanoidMTU(Runner):
 
     name = "humanoid_mtu"
     substeps = 48
+    memory = "low"
     joint_noise = 0.0
     remembers_action = False
     fallen_below = TERMINATION_HEIGHT
