@@ -16,15 +16,19 @@ from diffsim_core.rigid.model import Body as Body
 from diffsim_core.rigid.model import Geom as Geom
 from diffsim_core.rigid.model import JointType as JointType
 from diffsim_core.rigid.model import RigidModel as RigidModel
+from diffsim_core.rigid.muscles import HillConstants as HillConstants
+from diffsim_core.rigid.muscles import Muscles as Muscles
 from diffsim_core.rigid.parameters import Parameters as Parameters
 
 if TYPE_CHECKING:
+    from diffsim_core.rigid.dynamics import MuscleState as MuscleState
+    from diffsim_core.rigid.dynamics import ParametricMuscleState as ParametricMuscleState
     from diffsim_core.rigid.dynamics import ParametricState as ParametricState
     from diffsim_core.rigid.dynamics import Probe as Probe
     from diffsim_core.rigid.dynamics import RigidDynamics as RigidDynamics
     from diffsim_core.rigid.dynamics import RigidState as RigidState
 
-_LAZY = ("ParametricState", "Probe", "RigidDynamics", "RigidState")
+_LAZY = ("MuscleState", "ParametricMuscleState", "ParametricState", "Probe", "RigidDynamics", "RigidState")
 
 
 def __getattr__(name: str) -> Any:
