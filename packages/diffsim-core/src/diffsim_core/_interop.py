@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core._protocol import Array, Dynamics, PyTree
+from diffsim_core._protocol import Array, ArraySpec, Dynamics, PyTree
 from diffsim_core._tree import tree_leaves, tree_map
 
 
@@ -109,6 +109,11 @@ def _bridge(arrays: str, dynamics: Dynamics) -> Callable[[PyTree, Sequence[Array
     from diffsim_core._interop_jax import JaxBridge
 
     return JaxBridge(dynamics)
+
+
+def out_spec(dynamics: Dynamics) -> tuple[ArraySpec, ...]:
+    """What a simulator writes: a state, unless it has an ``out_spec`` of its own (sensors do)."""
+    return getattr(dynamics, "out_spec", dynamics.state_spec)
 
 
 def check_count(dynamics: Dynamics, state: Sequence[Any], control: Sequence[Any]) -> None:

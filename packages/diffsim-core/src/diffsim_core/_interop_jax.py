@@ -13,7 +13,7 @@ import warp as wp
 from jax.core import Tracer
 
 from diffsim_core._buffer import Buffer
-from diffsim_core._interop import check_count
+from diffsim_core._interop import check_count, out_spec
 from diffsim_core._protocol import ArraySpec, Dynamics, Env, EnvState, PyTree
 from diffsim_core._rollout import Diverged, Trajectory
 from diffsim_core._warp import start_warp
@@ -31,6 +31,7 @@ class JaxBridge:
         self.dynamics = dynamics
         self.specs = (*dynamics.state_spec, *dynamics.control_spec)
         self.num_state = len(dynamics.state_spec)
+        self.out_specs = tuple(ArraySpec(f"{i}_{spec.name}", spec.shape) for i, spec in enumerate(out_spec(dynamics)))
         self.on_cuda = dynamics.device.startswith("cuda")
         self._step = self._ffi("step", save=False)
         self._step_saving = self._ffi("step_saving", save=True)
@@ -54,7 +55,7 @@ class JaxBridge:
         return self.dynamics.state_type(*out), ok != 0
 
     def _custom_vjp(self) -> Callable[..., Any]:
-        num_state = self.num_state
+        num_out = len(self.out_specs)
 
         @jax.custom_vjp
         def step(*arrays: jax.Array) -> tuple[jax.Array, ...]:
@@ -67,7 +68,7 @@ class JaxBridge:
         def backward(residuals: tuple[jax.Array, ...], cotangents: tuple[Any, ...]) -> tuple[jax.Array, ...]:
             arrays = residuals[:-2]
             dims = {f"in_{spec.name}": a.shape for spec, a in zip(self._named(), arrays, strict=True)}
-            return tuple(self._vjp(*residuals, *cotangents[:num_state], output_dims=dims))
+            return tuple(self._vjp(*residuals, *cotangents[:num_out], output_dims=dims))
 
         step.defvjp(forward, backward)
         return step
@@ -78,8 +79,7 @@ class JaxBridge:
 
     def _dims(self, arrays: Sequence[jax.Array], save: bool) -> dict[str, tuple[int, ...]]:
         num_worlds = arrays[0].shape[0]
-        named = self._named()[: self.num_state]
-        dims = {f"out_{spec.name}": (num_worlds, *spec.shape) for spec in named}
+        dims = {f"out_{spec.name}": (num_worlds, *spec.shape) for spec in self.out_specs}
         dims["ok"] = (num_worlds,)
         if save:
             dims["saved"] = (self.dynamics.saved_size(num_worlds),)
@@ -88,11 +88,11 @@ class JaxBridge:
     def _ffi(self, name: str, *, save: bool) -> Callable[..., Any]:
         named, dtype = self._named(), self.dynamics.dtype
         arguments = {f"x_{spec.name}": (dtype, 1 + len(spec.shape)) for spec in named}
-        arguments |= {f"out_{spec.name}": (dtype, 1 + len(spec.shape)) for spec in named[: self.num_state]}
+        arguments |= {f"out_{spec.name}": (dtype, 1 + len(spec.shape)) for spec in self.out_specs}
         arguments["ok"] = ("int32", 1)
         if save:
             arguments["saved"] = (dtype, 1)
-        num_in, num_state = len(named), self.num_state
+        num_in, num_state, num_out = len(named), self.num_state, len(self.out_specs)
 
         def call(*arrays: Any) -> None:
             buffers = [self._buffer(array) for array in arrays]
@@ -100,9 +100,9 @@ class JaxBridge:
             self.dynamics.step(
                 buffers[:num_state],
                 buffers[num_state:num_in],
-                out[:num_state],
-                out[num_state],
-                out[num_state + 1] if save else None,
+                out[:num_out],
+                out[num_out],
+                out[num_out + 1] if save else None,
             )
 
         return ffi_callable(name, call, arguments, len(arguments) - num_in)
@@ -111,9 +111,9 @@ class JaxBridge:
         named, dtype = self._named(), self.dynamics.dtype
         arguments = {f"x_{spec.name}": (dtype, 1 + len(spec.shape)) for spec in named}
         arguments |= {"ok": ("int32", 1), "saved": (dtype, 1)}
-        arguments |= {f"ct_{spec.name}": (dtype, 1 + len(spec.shape)) for spec in named[: self.num_state]}
+        arguments |= {f"ct_{spec.name}": (dtype, 1 + len(spec.shape)) for spec in self.out_specs}
         arguments |= {f"in_{spec.name}": (dtype, 1 + len(spec.shape)) for spec in named}
-        num_in, num_state = len(named), self.num_state
+        num_in, num_state, num_out = len(named), self.num_state, len(self.out_specs)
 
         def call(*arrays: Any) -> None:
             buffers = [self._buffer(array) for array in arrays]
@@ -123,8 +123,8 @@ class JaxBridge:
                 buffers[num_state:num_in],
                 buffers[num_in],
                 buffers[num_in + 1],
-                rest[:num_state],
-                rest[num_state:],
+                rest[:num_out],
+                rest[num_out:],
             )
 
         return ffi_callable("vjp", call, arguments, num_in)

@@ -15,7 +15,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from diffsim_core._buffer import Buffer
-from diffsim_core._interop import check_count
+from diffsim_core._interop import check_count, out_spec
 from diffsim_core._protocol import Dynamics, PyTree
 from diffsim_core._tree import tree_leaves, tree_map
 
@@ -26,6 +26,7 @@ class TorchBridge:
     def __init__(self, dynamics: Dynamics) -> None:
         self.dynamics = dynamics
         self.num_state = len(dynamics.state_spec)
+        self.out_tails = tuple(spec.shape for spec in out_spec(dynamics))
         self.dtype: torch.dtype = getattr(torch, dynamics.dtype)
         self.device = torch_device(dynamics.device)
         self._shelves: dict[int, list[torch.Tensor]] = {}
@@ -69,8 +70,9 @@ class TorchBridge:
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Allocate the outputs and run the simulator's step."""
         given = self.buffers(arrays)
-        out = [torch.empty_like(array) for array in arrays[: self.num_state]]
-        ok = torch.empty(len(arrays[0]), dtype=torch.int32, device=self.device)
+        num_worlds = len(arrays[0])
+        out = [torch.empty((num_worlds, *tail), dtype=self.dtype, device=self.device) for tail in self.out_tails]
+        ok = torch.empty(num_worlds, dtype=torch.int32, device=self.device)
         with warp_stream(self.device):
             self.dynamics.step(
                 given[: self.num_state],
@@ -133,8 +135,8 @@ class _Step(torch.autograd.Function):
         *arrays, ok = ctx.saved_tensors
         given = bridge.buffers(arrays)
         out_cotangent = [
-            torch.zeros_like(array) if cotangent is None else cotangent.contiguous()
-            for array, cotangent in zip(arrays[: bridge.num_state], cotangents[:-1], strict=True)
+            arrays[0].new_zeros((len(arrays[0]), *tail)) if cotangent is None else cotangent.contiguous()
+            for tail, cotangent in zip(bridge.out_tails, cotangents[:-1], strict=True)
         ]
         in_cotangent = [torch.empty_like(array) for array in arrays]
         with warp_stream(bridge.device):

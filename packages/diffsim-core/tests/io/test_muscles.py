@@ -101,7 +101,8 @@ def muscle(more: str) -> str:
 
 def general(more: str) -> str:
     types = 'dyntype="muscle" gaintype="muscle" biastype="muscle" dynprm="0.01 0.04" lengthrange="0.1 0.3"'
-    return arm(f'<general name="biceps" tendon="a" {types} gainprm="0.75 1.05 -1 200 0.5 1.6 1.5 1.3 1.2" {more}/>')
+    curves = "0.75 1.05 -1 200 0.5 1.6 1.5 1.3 1.2"
+    return arm(f'<general name="biceps" tendon="a" {types} gainprm="{curves}" biasprm="{curves}" {more}/>')
 
 
 def spatial(inner: str, attributes: str = "") -> str:

@@ -8,6 +8,7 @@ import pytest
 import warp as wp
 
 from diffsim_core.rigid._kernels import SizeClass, kernels
+from diffsim_core.rigid._sensor_kernels import sensor_kernels
 
 
 @pytest.mark.parametrize("inputs", [0, 15])
@@ -25,3 +26,10 @@ def test_compiles_to_a_cubin(tmp_path, dtype, inputs):
     assert code.startswith(b"\x7fELF")
     for kernel in (b"control_step_cuda_kernel_forward", b"control_step_vjp_cuda_kernel_forward"):
         assert kernel in code
+
+
+def test_sensors_compile_to_a_cubin(tmp_path):
+    module = sensor_kernels("float32", True, SizeClass.of(9, 14, 81, 8, on_cuda=True), 64)[0].module
+    wp.compile_aot_module(module, device=None, arch=90, module_dir=str(tmp_path), use_ptx=False, strip_hash=True)
+    (cubin,) = tmp_path.glob("*.cubin")
+    assert b"sense_vjp_cuda_kernel_forward" in cubin.read_bytes()

@@ -126,14 +126,6 @@ def test_smoothed_contact(law):
     assert gradient[:, [name.startswith("contact_kn") for name in d.parameters.names]].any()
 
 
-def test_contact_of_pairs_and_of_curved_shapes_is_no_input():
-    xml = """<mujoco><worldbody><geom name="ground" type="plane" size="9 9 1"/>
-    <body pos="0 0 1"><freejoint/><geom name="egg" type="ellipsoid" size="0.1 0.2 0.3"/>
-      <geom name="ball" size="0.4"/></body></worldbody></mujoco>"""
-    names = Parameters.available(load_model(xml))
-    assert "contact_mu:ball" in names and "contact_mu:egg" not in names
-
-
 def test_servos():
     m = load_model(SERVOS)
     names = ("actuator_gain", "actuator_damping", "link_density")

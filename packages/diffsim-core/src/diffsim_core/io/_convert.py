@@ -12,12 +12,12 @@ from diffsim_core.io._actuators import actuator_arrays
 from diffsim_core.io._collision import Ground
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._muscles import read_muscles
-from diffsim_core.io._names import body_name, geom_name, joint_name
+from diffsim_core.io._names import body_name, geom_name, joint_name, object_name
 from diffsim_core.io._pairs import Gains, contact_pairs
 from diffsim_core.io.params import SINK_DEPTH, ContactParams, LimitParams
 from diffsim_core.rigid._quat import quat_mul, rotation
 from diffsim_core.rigid.contacts import PointKind
-from diffsim_core.rigid.model import Body, FloatArray, Geom, JointType, RigidModel
+from diffsim_core.rigid.model import Body, FloatArray, Geom, JointType, RigidModel, Site
 
 _SHAPES = {
     int(mujoco.mjtGeom.mjGEOM_PLANE): "plane",
@@ -102,6 +102,16 @@ def geoms_of(m: Any, bodies: list[Body]) -> list[Geom]:
         if (kind := _SHAPES.get(int(m.geom_type[g]))) is not None:
             geoms.append(geom_of(m, bodies, g, kind))
     return geoms
+
+
+def _site(m: Any, bodies: list[Body], s: int) -> Site:
+    body = bodies[m.site_bodyid[s]]
+    return Site(
+        name=object_name(m, "site", s) or f"site{s}",
+        link=body.link,
+        pos=body.pos + rotation(body.quat) @ m.site_pos[s],
+        quat=quat_mul(body.quat, m.site_quat[s]),
+    )
 
 
 def geom_of(m: Any, bodies: list[Body], g: int, kind: str) -> Geom:
@@ -255,5 +265,6 @@ def to_rigid_model(
         limit_law=limit_law,
         bodies=tuple(bodies[1:]),
         geoms=tuple(geoms_of(m, bodies)),
+        sites=tuple(_site(m, bodies, s) for s in range(m.nsite)),
         notes=notes,
     )

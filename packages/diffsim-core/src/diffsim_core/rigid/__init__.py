@@ -16,6 +16,7 @@ from diffsim_core.rigid.model import Body as Body
 from diffsim_core.rigid.model import Geom as Geom
 from diffsim_core.rigid.model import JointType as JointType
 from diffsim_core.rigid.model import RigidModel as RigidModel
+from diffsim_core.rigid.model import Site as Site
 from diffsim_core.rigid.muscles import HillConstants as HillConstants
 from diffsim_core.rigid.muscles import Muscles as Muscles
 from diffsim_core.rigid.parameters import Parameters as Parameters
@@ -27,13 +28,17 @@ if TYPE_CHECKING:
     from diffsim_core.rigid.dynamics import Probe as Probe
     from diffsim_core.rigid.dynamics import RigidDynamics as RigidDynamics
     from diffsim_core.rigid.dynamics import RigidState as RigidState
+    from diffsim_core.rigid.sensors import Sensors as Sensors
 
-_LAZY = ("MuscleState", "ParametricMuscleState", "ParametricState", "Probe", "RigidDynamics", "RigidState")
+_LAZY = dict.fromkeys(
+    ("MuscleState", "ParametricMuscleState", "ParametricState", "Probe", "RigidDynamics", "RigidState"), "dynamics"
+)
+_LAZY["Sensors"] = "sensors"
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        return getattr(importlib.import_module("diffsim_core.rigid.dynamics"), name)
+        return getattr(importlib.import_module(f"diffsim_core.rigid.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -133,6 +133,17 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
 
     Compiled at the first launch and then cached on disk by Warp, keyed by the sources' contents.
     """
+    module = native_module("diffsim_rigid", "pool.h", dtype, on_cuda, size)
+    return Kernels(*_define(module), lanes=1 if on_cuda else cpu_lanes(dtype), module=module)
+
+
+def native_module(
+    prefix: str, header: str, dtype: str, on_cuda: bool, size: SizeClass, more: tuple[tuple[str, int], ...] = ()
+) -> wp.Module:
+    """A Warp module whose kernels see ``header`` of ``_source/``, compiled for a size class.
+
+    ``more`` are bounds of that header's own: name and value.
+    """
     start_warp()
     lanes = 1 if on_cuda else cpu_lanes(dtype)
     defines = {
@@ -151,8 +162,9 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
         "DS_PARAMS": int(size.parameters > 0),
         "DS_MAX_NR": size.reals,
         "DS_MAX_NP": size.parameters,
+        **dict(more),
     }
-    preamble = "".join(f"#define {name} {value}\n" for name, value in defines.items()) + '#include "pool.h"\n'
+    preamble = "".join(f"#define {name} {value}\n" for name, value in defines.items()) + f'#include "{header}"\n'
     options = wp.ModuleBuildOptions(
         extra_cpu_include_dirs=[_SOURCE],
         extra_cuda_include_dirs=[_SOURCE],
@@ -161,13 +173,14 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
         extra_build_dependencies=sorted(_SOURCE.glob("*.h")),
     )
     place = "cuda" if on_cuda else "cpu"
-    name = f"diffsim_rigid_{dtype}_{place}_l{size.links}_v{size.dofs}_m{size.entries}_u{size.controls}"
+    name = f"{prefix}_{dtype}_{place}_l{size.links}_v{size.dofs}_m{size.entries}_u{size.controls}"
     name += "_servos" if size.servos else ""
     name += f"_muscles{size.activations}" if size.muscles else ""
     name += f"_p{size.parameters}_r{size.reals}" if size.parameters else ""
+    name += "".join(f"_{value}" for _, value in more)
     module = wp.get_module(name)
     wp.set_module_options({"extra_build_options": options, "enable_backward": False, "fast_math": False}, module)
-    return Kernels(*_define(module), lanes=lanes, module=module)
+    return module
 
 
 def _define(module: wp.Module) -> tuple[Any, Any, Any, Any, Any]:

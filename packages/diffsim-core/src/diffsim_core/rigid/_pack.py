@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core.rigid._pack_contact import pack_contacts, plain_points, point_rows
+from diffsim_core.rigid._pack_contact import pack_contacts, plain_points, point_rows, touch_rows
 from diffsim_core.rigid._pack_muscles import pack_muscles
 from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid.model import LAWS, UNBOUNDED, FloatArray, JointType, RigidModel
@@ -76,6 +76,7 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
             model.actuator_gear,
             _servo_reals(model).ravel(),
             point_rows(model, plain).ravel(),
+            touch_rows(model).ravel(),
             more[1],
             muscles[1],
         ]
@@ -89,7 +90,7 @@ def with_inputs(packed: PackedModel, constant: FloatArray, slopes: FloatArray) -
     """``packed`` with reals that are inputs: ``constant + slopes [:, np] @ parameters [np]``."""
     slots, columns = np.nonzero(slopes)
     if len(slots) and slots.max() >= packed.num_reals:
-        raise ValueError("a parameter reaches the tables of contact, which no input does")
+        raise ValueError("a parameter reaches the shapes of contact, which no input does")
     integers = np.concatenate([packed.integers, np.stack([slots, columns], axis=1).ravel()]).astype(np.int32)
     integers[_PARAMETERS] = slopes.shape[1]
     integers[_ENTRIES] = len(slots)

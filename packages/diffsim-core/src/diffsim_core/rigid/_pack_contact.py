@@ -24,6 +24,13 @@ def point_rows(model: RigidModel, chosen: Any) -> Any:
     return np.column_stack(columns)[chosen]
 
 
+def touch_rows(model: RigidModel) -> Any:
+    """Position, radius and gains of the points off the fast path, and of the first shape of each pair."""
+    pairs = model.pairs
+    columns = [pairs.pos[:, 0], pairs.radius[:, :1], np.column_stack([pairs.kn, pairs.kd, pairs.kt, pairs.mu])]
+    return np.concatenate([point_rows(model, ~plain_points(model)), np.hstack(columns)])
+
+
 def pack_contacts(model: RigidModel, backward_smoothing: float) -> tuple[Any, Any]:
     """``(integers, reals)`` of smoothing, surface points, pairs and height field."""
     surface = np.flatnonzero(~plain_points(model))
@@ -51,21 +58,18 @@ def pack_contacts(model: RigidModel, backward_smoothing: float) -> tuple[Any, An
 
 
 def _surface_rows(model: RigidModel, chosen: Any) -> Any:
-    rows = np.zeros((len(chosen), 20))
-    rows[:, :8] = point_rows(model, chosen)
-    rows[:, 8:11] = model.contact_size[chosen] ** 2
+    rows = np.zeros((len(chosen), 12))
+    rows[:, :3] = model.contact_size[chosen] ** 2
     for row, quat in zip(rows, model.contact_quat[chosen], strict=True):
-        row[11:20] = rotation(quat).T.ravel()
+        row[3:] = rotation(quat).T.ravel()
     return rows
 
 
 def _pair_rows(pairs: ContactPairs) -> Any:
-    rows = np.zeros((len(pairs), 28))
-    rows[:, 0:3], rows[:, 3] = pairs.pos[:, 0], pairs.radius[:, 0]
-    rows[:, 4:8] = np.column_stack([pairs.kn, pairs.kd, pairs.kt, pairs.mu])
-    rows[:, 8:11], rows[:, 11:14] = pairs.half[:, 0], pairs.pos[:, 1]
-    rows[:, 14], rows[:, 15:18] = pairs.radius[:, 1], pairs.half[:, 1]
+    rows = np.zeros((len(pairs), 20))
+    rows[:, 0:3], rows[:, 3:6] = pairs.half[:, 0], pairs.pos[:, 1]
+    rows[:, 6], rows[:, 7:10] = pairs.radius[:, 1], pairs.half[:, 1]
     for row, quat in zip(rows, pairs.quat, strict=True):
-        row[18:27] = rotation(quat).T.ravel()
-    rows[:, 27] = pairs.radius.sum(axis=1) + np.linalg.norm(pairs.half, axis=2).sum(axis=1)
+        row[10:19] = rotation(quat).T.ravel()
+    rows[:, 19] = pairs.radius.sum(axis=1) + np.linalg.norm(pairs.half, axis=2).sum(axis=1)
     return rows

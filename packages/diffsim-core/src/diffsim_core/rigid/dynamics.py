@@ -17,6 +17,7 @@ from diffsim_core._buffer import Buffer
 from diffsim_core._interop import to_numpy
 from diffsim_core._protocol import Array, ArraySpec
 from diffsim_core._warp import start_warp
+from diffsim_core.rigid._check_model import check_model
 from diffsim_core.rigid._kernels import SizeClass, kernels
 from diffsim_core.rigid._team import Job, Team
 from diffsim_core.rigid.model import RigidModel
@@ -114,6 +115,10 @@ class RigidDynamics:
         parameters: Names of the model's numbers that become an input, see :class:`Parameters`; the state is then a
             ``ParametricState``.
         limit: A world in which any coordinate or velocity exceeds this after a control step has diverged.
+
+    Raises:
+        ValueError: for an argument that makes no sense, or a model that cannot be simulated: the message lists every
+            field with a wrong shape, a number that is not finite or is impossible, and joints that move no mass.
     """
 
     def __init__(
@@ -144,6 +149,7 @@ class RigidDynamics:
                 raise ValueError(f"{name}={width!r} must be a finite width in metres of at least 0")
         if contact_smoothing is not None:
             model = dataclasses.replace(model, contact_smoothing=float(contact_smoothing))
+        check_model(model)
         start_warp()
         self._keep = int(memory == "fast")
         self.model = model

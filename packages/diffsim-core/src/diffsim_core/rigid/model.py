@@ -71,6 +71,19 @@ class Body:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Site:
+    """A named place of the model file, fixed to a link."""
+
+    name: str
+    link: int
+    """Index of the link it moves with; -1 is the world."""
+    pos: FloatArray
+    """Origin in the link's frame [m]."""
+    quat: FloatArray
+    """Orientation in the link's frame, wxyz."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RigidModel:
     """An articulated system of ``nl`` links, ``nq`` coordinates and ``nv`` degrees of freedom.
 
@@ -196,6 +209,7 @@ class RigidModel:
 
     bodies: tuple[Body, ...] = ()
     geoms: tuple[Geom, ...] = ()
+    sites: tuple[Site, ...] = ()
     notes: tuple[str, ...] = ()
     """What the loader left out on purpose, one sentence each."""
 

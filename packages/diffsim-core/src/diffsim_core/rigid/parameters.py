@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diffsim_core.rigid._pack import PackedModel, pack, with_inputs
-from diffsim_core.rigid._pack_contact import plain_points
 from diffsim_core.rigid.model import FloatArray, JointType, RigidModel
 
 Fields = dict[str, FloatArray]
@@ -163,12 +162,24 @@ def _actuator_damping(model: RigidModel) -> Any:
 
 def _contact(field: str) -> Callable[[RigidModel], Any]:
     def entries(model: RigidModel) -> Any:
-        plain = plain_points(model)
         for geom in dict.fromkeys(model.contact_geom):
             points = np.flatnonzero([name == geom for name in model.contact_geom])
-            if not plain[points].all():
-                continue
             yield [geom], getattr(model, field)[points[0]], _setter(field, points)
+
+    return entries
+
+
+def _pair(field: str) -> Callable[[RigidModel], Any]:
+    """Of each pair of shapes, under their names in either order."""
+
+    def entries(model: RigidModel) -> Any:
+        together = [frozenset(names) for names in model.pairs.geom]
+        for names, shapes in dict(zip(model.pairs.geom, together, strict=True)).items():
+            first = together.index(shapes)
+            if model.pairs.geom[first] == names:
+                rows = np.flatnonzero([other == shapes for other in together])
+                labels = ["+".join(names), "+".join(names[::-1])]
+                yield labels, getattr(model.pairs, field)[first], _setter(f"pair_{field}", rows)
 
     return entries
 
@@ -191,6 +202,10 @@ KINDS: dict[str, Kind] = {
     "contact_kd": Kind(*_NOT_NEGATIVE, _contact("contact_kd")),
     "contact_kt": Kind(*_NOT_NEGATIVE, _contact("contact_kt")),
     "contact_mu": Kind(*_NOT_NEGATIVE, _contact("contact_mu")),
+    "pair_kn": Kind(*_NOT_NEGATIVE, _pair("kn")),
+    "pair_kd": Kind(*_NOT_NEGATIVE, _pair("kd")),
+    "pair_kt": Kind(*_NOT_NEGATIVE, _pair("kt")),
+    "pair_mu": Kind(*_NOT_NEGATIVE, _pair("mu")),
 }
 _FIELDS = (
     "gravity", "link_mass", "link_com", "link_inertia", "joint_stiffness", "dof_damping", "dof_armature",
@@ -286,9 +301,16 @@ class Parameters:
     def apply(self, values: Any) -> RigidModel:
         """The model with these values ``[np]``: what a world with them simulates."""
         fields = {name: np.array(getattr(self.model, name), dtype=np.float64) for name in _FIELDS}
+        gains = {f"pair_{name}": np.array(getattr(self.model.pairs, name)) for name in ("kn", "kd", "kt", "mu")}
+        fields |= gains
         for entry, value in zip(self._entries, np.asarray(values, dtype=np.float64), strict=True):
             entry.write(fields, float(value))
-        return replace(self.model, **fields)  # pyright: ignore[reportArgumentType]
+        pairs = replace(self.model.pairs, **{name.removeprefix("pair_"): fields.pop(name) for name in gains})
+        return replace(self.model, pairs=pairs, **fields)  # pyright: ignore[reportArgumentType]
+
+    def plain(self) -> Parameters:
+        """The same model with no inputs."""
+        return Parameters(self.model, ())
 
     def pack(self, backward_smoothing: float | None = None) -> PackedModel:
         """The model for the engine, whose reals are ``constant + slopes @ params``.

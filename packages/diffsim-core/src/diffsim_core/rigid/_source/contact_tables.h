@@ -9,15 +9,15 @@ namespace ds {
 enum { C_POS = 0, C_RADIUS = 3, C_KN, C_KD, C_KT, C_MU, CR_COLUMNS };
 // how a surface point moves over its shape
 enum { ROUND = 0, ELLIPSOID = 1 };
-// tables of surface points: the columns above, then an ellipsoid's squared semi-axes, and its axes
+// tables of surface points beside those of `touchr`: an ellipsoid's squared semi-axes, and its axes
 enum { F_LINK, F_KIND, FI_COLUMNS };
-enum { F_SIZE = CR_COLUMNS, F_AXES = F_SIZE + 3, FR_COLUMNS = F_AXES + 9 };
-// tables of pairs: of the first shape, a segment with a radius, the columns above; then the second, another segment
-// or a box; and the distance of centres beyond which they cannot touch
+enum { F_SIZE = 0, F_AXES = F_SIZE + 3, FR_COLUMNS = F_AXES + 9 };
+// tables of pairs: the half vector of the first shape, a segment with a radius, whose centre is in `touchr`; then the
+// second, another segment or a box; and the distance of centres beyond which they cannot touch
 enum { SEGMENTS = 0, SEGMENT_BOX = 1 };
 enum { P_KIND, P_A, P_B, PI_COLUMNS };
 enum {
-    P_HALF_A = CR_COLUMNS, P_POS_B = P_HALF_A + 3, P_RADIUS_B = P_POS_B + 3, P_HALF_B, P_AXES_B = P_HALF_B + 3,
+    P_HALF_A = 0, P_POS_B = P_HALF_A + 3, P_RADIUS_B = P_POS_B + 3, P_HALF_B, P_AXES_B = P_HALF_B + 3,
     P_REACH = P_AXES_B + 9, PR_COLUMNS
 };
 

@@ -46,6 +46,7 @@ struct Model {
     const P* gear;        // [nu]
     const P* servor;      // [ns][SR_COLUMNS]
     const P* contactr;    // [nc][CR_COLUMNS]
+    const P* touchr;      // [surface points, then pairs][CR_COLUMNS]
     P gravity[3], ground;
     Contacts contacts;
     Muscles muscles;
@@ -74,6 +75,7 @@ DS_FN Model unpack(const int* i, const P* r, const T* rest)
     m.gear = m.damping + m.nv;
     m.servor = m.gear + m.nu;
     m.contactr = m.servor + m.ns * SR_COLUMNS;
+    m.touchr = m.contactr + m.nc * CR_COLUMNS;
     m.contacts = unpack_contacts(m.contact + m.nc, rest);
     m.muscles = unpack_muscles(i + i[H_MUSCLES_AT], rest + i[H_MUSCLE_REALS_AT]);
     m.places = m.contacts.places || m.muscles.apart;

@@ -23,7 +23,7 @@ DS_FN R clamp1(R x) { return min_(max_(x, splat(T(-1))), splat(T(1))); }
 DS_FN R one_if(Mask m) { return select(m, splat(T(1)), R{}); }
 
 // closest points of segments (Ericson, Real-Time Collision Detection, 5.1.9), with parameters from -1 to 1
-DS_FN void meet_segments(Pair& p, const T* row, V3 cb)
+DS_FN void meet_segments(Pair& p, const P* row, const T* shape, V3 cb)
 {
     V3 D = p.c - cb;
     R a = dot(p.h, p.h), e = dot(p.hb, p.hb), b = dot(p.h, p.hb), c = dot(p.h, D), f = dot(p.hb, D);
@@ -31,8 +31,8 @@ DS_FN void meet_segments(Pair& p, const T* row, V3 cb)
     Mask skew = denominator > tiny * a * e;
     // of all points of parallel segments that are equally close, A's middle if it faces B
     R s = clamp1(select(skew, (b * f - c * e) / select(skew, denominator, o), R{}));
-    bool lineA = row[P_HALF_A] != 0 || row[P_HALF_A + 1] != 0 || row[P_HALF_A + 2] != 0;
-    bool lineB = row[P_HALF_B] != 0 || row[P_HALF_B + 1] != 0 || row[P_HALF_B + 2] != 0;
+    bool lineA = shape[P_HALF_A] != 0 || shape[P_HALF_A + 1] != 0 || shape[P_HALF_A + 2] != 0;
+    bool lineB = shape[P_HALF_B] != 0 || shape[P_HALF_B + 1] != 0 || shape[P_HALF_B + 2] != 0;
     R free_t = lineB ? (b * s + f) / e : R{};
     R t = clamp1(free_t);
     if (lineA) s = clamp1((b * t - c) / a);
@@ -46,8 +46,8 @@ DS_FN void meet_segments(Pair& p, const T* row, V3 cb)
     V3 r = D + p.h * s - p.hb * t;
     p.length = sqrt_(dot(r, r) + T(DS_DOUBLE ? 1e-30 : 1e-20));
     p.at.n = r * (o / p.length);
-    p.at.d = p.length - (row[C_RADIUS] + row[P_RADIUS_B]);
-    p.at.p = p.c + p.h * s - r * splat(T(0.5)) + p.at.n * splat((row[P_RADIUS_B] - row[C_RADIUS]) / 2);
+    p.at.d = p.length - (row[C_RADIUS] + shape[P_RADIUS_B]);
+    p.at.p = p.c + p.h * s - r * splat(T(0.5)) + p.at.n * splat((shape[P_RADIUS_B] - row[C_RADIUS]) / 2);
 }
 
 // Closest point of a segment to a box. g(t) = (y - nearest point of the box) . h, y = c + t h in the box's axes, rises
@@ -62,13 +62,13 @@ DS_FN R slope_at(const R* c, const R* h, const T* size, R t)
     }
     return g;
 }
-DS_FN void meet_box(Pair& p, const T* row, V3 cb)
+DS_FN void meet_box(Pair& p, const P* row, const T* shape, V3 cb)
 {
-    const T* size = row + P_HALF_B;
+    const T* size = shape + P_HALF_B;
     R o = splat(T(1)), z = R{}, c[3], h[3], into[3], out[3];
     V3 D = p.c - cb;
     for (int i = 0; i < 3; i++) c[i] = dot(p.axes[i], D), h[i] = dot(p.axes[i], p.h);
-    bool line = row[P_HALF_A] != 0 || row[P_HALF_A + 1] != 0 || row[P_HALF_A + 2] != 0;
+    bool line = shape[P_HALF_A] != 0 || shape[P_HALF_A + 1] != 0 || shape[P_HALF_A + 2] != 0;
     R t = z, enter = -o, leave = o;
     for (int i = 0; i < 3; i++) p.by_y[i] = p.by_h[i] = z;
     Mask inside;
@@ -142,6 +142,9 @@ DS_FN void meet_box(Pair& p, const T* row, V3 cb)
     p.t = t;
 }
 
+// centre and radius of the first shape, and gains
+DS_FN const P* pair_row(const Model& m, int index) { return m.touchr + (m.contacts.nf + index) * CR_COLUMNS; }
+
 // a link's axes and origin, and the world's place of its reference point
 struct Frame {
     M3 E;
@@ -157,32 +160,33 @@ DS_FN Frame frame(const Kinematics& k, int link)
 DS_FN bool meet(const Model& m, const Kinematics& k, int index, T width, Pair& p)
 {
     const int* pair = m.contacts.pair + index * PI_COLUMNS;
-    const T* row = m.contacts.pairr + index * PR_COLUMNS;
+    const P* row = pair_row(m, index);
+    const T* shape = m.contacts.pairr + index * PR_COLUMNS;
     Frame a = frame(k, pair[P_A]), b = frame(k, pair[P_B]);
     p.shift = b.o - a.o;
     p.c = a.r + rotate(a.E, row + C_POS);
-    V3 centre = b.r + rotate(b.E, row + P_POS_B) + p.shift;
+    V3 centre = b.r + rotate(b.E, shape + P_POS_B) + p.shift;
     V3 apart = p.c - centre;
-    T reach = row[P_REACH] + width;
+    T reach = shape[P_REACH] + width;
     if (!any(dot(apart, apart) < splat(reach * reach))) return false;
-    p.h = rotate(a.E, row + P_HALF_A);
+    p.h = rotate(a.E, shape + P_HALF_A);
     if (pair[P_KIND] == SEGMENTS) {
-        p.hb = rotate(b.E, row + P_HALF_B);
-        meet_segments(p, row, centre);
+        p.hb = rotate(b.E, shape + P_HALF_B);
+        meet_segments(p, row, shape, centre);
     } else {
-        M3 axes = rotate9(b.E, row + P_AXES_B);
+        M3 axes = rotate9(b.E, shape + P_AXES_B);
         for (int i = 0; i < 3; i++) p.axes[i] = axes.c[i];
-        meet_box(p, row, centre);
+        meet_box(p, row, shape, centre);
     }
     return any(p.at.d < splat(width));
 }
 
 // wrench on A's shape, about A's reference point, that pulls the cotangents of d, n and p back to its displacement
-DS_FN SV pair_vjp(const Pair& p, int kind, const T* row, R by_d, V3 by_n, V3 by_p)
+DS_FN SV pair_vjp(const Pair& p, int kind, const P* row, const T* shape, R by_d, V3 by_n, V3 by_p)
 {
     V3 n = p.at.n, by_c, by_h;
     if (kind == SEGMENTS) {
-        by_n = by_n + by_p * splat((row[P_RADIUS_B] - row[C_RADIUS]) / 2);
+        by_n = by_n + by_p * splat((shape[P_RADIUS_B] - row[C_RADIUS]) / 2);
         V3 half = by_p * splat(T(0.5)), r = n * p.length;
         V3 by_r = n * by_d + (by_n - n * dot(n, by_n)) * (splat(T(1)) / p.length);
         R by_s = dot(p.h, half + by_r) * p.freeA, by_t = dot(p.hb, half - by_r) * p.freeB;
@@ -219,7 +223,7 @@ DS_ENTRY void pair_forces(const Model& m, const Kinematics& k, SV* F)
         if (!meet(m, k, index, m.contacts.width, p)) continue;
         int a = pair[P_A], b = pair[P_B];
         V3 at = p.at.p, from_b = at - p.shift, u = velocity_at(k.V, a, at) - velocity_at(k.V, b, from_b);
-        V3 f = touch_force(m, m.contacts.pairr + index * PR_COLUMNS, p.at, u, m.contacts.width);
+        V3 f = touch_force(m, pair_row(m, index), p.at, u, m.contacts.width);
         if (a >= 0) {
             F[a].w = F[a].w - cross(at, f);
             F[a].v = F[a].v - f;
@@ -235,7 +239,7 @@ DS_ENTRY void pair_forces_vjp(const Model& m, const Kinematics& k, const SV* X, 
 {
     for (int index = 0; index < m.contacts.np; index++) {
         const int* pair = m.contacts.pair + index * PI_COLUMNS;
-        const T* row = m.contacts.pairr + index * PR_COLUMNS;
+        const P* row = pair_row(m, index);
         Pair p;
         if (!meet(m, k, index, m.contacts.back, p)) continue;
         int a = pair[P_A], b = pair[P_B];
@@ -247,7 +251,7 @@ DS_ENTRY void pair_forces_vjp(const Model& m, const Kinematics& k, const SV* X, 
         if (a >= 0) by_pa = cross(g.u, k.V[a].w) + cross(g.x, X[a].w);
         if (b >= 0) by_pb = cross(g.u, k.V[b].w) + cross(g.x, X[b].w);
         V3 by_p = by_pa - by_pb;
-        SV moved = pair_vjp(p, pair[P_KIND], row, g.d, g.n, by_p);
+        SV moved = pair_vjp(p, pair[P_KIND], row, m.contacts.pairr + index * PR_COLUMNS, g.d, g.n, by_p);
         if (a >= 0) {
             LinkBar& A = bar[a];
             A.X.w = A.X.w + cross(at, g.x);

@@ -90,37 +90,65 @@ DS_FN void inertia_parameters_vjp(const Model& m, const Kinematics& k, const SV*
     accumulate(m, bar, m.reals + G_GRAVITY + 2, gravity.z);
 }
 
-// contact with the ground: the force's derivatives by its own constants, paired with the test velocity x
+// A contact's gains, from x . f = x_n f_n - (x_t . u_t) scale, where scale is kt or, slipping, bound over speed.
+// Returns the derivative by depth.
+DS_FN R gains_vjp(const Model& m, const P* row, R d, R un, R xn, R work, R inverse, R* bar)
+{
+    R z = R{}, dm = inside_depth(d, m.contacts.back);
+    Normal n = normal_force(m, row, d, un, m.contacts.back);
+    Mask inside = d < splat(m.contacts.back), slipping = n.bound * inverse < row[C_KT];
+    R by_bound = select(slipping, select(inside, -(work * inverse), z), z), by_force = select(inside, xn, z);
+    accumulate(m, bar, row + C_KT, select(slipping, z, select(inside, -work, z)));
+    if (m.contact_released) {
+        accumulate(m, bar, row + C_KN, -(by_force * dm) - by_bound * row[C_MU] * dm);
+        accumulate(m, bar, row + C_KD, by_force * min_(un, z) * dm);
+        accumulate(m, bar, row + C_MU, -(by_bound * row[C_KN] * dm));
+    } else {
+        R sign = select(n.force < z, -row[C_MU], row[C_MU]);
+        R by_normal = by_force + by_bound * sign;
+        accumulate(m, bar, row + C_KN, -(by_normal * dm));
+        accumulate(m, bar, row + C_KD, by_normal * un * dm);
+        accumulate(m, bar, row + C_MU, by_bound * abs_(n.force));
+    }
+    return by_force * n.by_d + by_bound * n.bound_by_d;
+}
+DS_FN R touch_gains_vjp(const Model& m, const P* row, const Touch& at, V3 u, V3 x, R* bar)
+{
+    R un = dot(u, at.n), xn = dot(x, at.n);
+    V3 ut = u - at.n * un;
+    return gains_vjp(m, row, at.d, un, xn, dot(x, ut), splat(T(1)) / sqrt_(dot(ut, ut) + T(1e-12)), bar);
+}
+
+// contact's constants: of points on the plane, on other ground, and of pairs
 DS_FN void contact_parameters_vjp(const Model& m, const Kinematics& k, const SV* X, R* bar)
 {
-    R z = R{};
+    T back = m.contacts.back;
     for (int c = 0; c < m.nc; c++) {
         const P* point = m.contactr + c * CR_COLUMNS;
         int link = m.contact[c];
         ContactPoint at = contact_point(m, k, link, point);
-        if (!any(at.d < splat(m.contacts.back))) continue;
-        V3 p = at.p, u = k.V[link].v + cross(k.V[link].w, p), x = X[link].v + cross(X[link].w, p);
-        Normal n = normal_force(m, point, at.d, u.z, m.contacts.back);
-        Mask inside = at.d < splat(m.contacts.back);
-        R inverse = splat(T(1)) / tangential_speed(u), slip = n.bound * inverse;
-        Mask slipping = slip < point[C_KT];
-        R work = x.x * u.x + x.y * u.y, dm = inside_depth(at.d, m.contacts.back);
-        // x . f = x_z f_n - work scale, and scale is kt or, slipping, bound over speed
-        R by_bound = select(slipping, select(inside, -(work * inverse), z), z), by_force = select(inside, x.z, z);
-        accumulate(m, bar, point + C_KT, select(slipping, z, select(inside, -work, z)));
-        R by_d = by_force * n.by_d + by_bound * n.bound_by_d;
+        if (!any(at.d < splat(back))) continue;
+        V3 u = point_velocity(k.V[link], at.p), x = point_velocity(X[link], at.p);
+        R inverse = splat(T(1)) / tangential_speed(u);
+        R by_d = gains_vjp(m, point, at.d, u.z, x.z, x.x * u.x + x.y * u.y, inverse, bar);
         accumulate(m, bar, m.reals + G_GROUND, -by_d);
-        if (m.contact_released) {
-            accumulate(m, bar, point + C_KN, -(by_force * dm) - by_bound * point[C_MU] * dm);
-            accumulate(m, bar, point + C_KD, by_force * min_(u.z, z) * dm);
-            accumulate(m, bar, point + C_MU, -(by_bound * point[C_KN] * dm));
-        } else {
-            R sign = select(n.force < z, -point[C_MU], point[C_MU]);
-            R by_normal = by_force + by_bound * sign;
-            accumulate(m, bar, point + C_KN, -(by_normal * dm));
-            accumulate(m, bar, point + C_KD, by_normal * u.z * dm);
-            accumulate(m, bar, point + C_MU, by_bound * abs_(n.force));
-        }
+    }
+    for (int c = 0; c < m.contacts.nf; c++) {
+        int link = m.contacts.surface[c * FI_COLUMNS + F_LINK];
+        Touch at = surface_point(m, k, c).at;
+        if (!any(at.d < splat(back))) continue;
+        V3 u = point_velocity(k.V[link], at.p), x = point_velocity(X[link], at.p);
+        R by_d = touch_gains_vjp(m, m.touchr + c * CR_COLUMNS, at, u, x, bar);
+        if (!m.contacts.nx) accumulate(m, bar, m.reals + G_GROUND, -by_d);
+    }
+    for (int index = 0; index < m.contacts.np; index++) {
+        Pair p;
+        if (!meet(m, k, index, back, p)) continue;
+        int a = m.contacts.pair[index * PI_COLUMNS + P_A], b = m.contacts.pair[index * PI_COLUMNS + P_B];
+        V3 at = p.at.p, from_b = at - p.shift;
+        V3 u = velocity_at(k.V, a, at) - velocity_at(k.V, b, from_b);
+        V3 x = velocity_at(X, a, at) - velocity_at(X, b, from_b);
+        touch_gains_vjp(m, pair_row(m, index), p.at, u, x, bar);
     }
 }
 #endif

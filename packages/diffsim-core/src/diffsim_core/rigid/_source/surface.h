@@ -14,31 +14,31 @@ struct Support {
     R scale;     // 1 / sqrt(n . A n)
 };
 
-DS_FN V3 stretched(const Support& s, const T* row, V3 b)
+DS_FN V3 stretched(const Support& s, const T* shape, V3 b)
 {
-    return s.a[0] * (dot(s.a[0], b) * row[F_SIZE]) + s.a[1] * (dot(s.a[1], b) * row[F_SIZE + 1]) +
-           s.a[2] * (dot(s.a[2], b) * row[F_SIZE + 2]);
+    return s.a[0] * (dot(s.a[0], b) * shape[F_SIZE]) + s.a[1] * (dot(s.a[1], b) * shape[F_SIZE + 1]) +
+           s.a[2] * (dot(s.a[2], b) * shape[F_SIZE + 2]);
 }
 
-DS_FN Support support(int kind, const T* row, const M3& E, V3 n)
+DS_FN Support support(int kind, const P* row, const T* shape, const M3& E, V3 n)
 {
     Support s;
     if (kind == ROUND) {
         s.o = n * splat(-row[C_RADIUS]);
         return s;
     }
-    for (int i = 0; i < 3; i++) s.a[i] = rotate(E, row + F_AXES + 3 * i);
-    s.m = stretched(s, row, n);
+    for (int i = 0; i < 3; i++) s.a[i] = rotate(E, shape + F_AXES + 3 * i);
+    s.m = stretched(s, shape, n);
     s.scale = splat(T(1)) / sqrt_(dot(n, s.m));
     s.o = -(s.m * s.scale);
     return s;
 }
 
 // (do/dn) b
-DS_FN V3 support_by_normal(int kind, const T* row, const Support& s, V3 b)
+DS_FN V3 support_by_normal(int kind, const P* row, const T* shape, const Support& s, V3 b)
 {
     if (kind == ROUND) return b * splat(-row[C_RADIUS]);
-    return (s.m * (dot(s.m, b) * s.scale * s.scale) - stretched(s, row, b)) * s.scale;
+    return (s.m * (dot(s.m, b) * s.scale * s.scale) - stretched(s, shape, b)) * s.scale;
 }
 
 struct SurfacePoint {
@@ -51,7 +51,8 @@ struct SurfacePoint {
 DS_FN SurfacePoint surface_point(const Model& m, const Kinematics& k, int c)
 {
     const int* surface = m.contacts.surface + c * FI_COLUMNS;
-    const T* row = m.contacts.surfacer + c * FR_COLUMNS;
+    const P* row = m.touchr + c * CR_COLUMNS;
+    const T* shape = m.contacts.surfacer + c * FR_COLUMNS;
     int link = surface[F_LINK];
     SurfacePoint f;
     V3 at = k.r[link] + rotate(k.E[link], row + C_POS);
@@ -61,7 +62,7 @@ DS_FN SurfacePoint surface_point(const Model& m, const Kinematics& k, int c)
         f.t = level(m.ground);
     f.gap = at.z + (k.height[link] - f.t.h);
     f.at.n = terrain_normal(f.t);
-    f.s = support(surface[F_KIND], row, k.E[link], f.at.n);
+    f.s = support(surface[F_KIND], row, shape, k.E[link], f.at.n);
     f.at.p = at + f.s.o;
     f.at.d = f.gap * f.at.n.z + dot(f.at.n, f.s.o);
     return f;
@@ -75,7 +76,7 @@ DS_ENTRY void surface_forces(const Model& m, const Kinematics& k, SV* F)
         SurfacePoint s = surface_point(m, k, c);
         if (!any(s.at.d < splat(m.contacts.width))) continue;
         V3 u = point_velocity(k.V[link], s.at.p);
-        V3 f = touch_force(m, m.contacts.surfacer + c * FR_COLUMNS, s.at, u, m.contacts.width);
+        V3 f = touch_force(m, m.touchr + c * CR_COLUMNS, s.at, u, m.contacts.width);
         F[link].w = F[link].w - cross(s.at.p, f);
         F[link].v = F[link].v - f;
     }
@@ -85,7 +86,8 @@ DS_ENTRY void surface_vjp(const Model& m, const Kinematics& k, const SV* X, Link
 {
     for (int c = 0; c < m.contacts.nf; c++) {
         const int* surface = m.contacts.surface + c * FI_COLUMNS;
-        const T* row = m.contacts.surfacer + c * FR_COLUMNS;
+        const P* row = m.touchr + c * CR_COLUMNS;
+        const T* shape = m.contacts.surfacer + c * FR_COLUMNS;
         int link = surface[F_LINK], kind = surface[F_KIND];
         SurfacePoint s = surface_point(m, k, c);
         if (!any(s.at.d < splat(m.contacts.back))) continue;
@@ -93,7 +95,7 @@ DS_ENTRY void surface_vjp(const Model& m, const Kinematics& k, const SV* X, Link
         Psi g = touch_vjp(m, row, s.at, u, x, m.contacts.back);
         // psi by the point p = c + o (the velocities differ from place to place) and by o in d and p together
         V3 by_p = cross(g.u, k.V[link].w) + cross(g.x, X[link].w), by_o = by_p + n * g.d;
-        V3 turned = support_by_normal(kind, row, s.s, by_o);
+        V3 turned = support_by_normal(kind, row, shape, s.s, by_o);
         V3 by_n = g.n + s.s.o * g.d + turned;
         by_n.z = by_n.z + g.d * s.gap;
         V3 by_c = by_p;

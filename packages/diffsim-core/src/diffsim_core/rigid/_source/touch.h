@@ -16,7 +16,7 @@ struct Touch {
     R d;      // signed distance, negative inside
 };
 
-DS_FN V3 touch_force(const Model& m, const T* row, const Touch& at, V3 u, T width)
+DS_FN V3 touch_force(const Model& m, const P* row, const Touch& at, V3 u, T width)
 {
     R un = dot(u, at.n);
     V3 ut = u - at.n * un;
@@ -29,7 +29,7 @@ struct Psi {
     R d;
     V3 n, u, x;
 };
-DS_FN Psi touch_vjp(const Model& m, const T* row, const Touch& at, V3 u, V3 x, T width)
+DS_FN Psi touch_vjp(const Model& m, const P* row, const Touch& at, V3 u, V3 x, T width)
 {
     R z = R{}, un = dot(u, at.n), xn = dot(x, at.n);
     V3 ut = u - at.n * un, xt = x - at.n * xn;
