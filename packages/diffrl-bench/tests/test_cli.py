@@ -75,10 +75,10 @@ def test_reference_exit_codes(tmp_path: Path, one_object: OneObject, monkeypatch
 
     good = {"task": "ant", "position_error_first": 1e-5, "position_error_last": 1e-4, "steps": 8, "reward_error": 1e-5}
     good |= {"gradient_cosine": 0.999, "gradient_norm_ratio": 1.0}
-    monkeypatch.setattr(reference, "run", lambda folder, tasks: [good])
+    monkeypatch.setattr(reference, "run", lambda folder, tasks, *files: [good])
     assert main(["reference", str(tmp_path), "--json"]) == 0
     assert one_object()["rows"][0]["agrees"] is True
-    monkeypatch.setattr(reference, "run", lambda folder, tasks: [good, {**good, "gradient_cosine": 0.9}])
+    monkeypatch.setattr(reference, "run", lambda folder, tasks, *files: [good, {**good, "gradient_cosine": 0.9}])
     assert main(["reference", str(tmp_path), "--json"]) == 1
     assert [row["agrees"] for row in one_object()["rows"]] == [True, False]
 

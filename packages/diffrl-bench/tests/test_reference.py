@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from diffrl_bench._bounds import agrees
-from diffrl_bench.reference import FILES, FREE_ROOT, compare
+from diffrl_bench.reference import FILES, FREE_ROOT, MUSCLES, compare, run
 
 
 def _record(task: str) -> dict[str, np.ndarray[Any, Any]]:
@@ -54,6 +54,29 @@ def _to_y_up(q: np.ndarray[Any, Any], qd: np.ndarray[Any, Any]) -> tuple[np.ndar
     return flat_q.reshape(q.shape), flat_qd.reshape(qd.shape)
 
 
+def _to_skeleton_axes(
+    q: np.ndarray[Any, Any], qd: np.ndarray[Any, Any]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Our muscle-driven legs in their skeleton's axes (x left, y up, z forward), ball rates in the parent's."""
+    import diffsim_core
+
+    model = diffsim_core.make(MUSCLES, num_envs=1).task.dynamics.model
+    turn = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
+    flat_q, flat_qd = q.reshape(-1, q.shape[-1]).copy(), qd.reshape(-1, qd.shape[-1]).copy()
+    for position, velocity in zip(flat_q, flat_qd, strict=True):
+        w, x, y, z = position[3:7]
+        # times the quaternion (1 + i + j + k) / 2 of the turn
+        position[3:7] = 0.5 * np.array([w - x - y - z, w + x + y - z, w - x + y + z, w + x - y + z])
+        np.testing.assert_allclose(_matrix(*position[3:7]), _matrix(w, x, y, z) @ turn, atol=1e-12)
+        velocity[3:6] = turn.T @ velocity[3:6]
+        for kind, a, d in zip(model.joint_type[1:], model.joint_q[1:], model.joint_dof[1:], strict=True):
+            if kind == 1:
+                own = position[a : a + 4].copy()
+                velocity[d : d + 3] = turn.T @ _matrix(*own) @ velocity[d : d + 3]
+                position[a : a + 4] = *(turn.T @ own[1:]), own[0]
+    return flat_q.reshape(q.shape), flat_qd.reshape(qd.shape)
+
+
 def _matrix(w: float, x: float, y: float, z: float) -> np.ndarray[Any, Any]:
     return np.array(
         [
@@ -69,6 +92,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recordings")
     for task, name in FILES.items():
         data = _record(task)
+        if task == MUSCLES:
+            data["q0"], data["qd0"] = _to_skeleton_axes(data["q0"], data["qd0"])
+            data["q"], data["qd"] = _to_skeleton_axes(data["q"], data["qd"])
         if task in FREE_ROOT:
             data["q0"], data["qd0"] = _to_y_up(data["q0"], data["qd0"])
             data["q"], data["qd"] = _to_y_up(data["q"], data["qd"])
@@ -97,6 +123,16 @@ def test_another_simulator_does_not(folder: Path, tmp_path: Path) -> None:
     assert found.position_error_first == pytest.approx(0.02, rel=1e-6)
     assert not agrees(vars(found))
     assert not agrees({**vars(compare("cartpole", folder)), "gradient_cosine": float("nan")})
+
+
+def test_the_muscles_need_their_files(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="pass --skeleton and --muscles"):
+        run(tmp_path, [MUSCLES])
+    with pytest.raises(ValueError, match="pass --skeleton and --muscles"):
+        run(tmp_path, None, skeleton="human.xml")
+    np.savez(tmp_path / FILES[MUSCLES], q0=np.zeros((1, 29)))
+    with pytest.raises(ValueError, match=r"human\.xml.*no such file"):
+        run(tmp_path, [MUSCLES], skeleton=str(tmp_path / "human.xml"), muscles=str(tmp_path / "muscle.xml"))
 
 
 def test_bad_input(tmp_path: Path) -> None:

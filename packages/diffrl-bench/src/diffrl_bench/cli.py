@@ -107,7 +107,7 @@ def _reference(args: argparse.Namespace) -> _Result:
     from ._report import reference_text
     from .reference import run
 
-    rows = [{**row, "agrees": agrees(row)} for row in run(Path(args.folder), args.tasks)]
+    rows = [{**row, "agrees": agrees(row)} for row in run(Path(args.folder), args.tasks, args.skeleton, args.muscles)]
     value = {"benchmark": "reference", "rows": rows, "bounds": BOUNDS, "versions": versions()}
     return _Result(value, reference_text(rows), 0 if all(row["agrees"] for row in rows) else 1)
 
@@ -227,6 +227,8 @@ def _parser() -> _Parser:
     )
     reference.add_argument("folder", metavar="DIR", help="folder of the recordings")
     reference.add_argument("--task", dest="tasks", action="append", metavar="TASK", help="may be repeated; default all")
+    for name in ("skeleton", "muscles"):
+        reference.add_argument(f"--{name}", metavar="FILE", help=f"{name} of humanoid_mtu, its authors' file")
 
     estimators = add(
         "estimators", _estimators, "Time of gradest's functions, with the same expressions by hand beside them."

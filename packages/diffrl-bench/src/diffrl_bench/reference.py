@@ -13,17 +13,25 @@ from typing import Any
 
 import numpy as np
 
+MUSCLES = "humanoid_mtu"
+"""The task whose skeleton and muscles are files of other projects, too."""
 FILES = {
     "cartpole": "CartPoleSwingUpEnv_mm1.npz",
     "hopper": "HopperEnv_mm1.npz",
     "half_cheetah": "CheetahEnv_mm1.npz",
     "ant": "AntEnv_mm1.npz",
     "humanoid": "HumanoidEnv_mm1.npz",
+    MUSCLES: "SNUHumanoidEnv_mm1.npz",
 }
-FREE_ROOT = frozenset({"ant", "humanoid"})
+FREE_ROOT = frozenset({"ant", "humanoid", MUSCLES})
 
+_BALL = 1
 _Z_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 _Z_UP_QUAT = np.array([np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0])
+# the muscles' skeleton: x to the left, y up, z forward, to ours
+_TURN = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+_TURN_BACK = np.array([0.5, -0.5, -0.5, -0.5])
+"""Quaternion of the turn from our axes of a body to those of the muscles' skeleton."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +51,14 @@ class Agreement:
     gradient_norm_ratio: float
 
 
-def compare(task: str, folder: Path, dtype: str = "float64") -> Agreement:
+def compare(task: str, folder: Path, dtype: str = "float64", **options: Any) -> Agreement:
     """Replay a recording's actions from its initial states and compare.
+
+    Args:
+        task: Name of the task.
+        folder: Holds the recordings.
+        dtype: ``"float32"`` or ``"float64"``.
+        options: The task's.
 
     Raises:
         ValueError: if there is no recording of ``task``, or its file is not in ``folder``.
@@ -60,12 +74,10 @@ def compare(task: str, folder: Path, dtype: str = "float64") -> Agreement:
         raise ValueError(f"{path} does not exist; pass the folder that holds {FILES[task]}")
     with np.load(path, allow_pickle=False) as archive:
         data = {name: archive[name].astype(np.float64) for name in archive.files}
-    convert = _from_y_up if task in FREE_ROOT else lambda q, qd: (q, qd)
-    q0, qd0 = convert(data["q0"], data["qd0"])
-    expected, _ = convert(data["q"], data["qd"])
-
     kind = getattr(torch, dtype)
-    env: Any = make(task, num_envs=len(q0), dtype=dtype)
+    env: Any = make(task, num_envs=len(data["q0"]), dtype=dtype, **options)
+    q0, qd0 = _to_our_axes(task, env, data["q0"], data["qd0"])
+    expected, _ = _to_our_axes(task, env, data["q"], data["qd"])
     state, _ = env.reset(0)
     physics = type(state.physics)(torch.tensor(q0, dtype=kind), torch.tensor(qd0, dtype=kind))
     state = state._replace(physics=physics)
@@ -90,9 +102,45 @@ def compare(task: str, folder: Path, dtype: str = "float64") -> Agreement:
     )
 
 
-def run(folder: Path, tasks: list[str] | None = None) -> list[dict[str, Any]]:
-    """``compare`` for each task, as JSON-ready rows."""
-    return [asdict(compare(task, folder)) for task in tasks or sorted(FILES)]
+def run(
+    folder: Path, tasks: list[str] | None = None, skeleton: str | None = None, muscles: str | None = None
+) -> list[dict[str, Any]]:
+    """``compare`` for each task, as JSON-ready rows; by default all, that with muscles only if given its files.
+
+    Raises:
+        ValueError: as ``compare``, or if ``humanoid_mtu`` is asked for without its files.
+    """
+    files = {"skeleton": skeleton, "muscles": muscles}
+    given = [name for name, path in files.items() if path is not None]
+    if tasks is None:
+        tasks = [task for task in sorted(FILES) if task != MUSCLES or given]
+    if MUSCLES in tasks and len(given) < 2:
+        raise ValueError(f"{MUSCLES} is recorded with its authors' legs: pass --skeleton and --muscles")
+    return [asdict(compare(task, folder, **(files if task == MUSCLES else {}))) for task in tasks]
+
+
+def _to_our_axes(task: str, env: Any, q: Any, qd: Any) -> tuple[Any, Any]:
+    """Coordinates and velocities of a recording as ours."""
+    if task not in FREE_ROOT:
+        return q, qd
+    q, qd = _from_y_up(q, qd)
+    return _turn_bodies(env.task.dynamics.model, q, qd) if task == MUSCLES else (q, qd)
+
+
+def _turn_bodies(model: Any, q: Any, qd: Any) -> tuple[Any, Any]:
+    """From the skeleton's axes of bodies to ours; a ball joint's velocity from its parent's axes to its own."""
+    quat = _multiply(q[..., 3:7], np.broadcast_to(_TURN_BACK, q[..., 3:7].shape))
+    spin = qd[..., 3:6] @ _TURN.T
+    positions, rates = [q[..., :3], quat], [qd[..., :3], spin]
+    for kind, a, d in zip(model.joint_type[1:], model.joint_q[1:], model.joint_dof[1:], strict=True):
+        if kind == _BALL:
+            turned = np.concatenate([q[..., a + 3 : a + 4], q[..., a : a + 3] @ _TURN.T], axis=-1)
+            positions.append(turned)
+            rates.append(_rotate_back(turned, qd[..., d : d + 3] @ _TURN.T))
+        else:
+            positions.append(q[..., a : a + 1])
+            rates.append(qd[..., d : d + 1])
+    return np.concatenate(positions, axis=-1), np.concatenate(rates, axis=-1)
 
 
 def _from_y_up(q: Any, qd: Any) -> tuple[Any, Any]:

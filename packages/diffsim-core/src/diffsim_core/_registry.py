@@ -21,6 +21,7 @@ _BUILTIN = {
     "walker2d": "diffsim_core.tasks.walker2d:make_task",
     "ant": "diffsim_core.tasks.ant:make_task",
     "humanoid": "diffsim_core.tasks.humanoid:make_task",
+    "humanoid_mtu": "diffsim_core.tasks.humanoid_mtu:make_task",
 }
 _REGISTERED: dict[str, str | TaskFactory] = {}
 _GIVEN_BY_MAKE = ("num_envs", "device", "dtype")

@@ -98,6 +98,25 @@ CONTACTS = """<mujoco model="contacts">
     <pair geom1="palm" geom2="trunk" friction="0.3 0.3 0 0 0"/></contact>
 </mujoco>"""
 
+MUSCLES = """<mujoco model="muscles">
+  <worldbody>
+    <site name="wall" pos="0 0 1"/>
+    <body name="upper"><joint name="s" type="ball" armature="0.1"/>
+      <geom type="capsule" size="0.05" fromto="0 0 0 0.3 0 0"/>
+      <site name="a" pos="0.1 0 0.05"/><site name="b" pos="0.2 0 0.05"/>
+      <body name="fore" pos="0.3 0 0"><joint name="e" axis="0 1 0" armature="0.1"/><geom size="0.1"/>
+        <site name="c" pos="0.1 0 0.05"/></body></body>
+  </worldbody>
+  <tendon><spatial name="long"><site site="wall"/><site site="a"/><pulley divisor="2"/><site site="b"/><site site="c"/>
+    </spatial><spatial name="short"><site site="b"/><site site="c"/></spatial></tendon>
+  <actuator>
+    <muscle name="m" tendon="long" force="100" lengthrange="0.5 1.5" range="0.7 1.1" timeconst="0.01 0.04"
+      tausmooth="0.1" lmin="0.5" lmax="1.6" vmax="1.5" fpmax="1.3" fvmax="1.2"/>
+    <muscle name="n" tendon="short" scale="200" lengthrange="0.1 0.3"/>
+    <motor name="winch" tendon="short" gear="-20" ctrlrange="0 1"/>
+  </actuator>
+</mujoco>"""
+
 URDF = """<robot name="arm">
   <link name="base">
     <inertial><mass value="5"/><inertia ixx="1" iyy="1" izz="1" ixy="0" ixz="0" iyz="0"/></inertial>
@@ -127,7 +146,7 @@ frame composite flexcomp plugin attach tendon inertial fullinertia diaginertia m
 def sources() -> list[str]:
     models = files("diffsim_core.tasks") / "models"
     bundled = [(models / f"{name}.xml").read_text() for name in ("ant", "cartpole")]
-    return [KITCHEN_SINK, KITCHEN_SINK, UNSUPPORTED, CONTACTS, URDF, *bundled]
+    return [KITCHEN_SINK, KITCHEN_SINK, UNSUPPORTED, CONTACTS, MUSCLES, URDF, *bundled]
 
 
 def mutate(text: str, rng: random.Random) -> str:

@@ -16,6 +16,7 @@ class Step(NamedTuple):
     qd: Any
     ok: Any
     saved: Any
+    act: Any = None
 
 
 def buffer(array: Any) -> Buffer:
@@ -23,31 +24,40 @@ def buffer(array: Any) -> Buffer:
     return Buffer(array.ctypes.data, array.shape, str(array.dtype), "cpu")
 
 
-def step(dynamics: RigidDynamics, q: Any, qd: Any, u: Any) -> Step:
+def _state(q: Any, qd: Any, act: Any) -> list[Buffer]:
+    return [buffer(a) for a in (q, qd, act) if a is not None]
+
+
+def step(dynamics: RigidDynamics, q: Any, qd: Any, u: Any, act: Any = None) -> Step:
     """Outputs are poisoned first, so a number that nobody writes is found."""
     out = Step(
         np.full_like(q, np.nan),
         np.full_like(qd, np.nan),
         np.full(len(q), -1, np.int32),
         np.full(dynamics.saved_size(len(q)), np.nan, q.dtype),
+        None if act is None else np.full_like(act, np.nan),
     )
-    state, control = [buffer(q), buffer(qd)], [buffer(u)]
-    dynamics.step(state, control, [buffer(out.q), buffer(out.qd)], buffer(out.ok), buffer(out.saved))
+    state, after = _state(q, qd, act), _state(out.q, out.qd, out.act)
+    dynamics.step(state, [buffer(u)], after, buffer(out.ok), buffer(out.saved))
     return out
 
 
-def vjp(dynamics: RigidDynamics, q: Any, qd: Any, u: Any, gq: Any, gqd: Any) -> tuple[Any, Any, Any]:
-    out = step(dynamics, q, qd, u)
-    given = [np.full_like(a, np.nan) for a in (q, qd, u)]
+def vjp(
+    dynamics: RigidDynamics, q: Any, qd: Any, u: Any, gq: Any, gqd: Any, act: Any = None, gact: Any = None
+) -> tuple[Any, ...]:
+    """Cotangents of q, qd, u and, of a model that has them, activations."""
+    out = step(dynamics, q, qd, u, act)
+    given = [np.full_like(a, np.nan) for a in (q, qd, u, act) if a is not None]
+    bars = [buffer(a) for a in given]
     dynamics.vjp(
-        [buffer(q), buffer(qd)],
+        _state(q, qd, act),
         [buffer(u)],
         buffer(out.ok),
         buffer(out.saved),
-        [buffer(gq), buffer(gqd)],
-        [buffer(a) for a in given],
+        _state(gq, gqd, gact),
+        [*bars[:2], *bars[3:], bars[2]],
     )
-    return given[0], given[1], given[2]
+    return tuple(given)
 
 
 def random_states(

@@ -39,7 +39,7 @@ def test_gains_as_inputs(shape: str, hills: bool, law: str) -> None:
     d = RigidDynamics(m, dt=1 / 240, substeps=2, dtype="float64", parameters=parameters.names)
     q, qd, u = tumbled_states(m, 6, seed=1, spread=0.08)
     params = drawn(parameters, len(q), seed=2)
-    assert d.probe(q, qd, u, params).contacts.min() > 1
+    assert d.probe(q, qd, u, params=params).contacts.min() > 1
     assert_equals_twin(d, q, qd, params, u)
     # short differences: with many contacts a kink is never far
     rng, arrays = np.random.default_rng(3), [q, qd, params, u]

@@ -15,7 +15,9 @@ from diffsim_core.rigid._sensor_kernels import sensor_kernels
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_compiles_to_a_cubin(tmp_path, dtype, inputs):
     """Bare, and with everything that is compiled in when a model asks for it."""
-    size = replace(SizeClass.of(9, 14, 81, 8, on_cuda=True), servos=inputs > 0).with_inputs(546, inputs)
+    size = replace(SizeClass.of(9, 14, 81, 8, on_cuda=True), servos=inputs > 0, muscles=inputs > 0).with_inputs(
+        546, inputs
+    )
     module = kernels(dtype, True, size).module
     wp.compile_aot_module(module, device=None, arch=90, module_dir=str(tmp_path), use_ptx=False, strip_hash=True)
     cubins = list(tmp_path.glob("*.cubin"))

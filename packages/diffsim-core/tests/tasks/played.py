@@ -1,4 +1,4 @@
-"""Random play, and the six tasks' names."""
+"""Random play, and the tasks' names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 RUNNERS = ("ant", "humanoid")
 PLANAR = ("hopper", "half_cheetah", "walker2d")
-TASKS = ("cartpole", *PLANAR, *RUNNERS)
+TASKS = ("cartpole", *PLANAR, *RUNNERS, "humanoid_mtu")
 
 
 def rollout(env, steps, seed=0, scale=1.0):

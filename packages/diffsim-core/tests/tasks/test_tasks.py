@@ -74,7 +74,7 @@ def test_episode_length_is_an_option(task):
 
 def test_options_are_those_of_the_robot_and_of_the_simulator():
     laws = ("contact_law", "limit_law", "inertia_law")
-    physics = ("substeps", *laws, "threads", "memory", "contact_smoothing", "backward_smoothing")
+    physics = (*laws, "substeps", "threads", "memory", "contact_smoothing", "backward_smoothing")
     assert task_options("cartpole") == ("episode_length", "random_start", *physics)
     running = ("episode_length", "random_start", "early_termination", "action_penalty", "reward")
     for task in (*PLANAR, *RUNNERS):

@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 
 from diffsim_core.io._mujoco import mujoco
+from diffsim_core.io._muscles import TENDON, is_hill, pull_problem
 from diffsim_core.io._names import actuator_name
 from diffsim_core.rigid.model import UNBOUNDED, JointType
 
 
 def control_range(m: Any, a: int) -> np.ndarray:
-    """Control range of an actuator, [-1, 1] where it has none."""
-    return np.array(m.actuator_ctrlrange[a] if m.actuator_ctrllimited[a] else (-1.0, 1.0))
+    """Control range of an actuator; where it has none, [0, 1] of a muscle and [-1, 1] of others."""
+    if m.actuator_ctrllimited[a]:
+        return np.array(m.actuator_ctrlrange[a])
+    return np.array((0.0, 1.0) if is_hill(m, a) else (-1.0, 1.0))
 
 
 def generalised_range(m: Any, a: int) -> np.ndarray:
@@ -38,12 +41,15 @@ def is_servo(m: Any, a: int) -> bool:
 def actuator_arrays(m: Any) -> dict[str, Any]:
     """The ``actuator_*`` and ``servo_*`` fields of ``RigidModel``."""
     n = m.nu
-    servos = [is_servo(m, a) for a in range(n)]
-    gear = [0.0 if servo else m.actuator_gear[a, 0] * m.actuator_gainprm[a, 0] for a, servo in enumerate(servos)]
+    on_joint = [int(m.actuator_trntype[a]) != TENDON for a in range(n)]
+    servos = [on_joint[a] and is_servo(m, a) for a in range(n)]
+    motors = [on_joint[a] and not servos[a] for a in range(n)]
+    gear = [m.actuator_gear[a, 0] * m.actuator_gainprm[a, 0] if motor else 0.0 for a, motor in enumerate(motors)]
+    dof = [m.jnt_dofadr[m.actuator_trnid[a, 0]] if on_joint[a] else 0 for a in range(n)]
     rows = [row for a in range(n) if servos[a] for row in _servo_rows(m, a)]
     columns = list(zip(*rows, strict=True)) if rows else [()] * 5
     return {
-        "actuator_dof": np.array([m.jnt_dofadr[m.actuator_trnid[a, 0]] for a in range(n)], dtype=np.int64),
+        "actuator_dof": np.array(dof, dtype=np.int64),
         "actuator_gear": np.array(gear, dtype=np.float64),
         "actuator_range": np.array([control_range(m, a) for a in range(n)], dtype=np.float64).reshape(-1, 2),
         "actuator_name": tuple(actuator_name(m, a) for a in range(n)),
@@ -74,10 +80,21 @@ def _servo_rows(m: Any, a: int) -> list[tuple[Any, ...]]:
 
 def not_simulated(m: Any, a: int) -> str:
     """Why an actuator is not simulated, or an empty string."""
+    reason = pull_problem(m, a) if int(m.actuator_trntype[a]) == TENDON else _joint_problem(m, a)
+    if reason:
+        return reason
+    count = len(m.actuator_trntype)
+    for field in ("armature", "damping", "dampingpoly", "delay", "history"):
+        if np.any(np.asarray(getattr(m, f"actuator_{field}", np.zeros(count))).reshape(count, -1)[a]):
+            return f"has {field}"
+    return ""
+
+
+def _joint_problem(m: Any, a: int) -> str:
     transmission = int(m.actuator_trntype[a])
     in_parent = transmission == int(mujoco.mjtTrn.mjTRN_JOINTINPARENT)
     if transmission != int(mujoco.mjtTrn.mjTRN_JOINT) and not in_parent:
-        return "does not act on a joint"
+        return "does not act on a joint or a tendon"
     if int(m.actuator_dyntype[a]) != int(mujoco.mjtDyn.mjDYN_NONE):
         return "has activation dynamics"
     if int(m.actuator_gaintype[a]) != int(mujoco.mjtGain.mjGAIN_FIXED):
@@ -89,8 +106,4 @@ def not_simulated(m: Any, a: int) -> str:
             return "acts on a free or ball joint in its parent's axes (jointinparent)"
         if m.actuator_biasprm[a, 1:3].any():
             return "is a servo on a free or ball joint"
-    count = len(m.actuator_trntype)
-    for field in ("armature", "damping", "dampingpoly", "delay", "history"):
-        if np.any(np.asarray(getattr(m, f"actuator_{field}", np.zeros(count))).reshape(count, -1)[a]):
-            return f"has {field}"
     return ""

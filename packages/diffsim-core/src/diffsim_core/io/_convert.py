@@ -11,6 +11,7 @@ import numpy as np
 from diffsim_core.io._actuators import actuator_arrays
 from diffsim_core.io._collision import Ground
 from diffsim_core.io._mujoco import mujoco
+from diffsim_core.io._muscles import read_muscles
 from diffsim_core.io._names import body_name, geom_name, joint_name, object_name
 from diffsim_core.io._pairs import Gains, contact_pairs
 from diffsim_core.io.params import SINK_DEPTH, ContactParams, LimitParams
@@ -250,6 +251,7 @@ def to_rigid_model(
         dof_damping=np.zeros(m.nv) if no_damper else m.dof_damping.reshape(m.nv, -1)[:, 0].copy(),
         dof_armature=m.dof_armature.copy(),
         **actuator_arrays(m),
+        muscles=read_muscles(m, bodies),
         **_contact_arrays(m, links, bodies, ground, contact),
         pairs=contact_pairs(
             m,

@@ -29,8 +29,13 @@ def geom_name(m: Any, g: int) -> str:
 
 
 def actuator_name(m: Any, a: int) -> str:
-    """The actuator's name in the file, or its joint's."""
-    return object_name(m, "actuator", a) or joint_name(m, m.actuator_trnid[a, 0])
+    """The actuator's name in the file, or its tendon's or joint's."""
+    if name := object_name(m, "actuator", a):
+        return name
+    moved = int(m.actuator_trnid[a, 0])
+    if int(m.actuator_trntype[a]) == int(mujoco.mjtTrn.mjTRN_TENDON):
+        return object_name(m, "tendon", moved) or f"tendon{moved}"
+    return joint_name(m, moved)
 
 
 def geom_label(m: Any, g: int) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from diffsim_core.io._actuators import control_range, generalised_range, not_simulated
 from diffsim_core.io._mujoco import mujoco
+from diffsim_core.io._muscles import TENDON, tendon_problems
 from diffsim_core.io._names import actuator_name, body_name, joint_name, object_name
 
 SINGULAR = (
@@ -15,14 +16,17 @@ SINGULAR = (
     " armature, or remove a joint that repeats another's motion"
 )
 
-ACTUATORS = "motors, position and velocity servos on slide or hinge joints, and motors on free or ball joints"
+ACTUATORS = (
+    "motors, position and velocity servos on slide or hinge joints, motors on free or ball joints,"
+    " motors and muscles on spatial tendons"
+)
 
 FREE, BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
 
 
 def find_unsupported(m: Any) -> list[str]:
     """One sentence for each unsupported element: kind, name, remedy."""
-    return [*_options(m), *_bodies(m), *_joints(m), *_actuators(m), *_others(m)]
+    return [*_options(m), *_bodies(m), *_joints(m), *tendon_problems(m), *_actuators(m), *_others(m)]
 
 
 def array(m: Any, name: str, size: int) -> np.ndarray:
@@ -113,7 +117,7 @@ def _actuators(m: Any) -> list[str]:
     for a in range(count):
         label = f'actuator "{actuator_name(m, a)}"'
         if reason := not_simulated(m, a):
-            found.append(f"{label} {reason}: {ACTUATORS} are simulated")
+            found.append(f"{label} {reason}" if ";" in reason else f"{label} {reason}: {ACTUATORS} are simulated")
             continue
         if ctrl[a] != a:
             found.append(f"{label} has several controls: use one motor for each joint")
@@ -133,7 +137,9 @@ def _joint_force_limits(m: Any, count: int) -> list[str]:
     for j in np.flatnonzero(m.jnt_actfrclimited).tolist():
         low = high = 0.0
         for a in range(count):
-            if m.actuator_trnid[a, 0] == j:
+            if int(m.actuator_trntype[a]) == TENDON:
+                low, high = -np.inf, np.inf  # where a muscle pulls on which joint is not known before it moves
+            elif m.actuator_trnid[a, 0] == j:
                 forces = generalised_range(m, a)
                 low, high = low + forces[0], high + forces[1]
         if not _within(low, high, m.jnt_actfrcrange[j]):
@@ -150,7 +156,6 @@ def _others(m: Any) -> list[str]:
     found = []
     for kind, count, advice in (
         ("equality", m.neq, "constraints between bodies are not simulated; model the mechanism as a tree"),
-        ("tendon", m.ntendon, "tendons are not simulated; use joint springs and motors"),
         ("flex", m.nflex, "deformables are not part of a rigid model; remove it"),
         ("plugin", m.nplugin, "plugins are not run; remove it"),
     ):

@@ -17,16 +17,22 @@ from diffsim_core.rigid.model import Geom as Geom
 from diffsim_core.rigid.model import JointType as JointType
 from diffsim_core.rigid.model import RigidModel as RigidModel
 from diffsim_core.rigid.model import Site as Site
+from diffsim_core.rigid.muscles import HillConstants as HillConstants
+from diffsim_core.rigid.muscles import Muscles as Muscles
 from diffsim_core.rigid.parameters import Parameters as Parameters
 
 if TYPE_CHECKING:
+    from diffsim_core.rigid.dynamics import MuscleState as MuscleState
+    from diffsim_core.rigid.dynamics import ParametricMuscleState as ParametricMuscleState
     from diffsim_core.rigid.dynamics import ParametricState as ParametricState
     from diffsim_core.rigid.dynamics import Probe as Probe
     from diffsim_core.rigid.dynamics import RigidDynamics as RigidDynamics
     from diffsim_core.rigid.dynamics import RigidState as RigidState
     from diffsim_core.rigid.sensors import Sensors as Sensors
 
-_LAZY = dict.fromkeys(("ParametricState", "Probe", "RigidDynamics", "RigidState"), "dynamics")
+_LAZY = dict.fromkeys(
+    ("MuscleState", "ParametricMuscleState", "ParametricState", "Probe", "RigidDynamics", "RigidState"), "dynamics"
+)
 _LAZY["Sensors"] = "sensors"
 
 

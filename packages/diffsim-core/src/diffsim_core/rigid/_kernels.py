@@ -20,24 +20,25 @@ _SOURCE = Path(__file__).with_name("_source")
 # (uint64) and sizes is spelt out at each function.
 _STEP = (
     "ds::control_step(index, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (ds::T)limit, "
-    "(const ds::T*)q, (const ds::T*)v, (const ds::T*)u, (const ds::T*)p, (ds::T*)q_out, (ds::T*)v_out, (ds::T*)p_out, "
-    "(int*)ok, (ds::T*)saved);"
+    "(const ds::T*)q, (const ds::T*)v, (const ds::T*)a, (const ds::T*)u, (const ds::T*)p, (ds::T*)q_out, "
+    "(ds::T*)v_out, (ds::T*)a_out, (ds::T*)p_out, (int*)ok, (ds::T*)saved);"
 )
 _VJP = (
     "ds::control_step_vjp(index, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (const ds::T*)u, "
     "(const ds::T*)p, (const int*)ok, (const ds::T*)saved, (const ds::T*)gq_out, (const ds::T*)gv_out, "
-    "(const ds::T*)gp_out, (ds::T*)gq, (ds::T*)gv, (ds::T*)gu, (ds::T*)gp);"
+    "(const ds::T*)ga_out, (const ds::T*)gp_out, (ds::T*)gq, (ds::T*)gv, (ds::T*)ga, (ds::T*)gu, (ds::T*)gp);"
 )
 _PROBE = (
-    "ds::probe(index, (const int*)mi, (const ds::T*)mr, n, (const ds::T*)q, (const ds::T*)v, (const ds::T*)u, "
-    "(const ds::T*)p, (ds::T*)mass, (ds::T*)force, (ds::T*)qdd, (ds::T*)touching);"
+    "ds::probe(index, (const int*)mi, (const ds::T*)mr, n, (const ds::T*)q, (const ds::T*)v, (const ds::T*)a, "
+    "(const ds::T*)u, (const ds::T*)p, (ds::T*)mass, (ds::T*)force, (ds::T*)qdd, (ds::T*)touching);"
 )
 
 
 @wp.func_native(_STEP)
 def _step(
     index: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, limit: wp.float64,
-    q: wp.uint64, v: wp.uint64, u: wp.uint64, p: wp.uint64, q_out: wp.uint64, v_out: wp.uint64, p_out: wp.uint64,
+    q: wp.uint64, v: wp.uint64, a: wp.uint64, u: wp.uint64, p: wp.uint64, q_out: wp.uint64, v_out: wp.uint64,
+    a_out: wp.uint64, p_out: wp.uint64,
     ok: wp.uint64, saved: wp.uint64,
 ): ...  # fmt: skip
 
@@ -45,15 +46,15 @@ def _step(
 @wp.func_native(_VJP)
 def _vjp(
     index: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, u: wp.uint64,
-    p: wp.uint64, ok: wp.uint64, saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, gp_out: wp.uint64,
-    gq: wp.uint64, gv: wp.uint64, gu: wp.uint64, gp: wp.uint64,
+    p: wp.uint64, ok: wp.uint64, saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, ga_out: wp.uint64,
+    gp_out: wp.uint64, gq: wp.uint64, gv: wp.uint64, ga: wp.uint64, gu: wp.uint64, gp: wp.uint64,
 ): ...  # fmt: skip
 
 
 @wp.func_native(_PROBE)
 def _probe(
-    index: int, mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, u: wp.uint64, p: wp.uint64,
-    mass: wp.uint64, force: wp.uint64, qdd: wp.uint64, touching: wp.uint64,
+    index: int, mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, a: wp.uint64, u: wp.uint64,
+    p: wp.uint64, mass: wp.uint64, force: wp.uint64, qdd: wp.uint64, touching: wp.uint64,
 ): ...  # fmt: skip
 
 
@@ -74,6 +75,9 @@ class SizeClass:
     entries: int
     controls: int
     servos: bool = False
+    muscles: bool = False
+    activations: int = 0
+    """Of muscles."""
     reals: int = 0
     """Reals of a model some of which are inputs; zero where none is."""
     parameters: int = 0
@@ -153,6 +157,8 @@ def native_module(
         "DS_MAX_NM": size.entries,
         "DS_MAX_NU": size.controls,
         "DS_SERVOS": int(size.servos),
+        "DS_MUSCLES": int(size.muscles),
+        "DS_MAX_NA": size.activations or 1,
         "DS_PARAMS": int(size.parameters > 0),
         "DS_MAX_NR": size.reals,
         "DS_MAX_NP": size.parameters,
@@ -168,7 +174,9 @@ def native_module(
     )
     place = "cuda" if on_cuda else "cpu"
     name = f"{prefix}_{dtype}_{place}_l{size.links}_v{size.dofs}_m{size.entries}_u{size.controls}"
-    name += ("_servos" if size.servos else "") + (f"_p{size.parameters}_r{size.reals}" if size.parameters else "")
+    name += "_servos" if size.servos else ""
+    name += f"_muscles{size.activations}" if size.muscles else ""
+    name += f"_p{size.parameters}_r{size.reals}" if size.parameters else ""
     name += "".join(f"_{value}" for _, value in more)
     module = wp.get_module(name)
     wp.set_module_options({"extra_build_options": options, "enable_backward": False, "fast_math": False}, module)
@@ -179,25 +187,28 @@ def _define(module: wp.Module) -> tuple[Any, Any, Any, Any, Any]:
     @wp.kernel(module=module)
     def control_step(
         mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, limit: wp.float64,
-        q: wp.uint64, v: wp.uint64, u: wp.uint64, p: wp.uint64, q_out: wp.uint64, v_out: wp.uint64, p_out: wp.uint64,
+        q: wp.uint64, v: wp.uint64, a: wp.uint64, u: wp.uint64, p: wp.uint64, q_out: wp.uint64, v_out: wp.uint64,
+        a_out: wp.uint64, p_out: wp.uint64,
         ok: wp.uint64, saved: wp.uint64,
     ):  # fmt: skip
-        _step(wp.tid(), mi, mr, n, substeps, keep, dt, limit, q, v, u, p, q_out, v_out, p_out, ok, saved)  # pyright: ignore[reportArgumentType]
+        _step(wp.tid(), mi, mr, n, substeps, keep, dt, limit, q, v, a, u, p, q_out, v_out, a_out, p_out, ok, saved)  # pyright: ignore[reportArgumentType]
 
     @wp.kernel(module=module)
     def control_step_vjp(
         mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, u: wp.uint64,
-        p: wp.uint64, ok: wp.uint64, saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, gp_out: wp.uint64,
-        gq: wp.uint64, gv: wp.uint64, gu: wp.uint64, gp: wp.uint64,
+        p: wp.uint64, ok: wp.uint64, saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, ga_out: wp.uint64,
+        gp_out: wp.uint64, gq: wp.uint64, gv: wp.uint64, ga: wp.uint64, gu: wp.uint64, gp: wp.uint64,
     ):  # fmt: skip
-        _vjp(wp.tid(), mi, mr, n, substeps, keep, dt, u, p, ok, saved, gq_out, gv_out, gp_out, gq, gv, gu, gp)  # pyright: ignore[reportArgumentType]
+        _vjp(
+            wp.tid(), mi, mr, n, substeps, keep, dt, u, p, ok, saved, gq_out, gv_out, ga_out, gp_out, gq, gv, ga, gu, gp
+        )  # pyright: ignore[reportArgumentType]
 
     @wp.kernel(module=module)
     def probe(
-        mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, u: wp.uint64,
+        mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, a: wp.uint64, u: wp.uint64,
         p: wp.uint64, mass: wp.uint64, force: wp.uint64, qdd: wp.uint64, touching: wp.uint64,
     ):  # fmt: skip
-        _probe(wp.tid(), mi, mr, n, q, v, u, p, mass, force, qdd, touching)  # pyright: ignore[reportArgumentType]
+        _probe(wp.tid(), mi, mr, n, q, v, a, u, p, mass, force, qdd, touching)  # pyright: ignore[reportArgumentType]
 
     @wp.kernel(module=module)
     def lead(pool: wp.uint64):

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from diffsim_core.rigid._pack_contact import pack_contacts, plain_points, point_rows, touch_rows
+from diffsim_core.rigid._pack_muscles import pack_muscles
 from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid.model import LAWS, UNBOUNDED, FloatArray, JointType, RigidModel
 
 _HEADER = 16
-_PARAMETERS, _ENTRIES, _REALS, _ENTRIES_AT, _COEFFICIENTS_AT = 8, 9, 10, 11, 12
+_PARAMETERS, _ENTRIES, _REALS, _ENTRIES_AT, _COEFFICIENTS_AT, _MUSCLES_AT, _MUSCLE_REALS_AT = range(8, 15)
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
         if law not in LAWS:
             raise ValueError(f"{field}={law!r} is not known; use one of {', '.join(LAWS)}")
     depth, rows, entries = _ancestry(model)
+    muscles = pack_muscles(model)
     plain = plain_points(model)
     more = pack_contacts(model, model.contact_smoothing if backward_smoothing is None else backward_smoothing)
     header = [
@@ -61,6 +63,7 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
             _servo_integers(model).ravel(),
             model.contact_link[plain],
             more[0],
+            muscles[0],
         ]
     ).astype(np.int32)
     reals = np.concatenate(
@@ -75,9 +78,11 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
             point_rows(model, plain).ravel(),
             touch_rows(model).ravel(),
             more[1],
+            muscles[1],
         ]
     ).astype(np.float64)
-    integers[_REALS] = count = len(reals) - len(more[1])
+    integers[_REALS] = count = len(reals) - len(more[1]) - len(muscles[1])
+    integers[_MUSCLES_AT], integers[_MUSCLE_REALS_AT] = len(integers) - len(muscles[0]), len(more[1])
     return PackedModel(integers, reals, count, len(entries), rows.astype(np.int32), entries.astype(np.int32))
 
 

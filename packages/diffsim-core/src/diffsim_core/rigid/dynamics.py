@@ -39,6 +39,17 @@ class RigidState(NamedTuple):
     """Velocities ``[N, nv]`` ([m/s], [rad/s])."""
 
 
+class MuscleState(NamedTuple):
+    """State of every world, where muscles have activations."""
+
+    q: Array
+    """Coordinates ``[N, nq]``, see ``RigidModel``."""
+    qd: Array
+    """Velocities ``[N, nv]``."""
+    act: Array
+    """Activations ``[N, na]``."""
+
+
 class ParametricState(NamedTuple):
     """State of every world, and its parameters: a state that no step changes."""
 
@@ -48,6 +59,24 @@ class ParametricState(NamedTuple):
     """Velocities ``[N, nv]``."""
     params: Array
     """Model parameters ``[N, np]``, in the order of ``RigidDynamics.parameters.names``."""
+
+
+class ParametricMuscleState(NamedTuple):
+    """:class:`ParametricState` of a model whose muscles have activations."""
+
+    q: Array
+    qd: Array
+    act: Array
+    params: Array
+
+
+STATES = {
+    (False, False): RigidState,
+    (True, False): MuscleState,
+    (False, True): ParametricState,
+    (True, True): ParametricMuscleState,
+}
+"""State type by whether there are activations, and parameters."""
 
 
 class Probe(NamedTuple):
@@ -134,15 +163,17 @@ class RigidDynamics:
         self.threads = threads or _default_threads()
         self.parameters = Parameters(model, parameters)
         self.state_spec: tuple[ArraySpec, ...] = (ArraySpec("q", (model.nq,)), ArraySpec("qd", (model.nv,)))
-        self.state_type: type = RigidState
+        self.state_type: type = STATES[model.na > 0, bool(self.parameters)]
+        if model.na:
+            self.state_spec = (*self.state_spec, ArraySpec("act", (model.na,)))
         if self.parameters:
             self.state_spec = (*self.state_spec, ArraySpec("params", (len(self.parameters),)))
-            self.state_type = ParametricState
         self.control_spec = (ArraySpec("u", (model.nu,)),)
         self._packed = self.parameters.pack(backward_smoothing)
         self._on_cuda = device.startswith("cuda")
         size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu, on_cuda=self._on_cuda)
-        size = replace(size, servos=model.ns > 0).with_inputs(self._packed.num_reals, len(self.parameters))
+        size = replace(size, servos=model.ns > 0, muscles=model.muscles.n > 0, activations=-(-model.na // 16) * 16)
+        size = size.with_inputs(self._packed.num_reals, len(self.parameters))
         self._kernels = kernels(dtype, self._on_cuda, size)
         self._warp_device = wp.get_device(device)
         # One allocation for the model's life: kernels are handed its addresses.
@@ -161,7 +192,7 @@ class RigidDynamics:
         """Numbers kept for the backward pass of one control step."""
         m = self.model
         worlds = self._kernels.blocks(num_worlds) * self._kernels.lanes
-        return worlds * self.substeps * (m.nq + 2 * m.nv + self._keep * self._packed.num_entries)
+        return worlds * self.substeps * (m.nq + 2 * m.nv + m.na + self._keep * self._packed.num_entries)
 
     def step(
         self,
@@ -172,9 +203,8 @@ class RigidDynamics:
         saved: Buffer | None,
     ) -> None:
         """See :class:`diffsim_core.Dynamics`; ``control`` is ``(u [N, nu],)`` in actuator units."""
-        given, made = (_three_pointers(buffers) for buffers in (state, out))
-        q, qd, params = given
-        pointers = (q, qd, control[0].ptr, params, *made, ok.ptr, 0 if saved is None else saved.ptr)
+        (*moving, params), made = self._pointers(state), self._pointers(out)
+        pointers = (*moving, control[0].ptr, params, *made, ok.ptr, 0 if saved is None else saved.ptr)
         self._run(0, state[0].shape[0], pointers)
 
     def vjp(
@@ -187,10 +217,9 @@ class RigidDynamics:
         in_cotangent: Sequence[Buffer],
     ) -> None:
         """See :class:`diffsim_core.Dynamics`."""
-        params = state[2].ptr if self.parameters else 0
-        gq, gqd, gparams = _three_pointers(in_cotangent[:-1])
-        head = (control[0].ptr, params, ok.ptr, saved.ptr)
-        pointers = (*head, *_three_pointers(out_cotangent), gq, gqd, in_cotangent[-1].ptr, gparams)
+        *gstate, gparams = self._pointers(in_cotangent[:-1])
+        head = (control[0].ptr, self._pointers(state)[-1], ok.ptr, saved.ptr)
+        pointers = (*head, *self._pointers(out_cotangent), *gstate, in_cotangent[-1].ptr, gparams)
         self._run(1, state[0].shape[0], pointers)
 
     def with_parameters(self, names: Sequence[str]) -> RigidDynamics:
@@ -208,13 +237,19 @@ class RigidDynamics:
             limit=self.limit,
         )
 
-    def probe(self, q: Any, qd: Any, u: Any, params: Any = None) -> Probe:
+    def _pointers(self, state: Sequence[Buffer]) -> tuple[int, int, int, int]:
+        """Of coordinates, velocities, and activations and parameters, where there are any."""
+        q, qd, *rest = (buffer.ptr for buffer in state)
+        return q, qd, rest.pop(0) if self.model.na else 0, rest.pop() if self.parameters else 0
+
+    def probe(self, q: Any, qd: Any, u: Any, *, act: Any = None, params: Any = None) -> Probe:
         """Mass matrix, generalised force, acceleration and contacts of states, as NumPy arrays (CPU only).
 
         Args:
             q: Coordinates ``[N, nq]``.
             qd: Velocities ``[N, nv]``.
             u: Controls ``[N, nu]``.
+            act: Activations ``[N, na]``; none by default.
             params: Model parameters ``[N, np]``; the model's own by default.
         """
         m, n = self.model, len(q)
@@ -222,7 +257,8 @@ class RigidDynamics:
             raise ValueError(f"device={self.device!r}: probe reads host memory; make the dynamics with device='cpu'")
         if params is None:
             params = np.broadcast_to(self.parameters.nominal, (n, len(self.parameters)))
-        given = [np.ascontiguousarray(x, dtype=self.dtype) for x in (q, qd, u, params)]
+        act = np.zeros((n, m.na)) if act is None else act
+        given = [np.ascontiguousarray(x, dtype=self.dtype) for x in (q, qd, act, u, params)]
         packed, force, qdd, touching = (np.zeros((n, k), self.dtype) for k in (self._packed.num_entries, m.nv, m.nv, 1))
         pointers = tuple(a.ctypes.data for a in (*given, packed, force, qdd, touching))
         head = (self._integers.ptr, self._reals.ptr, n)
@@ -237,8 +273,8 @@ class RigidDynamics:
 
     def active_contacts(self, physics: RigidState) -> Any:
         """Contact points below the ground and overlapping pairs in each world, ``[N]`` NumPy integers (CPU only)."""
-        q, qd, *params = (x if isinstance(x, np.ndarray) else to_numpy(x) for x in physics)
-        return self.probe(q, qd, np.zeros((len(q), self.model.nu)), *params).contacts
+        state = {key: x if isinstance(x, np.ndarray) else to_numpy(x) for key, x in physics._asdict().items()}
+        return self.probe(u=np.zeros((len(state["q"]), self.model.nu)), **state).contacts
 
     def _run(self, kind: int, num_worlds: int, pointers: tuple[int, ...]) -> None:
         """Run the step (``kind`` 0) or its vector-Jacobian product (1) of all worlds."""
@@ -279,11 +315,6 @@ class RigidDynamics:
     def _threads_for(self, num_worlds: int) -> int:
         worth = num_worlds * self.substeps // _SUBSTEPS_WORTH_A_THREAD
         return max(1, min(self.threads, self._kernels.blocks(num_worlds), worth))
-
-
-def _three_pointers(buffers: Sequence[Buffer]) -> tuple[int, int, int]:
-    """Of coordinates, velocities and, if there are any, parameters."""
-    return buffers[0].ptr, buffers[1].ptr, buffers[2].ptr if len(buffers) > 2 else 0
 
 
 def _default_threads() -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from diffsim_core.rigid.contacts import ContactPairs, HeightField
+from diffsim_core.rigid.muscles import Muscles
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -203,6 +204,9 @@ class RigidModel:
     contact_smoothing: float = 0.0
     """Width w [m] over which contact begins: ``min(d, 0)`` of Eq. 3 becomes ``-(w - d)^2 / 4w`` for ``|d| < w``."""
 
+    muscles: Muscles = field(default_factory=Muscles.none)
+    """Units that pull along paths; their controls are among the actuators, whose gear is zero there."""
+
     bodies: tuple[Body, ...] = ()
     geoms: tuple[Geom, ...] = ()
     sites: tuple[Site, ...] = ()
@@ -237,6 +241,11 @@ class RigidModel:
     def nu(self) -> int:
         """Number of actuators."""
         return len(self.actuator_dof)
+
+    @property
+    def na(self) -> int:
+        """Number of muscle activations."""
+        return self.muscles.na
 
     @property
     def ns(self) -> int:

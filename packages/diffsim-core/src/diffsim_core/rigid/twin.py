@@ -14,9 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from diffsim_core.rigid._twin_muscles import advance_activations, lengths_and_moments, muscle_forces
 from diffsim_core.rigid.model import FloatArray, JointType, RigidModel
 from diffsim_core.rigid.twin_contact import SLIP_FLOOR as SLIP_FLOOR
 from diffsim_core.rigid.twin_contact import Contact, contact_force, ground_contact, pair_contact
+
+NO_ACTIVATIONS: FloatArray = np.zeros(0)
 
 
 class Kinematics(NamedTuple):
@@ -261,10 +264,18 @@ def project(model: RigidModel, kin: Kinematics, wrench: FloatArray) -> FloatArra
     return tau
 
 
-def forward_dynamics(model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatArray) -> FloatArray:
-    """``qdd [nv] = M^-1 (tau - h)`` with motors, springs, dampers, limits and contact in ``tau``."""
+def muscle_lengths(model: RigidModel, kin: Kinematics) -> FloatArray:
+    """Lengths ``[n]`` [m] of the muscles' paths."""
+    return lengths_and_moments(model, *kin)[0]
+
+
+def forward_dynamics(
+    model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatArray, act: FloatArray = NO_ACTIVATIONS
+) -> FloatArray:
+    """``qdd [nv] = M^-1 (tau - h)`` with motors, muscles, springs, dampers, limits and contact in ``tau``."""
     kin = kinematics(model, q)
     tau = actuator_forces(model, q, qd, u) + joint_forces(model, q, qd) + contact_forces(model, kin, qd)
+    tau = tau + muscle_forces(model, *kin, qd, u, act)
     qdd: FloatArray = np.linalg.solve(mass_matrix(model, kin), tau - bias_force(model, kin, qd)).astype(np.float64)
     return qdd
 
@@ -325,3 +336,14 @@ def energy(model: RigidModel, q: FloatArray, qd: FloatArray) -> Energy:
             stretch = q[k : k + 1] - model.q_spring[k]
         potential += 0.5 * model.joint_stiffness[i] * (stretch @ stretch)
     return Energy(float(kinetic), float(potential))
+
+
+def control_step_with_muscles(
+    model: RigidModel, q: FloatArray, qd: FloatArray, act: FloatArray, u: FloatArray, dt: float, substeps: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """``(q, qd, act)`` after a control step: ``control_step`` of a model whose muscles have activations ``[na]``."""
+    for _ in range(substeps):
+        h = dt / substeps
+        qd = qd + h * forward_dynamics(model, q, qd, u, act)
+        q, act = integrate(model, q, qd, h), advance_activations(model, u, act, h)
+    return q, qd, act

@@ -6,6 +6,7 @@ from diffsim_core.tasks._locomotion import Runner as Runner
 from diffsim_core.tasks._planar import PlanarRunner as PlanarRunner
 from diffsim_core.tasks._randomised import Randomised as Randomised
 from diffsim_core.tasks._rigid import RigidTask as RigidTask
-from diffsim_core.tasks._rigid import bundled_dynamics as bundled_dynamics
+from diffsim_core.tasks._rigid import bundled_model as bundled_model
+from diffsim_core.tasks._rigid import simulate as simulate
 from diffsim_core.tasks._running import GymnasiumReward as GymnasiumReward
 from diffsim_core.tasks._running import RunningTask as RunningTask

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from diffsim_core._protocol import Array, PyTree
 from diffsim_core._random import Random
 from diffsim_core.rigid.dynamics import RigidState
-from diffsim_core.rigid.model import RigidModel
+from diffsim_core.rigid.model import JointType, RigidModel
 from diffsim_core.tasks._running import RunningTask
 
 HEIGHT, SPEED, UP = 0, 5, 11
@@ -20,15 +20,20 @@ HEIGHT, SPEED, UP = 0, 5, 11
 _TILT = math.pi / 24
 
 
-def locomotion_obs_names(joints: tuple[str, ...], actions: tuple[str, ...]) -> tuple[str, ...]:
+def locomotion_obs_names(model: RigidModel, actions: tuple[str, ...]) -> tuple[str, ...]:
     """Names of the observation's entries, in order."""
+    angles, rates = [], []
+    for name, kind in zip(model.joint_name[1:], model.joint_type[1:], strict=True):
+        ball = kind == JointType.BALL
+        angles += [f"{name} quaternion {c}" for c in "wxyz"] if ball else [f"{name} [rad]"]
+        rates += [f"0.1 {name} rate {c} [rad/s]" for c in "xyz"] if ball else [f"0.1 {name} rate [rad/s]"]
     return (
         "height [m]",
         *(f"torso quaternion {c}" for c in "wxyz"),
         *(f"torso velocity {c} [m/s]" for c in "xyz"),
         *(f"torso angular velocity {c} [rad/s]" for c in "xyz"),
-        *(f"{name} [rad]" for name in joints),
-        *(f"0.1 {name} rate [rad/s]" for name in joints),
+        *angles,
+        *rates,
         "up: torso z axis along world z",
         "heading: torso x axis towards the target",
         *(f"last action {name}" for name in actions),
@@ -45,10 +50,12 @@ class Runner(RunningTask):
     """Where along x the heading points to [m]."""
     remembers_action: ClassVar[bool] = True
     """Whether the last action is part of the observation."""
+    joint_noise: ClassVar[float] = 0.2
+    """Half-width of the initial noise on joint coordinates [rad]."""
 
     def observed(self, model: RigidModel) -> tuple[str, ...]:
         """See ``locomotion_obs_names``."""
-        return locomotion_obs_names(model.joint_name[1:], model.actuator_name if self.remembers_action else ())
+        return locomotion_obs_names(model, model.actuator_name if self.remembers_action else ())
 
     def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:
         """The rest pose plus noise: 0.1 m, a turn of 7.5 degrees about a random axis, 0.2 rad, and 0.25 on rates."""
@@ -60,7 +67,7 @@ class Runner(RunningTask):
             half = noise[:, 6:7] * (_TILT / 2)
             norm = xp.sqrt(xp.sum(axis * axis, axis=1, keepdims=True)) + 1e-9
             turn = xp.concat([xp.cos(half), xp.sin(half) * axis / norm], axis=1)
-            position, angles = q[:, :3] + 0.1 * noise[:, :3], q[:, 7:] + 0.2 * noise[:, 7 : 7 + joints]
+            position, angles = q[:, :3] + 0.1 * noise[:, :3], q[:, 7:] + self.joint_noise * noise[:, 7 : 7 + joints]
             q = xp.concat([position, turn, angles], axis=1)
             qd = qd + 0.25 * noise[:, 7 + joints :]
         action = random.constant([0.0] * self.num_actions) if self.remembers_action else ()
@@ -72,7 +79,7 @@ class Runner(RunningTask):
 
     def observe(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
         """``[N, no]``, see ``locomotion_obs_names``; velocities are in world axes."""
-        q, qd = physics
+        q, qd = physics[:2]
         w, u, spin = q[:, 3:4], q[:, 4:7], qd[:, 3:6]
         x, y, z = u[:, :1], u[:, 1:2], u[:, 2:]
         # body-frame angular velocity turned into world axes: v + w t + u x t with t = 2 u x v
@@ -88,5 +95,6 @@ class Runner(RunningTask):
 
     def progress(self, next_obs: Array) -> Array:
         """What every runner is paid for: forward velocity, a tenth of uprightness, and heading."""
-        up = UP + 2 * (self.dynamics.model.nv - 6)
+        model = self.dynamics.model
+        up = UP + (model.nq - 7) + (model.nv - 6)
         return next_obs[:, SPEED] + 0.1 * next_obs[:, up] + next_obs[:, up + 1]

@@ -11,7 +11,7 @@ import numpy as np
 from diffsim_core._interop import from_numpy
 from diffsim_core._protocol import Array, PyTree, Task
 from diffsim_core._random import Random
-from diffsim_core.rigid.dynamics import ParametricState, RigidState
+from diffsim_core.rigid.dynamics import MuscleState, RigidState
 
 _STREAM = 1 << 20
 """Of the random numbers of the parameters, far from those that tasks count up from zero."""
@@ -74,7 +74,7 @@ class Randomised:
         drawn = random.uniform(_STREAM, (len(self.ranges),))
         factor = xp.take(drawn, from_numpy(self._group, drawn), axis=1)
         low, width, nominal = (from_numpy(part, drawn) for part in (self._low, self._width, self._nominal))
-        return ParametricState(*physics, params=nominal * (low + width * factor)), task
+        return self.dynamics.state_type(*physics, params=nominal * (low + width * factor)), task
 
     def observe(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
         """What the task sees; parameters are hidden from it."""
@@ -91,7 +91,9 @@ class Randomised:
         return self.task.terminated(xp, _plain(physics), task)
 
 
-def _plain(physics: PyTree) -> RigidState:
+def _plain(physics: PyTree) -> RigidState | MuscleState:
+    if hasattr(physics, "act"):
+        return MuscleState(physics.q, physics.qd, physics.act)
     return RigidState(physics.q, physics.qd)
 
 

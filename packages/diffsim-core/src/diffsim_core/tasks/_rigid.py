@@ -14,49 +14,44 @@ from diffsim_core.io import load_model
 from diffsim_core.rigid.dynamics import RigidDynamics
 from diffsim_core.rigid.model import RigidModel
 
-
-def bundled_model(name: str, **options: Any) -> RigidModel:
-    """Load ``models/NAME.xml`` of this package; ``options`` as in :func:`diffsim_core.io.load_model`."""
-    with resources.as_file(resources.files("diffsim_core.tasks") / "models" / f"{name}.xml") as path:
-        return load_model(path, **options)
-
-
+_GIVEN = ("model", "device", "dtype")
 CONTROL_DT = 1 / 60
 """Duration of a control step of every task of the SHAC paper [s]."""
+MUSCLE_STRENGTH = 0.36
+"""Force of a muscle at full activation over its f0: the SHAC paper's released code scales by 0.6 twice."""
 
 
-def bundled_dynamics(
-    name: str,
+def bundled_model(
+    name: str, *, contact_law: str | None = None, limit_law: str | None = None, inertia_law: str | None = None
+) -> RigidModel:
+    """Load ``models/NAME.xml`` of this package, which says which laws hold where none is given.
+
+    Args:
+        name: Name of the model.
+        contact_law: ``"released"`` or ``"paper"`` (Eq. 3 of the SHAC paper as printed).
+        limit_law: ``"released"`` (joints also have a constant damping) or ``"paper"`` (Eq. 4).
+        inertia_law: ``"released"`` (inertias turned into the link's axes as the released code does, which is not a
+            rotation) or ``"paper"`` (the shapes' own).
+    """
+    laws = {"contact_law": contact_law, "limit_law": limit_law, "inertia_law": inertia_law}
+    with resources.as_file(resources.files("diffsim_core.tasks") / "models" / f"{name}.xml") as path:
+        return load_model(path, **laws)
+
+
+def simulate(
+    model: RigidModel,
     *,
     device: str,
     dtype: str,
     substeps: int,
-    contact_law: str | None = None,
-    limit_law: str | None = None,
-    inertia_law: str | None = None,
     threads: int | None = None,
     memory: str = "fast",
     contact_smoothing: float = 0.0,
     backward_smoothing: float | None = None,
 ) -> RigidDynamics:
-    """The simulator of a bundled model, which says which laws hold where none is given.
-
-    Args:
-        name: Name of the model.
-        device: ``"cpu"`` or ``"cuda[:i]"``.
-        dtype: ``"float32"`` or ``"float64"``.
-        substeps: Sub-steps in a control step.
-        contact_law: ``"released"`` or ``"paper"`` (Eq. 3 of the SHAC paper as printed).
-        limit_law: ``"released"`` (joints also have a constant damping) or ``"paper"`` (Eq. 4).
-        inertia_law: ``"released"`` (inertias turned into the link's axes as the released code does, which is not a
-            rotation) or ``"paper"`` (the shapes' own).
-        threads: CPU threads of the simulator.
-        memory: ``"fast"`` or ``"low"``, see :class:`RigidDynamics`.
-        contact_smoothing: Width [m] over which contact sets in, see :class:`RigidDynamics`.
-        backward_smoothing: The same in the backward pass alone; by default ``contact_smoothing``.
-    """
+    """The simulator of a task's model; arguments as :class:`RigidDynamics`."""
     return RigidDynamics(
-        bundled_model(name, contact_law=contact_law, limit_law=limit_law, inertia_law=inertia_law),
+        model,
         dt=CONTROL_DT,
         substeps=substeps,
         dtype=dtype,
@@ -115,32 +110,33 @@ class RigidTask:
         return xp.zeros_like(physics.q[:, 0], dtype=xp.bool)
 
 
-def task_maker(robot: Callable[..., RigidTask], build: Callable[..., RigidDynamics]) -> Callable[..., RigidTask]:
-    """``make_task`` of a robot: its own options and the simulator's, told apart by their names.
+def task_maker(robot: type[RigidTask], load: Callable[..., RigidModel]) -> Callable[..., RigidTask]:
+    """``make_task`` of a robot: options of its own, of its model and of the simulator, told apart by their names.
 
     Args:
-        robot: ``robot(dynamics, **options)``, usually a class.
-        build: ``build(*, device, dtype, **options)`` makes the simulator.
+        robot: ``robot(dynamics, **options)``.
+        load: ``load(**options)`` makes the model.
 
     Returns:
         A function whose signature lists every option with its default, as ``diffsim_core.make`` reads it.
     """
-    of_physics = [p for p in inspect.signature(build).parameters.values() if p.name not in ("device", "dtype")]
+    build = functools.partial(simulate, substeps=robot.substeps, memory=robot.memory)
     of_task = list(inspect.signature(robot).parameters.values())[1:]
-    names = {p.name for p in of_physics}
+    of_model = list(inspect.signature(load).parameters.values())
+    of_simulator = [p for p in inspect.signature(build).parameters.values() if p.name not in _GIVEN]
 
     def make_task(*, num_envs: int, device: str, dtype: str, **options: Any) -> RigidTask:
-        physics = {key: value for key, value in options.items() if key in names}
-        rest = {key: value for key, value in options.items() if key not in names}
-        return robot(build(device=device, dtype=dtype, **physics), **rest)
+        task, model, simulator = (
+            {p.name: options[p.name] for p in kind if p.name in options} for kind in (of_task, of_model, of_simulator)
+        )
+        return robot(build(load(**model), device=device, dtype=dtype, **simulator), **task)
 
     given = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in ("num_envs", "device", "dtype")]
-    signature = inspect.Signature([*given, *of_task, *of_physics])
+    signature = inspect.Signature([*given, *of_task, *of_model, *of_simulator])
     make_task.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
     return make_task
 
 
 def bundled_task(robot: type[RigidTask]) -> Callable[..., RigidTask]:
     """``make_task`` of a robot whose model is bundled under the task's name."""
-    build = functools.partial(bundled_dynamics, robot.name, substeps=robot.substeps, memory=robot.memory)
-    return task_maker(robot, build)
+    return task_maker(robot, functools.partial(bundled_model, robot.name))

@@ -80,7 +80,11 @@ class RunningTask(RigidTask, abc.ABC):
             paid = self._gymnasium_reward(xp, physics, next_physics)
         else:
             paid = self.paper_reward(xp, next_obs)
-        return paid - weight * xp.sum(action * action, axis=1) if weight else paid
+        return paid - weight * self.effort(xp, action) if weight else paid
+
+    def effort(self, xp: Any, action: Array) -> Array:
+        """What the action penalty is the price of: the squared action, ``[N]``."""
+        return xp.sum(action * action, axis=1)
 
     @abc.abstractmethod
     def observed(self, model: RigidModel) -> tuple[str, ...]:

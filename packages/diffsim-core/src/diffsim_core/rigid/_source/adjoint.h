@@ -48,12 +48,14 @@ DS_FN void contact_vjp(const Model& m, const Kinematics& k, const SV* X, LinkBar
 }
 
 // g: cotangent of the next state on entry, of this state on exit; gtau: cotangent of the motors' forces, added to;
-// u, gu: the controls, and their cotangent through the servos, added to; reals: with DS_PARAMS, the cotangent of the
-// model's reals, added to; M: its factor as the forward pass left it, or, unless factored, room for it
-DS_FN void substep_vjp(const Model& m, const State& s, const R* u, const R* qdd, Factor& M, bool factored, T dt, State& g,
-                       R* gtau, R* gu, R* reals)
+// gu: that of the controls through servos and muscles, added to; gact: that of the activations, as g; reals: with
+// DS_PARAMS, the cotangent of the model's reals, added to; M: its factor as the forward pass left it, or, unless
+// factored, room for it
+DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const R* qdd, Factor& M, bool factored, T dt,
+                       State& g, R* gtau, R* gu, R* gact, R* reals)
 {
     integrate_vjp(m, s, qdd, dt, g);
+    if (DS_MUSCLES) advance_activations_vjp(m, drive, dt, gu, gact);
     Kinematics k;
     Inertia I[DS_MAX_NL];
     pose(m, s, k);
@@ -67,7 +69,7 @@ DS_FN void substep_vjp(const Model& m, const State& s, const R* u, const R* qdd,
     }
     solve(m, M, lambda);
     for (int d = 0; d < m.nv; d++) gtau[d] = gtau[d] + lambda[d];
-    if (DS_SERVOS) servo_vjp(m, s, u, lambda, g, gu);
+    if (DS_SERVOS) servo_vjp(m, s, drive.u, lambda, g, gu);
 
     SV A[DS_MAX_NL], X[DS_MAX_NL];
     LinkBar bar[DS_MAX_NL];
@@ -93,8 +95,9 @@ DS_FN void substep_vjp(const Model& m, const State& s, const R* u, const R* qdd,
     contact_vjp(m, k, X, bar);
     if (m.contacts.nf) surface_vjp(m, k, X, bar);
     if (m.contacts.np) pair_forces_vjp(m, k, X, bar);
+    if (DS_MUSCLES) muscle_vjp(m, k, X, drive, bar, gu, gact);
 #if DS_PARAMS
-    force_parameters_vjp(m, s, u, qdd, lambda, reals);
+    force_parameters_vjp(m, s, drive.u, qdd, lambda, reals);
     inertia_parameters_vjp(m, k, A, X, reals);
     contact_parameters_vjp(m, k, X, reals);
 #endif

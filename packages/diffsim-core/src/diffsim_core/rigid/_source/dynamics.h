@@ -2,6 +2,7 @@
 // sparse L^T D L factorisation without fill-in (Featherstone, ch. 5 and 6). Row d of M holds the entries
 // with d's ancestors and itself, by depth, so every inner loop below runs over two contiguous rows.
 #pragma once
+#include "muscles.h"
 #include "pairs.h"
 #include "surface.h"
 
@@ -19,8 +20,8 @@ DS_FN void bodies(const Model& m, const Kinematics& k, Inertia* I)
 
 DS_FN V3 minus_gravity(const Model& m) { return {splat(-m.gravity[0]), splat(-m.gravity[1]), splat(-m.gravity[2])}; }
 
-// h = Coriolis, centrifugal and gravity forces minus the ground's, written with its sign reversed into tau
-DS_FN void subtract_bias(const Model& m, const State& s, const Kinematics& k, const Inertia* I, R* tau)
+// h = Coriolis, centrifugal and gravity forces minus the ground's and the muscles', written with its sign reversed into tau
+DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, const Kinematics& k, const Inertia* I, R* tau)
 {
     SV A[DS_MAX_NL], F[DS_MAX_NL];
     R rest[6] = {R{}, R{}, R{}, R{}, R{}, R{}};
@@ -37,6 +38,7 @@ DS_FN void subtract_bias(const Model& m, const State& s, const Kinematics& k, co
     contact_forces(m, k, F);
     if (m.contacts.nf) surface_forces(m, k, F);
     if (m.contacts.np) pair_forces(m, k, F);
+    if (DS_MUSCLES) muscle_forces(m, k, drive, F);
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;
         int d = link[L_DOF], type = link[L_TYPE];
@@ -120,21 +122,21 @@ DS_FN void solve(const Model& m, const Factor& M, R* x)
 }
 
 // M, and the force f of M qdd = f, which holds the actuators' generalised forces on entry
-DS_FN void equations_of_motion(const Model& m, const State& s, Kinematics& k, R* f, Factor& M)
+DS_FN void equations_of_motion(const Model& m, const State& s, const Drive& drive, Kinematics& k, R* f, Factor& M)
 {
     Inertia I[DS_MAX_NL];
     pose(m, s, k);
     velocities(m, s, k);
     bodies(m, k, I);
     joint_forces(m, s, f);
-    subtract_bias(m, s, k, I, f);
+    subtract_bias(m, s, drive, k, I, f);
     mass_matrix(m, k, I, M);
 }
 
 // qdd holds the actuators' generalised forces on entry, the accelerations on exit; M is left factorised
-DS_FN void forward_dynamics(const Model& m, const State& s, Kinematics& k, R* qdd, Factor& M)
+DS_FN void forward_dynamics(const Model& m, const State& s, const Drive& drive, Kinematics& k, R* qdd, Factor& M)
 {
-    equations_of_motion(m, s, k, qdd, M);
+    equations_of_motion(m, s, drive, k, qdd, M);
     factorise(m, M);
     solve(m, M, qdd);
 }

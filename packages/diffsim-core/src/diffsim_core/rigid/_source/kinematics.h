@@ -12,7 +12,7 @@ struct Kinematics {
     SV S[DS_MAX_NV];       // motion of each degree of freedom
     SV V[DS_MAX_NL];       // velocity
     R height[DS_MAX_NL];   // world z of the reference point
-    R x[DS_MAX_NL], y[DS_MAX_NL];  // its world x and y, where contact needs places
+    R x[DS_MAX_NL], y[DS_MAX_NL];  // its world x and y, where they are asked for
 };
 
 // velocity (or its like) of the predecessor of a link: the parent; for a free joint the moving, unrotated origin
@@ -55,7 +55,7 @@ DS_FN void pose(const Model& m, const State& s, Kinematics& k)
             k.E[i] = rotation(p, splat(T(2)) / norm2(p));
             k.r[i] = zero3();
             k.height[i] = q[2];
-            if (m.contacts.places) k.x[i] = q[0], k.y[i] = q[1];
+            if (m.places) k.x[i] = q[0], k.y[i] = q[1];
             R o = splat(T(1)), z = R{};
             k.S[d] = {zero3(), {o, z, z}}, k.S[d + 1] = {zero3(), {z, o, z}}, k.S[d + 2] = {zero3(), {z, z, o}};
             for (int j = 0; j < 3; j++) k.S[d + 3 + j] = {k.E[i].c[j], zero3()};
@@ -87,7 +87,7 @@ DS_FN void pose(const Model& m, const State& s, Kinematics& k)
         k.E[i] = E;
         k.r[i] = r;
         k.height[i] = parent < 0 ? R{} : k.height[parent];
-        if (m.contacts.places) {
+        if (m.places) {
             k.x[i] = parent < 0 ? R{} : k.x[parent];
             k.y[i] = parent < 0 ? R{} : k.y[parent];
             if (link[L_ORIGIN]) k.x[i] = k.x[i] + r.x, k.y[i] = k.y[i] + r.y;

@@ -3,13 +3,15 @@
 // compiled module serves every model of its size class.
 #pragma once
 #include "contact_tables.h"
+#include "muscle_tables.h"
 
 namespace ds {
 
 // the header of the integers
 enum {
     H_NL, H_NQ, H_NV, H_NU, H_NC, H_NM, H_CONTACT_RELEASED, H_NS,
-    H_PARAMETERS, H_ENTRIES, H_REALS, H_ENTRIES_AT, H_COEFFICIENTS_AT, H_COLUMNS = 16
+    H_PARAMETERS, H_ENTRIES, H_REALS, H_ENTRIES_AT, H_COEFFICIENTS_AT,
+    H_MUSCLES_AT, H_MUSCLE_REALS_AT, H_COLUMNS = 16
 };
 // the first reals
 enum { G_GRAVITY = 0, G_GROUND = 3, G_COLUMNS };
@@ -47,9 +49,11 @@ struct Model {
     const P* touchr;      // [surface points, then pairs][CR_COLUMNS]
     P gravity[3], ground;
     Contacts contacts;
+    Muscles muscles;
+    bool places;  // whether anything asks where in x and y a link is
 };
 
-// r: the reals; rest: those of contact_tables.h, which follow them
+// r: the reals; rest: those of contact_tables.h and muscle_tables.h, which follow them
 DS_FN Model unpack(const int* i, const P* r, const T* rest)
 {
     Model m;
@@ -73,6 +77,8 @@ DS_FN Model unpack(const int* i, const P* r, const T* rest)
     m.contactr = m.servor + m.ns * SR_COLUMNS;
     m.touchr = m.contactr + m.nc * CR_COLUMNS;
     m.contacts = unpack_contacts(m.contact + m.nc, rest);
+    m.muscles = unpack_muscles(i + i[H_MUSCLES_AT], rest + i[H_MUSCLE_REALS_AT]);
+    m.places = m.contacts.places || m.muscles.apart;
     return m;
 }
 

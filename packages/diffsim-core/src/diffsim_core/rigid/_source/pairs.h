@@ -156,9 +156,6 @@ DS_FN Frame frame(const Kinematics& k, int link)
     return {k.E[link], k.r[link], {k.x[link], k.y[link], k.height[link]}};
 }
 
-// velocity of a link's point, of the velocity or the test velocity; the world's is zero
-DS_FN V3 velocity_at(const SV* field, int link, V3 p) { return link < 0 ? zero3() : point_velocity(field[link], p); }
-
 // false where no world of the block is near enough
 DS_FN bool meet(const Model& m, const Kinematics& k, int index, T width, Pair& p)
 {

@@ -32,11 +32,12 @@ DS_FN void run_block(const long long* job, int b)
     T dt = T(real(job, J_DT));
     if (job[J_KIND] == 0)
         control_step(b, mi, mr, n, substeps, keep, dt, T(real(job, J_LIMIT)), (const T*)a[0], (const T*)a[1],
-                     (const T*)a[2], (const T*)a[3], (T*)a[4], (T*)a[5], (T*)a[6], (int*)a[7], (T*)a[8]);
+                     (const T*)a[2], (const T*)a[3], (const T*)a[4], (T*)a[5], (T*)a[6], (T*)a[7], (T*)a[8], (int*)a[9],
+                     (T*)a[10]);
     else
         control_step_vjp(b, mi, mr, n, substeps, keep, dt, (const T*)a[0], (const T*)a[1], (const int*)a[2],
-                         (const T*)a[3], (const T*)a[4], (const T*)a[5], (const T*)a[6], (T*)a[7], (T*)a[8], (T*)a[9],
-                         (T*)a[10]);
+                         (const T*)a[3], (const T*)a[4], (const T*)a[5], (const T*)a[6], (const T*)a[7], (T*)a[8],
+                         (T*)a[9], (T*)a[10], (T*)a[11], (T*)a[12]);
 }
 
 // take blocks from the queue until it is empty: a thread whose core is busy elsewhere takes fewer

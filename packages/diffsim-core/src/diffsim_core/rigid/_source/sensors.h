@@ -61,7 +61,7 @@ struct Scene {
 };
 DS_FN void place(Model& m, const Sensors& f, const Block& b, const T* q, const T* v, Scene& scene)
 {
-    m.contacts.places = true;  // world x and y of every link
+    m.places = true;  // world x and y of every link
     load(b, q, m.nq, scene.s.q);
     load(b, v, m.nv, scene.s.v);
     pose(m, scene.s, scene.k);

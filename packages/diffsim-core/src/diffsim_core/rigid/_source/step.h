@@ -27,7 +27,7 @@ DS_FN void store(const Block& b, const R* from, int n, T* to)
     }
 }
 
-// What the backward pass keeps of each sub-step: q, qd, qdd and, with keep_factor, the factor of M. On a CPU a
+// What the backward pass keeps of each sub-step: q, qd, qdd, activations and, with keep_factor, the factor of M. On a CPU a
 // block's numbers lie together; on a GPU the worlds of one number lie together.
 struct Saved {
     T* data;
@@ -37,7 +37,7 @@ struct Saved {
 };
 DS_FN Saved saved_numbers(const Model& m, T* data, int index, int n, int substeps, int keep_factor)
 {
-    size_t fields = m.nq + 2 * m.nv + (keep_factor ? m.nm : 0);
+    size_t fields = m.nq + 2 * m.nv + m.muscles.na + (keep_factor ? m.nm : 0);
     return {data, size_t(index), size_t((n + DS_LANES - 1) / DS_LANES), fields, substeps, can_stream(data)};
 }
 DS_FN size_t saved_at(const Saved& s, int substep, int field)
@@ -104,51 +104,60 @@ DS_FN void actuate(const Model& m, const R* u, R* tau)
 }
 
 // everything finite and of a size that physics can have (a NaN fails every comparison)
-DS_FN Mask bounded(const Model& m, const State& s, T limit)
+DS_FN Mask bounded(const Model& m, const State& s, const R* act, T limit)
 {
     R zero = R{};
     Mask ok = zero == zero;
     for (int i = 0; i < m.nq; i++) ok = ok & (abs_(s.q[i]) <= splat(limit));
     for (int d = 0; d < m.nv; d++) ok = ok & (abs_(s.v[d]) <= splat(limit));
+    for (int a = 0; a < m.muscles.na; a++) ok = ok & (abs_(act[a]) <= splat(limit));
     return ok;
 }
 
 DS_ENTRY void control_step(int index, const int* mi, const T* mr, int n, int substeps, int keep_factor, T dt, T limit,
-                           const T* q, const T* v, const T* u, const T* p, T* q_out, T* v_out, T* p_out, int* ok_out,
-                           T* saved_data)
+                           const T* q, const T* v, const T* a, const T* u, const T* p, T* q_out, T* v_out,
+                           T* a_out, T* p_out, int* ok_out, T* saved_data)
 {
     Block b = block(index, n);
     Reals reals;
     Mask ok;
     Model m = read_model(b, mi, mr, p, reals, ok);
     State s, start;
-    R control[DS_MAX_NU], tau[DS_MAX_NV], qdd[DS_MAX_NV];
+    R control[DS_MAX_NU], act[DS_MAX_NA], tau[DS_MAX_NV], qdd[DS_MAX_NV];
     Kinematics k;
     Factor M;
     load(b, q, m.nq, s.q);
     load(b, v, m.nv, s.v);
+    load(b, a, m.muscles.na, act);
     load(b, u, m.nu, control);
     actuate(m, control, tau);
     start = s;
+    Drive drive = {control, act};
     Saved saved = saved_numbers(m, saved_data, index, n, substeps, keep_factor);
     for (int t = 0; t < substeps; t++) {
         for (int d = 0; d < m.nv; d++) qdd[d] = tau[d];
         if (DS_SERVOS) servo_forces(m, s, control, qdd);
-        forward_dynamics(m, s, k, qdd, M);
+        forward_dynamics(m, s, drive, k, qdd, M);
         if (saved_data) {
             int f = save(saved, t, 0, s.q, m.nq);
             f = save(saved, t, f, s.v, m.nv);
             f = save(saved, t, f, qdd, m.nv);
+            f = save(saved, t, f, act, m.muscles.na);
             if (keep_factor) save(saved, t, f, M.m, m.nm);
         }
         integrate(m, s, qdd, dt);
+        if (DS_MUSCLES) advance_activations(m, control, act, dt);
     }
     // a world that ran away keeps the state it had: nothing infinite ever leaves the engine
-    ok = ok & bounded(m, s, limit);
+    ok = ok & bounded(m, s, act, limit);
     for (int i = 0; i < m.nq; i++) s.q[i] = select(ok, s.q[i], start.q[i]);
     for (int d = 0; d < m.nv; d++) s.v[d] = select(ok, s.v[d], start.v[d]);
     store(b, s.q, m.nq, q_out);
     store(b, s.v, m.nv, v_out);
+    R before_step[DS_MAX_NA];
+    load(b, a, m.muscles.na, before_step);
+    for (int i = 0; i < m.muscles.na; i++) act[i] = select(ok, act[i], before_step[i]);
+    store(b, act, m.muscles.na, a_out);
 #if DS_PARAMS
     int np = parameters(mi, mr).np;
     for (size_t i = size_t(b.first) * np; i < size_t(b.first + DS_LANES) * np && i < size_t(n) * np; i++) p_out[i] = p[i];
@@ -159,7 +168,7 @@ DS_ENTRY void control_step(int index, const int* mi, const T* mr, int n, int sub
 
 DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int substeps, int keep_factor, T dt,
                                const T* u, const T* p, const int* ok, const T* saved_data, const T* gq_out,
-                               const T* gv_out, const T* gp_out, T* gq, T* gv, T* gu, T* gp)
+                               const T* gv_out, const T* ga_out, const T* gp_out, T* gq, T* gv, T* ga, T* gu, T* gp)
 {
     Block b = block(index, n);
     Reals reals, greals;
@@ -173,9 +182,11 @@ DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int
 #else
     R* gr = nullptr;
 #endif
-    R qdd[DS_MAX_NV], gtau[DS_MAX_NV], control[DS_MAX_NU], gcontrol[DS_MAX_NU];
+    R qdd[DS_MAX_NV], gtau[DS_MAX_NV], control[DS_MAX_NU], gcontrol[DS_MAX_NU], act[DS_MAX_NA], gact[DS_MAX_NA];
     Factor M;
     load(b, u, m.nu, control);
+    load(b, ga_out, m.muscles.na, gact);
+    Drive drive = {control, act};
     load(b, gq_out, m.nq, g.q);
     load(b, gv_out, m.nv, g.v);
     for (int d = 0; d < m.nv; d++) gtau[d] = R{};
@@ -185,9 +196,10 @@ DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int
         int f = restore(saved, t, 0, s.q, m.nq);
         f = restore(saved, t, f, s.v, m.nv);
         f = restore(saved, t, f, qdd, m.nv);
+        f = restore(saved, t, f, act, m.muscles.na);
         if (keep_factor) restore(saved, t, f, M.m, m.nm);
         prefetch(saved, t - 1);
-        substep_vjp(m, s, control, qdd, M, keep_factor, dt, g, gtau, gcontrol, gr);
+        substep_vjp(m, s, drive, qdd, M, keep_factor, dt, g, gtau, gcontrol, gact, gr);
     }
     for (int a = 0; a < m.nu; a++) gcontrol[a] = gcontrol[a] + gtau[m.actuator[a]] * m.gear[a];
 #if DS_PARAMS
@@ -207,6 +219,7 @@ DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int
     R big = splat(DS_HUGE);
     for (int i = 0; i < m.nq; i++) keep = keep & (abs_(g.q[i]) <= big);
     for (int d = 0; d < m.nv; d++) keep = keep & (abs_(g.v[d]) <= big);
+    for (int a = 0; a < m.muscles.na; a++) keep = keep & (abs_(gact[a]) <= big);
     for (int a = 0; a < m.nu; a++) keep = keep & (abs_(gcontrol[a]) <= big);
 #if DS_PARAMS
     for (int j = 0; j < from.np; j++) keep = keep & (abs_(gparameter[j]) <= big);
@@ -215,31 +228,34 @@ DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int
 #endif
     for (int i = 0; i < m.nq; i++) g.q[i] = select(keep, g.q[i], R{});
     for (int d = 0; d < m.nv; d++) g.v[d] = select(keep, g.v[d], R{});
+    for (int a = 0; a < m.muscles.na; a++) gact[a] = select(keep, gact[a], R{});
     for (int a = 0; a < m.nu; a++) gcontrol[a] = select(keep, gcontrol[a], R{});
     store(b, g.q, m.nq, gq);
     store(b, g.v, m.nv, gv);
+    store(b, gact, m.muscles.na, ga);
     store(b, gcontrol, m.nu, gu);
 }
 
 // M (packed rows), the generalised force (actuators, springs, contact, minus h), qdd, and the number of contact
 // points below the ground: for tests and for users who ask
-DS_ENTRY void probe(int index, const int* mi, const T* mr, int n, const T* q, const T* v, const T* u, const T* p, T* mass,
-                    T* force, T* qdd_out, T* touching)
+DS_ENTRY void probe(int index, const int* mi, const T* mr, int n, const T* q, const T* v, const T* a, const T* u,
+                    const T* p, T* mass, T* force, T* qdd_out, T* touching)
 {
     Block b = block(index, n);
     Reals reals;
     Mask ok;
     Model m = read_model(b, mi, mr, p, reals, ok);
     State s;
-    R control[DS_MAX_NU], qdd[DS_MAX_NV];
+    R control[DS_MAX_NU], act[DS_MAX_NA], qdd[DS_MAX_NV];
     Kinematics k;
     Factor M;
     load(b, q, m.nq, s.q);
     load(b, v, m.nv, s.v);
+    load(b, a, m.muscles.na, act);
     load(b, u, m.nu, control);
     actuate(m, control, qdd);
     if (DS_SERVOS) servo_forces(m, s, control, qdd);
-    equations_of_motion(m, s, k, qdd, M);
+    equations_of_motion(m, s, {control, act}, k, qdd, M);
     R count[1] = {R{}};
     for (int c = 0; c < m.nc; c++) {
         R d = contact_point(m, k, m.contact[c], m.contactr + c * CR_COLUMNS).d;

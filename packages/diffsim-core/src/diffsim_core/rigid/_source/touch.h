@@ -50,5 +50,7 @@ DS_FN Psi touch_vjp(const Model& m, const P* row, const Touch& at, V3 u, V3 x, T
 }
 
 DS_FN V3 point_velocity(const SV& V, V3 p) { return V.v + cross(V.w, p); }
+// the same of a link, of the velocity or the test velocity; the world's is zero
+DS_FN V3 velocity_at(const SV* field, int link, V3 p) { return link < 0 ? zero3() : point_velocity(field[link], p); }
 
 }  // namespace ds

@@ -1,0 +1,237 @@
+// Muscles pull along straight lines through points on links. A unit's length L is the sum of its segments' lengths,
+// and its force f along L gives the generalised force f dL/dq. Either f = gear u, or MuJoCo's muscle model:
+//     f = -gear F0 (FL(L) FV(dL/dt) act + FP(L)),    d act/dt = (u - act) / tau(u, act).
+// See docs/muscles.md; rigid/_twin_muscles.py is this file written to be read.
+#pragma once
+#include "touch.h"
+
+namespace ds {
+
+// what drives a sub-step: controls [nu], constant over a control step, and activations [na]
+struct Drive {
+    const R *u, *act;
+};
+
+DS_FN V3 material_point(const Kinematics& k, int link, const T* pos)
+{
+    if (link < 0) return {splat(pos[0]), splat(pos[1]), splat(pos[2])};
+    return k.r[link] + rotate(k.E[link], pos);
+}
+DS_FN V3 reference_point(const Kinematics& k, int link)
+{
+    return link < 0 ? zero3() : V3{k.x[link], k.y[link], k.height[link]};
+}
+
+// one straight piece of a unit, from a on one link to b on another
+struct Segment {
+    int A, B;
+    T scale;    // what a metre of it adds to the unit's length
+    V3 a, b, n; // ends, each from its link's reference point, and the direction from a to b
+    R length, inverse;
+};
+DS_FN Segment segment(const Model& m, const Kinematics& k, int i)
+{
+    const int* link = m.muscles.segment + i * SGI_COLUMNS;
+    const T* real = m.muscles.segmentr + i * SGR_COLUMNS;
+    Segment s;
+    s.A = link[SG_A], s.B = link[SG_B], s.scale = real[SG_SCALE];
+    s.a = material_point(k, s.A, real + SG_POS_A);
+    s.b = material_point(k, s.B, real + SG_POS_B);
+    V3 d = s.b - s.a;
+    if (link[SG_APART]) d = d + (reference_point(k, s.B) - reference_point(k, s.A));
+    R square = dot(d, d) + T(1e-24);
+    s.length = sqrt_(square);
+    s.inverse = s.length / square;
+    s.n = d * s.inverse;
+    return s;
+}
+
+struct Curve {
+    R value, slope;
+};
+
+// active force over length: two parabolas on each side of the peak at 1
+DS_FN Curve force_length(R L, T lmin, T lmax)
+{
+    T a = T(0.5) * (lmin + 1), b = T(0.5) * (1 + lmax), left = 1 / (a - lmin), right = 1 / (lmax - b);
+    R z = R{}, one = splat(T(1));
+    R rising = (L - lmin) * left, before = (one - L) * left, after = (L - one) * right, falling = (lmax - L) * right;
+    Curve c = {T(0.5) * rising * rising, rising * left};
+    Mask m = L > splat(a);
+    c = {select(m, one - T(0.5) * before * before, c.value), select(m, before * left, c.slope)};
+    m = L > one;
+    c = {select(m, one - T(0.5) * after * after, c.value), select(m, -(after * right), c.slope)};
+    m = L > splat(b);
+    c = {select(m, T(0.5) * falling * falling, c.value), select(m, -(falling * right), c.slope)};
+    m = (L < splat(lmin)) | (L > splat(lmax));
+    return {select(m, z, c.value), select(m, z, c.slope)};
+}
+
+// active force over velocity: zero at shortening with the greatest speed, fvmax where it is stretched fast
+DS_FN Curve force_velocity(R V, T fvmax)
+{
+    T y = fvmax - 1, inverse = 1 / (y > T(1e-15) ? y : T(1e-15));
+    R z = R{}, shortening = V + T(1), rest = splat(y) - V;
+    Curve c = {shortening * shortening, T(2) * shortening};
+    Mask m = V > z;
+    c = {select(m, splat(fvmax) - rest * rest * inverse, c.value), select(m, T(2) * rest * inverse, c.slope)};
+    m = V > splat(y);
+    c = {select(m, splat(fvmax), c.value), select(m, z, c.slope)};
+    m = V < splat(T(-1));
+    return {select(m, z, c.value), select(m, z, c.slope)};
+}
+
+// passive force over length: a parabola from 1 to halfway to lmax, then straight
+DS_FN Curve force_passive(R L, T lmax, T fpmax)
+{
+    T inverse = 1 / (T(0.5) * (1 + lmax) - 1);
+    R z = R{}, x = (L - T(1)) * inverse;
+    Curve c = {T(0.5) * fpmax * x * x, (fpmax * inverse) * x};
+    Mask m = x > splat(T(1));
+    c = {select(m, fpmax * (x - T(0.5)), c.value), select(m, splat(fpmax * inverse), c.slope)};
+    m = x < z;
+    return {select(m, z, c.value), select(m, z, c.slope)};
+}
+
+// d act/dt and its derivatives by control and activation. Bounds by comparison: a NaN must stay one.
+struct Rate {
+    R value, by_u, by_act;
+};
+DS_FN R unit_interval(R x)
+{
+    x = select(x < R{}, R{}, x);
+    return select(x > splat(T(1)), splat(T(1)), x);
+}
+DS_FN Rate activation_rate(const T* p, R u, R act)
+{
+    R z = R{}, one = splat(T(1));
+    R excitation = unit_interval(u), inside = unit_interval(act), pace = T(0.5) + T(1.5) * inside;
+    R up = pace * p[MR_TAU_ACT], down = splat(p[MR_TAU_DEACT]) / pace, gap = excitation - act;
+    R blend = select(gap > z, one, z), blend_slope = z;
+    if (p[MR_SMOOTH] > 0) {
+        R x = unit_interval(gap / p[MR_SMOOTH] + T(0.5)), y = one - x;
+        blend = x * x * x * (T(3) * x * (T(2) * x - T(5)) + T(10));
+        blend_slope = T(30) * x * x * y * y / p[MR_SMOOTH];
+    }
+    R tau = down + (up - down) * blend, inverse = one / tau, value = gap * inverse;
+    R by_gap = inverse - value * inverse * (up - down) * blend_slope;
+    R tau_by_act = blend * (T(1.5) * p[MR_TAU_ACT]) - (one - blend) * (T(1.5) * down / pace);
+    R moving = select((act < z) | (act > one), z, one), driven = select((u < z) | (u > one), z, one);
+    return {value, by_gap * driven, -by_gap - value * inverse * tau_by_act * moving};
+}
+
+// force along the length, and its derivatives by length, velocity, and control or activation
+struct Pull {
+    R f, by_length, by_velocity, by_drive;
+};
+DS_FN Pull pull(const T* p, R length, R velocity, R act)
+{
+    R L = length * p[MR_LENGTH] + p[MR_OFFSET], V = velocity * p[MR_VELOCITY];
+    Curve fl = force_length(L, p[MR_LMIN], p[MR_LMAX]), fv = force_velocity(V, p[MR_FVMAX]);
+    Curve fp = force_passive(L, p[MR_LMAX], p[MR_FPMAX]);
+    T peak = -p[MR_GEAR] * p[MR_FORCE];
+    R active = fl.value * fv.value;
+    return {(active * act + fp.value) * peak, (fl.slope * fv.value * act + fp.slope) * (peak * p[MR_LENGTH]),
+            fl.value * fv.slope * act * (peak * p[MR_VELOCITY]), active * peak};
+}
+DS_FN Pull direct_pull(const T* p, R u) { return {u * p[MR_GEAR], R{}, R{}, splat(p[MR_GEAR])}; }
+
+DS_FN void advance_activations(const Model& m, const R* u, R* act, T dt)
+{
+    for (int i = 0; i < m.muscles.n; i++) {
+        const int* unit = m.muscles.unit + i * MUI_COLUMNS;
+        if (unit[MU_ACT] < 0) continue;
+        R& a = act[unit[MU_ACT]];
+        a = a + activation_rate(m.muscles.unitr + i * MUR_COLUMNS, u[unit[MU_CONTROL]], a).value * dt;
+    }
+}
+// gact: cotangent of the activations after the sub-step on entry, before it on exit
+DS_FN void advance_activations_vjp(const Model& m, const Drive& drive, T dt, R* gu, R* gact)
+{
+    for (int i = 0; i < m.muscles.n; i++) {
+        const int* unit = m.muscles.unit + i * MUI_COLUMNS;
+        int a = unit[MU_ACT], c = unit[MU_CONTROL];
+        if (a < 0) continue;
+        Rate rate = activation_rate(m.muscles.unitr + i * MUR_COLUMNS, drive.u[c], drive.act[a]);
+        gu[c] = gu[c] + gact[a] * rate.by_u * dt;
+        gact[a] = gact[a] + gact[a] * rate.by_act * dt;
+    }
+}
+
+// length, and its rate under a field of link velocities
+DS_FN void measure(const Model& m, const Kinematics& k, const int* unit, const T* p, const SV* V, R& length, R& rate)
+{
+    length = splat(p[MR_SLACK]), rate = R{};
+    for (int i = unit[MU_FIRST]; i < unit[MU_FIRST] + unit[MU_COUNT]; i++) {
+        Segment s = segment(m, k, i);
+        length = length + s.length * s.scale;
+        rate = rate + dot(s.n, velocity_at(V, s.B, s.b) - velocity_at(V, s.A, s.a)) * s.scale;
+    }
+}
+
+// subtract the muscles' wrenches from F, link by link
+DS_FN void muscle_forces(const Model& m, const Kinematics& k, const Drive& drive, SV* F)
+{
+    for (int j = 0; j < m.muscles.n; j++) {
+        const int* unit = m.muscles.unit + j * MUI_COLUMNS;
+        const T* p = m.muscles.unitr + j * MUR_COLUMNS;
+        R f;
+        if (unit[MU_ACT] < 0) {
+            f = direct_pull(p, drive.u[unit[MU_CONTROL]]).f;
+        } else {
+            R length, rate;
+            measure(m, k, unit, p, k.V, length, rate);
+            f = pull(p, length, rate, drive.act[unit[MU_ACT]]).f;
+        }
+        for (int i = unit[MU_FIRST]; i < unit[MU_FIRST] + unit[MU_COUNT]; i++) {
+            Segment s = segment(m, k, i);
+            V3 g = s.n * (f * s.scale);
+            if (s.A >= 0) F[s.A] = F[s.A] + SV{cross(s.a, g), g};
+            if (s.B >= 0) F[s.B] = F[s.B] - SV{cross(s.b, g), g};
+        }
+    }
+}
+
+// cotangents of a point's place, velocity and test velocity, into those of its link
+DS_FN void point_vjp(LinkBar& b, V3 p, V3 v, V3 x, V3 by_p, V3 by_v, V3 by_x)
+{
+    b.X = b.X + SV{cross(p, by_x), by_x};
+    b.V = b.V + SV{cross(p, by_v), by_v};
+    b.W = b.W + SV{cross(p, by_p) + cross(v, by_v) + cross(x, by_x), by_p};
+}
+
+// psi = -f dL/dt[X], muscle by muscle; adds the cotangents of links, controls and activations
+DS_FN void muscle_vjp(const Model& m, const Kinematics& k, const SV* X, const Drive& drive, LinkBar* bar, R* gu, R* gact)
+{
+    for (int j = 0; j < m.muscles.n; j++) {
+        const int* unit = m.muscles.unit + j * MUI_COLUMNS;
+        const T* p = m.muscles.unitr + j * MUR_COLUMNS;
+        bool direct = unit[MU_ACT] < 0;
+        R length, rate, test;
+        measure(m, k, unit, p, X, length, test);
+        Pull f;
+        if (direct) {
+            f = direct_pull(p, drive.u[unit[MU_CONTROL]]);
+        } else {
+            measure(m, k, unit, p, k.V, length, rate);
+            f = pull(p, length, rate, drive.act[unit[MU_ACT]]);
+        }
+        R& drive_bar = direct ? gu[unit[MU_CONTROL]] : gact[unit[MU_ACT]];
+        drive_bar = drive_bar + f.by_drive * test;
+        R by_length = f.by_length * test, by_rate = f.by_velocity * test;
+        for (int i = unit[MU_FIRST]; i < unit[MU_FIRST] + unit[MU_COUNT]; i++) {
+            Segment s = segment(m, k, i);
+            V3 va = velocity_at(k.V, s.A, s.a), vb = velocity_at(k.V, s.B, s.b);
+            V3 xa = velocity_at(X, s.A, s.a), xb = velocity_at(X, s.B, s.b);
+            V3 w = vb - va, y = xb - xa;
+            // d n = (1 - n n^T) d / length
+            V3 turning = (w - s.n * dot(w, s.n)) * by_rate + (y - s.n * dot(y, s.n)) * f.f;
+            V3 by_d = (s.n * by_length + turning * s.inverse) * splat(-s.scale);
+            V3 by_w = s.n * (by_rate * -s.scale), by_y = s.n * (f.f * -s.scale);
+            if (s.A >= 0) point_vjp(bar[s.A], s.a, va, xa, -by_d, -by_w, -by_y);
+            if (s.B >= 0) point_vjp(bar[s.B], s.b, vb, xb, by_d, by_w, by_y);
+        }
+    }
+}
+
+}  // namespace ds

@@ -1,0 +1,111 @@
+"""Humanoid MTU (SHAC paper, A.3.6): legs with 152 muscle-tendon units should walk along x.
+
+The paper's skeleton and muscles are files of other projects: a user who has them passes ``skeleton`` and ``muscles``.
+Without them the legs are those of ``models/lower_body.toml``, written here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from diffsim_core._protocol import Array
+from diffsim_core.io import load_snu
+from diffsim_core.rigid.dynamics import RigidDynamics
+from diffsim_core.rigid.model import RigidModel
+from diffsim_core.tasks._anatomy import lower_body
+from diffsim_core.tasks._locomotion import HEIGHT, Runner
+from diffsim_core.tasks._rigid import MUSCLE_STRENGTH, task_maker
+from diffsim_core.tasks._running import height_reward
+
+LEGS = ("Femur", "Tibia", "Talus", "FootThumb", "FootPinky")
+SNU_BODIES = ("Pelvis", *(f"{name}{side}" for side in "RL" for name in LEGS))
+"""What the paper keeps of the skeleton."""
+TERMINATION_HEIGHT = 0.46
+_MARGIN = 0.05
+
+
+class HumanoidMTU(Runner):
+    """Observation ``[N, 53]``, action ``[N, 152]``: muscle i pulls with ``(a_i + 1) / 2`` of its force.
+
+    Args:
+        dynamics: The simulator.
+        episode_length: Control steps in an episode.
+        random_start: Add the released code's noise to the initial state.
+        early_termination: End an episode where the pelvis is lower than 0.46 m.
+        action_penalty: Price of the sum of activations; 0.001 by default.
+        height_reward: Pay for height as the paper prints (Eq. 24); its released code works it out and drops it.
+    """
+
+    name = "humanoid_mtu"
+    substeps = 48
+    memory = "low"
+    joint_noise = 0.0
+    remembers_action = False
+    fallen_below = TERMINATION_HEIGHT
+    penalty = 0.001
+
+    def __init__(
+        self,
+        dynamics: RigidDynamics,
+        *,
+        episode_length: int = 1000,
+        random_start: bool = True,
+        early_termination: bool = True,
+        action_penalty: float | None = None,
+        height_reward: bool = False,
+    ) -> None:
+        q = dynamics.model.q_ref
+        self.rest = (0.0, 0.0, 1.0, *(float(x) for x in q[3:]))
+        self.pays_height = height_reward
+        super().__init__(
+            dynamics,
+            episode_length=episode_length,
+            random_start=random_start,
+            early_termination=early_termination,
+            action_penalty=action_penalty,
+        )
+
+    def paper_reward(self, xp: Any, next_obs: Array) -> Array:
+        """``v_x + 0.1 up + heading`` of Eq. 23, and, if asked, ``H`` of Eq. 24: height over 0.51 m up to 0.05 m."""
+        reward = self.progress(next_obs)
+        if self.pays_height:
+            above = next_obs[:, HEIGHT] - (TERMINATION_HEIGHT + _MARGIN)
+            reward = reward + height_reward(xp, above, 0.05, 4.0)
+        return reward
+
+    def effort(self, xp: Any, action: Array) -> Array:
+        """The sum of activations; the paper prints the squared action."""
+        return xp.sum(0.5 * action + 0.5, axis=1)
+
+
+def load_legs(
+    *,
+    skeleton: str | Path | None = None,
+    muscles: str | Path | None = None,
+    contact_law: str | None = None,
+    limit_law: str | None = None,
+    inertia_law: str | None = None,
+) -> RigidModel:
+    """The paper's legs from a user's files, or the built-in ones.
+
+    Args:
+        skeleton: The paper's ``human.xml``, if there is one; then ``muscles`` must be given too.
+        muscles: The paper's ``muscle284.xml``.
+        contact_law: ``"released"`` (the default) or ``"paper"``.
+        limit_law: The same.
+        inertia_law: The same.
+
+    Raises:
+        ValueError: one of ``skeleton`` and ``muscles`` is given without the other.
+    """
+    laws = {"contact_law": contact_law, "limit_law": limit_law, "inertia_law": inertia_law}
+    if skeleton is not None and muscles is not None:
+        return load_snu(skeleton, muscles, keep=SNU_BODIES, strength=MUSCLE_STRENGTH, **laws)
+    if skeleton is None and muscles is None:
+        return lower_body(**laws)
+    missing = "muscles" if muscles is None else "skeleton"
+    raise ValueError(f"{missing} is not given: pass both skeleton and muscles, or neither for the built-in legs")
+
+
+make_task = task_maker(HumanoidMTU, load_legs)
