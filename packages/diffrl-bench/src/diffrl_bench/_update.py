@@ -170,4 +170,4 @@ def _instrument(algo: str, env: Any, spans: Spans) -> contextlib.AbstractContext
     )
 
 
-_INSTRUMENTS: dict[str, Instrument] = {algo: functools.partial(_instrument, algo) for algo in ("shac",)}
+_INSTRUMENTS: dict[str, Instrument] = {algo: functools.partial(_instrument, algo) for algo in ("shac", "sapo")}

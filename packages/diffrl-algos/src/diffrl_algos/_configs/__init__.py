@@ -2,5 +2,6 @@
 
 from __future__ import annotations
 
+from ._sapo import SAPOConfig as SAPOConfig
 from ._shac import SHACConfig as SHACConfig
 from ._window import WindowConfig as WindowConfig
