@@ -10,11 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffrl_algos.torch._adam import Adam, clip_norm
+from diffrl_algos import SHACConfig
+from diffrl_algos.torch._adam import Adam, Optimizer, clip_norm
+from diffrl_algos.torch._critic import Critic, fit_critic
 from diffrl_algos.torch._episodes import Episodes
 from diffrl_algos.torch._mlp import MLP
 from diffrl_algos.torch._normalize import RunningStats
 
+activations = st.sampled_from(["elu", "silu"])
 widths = st.lists(st.integers(1, 9), min_size=2, max_size=5).map(tuple)
 
 
@@ -24,27 +27,27 @@ def modules(mlp: MLP, flat: torch.Tensor) -> torch.nn.Sequential:
     for k, (n_in, n_out) in enumerate(zip(mlp.sizes[:-1], mlp.sizes[1:], strict=True)):
         layers.append(torch.nn.Linear(n_in, n_out))
         if k < len(mlp.sizes) - 2:
-            layers += [torch.nn.ELU(), torch.nn.LayerNorm(n_out)]
+            layers += [torch.nn.ELU() if mlp.activation == "elu" else torch.nn.SiLU(), torch.nn.LayerNorm(n_out)]
     net = torch.nn.Sequential(*layers).double()
     torch.nn.utils.vector_to_parameters(flat, net.parameters())
     return net
 
 
-@given(widths, st.integers(1, 7), st.integers(0, 2**31))
+@given(widths, activations, st.integers(1, 7), st.integers(0, 2**31))
 @settings(max_examples=40, deadline=None)
-def test_forward_equals_torch_layers(sizes, rows, seed):
+def test_forward_equals_torch_layers(sizes, activation, rows, seed):
     g = torch.Generator().manual_seed(seed)
-    mlp = MLP(sizes)
+    mlp = MLP(sizes, activation)
     flat = torch.randn(mlp.num_params, generator=g, dtype=torch.float64)
     x = torch.randn(rows, sizes[0], generator=g, dtype=torch.float64)
     torch.testing.assert_close(mlp(mlp.split(flat), x), modules(mlp, flat)(x), rtol=1e-12, atol=1e-12)
 
 
-@given(widths, st.integers(1, 7), st.integers(0, 2**31))
+@given(widths, activations, st.integers(1, 7), st.integers(0, 2**31))
 @settings(max_examples=40, deadline=None)
-def test_regression_gradient_equals_autograd(hidden, rows, seed):
+def test_regression_gradient_equals_autograd(hidden, activation, rows, seed):
     g = torch.Generator().manual_seed(seed)
-    mlp = MLP((*hidden, 1))
+    mlp = MLP((*hidden, 1), activation)
     flat = torch.randn(mlp.num_params, generator=g, dtype=torch.float64, requires_grad=True)
     x = torch.randn(rows, hidden[0], generator=g, dtype=torch.float64)
     y = torch.randn(rows, generator=g, dtype=torch.float64)
@@ -58,32 +61,95 @@ def test_regression_gradient_equals_autograd(hidden, rows, seed):
 
 def test_initial_parameters():
     mlp = MLP((37, 64, 16, 1))
-    orthogonal = mlp.split(mlp.init(torch.Generator().manual_seed(0), orthogonal=True))
+    orthogonal = mlp.split(mlp.init(torch.Generator().manual_seed(0), gain=math.sqrt(2.0)))
     for k in range(2):
         weight, bias, scale, shift = orthogonal[4 * k : 4 * k + 4]
         small = weight @ weight.T if weight.shape[0] <= weight.shape[1] else weight.T @ weight
         torch.testing.assert_close(small, 2.0 * torch.eye(len(small)), rtol=0, atol=1e-5)
         assert not bias.any() and (scale == 1).all() and not shift.any()
-    weight, bias = mlp.split(mlp.init(torch.Generator().manual_seed(0), orthogonal=False))[:2]
+    weight, bias = mlp.split(mlp.init(torch.Generator().manual_seed(0), gain=None))[:2]
     assert weight.abs().max() <= 1 / math.sqrt(37) and bias.abs().max() <= 1 / math.sqrt(37)
     assert weight.std().item() == pytest.approx(1 / math.sqrt(3 * 37), rel=0.05)
 
 
-def test_adam_equals_torch():
+def test_networks_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match="activation is 'relu'; expected elu or silu"):
+        MLP((3, 2), "relu")
+    with pytest.raises(ValueError, match="sizes is"):
+        MLP((3,))
+
+
+@given(st.integers(1, 3), st.integers(1, 6), activations, st.booleans(), st.integers(0, 2**31))
+@settings(max_examples=20, deadline=None)
+def test_critics_are_fitted_as_if_each_were_alone(count, minibatches, activation, shuffle, seed):
+    """Together and one by one, against torch's layers, AdamW and clipping over all of them."""
+    config = SHACConfig(critic_iterations=2, critic_minibatches=minibatches, critic_shuffle=shuffle)
+    optimizer = Optimizer((0.7, 0.95), 0.3, weight_decay=0.1)
+    critic = Critic(MLP((3, 5, 4, 1), activation), count)
+    g = torch.Generator().manual_seed(seed)
+    flat = critic.init(g, gain=1.0).double()
+    x, y = (torch.randn(*shape, generator=g, dtype=torch.float64) for shape in ((12, 3), (12,)))
+    nets = [modules(critic.mlp, part) for part in flat.clone().split(critic.mlp.num_params)]
+    torch.testing.assert_close(critic(flat, x), torch.stack([net(x)[:, 0] for net in nets]).detach())
+    params = [p for net in nets for p in net.parameters()]
+    theirs = torch.optim.AdamW(params, lr=0.01, betas=(0.7, 0.95), weight_decay=0.1)
+    before = flat.clone()
+    order = torch.Generator().manual_seed(seed)
+    fitted, adam, loss = fit_critic(
+        critic, flat, Adam.init(flat), x, y, config=config, optimizer=optimizer, lr=0.01, generator=order
+    )
+    order.manual_seed(seed)
+    errors = []
+    for _ in range(2):
+        if shuffle:
+            rows = torch.randperm(12, generator=order)
+            x, y = x[rows], y[rows]
+        errors = []
+        size = -(-12 // minibatches)
+        for k in range(0, 12, size):
+            error = torch.stack([net(x[k : k + size])[:, 0] - y[k : k + size] for net in nets])
+            theirs.zero_grad()
+            error.square().mean(1).sum().backward()
+            torch.nn.utils.clip_grad_norm_(params, 0.3)
+            theirs.step()
+            errors.append(error.detach().flatten())
+    torch.testing.assert_close(fitted, torch.nn.utils.parameters_to_vector(params).detach(), rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(loss, torch.cat(errors).square().mean(), rtol=1e-9, atol=1e-10)
+    assert torch.equal(flat, before) and adam.step == 2 * len(errors)
+
+
+def test_critics_start_apart():
+    critic = Critic(MLP((3, 4, 1)), 2)
+    first, second = critic.init(torch.Generator().manual_seed(0), gain=1.0).split(critic.mlp.num_params)
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+def test_adam_equals_torch(decay):
     g = torch.Generator().manual_seed(3)
     params = torch.randn(50, generator=g, dtype=torch.float64)
     mine, adam = params.clone(), Adam.init(params)
     theirs = params.clone().requires_grad_()
-    optimiser = torch.optim.Adam([theirs], lr=0.02, betas=(0.7, 0.95))
+    optimiser = torch.optim.AdamW([theirs], lr=0.02, betas=(0.7, 0.95), weight_decay=decay)
     for _ in range(20):
         grad = torch.randn(50, generator=g, dtype=torch.float64) * 10
         clipped, norm = clip_norm(grad, 1.0)
         theirs.grad = grad.clone()
         assert torch.nn.utils.clip_grad_norm_([theirs], 1.0).item() == pytest.approx(norm.item(), rel=1e-12)
         optimiser.step()
-        adam = adam.step_(mine, clipped, lr=0.02, betas=(0.7, 0.95))
+        adam = adam.step_(mine, clipped, lr=0.02, betas=(0.7, 0.95), weight_decay=decay)
         torch.testing.assert_close(mine, theirs.detach(), rtol=1e-12, atol=1e-13)
     assert adam.step == 20
+
+
+def test_an_optimiser_step_leaves_what_it_was_given():
+    params, grad = torch.tensor([1.0, 2.0]), torch.tensor([3.0, -4.0])
+    optimizer, adam = Optimizer((0.7, 0.95), 1.0), Adam.init(torch.zeros(2))
+    new, moments, norm = optimizer.step(params, adam, grad, 0.1)
+    assert norm == 5.0 and params.tolist() == [1.0, 2.0] and not adam.m.any() and adam.step == 0
+    # Adam's first step is the rate times the sign.
+    torch.testing.assert_close(new, torch.tensor([0.9, 2.1]))
+    assert moments.step == 1 and grad.tolist() == [3.0, -4.0]
 
 
 def test_small_gradients_are_not_scaled():

@@ -1,4 +1,4 @@
-"""SHAC against a slow twin, and the promises of an update: same bits, resumable, not stopped by a NaN."""
+"""SHAC against a slow twin, and against the best there is on a point mass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch.nn.utils import parameters_to_vector
 
 from diffrl_algos import SHACConfig, evaluate, train
 from diffrl_algos.torch import SHAC
-from diffrl_algos.torch._state import from_arrays, to_arrays
 
 from .naive_shac import NaiveSHAC
 
@@ -22,11 +21,6 @@ def run(algorithm, state, updates):
         state, figures = algorithm.update(state)
         metrics.append(figures)
     return state, metrics
-
-
-def same_bits(a, b):
-    a, b = to_arrays(a), to_arrays(b)
-    return a.keys() == b.keys() and all(a[key].tobytes() == b[key].tobytes() for key in a)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -78,78 +72,6 @@ def test_statistics_are_frozen_in_a_window(worlds, small):
     assert after.stats.weight == before.stats.weight + len(everything)
 
 
-def test_same_seed_same_bits(worlds, small):
-    algorithm = SHAC(dataclasses.replace(small, critic_shuffle=True))
-    a, _ = run(algorithm, algorithm.init(worlds(), 1), 3)
-    b, _ = run(algorithm, algorithm.init(worlds(), 1), 3)
-    c, _ = run(algorithm, algorithm.init(worlds(), 2), 3)
-    assert same_bits(a, b)
-    assert not torch.equal(a.actor, c.actor) and not torch.equal(a.obs, c.obs)
-
-
-def test_six_updates_are_three_and_three(worlds, small):
-    algorithm = SHAC(dataclasses.replace(small, critic_shuffle=True))
-    whole, _ = run(algorithm, algorithm.init(worlds(), 5), 6)
-    half, _ = run(algorithm, algorithm.init(worlds(), 5), 3)
-    restored = from_arrays(algorithm.init(worlds(), 5), to_arrays(half))
-    assert same_bits(whole, run(algorithm, restored, 3)[0])
-
-
-def test_update_leaves_its_argument_as_it_was(worlds, small):
-    algorithm = SHAC(small)
-    state, _ = run(algorithm, algorithm.init(worlds(), 0), 1)
-    before = {key: array.copy() for key, array in to_arrays(state).items()}
-    a, _ = algorithm.update(state)
-    assert all(np.array_equal(before[key], array) for key, array in to_arrays(state).items())
-    assert same_bits(a, algorithm.update(state)[0])
-
-
-@pytest.mark.parametrize("poison", ["gradient", "value"])
-def test_a_gradient_that_is_not_finite_is_refused(worlds, small, poison):
-    """One bad window changes no parameter, is counted, and training goes on."""
-
-    class Poisoned:
-        def __init__(self, env):
-            self.env, self.spec, self.num_envs, self.steps = env, env.spec, env.num_envs, 0
-
-        def reset(self, seed):
-            return self.env.reset(seed)
-
-        def step(self, state, action):
-            state, step = self.env.step(state, action)
-            self.steps += 1
-            if self.steps == small.horizon + 3:  # in the second window
-                reward = step.reward
-                if poison == "value":
-                    return state, step._replace(reward=reward * torch.nan)
-                reward.register_hook(lambda g: g * torch.inf)
-            return state, step
-
-    algorithm = SHAC(small)
-    first, _ = algorithm.update(algorithm.init(Poisoned(worlds()), 0))
-    second, metrics = algorithm.update(first)
-    assert metrics["refused_updates"] == second.refused == 1
-    for name in ("actor", "critic", "target"):
-        assert torch.equal(getattr(first, name), getattr(second, name))
-    assert torch.equal(first.stats.mean, second.stats.mean)
-    assert second.iteration == 2 and not torch.equal(first.obs, second.obs)
-    third, metrics = algorithm.update(second)
-    assert metrics["refused_updates"] == 1
-    assert not torch.equal(second.actor, third.actor) and torch.isfinite(third.actor).all()
-
-
-def test_diverged_worlds_are_counted_and_recorded(worlds, small):
-    import diffsim_core
-
-    algorithm = SHAC(small)
-    env = worlds(num_envs=16, breaks=0.6)
-    state, metrics = run(algorithm, algorithm.init(env, 0), 2)
-    records = [record for figures in metrics for record in figures["divergences"]]
-    assert state.diverged == metrics[-1]["diverged"] >= len(records) > 0
-    assert state.refused == 0
-    assert diffsim_core.replay(env, records).all()
-
-
 def test_learning_rates_fall_linearly_and_stay_at_the_end(worlds, small):
     algorithm = SHAC(dataclasses.replace(small, iterations=4))
     _, metrics = run(algorithm, algorithm.init(worlds(), 0), 6)
@@ -172,27 +94,6 @@ def test_policies(worlds, small):
     wide = state.obs.repeat(4000, 1)
     noise = torch.atanh(algorithm.policy(state, deterministic=False)(wide)) - torch.atanh(mean(wide))
     assert noise.std().item() == pytest.approx(state.actor[-1].exp().item(), rel=0.02)
-
-
-def test_observations_may_stay_as_they_are(worlds, small):
-    algorithm = SHAC(dataclasses.replace(small, normalize_obs=False))
-    state, _ = run(algorithm, algorithm.init(worlds(), 0), 2)
-    policy = algorithm.policy(state)
-    assert not policy.shift.any() and (policy.scale == 1).all()
-
-
-def test_environments_it_cannot_learn_in_are_refused(worlds, small):
-    env = worlds()
-    env.spec = dataclasses.replace(env.spec, differentiable=False)
-    with pytest.raises(ValueError, match="'toy' is not differentiable"):
-        SHAC(small).init(env, 0)
-
-
-def test_threads_of_the_process_are_left_alone(worlds, small):
-    before = torch.get_num_threads()
-    algorithm = SHAC(dataclasses.replace(small, torch_threads=before + 1))
-    algorithm.update(algorithm.init(worlds(), 0))
-    assert torch.get_num_threads() == before
 
 
 def lqr_return(returns_of, horizon):

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ._algorithm import Algorithm as Algorithm
 from ._algorithm import Policy as Policy
+from ._configs import SAPOConfig as SAPOConfig
 from ._configs import SHACConfig as SHACConfig
 from ._errors import CheckpointError as CheckpointError
 from ._errors import RunError as RunError

@@ -35,14 +35,19 @@ class AlgorithmEntry:
         return _load(self.algorithm)(config)
 
 
+_SUMMARIES = {
+    "SAPO": "Soft Analytic Policy Optimization (Xing et al. 2024)",
+    "SHAC": "Short-Horizon Actor-Critic (Xu et al. 2022)",
+}
 _ENTRIES = {
-    "shac": AlgorithmEntry(
-        name="shac",
-        algorithm="diffrl_algos.torch:SHAC",
-        config="diffrl_algos:SHACConfig",
+    name.lower(): AlgorithmEntry(
+        name=name.lower(),
+        algorithm=f"diffrl_algos.torch:{name}",
+        config=f"diffrl_algos:{name}Config",
         arrays="torch",
-        summary="Short-Horizon Actor-Critic (Xu et al. 2022)",
+        summary=summary,
     )
+    for name, summary in _SUMMARIES.items()
 }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import statistics
 import time
 from collections.abc import Callable
@@ -138,12 +140,13 @@ def update_figures(plain: list[float], whole: list[float], parts: list[dict[str,
     }
 
 
-def _instrument_shac(env: Any, spans: Spans) -> contextlib.AbstractContextManager[None]:
-    """Time the parts of SHAC: through the protocol where it reaches, and SHAC's own functions by name elsewhere."""
+def _instrument(algo: str, env: Any, spans: Spans) -> contextlib.AbstractContextManager[None]:
+    """Time the parts of an update: through the protocol where it reaches, and the algorithm's functions elsewhere."""
     import torch
 
-    from diffrl_algos.torch import _adam, _shac
+    from diffrl_algos.torch import _adam
 
+    algorithm = importlib.import_module(f"diffrl_algos.torch._{algo}")
     dynamics = env.task.dynamics
 
     def rollout(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -160,12 +163,11 @@ def _instrument_shac(env: Any, spans: Spans) -> contextlib.AbstractContextManage
         (dynamics, "vjp", part("backward_simulator")),
         (env, "dynamics_step", part("bridge_forward")),
         (env, "step", part("task")),
-        (_shac, "rollout", rollout),
+        (algorithm, "rollout", rollout),
         (torch.autograd, "grad", part("backward_rest", then="targets")),
-        (_shac.SHAC, "_fit", part("critic", then="other")),
-        (_adam.Adam, "step_", part("optimiser")),
-        (_shac, "clip_norm", part("optimiser")),
+        (algorithm, "fit_critic", part("critic", then="other")),
+        (_adam.Optimizer, "step_", part("optimiser")),
     )
 
 
-_INSTRUMENTS: dict[str, Instrument] = {"shac": _instrument_shac}
+_INSTRUMENTS: dict[str, Instrument] = {algo: functools.partial(_instrument, algo) for algo in ("shac", "sapo")}

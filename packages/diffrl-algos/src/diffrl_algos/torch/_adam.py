@@ -1,8 +1,9 @@
-"""Adam over one flat tensor, as arrays in and arrays out."""
+"""Adam and AdamW over one flat tensor, with clipping, as arrays in and arrays out."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -28,10 +29,18 @@ class Adam(NamedTuple):
     def clone(self) -> Adam:
         return Adam(self.m.clone(), self.v.clone(), self.step)
 
-    def step_(self, params: Tensor, grad: Tensor, *, lr: float, betas: tuple[float, float]) -> Adam:
-        """One step, in place on ``params``, ``m`` and ``v``: give clones of what must stay."""
+    def step_(
+        self, params: Tensor, grad: Tensor, *, lr: float, betas: tuple[float, float], weight_decay: float = 0.0
+    ) -> Adam:
+        """One step, in place on ``params``, ``m`` and ``v``: give clones of what must stay.
+
+        With ``weight_decay`` it is AdamW (Loshchilov & Hutter 2019, Algorithm 2): ``params <- (1 - lr decay) params``
+        first.
+        """
         b1, b2 = betas
         step = self.step + 1
+        if weight_decay:
+            params.mul_(1.0 - lr * weight_decay)
         self.m.lerp_(grad, 1.0 - b1)
         self.v.mul_(b2).addcmul_(grad, grad, value=1.0 - b2)
         denominator = self.v.sqrt().div_(math.sqrt(1.0 - b2**step)).add_(_EPS)
@@ -43,3 +52,24 @@ def clip_norm(grad: Tensor, max_norm: float) -> tuple[Tensor, Tensor]:
     """``grad`` scaled to at most ``max_norm`` in the Euclidean norm, and its norm before that."""
     norm = grad.norm()
     return grad * (max_norm / (norm + 1e-6)).clamp(max=1.0), norm
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Clipping and Adam(W) with fixed constants; the moments are the caller's."""
+
+    betas: tuple[float, float]
+    max_norm: float
+    """Gradients longer than this are scaled down to it."""
+    weight_decay: float = 0.0
+
+    def step_(self, params: Tensor, adam: Adam, grad: Tensor, lr: float) -> tuple[Adam, Tensor]:
+        """One step in place on ``params`` and moments; also the gradient's norm before clipping."""
+        grad, norm = clip_norm(grad, self.max_norm)
+        return adam.step_(params, grad, lr=lr, betas=self.betas, weight_decay=self.weight_decay), norm
+
+    def step(self, params: Tensor, adam: Adam, grad: Tensor, lr: float) -> tuple[Tensor, Adam, Tensor]:
+        """One step from ``params`` and moments, which stay as they are."""
+        params, adam = params.clone(), adam.clone()
+        adam, norm = self.step_(params, adam, grad, lr)
+        return params, adam, norm

@@ -10,25 +10,33 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Activation = Literal["elu", "silu"]
+
 _LN_EPS = 1e-5
+_ACTIVATIONS = {"elu": F.elu, "silu": F.silu}
 
 
 @dataclass(frozen=True)
 class MLP:
     """``Linear -> ELU -> LayerNorm`` for each hidden layer and a linear output (Xu et al. 2022, A.2.2).
 
-    Layer normalisation comes after the activation, as in the authors' released code.
+    Layer normalisation comes after the activation, as in the authors' released code. SAPO has SiLU for ELU (Xing
+    et al. 2024, Table 2).
     """
 
     sizes: tuple[int, ...]
     """Widths from input to output, for instance ``(37, 128, 64, 32, 8)``."""
+    activation: Activation = "elu"
 
     def __post_init__(self) -> None:
+        if self.activation not in _ACTIVATIONS:
+            raise ValueError(f"activation is {self.activation!r}; expected {' or '.join(_ACTIVATIONS)}")
         if len(self.sizes) < 2 or min(self.sizes) < 1:
             raise ValueError(f"sizes is {self.sizes}; expected at least an input and an output width, all positive")
 
@@ -57,19 +65,20 @@ class MLP:
             for part, shape in zip(flat.split(self.lengths), self.shapes, strict=True)
         )
 
-    def init(self, generator: torch.Generator, *, orthogonal: bool) -> Tensor:
+    def init(self, generator: torch.Generator, *, gain: float | None) -> Tensor:
         """Flat initial parameters ``[num_params]``, float32, on the generator's device.
 
-        ``orthogonal``: weights orthogonal with gain sqrt(2) and biases 0, which the released code does
-        for the critic; otherwise torch's own rule for ``Linear``, uniform in +-1/sqrt(n_in) for weights
-        and biases, which it does for the stochastic actor. Scales of the normalisation are 1, shifts 0.
+        With a ``gain``, weights are orthogonal times it and biases 0: SHAC's released code does so for the critic
+        with sqrt(2), SAPO's for all networks with 1. With None, torch's own rule for ``Linear``, uniform in
+        +-1/sqrt(n_in) for weights and biases, as SHAC's does for the stochastic actor. Scales of the normalisation
+        are 1, shifts 0.
         """
         flat = torch.zeros(self.num_params, device=generator.device)
         params = self.split(flat)
         for k, n_in in enumerate(self.sizes[:-1]):
             weight, bias = params[4 * k : 4 * k + 2]
-            if orthogonal:
-                torch.nn.init.orthogonal_(weight, math.sqrt(2.0), generator=generator)
+            if gain is not None:
+                torch.nn.init.orthogonal_(weight, gain, generator=generator)
             else:
                 bound = 1.0 / math.sqrt(n_in)
                 weight.uniform_(-bound, bound, generator=generator)
@@ -80,9 +89,10 @@ class MLP:
 
     def __call__(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
         """``[..., sizes[0]] -> [..., sizes[-1]]`` with the layers of ``split``; differentiable."""
+        activation = _ACTIVATIONS[self.activation]
         for k, width in enumerate(self.sizes[1:-1]):
             weight, bias, scale, shift = params[4 * k : 4 * k + 4]
-            x = F.layer_norm(F.elu(F.linear(x, weight, bias)), (width,), scale, shift, _LN_EPS)
+            x = F.layer_norm(activation(F.linear(x, weight, bias)), (width,), scale, shift, _LN_EPS)
         return F.linear(x, params[-2], params[-1])
 
     def regression_grad(self, params: tuple[Tensor, ...], x: Tensor, y: Tensor, grads: tuple[Tensor, ...]) -> Tensor:
@@ -101,14 +111,15 @@ class MLP:
         Returns:
             The errors ``mlp(x) - y``, shape ``[B, 1]``.
         """
-        aten = torch.ops.aten
-        tape: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        aten, activation, elu = torch.ops.aten, _ACTIVATIONS[self.activation], self.activation == "elu"
+        tape: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
         h = x
         for k, width in enumerate(self.sizes[1:-1]):
             weight, bias, scale, shift = params[4 * k : 4 * k + 4]
-            e = F.elu(torch.addmm(bias, h, weight.t()))
+            z = torch.addmm(bias, h, weight.t())
+            e = activation(z)
             normalised, mean, rstd = torch.native_layer_norm(e, (width,), scale, shift, _LN_EPS)
-            tape.append((h, e, mean, rstd))
+            tape.append((h, z, e, mean, rstd))
             h = normalised
         error = torch.addmm(params[-1], h, params[-2].t()) - y[:, None]
         g = error * (2.0 / len(y))
@@ -117,14 +128,14 @@ class MLP:
         g = g * params[-2]
         for k in range(len(tape) - 1, -1, -1):
             weight, _, scale, shift = params[4 * k : 4 * k + 4]
-            h, e, mean, rstd = tape[k]
+            h, z, e, mean, rstd = tape[k]
             g, g_scale, g_shift = aten.native_layer_norm_backward(
                 g, e, (self.sizes[k + 1],), mean, rstd, scale, shift, [True, True, True]
             )
             grads[4 * k + 2].copy_(g_scale)
             grads[4 * k + 3].copy_(g_shift)
-            # From the activation's output (is_result): exp(z) = e + 1 where e < 0.
-            g = aten.elu_backward(g, 1.0, 1.0, 1.0, True, e)
+            # ELU from the activation's output (is_result): exp(z) = e + 1 where e < 0.
+            g = aten.elu_backward(g, 1.0, 1.0, 1.0, True, e) if elu else aten.silu_backward(g, z)
             torch.mm(g.t(), h, out=grads[4 * k])
             torch.sum(g, 0, out=grads[4 * k + 1])
             if k:

@@ -1,0 +1,80 @@
+"""Critics: several value functions of one shape in one flat tensor, and the regression that fits them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._configs import WindowConfig
+from ._adam import Adam, Optimizer
+from ._mlp import MLP
+
+
+@dataclass(frozen=True)
+class Critic:
+    """``count`` networks of the same shape, each started on its own; one flat tensor holds them one after another."""
+
+    mlp: MLP
+    count: int = 1
+
+    def init(self, generator: torch.Generator, *, gain: float | None) -> Tensor:
+        """Flat initial parameters ``[count * mlp.num_params]``."""
+        return torch.cat([self.mlp.init(generator, gain=gain) for _ in range(self.count)])
+
+    def split(self, flat: Tensor) -> list[tuple[Tensor, ...]]:
+        """The layers of each network, as views."""
+        return [self.mlp.split(part) for part in flat.split(self.mlp.num_params)]
+
+    def __call__(self, flat: Tensor, x: Tensor) -> Tensor:
+        """``[..., no] -> [count, ...]``; differentiable."""
+        return torch.stack([self.mlp(params, x)[..., 0] for params in self.split(flat)])
+
+
+def fit_critic(
+    critic: Critic,
+    flat: Tensor,
+    adam: Adam,
+    x: Tensor,
+    y: Tensor,
+    *,
+    config: WindowConfig,
+    optimizer: Optimizer,
+    lr: float,
+    generator: torch.Generator,
+) -> tuple[Tensor, Adam, Tensor]:
+    """Fit every network to the same targets: ``critic_iterations`` passes in ``critic_minibatches`` pieces.
+
+    The objective is ``sum_i mean((V_i(x) - y)^2)``, so that one network learns the same whatever their number, as
+    long as the gradients' norm, which is taken over all of them, is not clipped.
+
+    Args:
+        critic: what to fit.
+        flat: its parameters; they stay as they are.
+        adam: their moments; they stay as they are.
+        x: normalised inputs ``[B, no]``.
+        y: targets ``[B]``.
+        config: passes, pieces and their order.
+        optimizer: clipping and constants of Adam.
+        lr: learning rate.
+        generator: draws the pieces.
+
+    Returns:
+        New parameters, new moments, and the mean squared error of the last pass as it went, a scalar.
+    """
+    flat, adam = flat.clone(), adam.clone()
+    grad = torch.empty_like(flat)
+    params, grads = critic.split(flat), critic.split(grad)
+    size = -(-len(y) // config.critic_minibatches)
+    errors: list[Tensor] = []
+    for _ in range(config.critic_iterations):
+        if config.critic_shuffle:
+            order = torch.randperm(len(y), generator=generator, device=y.device)
+            x, y = x[order], y[order]
+        errors = []
+        for x_b, y_b in zip(x.split(size), y.split(size), strict=True):
+            for network, network_grad in zip(params, grads, strict=True):
+                errors.append(critic.mlp.regression_grad(network, x_b, y_b, network_grad))
+            adam, _ = optimizer.step_(flat, adam, grad, lr)
+    return flat, adam, torch.cat(errors).square().mean()

@@ -1,0 +1,213 @@
+"""Soft Analytic Policy Optimization: SHAC's window of gradients, with entropy in what is maximised.
+
+Xing, Luk & Oh, Stabilizing Reinforcement Learning in Differentiable Simulation of Deformables, 2024: Algorithm 1,
+Eq. 8-10 and 21, and the design choices of Appendix B.1. Observations are vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import gradest
+from diffsim_core import Env, EnvState, rollout
+
+from .._algorithm import Metrics
+from .._configs import SAPOConfig
+from . import _training as training
+from ._adam import Adam, Optimizer
+from ._critic import Critic, fit_critic
+from ._episodes import Episodes
+from ._mlp import MLP
+from ._normalize import RunningStats
+from ._policy import GaussianActor, GaussianPolicy, NoisyPolicy
+from ._schedules import learning_rate
+from ._state import from_arrays, to_arrays
+
+
+class SAPOState(NamedTuple):
+    """All that a SAPO run is: replaced by every update, never changed."""
+
+    env: Env
+    actor: Tensor
+    """Flat parameters of the actor."""
+    actor_adam: Adam
+    critic: Tensor
+    """Flat parameters of the critics, one after another."""
+    critic_adam: Adam
+    target: Tensor
+    """Flat parameters that values are taken from: the critics themselves where ``target_alpha`` is 0."""
+    log_temperature: Tensor
+    """``[1]``."""
+    temperature_adam: Adam
+    stats: RunningStats
+    """Statistics of all observations before the next window; frozen while a window is rolled out."""
+    env_state: EnvState
+    obs: Tensor
+    """``[N, no]``, what the policy sees next."""
+    rng: Tensor
+    """State of the random generator, bytes."""
+    episodes: Episodes
+    iteration: int
+    env_steps: int
+    refused: int
+    """Updates refused because a gradient or a value target was not finite."""
+    diverged: int
+    """Worlds that left the finite range, so far."""
+
+
+@dataclass(frozen=True)
+class SAPO:
+    """Soft Analytic Policy Optimization.
+
+    Each update rolls the stochastic policy out for ``horizon`` steps, takes one step up the gradient of the
+    discounted rewards and entropies plus the critics' soft value of what follows (Eq. 8 and 9), moves the temperature
+    (Eq. 21), and fits the critics to soft TD(lambda) targets (Eq. 10). An update whose gradient is not finite changes
+    no parameter; it is counted.
+    """
+
+    config: SAPOConfig = field(default_factory=SAPOConfig)
+    name: str = field(default="sapo", init=False)
+
+    def init(self, env: Env, seed: int) -> SAPOState:
+        """The state before the first update.
+
+        Raises:
+            ValueError: the environment is not differentiable, or its observation is no tensor ``[N, no]``.
+        """
+        c = self.config
+        env_state, obs = training.begin(env, seed, "SAPO")
+        # Networks are drawn on the CPU, so that they are the same on every device.
+        generator = torch.Generator().manual_seed(seed)
+        nets = _Networks.of(c, env)
+        gain = c.init_gain if c.actor_init == "orthogonal" else None
+        actor = nets.actor.init(generator, logstd=c.logstd_init, gain=gain).to(obs)
+        critic = nets.critic.init(generator, gain=c.init_gain).to(obs)
+        log_temperature = torch.full((1,), c.temperature_init).log().to(obs)
+        return SAPOState(
+            actor=actor,
+            actor_adam=Adam.init(actor),
+            critic=critic,
+            critic_adam=Adam.init(critic),
+            target=critic.clone(),
+            log_temperature=log_temperature,
+            temperature_adam=Adam.init(log_temperature),
+            **training.first_fields(env, env_state, obs, generator),
+        )
+
+    def update(self, state: SAPOState) -> tuple[SAPOState, Metrics]:
+        """One window, one step of actor and temperature, ``critic_iterations`` passes of the critics."""
+        with training.settings(self.config):
+            return self._update(state)
+
+    def _update(self, state: SAPOState) -> tuple[SAPOState, Metrics]:
+        c, env, nets, clock = self.config, state.env, _Networks.of(self.config, state.env), training.Clock()
+        generator, optimizer = training.generator_of(state), Optimizer(c.betas, c.max_grad_norm, c.weight_decay)
+        actor_lr, critic_lr = (learning_rate(c, start, state.iteration) for start in (c.actor_lr, c.critic_lr))
+        shift, scale = training.normalizer(c, state)
+        temperature = state.log_temperature.exp()
+
+        # The window, and what it is worth with its entropy (Eq. 8 and 9, with h^ of Algorithm 1).
+        actor = state.actor.detach().requires_grad_()
+        eps = training.normal(generator, state.obs, c.horizon, env.num_envs, env.spec.num_actions)
+        noisy = NoisyPolicy(nets.actor, actor, shift, scale, eps)
+        window, env_state, obs = rollout(env, noisy, state.env_state, state.obs, c.horizon)
+        entropy = -noisy.gaussian().squashed_log_prob(noisy.samples())
+        target_entropy = -c.target_entropy * env.spec.num_actions
+        bonus = (entropy - target_entropy) / (-2.0 * target_entropy) if c.normalize_entropy else entropy
+        soft = gradest.soft_reward(window.reward, bonus, temperature=float(temperature))
+        values = nets.critic(state.target, torch.addcmul(shift, window.final_obs, scale))
+        ends = (window.terminated, window.done)
+        reward = soft if c.actor_entropy else window.reward
+        loss = -gradest.segment_objective(reward, _over_critics(values, c.actor_value), *ends, gamma=c.gamma)
+        clock.lap("rollout_s")
+
+        # One step of the actor, and of the temperature towards the target entropy (Eq. 21).
+        (grad,) = torch.autograd.grad(loss, actor)
+        improved, actor_adam, grad_norm = optimizer.step(state.actor, state.actor_adam, grad, actor_lr)
+        log_temperature, temperature_adam = state.log_temperature, state.temperature_adam
+        if c.auto_temperature:
+            # d/d(log alpha) of alpha (h - H); it does not decay: the temperature has no natural size.
+            slope = temperature * (entropy.detach().mean() - target_entropy)
+            log_temperature, temperature_adam, _ = Optimizer(c.betas, c.max_grad_norm).step(
+                log_temperature, temperature_adam, slope, c.temperature_lr
+            )
+        clock.lap("backward_s")
+
+        # The critics (Eq. 10).
+        reward = (soft if c.soft_value else window.reward).detach()
+        value_next = _over_critics(values.detach(), c.target_value)
+        target_value = gradest.td_lambda(reward, value_next, *ends, gamma=c.gamma, lam=c.lam)
+        x = torch.addcmul(shift, window.obs.detach().flatten(0, 1), scale)
+        fitted, critic_adam, critic_loss = fit_critic(
+            nets.critic,
+            state.critic,
+            state.critic_adam,
+            x,
+            target_value.flatten(),
+            config=c,
+            optimizer=optimizer,
+            lr=critic_lr,
+            generator=generator,
+        )
+        learned = {
+            "actor": improved,
+            "actor_adam": actor_adam,
+            "critic": fitted,
+            "critic_adam": critic_adam,
+            "target": torch.lerp(fitted, state.target, c.target_alpha),
+            "log_temperature": log_temperature,
+            "temperature_adam": temperature_adam,
+        }
+        accepted = training.all_finite(grad_norm, improved, log_temperature, target_value, fitted, x)
+        new = training.go_on(state, learned if accepted else None, window, env_state, obs, generator)
+        clock.lap("critic_s")
+        figures = {
+            "actor_loss": loss,
+            "critic_loss": critic_loss,
+            "grad_norm": grad_norm,
+            "value_mean": target_value.mean(),
+            "value_spread": (values.amax(0) - values.amin(0)).mean(),
+            "std_mean": noisy.gaussian().logstd.exp().mean(),
+            "entropy": entropy.mean(),
+            "temperature": temperature[0],
+        }
+        return new, training.report(new, window, figures, clock, actor_lr=actor_lr)
+
+    def policy(self, state: SAPOState, *, deterministic: bool = True, seed: int = 0) -> GaussianPolicy:
+        """The policy of ``state``, with the observation statistics up to now; deterministic, it is ``tanh(mu)``."""
+        shift, scale = training.normalizer(self.config, state)
+        generator = None if deterministic else torch.Generator(state.obs.device).manual_seed(seed)
+        return GaussianPolicy(_Networks.of(self.config, state.env).actor, state.actor, shift, scale, generator)
+
+    def to_arrays(self, state: SAPOState) -> dict[str, np.ndarray]:
+        return to_arrays(state)
+
+    def from_arrays(self, state: SAPOState, arrays: Mapping[str, np.ndarray]) -> SAPOState:
+        return from_arrays(state, arrays)
+
+
+def _over_critics(values: Tensor, how: str) -> Tensor:
+    """``[C, T, N] -> [T, N]``."""
+    return values.mean(0) if how == "mean" else values.amin(0)
+
+
+class _Networks(NamedTuple):
+    actor: GaussianActor
+    critic: Critic
+
+    @classmethod
+    def of(cls, config: SAPOConfig, env: Env) -> _Networks:
+        num_obs, num_actions = env.spec.num_obs, env.spec.num_actions
+        outputs = 2 * num_actions if config.state_dependent_std else num_actions
+        actor = MLP((num_obs, *config.actor_hidden, outputs), config.activation)
+        critic = MLP((num_obs, *config.critic_hidden, 1), config.activation)
+        return cls(
+            GaussianActor(actor, config.state_dependent_std, (config.logstd_min, config.logstd_max)),
+            Critic(critic, config.num_critics),
+        )

@@ -1,0 +1,190 @@
+"""What every update does around its own mathematics: begin, accept or refuse, count, report."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+import gradest
+from diffsim_core import Env, EnvState, Trajectory, collect_divergences, stop_gradient
+
+from .._algorithm import Metrics
+from .._configs import WindowConfig
+from ._episodes import Episodes
+from ._normalize import RunningStats
+
+
+class Worlds(Protocol):
+    """The fields that the state of every algorithm has beside its networks; states are NamedTuples."""
+
+    @property
+    def env(self) -> Env: ...
+    @property
+    def stats(self) -> RunningStats:
+        """Statistics of all observations before the next window; frozen while a window is rolled out."""
+        ...
+
+    @property
+    def env_state(self) -> EnvState: ...
+    @property
+    def obs(self) -> Tensor:
+        """``[N, no]``, what the policy sees next."""
+        ...
+
+    @property
+    def rng(self) -> Tensor:
+        """State of the random generator, bytes."""
+        ...
+
+    @property
+    def episodes(self) -> Episodes: ...
+    @property
+    def iteration(self) -> int: ...
+    @property
+    def env_steps(self) -> int: ...
+    @property
+    def refused(self) -> int:
+        """Updates refused because something in them was not finite."""
+        ...
+
+    @property
+    def diverged(self) -> int:
+        """Worlds that left the finite range, so far."""
+        ...
+
+    def _replace(self, **changes: Any) -> Self: ...
+
+
+State = TypeVar("State", bound=Worlds)
+
+
+def begin(env: Env, seed: int, name: str, *, gradients: bool = True) -> tuple[EnvState, Tensor]:
+    """First state and observation, for an algorithm called ``name``.
+
+    Raises:
+        ValueError: its ``gradients`` are needed and the environment is not differentiable, or its observation is no
+            tensor ``[N, no]``.
+    """
+    spec = env.spec
+    if gradients and not spec.differentiable:
+        raise ValueError(f"environment {spec.name!r} is not differentiable; {name} learns through its gradients")
+    env_state, obs = env.reset(seed)
+    if not isinstance(obs, Tensor) or obs.shape != (env.num_envs, spec.num_obs):
+        raise ValueError(
+            f"environment {spec.name!r} gives observations of {type(obs).__name__}"
+            f"{list(getattr(obs, 'shape', []))}; {name} needs a torch tensor [{env.num_envs}, {spec.num_obs}]"
+        )
+    return env_state, obs
+
+
+def first_fields(env: Env, env_state: EnvState, obs: Tensor, generator: torch.Generator) -> dict[str, Any]:
+    """The fields of ``Worlds`` before the first update; call it once the networks are drawn from ``generator``."""
+    draws = int(torch.randint(2**62, (), generator=generator))
+    return {
+        "env": env,
+        "stats": RunningStats.init(env.spec.num_obs, obs.device),
+        "env_state": env_state,
+        "obs": obs,
+        "rng": torch.Generator(obs.device).manual_seed(draws).get_state(),
+        "episodes": Episodes.init(env.num_envs),
+        "iteration": 0,
+        "env_steps": 0,
+        "refused": 0,
+        "diverged": 0,
+    }
+
+
+def generator_of(state: Worlds) -> torch.Generator:
+    """A generator that goes on where the last update's ended."""
+    generator = torch.Generator(state.obs.device)
+    generator.set_state(state.rng)
+    return generator
+
+
+def normalizer(config: WindowConfig, state: Worlds) -> tuple[Tensor, Tensor]:
+    """``(shift, scale)`` of the observation statistics as they are now."""
+    if config.normalize_obs:
+        return state.stats.affine(state.obs.dtype)
+    return torch.zeros_like(state.obs[0]), torch.ones_like(state.obs[0])
+
+
+def normal(generator: torch.Generator, like: Tensor, *shape: int) -> Tensor:
+    """Standard normal numbers of the type and on the device of ``like``."""
+    return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
+
+
+def all_finite(*parts: Tensor) -> bool:
+    """Whether every number of every part is finite, in one transfer."""
+    return bool(torch.stack([torch.isfinite(part).all() for part in parts]).all())
+
+
+def go_on(
+    state: State,
+    learned: Mapping[str, Any] | None,
+    window: Trajectory,
+    env_state: EnvState,
+    obs: Tensor,
+    generator: torch.Generator,
+) -> State:
+    """The state after a window: with what was learned, or without where that is None, which is counted."""
+    seen = window.obs.detach().flatten(0, 1)
+    changes = {"refused": state.refused + 1} if learned is None else {**learned, "stats": state.stats.update(seen)}
+    return state._replace(
+        **changes,
+        env_state=stop_gradient(env_state),
+        obs=obs.detach(),
+        rng=generator.get_state(),
+        episodes=state.episodes.update(window.reward.detach(), window.done),
+        iteration=state.iteration + 1,
+        env_steps=state.env_steps + window.done.numel(),
+        diverged=state.diverged + int(window.diverged.sum()),
+    )
+
+
+def report(state: Worlds, window: Trajectory, figures: Mapping[str, Tensor], clock: Clock, **more: Any) -> Metrics:
+    """The metrics of the update that led to ``state``; ``figures`` are scalars, read in one transfer."""
+    figures = {**figures, **{f"task_{name}": value.detach().mean() for name, value in window.metrics.items()}}
+    return_mean, length_mean = state.episodes.means()
+    values = torch.stack([value.detach() for value in figures.values()]).tolist()
+    return {
+        "return_mean": return_mean,
+        "length_mean": length_mean,
+        "episodes": state.episodes.finished,
+        **dict(zip(figures, values, strict=True)),
+        **more,
+        "refused_updates": state.refused,
+        "diverged": state.diverged,
+        **clock.laps,
+        "divergences": collect_divergences(state.env, window) if window.diverged.any() else [],
+    }
+
+
+class Clock:
+    """Where an update's time goes [s]; on CUDA, where its work was queued."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        """The time since the last lap, under ``name``."""
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
+
+
+@contextlib.contextmanager
+def settings(config: WindowConfig) -> Iterator[None]:
+    """Run torch on ``torch_threads`` threads and let gradest pass NaN, which ``go_on`` refuses and counts."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(config.torch_threads)
+    try:
+        with gradest.allow_nan():
+            yield
+    finally:
+        torch.set_num_threads(before)

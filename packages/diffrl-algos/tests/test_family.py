@@ -1,0 +1,198 @@
+"""What every algorithm promises: same bits, resumable, an argument left alone, not stopped by a NaN."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+import diffsim_core
+from diffrl_algos import get_algorithm, list_algorithms, list_presets, load_preset
+from diffrl_algos.torch._state import from_arrays, to_arrays
+
+NAMES = [entry.name for entry in list_algorithms() if entry.arrays == "torch"]
+NETWORKS = ("actor", "critic", "target", "log_temperature")
+SMALL = {
+    "iterations": 10,
+    "horizon": 8,
+    "actor_hidden": (16, 8),
+    "critic_hidden": (16,),
+    "critic_iterations": 2,
+    "critic_minibatches": 4,
+}
+
+
+def build(name, **changes):
+    """The algorithm with updates of a few milliseconds; the minibatches are random."""
+    entry = get_algorithm(name)
+    fields = {field.name for field in dataclasses.fields(entry.config_class())}
+    values = {**SMALL, "critic_shuffle": True, **changes}
+    return entry.build(entry.config_class()(**{key: value for key, value in values.items() if key in fields}))
+
+
+def run(algorithm, state, updates):
+    metrics = []
+    for _ in range(updates):
+        state, figures = algorithm.update(state)
+        metrics.append(figures)
+    return state, metrics
+
+
+def same_bits(a, b):
+    a, b = to_arrays(a), to_arrays(b)
+    return a.keys() == b.keys() and all(a[key].tobytes() == b[key].tobytes() for key in a)
+
+
+def networks(state):
+    """What is learned, by name."""
+    return {name: getattr(state, name) for name in NETWORKS if hasattr(state, name)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_seed_same_bits(worlds, name):
+    algorithm = build(name)
+    a, _ = run(algorithm, algorithm.init(worlds(), 1), 3)
+    b, _ = run(algorithm, algorithm.init(worlds(), 1), 3)
+    c, _ = run(algorithm, algorithm.init(worlds(), 2), 3)
+    assert same_bits(a, b)
+    assert not torch.equal(a.actor, c.actor) and not torch.equal(a.obs, c.obs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_six_updates_are_three_and_three(worlds, name):
+    algorithm = build(name)
+    whole, _ = run(algorithm, algorithm.init(worlds(), 5), 6)
+    half, _ = run(algorithm, algorithm.init(worlds(), 5), 3)
+    restored = from_arrays(algorithm.init(worlds(), 5), to_arrays(half))
+    assert same_bits(whole, run(algorithm, restored, 3)[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_part_that_learns_moves(worlds, name):
+    algorithm = build(name)
+    start = algorithm.init(worlds(), 0)
+    state, metrics = run(algorithm, start, 2)
+    for part, before in networks(start).items():
+        assert not torch.equal(before, networks(state)[part]), part
+    assert state.iteration == 2 and state.env_steps == 2 * 8 * 6
+    assert metrics[-1]["refused_updates"] == metrics[-1]["diverged"] == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_update_leaves_its_argument_as_it_was(worlds, name):
+    algorithm = build(name)
+    state, _ = run(algorithm, algorithm.init(worlds(), 0), 1)
+    before = {key: array.copy() for key, array in to_arrays(state).items()}
+    a, _ = algorithm.update(state)
+    assert all(np.array_equal(before[key], array) for key, array in to_arrays(state).items())
+    assert same_bits(a, algorithm.update(state)[0])
+
+
+class Poisoned:
+    """Worlds of which one step, in the second window of eight, gives a reward or a gradient that is not finite."""
+
+    def __init__(self, env, poison):
+        self.env, self.spec, self.num_envs, self.poison, self.steps = env, env.spec, env.num_envs, poison, 0
+
+    def reset(self, seed):
+        return self.env.reset(seed)
+
+    def step(self, state, action):
+        state, step = self.env.step(state, action)
+        self.steps += 1
+        if self.steps == 8 + 3:
+            if self.poison == "value":
+                return state, step._replace(reward=step.reward * torch.nan)
+            step.reward.register_hook(lambda g: g * torch.inf)
+        return state, step
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("poison", ["gradient", "value"])
+def test_what_is_not_finite_is_refused(worlds, name, poison):
+    """One bad window changes no parameter, is counted, and training goes on."""
+    algorithm = build(name)
+    first, _ = algorithm.update(algorithm.init(Poisoned(worlds(), poison), 0))
+    second, metrics = algorithm.update(first)
+    assert metrics["refused_updates"] == second.refused == 1
+    for part, before in networks(first).items():
+        assert torch.equal(before, networks(second)[part]), part
+    assert torch.equal(first.stats.mean, second.stats.mean)
+    assert second.iteration == 2 and not torch.equal(first.obs, second.obs)
+    third, metrics = algorithm.update(second)
+    assert metrics["refused_updates"] == 1
+    assert not torch.equal(second.actor, third.actor) and torch.isfinite(third.actor).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_diverged_worlds_are_counted_and_recorded(worlds, name):
+    algorithm = build(name)
+    env = worlds(num_envs=16, breaks=0.6)
+    state, metrics = run(algorithm, algorithm.init(env, 0), 2)
+    records = [record for figures in metrics for record in figures["divergences"]]
+    assert state.diverged == metrics[-1]["diverged"] >= len(records) > 0
+    assert state.refused == 0
+    assert diffsim_core.replay(env, records).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_policies(worlds, name):
+    algorithm = build(name)
+    state, _ = run(algorithm, algorithm.init(worlds(), 0), 2)
+    mean = algorithm.policy(state)
+    assert torch.equal(mean(state.obs), mean(state.obs))
+    assert not mean(state.obs).requires_grad and mean(state.obs).abs().max() <= 1
+    one, same, other = (algorithm.policy(state, deterministic=False, seed=s)(state.obs) for s in (1, 1, 2))
+    assert torch.equal(one, same) and not torch.equal(one, other)
+    # Undo tanh: the spread around the mean is sigma.
+    wide = state.obs.double().repeat(4000, 1).to(state.obs.dtype)
+    noise = torch.atanh(algorithm.policy(state, deterministic=False)(wide).double()) - torch.atanh(mean(wide).double())
+    gaussian = mean.actor(mean.actor.split(state.actor), torch.addcmul(mean.shift, wide, mean.scale))
+    inside = noise.isfinite()
+    assert inside.double().mean() > 0.99
+    assert (noise / gaussian.logstd.exp())[inside].std().item() == pytest.approx(1.0, rel=0.03)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_observations_may_stay_as_they_are(worlds, name):
+    algorithm = build(name, normalize_obs=False)
+    state, _ = run(algorithm, algorithm.init(worlds(), 0), 2)
+    policy = algorithm.policy(state)
+    assert not policy.shift.any() and (policy.scale == 1).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_environments_it_cannot_learn_in_are_refused(worlds, name):
+    env = worlds()
+    env.spec = dataclasses.replace(env.spec, differentiable=False)
+    with pytest.raises(ValueError, match=f"'toy' is not differentiable; {name.upper()} learns"):
+        build(name).init(env, 0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_threads_of_the_process_are_left_alone(worlds, name):
+    before = torch.get_num_threads()
+    algorithm = build(name, torch_threads=before + 1)
+    algorithm.update(algorithm.init(worlds(), 0))
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_and_states(worlds, name):
+    algorithm = build(name)
+    assert algorithm.name == name
+    state = algorithm.init(worlds(), 0)
+    assert same_bits(algorithm.from_arrays(state, algorithm.to_arrays(state)), state)
+    with pytest.raises(ValueError, match="'actor' is missing"):
+        algorithm.from_arrays(state, {})
+
+
+@pytest.mark.parametrize(("name", "task"), [pair for pair in list_presets() if pair[1] == "cartpole"])
+def test_presets_run_two_updates(name, task):
+    preset = load_preset(name, task)
+    algorithm = get_algorithm(name).build(preset.config)
+    env = diffsim_core.make(task, num_envs=4, threads=1, **preset.task_options)
+    state, metrics = run(algorithm, algorithm.init(env, 0), 2)
+    assert state.refused == 0 and all(np.isfinite(m["actor_loss"]) for m in metrics)

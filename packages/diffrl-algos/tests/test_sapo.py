@@ -1,0 +1,203 @@
+"""SAPO: with every design choice taken back it is SHAC; each choice does what the paper says; it learns."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from diffrl_algos import SAPOConfig, SHACConfig, evaluate, train
+from diffrl_algos.torch import SAPO, SHAC
+from diffrl_algos.torch._distributions import Gaussian
+
+SMALL = {"iterations": 10, "horizon": 8, "actor_hidden": (16, 8), "critic_hidden": (16,), "critic_iterations": 2}
+SHACS = {
+    "max_grad_norm": 1.0,
+    "weight_decay": 0.0,
+    "activation": "elu",
+    "init_gain": math.sqrt(2.0),
+    "actor_init": "uniform",
+    "state_dependent_std": False,
+    "num_critics": 1,
+    "target_alpha": 0.3,
+    "actor_entropy": False,
+    "soft_value": False,
+}
+
+
+def run(algorithm, state, updates):
+    metrics = []
+    for _ in range(updates):
+        state, figures = algorithm.update(state)
+        metrics.append(figures)
+    return state, metrics
+
+
+def test_with_every_choice_taken_back_it_is_shac(worlds):
+    shac = SHAC(SHACConfig(**SMALL, target_alpha=0.3))
+    sapo = SAPO(SAPOConfig(**SMALL, **SHACS))
+    mine, _ = run(sapo, sapo.init(worlds(), 3), 4)
+    theirs, _ = run(shac, shac.init(worlds(), 3), 4)
+    for name in ("actor", "critic", "target", "obs", "rng"):
+        assert torch.equal(getattr(mine, name), getattr(theirs, name)), name
+
+
+def test_objective_targets_and_temperature_are_the_papers(worlds):
+    """The first update once more, in float64, with loops over worlds and the formulas of Algorithm 1."""
+    c = SAPOConfig(**SMALL, critic_minibatches=1, critic_shuffle=False)
+    c = dataclasses.replace(c, critic_iterations=1)
+    algorithm = SAPO(c)
+    state = algorithm.init(worlds(dtype="float64"), 4)
+    new, metrics = algorithm.update(state)
+
+    actor = state.actor.clone().requires_grad_()
+    generator = torch.Generator()
+    generator.set_state(state.rng)
+    n, steps = state.env.num_envs, c.horizon
+    eps = torch.randn(steps, n, 1, generator=generator, dtype=torch.float64)
+    policy = algorithm.policy(state)
+    heads = policy.actor.mlp.split
+    critics = state.critic.view(2, -1)
+    value = [lambda x, p=p: _value(c, p, x) for p in critics]
+    env_state, obs = state.env_state, state.obs
+    alpha, target = 1.0, -0.5
+    rewards, bonuses, means, lows, ends, terms, seen = [], [], [], [], [], [], []
+    entropy_sum = 0.0
+    for t in range(steps):
+        # Observations are not normalised yet: mean 0, variance 1.
+        x = obs / math.sqrt(1 + 1e-5)
+        mean, logstd = policy.actor.mlp(heads(actor), x).chunk(2, dim=-1)
+        logstd = logstd.clamp(-5, 2)
+        u = mean + eps[t] * logstd.exp()
+        action = torch.tanh(u)
+        log_p = Gaussian(mean, logstd).log_prob(u) - torch.log1p(-action.square()).sum(-1)
+        seen.append(x.detach())
+        env_state, step = state.env.step(env_state, action)
+        entropy_sum = entropy_sum - log_p.detach().sum()
+        rewards.append(step.reward)
+        bonuses.append((-log_p + abs(target)) / (2 * abs(target)))
+        both = torch.stack([v(step.final_obs / math.sqrt(1 + 1e-5)) for v in value])
+        means.append(both.mean(0))
+        lows.append(both.min(0).values.detach())
+        terms.append(step.terminated)
+        ends.append(step.terminated | step.truncated)
+        obs = step.obs
+    loss = 0.0
+    targets = torch.zeros(steps, n, dtype=torch.float64)
+    for i in range(n):
+        total, discount = 0.0, 1.0
+        for t in range(steps):
+            total = total + discount * (rewards[t][i] + alpha * bonuses[t][i])
+            discount *= c.gamma
+            if ends[t][i] or t == steps - 1:
+                total = total + (0.0 if terms[t][i] else discount * means[t][i])
+                loss, total, discount = loss - total / (n * steps), 0.0, 1.0
+        for t in reversed(range(steps)):
+            soft = (rewards[t][i] + alpha * bonuses[t][i]).detach()
+            low = 0.0 if terms[t][i] else lows[t][i]
+            last = ends[t][i] or t == steps - 1
+            targets[t, i] = soft + c.gamma * (low if last else (1 - c.lam) * low + c.lam * targets[t + 1, i])
+    assert metrics["actor_loss"] == pytest.approx(loss.item(), rel=1e-9)
+    assert metrics["value_mean"] == pytest.approx(targets.mean().item(), rel=1e-9)
+    assert metrics["entropy"] == pytest.approx(entropy_sum.item() / (n * steps), rel=1e-9)
+
+    def adamw(params, loss, lr, decay):
+        optimiser = torch.optim.AdamW(params, lr=lr, betas=(0.7, 0.95), weight_decay=decay)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(params, 0.5)
+        optimiser.step()
+
+    adamw([actor], loss, c.actor_lr, 0.01)
+    torch.testing.assert_close(new.actor, actor.detach(), rtol=1e-8, atol=1e-9)
+    fitted = state.critic.clone().requires_grad_()
+    x = torch.cat(seen)
+    errors = [(_value(c, p, x) - targets.flatten()).square().mean() for p in fitted.view(2, -1)]
+    adamw([fitted], sum(errors), c.critic_lr, 0.01)
+    torch.testing.assert_close(new.critic, fitted.detach(), rtol=1e-8, atol=1e-9)
+    assert torch.equal(new.target, new.critic)
+    log_alpha = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    adamw([log_alpha], (log_alpha.exp() * (entropy_sum / (n * steps) - target)).sum(), c.temperature_lr, 0.0)
+    torch.testing.assert_close(new.log_temperature, log_alpha.detach(), rtol=1e-8, atol=1e-9)
+
+
+def _value(c, flat, x):
+    """A critic from torch's functions: Linear, SiLU, LayerNorm, Linear."""
+    (width,) = c.critic_hidden
+    w, b, scale, shift, v, d = flat.split([2 * width, width, width, width, width, 1])
+    h = torch.nn.functional.silu(x @ w.view(width, 2).T + b)
+    h = (h - h.mean(-1, keepdim=True)) / (h.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+    return (h * scale + shift) @ v + d
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"actor_entropy": False},
+        {"soft_value": False},
+        {"normalize_entropy": False},
+        {"actor_value": "min"},
+        {"target_value": "mean"},
+        {"num_critics": 1},
+        {"target_alpha": 0.9},
+        {"state_dependent_std": False},
+        {"activation": "elu"},
+        {"weight_decay": 0.0},
+        {"actor_init": "uniform"},
+        {"logstd_max": -1.0},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_choice_matters(worlds, change):
+    whole, ablated = (SAPO(SAPOConfig(**{**SMALL, **more})) for more in ({}, change))
+    a, metrics = run(whole, whole.init(worlds(), 0), 3)
+    b, _ = run(ablated, ablated.init(worlds(), 0), 3)
+    assert a.actor.shape != b.actor.shape or not torch.equal(a.actor, b.actor)
+    assert metrics[-1]["value_spread"] > 0
+
+
+def test_a_fixed_temperature_stays(worlds):
+    algorithm = SAPO(SAPOConfig(**SMALL, auto_temperature=False, temperature_init=0.2))
+    state, metrics = run(algorithm, algorithm.init(worlds(), 0), 3)
+    assert [m["temperature"] for m in metrics] == pytest.approx([0.2] * 3)
+    assert state.temperature_adam.step == 0
+
+
+@pytest.mark.parametrize(("target", "widest", "falls"), [(2.0, 2.0, True), (0.05, -3.0, False)])
+def test_the_temperature_falls_above_the_target_entropy_and_rises_below(worlds, target, widest, falls):
+    algorithm = SAPO(SAPOConfig(**SMALL, target_entropy=target, logstd_max=widest, temperature_lr=0.05))
+    _, metrics = run(algorithm, algorithm.init(worlds(), 0), 4)
+    assert all((m["entropy"] > -target) == falls for m in metrics)
+    temperatures = [m["temperature"] for m in metrics]
+    assert temperatures[0] == 1.0
+    assert temperatures == sorted(temperatures, reverse=falls) and len(set(temperatures)) == 4
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"num_critics": 0}, {"target_entropy": 0.0}, {"weight_decay": -1.0}, {"logstd_max": -6.0}]
+)
+def test_values_out_of_range_are_named(wrong):
+    with pytest.raises(ValueError, match=f"^{next(iter(wrong))} is"):
+        SAPOConfig(**wrong)
+
+
+def test_learns_to_control_a_point_mass(worlds):
+    config = SAPOConfig(
+        iterations=60,
+        horizon=16,
+        actor_hidden=(32,),
+        critic_hidden=(32,),
+        actor_lr=2e-2,
+        critic_lr=5e-3,
+        critic_iterations=4,
+        temperature_init=0.1,
+    )
+    env = worlds(num_envs=32, limit=10.0, horizon=40)
+    algorithm = SAPO(config)
+    start = algorithm.init(env, 0)
+    result = train(algorithm, env, state=start)
+    untrained = evaluate(env, algorithm.policy(start), episodes=32, seed=99).return_mean
+    trained = evaluate(env, algorithm.policy(result.state), episodes=32, seed=99).return_mean
+    assert untrained < 0.0 < 36.0 < trained < 40.0
