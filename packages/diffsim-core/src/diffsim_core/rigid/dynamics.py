@@ -163,7 +163,8 @@ class RigidDynamics:
         self.threads = threads or _default_threads()
         self.parameters = Parameters(model, parameters)
         self.state_spec: tuple[ArraySpec, ...] = (ArraySpec("q", (model.nq,)), ArraySpec("qd", (model.nv,)))
-        self.state_type: type = STATES[model.na > 0, bool(self.parameters)]
+        self._activations, self._inputs = model.na > 0, len(self.parameters) > 0
+        self.state_type: type = STATES[self._activations, self._inputs]
         if model.na:
             self.state_spec = (*self.state_spec, ArraySpec("act", (model.na,)))
         if self.parameters:
@@ -240,7 +241,7 @@ class RigidDynamics:
     def _pointers(self, state: Sequence[Buffer]) -> tuple[int, int, int, int]:
         """Of coordinates, velocities, and activations and parameters, where there are any."""
         q, qd, *rest = (buffer.ptr for buffer in state)
-        return q, qd, rest.pop(0) if self.model.na else 0, rest.pop() if self.parameters else 0
+        return q, qd, rest.pop(0) if self._activations else 0, rest.pop() if self._inputs else 0
 
     def probe(self, q: Any, qd: Any, u: Any, *, act: Any = None, params: Any = None) -> Probe:
         """Mass matrix, generalised force, acceleration and contacts of states, as NumPy arrays (CPU only).

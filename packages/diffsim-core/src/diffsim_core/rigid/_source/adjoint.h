@@ -55,7 +55,9 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
                        State& g, R* gtau, R* gu, R* gact, R* reals)
 {
     integrate_vjp(m, s, qdd, dt, g);
-    if (DS_MUSCLES) advance_activations_vjp(m, drive, dt, gu, gact);
+#if DS_MUSCLES
+    advance_activations_vjp(m, drive, dt, gu, gact);
+#endif
     Kinematics k;
     Inertia I[DS_MAX_NL];
     pose(m, s, k);
@@ -95,7 +97,9 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
     contact_vjp(m, k, X, bar);
     if (m.contacts.nf) surface_vjp(m, k, X, bar);
     if (m.contacts.np) pair_forces_vjp(m, k, X, bar);
-    if (DS_MUSCLES) muscle_vjp(m, k, X, drive, bar, gu, gact);
+#if DS_MUSCLES
+    muscle_vjp(m, k, X, drive, bar, gu, gact);
+#endif
 #if DS_PARAMS
     force_parameters_vjp(m, s, drive.u, qdd, lambda, reals);
     inertia_parameters_vjp(m, k, A, X, reals);

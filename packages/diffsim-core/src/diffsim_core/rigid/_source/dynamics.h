@@ -38,7 +38,9 @@ DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, con
     contact_forces(m, k, F);
     if (m.contacts.nf) surface_forces(m, k, F);
     if (m.contacts.np) pair_forces(m, k, F);
-    if (DS_MUSCLES) muscle_forces(m, k, drive, F);
+#if DS_MUSCLES
+    muscle_forces(m, k, drive, F);
+#endif
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;
         int d = link[L_DOF], type = link[L_TYPE];

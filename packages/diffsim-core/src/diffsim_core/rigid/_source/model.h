@@ -49,7 +49,9 @@ struct Model {
     const P* touchr;      // [surface points, then pairs][CR_COLUMNS]
     P gravity[3], ground;
     Contacts contacts;
+#if DS_MUSCLES
     Muscles muscles;
+#endif
     bool places;  // whether anything asks where in x and y a link is
 };
 
@@ -77,9 +79,22 @@ DS_FN Model unpack(const int* i, const P* r, const T* rest)
     m.contactr = m.servor + m.ns * SR_COLUMNS;
     m.touchr = m.contactr + m.nc * CR_COLUMNS;
     m.contacts = unpack_contacts(m.contact + m.nc, rest);
+    m.places = m.contacts.places;
+#if DS_MUSCLES
     m.muscles = unpack_muscles(i + i[H_MUSCLES_AT], rest + i[H_MUSCLE_REALS_AT]);
-    m.places = m.contacts.places || m.muscles.apart;
+    m.places = m.places || m.muscles.apart;
+#endif
     return m;
+}
+
+// number of activations, known to the compiler where there are none
+DS_FN int activations(const Model& m)
+{
+#if DS_MUSCLES
+    return m.muscles.na;
+#else
+    return 0;
+#endif
 }
 
 struct State {

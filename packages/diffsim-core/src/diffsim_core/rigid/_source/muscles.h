@@ -12,6 +12,7 @@ struct Drive {
     const R *u, *act;
 };
 
+#if DS_MUSCLES
 DS_FN V3 material_point(const Kinematics& k, int link, const T* pos)
 {
     if (link < 0) return {splat(pos[0]), splat(pos[1]), splat(pos[2])};
@@ -233,5 +234,6 @@ DS_FN void muscle_vjp(const Model& m, const Kinematics& k, const SV* X, const Dr
         }
     }
 }
+#endif
 
 }  // namespace ds

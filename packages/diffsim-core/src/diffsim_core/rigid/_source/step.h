@@ -37,7 +37,7 @@ struct Saved {
 };
 DS_FN Saved saved_numbers(const Model& m, T* data, int index, int n, int substeps, int keep_factor)
 {
-    size_t fields = m.nq + 2 * m.nv + m.muscles.na + (keep_factor ? m.nm : 0);
+    size_t fields = m.nq + 2 * m.nv + activations(m) + (keep_factor ? m.nm : 0);
     return {data, size_t(index), size_t((n + DS_LANES - 1) / DS_LANES), fields, substeps, can_stream(data)};
 }
 DS_FN size_t saved_at(const Saved& s, int substep, int field)
@@ -110,7 +110,7 @@ DS_FN Mask bounded(const Model& m, const State& s, const R* act, T limit)
     Mask ok = zero == zero;
     for (int i = 0; i < m.nq; i++) ok = ok & (abs_(s.q[i]) <= splat(limit));
     for (int d = 0; d < m.nv; d++) ok = ok & (abs_(s.v[d]) <= splat(limit));
-    for (int a = 0; a < m.muscles.na; a++) ok = ok & (abs_(act[a]) <= splat(limit));
+    for (int a = 0; a < activations(m); a++) ok = ok & (abs_(act[a]) <= splat(limit));
     return ok;
 }
 
@@ -128,7 +128,7 @@ DS_ENTRY void control_step(int index, const int* mi, const T* mr, int n, int sub
     Factor M;
     load(b, q, m.nq, s.q);
     load(b, v, m.nv, s.v);
-    load(b, a, m.muscles.na, act);
+    load(b, a, activations(m), act);
     load(b, u, m.nu, control);
     actuate(m, control, tau);
     start = s;
@@ -142,11 +142,13 @@ DS_ENTRY void control_step(int index, const int* mi, const T* mr, int n, int sub
             int f = save(saved, t, 0, s.q, m.nq);
             f = save(saved, t, f, s.v, m.nv);
             f = save(saved, t, f, qdd, m.nv);
-            f = save(saved, t, f, act, m.muscles.na);
+            f = save(saved, t, f, act, activations(m));
             if (keep_factor) save(saved, t, f, M.m, m.nm);
         }
         integrate(m, s, qdd, dt);
-        if (DS_MUSCLES) advance_activations(m, control, act, dt);
+#if DS_MUSCLES
+        advance_activations(m, control, act, dt);
+#endif
     }
     // a world that ran away keeps the state it had: nothing infinite ever leaves the engine
     ok = ok & bounded(m, s, act, limit);
@@ -155,9 +157,9 @@ DS_ENTRY void control_step(int index, const int* mi, const T* mr, int n, int sub
     store(b, s.q, m.nq, q_out);
     store(b, s.v, m.nv, v_out);
     R before_step[DS_MAX_NA];
-    load(b, a, m.muscles.na, before_step);
-    for (int i = 0; i < m.muscles.na; i++) act[i] = select(ok, act[i], before_step[i]);
-    store(b, act, m.muscles.na, a_out);
+    load(b, a, activations(m), before_step);
+    for (int i = 0; i < activations(m); i++) act[i] = select(ok, act[i], before_step[i]);
+    store(b, act, activations(m), a_out);
 #if DS_PARAMS
     int np = parameters(mi, mr).np;
     for (size_t i = size_t(b.first) * np; i < size_t(b.first + DS_LANES) * np && i < size_t(n) * np; i++) p_out[i] = p[i];
@@ -185,7 +187,7 @@ DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int
     R qdd[DS_MAX_NV], gtau[DS_MAX_NV], control[DS_MAX_NU], gcontrol[DS_MAX_NU], act[DS_MAX_NA], gact[DS_MAX_NA];
     Factor M;
     load(b, u, m.nu, control);
-    load(b, ga_out, m.muscles.na, gact);
+    load(b, ga_out, activations(m), gact);
     Drive drive = {control, act};
     load(b, gq_out, m.nq, g.q);
     load(b, gv_out, m.nv, g.v);
@@ -196,7 +198,7 @@ DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int
         int f = restore(saved, t, 0, s.q, m.nq);
         f = restore(saved, t, f, s.v, m.nv);
         f = restore(saved, t, f, qdd, m.nv);
-        f = restore(saved, t, f, act, m.muscles.na);
+        f = restore(saved, t, f, act, activations(m));
         if (keep_factor) restore(saved, t, f, M.m, m.nm);
         prefetch(saved, t - 1);
         substep_vjp(m, s, drive, qdd, M, keep_factor, dt, g, gtau, gcontrol, gact, gr);
@@ -219,7 +221,7 @@ DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int
     R big = splat(DS_HUGE);
     for (int i = 0; i < m.nq; i++) keep = keep & (abs_(g.q[i]) <= big);
     for (int d = 0; d < m.nv; d++) keep = keep & (abs_(g.v[d]) <= big);
-    for (int a = 0; a < m.muscles.na; a++) keep = keep & (abs_(gact[a]) <= big);
+    for (int a = 0; a < activations(m); a++) keep = keep & (abs_(gact[a]) <= big);
     for (int a = 0; a < m.nu; a++) keep = keep & (abs_(gcontrol[a]) <= big);
 #if DS_PARAMS
     for (int j = 0; j < from.np; j++) keep = keep & (abs_(gparameter[j]) <= big);
@@ -228,11 +230,11 @@ DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int
 #endif
     for (int i = 0; i < m.nq; i++) g.q[i] = select(keep, g.q[i], R{});
     for (int d = 0; d < m.nv; d++) g.v[d] = select(keep, g.v[d], R{});
-    for (int a = 0; a < m.muscles.na; a++) gact[a] = select(keep, gact[a], R{});
+    for (int a = 0; a < activations(m); a++) gact[a] = select(keep, gact[a], R{});
     for (int a = 0; a < m.nu; a++) gcontrol[a] = select(keep, gcontrol[a], R{});
     store(b, g.q, m.nq, gq);
     store(b, g.v, m.nv, gv);
-    store(b, gact, m.muscles.na, ga);
+    store(b, gact, activations(m), ga);
     store(b, gcontrol, m.nu, gu);
 }
 
@@ -251,7 +253,7 @@ DS_ENTRY void probe(int index, const int* mi, const T* mr, int n, const T* q, co
     Factor M;
     load(b, q, m.nq, s.q);
     load(b, v, m.nv, s.v);
-    load(b, a, m.muscles.na, act);
+    load(b, a, activations(m), act);
     load(b, u, m.nu, control);
     actuate(m, control, qdd);
     if (DS_SERVOS) servo_forces(m, s, control, qdd);
