@@ -111,7 +111,9 @@ class Poisoned:
         return state, step
 
 
-POISONS = [(name, "value") for name in NAMES] + [(name, "gradient") for name in LEARN_THROUGH_GRADIENTS]
+# AGPO gives a step whose gradient is not finite no weight instead: see its own tests.
+POISONS = [(name, "value") for name in NAMES]
+POISONS += [(name, "gradient") for name in LEARN_THROUGH_GRADIENTS if name != "agpo"]
 
 
 @pytest.mark.parametrize(("name", "poison"), POISONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._agpo import AGPOConfig as AGPOConfig
 from ._apg import APGConfig as APGConfig
 from ._ppo import PPOConfig as PPOConfig
 from ._sapo import SAPOConfig as SAPOConfig

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ._agpo import AGPO as AGPO
+from ._agpo import AGPOState as AGPOState
 from ._apg import APG as APG
 from ._apg import APGState as APGState
 from ._ppo import PPO as PPO
