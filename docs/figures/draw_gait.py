@@ -1,7 +1,7 @@
 """Draws one stride of a trained ``humanoid_mtu`` and measures its gait: ``python docs/figures/draw_gait.py RUN``.
 
-``RUN`` is a run folder. Writes ``gait.svg`` here and prints a JSON object: speed, duration of a stride and activation over
-the worlds that stay up. Muscles are drawn darker the more they are activated. Needs matplotlib and diffrl-algos.
+``RUN`` is a run folder. Writes ``gait.svg`` here and prints a JSON object: speed, duration of a stride and activation
+over the worlds that stay up. Muscles are drawn darker the more they are activated. Needs matplotlib and diffrl-algos.
 """
 
 from __future__ import annotations
