@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
-import diffsim_core
-from diffsim_core.io import load_model
-from diffsim_core.rigid.dynamics import RigidDynamics
-from diffsim_core.rigid.twin_contact import Contact, contact_force
-from diffsim_core.tasks._rigid import bundled_model
+torch = pytest.importorskip("torch")
 
-from .host import random_states, step, vjp
-from .test_dynamics import central_differences, dynamics, relative
+import diffsim_core  # noqa: E402
+from diffsim_core.io import load_model  # noqa: E402
+from diffsim_core.rigid.dynamics import RigidDynamics  # noqa: E402
+from diffsim_core.rigid.twin_contact import Contact, contact_force  # noqa: E402
+from diffsim_core.tasks._rigid import bundled_model  # noqa: E402
+
+from .host import random_states, step, vjp  # noqa: E402
+from .test_dynamics import central_differences, dynamics, relative  # noqa: E402
 
 BALL = """<mujoco><worldbody><geom type="plane" size="5 5 1"/><body pos="0 0 0.1"><freejoint/><geom size="0.1"/></body>
   </worldbody></mujoco>"""
