@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 import diffrl_algos
 from diffrl_algos import (
+    AGPOConfig,
     AlgorithmEntry,
+    APGConfig,
+    PPOConfig,
     SAPOConfig,
     SHACConfig,
     UsageError,
@@ -73,6 +76,44 @@ def test_sapo_presets_are_the_papers_tables(task):
     assert dataclasses.replace(SAPOConfig(), **{name: getattr(c, name) for name in names}) == c
     assert preset.num_envs == 64
     assert (c.max_grad_norm, c.activation, c.num_critics, c.target_alpha) == (0.5, "silu", 2, 0.0)
+
+
+# Table 1 of Gao et al. 2024. Learning rate of both, 1 - tau, passes, threshold.
+AGPO_PRESETS = {
+    "ant": (7e-4, 0.2, 16, 0.1),
+    "humanoid": (7e-4, 0.8, 16, 0.1),
+    "hopper": (2e-4, 0.2, 16, 0.1),
+    "walker2d": (2e-4, 0.2, 16, 0.01),
+    "half_cheetah": (2e-4, 0.8, 4, 0.1),
+}
+
+
+@pytest.mark.parametrize("task", AGPO_PRESETS)
+def test_agpo_presets_are_the_papers_table(task):
+    preset = load_preset("agpo", task)
+    c = preset.config
+    assert (c.critic_lr, c.target_alpha, c.critic_iterations, c.threshold) == AGPO_PRESETS[task]
+    names = ("critic_lr", "target_alpha", "critic_iterations", "threshold")
+    assert dataclasses.replace(AGPOConfig(), actor_lr=c.critic_lr, **{name: getattr(c, name) for name in names}) == c
+    assert (preset.num_envs, c.actor_hidden, c.critic_hidden) == (64, (256, 128, 64), (256, 128, 64))
+    assert (c.kl_coef, c.entropy_coef, c.reward_scale, c.max_grad_norm, c.critic_max_grad_norm) == (
+        0.3,
+        0.01,
+        0.1,
+        1,
+        10,
+    )
+
+
+@pytest.mark.parametrize(("algorithm", "defaults"), [("apg", APGConfig()), ("ppo", PPOConfig())])
+@pytest.mark.parametrize("task", ["hopper", "ant", "humanoid", "humanoid_mtu"])
+def test_presets_of_the_baselines_are_those_of_sapos_paper(algorithm, defaults, task):
+    preset, sapo = load_preset(algorithm, task), load_preset("sapo", task).config
+    sizes = {"actor_hidden": sapo.actor_hidden}
+    if algorithm == "ppo":
+        sizes["critic_hidden"] = sapo.critic_hidden
+    assert preset.config == dataclasses.replace(defaults, **sizes)
+    assert preset.num_envs == 64 and preset.config.iterations == sapo.iterations
 
 
 def test_every_preset_loads():

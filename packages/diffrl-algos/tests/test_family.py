@@ -13,6 +13,7 @@ from diffrl_algos import get_algorithm, list_algorithms, list_presets, load_pres
 from diffrl_algos.torch._state import from_arrays, to_arrays
 
 NAMES = [entry.name for entry in list_algorithms() if entry.arrays == "torch"]
+LEARN_THROUGH_GRADIENTS = [name for name in NAMES if name not in ("ppo",)]
 NETWORKS = ("actor", "critic", "target", "log_temperature")
 SMALL = {
     "iterations": 10,
@@ -21,6 +22,7 @@ SMALL = {
     "critic_hidden": (16,),
     "critic_iterations": 2,
     "critic_minibatches": 4,
+    "actor_iterations": 2,
 }
 
 
@@ -109,8 +111,12 @@ class Poisoned:
         return state, step
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("poison", ["gradient", "value"])
+# AGPO gives a step whose gradient is not finite no weight instead: see its own tests.
+POISONS = [(name, "value") for name in NAMES]
+POISONS += [(name, "gradient") for name in LEARN_THROUGH_GRADIENTS if name != "agpo"]
+
+
+@pytest.mark.parametrize(("name", "poison"), POISONS)
 def test_what_is_not_finite_is_refused(worlds, name, poison):
     """One bad window changes no parameter, is counted, and training goes on."""
     algorithm = build(name)
@@ -163,7 +169,7 @@ def test_observations_may_stay_as_they_are(worlds, name):
     assert not policy.shift.any() and (policy.scale == 1).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LEARN_THROUGH_GRADIENTS)
 def test_environments_it_cannot_learn_in_are_refused(worlds, name):
     env = worlds()
     env.spec = dataclasses.replace(env.spec, differentiable=False)

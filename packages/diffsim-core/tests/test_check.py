@@ -193,19 +193,20 @@ def test_worlds_on_a_switch_are_left_out_and_counted():
     report = check_gradients(env, warmup=0)
     # A kink exactly at the state is symmetric: differences agree (on zero), and so must sign(0).
     assert report.worlds + report.switching == 16 and report.max_rel_error < 1e-6
-    moved = check_gradients(_Nudged(env), warmup=0)
-    assert moved.switching == resting > 0 and moved.worlds == 16 - resting and moved.max_rel_error < 1e-6
+    for distance in (5e-8, 1e-12):
+        moved = check_gradients(_Nudged(env, distance), warmup=0)
+        assert moved.switching == resting > 0 and moved.worlds == 16 - resting and moved.max_rel_error < 1e-6
 
 
 class _Nudged:
     """The same environment, its states moved off the kink by less than the narrowest difference."""
 
-    def __init__(self, env: TaskEnv) -> None:
-        self.env, self.spec, self.num_envs = env, env.spec, env.num_envs
+    def __init__(self, env: TaskEnv, distance: float) -> None:
+        self.env, self.spec, self.num_envs, self.distance = env, env.spec, env.num_envs, distance
 
     def reset(self, seed):
         state, obs = self.env.reset(seed)
-        return state._replace(physics=state.physics._replace(qd=state.physics.qd + 5e-8)), obs
+        return state._replace(physics=state.physics._replace(qd=state.physics.qd + self.distance)), obs
 
     def step(self, state, action):
         return self.env.step(state, action)

@@ -9,6 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ._algorithm import Algorithm as Algorithm
 from ._algorithm import Policy as Policy
+from ._configs import AGPOConfig as AGPOConfig
+from ._configs import APGConfig as APGConfig
+from ._configs import PPOConfig as PPOConfig
 from ._configs import SAPOConfig as SAPOConfig
 from ._configs import SHACConfig as SHACConfig
 from ._errors import CheckpointError as CheckpointError

@@ -17,6 +17,8 @@ _WIDTHS = (1e-4, 1e-5, 1e-6, 1e-7)
 """Half-widths of the differences that compete for each coordinate, widest first."""
 _SWITCHING = 1e-5
 """Differences that disagree by more than this (relative) with narrower ones lie across a switch."""
+_KINK = 1e-6
+"""Slopes to the left and to the right that differ by more than this (relative) meet at a switch."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,8 @@ def _differences(loss: Callable[[PyTree], Numbers], inputs: PyTree) -> tuple[dic
     """Best central differences ``[N, coordinates]`` of each input, and their own error estimates."""
     best: dict[str, Numbers] = {}
     doubt: dict[str, Numbers] = {}
-    rounding = np.finfo(np.float64).eps * np.abs(loss(inputs))
+    here = loss(inputs)
+    rounding = np.finfo(np.float64).eps * np.abs(here)
     for name, leaf in tree_leaves(inputs):
         values = to_numpy(leaf)
         flat = _world_first(name, values)
@@ -156,13 +159,17 @@ def _differences(loss: Callable[[PyTree], Numbers], inputs: PyTree) -> tuple[dic
 
         for column in range(flat.shape[1]):
             for h in _WIDTHS:
-                narrow = (shifted(column, h) - shifted(column, -h)) / (2 * h)
-                wide = (shifted(column, 2 * h) - shifted(column, -2 * h)) / (4 * h)
+                up, down, far_up, far_down = (shifted(column, by) for by in (h, -h, 2 * h, -2 * h))
+                narrow, wide = (up - down) / (2 * h), (far_up - far_down) / (4 * h)
+                # Right slope less left slope, without its part from curvature, which grows with h. A switch much nearer
+                # than h leaves differences of all widths the same: the mean of both slopes, which is neither.
+                kink = np.abs(2 * (up - 2 * here + down) / h - (far_up - 2 * here + far_down) / (2 * h))
                 found, disagreement = (4 * narrow - wide) / 3, np.abs(narrow - wide) + rounding / h
                 better = disagreement < estimate[:, column]
                 # A switch inside the wider differences may hide by chance, but narrower ones then see another slope.
                 moved = np.where(better, 0.0, np.abs(found - best[name][:, column]))
-                doubt[name][:, column] = np.where(better, disagreement, np.maximum(doubt[name][:, column], moved))
+                seen = np.maximum(disagreement, kink * (_SWITCHING / _KINK))
+                doubt[name][:, column] = np.where(better, seen, np.maximum(doubt[name][:, column], moved))
                 best[name][better, column] = found[better]
                 estimate[better, column] = disagreement[better]
     return best, doubt

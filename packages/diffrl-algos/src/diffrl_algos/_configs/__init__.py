@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from ._agpo import AGPOConfig as AGPOConfig
+from ._apg import APGConfig as APGConfig
+from ._ppo import PPOConfig as PPOConfig
 from ._sapo import SAPOConfig as SAPOConfig
 from ._shac import SHACConfig as SHACConfig
+from ._window import CriticConfig as CriticConfig
 from ._window import WindowConfig as WindowConfig

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from ._window import WindowConfig, at_least_one, between_zero_and_one, finite, not_negative, positive, require
+from ._window import CriticConfig, at_least_one, between_zero_and_one, finite, not_negative, positive, require
 
 
 @dataclass(frozen=True, kw_only=True)
-class SAPOConfig(WindowConfig):
+class SAPOConfig(CriticConfig):
     """Soft Analytic Policy Optimization (Xing et al. 2024).
 
     The defaults are the paper's (Table 2). Every design choice that sets it apart from SHAC (Appendix B.1) is a field,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ._window import WindowConfig, between_zero_and_one, finite
+from ._window import CriticConfig, between_zero_and_one, finite
 
 
 @dataclass(frozen=True, kw_only=True)
-class SHACConfig(WindowConfig):
+class SHACConfig(CriticConfig):
     """Short-Horizon Actor-Critic (Xu et al. 2022).
 
     The defaults are the paper's general setting (Table 5, with the networks of appendix A.4.3);

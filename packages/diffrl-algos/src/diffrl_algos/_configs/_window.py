@@ -1,4 +1,4 @@
-"""What every algorithm that learns from windows of steps is told."""
+"""What every algorithm that learns from windows of steps is told, and what those with a critic are told beside."""
 
 from __future__ import annotations
 
@@ -17,31 +17,18 @@ class WindowConfig:
     """Control steps in a window."""
     gamma: float = 0.99
     """Discount per control step."""
-    lam: float = 0.95
-    """Lambda of the critic's TD(lambda) targets, and of advantages where there are any."""
     actor_hidden: tuple[int, ...] = (256, 128)
     """Widths of the actor's hidden layers."""
-    critic_hidden: tuple[int, ...] = (128, 128)
-    """Widths of the critic's hidden layers."""
     actor_lr: float = 2e-3
     """Learning rate of the actor at the first update."""
-    critic_lr: float = 5e-4
-    """Learning rate of the critic at the first update."""
     lr_end: float = 1e-5
-    """Learning rate of both at the last update."""
+    """Learning rate at the last update, of actor and critic."""
     lr_schedule: Literal["linear", "constant"] = "linear"
     """How the learning rates go there."""
     betas: tuple[float, float] = (0.7, 0.95)
     """Decay rates of Adam's moments, for all networks."""
     max_grad_norm: float = 1.0
     """Gradients of a larger Euclidean norm are scaled down to this, for each optimiser."""
-    critic_iterations: int = 16
-    """Passes of the critic over a window."""
-    critic_minibatches: int = 4
-    """Pieces in which a pass sees the window."""
-    critic_shuffle: bool = True
-    """Draw the pieces at random in each pass; otherwise they are runs of consecutive steps, as in SHAC's
-    released code. Its paper does not say; docs/shac.md has figures of both on Ant."""
     normalize_obs: bool = True
     """Shift and scale observations by their running mean and standard deviation."""
     torch_threads: int = 1
@@ -49,13 +36,38 @@ class WindowConfig:
     the last bits, so it belongs to the configuration. The simulator has its own threads."""
 
     def __post_init__(self) -> None:
-        at_least_one(self, "iterations", "horizon", "critic_iterations", "critic_minibatches", "torch_threads")
-        between_zero_and_one(self, "gamma", "lam")
-        positive(self, "actor_lr", "critic_lr", "max_grad_norm")
+        at_least_one(self, "iterations", "horizon", "torch_threads")
+        between_zero_and_one(self, "gamma")
+        positive(self, "actor_lr", "max_grad_norm")
         not_negative(self, "lr_end")
-        for name in ("actor_hidden", "critic_hidden"):
-            require(name, getattr(self, name), all(width >= 1 for width in getattr(self, name)), "all at least 1")
+        widths(self, "actor_hidden")
         require("betas", self.betas, all(0.0 <= beta < 1.0 for beta in self.betas), "two numbers in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticConfig(WindowConfig):
+    """Fields that all algorithms with a critic share, with SHAC's general setting for their defaults."""
+
+    lam: float = 0.95
+    """Lambda of the critic's TD(lambda) targets, and of advantages where there are any."""
+    critic_hidden: tuple[int, ...] = (128, 128)
+    """Widths of the critic's hidden layers."""
+    critic_lr: float = 5e-4
+    """Learning rate of the critic at the first update."""
+    critic_iterations: int = 16
+    """Passes of the critic over a window."""
+    critic_minibatches: int = 4
+    """Pieces in which a pass sees the window."""
+    critic_shuffle: bool = True
+    """Draw the pieces at random in each pass; otherwise they are runs of consecutive steps, as in SHAC's
+    released code. Its paper does not say; docs/shac.md has figures of both on Ant."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least_one(self, "critic_iterations", "critic_minibatches")
+        between_zero_and_one(self, "lam")
+        positive(self, "critic_lr")
+        widths(self, "critic_hidden")
 
 
 def require(name: str, value: object, holds: bool, expected: str) -> None:
@@ -87,3 +99,8 @@ def not_negative(config: object, *names: str) -> None:
 def finite(config: object, *names: str) -> None:
     for name in names:
         require(name, getattr(config, name), math.isfinite(getattr(config, name)), "finite")
+
+
+def widths(config: object, *names: str) -> None:
+    for name in names:
+        require(name, getattr(config, name), all(width >= 1 for width in getattr(config, name)), "all at least 1")

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from ._agpo import AGPO as AGPO
+from ._agpo import AGPOState as AGPOState
+from ._apg import APG as APG
+from ._apg import APGState as APGState
+from ._ppo import PPO as PPO
+from ._ppo import PPOState as PPOState
 from ._sapo import SAPO as SAPO
 from ._sapo import SAPOState as SAPOState
 from ._shac import SHAC as SHAC

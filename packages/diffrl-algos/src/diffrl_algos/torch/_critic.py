@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._configs import WindowConfig
+from .._configs import CriticConfig
 from ._adam import Adam, Optimizer
 from ._mlp import MLP
 
@@ -39,7 +39,7 @@ def fit_critic(
     x: Tensor,
     y: Tensor,
     *,
-    config: WindowConfig,
+    config: CriticConfig,
     optimizer: Optimizer,
     lr: float,
     generator: torch.Generator,

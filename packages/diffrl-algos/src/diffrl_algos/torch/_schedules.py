@@ -10,3 +10,15 @@ def learning_rate(config: WindowConfig, start: float, iteration: int) -> float:
     if config.lr_schedule == "constant":
         return start
     return start + (config.lr_end - start) * min(1.0, iteration / config.iterations)
+
+
+def follow_divergence(lr: float, kl: float, target: float) -> float:
+    """The rate after a policy went ``kl`` [nat] from the one that acted: PPO's adaptive rate.
+
+    Divided by 1.5 where ``kl`` is above ``2 target``, multiplied by 1.5 where it is below ``target / 2``, within 1e-6
+    and 1e-2, as the libraries do whose figures the papers compare with. A divergence that is not a number counts as
+    too far.
+    """
+    if not kl <= 2.0 * target:
+        return max(lr / 1.5, 1e-6)
+    return min(lr * 1.5, 1e-2) if kl < 0.5 * target else lr

@@ -118,6 +118,14 @@ def normal(generator: torch.Generator, like: Tensor, *shape: int) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
 
 
+def restart(state: State, generator: torch.Generator) -> State:
+    """New episodes in every world; those that were running are forgotten, not counted."""
+    env_state, obs = state.env.reset(int(torch.randint(2**31, (), generator=generator, device=generator.device)))
+    kept, fresh = state.episodes, Episodes.init(state.env.num_envs)
+    episodes = kept._replace(running_return=fresh.running_return, running_length=fresh.running_length)
+    return state._replace(env_state=env_state, obs=obs, episodes=episodes)
+
+
 def all_finite(*parts: Tensor) -> bool:
     """Whether every number of every part is finite, in one transfer."""
     return bool(torch.stack([torch.isfinite(part).all() for part in parts]).all())

@@ -1,0 +1,241 @@
+"""Adaptive-Gradient Policy Optimization: simulated rewards as far as their gradient can be trusted, then a Q function.
+
+Gao et al., Adaptive-Gradient Policy Optimization: Enhancing Policy Learning in Non-Smooth Differentiable Simulations,
+ICML 2024: Algorithm 1, Eq. 1-4, Appendix B and Table 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import gradest
+from diffsim_core import Env, EnvState, Trajectory, rollout
+
+from .._algorithm import Metrics
+from .._configs import AGPOConfig
+from . import _training as training
+from ._adam import Adam, Optimizer
+from ._critic import Critic, fit_critic
+from ._episodes import Episodes
+from ._judge import Judge
+from ._mlp import MLP
+from ._normalize import RunningStats
+from ._policy import GaussianActor, GaussianPolicy, NoisyPolicy
+from ._schedules import learning_rate
+from ._state import from_arrays, to_arrays
+
+
+class AGPOState(NamedTuple):
+    """All that an AGPO run is: replaced by every update, never changed."""
+
+    env: Env
+    actor: Tensor
+    """Flat parameters of the actor."""
+    actor_adam: Adam
+    previous: Tensor
+    """Flat parameters of the actor one update ago, which the divergence is measured from."""
+    critic: Tensor
+    """Flat parameters of the Q functions, one after another."""
+    critic_adam: Adam
+    target: Tensor
+    """Flat parameters of the target Q functions, which all values are taken from."""
+    stats: RunningStats
+    """Statistics of all observations before the next window; frozen while a window is rolled out."""
+    env_state: EnvState
+    obs: Tensor
+    """``[N, no]``, what the policy sees next."""
+    rng: Tensor
+    """State of the random generator, bytes."""
+    episodes: Episodes
+    iteration: int
+    env_steps: int
+    refused: int
+    """Updates refused because a gradient or a value target was not finite."""
+    diverged: int
+    """Worlds that left the finite range, so far."""
+
+
+@dataclass(frozen=True)
+class AGPO:
+    """Adaptive-Gradient Policy Optimization.
+
+    Each update rolls the stochastic policy out for ``horizon`` steps and finds, for each of them, how the simulator's
+    gradient and the Q function's are to be mixed (Eq. 1-3); it takes one Adam step up the objective that mixes them so
+    (Eq. 4), and fits the Q functions to their one-step targets. An update whose gradient is not finite changes no
+    parameter; it is counted.
+    """
+
+    config: AGPOConfig = field(default_factory=AGPOConfig)
+    name: str = field(default="agpo", init=False)
+
+    def init(self, env: Env, seed: int) -> AGPOState:
+        """The state before the first update.
+
+        Raises:
+            ValueError: the environment is not differentiable, has only one world to take variances over, or its
+                observation is no tensor ``[N, no]``.
+        """
+        c = self.config
+        if env.num_envs < 2 and c.ratio == "adaptive":
+            raise ValueError(f"num_envs is {env.num_envs}; AGPO takes variances over at least 2 worlds, or ratio=fixed")
+        env_state, obs = training.begin(env, seed, "AGPO")
+        # Networks are drawn on the CPU, so that they are the same on every device.
+        generator = torch.Generator().manual_seed(seed)
+        nets = _Networks.of(c, env)
+        actor = nets.actor.init(generator, logstd=c.logstd_init).to(obs)
+        if c.state_dependent_std:
+            # The last parameters are the biases of log sigma.
+            actor[-env.spec.num_actions :] += c.logstd_init
+        critic = nets.critic.init(generator, gain=1.0).to(obs)
+        return AGPOState(
+            actor=actor,
+            actor_adam=Adam.init(actor),
+            previous=actor.clone(),
+            critic=critic,
+            critic_adam=Adam.init(critic),
+            target=critic.clone(),
+            **training.first_fields(env, env_state, obs, generator),
+        )
+
+    def update(self, state: AGPOState) -> tuple[AGPOState, Metrics]:
+        """One window, one step of the actor, ``critic_iterations`` passes of the Q functions."""
+        with training.settings(self.config):
+            return self._update(state)
+
+    def _update(self, state: AGPOState) -> tuple[AGPOState, Metrics]:
+        c, env, nets, clock = self.config, state.env, _Networks.of(self.config, state.env), training.Clock()
+        generator = training.generator_of(state)
+        actor_lr, critic_lr = (learning_rate(c, start, state.iteration) for start in (c.actor_lr, c.critic_lr))
+        shift, scale = training.normalizer(c, state)
+
+        # The window, judged step by step.
+        actor = state.actor.detach().requires_grad_()
+        eps = training.normal(generator, state.obs, 2, c.horizon, env.num_envs, env.spec.num_actions)
+        noisy = NoisyPolicy(nets.actor, actor, shift, scale, eps[0])
+        following = NoisyPolicy(nets.actor, actor, shift, scale, eps[1])
+
+        def q_value(obs: Tensor, action: Tensor) -> Tensor:
+            x = torch.addcmul(shift, obs, scale)
+            return nets.critic(state.target, torch.cat([x, action], dim=-1)).amin(0)
+
+        judge = Judge(env, noisy, q_value, following, c)
+        window, env_state, obs = rollout(judge, judge.act, state.env_state, state.obs, c.horizon)
+        alpha, q, q_next = (torch.stack(part) for part in (judge.alpha, judge.q, judge.q_next))
+        x = torch.addcmul(shift, window.obs.detach(), scale)
+        objective = gradest.credit_objective(
+            c.reward_scale * window.reward,
+            q,
+            q_next,
+            alpha,
+            window.terminated,
+            window.done,
+            gamma=c.gamma,
+            threshold=c.threshold,
+            truncation=c.truncation,
+        )
+        entropy, kl = self._regularisers(nets.actor, actor, state.previous, x, eps[0])
+        loss = -(objective + c.entropy_coef * entropy - c.kl_coef * kl)
+        clock.lap("rollout_s")
+
+        # One step of the actor.
+        (grad,) = torch.autograd.grad(loss, actor)
+        optimizer = Optimizer(c.betas, c.max_grad_norm)
+        improved, actor_adam, grad_norm = optimizer.step(state.actor, state.actor_adam, grad, actor_lr)
+        clock.lap("backward_s")
+
+        # The Q functions, and their moving average after them.
+        target_value = gradest.td_lambda(
+            c.reward_scale * window.reward.detach(),
+            q_next.detach(),
+            window.terminated,
+            window.done,
+            gamma=c.gamma,
+            lam=c.lam,
+        )
+        inputs = torch.cat([x, window.action.detach()], dim=-1).flatten(0, 1)
+        fitted, critic_adam, critic_loss = fit_critic(
+            nets.critic,
+            state.critic,
+            state.critic_adam,
+            inputs,
+            target_value.flatten(),
+            config=c,
+            optimizer=Optimizer(c.betas, c.critic_max_grad_norm),
+            lr=critic_lr,
+            generator=generator,
+        )
+        learned = {
+            "actor": improved,
+            "actor_adam": actor_adam,
+            "previous": state.actor,
+            "critic": fitted,
+            "critic_adam": critic_adam,
+            "target": torch.lerp(fitted, state.target, c.target_alpha),
+        }
+        accepted = training.all_finite(grad_norm, improved, target_value, fitted, inputs)
+        new = training.go_on(state, learned if accepted else None, window, env_state, obs, generator)
+        clock.lap("critic_s")
+        figures = {
+            "actor_loss": loss,
+            "critic_loss": critic_loss,
+            "grad_norm": grad_norm,
+            "value_mean": target_value.mean(),
+            "std_mean": noisy.gaussian().logstd.exp().mean(),
+            "entropy": entropy,
+            "kl": kl,
+            **self._credit(alpha, window),
+        }
+        return new, training.report(new, window, figures, clock, actor_lr=actor_lr)
+
+    def policy(self, state: AGPOState, *, deterministic: bool = True, seed: int = 0) -> GaussianPolicy:
+        """The policy of ``state``, with the observation statistics up to now."""
+        shift, scale = training.normalizer(self.config, state)
+        generator = None if deterministic else torch.Generator(state.obs.device).manual_seed(seed)
+        return GaussianPolicy(_Networks.of(self.config, state.env).actor, state.actor, shift, scale, generator)
+
+    def to_arrays(self, state: AGPOState) -> dict[str, np.ndarray]:
+        return to_arrays(state)
+
+    def from_arrays(self, state: AGPOState, arrays: Mapping[str, np.ndarray]) -> AGPOState:
+        return from_arrays(state, arrays)
+
+    def _regularisers(
+        self, actor: GaussianActor, flat: Tensor, previous: Tensor, x: Tensor, eps: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Mean entropy of the actions and divergence from the policy before, at the states of the window."""
+        policy = actor(actor.split(flat), x)
+        u = policy.mean + eps * policy.logstd.exp()
+        return -policy.squashed_log_prob(u).mean(), policy.kl(actor(actor.split(previous), x)).mean()
+
+    def _credit(self, alpha: Tensor, window: Trajectory) -> dict[str, Any]:
+        """What to watch: the mean ratio and credit, and how many simulated rewards a piece of an episode counts."""
+        c = self.config
+        options: dict[str, Any] = {"threshold": c.threshold, "truncation": c.truncation}
+        weights = gradest.credit_weights(alpha, window.terminated, window.done, gamma=c.gamma, **options)
+        return {
+            "alpha_mean": alpha.mean(),
+            "beta_mean": weights.beta.mean(),
+            "effective_horizon": gradest.effective_horizon(alpha, window.done, **options),
+        }
+
+
+class _Networks(NamedTuple):
+    actor: GaussianActor
+    critic: Critic
+
+    @classmethod
+    def of(cls, config: AGPOConfig, env: Env) -> _Networks:
+        num_obs, num_actions = env.spec.num_obs, env.spec.num_actions
+        outputs = 2 * num_actions if config.state_dependent_std else num_actions
+        actor = MLP((num_obs, *config.actor_hidden, outputs), config.activation)
+        critic = MLP((num_obs + num_actions, *config.critic_hidden, 1), config.activation)
+        return cls(
+            GaussianActor(actor, config.state_dependent_std, (config.logstd_min, config.logstd_max)),
+            Critic(critic, config.num_critics),
+        )

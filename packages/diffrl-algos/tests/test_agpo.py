@@ -1,0 +1,273 @@
+"""AGPO: an update once more, slowly; what its ratio and gates do; the readings of the paper that are switches."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from diffrl_algos import AGPOConfig, evaluate, train
+from diffrl_algos.torch import AGPO
+from diffrl_algos.torch._distributions import Gaussian
+
+from .test_family import Poisoned
+
+SMALL = {
+    "iterations": 10,
+    "horizon": 8,
+    "actor_hidden": (16, 8),
+    "critic_hidden": (12,),
+    "critic_iterations": 1,
+    "critic_minibatches": 1,
+    "critic_shuffle": False,
+}
+
+
+def run(algorithm, state, updates):
+    metrics = []
+    for _ in range(updates):
+        state, figures = algorithm.update(state)
+        metrics.append(figures)
+    return state, metrics
+
+
+def ratio_of(first, zeroth, going_on):
+    """Eq. 3 for one step, world by world: variances of the norms in units of their median."""
+    variances = []
+    for gradients in (zeroth, first):
+        norms = [math.sqrt(sum(float(x) ** 2 for x in g)) for g, on in zip(gradients, going_on, strict=True) if on]
+        if len(norms) < 2:
+            return 0.0
+        scaled = np.asarray(norms) / (np.median(norms) + 1e-8)
+        variances.append(scaled.var(ddof=1))
+    return variances[0] / (variances[0] + variances[1])
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.4])
+def test_an_update_is_the_papers(worlds, threshold):
+    """Algorithm 1 with loops over worlds: gradients at the action of one step alone, credit, objective, target."""
+    c = AGPOConfig(**SMALL, threshold=threshold)
+    algorithm = AGPO(c)
+    state, _ = algorithm.update(algorithm.init(worlds(dtype="float64"), 4))
+    new, metrics = algorithm.update(state)
+
+    env, n, steps = state.env, 6, 8
+    generator = torch.Generator()
+    generator.set_state(state.rng)
+    eps, fresh = torch.randn(2, steps, n, 1, generator=generator, dtype=torch.float64)
+    policy = algorithm.policy(state)
+    actor = state.actor.clone().requires_grad_()
+
+    def pi(flat, obs):
+        mean, logstd = policy.actor.mlp(policy.actor.mlp.split(flat), policy.shift + policy.scale * obs).chunk(2, -1)
+        return Gaussian(mean, logstd.clamp(-5, 2))
+
+    def act(obs, noise):
+        g = pi(actor, obs)
+        return torch.tanh(g.mean + noise * g.logstd.exp())
+
+    def q(flat, obs, action):
+        x = torch.cat([policy.shift + policy.scale * obs, action], -1)
+        both = []
+        for part in flat.view(2, -1):
+            w, b, scale, shift, v, d = part.split([36, 12, 12, 12, 12, 1])
+            h = torch.nn.functional.layer_norm(torch.nn.functional.elu(x @ w.view(12, 3).T + b), (12,), scale, shift)
+            both.append(h @ v + d)
+        return torch.stack(both)
+
+    env_state, obs = state.env_state, state.obs
+    rows = []
+    beta, alphas = [1.0] * n, []
+    for t in range(steps):
+        # The step alone: nothing before it has a graph.
+        plain = type(env_state.physics)(*(part.detach() for part in env_state.physics))
+        a = act(obs, eps[t]).detach().requires_grad_()
+        _, step = env.step(env_state._replace(physics=plain), a)
+        done = step.terminated | step.truncated
+        follows = q(state.target, step.final_obs, act(step.final_obs, fresh[t])).min(0).values
+        simulated = 0.1 * step.reward + c.gamma * torch.where(step.terminated, 0.0, follows)
+        (first,) = torch.autograd.grad(simulated.sum(), a)
+        (zeroth,) = torch.autograd.grad(q(state.target, obs.detach(), a).min(0).values.sum(), a)
+        alpha = ratio_of(first, zeroth, ~done)
+        alphas.append(alpha)
+        # The same step within the window.
+        action = act(obs, eps[t])
+        value = q(state.target, obs, action).min(0).values
+        seen = obs
+        env_state, step = env.step(env_state, action)
+        follows = q(state.target, step.final_obs, act(step.final_obs, fresh[t])).min(0).values
+        rows.append((seen, action, 0.1 * step.reward, value, follows, step.terminated, done, alpha))
+        cut = []
+        for i in range(n):
+            beta[i] *= alpha
+            ends = bool(done[i]) or beta[i] < threshold
+            cut.append(ends)
+            if ends:
+                beta[i] = 1.0
+        keep = ~torch.tensor(cut)[:, None]
+        obs = torch.where(keep, step.obs, step.obs.detach())
+        physics = (torch.where(keep, part, part.detach()) for part in env_state.physics)
+        env_state = env_state._replace(physics=type(env_state.physics)(*physics))
+
+    objective = 0.0
+    for i in range(n):
+        credit, discount = 1.0, 1.0
+        for t, (_, _, reward, value, follows, terminated, done, alpha) in enumerate(rows):
+            objective = objective + discount * ((1 - alpha) * credit * value[i] + alpha * credit * reward[i])
+            credit, discount = credit * alpha, discount * c.gamma
+            if done[i] or t == steps - 1 or credit < threshold:
+                objective = objective + (0.0 if terminated[i] else discount * credit * follows[i])
+                credit, discount = 1.0, 1.0
+    objective = objective / (n * steps)
+    states = torch.cat([row[0].detach() for row in rows])
+    g, before = pi(actor, states), pi(state.previous, states)
+    u = g.mean + eps.reshape(-1, 1) * g.logstd.exp()
+    entropy = -(g.log_prob(u) - torch.log1p(-torch.tanh(u).square()).sum(-1)).mean()
+    normals = [torch.distributions.Normal(p.mean, p.logstd.exp()) for p in (g, before)]
+    kl = torch.distributions.kl_divergence(*normals).sum(-1).mean()
+    loss = -(objective + 0.01 * entropy - 0.3 * kl)
+
+    assert metrics["alpha_mean"] == pytest.approx(np.mean(alphas), rel=1e-6)
+    assert 0.0 < metrics["alpha_mean"] < 1.0 and metrics["kl"] > 0
+    assert metrics["actor_loss"] == pytest.approx(loss.item(), rel=1e-7)
+    targets = torch.cat([r + c.gamma * torch.where(end, 0.0, f) for _, _, r, _, f, end, _, _ in rows]).detach()
+    assert metrics["value_mean"] == pytest.approx(targets.mean().item(), rel=1e-7)
+
+    def adam_step(params, moments, loss, lr, max_norm):
+        optimiser = torch.optim.Adam([params], lr=lr, betas=c.betas)
+        optimiser.state[params] = {
+            "step": torch.tensor(float(moments.step)),
+            "exp_avg": moments.m.clone(),
+            "exp_avg_sq": moments.v.clone(),
+        }
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([params], max_norm)
+        optimiser.step()
+
+    lr = 7e-4 + (1e-5 - 7e-4) / 10
+    adam_step(actor, state.actor_adam, loss, lr, 1.0)
+    torch.testing.assert_close(new.actor, actor.detach(), rtol=1e-6, atol=1e-8)
+    fitted = state.critic.clone().requires_grad_()
+    actions = torch.cat([row[1].detach() for row in rows])
+    errors = (q(fitted, states, actions) - targets).square().mean(1).sum()
+    adam_step(fitted, state.critic_adam, errors, lr, 10.0)
+    torch.testing.assert_close(new.critic, fitted.detach(), rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(new.target, 0.8 * new.critic + 0.2 * state.target)
+    assert torch.equal(new.previous, state.actor)
+
+
+def test_a_step_whose_gradient_is_not_finite_gets_no_weight(worlds):
+    """And the update goes on: a gate is a choice, where a weight of zero would make NaN."""
+    algorithm = AGPO(AGPOConfig(**SMALL))
+    state, metrics = run(algorithm, algorithm.init(Poisoned(worlds(), "gradient"), 0), 3)
+    assert state.refused == 0 and torch.isfinite(state.actor).all()
+    clean = algorithm.init(worlds(), 0)
+    _, (_, expected, _) = run(algorithm, clean, 3)
+    assert metrics[1]["alpha_mean"] < expected["alpha_mean"]
+
+
+def test_with_a_ratio_of_zero_no_gradient_of_the_simulator_is_used(worlds):
+    """One whose rewards have other gradients leads to the same bits."""
+
+    class Scaled:
+        def __init__(self, env):
+            self.env, self.spec, self.num_envs = env, env.spec, env.num_envs
+
+        def reset(self, seed):
+            return self.env.reset(seed)
+
+        def step(self, state, action):
+            state, step = self.env.step(state, action)
+            if step.reward.requires_grad:
+                step.reward.register_hook(lambda g: 1000.0 * g)
+            return state, step
+
+    algorithm = AGPO(AGPOConfig(**SMALL, ratio="fixed", fixed_ratio=0.0))
+    a, metrics = run(algorithm, algorithm.init(worlds(), 0), 3)
+    b, _ = run(algorithm, algorithm.init(Scaled(worlds()), 0), 3)
+    assert torch.equal(a.actor, b.actor)
+    assert all(m["effective_horizon"] == 0 for m in metrics)
+    mixed = AGPO(AGPOConfig(**SMALL))
+    a, _ = run(mixed, mixed.init(worlds(), 0), 3)
+    b, _ = run(mixed, mixed.init(Scaled(worlds()), 0), 3)
+    assert not torch.equal(a.actor, b.actor)
+
+
+def test_with_a_ratio_of_one_and_no_ends_all_truncations_agree(worlds):
+    states = []
+    for truncation in ("restart", "bootstrap", "drop"):
+        algorithm = AGPO(AGPOConfig(**SMALL, ratio="fixed", truncation=truncation))
+        state, metrics = run(algorithm, algorithm.init(worlds(limit=10.0, horizon=100), 0), 2)
+        assert all(m["effective_horizon"] == 8 and m["beta_mean"] == 1 for m in metrics)
+        states.append(state)
+    assert torch.equal(states[0].actor, states[1].actor) and torch.equal(states[0].actor, states[2].actor)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"truncation": "bootstrap"},
+        {"truncation": "drop"},
+        {"variance": "vector"},
+        {"threshold": 0.0},
+        {"kl_coef": 0.0},
+        {"entropy_coef": 0.0},
+        {"reward_scale": 1.0},
+        {"lam": 0.9},
+        {"num_critics": 1},
+        {"state_dependent_std": False},
+    ],
+    ids=lambda change: "-".join(map(str, next(iter(change.items())))),
+)
+def test_every_choice_matters(worlds, change):
+    whole, other = (AGPO(AGPOConfig(**{**SMALL, "threshold": 0.5, **more})) for more in ({}, change))
+    a, _ = run(whole, whole.init(worlds(), 0), 3)
+    b, _ = run(other, other.init(worlds(), 0), 3)
+    assert a.actor.shape != b.actor.shape or not torch.equal(a.actor, b.actor)
+
+
+def test_the_divergence_is_from_the_policy_before(worlds):
+    """At the first update there is none; a heavy penalty keeps steps from adding up."""
+    algorithm = AGPO(AGPOConfig(**SMALL))
+    _, metrics = run(algorithm, algorithm.init(worlds(), 0), 3)
+    assert metrics[0]["kl"] == 0.0 and metrics[1]["kl"] > 0.0
+    heavy = AGPO(AGPOConfig(**SMALL, kl_coef=1000.0))
+    _, held = run(heavy, heavy.init(worlds(), 0), 3)
+    assert held[2]["kl"] < metrics[2]["kl"]
+
+
+def test_one_world_has_no_variance(worlds):
+    with pytest.raises(ValueError, match="num_envs is 1; AGPO takes variances over at least 2 worlds"):
+        AGPO(AGPOConfig(**SMALL)).init(worlds(num_envs=1), 0)
+    fixed = AGPO(AGPOConfig(**SMALL, ratio="fixed"))
+    assert fixed.update(fixed.init(worlds(num_envs=1), 0))[0].refused == 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"threshold": 1.5}, {"fixed_ratio": -0.1}, {"reward_scale": 0.0}, {"kl_coef": -1.0}, {"num_critics": 0}]
+)
+def test_values_out_of_range_are_named(wrong):
+    with pytest.raises(ValueError, match=f"^{next(iter(wrong))} is"):
+        AGPOConfig(**wrong)
+
+
+def test_learns_to_control_a_point_mass(worlds):
+    config = AGPOConfig(
+        iterations=80,
+        horizon=16,
+        actor_hidden=(32,),
+        critic_hidden=(32,),
+        actor_lr=1e-2,
+        critic_lr=5e-3,
+        critic_iterations=4,
+    )
+    env = worlds(num_envs=32, limit=10.0, horizon=40)
+    algorithm = AGPO(config)
+    start = algorithm.init(env, 0)
+    result = train(algorithm, env, state=start)
+    untrained = evaluate(env, algorithm.policy(start), episodes=32, seed=99).return_mean
+    trained = evaluate(env, algorithm.policy(result.state), episodes=32, seed=99).return_mean
+    print(untrained, trained)
+    assert untrained < 20.0 < 35.0 < trained < 40.0
