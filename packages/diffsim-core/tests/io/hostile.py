@@ -117,6 +117,20 @@ MUSCLES = """<mujoco model="muscles">
   </actuator>
 </mujoco>"""
 
+WRAPPING = (
+    MUSCLES.replace("muscles", "wrapping")
+    .replace(
+        '<site site="wall"/><site site="a"/><pulley divisor="2"/>',
+        '<site site="wall"/><geom geom="bone" sidesite="b"/><site site="a"/><geom geom="ball"/><site site="c"/>'
+        '<pulley divisor="2"/>',
+    )
+    .replace(
+        '<joint name="e"',
+        '<geom name="bone" type="cylinder" size="0.03 0.1"/><geom name="ball" size="0.04" pos="0.1 0 0"/>'
+        '<joint name="e"',
+    )
+)
+
 URDF = """<robot name="arm">
   <link name="base">
     <inertial><mass value="5"/><inertia ixx="1" iyy="1" izz="1" ixy="0" ixz="0" iyz="0"/></inertial>
@@ -146,7 +160,7 @@ frame composite flexcomp plugin attach tendon inertial fullinertia diaginertia m
 def sources() -> list[str]:
     models = files("diffsim_core.tasks") / "models"
     bundled = [(models / f"{name}.xml").read_text() for name in ("ant", "cartpole")]
-    return [KITCHEN_SINK, KITCHEN_SINK, UNSUPPORTED, CONTACTS, MUSCLES, URDF, *bundled]
+    return [KITCHEN_SINK, KITCHEN_SINK, UNSUPPORTED, CONTACTS, MUSCLES, WRAPPING, URDF, *bundled]
 
 
 def mutate(text: str, rng: random.Random) -> str:
@@ -207,7 +221,10 @@ def main(first: int, count: int) -> None:
             text = data.decode("utf-8", "replace")
             source = path if index % 2 or not text.lstrip().startswith("<") else text
             ground = 0.0 if index % 3 == 0 else None
-            model = load_model(source, floating=index % 5 == 0, ground=ground, body_contact=index % 7 < 4)
+            wrapping = "straight" if index % 11 < 9 else "refuse"
+            model = load_model(
+                source, floating=index % 5 == 0, ground=ground, body_contact=index % 7 < 4, wrapping=wrapping
+            )
         except ModelError:
             refused += 1
         else:

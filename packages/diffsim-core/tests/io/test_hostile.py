@@ -33,7 +33,7 @@ def test_the_undamaged_sources() -> None:
                 load_model(text)
             assert len(caught.value.problems) > 6
         else:
-            check(load_model(text, body_contact=True))
+            check(load_model(text, body_contact=True, wrapping="straight"))
 
 
 def test_300_mutants(tmp_path: Path) -> None:

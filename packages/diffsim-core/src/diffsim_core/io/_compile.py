@@ -1,4 +1,4 @@
-"""Running MuJoCo's parser and compiler on a file or string."""
+"""Running MuJoCo's parser and compiler on a file, a string or a spec."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from diffsim_core.io._mujoco import mujoco
-from diffsim_core.io._scan import read_bytes, scan
+from diffsim_core.io._mujoco import MjSpec, mujoco
+from diffsim_core.io._scan import is_inside, read_bytes, scan
+from diffsim_core.io._spec import check_spec, copy_spec
 from diffsim_core.io._unsupported import SINGULAR
 from diffsim_core.io.errors import ModelError
 
@@ -17,33 +18,44 @@ SUFFIXES = (".xml", ".mjcf", ".urdf")
 _UNUSED = ("sensors", "keys", "skins", "textures", "cameras", "lights", "tuples")
 
 
-def is_xml(source: str | Path) -> bool:
+def is_xml(source: str | Path | MjSpec) -> bool:
     """Whether ``source`` is the XML itself rather than a path."""
     return isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("<")
 
 
-def source_label(source: str | Path) -> str:
+def is_spec(source: str | Path | MjSpec) -> bool:
+    """Whether ``source`` is a model that was built in Python."""
+    return isinstance(source, mujoco.MjSpec)
+
+
+def source_label(source: str | Path | MjSpec) -> str:
     """How messages call the source."""
+    if is_spec(source):
+        return f'MjSpec "{source.modelname}"'
     return "XML string" if is_xml(source) else str(source)
 
 
-def compile_model(source: str | Path, *, floating: bool) -> tuple[Any, list[str]]:
+def compile_model(
+    source: str | Path | MjSpec, *, floating: bool, root: str | Path | None = None
+) -> tuple[Any, list[str]]:
     """MuJoCo's compiled model, without what only renderers and sensors need, and MuJoCo's warnings.
 
     Raises:
         ModelError: with MuJoCo's words where MuJoCo refuses.
     """
     label = source_label(source)
-    kind = _scan_source(source, label)
+    kind = _scan_source(source, label, root)
     try:
         with _collected_warnings() as warned:
-            spec = mujoco.MjSpec.from_string(source) if is_xml(source) else mujoco.MjSpec.from_file(str(source))
+            spec = _spec(source, label)
             _prune(spec)
             if kind == "robot":
                 _add_motors(spec)
             if floating:
                 _float(spec)
             return spec.compile(), warned
+    except ModelError:
+        raise
     except (ValueError, RuntimeError, MemoryError, mujoco.FatalError) as error:
         message = " ".join(str(error).split())
         if "QACC" in message:  # some versions take a trial step with the model
@@ -66,14 +78,28 @@ def _collected_warnings() -> Iterator[list[str]]:
         mujoco.set_mju_user_warning(previous)
 
 
-def _scan_source(source: str | Path, label: str) -> str:
+def _spec(source: str | Path | MjSpec, label: str) -> Any:
+    """What MuJoCo's parser makes of the source; of a spec a copy, as it will be changed."""
+    if is_spec(source):
+        return copy_spec(source, label)
+    return mujoco.MjSpec.from_string(source) if is_xml(source) else mujoco.MjSpec.from_file(str(source))
+
+
+def _scan_source(source: str | Path | MjSpec, label: str, root: str | Path | None) -> str:
+    if root is not None and (is_spec(source) or is_xml(source)):
+        raise ValueError(f"root={str(root)!r} goes with a file: load the model from its path, or leave root out")
+    if is_spec(source):
+        check_spec(source, label)
+        return "mujoco"
     if is_xml(source):
         return scan(str(source).lstrip("\ufeff \t\r\n").encode("utf-8", "replace"), label, None)
     path = Path(source)
     if path.suffix.lower() not in SUFFIXES:
         raise ModelError(label, [f'unknown file type "{path.suffix}": give {", ".join(SUFFIXES)}'])
+    if root is not None and not is_inside(path, root):
+        raise ModelError(label, [f"lies outside root={str(root)!r}: name a folder that holds the model and its files"])
     try:
-        return scan(read_bytes(path, label), label, path.parent)
+        return scan(read_bytes(path, label), label, path.parent, None if root is None else Path(root))
     except OSError as error:
         raise ModelError(label, [f"cannot be read: {error.strerror}"]) from None
 

@@ -12,9 +12,11 @@ from diffsim_core.io._collision import PLANE, find_ground
 from diffsim_core.io._compile import compile_model, source_label
 from diffsim_core.io._convert import links_and_bodies, to_rigid_model
 from diffsim_core.io._custom import read_custom
+from diffsim_core.io._mujoco import MjSpec
 from diffsim_core.io._pairs import pair_problems, touching_pairs
 from diffsim_core.io._terrain import height_fields
 from diffsim_core.io._unsupported import find_unsupported, singular_joints
+from diffsim_core.io._wrapping import WRAPPING, straightened
 from diffsim_core.io.errors import ModelError
 from diffsim_core.io.params import ContactParams, LimitParams, fill
 from diffsim_core.rigid._quat import quat_mul, rotation
@@ -24,8 +26,9 @@ from diffsim_core.rigid.model import LAWS, Body, Geom, RigidModel
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what overflows is refused by name at the end
 def load_model(
-    source: str | Path,
+    source: str | Path | MjSpec,
     *,
+    root: str | Path | None = None,
     contact: ContactParams | None = None,
     limits: LimitParams | None = None,
     contact_law: str | None = None,
@@ -34,6 +37,7 @@ def load_model(
     ground: float | HeightField | None = None,
     body_contact: bool = False,
     floating: bool = False,
+    wrapping: str = "refuse",
     name: str | None = None,
 ) -> RigidModel:
     """Load a robot from an MJCF or URDF file through MuJoCo's compiler.
@@ -43,7 +47,8 @@ def load_model(
     cylinders and ellipsoids whose ``contype``/``conaffinity`` let them touch it; on request also between bodies.
     Sensors, cameras, lights, keyframes and visuals are ignored.
     A URDF joint with an effort limit gets a motor of that strength. Files that a model names are read from the
-    model's own folder only.
+    model's own folder only, or from below ``root``. A ``mujoco.MjSpec`` is loaded as it stands and stays as it is:
+    what it names was named by the caller and is read from anywhere, and no motors are added.
 
     Penalty parameters come from the keyword arguments, else from the file, else from the defaults documented in
     ``ContactParams`` and ``LimitParams``. In the file they are::
@@ -58,7 +63,8 @@ def load_model(
         </custom>
 
     Args:
-        source: path of an ``.xml``, ``.mjcf`` or ``.urdf`` file, or the XML itself.
+        source: path of an ``.xml``, ``.mjcf`` or ``.urdf`` file, or the XML itself, or a ``mujoco.MjSpec``.
+        root: folder that the model and all files that it names must lie in; default the model's own folder.
         contact: contact parameters of all contact points.
         limits: parameters of all joint limits.
         contact_law: ``"paper"`` or ``"released"``, see ``RigidModel.contact_law``.
@@ -71,6 +77,9 @@ def load_model(
         body_contact: let spheres, capsules and boxes touch each other, and fixed ones, where MuJoCo's filters say so
             (masks, ``exclude``, ``pair``, parent and child). Two shapes act as springs in series.
         floating: put a free joint on root bodies that the file fixes to the world (URDF cannot say so itself).
+        wrapping: ``"refuse"`` tendons that wrap around spheres or cylinders, or take their paths as ``"straight"``
+            lines from site to site, side sites left out: wherever a path would wrap, it is shorter than MuJoCo's and
+            has other lever arms. ``RigidModel.notes`` then has a sentence for each such tendon.
         name: name of the model; default the file's.
 
     Raises:
@@ -80,7 +89,9 @@ def load_model(
     label = source_label(source)
     if ground is not None and not isinstance(ground, HeightField) and not np.isfinite(ground):
         raise ValueError(f"ground is {ground}: give a finite height in metres")
-    m, warned = compile_model(source, floating=floating)
+    if wrapping not in WRAPPING:
+        raise ValueError(f"wrapping is {wrapping!r}: use {' or '.join(map(repr, WRAPPING))}")
+    m, warned = compile_model(source, floating=floating, root=root)
     custom, custom_problems = read_custom(m)
     laws = {
         "contact_law": contact_law or custom.contact_law or "paper",
@@ -95,7 +106,7 @@ def load_model(
     )
     touching = touching_pairs(m, bodies) if body_contact else []
     contact_problems += pair_problems(m, touching)
-    problems += custom_problems + find_unsupported(m) + contact_problems
+    problems += custom_problems + find_unsupported(m, wrapping) + contact_problems
     if m.njnt == 0:
         problems.append("nothing in it can move: give a body a joint (or load a fixed base with floating=True)")
     problems += singular_joints(m) if not problems else []
@@ -114,7 +125,7 @@ def load_model(
         limits=fill(limits, custom.limits),
         contact_law=laws["contact_law"],
         limit_law=laws["limit_law"],
-        notes=(*notes, *warned),
+        notes=(*notes, *straightened(m), *warned),
     )
     if bad := _non_finite(model):
         raise ModelError(label, [f"{field} has values that are not finite: correct the file" for field in bad])

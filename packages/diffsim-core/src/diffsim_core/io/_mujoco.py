@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import mujoco as _module
 
 mujoco: Any = _module
+MjSpec: TypeAlias = Any

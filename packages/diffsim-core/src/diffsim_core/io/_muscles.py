@@ -15,7 +15,8 @@ from diffsim_core.rigid.muscles import HillConstants, Muscles, Unit, muscles_of
 
 TENDON = int(mujoco.mjtTrn.mjTRN_TENDON)
 _SITE, _PULLEY = int(mujoco.mjtWrap.mjWRAP_SITE), int(mujoco.mjtWrap.mjWRAP_PULLEY)
-_GEOMS = {int(mujoco.mjtWrap.mjWRAP_SPHERE): "sphere", int(mujoco.mjtWrap.mjWRAP_CYLINDER): "cylinder"}
+WRAPPED = {int(mujoco.mjtWrap.mjWRAP_SPHERE): "sphere", int(mujoco.mjtWrap.mjWRAP_CYLINDER): "cylinder"}
+"""What a path can wrap around."""
 _MUSCLE = (
     int(mujoco.mjtDyn.mjDYN_MUSCLE),
     int(mujoco.mjtGain.mjGAIN_MUSCLE),
@@ -44,8 +45,8 @@ def is_hill(m: Any, a: int) -> bool:
     return kind(m, a) == _MUSCLE
 
 
-def tendon_problems(m: Any) -> list[str]:
-    """A sentence for each tendon that has what is not simulated."""
+def tendon_problems(m: Any, wrapping: str) -> list[str]:
+    """A sentence for each tendon that has what is not simulated; ``wrapping`` as in ``load_model``."""
     found = []
     for t in range(m.ntendon):
         label = f'tendon "{object_name(m, "tendon", t) or t}"'
@@ -53,15 +54,20 @@ def tendon_problems(m: Any) -> list[str]:
             values = np.asarray(getattr(m, f"tendon_{name}", np.zeros(m.ntendon))).reshape(m.ntendon, -1)
             if values[t].any():
                 found.append(f"{name} of {label}: a tendon only carries the pull of its actuators; remove it")
-        objects = list(_path(m, t))
+        objects = list(path_of(m, t))
         for wrap, i, _ in objects:
-            if wrap in _GEOMS:
-                shape = f'{_GEOMS[wrap]} geom "{object_name(m, "geom", i) or i}"'
-                found.append(f"{label} wraps around the {shape}: paths are straight; give it sites on the way around")
+            if wrap in WRAPPED:
+                if wrapping == "straight":
+                    continue
+                shape = f'{WRAPPED[wrap]} geom "{object_name(m, "geom", i) or i}"'
+                found.append(
+                    f"{label} wraps around the {shape}: paths are straight; give it sites on the way around, or load"
+                    ' with wrapping="straight"'
+                )
             elif wrap not in (_SITE, _PULLEY):
                 found.append(f"{label} is a fixed tendon: use joint springs and motors, or a spatial tendon")
                 break
-        for branch in _branches(objects):
+        for branch in branches_of(objects):
             if len(branch) < 2:
                 found.append(f"{label} has a branch of one site: a muscle needs two points at least")
     return found
@@ -110,13 +116,13 @@ def _hill(m: Any, a: int) -> HillConstants:
     return HillConstants(*(float(x) for x in (*low_high, prm[0], prm[1], force, *prm[4:9], *tau)))
 
 
-def _path(m: Any, t: int) -> list[tuple[int, int, float]]:
+def path_of(m: Any, t: int) -> list[tuple[int, int, float]]:
     """``(kind, object, parameter)`` of everything on a tendon's path."""
     adr = range(int(m.tendon_adr[t]), int(m.tendon_adr[t] + m.tendon_num[t]))
     return [(int(m.wrap_type[i]), int(m.wrap_objid[i]), float(m.wrap_prm[i])) for i in adr]
 
 
-def _branches(path: list[tuple[int, int, float]]) -> list[list[tuple[int, float]]]:
+def branches_of(path: list[tuple[int, int, float]]) -> list[list[tuple[int, float]]]:
     """``(site, divisor)`` of each branch between pulleys."""
     branches: list[list[tuple[int, float]]] = [[]]
     divisor = 1.0
@@ -132,7 +138,7 @@ def _branches(path: list[tuple[int, int, float]]) -> list[list[tuple[int, float]
 
 def _segments(m: Any, bodies: list[Body], t: int) -> list[tuple[int, FloatArray, int, FloatArray, float]]:
     segments = []
-    for branch in _branches(_path(m, t)):
+    for branch in branches_of(path_of(m, t)):
         for (a, divisor), (b, _) in pairwise(branch):
             segments.append((*_site(m, bodies, a), *_site(m, bodies, b), 1.0 / divisor))
     return segments

@@ -1,7 +1,8 @@
 """A first reading of a model file, before MuJoCo's parser sees it.
 
 MuJoCo builds some elements while it parses (composites, replicas) and opens files that a model names. The scan
-refuses what would build without bound and what would be read from outside the model's folder.
+refuses what would build without bound and what would be read from outside the model's folder, or from outside the
+folder that the caller named.
 """
 
 from __future__ import annotations
@@ -20,45 +21,56 @@ MAX_DEPTH = 200
 MAX_COPIES = 1024
 """Most copies that nested replicas, or one composite or flexcomp, may make."""
 MAX_INCLUDES = 100
+MAX_SIZE = 999_999
+"""Largest number in ``<size>``."""
+MAX_GRID = 999
+"""Most rows, and most columns, of a height field."""
 
 _ROOTS = ("mujoco", "robot")
 _DIRECTORIES = ("assetdir", "meshdir", "texturedir")
 _SIZES = ("nuserdata", "nkey", "nconmax", "njmax", "nstack", "memory")
 
 
+Bases = tuple[Path | None, ...]
+"""Folders that a document's names are relative to, in the order in which MuJoCo tries them."""
+
+
 @dataclass
 class _Scan:
     label: str
     folder: Path | None
-    """Folder that files must lie in; ``None`` for an XML string, which may name none."""
+    """The model's folder; ``None`` for an XML string, which may name no files."""
+    root: Path | None
+    """Folder that files must lie in, if it is not the model's."""
     problems: list[str] = field(default_factory=list)
     directories: list[str] = field(default_factory=list)
-    assets: list[tuple[str, str]] = field(default_factory=list)
+    assets: list[tuple[str, str, Bases]] = field(default_factory=list)
     seen: list[Path] = field(default_factory=list)
     elements: int = 0
 
 
-def scan(text: bytes, label: str, folder: Path | None) -> str:
+def scan(text: bytes, label: str, folder: Path | None, root: Path | None = None) -> str:
     """The root element's tag (``mujoco`` or ``robot``).
 
     Raises:
-        ModelError: the text is not XML, grows without bound, or names files outside ``folder``.
+        ModelError: the text is not XML, grows without bound, or names files outside ``root`` (default: ``folder``).
     """
-    state = _Scan(label, folder)
-    root = _scan_document(state, text, label)
-    if root not in _ROOTS:
-        raise ModelError(label, [f"its root element is <{root}>: expected <mujoco> (MJCF) or <robot> (URDF)"])
-    for tag, name in state.assets:
-        for directory in state.directories or [""]:
-            if (problem := _outside(state, name, directory)) is not None:
-                state.problems.append(f'<{tag}> names the file "{name}": {problem}')
-                break
+    state = _Scan(label, folder, root)
+    kind = _scan_document(state, text, label, (folder,))
+    if kind not in _ROOTS:
+        raise ModelError(label, [f"its root element is <{kind}>: expected <mujoco> (MJCF) or <robot> (URDF)"])
+    for tag, name, bases in state.assets:
+        # which directory belongs to which file is MuJoCo's business: all must do
+        places = [(base, directory) for base in (folder, *bases) for directory in state.directories or [""]]
+        problems = (_outside(state, name, base, directory) for base, directory in places)
+        if (problem := next(filter(None, problems), None)) is not None:
+            state.problems.append(f'<{tag}> names the file "{name}": {problem}')
     if state.problems:
         raise ModelError(label, state.problems)
-    return root
+    return kind
 
 
-def _scan_document(state: _Scan, text: bytes, label: str) -> str:
+def _scan_document(state: _Scan, text: bytes, label: str, bases: Bases) -> str:
     if len(text) > MAX_BYTES:
         raise ModelError(state.label, [f"{label} has {len(text)} bytes: at most {MAX_BYTES} are read"])
     parser = expat.ParserCreate()
@@ -80,7 +92,7 @@ def _scan_document(state: _Scan, text: bytes, label: str) -> str:
             state.problems.append(f"<{tag}> makes {made} copies: at most {MAX_COPIES} are built")
         _check_sizes(state, tag, attributes)
         if stack[0] != "robot" or "visual" not in stack:  # MuJoCo drops what a URDF only shows
-            _collect_files(state, tag, attributes)
+            _collect_files(state, tag, attributes, bases)
 
     def end(tag: str) -> None:
         stack.pop()
@@ -115,31 +127,33 @@ def _check_sizes(state: _Scan, tag: str, attributes: dict[str, str]) -> None:
     if tag == "size":
         for name in (*_SIZES, *(a for a in attributes if a.startswith("nuser_"))):
             digits = re.sub(r"\D", "", attributes.get(name, ""))
-            if name != "memory" and len(digits) > 6:
+            if name != "memory" and len(digits) > len(str(MAX_SIZE)):
                 state.problems.append(f'<size> has {name}="{attributes[name]}": remove it')
     if tag == "hfield":
         for name in ("nrow", "ncol"):
-            if len(re.sub(r"\D", "", attributes.get(name, ""))) > 3:
+            if len(re.sub(r"\D", "", attributes.get(name, ""))) > len(str(MAX_GRID)):
                 state.problems.append(f'<hfield> has {name}="{attributes[name]}": remove the height field')
 
 
-def _collect_files(state: _Scan, tag: str, attributes: dict[str, str]) -> None:
+def _collect_files(state: _Scan, tag: str, attributes: dict[str, str], bases: Bases) -> None:
     for name, value in attributes.items():
         if name in _DIRECTORIES:
             state.directories.append(value)
         elif name.startswith("file") and value:
             if tag in ("include", "model"):
-                _scan_include(state, tag, value)
+                _scan_include(state, tag, value, bases)
             else:
-                state.assets.append((tag, value))
+                state.assets.append((tag, value, bases))
 
 
-def _scan_include(state: _Scan, tag: str, name: str) -> None:
-    if (problem := _outside(state, name, "")) is not None:
-        state.problems.append(f'<{tag}> names the file "{name}": {problem}')
-        return
-    assert state.folder is not None
-    path = state.folder / name
+def _scan_include(state: _Scan, tag: str, name: str, bases: Bases) -> None:
+    paths = []
+    for base in bases:
+        if (problem := _outside(state, name, base, "")) is not None:
+            state.problems.append(f'<{tag}> names the file "{name}": {problem}')
+            return
+        paths.append(Path(os.path.normpath(os.path.join(base or "", name))))
+    path = next((path for path in paths if path.is_file()), paths[0])
     if path in state.seen or len(state.seen) >= MAX_INCLUDES:
         state.problems.append(f'<{tag}> names the file "{name}" twice, or over {MAX_INCLUDES} files are included')
         return
@@ -149,7 +163,8 @@ def _scan_include(state: _Scan, tag: str, name: str) -> None:
     except OSError as error:
         state.problems.append(f'<{tag}> names the file "{name}": {error.strerror}')
         return
-    _scan_document(state, text, name)
+    # an attached model names files relative to its own folder, an included file relative to the main model's or its own
+    _scan_document(state, text, name, (path.parent,) if tag == "model" else (bases[0], path.parent))
 
 
 def read_bytes(path: Path, label: str) -> bytes:
@@ -160,13 +175,20 @@ def read_bytes(path: Path, label: str) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
-def _outside(state: _Scan, name: str, directory: str) -> str | None:
+def _outside(state: _Scan, name: str, base: Path | None, directory: str) -> str | None:
     """Why a file may not be read, or ``None``."""
-    if state.folder is None:
+    if base is None or state.folder is None:
         return "an XML string has no folder to read files from; load it from a path"
     relative = re.sub(r"^\w+://", "", name)
-    folder = os.path.abspath(state.folder)
-    target = os.path.abspath(os.path.join(folder, directory, relative))
-    if os.path.commonpath([folder, target]) != folder:
-        return "it lies outside the model's folder; put it there"
-    return None
+    target = os.path.abspath(os.path.join(base, directory, relative))
+    if is_inside(target, state.root or state.folder):
+        return None
+    if state.root is None:
+        return "it lies outside the model's folder; put it there, or load with root=FOLDER that holds both"
+    return f"it lies outside root={str(state.root)!r}; put it there, or name a folder that holds it"
+
+
+def is_inside(path: str | Path, folder: str | Path) -> bool:
+    """Whether a path lies in a folder, by its words: links are not followed."""
+    path, folder = os.path.abspath(path), os.path.abspath(folder)
+    return os.path.splitdrive(path)[0] == os.path.splitdrive(folder)[0] and os.path.commonpath([folder, path]) == folder
