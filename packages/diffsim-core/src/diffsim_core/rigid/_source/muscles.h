@@ -201,24 +201,44 @@ DS_FN void point_vjp(LinkBar& b, V3 p, V3 v, V3 x, V3 by_p, V3 by_v, V3 by_x)
     b.W = b.W + SV{cross(p, by_p) + cross(v, by_v) + cross(x, by_x), by_p};
 }
 
+// psi = -f dL/dt[X] of a unit whose force is its control: nothing in f moves with the robot
+DS_FN void direct_vjp(const Model& m, const Kinematics& k, const SV* X, const int* unit, const T* p, const R* u,
+                      LinkBar* bar, R* gu)
+{
+    Pull f = direct_pull(p, u[unit[MU_CONTROL]]);
+    R test = R{};
+    for (int i = unit[MU_FIRST]; i < unit[MU_FIRST] + unit[MU_COUNT]; i++) {
+        Segment s = segment(m, k, i);
+        V3 xa = velocity_at(X, s.A, s.a), xb = velocity_at(X, s.B, s.b), y = xb - xa;
+        R along = dot(s.n, y), weight = f.f * -s.scale;
+        test = test + along * s.scale;
+        V3 by_d = (y - s.n * along) * (weight * s.inverse), by_y = s.n * weight;
+        for (int end = 0; end < 2; end++) {
+            int link = end ? s.B : s.A;
+            if (link < 0) continue;
+            V3 q = end ? s.b : s.a, x = end ? xb : xa, by_q = end ? by_d : -by_d, by_x = end ? by_y : -by_y;
+            bar[link].X = bar[link].X + SV{cross(q, by_x), by_x};
+            bar[link].W = bar[link].W + SV{cross(q, by_q) + cross(x, by_x), by_q};
+        }
+    }
+    gu[unit[MU_CONTROL]] = gu[unit[MU_CONTROL]] + f.by_drive * test;
+}
+
 // psi = -f dL/dt[X], muscle by muscle; adds the cotangents of links, controls and activations
 DS_FN void muscle_vjp(const Model& m, const Kinematics& k, const SV* X, const Drive& drive, LinkBar* bar, R* gu, R* gact)
 {
     for (int j = 0; j < m.muscles.n; j++) {
         const int* unit = m.muscles.unit + j * MUI_COLUMNS;
         const T* p = m.muscles.unitr + j * MUR_COLUMNS;
-        bool direct = unit[MU_ACT] < 0;
+        if (unit[MU_ACT] < 0) {
+            direct_vjp(m, k, X, unit, p, drive.u, bar, gu);
+            continue;
+        }
         R length, rate, test;
         measure(m, k, unit, p, X, length, test);
-        Pull f;
-        if (direct) {
-            f = direct_pull(p, drive.u[unit[MU_CONTROL]]);
-        } else {
-            measure(m, k, unit, p, k.V, length, rate);
-            f = pull(p, length, rate, drive.act[unit[MU_ACT]]);
-        }
-        R& drive_bar = direct ? gu[unit[MU_CONTROL]] : gact[unit[MU_ACT]];
-        drive_bar = drive_bar + f.by_drive * test;
+        measure(m, k, unit, p, k.V, length, rate);
+        Pull f = pull(p, length, rate, drive.act[unit[MU_ACT]]);
+        gact[unit[MU_ACT]] = gact[unit[MU_ACT]] + f.by_drive * test;
         R by_length = f.by_length * test, by_rate = f.by_velocity * test;
         for (int i = unit[MU_FIRST]; i < unit[MU_FIRST] + unit[MU_COUNT]; i++) {
             Segment s = segment(m, k, i);
