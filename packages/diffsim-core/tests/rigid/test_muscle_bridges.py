@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,8 @@ def test_torch_and_jax_agree():
     q, qd, u, act = (a.astype(np.float32) for a in random_muscle_states(m, 4, 5))
 
     def loss(control, start):
-        state, total = MuscleState(*start), 0.0
+        state: Any = MuscleState(*start)
+        total: Any = 0.0
         for _ in range(3):
             state, _ = step(state, (control,))
             total = total + (state.qd**2).sum() + (state.act**2).sum()
