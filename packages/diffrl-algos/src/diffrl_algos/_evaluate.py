@@ -73,10 +73,13 @@ def evaluate(env: Env, policy: Policy, *, episodes: int, seed: int) -> Evaluatio
     finished: list[tuple[list[float], list[int]]] = [([], []) for _ in range(n)]
     running, length, count = np.zeros(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     diverged = steps = 0
+    restart = getattr(policy, "restart", lambda done: None)
+    restart(None)
     state, obs = env.reset(seed)
     for _ in range(math.ceil(episodes / n) * env.spec.horizon):
         state, step = env.step(state, policy(obs))
         obs = step.obs
+        restart(step.terminated | step.truncated)
         running += _numpy(step.reward)
         length += 1
         steps += n
