@@ -100,8 +100,8 @@ def test_update_leaves_its_argument_as_it_was(worlds, name):
 class Poisoned:
     """Worlds of which one step, ``countdown`` from now, gives a reward or a gradient that is not finite."""
 
-    def __init__(self, env, poison):
-        self.env, self.spec, self.num_envs, self.poison, self.countdown = env, env.spec, env.num_envs, poison, 0
+    def __init__(self, env, poison, countdown=0):
+        self.env, self.spec, self.num_envs, self.poison, self.countdown = env, env.spec, env.num_envs, poison, countdown
 
     def reset(self, seed):
         return self.env.reset(seed)
