@@ -20,6 +20,7 @@ from ._parser import Result
 _COMMANDS = {
     "train": "train a policy, and evaluate it at the end; --resume goes on with a run",
     "eval": "evaluate the policy of a run on fresh worlds",
+    "export": "write the policy of a run to an ONNX or torch.export file",
     "list": "list algorithms, tasks or presets",
     "check": "check a task's gradients and promises",
 }
