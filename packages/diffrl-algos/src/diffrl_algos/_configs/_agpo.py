@@ -46,7 +46,7 @@ class AGPOConfig(CriticConfig):
     """The ratio if it is fixed: 1 is the simulator's gradient alone, 0 that of the Q functions (Figure 8)."""
     threshold: float = 0.1
     """Credit below which a piece of an episode is truncated (Table 1)."""
-    truncation: Literal["restart", "bootstrap", "drop"] = "restart"
+    truncation: Literal["restart", "bootstrap", "drop", "every"] = "restart"
     """What happens then: a new piece begins, the Q function takes the rest, or the rest counts nothing."""
     variance: Literal["norm", "vector"] = "norm"
     """Whether the variances are those of the gradients' norms (section 4) or of the gradients (Definition 3.1)."""
