@@ -204,7 +204,12 @@ def credit_mean(weights: CreditWeights, reward: Array, q_value: Array, q_next: A
         ValueError: an argument has the wrong type, shape or dtype, or holds NaN that would enter; the message names it.
     """
     xp = check_arrays(
-        {"reward": (reward, "T N"), "q_value": (q_value, "T N"), "q_next": (q_next, "T N"), "weights": (weights.beta, "T N")}
+        {
+            "reward": (reward, "T N"),
+            "q_value": (q_value, "T N"),
+            "q_next": (q_next, "T N"),
+            "weights": (weights.beta, "T N"),
+        }
     )
     w = weights
     tail = xp.where(w.q_next > 0, q_next, xp.zeros_like(q_next))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -77,6 +76,4 @@ class Judge:
         first = torch.stack(torch.autograd.grad(simulated, self._taken, retain_graph=True))
         (zeroth,) = torch.autograd.grad(q.sum(), window.action, retain_graph=True)
         # Worlds that end with a step are no measure: what follows them is another thing, or nothing.
-        return gradest.adaptive_ratio(
-            first, zeroth, ~window.done, variance=config.variance, nonfinite=config.nonfinite
-        )
+        return gradest.adaptive_ratio(first, zeroth, ~window.done, variance=config.variance, nonfinite=config.nonfinite)
