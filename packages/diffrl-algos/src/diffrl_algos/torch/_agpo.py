@@ -131,7 +131,7 @@ class AGPO:
         x = seen.detach()
         options: dict[str, Any] = {"gamma": c.gamma, "threshold": c.threshold, "truncation": c.truncation}
         credit = gradest.credit_weights(alpha, window.terminated, window.done, **options)
-        judge.factor = credit.link
+        judge.open(credit.link)
         objective = gradest.credit_mean(credit, c.reward_scale * window.reward, q, q_next)
         entropy, kl = self._regularisers(nets.actor, actor, state.previous, x, eps[0])
         loss = -(objective + c.entropy_coef * entropy - c.kl_coef * kl)
