@@ -10,8 +10,10 @@ from ._segments import ends_of
 from ._stop import stop_gradient
 from ._values import refuse_nan
 
-Truncation = Literal["drop", "bootstrap", "restart", "every"]
-TRUNCATIONS = ("drop", "bootstrap", "restart", "every")
+Truncation = Literal["drop", "bootstrap", "restart"]
+TRUNCATIONS = ("drop", "bootstrap", "restart")
+Pieces = Literal["drop", "bootstrap", "restart", "every"]
+PIECES = (*TRUNCATIONS, "every")
 
 
 class CreditWeights(NamedTuple):
@@ -26,8 +28,8 @@ class CreditWeights(NamedTuple):
     beta: Array
     """The credit ``beta_i`` itself."""
     link: Array
-    """What of its gradient the state after the step must pass on to the step (``gate_scale``): 1, or 0 where a new
-    piece begins; ``gamma alpha_i`` if every step begins one."""
+    """What of its gradient the state after the step passes back to the step: 1, or 0 where a new piece begins;
+    ``gamma alpha_i`` if every step begins one."""
     restart: Array
     """bool: the step begins a piece of its own, whose state must carry no gradient from before."""
 
@@ -74,7 +76,7 @@ def credit_weights(
     *,
     gamma: float,
     threshold: float = 0.1,
-    truncation: Truncation = "restart",
+    truncation: Pieces = "restart",
 ) -> CreditWeights:
     """The weights of ``credit_objective``.
 
@@ -87,7 +89,10 @@ def credit_weights(
         done: bool, ``terminated | truncated``, ``[T, N]``.
         gamma: discount per step, in [0, 1].
         threshold: credit below which a piece is truncated, in [0, 1].
-        truncation: see ``credit_objective``.
+        truncation: see ``credit_objective``; or ``"every"``: a piece begins at every step and none is truncated, so
+            that the piece of step ``i`` is ``F_i = (1 - alpha_i) Q_i + alpha_i (r_i + gamma F_{i+1})`` (appendix A.3)
+            and all have the same say. The pieces overlap: ``credit_mean`` of these weights has the gradient of their
+            mean if what a state passes back to the step before is multiplied by ``link``; its value is another.
 
     Returns:
         See ``CreditWeights``.
@@ -97,7 +102,7 @@ def credit_weights(
     """
     xp = check_arrays({"alpha": (alpha, "T")}, {"terminated": (terminated, "T N"), "done": (done, "T N")})
     gamma, threshold = check_factor("gamma", gamma), check_factor("threshold", threshold)
-    check_choice("truncation", truncation, TRUNCATIONS)
+    check_choice("truncation", truncation, PIECES)
     refuse_nan(xp, alpha=alpha)
     alpha = stop_gradient(alpha)
     ends = ends_of(xp, done | terminated)
@@ -184,8 +189,9 @@ def credit_objective(
     if isinstance(alpha, int | float):
         alpha = check_number("alpha", alpha, 0.0, 1.0) * xp.ones_like(reward[:, 0])
     check_arrays({"reward": (reward, "T N"), "alpha": (alpha, "T")})
-    w = credit_weights(alpha, terminated, done, gamma=gamma, threshold=threshold, truncation=truncation)
-    return credit_mean(w, reward, q_value, q_next)
+    check_choice("truncation", truncation, TRUNCATIONS)
+    weights = credit_weights(alpha, terminated, done, gamma=gamma, threshold=threshold, truncation=truncation)
+    return credit_mean(weights, reward, q_value, q_next)
 
 
 def credit_mean(weights: CreditWeights, reward: Array, q_value: Array, q_next: Array) -> Array:
@@ -203,23 +209,14 @@ def credit_mean(weights: CreditWeights, reward: Array, q_value: Array, q_next: A
     Raises:
         ValueError: an argument has the wrong type, shape or dtype, or holds NaN that would enter; the message names it.
     """
-    xp = check_arrays(
-        {
-            "reward": (reward, "T N"),
-            "q_value": (q_value, "T N"),
-            "q_next": (q_next, "T N"),
-            "weights": (weights.beta, "T N"),
-        }
-    )
-    w = weights
+    floats = {"reward": (reward, "T N"), "q_value": (q_value, "T N"), "q_next": (q_next, "T N")}
+    xp, w = check_arrays({**floats, "weights": (weights.beta, "T N")}), weights
     tail = xp.where(w.q_next > 0, q_next, xp.zeros_like(q_next))
     refuse_nan(xp, reward=reward, q_value=q_value, q_next=tail)
     return xp.mean(w.reward * reward + w.q_value * q_value + w.q_next * tail)
 
 
-def effective_horizon(
-    alpha: Array, done: Array, *, threshold: float = 0.1, truncation: Truncation = "restart"
-) -> Array:
+def effective_horizon(alpha: Array, done: Array, *, threshold: float = 0.1, truncation: Pieces = "restart") -> Array:
     """How many simulated rewards a piece of an episode counts, on average: what to watch while AGPO runs.
 
     ``sum(beta) / (number of pieces)``: the window's length if every ``alpha`` is 1 and nothing ends, 0 if it is 0.
@@ -228,7 +225,7 @@ def effective_horizon(
         alpha: mixture ratio of each step in [0, 1], shape ``[T]``.
         done: bool, the episode ended or was stopped at this step, shape ``[T, N]``.
         threshold: credit below which a piece is truncated, in [0, 1].
-        truncation: see ``credit_objective``.
+        truncation: see ``credit_weights``.
 
     Returns:
         A scalar array.

@@ -134,7 +134,8 @@ class AGPO:
         judge.open(credit.link)
         objective = gradest.credit_mean(credit, c.reward_scale * window.reward, q, q_next)
         entropy, kl = self._regularisers(nets.actor, actor, state.previous, x, eps[0])
-        loss = -(objective + c.entropy_coef * entropy - c.kl_coef * kl)
+        held = c.kl_coef * kl if c.kl_reference == "previous" else 0.0
+        loss = -(objective + c.entropy_coef * entropy - held)
         clock.lap("rollout_s")
 
         # One step of the actor.
@@ -207,7 +208,7 @@ class AGPO:
     def _regularisers(
         self, actor: GaussianActor, flat: Tensor, previous: Tensor, x: Tensor, eps: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Mean entropy of the actions and divergence from the policy before, at the states of the window."""
+        """Mean entropy of the actions and divergence from ``previous``, at the states of the window."""
         policy = actor(actor.split(flat), x)
         u = policy.mean + eps * policy.logstd.exp()
         return -policy.squashed_log_prob(u).mean(), policy.kl(actor(actor.split(previous), x)).mean()
