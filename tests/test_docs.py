@@ -19,10 +19,12 @@ MODULES = {
     "diffsim-core": [
         "diffsim_core",
         "diffsim_core.io",
+        "diffsim_core.native",
         "diffsim_core.check",
         "diffsim_core.rigid",
         "diffsim_core.tasks",
     ],
+    "diffsim-traffic": ["diffsim_traffic", "diffsim_traffic.equilibrium", "diffsim_traffic.tasks"],
     "diffrl-algos": ["diffrl_algos", "diffrl_algos.torch"],
     "diffrl-bench": ["diffrl_bench"],
 }
