@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diffsim_traffic import IDM, Road, TrafficDynamics, TrafficModel, TrafficState
-from diffsim_traffic.sumo import PROFILE, Platoon, simulate_platoon
+from diffsim_traffic.sumo import PROFILE, Highway, Platoon, simulate_platoon
 
 from .host import step
 
@@ -69,3 +69,10 @@ def test_so_is_one_of_different_drivers():
 def test_platoons_that_make_no_sense_are_refused(build, words):
     with pytest.raises(ValueError, match=words):
         build()
+
+
+def test_a_highway_keeps_its_vehicles():
+    driver = dict(zip(IDM.parameters, (1.4, 2.0, 1.5, 2.0, 30.0), strict=True))
+    with Highway(num_vehicles=30, num_lanes=4, driver=driver, steps=100) as highway:
+        highway.step(50)
+        assert highway.num_vehicles == 30

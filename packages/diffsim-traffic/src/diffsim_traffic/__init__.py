@@ -21,13 +21,26 @@ from diffsim_traffic.model import TrafficModel as TrafficModel
 if TYPE_CHECKING:
     from diffsim_traffic.dynamics import TrafficDynamics as TrafficDynamics
     from diffsim_traffic.dynamics import TrafficState as TrafficState
+    from diffsim_traffic.playback import write_html as write_html
+    from diffsim_traffic.plot import plot_space_time as plot_space_time
+    from diffsim_traffic.plot import plot_speeds as plot_speeds
+    from diffsim_traffic.scene import Scene as Scene
+    from diffsim_traffic.scene import record_scene as record_scene
 
 try:
     __version__ = version("diffsim-traffic")
 except PackageNotFoundError:
     __version__ = "0+unknown"
 
-_LAZY = {"TrafficDynamics": "dynamics", "TrafficState": "dynamics"}
+_LAZY = {
+    "Scene": "scene",
+    "TrafficDynamics": "dynamics",
+    "TrafficState": "dynamics",
+    "plot_space_time": "plot",
+    "plot_speeds": "plot",
+    "record_scene": "scene",
+    "write_html": "playback",
+}
 
 
 def __getattr__(name: str) -> Any:

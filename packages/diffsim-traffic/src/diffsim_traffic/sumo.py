@@ -1,4 +1,4 @@
-"""Traffic of SUMO beside ours (the extra ``sumo``): a platoon behind a leader who follows a profile of speed.
+"""Traffic of SUMO beside ours (the extra ``sumo``): a platoon behind a leader with a profile of speed, a highway.
 
 SUMO (https://eclipse.dev/sumo) is run as it comes, in this process, by libsumo, on files made here. Its vehicles have
 their position at the front bumper; what is recorded here is the centre.
@@ -6,6 +6,7 @@ their position at the front bumper; what is recorded here is the centre.
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,21 +17,12 @@ import numpy as np
 
 from diffsim_traffic.laws import IDM
 
+# fmt: off
 PROFILE = (
-    (0, 15),
-    (10, 15),
-    (15, 25),
-    (30, 25),
-    (36, 8),
-    (50, 8),
-    (55, 20),
-    (70, 20),
-    (78, 0),
-    (90, 0),
-    (100, 15),
-    (120, 15),
+    (0, 15), (10, 15), (15, 25), (30, 25), (36, 8), (50, 8), (55, 20), (70, 20), (78, 0), (90, 0), (100, 15), (120, 15),
 )
 """Times [s] and speeds [m/s] of a leader, linear in between: fast, slow, and a stop."""
+# fmt: on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,69 +78,126 @@ def simulate_platoon(platoon: Platoon) -> Record:
         ImportError: if SUMO is not installed; the message names the extra.
         RuntimeError: if SUMO lost a vehicle.
     """
-    libsumo, netconvert = _sumo()
     speeds = platoon.leader_speeds()
-    names = [f"car{k}" for k in range(len(platoon.drivers) + 1)]
-    front = platoon.spacing * len(names) + platoon.length
-    road = front + speeds.max() * (len(speeds) * platoon.dt) + 1000
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = _files(Path(folder), platoon, names, front, float(speeds[0]), road, netconvert)
-        libsumo.start(arguments)
-        try:
-            return _drive(libsumo, platoon, names, speeds)
-        finally:
-            libsumo.close()
-
-
-def _drive(libsumo: Any, platoon: Platoon, names: list[str], speeds: np.ndarray[Any, Any]) -> Record:
+    dt, length = platoon.dt, platoon.length
+    types = [_type(0, "Krauss", dt, length, maxSpeed=100, accel=1000, decel=1000, tau=1)]
+    types += [_driver(k, driver, dt, length) for k, driver in enumerate(platoon.drivers, start=1)]
+    front = platoon.spacing * len(types) + length
+    cars = [_Car(k, 0, front - k * platoon.spacing, speeds[0]) for k in range(len(types))]
+    end = front + speeds.max() * len(speeds) * dt + 1000
+    names = [str(k) for k in range(len(types))]
     x, v = [], []
-    libsumo.simulationStep()  # inserts the vehicles, moves nobody
-    libsumo.vehicle.setSpeedMode(names[0], 0)
-    for k in range(len(speeds)):
-        if libsumo.vehicle.getIDCount() != len(names):
-            raise RuntimeError(f"SUMO has {libsumo.vehicle.getIDCount()} of {len(names)} vehicles at step {k}")
-        x.append([libsumo.vehicle.getLanePosition(name) - platoon.length / 2 for name in names])
-        v.append([libsumo.vehicle.getSpeed(name) for name in names])
-        if k + 1 < len(speeds):
-            libsumo.vehicle.setSpeed(names[0], float(speeds[k + 1]))
-            libsumo.simulationStep()
+    with _Run(road=end, lanes=1, types=types, cars=cars, dt=dt) as sumo:
+        sumo.vehicle.setSpeedMode(names[0], 0)
+        for k in range(len(speeds)):
+            if sumo.vehicle.getIDCount() != len(names):
+                raise RuntimeError(f"SUMO has {sumo.vehicle.getIDCount()} of {len(names)} vehicles at step {k}")
+            x.append([sumo.vehicle.getLanePosition(name) - length / 2 for name in names])
+            v.append([sumo.vehicle.getSpeed(name) for name in names])
+            if k + 1 < len(speeds):
+                sumo.vehicle.setSpeed(names[0], float(speeds[k + 1]))
+                sumo.simulationStep()
     return Record(np.array(x), np.array(v))
 
 
-def _files(
-    folder: Path, platoon: Platoon, names: list[str], front: float, speed: float, road: float, netconvert: str
-) -> list[str]:
-    import subprocess
+class Highway:
+    """Equal drivers on a straight road in SUMO, to see how fast it is; use it in a ``with`` statement.
 
-    (folder / "n.nod.xml").write_text(f'<nodes><node id="a" x="0" y="0"/><node id="b" x="{road}" y="0"/></nodes>')
-    edge = '<edge id="e" from="a" to="b" numLanes="1" speed="100"/>'
-    (folder / "e.edg.xml").write_text(f"<edges>{edge}</edges>")
-    net = folder / "net.xml"
-    files = ["--node-files", str(folder / "n.nod.xml"), "--edge-files", str(folder / "e.edg.xml")]
-    subprocess.run([netconvert, *files, "--output-file", str(net)], check=True, capture_output=True)
-    common = f'length="{platoon.length}" speedFactor="1" speedDev="0" sigma="0" actionStepLength="{platoon.dt}"'
-    types = [f'<vType id="t0" carFollowModel="Krauss" maxSpeed="100" accel="1000" decel="1000" tau="1" {common}/>']
-    for k, p in enumerate(platoon.drivers, start=1):
-        law = f'carFollowModel="IDM" accel="{p["a"]!r}" decel="{p["b"]!r}" tau="{p["T"]!r}" minGap="{p["s0"]!r}"'
-        law += f' maxSpeed="{p["v0"]!r}" delta="4" stepping="{platoon.dt}" emergencyDecel="9"'
-        types.append(f'<vType id="t{k}" {law} {common}/>')
-    vehicles = [
-        f'<vehicle id="{name}" type="t{k}" route="r" depart="0" departLane="0"'
-        f' departPos="{front - k * platoon.spacing}" departSpeed="{speed}" insertionChecks="none"/>'
-        for k, name in enumerate(names)
-    ]
-    (folder / "r.rou.xml").write_text(f'<routes>{"".join(types)}<route id="r" edges="e"/>{"".join(vehicles)}</routes>')
-    arguments = [
-        "sumo",
-        "--net-file",
-        str(net),
-        "--route-files",
-        str(folder / "r.rou.xml"),
-        "--no-step-log",
-        "--no-warnings",
-    ]
-    arguments += ["--step-length", str(platoon.dt), "--collision.action", "none", "--seed", "1", "--threads", "1"]
-    return [*arguments, "--time-to-teleport", "-1", "--precision", "12"]
+    SUMO's drivers change lanes where that pays, by its own default model.
+
+    Args:
+        num_vehicles: Over all lanes.
+        num_lanes: Of the road.
+        driver: Parameters of the Intelligent Driver Model by name.
+        spacing: Between fronts at the start [m].
+        speed: At the start [m/s].
+        dt: Duration of a step [s].
+        steps: As many will be made at most, which gives the road its length.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_vehicles: int,
+        num_lanes: int,
+        driver: Mapping[str, float],
+        spacing: float = 30.0,
+        speed: float = 15.0,
+        dt: float = 0.1,
+        steps: int = 10_000,
+    ) -> None:
+        rows = -(-num_vehicles // num_lanes)
+        front = spacing * (rows + 1)
+        cars = [_Car(0, k % num_lanes, front - (k // num_lanes) * spacing, speed) for k in range(num_vehicles)]
+        road = front + driver["v0"] * dt * steps + 1000
+        self._run = _Run(road=road, lanes=num_lanes, types=[_driver(0, driver, dt, 5.0)], cars=cars, dt=dt)
+
+    def __enter__(self) -> Highway:
+        self._sumo = self._run.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._run.__exit__(*error)
+
+    @property
+    def num_vehicles(self) -> int:
+        """On the road now."""
+        return self._sumo.vehicle.getIDCount()
+
+    def step(self, steps: int) -> None:
+        """Go on for so many steps; nothing is read out."""
+        for _ in range(steps):
+            self._sumo.simulationStep()
+
+
+class _Car(NamedTuple):
+    kind: int
+    lane: int
+    front: float
+    speed: float
+
+
+def _driver(kind: int, p: Mapping[str, float], dt: float, length: float) -> str:
+    law = {"accel": p["a"], "decel": p["b"], "tau": p["T"], "minGap": p["s0"], "maxSpeed": p["v0"], "delta": 4}
+    return _type(kind, "IDM", dt, length, **law, stepping=dt, emergencyDecel=9)
+
+
+def _type(kind: int, law: str, dt: float, length: float, **numbers: float) -> str:
+    numbers = {"length": length, "speedFactor": 1, "speedDev": 0, "sigma": 0, "actionStepLength": dt, **numbers}
+    written = "".join(f' {name}="{float(value)!r}"' for name, value in numbers.items())
+    return f'<vType id="t{kind}" carFollowModel="{law}"{written}/>'
+
+
+class _Run:
+    """SUMO started on a straight road, every vehicle on it; as a context it is the module libsumo."""
+
+    def __init__(self, *, road: float, lanes: int, types: list[str], cars: list[_Car], dt: float) -> None:
+        self._libsumo, self._netconvert = _sumo()
+        self._nodes = f'<nodes><node id="a" x="0" y="0"/><node id="b" x="{float(road)!r}" y="0"/></nodes>'
+        self._edges = f'<edges><edge id="e" from="a" to="b" numLanes="{lanes}" speed="100"/></edges>'
+        placed = [
+            f'<vehicle id="{k}" type="t{car.kind}" route="r" depart="0" departLane="{car.lane}" insertionChecks="none"'
+            f' departPos="{float(car.front)!r}" departSpeed="{float(car.speed)!r}"/>'
+            for k, car in enumerate(cars)
+        ]
+        self._routes = f'<routes>{"".join(types)}<route id="r" edges="e"/>{"".join(placed)}</routes>'
+        self._dt = dt
+
+    def __enter__(self) -> Any:
+        with tempfile.TemporaryDirectory() as folder:
+            nodes, edges, routes, net = (str(Path(folder) / f"{name}.xml") for name in ("nod", "edg", "rou", "net"))
+            for path, text in ((nodes, self._nodes), (edges, self._edges), (routes, self._routes)):
+                Path(path).write_text(text, encoding="utf-8")
+            convert = [self._netconvert, "--node-files", nodes, "--edge-files", edges, "--output-file", net]
+            subprocess.run(convert, check=True, capture_output=True)
+            arguments = ["sumo", "--net-file", net, "--route-files", routes, "--no-step-log", "--no-warnings"]
+            arguments += ["--step-length", repr(self._dt), "--collision.action", "none", "--seed", "1"]
+            self._libsumo.start([*arguments, "--threads", "1", "--time-to-teleport", "-1"])
+            self._libsumo.simulationStep()  # inserts the vehicles, moves nobody
+        return self._libsumo
+
+    def __exit__(self, *error: object) -> None:
+        self._libsumo.close()
 
 
 def _sumo() -> tuple[Any, str]:
