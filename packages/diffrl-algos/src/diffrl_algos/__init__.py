@@ -12,9 +12,11 @@ from ._algorithm import Policy as Policy
 from ._clips import Clips as Clips
 from ._configs import AGPOConfig as AGPOConfig
 from ._configs import APGConfig as APGConfig
+from ._configs import PODSConfig as PODSConfig
 from ._configs import PPOConfig as PPOConfig
 from ._configs import SAPOConfig as SAPOConfig
 from ._configs import SHACConfig as SHACConfig
+from ._configs import TrajOptConfig as TrajOptConfig
 from ._errors import CheckpointError as CheckpointError
 from ._errors import RunError as RunError
 from ._errors import UsageError as UsageError

@@ -38,9 +38,11 @@ class AlgorithmEntry:
 _SUMMARIES = {
     "AGPO": "Adaptive-Gradient Policy Optimization (Gao et al. 2024)",
     "APG": "Analytic policy gradient, backpropagation through time (Freeman et al. 2021)",
+    "PODS": "Policy optimisation via differentiable simulation, first order (Mora et al. 2021)",
     "PPO": "Proximal Policy Optimization, without gradients of the simulator (Schulman et al. 2017)",
     "SAPO": "Soft Analytic Policy Optimization (Xing et al. 2024)",
     "SHAC": "Short-Horizon Actor-Critic (Xu et al. 2022)",
+    "TrajOpt": "One open-loop sequence of actions, by gradients (Xing et al. 2024)",
 }
 _ENTRIES = {
     name.lower(): AlgorithmEntry(

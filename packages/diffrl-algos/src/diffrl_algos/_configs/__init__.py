@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from ._agpo import AGPOConfig as AGPOConfig
 from ._apg import APGConfig as APGConfig
+from ._pods import PODSConfig as PODSConfig
 from ._ppo import PPOConfig as PPOConfig
 from ._sapo import SAPOConfig as SAPOConfig
 from ._shac import SHACConfig as SHACConfig
+from ._trajopt import TrajOptConfig as TrajOptConfig
 from ._window import CriticConfig as CriticConfig
+from ._window import UpdateConfig as UpdateConfig
 from ._window import WindowConfig as WindowConfig

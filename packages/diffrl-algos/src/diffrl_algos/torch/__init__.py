@@ -6,9 +6,13 @@ from ._agpo import AGPO as AGPO
 from ._agpo import AGPOState as AGPOState
 from ._apg import APG as APG
 from ._apg import APGState as APGState
+from ._pods import PODS as PODS
+from ._pods import PODSState as PODSState
 from ._ppo import PPO as PPO
 from ._ppo import PPOState as PPOState
 from ._sapo import SAPO as SAPO
 from ._sapo import SAPOState as SAPOState
 from ._shac import SHAC as SHAC
 from ._shac import SHACState as SHACState
+from ._trajopt import TrajOpt as TrajOpt
+from ._trajopt import TrajOptState as TrajOptState
