@@ -18,7 +18,7 @@ from diffsim_core.viewer import write_html
 HERE = Path(__file__).parent
 SECONDS, WORLDS = 6.0, 4
 VIEWS = {
-    "ant": "t=4.35&world=2&azimuth=-75&distance=4.2&theme=dark",
+    "ant": "t=4.35&world=2&azimuth=-55&distance=4.6&theme=dark",
     "humanoid": "t=4.88&world=1&azimuth=-65&distance=5.5&theme=light",
     "humanoid_mtu": "t=5.3&world=2&azimuth=-75&distance=2.3&theme=light",
 }

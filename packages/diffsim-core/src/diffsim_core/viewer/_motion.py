@@ -179,7 +179,7 @@ class Motion:
             "curves": list(self.curves),
             "notes": self.notes,
         }
-        arrays = {f"curve:{name}": curve for name, curve in self.curves.items()}
+        arrays: dict[str, Any] = {f"curve:{name}": curve for name, curve in self.curves.items()}
         arrays |= {name: getattr(self, name) for name in _ARRAYS}
         for group in (self.muscles, self.contacts, self.terrain):
             if group is not None:
