@@ -23,6 +23,7 @@ MODULES = {
         "diffsim_core.check",
         "diffsim_core.rigid",
         "diffsim_core.tasks",
+        "diffsim_core.viewer",
     ],
     "diffsim-traffic": ["diffsim_traffic", "diffsim_traffic.equilibrium", "diffsim_traffic.tasks"],
     "diffrl-algos": ["diffrl_algos", "diffrl_algos.torch"],
