@@ -33,6 +33,24 @@ class Critic:
         return torch.stack([self.mlp(params, x)[..., 0] for params in self.split(flat)])
 
 
+@dataclass(frozen=True)
+class ValueFunction:
+    """Trained critics with the statistics they were trained with: ``obs [N, no] -> [N]``, their mean."""
+
+    critic: Critic
+    params: Tensor
+    shift: Tensor
+    scale: Tensor
+    mean: Tensor | float = 0.0
+    std: Tensor | float = 1.0
+    """Units of what the critics give."""
+
+    @torch.no_grad()
+    def __call__(self, obs: Tensor) -> Tensor:
+        values = self.critic(self.params, torch.addcmul(self.shift, obs, self.scale))
+        return values.mean(0) * self.std + self.mean
+
+
 def fit_critic(
     critic: Critic,
     flat: Tensor,
