@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from ._checkpoint import (
     Manifest,
@@ -111,6 +110,8 @@ class Run:
         Raises:
             RunError: another process holds it.
         """
+        from filelock import FileLock, Timeout
+
         lock = FileLock(self.path / ".lock")
         try:
             lock.acquire(timeout=0)
