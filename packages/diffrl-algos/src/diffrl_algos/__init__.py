@@ -11,7 +11,12 @@ from ._algorithm import Algorithm as Algorithm
 from ._algorithm import Policy as Policy
 from ._configs import AGPOConfig as AGPOConfig
 from ._configs import APGConfig as APGConfig
+from ._configs import GIPPOConfig as GIPPOConfig
+from ._configs import LRConfig as LRConfig
+from ._configs import LRRPConfig as LRRPConfig
+from ._configs import PEConfig as PEConfig
 from ._configs import PPOConfig as PPOConfig
+from ._configs import RPConfig as RPConfig
 from ._configs import SAPOConfig as SAPOConfig
 from ._configs import SHACConfig as SHACConfig
 from ._errors import CheckpointError as CheckpointError

@@ -45,8 +45,10 @@ class PPOConfig(CriticConfig):
     """Fit the critic to value targets shifted and scaled by their running mean and standard deviation."""
     activation: Literal["silu", "elu"] = "silu"
     """After each hidden layer."""
+    state_dependent_std: bool = False
+    """Let the standard deviation be an output of the network; otherwise one parameter for each action."""
     logstd_init: float = 0.0
-    """Initial log standard deviation of the actions before tanh."""
+    """Initial log standard deviation of the actions before tanh, where it is a parameter."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,7 +26,7 @@ from ._critic import Critic, fit_critic
 from ._distributions import Gaussian
 from ._episodes import Episodes
 from ._mlp import MLP
-from ._normalize import RunningStats
+from ._normalize import RunningStats, value_units
 from ._policy import GaussianActor, GaussianPolicy, NoisyPolicy
 from ._schedules import follow_divergence, learning_rate
 from ._state import from_arrays, to_arrays
@@ -150,13 +150,13 @@ class PPO:
 
         # The critic.
         value_stats = state.value_stats.update(target_value.reshape(-1, 1))
-        y = self._in_units(value_stats, target_value)
+        mean, std = value_units(value_stats, target_value, c.normalize_value)
         fitted, critic_adam, critic_loss = fit_critic(
             nets.critic,
             state.critic,
             state.critic_adam,
             batch.x,
-            y.flatten(),
+            ((target_value - mean) / std).flatten(),
             config=c,
             optimizer=optimizer,
             lr=c.critic_lr * lr / c.actor_lr if c.adaptive_lr else learning_rate(c, c.critic_lr, state.iteration),
@@ -197,7 +197,7 @@ class PPO:
     ) -> tuple[Tensor, Tensor]:
         """``V(s_t)`` and the TD(lambda) targets, both ``[T, N]``."""
         c = self.config
-        mean, std = self._units(state.value_stats, x)
+        mean, std = value_units(state.value_stats, x, c.normalize_value)
         value = mean + std * critic(state.critic, x)[0]
         value_next = mean + std * critic(state.critic, torch.addcmul(shift, window.final_obs, scale))[0]
         ends = (window.terminated, window.done)
@@ -228,16 +228,6 @@ class PPO:
             figures = {"actor_loss": loss, "grad_norm": grad_norm, "clipped": outside}
         return flat, adam, figures
 
-    def _units(self, stats: RunningStats, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of value targets, 0 and 1 where they are not normalised."""
-        if not self.config.normalize_value:
-            return torch.zeros((), dtype=like.dtype), torch.ones((), dtype=like.dtype)
-        return stats.mean[0].to(like.dtype), (stats.var[0] + 1e-5).sqrt().to(like.dtype)
-
-    def _in_units(self, stats: RunningStats, value: Tensor) -> Tensor:
-        mean, std = self._units(stats, value)
-        return (value - mean) / std
-
 
 class _Networks(NamedTuple):
     actor: GaussianActor
@@ -246,7 +236,8 @@ class _Networks(NamedTuple):
     @classmethod
     def of(cls, config: PPOConfig, env: Env) -> _Networks:
         num_obs, num_actions = env.spec.num_obs, env.spec.num_actions
+        outputs = 2 * num_actions if config.state_dependent_std else num_actions
         return cls(
-            GaussianActor(MLP((num_obs, *config.actor_hidden, num_actions), config.activation)),
+            GaussianActor(MLP((num_obs, *config.actor_hidden, outputs), config.activation), config.state_dependent_std),
             Critic(MLP((num_obs, *config.critic_hidden, 1), config.activation)),
         )
