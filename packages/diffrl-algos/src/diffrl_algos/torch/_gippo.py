@@ -1,4 +1,4 @@
-"""Gradient Informed PPO: towards the policy that the simulator's gradient asks for, as far as it can be trusted, then PPO.
+"""Gradient Informed PPO: towards the policy that the simulator's gradient asks for, with caution, then PPO.
 
 Son, Zheng, Sullivan, Qiao & Lin, Gradient Informed Proximal Policy Optimization, NeurIPS 2023: Algorithm 1, Eq. 8-18.
 """

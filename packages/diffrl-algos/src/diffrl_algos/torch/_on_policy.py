@@ -1,4 +1,4 @@
-"""What GI-PPO and the plain policy gradients share: one window with its values and advantages, and the critic's part."""
+"""What GI-PPO and the plain policy gradients share: a window with its values and advantages, the critic's part."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Plain policy gradients: one window, one step of Adam up an estimate of the gradient, one fit of the critic.
 
-What LR, RP, LR+RP and policy enhancement share (Son et al. 2023, 7.4.1); each has only its estimate in a file of its own.
+What LR, RP, LR+RP and policy enhancement share (Son et al. 2023, 7.4.1); each has its estimate in a file of its own.
 """
 
 from __future__ import annotations

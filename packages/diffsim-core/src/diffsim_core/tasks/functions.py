@@ -5,7 +5,7 @@ there, and every step ends its episode. What is left is how an algorithm finds a
 """
 
 # The kernels are Warp's language, whose types a Python type checker misreads.
-# pyright: reportArgumentType=false, reportIndexIssue=false, reportOperatorIssue=false, reportCallIssue=false
+# pyright: reportInvalidTypeForm=false, reportAttributeAccessIssue=false
 
 # No postponed annotations here: Warp reads the kernels' types at definition.
 
@@ -212,4 +212,5 @@ def _kernels(dtype: str) -> tuple[Any, Any]:
                 g_target[i, j] = real(0.0)
 
     module = wp.get_module(f"diffsim_functions_{dtype}")
-    return tuple(wp.kernel(function, module=module, enable_backward=False) for function in (step, vjp))
+    forward, backward = (wp.kernel(function, module=module, enable_backward=False) for function in (step, vjp))
+    return forward, backward
