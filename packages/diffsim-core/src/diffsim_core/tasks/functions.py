@@ -5,7 +5,7 @@ there, and every step ends its episode. What is left is how an algorithm finds a
 """
 
 # The kernels are Warp's language, whose types a Python type checker misreads.
-# pyright: reportInvalidTypeForm=false, reportAttributeAccessIssue=false
+# pyright: reportInvalidTypeForm=false, reportAttributeAccessIssue=false, reportIndexIssue=false
 
 # No postponed annotations here: Warp reads the kernels' types at definition.
 
