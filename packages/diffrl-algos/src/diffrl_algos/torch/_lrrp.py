@@ -49,7 +49,7 @@ class LRRP(PolicyGradient):
             window.trajectory.reward, window.value_next, *window.ends, gamma=c.gamma, lam=c.lam
         )
         pieces = gradest.segment_starts(window.trajectory.done)
-        scale = pieces.shape[1] / pieces.sum()
+        scale = pieces.shape[1] / int(pieces.sum())
         rp, lr = (scale * part for part in self._per_world(window, returns, state))
         used = c.variance_samples or len(rp)
         variance = gradest.inverse_variance_gradient(rp[:used], lr[:used], covariance=c.covariance, clip=True)
