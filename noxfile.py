@@ -24,7 +24,12 @@ nox.options.sessions = ["lint", "types", "tests"]
 ROOT = Path(__file__).parent
 LOCK = "requirements.lock"
 # Every package with the extras that its whole test suite asks for.
-PACKAGES = {"gradest": "[torch,jax,plot]", "diffsim-core": "[torch,jax,myo]", "diffrl-algos": "", "diffrl-bench": ""}
+PACKAGES = {
+    "gradest": "[torch,jax,plot]",
+    "diffsim-core": "[torch,jax,myo,video]",
+    "diffrl-algos": "[tensorboard,wandb,export]",
+    "diffrl-bench": "[peers]",
+}
 # Extras that the whole test suite is run with one at a time, the others being absent.
 ONE_AT_A_TIME = {"gradest": ("torch", "jax")}
 # Tests that must pass before any extra is installed.

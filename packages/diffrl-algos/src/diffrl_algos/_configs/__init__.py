@@ -10,8 +10,11 @@ from ._on_policy import LRRPConfig as LRRPConfig
 from ._on_policy import OnPolicyConfig as OnPolicyConfig
 from ._on_policy import PEConfig as PEConfig
 from ._on_policy import RPConfig as RPConfig
+from ._pods import PODSConfig as PODSConfig
 from ._ppo import PPOConfig as PPOConfig
 from ._sapo import SAPOConfig as SAPOConfig
 from ._shac import SHACConfig as SHACConfig
+from ._trajopt import TrajOptConfig as TrajOptConfig
 from ._window import CriticConfig as CriticConfig
+from ._window import UpdateConfig as UpdateConfig
 from ._window import WindowConfig as WindowConfig

@@ -11,6 +11,8 @@ from ._gippo import GIPPOState as GIPPOState
 from ._lr import LR as LR
 from ._lrrp import LRRP as LRRP
 from ._pe import PE as PE
+from ._pods import PODS as PODS
+from ._pods import PODSState as PODSState
 from ._policy_gradient import PolicyGradientState as PolicyGradientState
 from ._ppo import PPO as PPO
 from ._ppo import PPOState as PPOState
@@ -19,3 +21,5 @@ from ._sapo import SAPO as SAPO
 from ._sapo import SAPOState as SAPOState
 from ._shac import SHAC as SHAC
 from ._shac import SHACState as SHACState
+from ._trajopt import TrajOpt as TrajOpt
+from ._trajopt import TrajOptState as TrajOptState

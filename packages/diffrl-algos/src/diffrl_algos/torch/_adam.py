@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from . import _distributed as distributed
+
 _EPS = 1e-8
 """Added to the root of the second moment."""
 
@@ -74,8 +76,11 @@ class Optimizer:
     """Added to the root of the second moment: gradients much smaller than this are not brought to size."""
 
     def step_(self, params: Tensor, adam: Adam, grad: Tensor, lr: float) -> tuple[Adam, Tensor]:
-        """One step in place on ``params`` and moments; also the gradient's norm before clipping."""
-        grad, norm = clip_norm(grad, self.max_norm)
+        """One step in place on ``params`` and moments; also the gradient's norm before clipping.
+
+        In several processes the gradient is the mean of theirs.
+        """
+        grad, norm = clip_norm(distributed.mean(grad), self.max_norm)
         constants = {"betas": self.betas, "weight_decay": self.weight_decay, "eps": self.eps}
         return adam.step_(params, grad, lr=lr, **constants), norm
 

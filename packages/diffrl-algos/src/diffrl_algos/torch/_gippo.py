@@ -23,6 +23,7 @@ from . import _on_policy as on_policy
 from . import _training as training
 from ._adam import Adam, Optimizer
 from ._attempts import Phase, attempt
+from ._critic import ValueFunction
 from ._distributions import Gaussian
 from ._episodes import Episodes
 from ._normalize import RunningStats
@@ -179,6 +180,10 @@ class GIPPO:
     def policy(self, state: GIPPOState, *, deterministic: bool = True, seed: int = 0) -> GaussianPolicy:
         """The policy of ``state``, with the observation statistics up to now."""
         return on_policy.gaussian_policy(self.config, state, deterministic=deterministic, seed=seed)
+
+    def value(self, state: GIPPOState) -> ValueFunction:
+        """The critic's value of observations, for viewers."""
+        return on_policy.value_function(self.config, state)
 
     def to_arrays(self, state: GIPPOState) -> dict[str, np.ndarray]:
         return to_arrays(state)

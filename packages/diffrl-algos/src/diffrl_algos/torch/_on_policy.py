@@ -15,7 +15,7 @@ from diffsim_core import Env, EnvState, Trajectory, rollout
 from .._configs import OnPolicyConfig
 from . import _training as training
 from ._adam import Adam, Optimizer
-from ._critic import Critic, fit_critic
+from ._critic import Critic, ValueFunction, fit_critic
 from ._distributions import Gaussian
 from ._mlp import MLP
 from ._normalize import RunningStats, value_units
@@ -203,6 +203,13 @@ def finish(
     return training.go_on(
         state, learned if accepted else None, window.trajectory, window.env_state, window.obs, generator
     )
+
+
+def value_function(config: OnPolicyConfig, state: OnPolicy) -> ValueFunction:
+    """The critic's value of observations, for viewers."""
+    shift, scale = training.normalizer(config, state)
+    units = value_units(state.value_stats, state.obs, config.normalize_value)
+    return ValueFunction(Networks.of(config, state.env).critic, state.critic, shift, scale, *units)
 
 
 def gaussian_policy(

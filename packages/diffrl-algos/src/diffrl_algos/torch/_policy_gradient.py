@@ -21,6 +21,7 @@ from .._configs import OnPolicyConfig
 from . import _on_policy as on_policy
 from . import _training as training
 from ._adam import Adam, Optimizer
+from ._critic import ValueFunction
 from ._episodes import Episodes
 from ._normalize import RunningStats
 from ._on_policy import Window
@@ -123,6 +124,10 @@ class PolicyGradient(ABC):
     def policy(self, state: PolicyGradientState, *, deterministic: bool = True, seed: int = 0) -> GaussianPolicy:
         """The policy of ``state``, with the observation statistics up to now."""
         return on_policy.gaussian_policy(self.config, state, deterministic=deterministic, seed=seed)
+
+    def value(self, state: PolicyGradientState) -> ValueFunction:
+        """The critic's value of observations, for viewers."""
+        return on_policy.value_function(self.config, state)
 
     def to_arrays(self, state: PolicyGradientState) -> dict[str, np.ndarray]:
         return to_arrays(state)

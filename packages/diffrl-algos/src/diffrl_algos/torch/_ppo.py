@@ -20,9 +20,11 @@ from diffsim_core import Env, EnvState, Trajectory, rollout
 
 from .._algorithm import Metrics
 from .._configs import PPOConfig
+from . import _distributed as distributed
 from . import _training as training
 from ._adam import Adam, Optimizer
-from ._critic import Critic, fit_critic
+from ._attempts import attempt
+from ._critic import Critic, ValueFunction, fit_critic
 from ._distributions import Gaussian
 from ._episodes import Episodes
 from ._mlp import MLP
@@ -45,7 +47,7 @@ class PPOState(NamedTuple):
     value_stats: RunningStats
     """Statistics of all value targets so far, of size 1."""
     adapted_lr: Tensor
-    """Learning rate of the actor as the divergence has moved it, a float64 scalar."""
+    """Learning rate of the actor as the divergence or failed attempts have moved it, a float64 scalar."""
     stats: RunningStats
     """Statistics of all observations before the next window; frozen while a window is rolled out."""
     env_state: EnvState
@@ -93,7 +95,7 @@ class PPO:
             ValueError: the environment's observation is no tensor ``[N, no]``.
         """
         c = self.config
-        env_state, obs = training.begin(env, seed, "PPO", gradients=False)
+        env_state, obs = training.begin(env, seed, "PPO", gradients=False, processes=True)
         # Networks are drawn on the CPU, so that they are the same on every device.
         generator = torch.Generator().manual_seed(seed)
         nets = _Networks.of(c, env)
@@ -129,23 +131,36 @@ class PPO:
             x = torch.addcmul(shift, window.obs, scale)
             value, target_value = self._values(nets.critic, state, window, x, shift, scale)
             advantage = target_value - value
-            scaled = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-            batch = _Batch(*(part.flatten(0, 1) for part in (x, u, before.log_prob(u), scaled)))
+            parts = (x, u, before.log_prob(u), advantage)
+            batch = _Batch(*(distributed.worlds(part, 1).flatten(0, 1) for part in parts))
+            mean, std = batch.advantage.mean(), batch.advantage.std()
+            batch = batch._replace(advantage=(batch.advantage - mean) / (std + 1e-8))
         clock.lap("rollout_s")
 
         # The actor.
-        improved, actor_adam = state.actor.clone(), state.actor_adam.clone()
-        lr = float(state.adapted_lr) if c.adaptive_lr else learning_rate(c, c.actor_lr, state.iteration)
-        first_lr, figures = lr, {}
-        for _ in range(c.actor_iterations):
-            improved, actor_adam, figures = self._pass(
-                nets.actor, improved, actor_adam, batch, optimizer, lr, generator
-            )
-            with torch.no_grad():
-                after = nets.actor(nets.actor.split(improved), x)
-                figures["kl"] = before.kl(after).mean()
-            if c.adaptive_lr:
-                lr = follow_divergence(lr, float(figures["kl"]), c.kl_target)
+        moved = c.adaptive_lr or c.attempts > 1
+        lr = float(state.adapted_lr) if moved else learning_rate(c, c.actor_lr, state.iteration)
+        first_lr, figures = lr, dict[str, Tensor]()
+
+        def once(flat: Tensor, adam: Adam, rate: float) -> tuple[Adam, Tensor, Tensor]:
+            nonlocal figures, lr
+            losses = []
+            for _ in range(c.actor_iterations):
+                adam, figures = self._pass(nets.actor, flat, adam, batch, optimizer, rate, generator)
+                losses.append(figures["actor_loss"].detach())
+                with torch.no_grad():
+                    after = nets.actor(nets.actor.split(flat), x)
+                    figures["kl"] = distributed.mean(before.kl(after).mean())
+                if c.adaptive_lr:
+                    lr = rate = follow_divergence(rate, float(figures["kl"]), c.kl_target)
+            return adam, losses[0], losses[-1]
+
+        if c.attempts > 1:
+            phase = attempt(once, state.actor, state.actor_adam, lr, most=c.attempts, compound=False)
+            improved, actor_adam, lr = phase.params, phase.adam, phase.rate
+        else:
+            improved = state.actor.clone()
+            actor_adam, *_ = once(improved, state.actor_adam.clone(), lr)
         clock.lap("actor_s")
 
         # The critic.
@@ -155,7 +170,7 @@ class PPO:
             nets.critic,
             state.critic,
             state.critic_adam,
-            batch.x,
+            x.flatten(0, 1),
             ((target_value - mean) / std).flatten(),
             config=c,
             optimizer=optimizer,
@@ -186,6 +201,12 @@ class PPO:
         generator = None if deterministic else torch.Generator(state.obs.device).manual_seed(seed)
         return GaussianPolicy(_Networks.of(self.config, state.env).actor, state.actor, shift, scale, generator)
 
+    def value(self, state: PPOState) -> ValueFunction:
+        """The critic's value of observations, for viewers."""
+        shift, scale = training.normalizer(self.config, state)
+        units = value_units(state.value_stats, state.obs, self.config.normalize_value)
+        return ValueFunction(_Networks.of(self.config, state.env).critic, state.critic, shift, scale, *units)
+
     def to_arrays(self, state: PPOState) -> dict[str, np.ndarray]:
         return to_arrays(state)
 
@@ -212,11 +233,12 @@ class PPO:
         optimizer: Optimizer,
         lr: float,
         generator: torch.Generator,
-    ) -> tuple[Tensor, Adam, dict[str, Tensor]]:
+    ) -> tuple[Adam, dict[str, Tensor]]:
         """One pass over the window in random pieces, in place on ``flat`` and ``adam``; figures of its last piece."""
         c, figures = self.config, {}
         order = torch.randperm(len(batch.x), generator=generator, device=batch.x.device)
         for rows in order.split(-(-len(order) // c.actor_minibatches)):
+            (rows,) = distributed.piece(rows)
             x, u, log_prob_old, advantage = (part[rows] for part in batch)
             params = flat.detach().requires_grad_()
             policy: Gaussian = actor(actor.split(params), x)
@@ -226,7 +248,7 @@ class PPO:
             outside = gradest.out_of_range_ratio(log_prob.detach(), log_prob_old, clip=c.clip)
             adam, grad_norm = optimizer.step_(flat, adam, grad, lr)
             figures = {"actor_loss": loss, "grad_norm": grad_norm, "clipped": outside}
-        return flat, adam, figures
+        return adam, figures
 
 
 class _Networks(NamedTuple):
