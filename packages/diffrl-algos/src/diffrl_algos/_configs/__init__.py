@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from ._agpo import AGPOConfig as AGPOConfig
 from ._apg import APGConfig as APGConfig
+from ._off_policy import OffPolicyConfig as OffPolicyConfig
+from ._off_policy import SACConfig as SACConfig
+from ._off_policy import TD3Config as TD3Config
 from ._ppo import PPOConfig as PPOConfig
 from ._sapo import SAPOConfig as SAPOConfig
 from ._shac import SHACConfig as SHACConfig

@@ -8,7 +8,11 @@ from ._apg import APG as APG
 from ._apg import APGState as APGState
 from ._ppo import PPO as PPO
 from ._ppo import PPOState as PPOState
+from ._sac import SAC as SAC
+from ._sac import SACState as SACState
 from ._sapo import SAPO as SAPO
 from ._sapo import SAPOState as SAPOState
 from ._shac import SHAC as SHAC
 from ._shac import SHACState as SHACState
+from ._td3 import TD3 as TD3
+from ._td3 import TD3State as TD3State

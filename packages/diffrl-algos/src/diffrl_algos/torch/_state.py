@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 
-def map_leaves(fn: Callable[[str, Any], Any], tree: Any, name: str = "") -> Any:
-    """Apply ``fn(name, leaf)`` to every tensor and int of (named) tuples, lists and mappings, keeping the structure.
+class Stored(ABC):
+    """A part of a state that says itself which arrays it is, because their shapes change: a replay buffer."""
 
-    Names are joined by dots: ``env_state.physics.q``. Anything else (an environment, None) is kept.
+    @abstractmethod
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Named arrays."""
+
+    @abstractmethod
+    def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Self:
+        """What ``arrays`` hold, in the place of this; ``ValueError`` names an array that does not fit."""
+
+
+def map_leaves(fn: Callable[[str, Any], Any], tree: Any, name: str = "") -> Any:
+    """Apply ``fn(name, leaf)`` to every tensor, int and ``Stored`` of (named) tuples, lists and mappings.
+
+    The structure is kept. Names are joined by dots: ``env_state.physics.q``. Anything else (an environment, None) is
+    kept too.
     """
-    if isinstance(tree, Tensor) or type(tree) is int:
+    if isinstance(tree, Tensor | Stored) or type(tree) is int:
         return fn(name, tree)
     if isinstance(tree, tuple):
         fields = getattr(tree, "_fields", range(len(tree)))
@@ -31,7 +45,7 @@ def map_leaves(fn: Callable[[str, Any], Any], tree: Any, name: str = "") -> Any:
 
 
 def leaves(tree: Any) -> Iterator[tuple[str, Any]]:
-    """``(name, leaf)`` of every tensor and int, in order."""
+    """``(name, leaf)`` of every tensor, int and ``Stored``, in order."""
     found: list[tuple[str, Any]] = []
     map_leaves(lambda name, leaf: found.append((name, leaf)), tree)
     return iter(found)
@@ -39,10 +53,13 @@ def leaves(tree: Any) -> Iterator[tuple[str, Any]]:
 
 def to_arrays(state: Any) -> dict[str, np.ndarray]:
     """Named arrays of a state; ints become int64 scalars."""
-    return {
-        name: leaf.detach().cpu().numpy() if isinstance(leaf, Tensor) else np.asarray(leaf, dtype=np.int64)
-        for name, leaf in leaves(state)
-    }
+    arrays: dict[str, np.ndarray] = {}
+    for name, leaf in leaves(state):
+        if isinstance(leaf, Stored):
+            arrays |= {f"{name}.{key}": array for key, array in leaf.to_arrays().items()}
+        else:
+            arrays[name] = leaf.detach().cpu().numpy() if isinstance(leaf, Tensor) else np.asarray(leaf, dtype=np.int64)
+    return arrays
 
 
 def from_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
@@ -51,7 +68,13 @@ def from_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     Raises:
         ValueError: names, shapes or dtypes differ from those of ``state``.
     """
-    expected = to_arrays(state)
+    stored = {name: leaf for name, leaf in leaves(state) if isinstance(leaf, Stored)}
+    theirs = {
+        name: {key.removeprefix(f"{name}."): array for key, array in arrays.items() if key.startswith(f"{name}.")}
+        for name in stored
+    }
+    arrays = {key: array for key, array in arrays.items() if not key.startswith(tuple(f"{name}." for name in stored))}
+    expected = to_arrays({name: leaf for name, leaf in leaves(state) if not isinstance(leaf, Stored)})
     if missing := sorted(expected.keys() - arrays.keys()):
         raise ValueError(f"array {missing[0]!r} is missing (and {len(missing) - 1} more)")
     if extra := sorted(arrays.keys() - expected.keys()):
@@ -64,6 +87,8 @@ def from_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
             )
 
     def rebuild(name: str, leaf: Any) -> Any:
+        if isinstance(leaf, Stored):
+            return leaf.from_arrays(theirs[name])
         if isinstance(leaf, Tensor):
             return torch.from_numpy(arrays[name].copy()).to(leaf.device)
         return int(arrays[name])
