@@ -106,6 +106,69 @@ def test_three_and_three_are_six(diffrl, tmp_path):
     assert walls == sorted(walls)
 
 
+def test_evaluations_on_the_way_leave_the_training_as_it_is(diffrl, tmp_path):
+    train = ["train", "shac", "toy", *SMALL, "--iterations", 6, "--keep-checkpoints", 9]
+    assert diffrl(*train, "--out", tmp_path / "whole")[0] == 0
+    evaluated = [*train, "--eval-every", 2]
+    code, _, err = diffrl(*evaluated, "--out", tmp_path / "evaluated")
+    assert code == 0 and err.count("evaluation at iteration") == 3
+    # Stopped after the third update, and killed before the checkpoint of the fifth.
+    assert diffrl(*evaluated, "--out", tmp_path / "parts", "--stop-after", 3)[0] == 0
+    assert diffrl("train", "--resume", tmp_path / "parts", "--stop-after", 2)[0] == 0
+    (tmp_path / "parts" / "checkpoints" / "00000005.json").unlink()
+    (tmp_path / "parts" / "checkpoints" / "00000004.json").unlink(missing_ok=True)
+    assert diffrl("train", "--resume", tmp_path / "parts")[0] == 0
+    last = [tensors(tmp_path / name)["00000006.safetensors"] for name in ("whole", "evaluated", "parts")]
+    assert last[0] == last[1] == last[2]
+
+    logs = []
+    for name in ("evaluated", "parts"):
+        lines = [json.loads(line) for line in (tmp_path / name / "evaluations.jsonl").read_text().splitlines()]
+        assert [line["iteration"] for line in lines] == [2, 4, 6] and all(line["episodes"] == 5 for line in lines)
+        logs.append([{k: v for k, v in line.items() if k not in ("wall_s", "eval_s")} for line in lines])
+    assert logs[0] == logs[1]
+    best = json.loads((tmp_path / "evaluated" / "checkpoints" / "best.json").read_text())
+    top = max(logs[0], key=lambda line: line["return_mean"])
+    assert (best["checkpoint"], best["return_mean"]) == (f"{top['iteration']:08d}", top["return_mean"])
+    # Evaluations that choose the best policy are of other episodes than those that say how good it is.
+    code, out, _ = diffrl("eval", tmp_path / "evaluated", "--checkpoint", "6", "--json")
+    assert code == 0 and json.loads(out)["return_mean"] != logs[0][-1]["return_mean"]
+    code, _, err = diffrl("eval", tmp_path / "evaluated", "--checkpoint", "7")
+    assert code == 2 and "has no checkpoint '7'" in err
+
+
+@pytest.mark.parametrize("evaluations", [[], ["--eval-every", "2"]])
+def test_a_return_that_is_reached_completes_the_run(diffrl, tmp_path, evaluations):
+    run = tmp_path / "run"
+    code, out, err = diffrl(
+        *("train", "shac", "toy", *SMALL, "--iterations", 50, "--stop-at-return", -1e3, "--out", run, "--json"),
+        *evaluations,
+    )
+    summary = json.loads(out)
+    assert code == 0 and summary["status"] == "finished" and summary["reached_return"] is True, err
+    assert summary["iterations"] == 2 and summary["episodes"] == 5
+    # Killed after the last checkpoint and before the summary: nothing is trained further.
+    (run / "summary.json").unlink()
+    code, out, _ = diffrl("train", "--resume", run, "--json")
+    again = json.loads(out)
+    assert code == 0 and (again["iterations"], again["reached_return"]) == (2, True)
+    assert again["return_mean"] == summary["return_mean"]
+
+
+def test_two_processes_cannot_train_one_run(diffrl, tmp_path):
+    from diffrl_algos._run import Run
+
+    run = tmp_path / "run"
+    assert diffrl("train", "shac", "toy", *SMALL, "--iterations", 4, "--stop-after", 2, "--out", run)[0] == 0
+    before = tensors(run)
+    with Run.open(run).locked():
+        code, out, err = diffrl("train", "--resume", run)
+        assert code == 2 and out == "" and f"another process is training in {run}" in err
+        assert diffrl("eval", run)[0] == 0
+    assert tensors(run) == before
+    assert diffrl("train", "--resume", run)[0] == 0
+
+
 def test_a_run_killed_before_its_first_checkpoint_begins_again(diffrl, tmp_path):
     train = ["train", "shac", "toy", *SMALL, "--iterations", 4]
     assert diffrl(*train, "--out", tmp_path / "whole")[0] == 0
@@ -179,6 +242,9 @@ def test_check(diffrl):
         (["train", "shac", "toy", "--stop-after", "0"], "--stop-after is 0"),
         (["train", "shac", "toy", "--device", "tpu"], "device is 'tpu'"),
         (["train", "shac", "toy", "--device", "cuda:99"], "use --device cpu"),
+        (["train", "shac", "toy", "--eval-every", "0"], "eval_every is 0; expected an integer of at least 1"),
+        (["train", "shac", "toy", "--stop-at-return", "nan"], "stop_at_return is nan; expected a finite number"),
+        (["train", "--resume", "nowhere", "--tensorboard"], "tensorboard is fixed when a run begins"),
         (["train", "shac", "toy", "--task-option", "limt=1"], "limit"),
         (["train", "shac", "toy", "--task-option", "limit"], "expected NAME=VALUE"),
         (["train", "shac", "toy", "--task-option", "limit={1"], "not a JSON object"),

@@ -62,3 +62,28 @@ def test_worlds_that_never_end_are_cut_at_the_horizon(worlds):
 def test_no_episodes_is_an_error(worlds):
     with pytest.raises(ValueError, match="episodes is 0"):
         evaluate(worlds(), push, episodes=0, seed=0)
+    with pytest.raises(ValueError, match="record is -1"):
+        evaluate(worlds(), push, episodes=1, seed=0, record=-1)
+
+
+def test_a_recording_holds_what_the_first_worlds_did(worlds):
+    env = worlds(num_envs=4, limit=1.2, horizon=30, breaks=1.1)
+    found = evaluate(env, push, episodes=4, seed=8, record=3)
+    plain = evaluate(env, push, episodes=4, seed=8)
+    assert plain.recording is None and np.array_equal(found.returns, plain.returns)
+    tape = found.recording
+    assert tape is not None and (tape.task, tape.dt) == ("toy", 0.1) and tape.memory == ()
+    assert tape.length.tolist() == found.lengths[:3].tolist() and len(tape.reward) == tape.length.max()
+    rows = np.arange(len(tape.reward))[:, None] < tape.length
+    np.testing.assert_allclose((tape.reward * rows).sum(0), found.returns[:3], rtol=1e-6)
+    # Row t + 1 follows from row t, and the first from the seed; where the force was constant, so is v' = 2 a.
+    assert np.array_equal(tape.physics.x[0], env.reset(8)[0].physics.x[:3].numpy())
+    both = rows[1:] & rows[:-1]
+    dv = (tape.physics.v[1:] - tape.physics.v[:-1])[..., 0][both]
+    np.testing.assert_allclose(dv, 0.2 * tape.action[:-1, :, 0][both], rtol=1e-4)
+    assert tape.diverged.any() and found.diverged >= tape.diverged.sum()
+
+
+def test_a_recording_has_at_most_all_worlds(worlds):
+    recording = evaluate(worlds(num_envs=2), push, episodes=1, seed=0, record=9).recording
+    assert recording is not None and recording.reward.shape[1] == 2

@@ -155,14 +155,68 @@ def test_resuming_forgets_what_came_after_the_checkpoint(tmp_path):
     log.write_text("".join(lines) + '{"iteration": 6, "env')
     (run.checkpoints / ".00000006.json.x.part").write_bytes(b"half")
     assert [line["iteration"] for line in run.metrics()] == [1, 2, 3, 4, 5]
+    evaluations = run.path / "evaluations.jsonl"
+    evaluations.write_text("".join(lines[1::2]))
     run.prepare_resume(3)
     assert log.read_text() == "".join(lines[:3])
+    assert evaluations.read_text() == lines[1] and [line["iteration"] for line in run.evaluations()] == [2]
     assert list(run.checkpoints.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"num_envs": 0}, {"seed": -1}, {"seed": 2**31}, {"device": "tpu"}, {"keep_checkpoints": 0}]
+    "wrong",
+    [
+        *({"num_envs": 0}, {"seed": -1}, {"seed": 2**31}, {"device": "tpu"}, {"keep_checkpoints": 0}),
+        *({"eval_every": 0}, {"eval_every": 1.5}, {"stop_at_return": float("nan")}, {"wandb": ""}),
+    ],
 )
 def test_values_that_make_no_run(wrong):
     with pytest.raises(UsageError, match=f"^{next(iter(wrong))} is"):
         spec(**wrong)
+
+
+def test_one_process_at_a_time(tmp_path):
+    run = Run.create(tmp_path / "run", spec(), ARRAYS)
+    with run.locked():
+        with pytest.raises(RunError, match=r"another process is training in .*run; wait until it ends"), run.locked():
+            pass
+        Run.open(run.path).load  # reading is free  # noqa: B018
+    with run.locked():
+        pass
+
+
+def test_the_best_is_that_of_evaluations_where_there_are_any(tmp_path):
+    run = Run.create(tmp_path / "run", spec(eval_every=2), ARRAYS)
+    with pytest.raises(CheckpointError, match="no evaluation had taken place"):
+        run.save(ARRAYS, figures(1, 99.0))
+        run.load("best")
+    assert run.is_better(-5.0)
+    run.save(ARRAYS, figures(2, 1.0), -5.0)
+    run.save(ARRAYS, figures(3, 50.0))
+    assert not run.is_better(-5.0) and run.is_better(-4.0)
+    run.save(ARRAYS, figures(4, 60.0), -6.0)
+    run.save(ARRAYS, figures(5, 70.0), float("nan"))
+    assert run.load("best")[1].iteration == 2
+    assert json.loads((run.checkpoints / "best.json").read_text())["by"] == "evaluation"
+    assert checkpoint_names(run.checkpoints) == ["00000002", "00000004", "00000005"]
+
+
+def test_checkpoints_by_iteration(tmp_path):
+    run = Run.create(tmp_path / "run", spec(), ARRAYS)
+    for iteration in (3, 4):
+        run.save(ARRAYS, figures(iteration, 1.0 * iteration))
+    assert run.load("3")[1].iteration == run.load("00000003")[1].iteration == 3
+    with pytest.raises(CheckpointError, match="has no checkpoint '5'; there are last, best, 3, 4"):
+        run.load("5")
+    with pytest.raises(CheckpointError, match=r"has no checkpoint '\.\./x'"):
+        run.load("../x")
+
+
+def test_fields_that_are_not_used_do_not_change_what_a_run_is(tmp_path):
+    """Runs made before these fields existed go on."""
+    before = Run.create(tmp_path / "run", spec(), ARRAYS)
+    assert not {"eval_every", "stop_at_return", "tensorboard", "wandb"} & before.spec.to_json().keys()
+    used = spec(eval_every=5, stop_at_return=0.0, tensorboard=True, wandb="p")
+    run = Run.create(tmp_path / "other", used, ARRAYS)
+    assert Run.open(run.path) == run and run.spec == used and run.identity != before.identity
+    assert run.spec.to_json().items() >= {"eval_every": 5, "stop_at_return": 0.0, "tensorboard": True}.items()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import os
 import signal
+import time
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+import torch
 
-from diffrl_algos import Budget, Callback, SHACConfig, UsageError, train
+from diffrl_algos import Budget, Callback, Evaluator, SHACConfig, UsageError, train
 from diffrl_algos._callbacks import ProgressLine
 from diffrl_algos._session import stop_on_signals
 
@@ -34,6 +37,11 @@ class Counting:
     def update(self, state):
         state = state._replace(iteration=state.iteration + 1, env_steps=state.env_steps + 10)
         return state, {"return_mean": -1.0 / state.iteration, "divergences": [state.iteration]}
+
+    def policy(self, state, *, deterministic=True, seed=0):
+        assert deterministic
+        # Slower each time, so that returns rise.
+        return lambda obs: torch.full((len(obs), 1), 0.5 / state.iteration)
 
 
 class Recorder(Callback):
@@ -131,3 +139,91 @@ def test_progress_line_is_redrawn_on_a_terminal(worlds):
     out = Terminal()
     train(ALGORITHM, worlds(), callbacks=[ProgressLine(out)])
     assert out.getvalue().startswith("\r\x1b[2K") and out.getvalue().endswith("\n")
+
+
+class Watcher(Callback):
+    """Notes the order of events, and what evaluations found."""
+
+    def __init__(self, record=0):
+        self.record, self.events, self.found = record, [], []
+
+    def on_evaluation(self, update):
+        self.events.append(("evaluation", update.metrics["iteration"]))
+        self.found.append(update.evaluation)
+
+    def on_update(self, update):
+        self.events.append(("update", update.metrics["iteration"]))
+        assert (update.evaluation is not None) == (self.events[-2:-1] == [("evaluation", update.metrics["iteration"])])
+
+
+def test_evaluations_come_every_so_often_and_at_the_end(worlds):
+    watcher = Watcher()
+    evaluator = Evaluator(env=worlds(num_envs=4, limit=9.0), every=3, episodes=4)
+    train(ALGORITHM, worlds(), callbacks=[watcher], evaluator=evaluator)
+    kinds = [("update", 1), ("update", 2), ("evaluation", 3), ("update", 3), ("evaluation", 4), ("update", 4)]
+    assert watcher.events == kinds
+    assert all(found.recording is None and len(found.returns) == 4 for found in watcher.found)
+    # The same episodes each time.
+    again = evaluator(ALGORITHM.policy(State(3, 0, 0)))
+    assert np.array_equal(again.returns, watcher.found[0].returns)
+    assert not np.array_equal(again.returns, watcher.found[1].returns)
+
+
+def test_evaluations_are_not_training_time(worlds):
+    class Slow(Counting):
+        def policy(self, state, *, deterministic=True, seed=0):
+            def act(obs):
+                time.sleep(0.05)
+                return torch.zeros(len(obs), 1)
+
+            return act
+
+    evaluator = Evaluator(env=worlds(num_envs=1, limit=9.0), every=1, episodes=1)
+    result = train(Slow(SHACConfig(iterations=2)), worlds(), evaluator=evaluator)
+    assert result.wall_s < 0.25
+
+
+def test_worlds_are_recorded_for_those_who_ask(worlds):
+    watcher = Watcher(record=2)
+    env = worlds(num_envs=4, limit=9.0)
+    train(
+        ALGORITHM,
+        worlds(),
+        Budget(iterations=1),
+        [Watcher(), watcher],
+        evaluator=Evaluator(env=env, every=1, episodes=4),
+    )
+    recording = watcher.found[0].recording
+    assert recording.action.shape == (5, 2, 1) and recording.physics.x.shape == (5, 2, 1)
+
+
+def test_a_return_that_is_reached_ends_training(worlds):
+    result = train(ALGORITHM, worlds(), stop_at_return=-0.5)
+    assert (result.state.iteration, result.status, result.reached) == (2, "finished", True)
+    # One that was reached before needs no update; one that was not, some.
+    assert train(ALGORITHM, worlds(), state=result.state, score=-0.5, stop_at_return=-0.5).metrics == {}
+    further = train(ALGORITHM, worlds(), state=result.state, score=-0.5, stop_at_return=-0.3)
+    assert further.state.iteration == 4 and further.reached
+    missed = train(ALGORITHM, worlds(), stop_at_return=0.0)
+    assert missed.state.iteration == 4 and missed.status == "finished" and not missed.reached
+
+
+def test_the_return_that_counts_is_that_of_evaluations(worlds):
+    env = worlds(num_envs=2, limit=9.0)
+    evaluator = Evaluator(env=env, every=2, episodes=2)
+    target = evaluator(ALGORITHM.policy(State(2, 0, 0))).return_mean
+    result = train(ALGORITHM, worlds(), stop_at_return=target, evaluator=evaluator)
+    assert result.state.iteration == 2 and result.reached and result.metrics["return_mean"] == -0.5
+
+
+@pytest.mark.parametrize("wrong", [{"every": 0}, {"episodes": 0}])
+def test_evaluators_that_make_no_sense(worlds, wrong):
+    with pytest.raises(UsageError, match=f"{next(iter(wrong))} is 0"):
+        Evaluator(**{"env": worlds(), "every": 1, **wrong})
+
+
+def test_progress_tells_of_evaluations(worlds):
+    out = io.StringIO()
+    evaluator = Evaluator(env=worlds(num_envs=2, limit=9.0), every=4, episodes=3)
+    train(ALGORITHM, worlds(), callbacks=[ProgressLine(out)], evaluator=evaluator)
+    assert "evaluation at iteration 4: return " in out.getvalue() and "over 3 episodes" in out.getvalue()

@@ -20,7 +20,11 @@ from ._errors import CheckpointError as CheckpointError
 from ._errors import RunError as RunError
 from ._errors import UsageError as UsageError
 from ._evaluate import Evaluation as Evaluation
+from ._evaluate import Evaluator as Evaluator
+from ._evaluate import Recording as Recording
 from ._evaluate import evaluate as evaluate
+from ._loggers import TensorBoardLog as TensorBoardLog
+from ._loggers import WandbLog as WandbLog
 from ._presets import Preset as Preset
 from ._presets import list_presets as list_presets
 from ._presets import load_preset as load_preset

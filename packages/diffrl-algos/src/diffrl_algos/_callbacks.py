@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from typing import IO, Any
 
 from ._algorithm import Algorithm
@@ -34,6 +35,16 @@ class ProgressLine(Callback):
         if now - self._shown >= self._interval:
             self._shown = now
             self._show(update, end="" if self._live else "\n")
+
+    def on_evaluation(self, update: Update) -> None:
+        found = update.evaluation
+        assert found is not None
+        line = (
+            f"evaluation at iteration {update.metrics['iteration']}: return {found.return_mean:.1f} "
+            f"+- {found.return_std:.1f} over {len(found.returns)} episodes"
+        )
+        self._out.write(f"\r\x1b[2K{line}\n" if self._live else f"{line}\n")
+        self._out.flush()
 
     def on_stop(self, update: Update | None, status: Status) -> None:
         if update is not None:
@@ -68,25 +79,35 @@ def progress_text(update: Update, rate: float, left_s: float) -> str:
 
 
 class MetricsLog(Callback):
-    """Appends every update to ``metrics.jsonl``."""
+    """Appends every update to ``metrics.jsonl`` and every evaluation to ``evaluations.jsonl``."""
 
     def __init__(self, run: Run) -> None:
-        self._path = run.path / "metrics.jsonl"
+        self._folder = run.path
+
+    def on_evaluation(self, update: Update) -> None:
+        assert update.evaluation is not None
+        when = {name: update.metrics[name] for name in ("iteration", "env_steps", "wall_s")}
+        self._append("evaluations.jsonl", {**when, **update.evaluation.to_json()})
 
     def on_update(self, update: Update) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(plain(update.metrics), allow_nan=False) + "\n")
+        self._append("metrics.jsonl", update.metrics)
+
+    def _append(self, name: str, figures: Mapping[str, Any]) -> None:
+        with (self._folder / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(plain(figures), allow_nan=False) + "\n")
 
 
 class Checkpointer(Callback):
-    """Saves every ``checkpoint_every`` updates, and where training stops."""
+    """Saves every ``checkpoint_every`` updates, where an evaluation is the best so far, and where training stops."""
 
     def __init__(self, run: Run, algorithm: Algorithm) -> None:
         self._run, self._algorithm = run, algorithm
         self._saved = -1
 
     def on_update(self, update: Update) -> None:
-        if update.metrics["iteration"] % self._run.spec.checkpoint_every == 0:
+        found = update.evaluation
+        best = found is not None and self._run.is_better(found.return_mean)
+        if best or update.metrics["iteration"] % self._run.spec.checkpoint_every == 0:
             self._save(update)
 
     def on_stop(self, update: Update | None, status: Status) -> None:
@@ -94,7 +115,8 @@ class Checkpointer(Callback):
             self._save(update)
 
     def _save(self, update: Update) -> None:
-        self._run.save(self._algorithm.to_arrays(update.state), update.metrics)
+        evaluated = update.evaluation.return_mean if update.evaluation is not None else None
+        self._run.save(self._algorithm.to_arrays(update.state), update.metrics, evaluated)
         self._saved = update.metrics["iteration"]
 
 

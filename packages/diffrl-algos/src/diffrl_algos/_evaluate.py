@@ -1,17 +1,48 @@
-"""Evaluation of a policy on fresh worlds."""
+"""Evaluation of a policy on fresh worlds, at the end of a run or while it learns."""
 
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import diffsim_core
+
+from ._errors import UsageError
+
 if TYPE_CHECKING:
-    from diffsim_core import Env
+    from diffsim_core import Env, EnvState, Transition
 
     from ._algorithm import Policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """What some worlds did in the first episode of an evaluation, as NumPy arrays ``[T, W, ...]``.
+
+    Row ``t`` holds the state that the policy acted in, its action, and the reward. ``T`` is the longest of the ``W``
+    episodes; a world whose own was shorter goes on with its next one, and ``length`` says where.
+    """
+
+    task: str
+    """Name of the task."""
+    dt: float
+    """Duration of a row [s]."""
+    physics: Any
+    """State of the simulator in its own containers, for instance ``RigidState(q [T, W, nq], qd [T, W, nv])``."""
+    memory: Any
+    """What the task remembers between steps, in its own containers; ``()`` if nothing."""
+    action: np.ndarray[Any, Any]
+    """``[T, W, na]`` as the policy gave it; the environment clips it to [-1, 1]."""
+    reward: np.ndarray[Any, Any]
+    """``[T, W]``"""
+    length: np.ndarray[Any, Any]
+    """Rows of the first episode of each world, int64 ``[W]``."""
+    diverged: np.ndarray[Any, Any]
+    """Whether that episode ended because its world left the finite range, bool ``[W]``."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +57,10 @@ class Evaluation:
     """Episodes that ended because their world left the finite range; they count with what they had."""
     env_steps: int
     """Control steps taken, summed over worlds."""
+    seconds: float = 0.0
+    """Wall-clock time it took [s]."""
+    recording: Recording | None = None
+    """What the first worlds did, where that was asked for."""
 
     @property
     def return_mean(self) -> float:
@@ -48,10 +83,37 @@ class Evaluation:
             "length_mean": self.length_mean,
             "episodes": len(self.returns),
             "diverged": self.diverged,
+            "eval_s": self.seconds,
         }
 
 
-def evaluate(env: Env, policy: Policy, *, episodes: int, seed: int) -> Evaluation:
+@dataclass(frozen=True, kw_only=True)
+class Evaluator:
+    """When and how a policy is evaluated while it learns: in worlds of its own, so that training keeps its bits.
+
+    The episodes are the same each time, so that what changes between evaluations is the policy.
+    """
+
+    env: Env
+    """Worlds to evaluate in; not those of the training."""
+    every: int
+    """Updates between evaluations."""
+    episodes: int = 128
+    """Whole episodes of an evaluation."""
+    seed: int = 0
+    """Names the random numbers of the worlds."""
+
+    def __post_init__(self) -> None:
+        for name in ("every", "episodes"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; an evaluator needs at least 1")
+
+    def __call__(self, policy: Policy, record: int = 0) -> Evaluation:
+        """Evaluate ``policy`` and record the first ``record`` worlds."""
+        return evaluate(self.env, policy, episodes=self.episodes, seed=self.seed, record=record)
+
+
+def evaluate(env: Env, policy: Policy, *, episodes: int, seed: int, record: int = 0) -> Evaluation:
     """Run ``policy`` until every world has finished its share of ``episodes``.
 
     The share of a world is fixed beforehand. Taking the first ``episodes`` to finish anywhere would
@@ -62,20 +124,28 @@ def evaluate(env: Env, policy: Policy, *, episodes: int, seed: int) -> Evaluatio
         policy: observations to actions.
         episodes: whole episodes to run, at least 1.
         seed: names the worlds' random numbers.
+        record: how many worlds to record in their first episode; at most all of them are.
 
     Raises:
-        ValueError: ``episodes`` is not positive.
+        ValueError: ``episodes`` is not positive, or ``record`` is negative.
     """
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}; expected at least 1")
+    if record < 0:
+        raise ValueError(f"record is {record}; expected a number of worlds")
+    begun = time.perf_counter()
     n = env.num_envs
     share = np.full(n, episodes // n) + (np.arange(n) < episodes % n)
     finished: list[tuple[list[float], list[int]]] = [([], []) for _ in range(n)]
     running, length, count = np.zeros(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     diverged = steps = 0
+    tape = _Tape(env, min(record, n)) if record else None
     state, obs = env.reset(seed)
     for _ in range(math.ceil(episodes / n) * env.spec.horizon):
-        state, step = env.step(state, policy(obs))
+        before, action = state, policy(obs)
+        state, step = env.step(before, action)
+        if tape is not None:
+            tape.add(before, action, step)
         obs = step.obs
         running += _numpy(step.reward)
         length += 1
@@ -94,7 +164,48 @@ def evaluate(env: Env, policy: Policy, *, episodes: int, seed: int) -> Evaluatio
             break
     returns = [value for world in finished for value in world[0]]
     lengths = [value for world in finished for value in world[1]]
-    return Evaluation(np.asarray(returns), np.asarray(lengths, dtype=np.int64), diverged, steps)
+    return Evaluation(
+        np.asarray(returns),
+        np.asarray(lengths, dtype=np.int64),
+        diverged,
+        steps,
+        time.perf_counter() - begun,
+        tape.recording() if tape is not None else None,
+    )
+
+
+class _Tape:
+    """Collects the rows of a ``Recording`` until every world has finished its first episode."""
+
+    def __init__(self, env: Env, worlds: int) -> None:
+        self._env, self._worlds = env, worlds
+        self._rows: list[tuple[Any, ...]] = []
+        self._length, self._diverged = np.zeros(worlds, dtype=np.int64), np.zeros(worlds, dtype=bool)
+
+    def add(self, state: EnvState, action: Any, step: Transition) -> None:
+        if len(self._rows) and self._length.all():
+            return
+        row = (state.physics, state.task, action, step.reward)
+        self._rows.append(diffsim_core.tree_map(lambda leaf: _numpy(leaf)[: self._worlds].copy(), row))
+        ends = (_numpy(step.terminated) | _numpy(step.truncated))[: self._worlds] & (self._length == 0)
+        self._length[ends] = len(self._rows)
+        self._diverged |= ends & _numpy(step.diverged)[: self._worlds]
+
+    def recording(self) -> Recording:
+        def stack(*leaves: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            return np.stack(leaves)
+
+        physics, memory, action, reward = diffsim_core.tree_map(stack, *self._rows)
+        return Recording(
+            task=self._env.spec.name,
+            dt=self._env.spec.dt,
+            physics=physics,
+            memory=memory,
+            action=action,
+            reward=reward,
+            length=self._length,
+            diverged=self._diverged,
+        )
 
 
 def _numpy(array: Any) -> np.ndarray[Any, Any]:

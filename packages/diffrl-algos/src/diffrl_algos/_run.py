@@ -1,7 +1,7 @@
 """Run folders: what is trained, and everything that came of it.
 
 run.json         what was asked for, and on what it ran; never changed
-metrics.jsonl    one line for each update
+metrics.jsonl    one line for each update; evaluations.jsonl one for each evaluation on the way
 checkpoints/     safetensors and JSON, the last few and the best
 divergences/     worlds that left the finite range, for diffsim_core.replay
 summary.json     the evaluation, once the run is complete
@@ -15,16 +15,18 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from ._checkpoint import (
     Manifest,
+    checkpoint_name,
     checkpoint_names,
     load_checkpoint,
     remove_checkpoint,
@@ -33,7 +35,7 @@ from ._checkpoint import (
 )
 from ._errors import CheckpointError, RunError, UsageError, WriteError
 from ._files import dump_json, plain, read_json, remove_parts, require_writable, write_atomic
-from ._spec import RunSpec
+from ._spec import OPTIONAL, RunSpec
 
 _FORMAT = "diffrl-run-1"
 _PACKAGES = ("diffrl-algos", "gradest", "diffsim-core", "torch", "numpy", "warp-lang", "mujoco", "safetensors")
@@ -92,7 +94,8 @@ class Run:
             values = read_json(file)
             if values.pop("format", None) != _FORMAT:
                 raise ValueError(f"is not of format {_FORMAT!r}")
-            spec = RunSpec.from_json({key: values[key] for key in RunSpec.__dataclass_fields__})
+            fields = [key for key in RunSpec.__dataclass_fields__ if key in values or key not in OPTIONAL]
+            spec = RunSpec.from_json({key: values[key] for key in fields})
         except OSError as error:
             raise RunError(f"{file} cannot be read: {error.strerror or error}") from None
         except KeyError as error:
@@ -101,15 +104,45 @@ class Run:
             raise RunError(f"{file}: {error}") from None
         return cls(path, spec, sha256_of(spec.to_json()))
 
-    def save(self, arrays: Mapping[str, np.ndarray], metrics: Mapping[str, Any]) -> str:
-        """Write a checkpoint, update which one is the best, and remove old ones."""
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for one process; the lock ends with the process, however that ends.
+
+        Raises:
+            RunError: another process holds it.
+        """
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(
+                f"another process is training in {self.path}; wait until it ends or stop it, then --resume {self.path}"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_better(self, score: float) -> bool:
+        """Whether a return is above that of the best checkpoint so far."""
+        best = self._best()
+        return best is None or score > best["return_mean"]
+
+    def save(self, arrays: Mapping[str, np.ndarray], metrics: Mapping[str, Any], evaluated: float | None = None) -> str:
+        """Write a checkpoint, update which one is the best, and remove old ones.
+
+        The best is that of the highest mean return in an evaluation (``evaluated``), or, in a run without evaluations,
+        in training.
+        """
         figures = plain({key: metrics[key] for key in ("iteration", "env_steps", "wall_s", "return_mean")})
         try:
             name = save_checkpoint(self.checkpoints, arrays, run=self.identity, **figures)
             best = self._best()
-            score = figures["return_mean"]
+            by, score = ("training", figures["return_mean"])
+            if self.spec.eval_every is not None:
+                by, score = "evaluation", plain(evaluated)
             if score is not None and (best is None or score > best["return_mean"]):
-                best = {"checkpoint": name, "return_mean": score}
+                best = {"checkpoint": name, "return_mean": score, "by": by}
                 write_atomic(self.checkpoints / "best.json", dump_json(best))
         except OSError as error:
             raise WriteError(
@@ -127,7 +160,7 @@ class Run:
         return bool(checkpoint_names(self.checkpoints))
 
     def load(self, which: str = "last") -> tuple[dict[str, np.ndarray[Any, Any]], Manifest]:
-        """A checkpoint: ``"last"``, ``"best"`` or a name.
+        """A checkpoint: ``"last"``, ``"best"``, an iteration or a name.
 
         Raises:
             CheckpointError: there is none, or it is damaged; the message names one that is good.
@@ -139,8 +172,18 @@ class Run:
         if which == "best":
             best = self._best()
             if best is None:
-                raise CheckpointError(f"{self.checkpoints} has no best checkpoint: no training episode had finished")
+                why = (
+                    "no training episode had finished"
+                    if self.spec.eval_every is None
+                    else "no evaluation had taken place"
+                )
+                raise CheckpointError(f"{self.checkpoints} has no best checkpoint: {why}")
             name = best["checkpoint"]
+        elif which.isascii() and which.isdigit():
+            name = checkpoint_name(int(which))
+        if name not in names:
+            kept = ", ".join(str(int(one)) for one in names)
+            raise CheckpointError(f"{self.checkpoints} has no checkpoint {which!r}; there are last, best, {kept}")
         try:
             return load_checkpoint(self.checkpoints, name, run=self.identity)
         except CheckpointError as error:
@@ -148,7 +191,14 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of ``metrics.jsonl``; one torn by a crash is left out."""
-        file = self.path / "metrics.jsonl"
+        return self._lines("metrics.jsonl")
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """The lines of ``evaluations.jsonl``, likewise."""
+        return self._lines("evaluations.jsonl")
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        file = self.path / name
         lines = file.read_bytes().splitlines(keepends=True) if file.exists() else []
         found: list[dict[str, Any]] = []
         for line in lines:
@@ -163,8 +213,10 @@ class Run:
         require_writable(self.path, 0)
         remove_parts(self.path)
         remove_parts(self.checkpoints)
-        lines = [json.dumps(line) + "\n" for line in self.metrics() if line["iteration"] <= iteration]
-        write_atomic(self.path / "metrics.jsonl", "".join(lines).encode())
+        for name in ("metrics.jsonl", "evaluations.jsonl"):
+            if (self.path / name).exists():
+                lines = [json.dumps(line) + "\n" for line in self._lines(name) if line["iteration"] <= iteration]
+                write_atomic(self.path / name, "".join(lines).encode())
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         write_atomic(self.path / "summary.json", dump_json(summary))

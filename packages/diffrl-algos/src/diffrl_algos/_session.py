@@ -13,7 +13,8 @@ from typing import Any
 from ._callbacks import Checkpointer, DivergenceLog, MetricsLog
 from ._checkpoint import Manifest
 from ._errors import CheckpointError
-from ._evaluate import Evaluation, evaluate
+from ._evaluate import Evaluation, Evaluator, evaluate
+from ._loggers import TensorBoardLog, WandbLog
 from ._registry import get_algorithm
 from ._run import Run
 from ._spec import RunSpec
@@ -28,8 +29,10 @@ def start_run(
     """Train in a new folder, evaluate, and return the summary (see ``summary.json``)."""
     algorithm = get_algorithm(spec.algorithm).build(spec.config)
     state = algorithm.init(spec.make_env(), spec.seed)
+    loggers = _loggers(spec, path)
     run = Run.create(path, spec, algorithm.to_arrays(state))
-    return _go_on(run, state, 0.0, callbacks, stop_after)
+    with run.locked():
+        return _go_on(run, state, 0.0, None, [*loggers, *callbacks], stop_after)
 
 
 def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: int | None = None) -> dict[str, Any]:
@@ -38,21 +41,26 @@ def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: in
     A run without a checkpoint begins again.
 
     Raises:
-        RunError: ``path`` is no run folder.
+        RunError: ``path`` is no run folder, or another process is training in it.
         CheckpointError: the last checkpoint is damaged; the run is left as it was.
     """
     run = Run.open(path)
     if (summary := run.summary()) is not None:
         return summary
-    if run.has_checkpoint():
-        state, manifest = _restore(run, "last")
-        iteration, wall_s = manifest.iteration, manifest.wall_s
-    else:
-        # Killed before its first checkpoint: begin again, which gives the same bits.
-        algorithm = get_algorithm(run.spec.algorithm).build(run.spec.config)
-        state, iteration, wall_s = algorithm.init(run.spec.make_env(), run.spec.seed), 0, 0.0
-    run.prepare_resume(iteration)
-    return _go_on(run, state, wall_s, callbacks, stop_after)
+    loggers = _loggers(run.spec, path)
+    with run.locked():
+        if run.has_checkpoint():
+            state, manifest = _restore(run, "last")
+            iteration, wall_s, score = manifest.iteration, manifest.wall_s, manifest.return_mean
+        else:
+            # Killed before its first checkpoint: begin again, which gives the same bits.
+            algorithm = get_algorithm(run.spec.algorithm).build(run.spec.config)
+            state, iteration, wall_s, score = algorithm.init(run.spec.make_env(), run.spec.seed), 0, 0.0, None
+        run.prepare_resume(iteration)
+        if run.spec.eval_every is not None:
+            found = {line["iteration"]: line.get("return_mean") for line in run.evaluations()}
+            score = found.get(iteration)
+        return _go_on(run, state, wall_s, score, [*loggers, *callbacks], stop_after)
 
 
 def evaluate_run(
@@ -69,8 +77,28 @@ def evaluation_seed(seed: int) -> int:
     return (seed + 1_000_003) % 2**31
 
 
+def _loggers(spec: RunSpec, path: Path) -> list[Callback]:
+    """Loggers that the run asks for; ``UsageError`` where one is not installed."""
+    found: list[Callback] = [TensorBoardLog(path / "tensorboard")] if spec.tensorboard else []
+    return found + ([WandbLog(spec.wandb, path, spec.to_json())] if spec.wandb is not None else [])
+
+
+def _evaluator(spec: RunSpec) -> Evaluator | None:
+    """Evaluations on the way take other worlds than the one at the end, which they may choose the policy of."""
+    if spec.eval_every is None:
+        return None
+    env = spec.make_env(min(spec.eval_episodes, _MAX_EVAL_WORLDS))
+    seed = (spec.seed + 2_000_003) % 2**31
+    return Evaluator(env=env, every=spec.eval_every, episodes=spec.eval_episodes, seed=seed)
+
+
 def _go_on(
-    run: Run, state: Any, wall_s: float, callbacks: Sequence[Callback], stop_after: int | None
+    run: Run,
+    state: Any,
+    wall_s: float,
+    score: float | None,
+    callbacks: Sequence[Callback],
+    stop_after: int | None,
 ) -> dict[str, Any]:
     spec = run.spec
     algorithm = get_algorithm(spec.algorithm).build(spec.config)
@@ -84,6 +112,9 @@ def _go_on(
             state=state,
             wall_s=wall_s,
             stop_after=stop_after,
+            evaluator=_evaluator(spec),
+            stop_at_return=spec.stop_at_return,
+            score=score,
             interrupt=lambda: interrupt() is not None,
         )
         received = interrupt()
@@ -99,6 +130,7 @@ def _go_on(
         "training_return_mean": last.get("return_mean"),
         "training_diverged": last.get("diverged", 0),
         "refused_updates": last.get("refused_updates", 0),
+        **({"reached_return": result.reached} if spec.stop_at_return is not None else {}),
     }
     if result.status != "finished":
         stopped = {"return_mean": None, "return_std": None, "episodes": 0, "seed": spec.seed, "device": spec.device}

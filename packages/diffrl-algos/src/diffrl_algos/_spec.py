@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,10 @@ from ._train import Budget
 
 if TYPE_CHECKING:
     from diffsim_core import Env
+
+
+OPTIONAL = ("eval_every", "stop_at_return", "tensorboard", "wandb")
+"""Fields that a run's description has only where they are used; runs made before there were any go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +38,27 @@ class RunSpec:
     """Updates between checkpoints."""
     keep_checkpoints: int = 3
     """Checkpoints kept, beside the best."""
+    eval_every: int | None = None
+    """Updates between evaluations while it learns; None for none."""
+    stop_at_return: float | None = None
+    """Mean return at which the run is complete, of an evaluation if there are any, else of training episodes."""
+    tensorboard: bool = False
+    """Write event files for TensorBoard."""
+    wandb: str | None = None
+    """Project of Weights & Biases to log to."""
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "eval_episodes", "checkpoint_every", "keep_checkpoints"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise UsageError(f"{name} is {value!r}; expected an integer of at least 1")
+        if self.eval_every is not None and (type(self.eval_every) is not int or self.eval_every < 1):
+            raise UsageError(f"eval_every is {self.eval_every!r}; expected an integer of at least 1")
+        target = self.stop_at_return
+        if target is not None and (isinstance(target, bool) or not math.isfinite(target)):
+            raise UsageError(f"stop_at_return is {target!r}; expected a finite number")
+        if self.wandb is not None and not self.wandb:
+            raise UsageError("wandb is ''; expected the name of a project")
         if type(self.seed) is not int or not 0 <= self.seed < 2**31:
             raise UsageError(f"seed is {self.seed!r}; expected an integer from 0 to {2**31 - 1}")
         if self.device != "cpu" and self.device.partition(":")[0] != "cuda":
@@ -48,9 +68,11 @@ class RunSpec:
 
     def to_json(self) -> dict[str, Any]:
         """The run as a JSON object; ``from_json`` is the inverse."""
+        unused = {key for key in OPTIONAL if getattr(self, key) is None or getattr(self, key) is False}
+        apart = {"config", "budget", "task_options", *unused}
         return plain(
             {
-                **{key: value for key, value in vars(self).items() if key not in ("config", "budget", "task_options")},
+                **{key: value for key, value in vars(self).items() if key not in apart},
                 "task_options": dict(self.task_options),
                 "budget": {key: value for key, value in vars(self.budget).items() if value is not None},
                 "config": to_mapping(self.config),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from diffsim_core import Env
 
     from ._algorithm import Algorithm
+    from ._evaluate import Evaluation, Evaluator
 
 Status = Literal["finished", "stopped", "interrupted"]
 """``stopped``: by ``stop_after``; ``interrupted``: by the ``interrupt`` function, for instance Ctrl-C."""
@@ -58,13 +59,21 @@ class Update(NamedTuple):
     """Records of worlds that diverged in this update (``diffsim_core.Divergence``)."""
     fraction: float
     """Part of the budget used."""
+    evaluation: Evaluation | None = None
+    """The evaluation after this update, if there was one."""
 
 
 class Callback:
     """Something that happens beside training: progress, logs, checkpoints. Override what you need."""
 
+    record: int = 0
+    """Worlds whose motion this callback wants in ``update.evaluation.recording``."""
+
     def on_start(self, state: Any, fraction: float) -> None:
         """Before the first update of this call of ``train``."""
+
+    def on_evaluation(self, update: Update) -> None:
+        """After every evaluation, before the ``on_update`` of the same update; ``update.evaluation`` is there."""
 
     def on_update(self, update: Update) -> None:
         """After every update."""
@@ -81,7 +90,9 @@ class TrainResult(NamedTuple):
     """Those of the last update; empty if there was none."""
     status: Status
     wall_s: float
-    """Training time [s], earlier parts included."""
+    """Training time [s], earlier parts included; evaluations are not."""
+    reached: bool = False
+    """Whether it ended because the return reached ``stop_at_return``."""
 
 
 def train(
@@ -94,6 +105,9 @@ def train(
     state: Any = None,
     wall_s: float = 0.0,
     stop_after: int | None = None,
+    evaluator: Evaluator | None = None,
+    stop_at_return: float | None = None,
+    score: float | None = None,
     interrupt: Callable[[], bool] = lambda: False,
 ) -> TrainResult:
     """Update until the budget is used up.
@@ -108,6 +122,10 @@ def train(
         state: go on from here instead of from ``algorithm.init(env, seed)``.
         wall_s: training time that ``state`` already took [s].
         stop_after: stop after that many updates of this call, with the budget unchanged.
+        evaluator: evaluates the deterministic policy every ``evaluator.every`` updates and where the budget ends.
+        stop_at_return: training is finished once the mean return is at least this: of an evaluation, or, without
+            ``evaluator``, of the last finished training episodes.
+        score: the mean return that ``state`` was left with, where that is known.
         interrupt: asked after every update; True stops.
     """
     if stop_after is not None and stop_after < 1:
@@ -116,23 +134,41 @@ def train(
     state = algorithm.init(env, seed) if state is None else state
     start = time.perf_counter() - wall_s
     fraction = budget.fraction(state.iteration, state.env_steps, wall_s)
+    record = max((callback.record for callback in callbacks), default=0)
     for callback in callbacks:
         callback.on_start(state, fraction)
     first, update, status = state.iteration, None, "finished"
-    while fraction < 1.0:
+    reached = _reached(score, stop_at_return)
+    while fraction < 1.0 and not reached:
         state, metrics = algorithm.update(state)
         wall_s = time.perf_counter() - start
         fraction = budget.fraction(state.iteration, state.env_steps, wall_s)
         figures = {"iteration": state.iteration, "env_steps": state.env_steps, "wall_s": wall_s, **metrics}
         update = Update(state, figures, figures.pop("divergences", []), fraction)
+        score = figures["return_mean"]
+        if evaluator is not None:
+            score = None
+            if state.iteration % evaluator.every == 0 or fraction >= 1.0:
+                evaluation = evaluator(algorithm.policy(state), record)
+                update, score = update._replace(evaluation=evaluation), evaluation.return_mean
+                start += evaluation.seconds
+                for callback in callbacks:
+                    callback.on_evaluation(update)
         for callback in callbacks:
             callback.on_update(update)
-        if fraction < 1.0 and interrupt():
+        reached = _reached(score, stop_at_return)
+        if fraction >= 1.0 or reached:
+            break
+        if interrupt():
             status = "interrupted"
             break
-        if fraction < 1.0 and stop_after is not None and state.iteration - first >= stop_after:
+        if stop_after is not None and state.iteration - first >= stop_after:
             status = "stopped"
             break
     for callback in callbacks:
         callback.on_stop(update, status)
-    return TrainResult(state, update.metrics if update else {}, status, wall_s)
+    return TrainResult(state, update.metrics if update else {}, status, wall_s, reached)
+
+
+def _reached(score: float | None, target: float | None) -> bool:
+    return score is not None and target is not None and score >= target

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from diffsim_core._random import Random as Random
     from diffsim_core._rollout import Trajectory as Trajectory
     from diffsim_core._rollout import rollout as rollout
+    from diffsim_core._tree import tree_map as tree_map
 
 try:
     __version__ = version("diffsim-core")
@@ -52,6 +53,7 @@ _LAZY = {
     "rollout": "_rollout",
     "save_divergences": "_divergence",
     "stop_gradient": "_interop",
+    "tree_map": "_tree",
 }
 
 

@@ -18,7 +18,7 @@ def run(arguments: Sequence[str]) -> Result:
     parser.add_argument("--episodes", type=int, metavar="K", help="whole episodes; default as at the end of the run")
     parser.add_argument("--seed", type=int, help="names the worlds' random numbers; default as at the end of the run")
     parser.add_argument("--stochastic", action="store_true", help="sample actions instead of taking their mean")
-    parser.add_argument("--checkpoint", default="last", metavar="NAME", help="last (default), best, or a name")
+    parser.add_argument("--checkpoint", default="last", metavar="NAME", help="last (default), best, or an iteration")
     add_import(parser)
     args = parser.parse(arguments)
     for name in args.imports:

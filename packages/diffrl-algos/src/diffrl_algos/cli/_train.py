@@ -77,7 +77,13 @@ def _parser(entry: AlgorithmEntry | None) -> Parser:
     parser.add_argument(
         "--task-option", action="append", metavar="NAME=VALUE", help="option of the task; tables in JSON"
     )
-    parser.add_argument("--eval-episodes", type=int, metavar="K", help="episodes of the evaluation at the end")
+    parser.add_argument("--eval-episodes", type=int, metavar="K", help="episodes of an evaluation")
+    parser.add_argument("--eval-every", type=int, metavar="K", help="updates between evaluations; default only the end")
+    parser.add_argument("--stop-at-return", type=float, metavar="X", help="complete once the mean return is at least X")
+    parser.add_argument("--tensorboard", action="store_true", default=None, help="write event files to DIR/tensorboard")
+    parser.add_argument(
+        "--wandb", nargs="?", const="diffrl", metavar="PROJECT", help="log to Weights & Biases; default project diffrl"
+    )
     parser.add_argument("--checkpoint-every", type=int, metavar="K", help="updates between checkpoints; default 50")
     parser.add_argument("--keep-checkpoints", type=int, metavar="K", help="checkpoints kept beside the best; default 3")
     add_import(parser)
@@ -112,6 +118,10 @@ def _spec(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
         "seed": args.seed,
         "device": args.device,
         "eval_episodes": preset.eval_episodes if args.eval_episodes is None else args.eval_episodes,
+        "eval_every": args.eval_every,
+        "stop_at_return": args.stop_at_return,
+        "tensorboard": args.tensorboard,
+        "wandb": args.wandb,
         "checkpoint_every": args.checkpoint_every,
         "keep_checkpoints": args.keep_checkpoints,
     }

@@ -1,0 +1,124 @@
+"""Training logged to TensorBoard and to Weights & Biases; each needs the extra of its name."""
+
+from __future__ import annotations
+
+import importlib
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ._errors import RunError, UsageError
+from ._files import dump_json, read_json, write_atomic
+from ._train import Callback, Status, Update
+
+
+class TensorBoardLog(Callback):
+    """Writes the figures of every update and evaluation as TensorBoard scalars over iterations.
+
+    What an earlier process logged after the state that training goes on from is superseded.
+
+    Args:
+        folder: where the event files go, the ``--logdir`` of TensorBoard.
+
+    Raises:
+        UsageError: the extra ``tensorboard`` is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        require("tensorboard")
+        self._folder = folder
+
+    def on_start(self, state: Any, fraction: float) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(self._folder), purge_step=state.iteration + 1)
+
+    def on_evaluation(self, update: Update) -> None:
+        assert update.evaluation is not None
+        self._write("evaluation", update.evaluation.to_json(), update)
+
+    def on_update(self, update: Update) -> None:
+        self._write("train", update.metrics, update)
+
+    def on_stop(self, update: Update | None, status: Status) -> None:
+        self._writer.close()
+
+    def _write(self, group: str, figures: Mapping[str, Any], update: Update) -> None:
+        for name, value in _numbers(group, figures).items():
+            self._writer.add_scalar(name, value, update.metrics["iteration"])
+
+
+class WandbLog(Callback):
+    """Logs the figures of every update and evaluation to Weights & Biases, over iterations.
+
+    ``WANDB_MODE=offline`` keeps them in the folder until ``wandb sync``; everything else that the ``wandb`` package
+    reads from its environment holds as well. The name of its run is kept in ``wandb.json``, so that a resumed run goes
+    on there.
+
+    Args:
+        project: of Weights & Biases.
+        folder: where its files go.
+        config: what to show as the run's configuration.
+
+    Raises:
+        UsageError: the extra ``wandb`` is not installed.
+    """
+
+    def __init__(self, project: str, folder: Path, config: Mapping[str, Any] | None = None) -> None:
+        require("wandb")
+        self._project, self._folder, self._config = project, folder, dict(config or {})
+
+    def on_start(self, state: Any, fraction: float) -> None:
+        wandb = importlib.import_module("wandb")
+        try:
+            self._run = wandb.init(
+                project=self._project,
+                name=self._folder.name,
+                dir=str(self._folder),
+                id=self._id(),
+                resume="allow",
+                config=self._config,
+            )
+        except (wandb.Error, ValueError) as error:
+            raise RunError(
+                f"Weights & Biases: {error}; log in with wandb login, or set WANDB_MODE=offline to send it later"
+            ) from None
+
+    def on_evaluation(self, update: Update) -> None:
+        assert update.evaluation is not None
+        self._run.log(_numbers("evaluation", update.evaluation.to_json()), step=update.metrics["iteration"])
+
+    def on_update(self, update: Update) -> None:
+        self._run.log(_numbers("train", update.metrics), step=update.metrics["iteration"])
+
+    def on_stop(self, update: Update | None, status: Status) -> None:
+        self._run.finish()
+
+    def _id(self) -> str:
+        file = self._folder / "wandb.json"
+        if file.exists():
+            try:
+                return str(read_json(file)["id"])
+            except (ValueError, KeyError):
+                raise RunError(f"{file} names no run of Weights & Biases; remove it to log to a new one") from None
+        name = secrets.token_hex(6)
+        write_atomic(file, dump_json({"id": name}))
+        return name
+
+
+def require(package: str) -> None:
+    """Raise ``UsageError`` with the extra that brings ``package``, unless it is installed."""
+    try:
+        importlib.import_module(package)
+    except ImportError:
+        raise UsageError(f"{package} is not installed; pip install 'diffrl-algos[{package}]'") from None
+
+
+def _numbers(group: str, figures: Mapping[str, Any]) -> dict[str, float]:
+    """``{"train/return_mean": ...}``: the figures that are numbers."""
+    return {
+        f"{group}/{name}": value
+        for name, value in figures.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
