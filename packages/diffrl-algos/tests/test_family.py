@@ -206,4 +206,5 @@ def test_presets_run_two_updates(name, task):
     algorithm = get_algorithm(name).build(preset.config)
     env = diffsim_core.make(task, num_envs=4, threads=1, **preset.task_options)
     state, metrics = run(algorithm, algorithm.init(env, 0), 2)
-    assert state.refused == 0 and all(np.isfinite(m["actor_loss"]) for m in metrics)
+    known = [m["actor_loss"] for m in metrics if m["actor_loss"] is not None]  # None: not learned from yet
+    assert state.refused == 0 and known and np.isfinite(known).all()

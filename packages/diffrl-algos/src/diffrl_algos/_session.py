@@ -50,7 +50,7 @@ def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: in
     loggers = _loggers(run.spec, path)
     with run.locked():
         if run.has_checkpoint():
-            state, manifest = _restore(run, "last")
+            state, manifest = _restore(run, "last", whole=True)
             iteration, wall_s, score = manifest.iteration, manifest.wall_s, manifest.return_mean
         else:
             # Killed before its first checkpoint: begin again, which gives the same bits.
@@ -142,9 +142,9 @@ def _go_on(
     return summary
 
 
-def _restore(run: Run, which: str) -> tuple[Any, Manifest]:
-    """The state of a checkpoint, in an environment made anew."""
-    arrays, manifest = run.load(which)
+def _restore(run: Run, which: str, *, whole: bool = False) -> tuple[Any, Manifest]:
+    """The state of a checkpoint, in an environment made anew; ``whole`` to go on from, else to act with."""
+    arrays, manifest = run.load(which, whole=whole)
     algorithm = get_algorithm(run.spec.algorithm).build(run.spec.config)
     state = algorithm.init(run.spec.make_env(), run.spec.seed)
     try:

@@ -70,6 +70,11 @@ class _Ring:
         self.reach = 0
         """Steps written up to the tip."""
 
+    def fresh(self) -> _Ring:
+        """An empty one of the same kind."""
+        # Flags are looked at before they are written; numbers are not, and take no memory until they are.
+        return _Ring(_Rows(*(torch.zeros_like(p) if p.dtype == torch.bool else torch.empty_like(p) for p in self.rows)))
+
     def write(self, rows: _Rows, start: int, version: int) -> int:
         """Put ``rows`` behind those of the handle ``version``, which end at ``start``; the version after it."""
         stop = start + len(rows.obs)
@@ -112,8 +117,10 @@ class Replay(Stored):
         """
         capacity = max(-(-rows // num_envs), window)
         slots = capacity + window
-        # Not touched until written: memory is taken as the buffer fills.
-        return cls(capacity, 0, False, _Ring(_empty(slots, num_envs, num_obs, num_actions, like)), 0)
+        widths = ((num_obs,), (num_actions,), (), (num_obs,))
+        numbers = [torch.empty((slots, num_envs, *shape), dtype=like.dtype, device=like.device) for shape in widths]
+        flags = [torch.empty((slots, num_envs), dtype=torch.bool, device=like.device) for _ in range(4)]
+        return cls(capacity, 0, False, _Ring(_Rows(*numbers, *flags)).fresh(), 0)
 
     def __len__(self) -> int:
         """Steps of every world in the buffer."""
@@ -150,8 +157,11 @@ class Replay(Stored):
             apart,
         )
         ring = self._checked()
+        if not self.count and ring.last:
+            # Another run began from this state: this one gets a ring of its own.
+            ring = ring.fresh()
         version = ring.write(_Rows(*(part.detach() for part in rows)), self.count, self._version)
-        return replace(self, count=self.count + steps, gap=False, _version=version)
+        return replace(self, count=self.count + steps, gap=False, _ring=ring, _version=version)
 
     def sample(self, generator: torch.Generator, size: int, *, gamma: float, n: int) -> Batch:
         """``size`` rows, each drawn from all that are there and did not diverge, independently.
@@ -193,38 +203,42 @@ class Replay(Stored):
         )
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """``count``, ``gap`` and the rows that are there, oldest first; what they lie on in the ring is not told."""
+        """``count``, ``capacity``, ``gap`` and the rows that are there, oldest first, wherever they lie in the ring."""
         live = torch.arange(self.count - len(self), self.count, device=self._ring.rows.obs.device) % self._ring.slots
         rows = {f"rows.{name}": part[live].cpu().numpy() for name, part in self._checked().rows._asdict().items()}
-        return {"count": np.asarray(self.count), "gap": np.asarray(self.gap), **rows}
+        capacity = np.asarray(self.capacity)
+        return {"count": np.asarray(self.count), "capacity": capacity, "gap": np.asarray(self.gap), **rows}
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Replay:
         """A buffer of its own with these rows. Without the rows it is one that can be neither written nor read."""
-        missing = [name for name in ("count", "gap") if name not in arrays]
+        scalars = ("count", "capacity", "gap")
+        missing = [name for name in scalars if name not in arrays]
         names = [f"rows.{name}" for name in _Rows._fields]
         if any(name in arrays for name in names):
             missing += [name for name in names if name not in arrays]
         if missing:
             raise ValueError(f"array 'replay.{missing[0]}' is missing (and {len(missing) - 1} more)")
-        if extra := sorted(arrays.keys() - {"count", "gap", *names}):
+        if extra := sorted(arrays.keys() - {*scalars, *names}):
             raise ValueError(f"array 'replay.{extra[0]}' does not belong to this run (and {len(extra) - 1} more)")
         count, gap = int(arrays["count"]), bool(arrays["gap"])
-        old = self._ring.rows
-        if count < 0:
-            raise ValueError(f"array 'replay.count' is {count}; expected at least 0")
-        fresh = _Rows(*(torch.zeros_like(p) if p.dtype == torch.bool else torch.empty_like(p) for p in old))
-        found = replace(self, count=count, gap=gap, _ring=_Ring(fresh), _version=0)
+        if count < 0 or int(arrays["capacity"]) != self.capacity:
+            raise ValueError(
+                f"array 'replay.count' is {count} and 'replay.capacity' {int(arrays['capacity'])}; this run needs at "
+                f"least 0 and {self.capacity}"
+            )
+        found = replace(self, count=count, gap=gap, _ring=self._ring.fresh(), _version=0)
         if names[0] not in arrays:
-            return replace(found, _version=-1)
-        live = torch.arange(count - len(found), count, device=old.obs.device) % found._ring.slots
-        for name, part in fresh._asdict().items():
+            return replace(found, _version=-1) if count else found
+        rows = found._ring.rows
+        live = torch.arange(count - len(found), count, device=rows.obs.device) % found._ring.slots
+        for name, part in rows._asdict().items():
             array, shape, dtype = arrays[f"rows.{name}"], (len(found), *part.shape[1:]), part[:0].cpu().numpy().dtype
             if array.shape != shape or array.dtype != dtype:
                 raise ValueError(
                     f"array 'replay.rows.{name}' is {array.dtype}{list(array.shape)}; this run needs "
                     f"{dtype}{list(shape)}"
                 )
-            part[live] = torch.from_numpy(array).to(part.device)
+            part[live] = torch.from_numpy(array.copy()).to(part.device)
         return found
 
     def _draw(self, generator: torch.Generator, size: int, worlds: int) -> Tensor:
@@ -243,20 +257,9 @@ class Replay(Stored):
                 "the replay buffer was not loaded with this state, which can act and not learn; "
                 "load the newest checkpoint of the run with its buffer"
             )
-        if self._version not in (self._ring.tip, self._ring.before):
+        if self.count and self._version not in (self._ring.tip, self._ring.before):
             raise ValueError(
                 "the replay rows of this state were overwritten by a later update; a state can be updated or saved "
                 "until the one after it has been updated: keep to_arrays(state) to come back to it"
             )
         return self._ring
-
-
-def _empty(slots: int, num_envs: int, num_obs: int, num_actions: int, like: Tensor) -> _Rows:
-    def part(*shape: int) -> Tensor:
-        return torch.empty((slots, num_envs, *shape), dtype=like.dtype, device=like.device)
-
-    def flag() -> Tensor:
-        # Looked at before they are written, which numbers are not.
-        return torch.zeros((slots, num_envs), dtype=torch.bool, device=like.device)
-
-    return _Rows(part(num_obs), part(num_actions), part(), part(num_obs), flag(), flag(), flag(), flag())
