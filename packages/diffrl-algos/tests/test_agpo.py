@@ -161,7 +161,7 @@ def test_an_update_is_the_papers(worlds, threshold):
 def test_a_step_whose_gradient_is_not_finite_gets_no_weight(worlds):
     """And the update goes on: a gate is a choice, where a weight of zero would make NaN."""
     algorithm = AGPO(AGPOConfig(**SMALL))
-    state, metrics = run(algorithm, algorithm.init(Poisoned(worlds(), "gradient"), 0), 3)
+    state, metrics = run(algorithm, algorithm.init(Poisoned(worlds(), "gradient", countdown=8 + 3), 0), 3)
     assert state.refused == 0 and torch.isfinite(state.actor).all()
     clean = algorithm.init(worlds(), 0)
     _, (_, expected, _) = run(algorithm, clean, 3)

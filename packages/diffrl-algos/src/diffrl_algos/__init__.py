@@ -11,11 +11,13 @@ from ._algorithm import Algorithm as Algorithm
 from ._algorithm import Policy as Policy
 from ._configs import AGPOConfig as AGPOConfig
 from ._configs import APGConfig as APGConfig
+from ._configs import PODSConfig as PODSConfig
 from ._configs import PPOConfig as PPOConfig
 from ._configs import SACConfig as SACConfig
 from ._configs import SAPOConfig as SAPOConfig
 from ._configs import SHACConfig as SHACConfig
 from ._configs import TD3Config as TD3Config
+from ._configs import TrajOptConfig as TrajOptConfig
 from ._errors import CheckpointError as CheckpointError
 from ._errors import RunError as RunError
 from ._errors import UsageError as UsageError

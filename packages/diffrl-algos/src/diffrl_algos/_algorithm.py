@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from diffsim_core import Env
 
 Policy = Callable[[Any], Any]
-"""Observations ``[N, no]`` to actions ``[N, na]`` in [-1, 1], without gradient."""
+"""Observations ``[N, no]`` to actions ``[N, na]`` in [-1, 1], without gradient.
+
+One that remembers how far an episode has gone also has a method ``restart(done)``, which ``evaluate`` calls with None
+before the first step and after each step with the worlds ``[N]`` (bool) that begin a new episode.
+"""
 
 Metrics = Mapping[str, Any]
 """Figures of one update, ready for JSON: numbers, or None for what is not known yet."""

@@ -139,6 +139,8 @@ def evaluate(env: Env, policy: Policy, *, episodes: int, seed: int, record: int 
     finished: list[tuple[list[float], list[int]]] = [([], []) for _ in range(n)]
     running, length, count = np.zeros(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     diverged = steps = 0
+    restart = getattr(policy, "restart", lambda done: None)
+    restart(None)
     tape = _Tape(env, min(record, n)) if record else None
     state, obs = env.reset(seed)
     for _ in range(math.ceil(episodes / n) * env.spec.horizon):
@@ -147,6 +149,7 @@ def evaluate(env: Env, policy: Policy, *, episodes: int, seed: int, record: int 
         if tape is not None:
             tape.add(before, action, step)
         obs = step.obs
+        restart(step.terminated | step.truncated)
         running += _numpy(step.reward)
         length += 1
         steps += n

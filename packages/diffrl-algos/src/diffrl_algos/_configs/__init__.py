@@ -7,8 +7,11 @@ from ._apg import APGConfig as APGConfig
 from ._off_policy import OffPolicyConfig as OffPolicyConfig
 from ._off_policy import SACConfig as SACConfig
 from ._off_policy import TD3Config as TD3Config
+from ._pods import PODSConfig as PODSConfig
 from ._ppo import PPOConfig as PPOConfig
 from ._sapo import SAPOConfig as SAPOConfig
 from ._shac import SHACConfig as SHACConfig
+from ._trajopt import TrajOptConfig as TrajOptConfig
 from ._window import CriticConfig as CriticConfig
+from ._window import UpdateConfig as UpdateConfig
 from ._window import WindowConfig as WindowConfig

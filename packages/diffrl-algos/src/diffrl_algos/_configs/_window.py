@@ -8,7 +8,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowConfig:
+class UpdateConfig:
     """Fields that all algorithms share, with SHAC's general setting (Xu et al. 2022, Table 5) for their defaults."""
 
     iterations: int = 2000
@@ -17,10 +17,6 @@ class WindowConfig:
     """Control steps in a window."""
     gamma: float = 0.99
     """Discount per control step."""
-    actor_hidden: tuple[int, ...] = (256, 128)
-    """Widths of the actor's hidden layers."""
-    actor_lr: float = 2e-3
-    """Learning rate of the actor at the first update."""
     lr_end: float = 1e-5
     """Learning rate at the last update, of actor and critic."""
     lr_schedule: Literal["linear", "constant"] = "linear"
@@ -29,8 +25,6 @@ class WindowConfig:
     """Decay rates of Adam's moments, for all networks."""
     max_grad_norm: float = 1.0
     """Gradients of a larger Euclidean norm are scaled down to this, for each optimiser."""
-    normalize_obs: bool = True
-    """Shift and scale observations by their running mean and standard deviation."""
     torch_threads: int = 1
     """Threads of torch's own operations; at a few thousand rows more are slower. Results depend on it in
     the last bits, so it belongs to the configuration. The simulator has its own threads."""
@@ -38,10 +32,26 @@ class WindowConfig:
     def __post_init__(self) -> None:
         at_least_one(self, "iterations", "horizon", "torch_threads")
         between_zero_and_one(self, "gamma")
-        positive(self, "actor_lr", "max_grad_norm")
+        positive(self, "max_grad_norm")
         not_negative(self, "lr_end")
-        widths(self, "actor_hidden")
         require("betas", self.betas, all(0.0 <= beta < 1.0 for beta in self.betas), "two numbers in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowConfig(UpdateConfig):
+    """Fields that all algorithms with an actor share, with SHAC's general setting for their defaults."""
+
+    actor_hidden: tuple[int, ...] = (256, 128)
+    """Widths of the actor's hidden layers."""
+    actor_lr: float = 2e-3
+    """Learning rate of the actor at the first update."""
+    normalize_obs: bool = True
+    """Shift and scale observations by their running mean and standard deviation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "actor_lr")
+        widths(self, "actor_hidden")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,8 @@ from ._agpo import AGPO as AGPO
 from ._agpo import AGPOState as AGPOState
 from ._apg import APG as APG
 from ._apg import APGState as APGState
+from ._pods import PODS as PODS
+from ._pods import PODSState as PODSState
 from ._ppo import PPO as PPO
 from ._ppo import PPOState as PPOState
 from ._sac import SAC as SAC
@@ -16,3 +18,5 @@ from ._shac import SHAC as SHAC
 from ._shac import SHACState as SHACState
 from ._td3 import TD3 as TD3
 from ._td3 import TD3State as TD3State
+from ._trajopt import TrajOpt as TrajOpt
+from ._trajopt import TrajOptState as TrajOptState

@@ -110,3 +110,17 @@ class GaussianPolicy:
             eps = torch.randn(mean.shape, generator=self.generator, dtype=mean.dtype, device=mean.device)
             mean = torch.addcmul(mean, eps, logstd.exp())
         return torch.tanh(mean)
+
+
+@dataclass(frozen=True)
+class DeterministicPolicy:
+    """``tanh(mlp(obs))`` with the observation statistics it was trained with: ``[N, no] -> [N, na]``."""
+
+    mlp: MLP
+    params: Tensor
+    shift: Tensor
+    scale: Tensor
+
+    @torch.no_grad()
+    def __call__(self, obs: Tensor) -> Tensor:
+        return torch.tanh(self.mlp(self.mlp.split(self.params), torch.addcmul(self.shift, obs, self.scale)))

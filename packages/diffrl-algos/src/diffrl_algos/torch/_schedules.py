@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .._configs import WindowConfig
+from .._configs import UpdateConfig
 
 
-def learning_rate(config: WindowConfig, start: float, iteration: int) -> float:
+def learning_rate(config: UpdateConfig, start: float, iteration: int) -> float:
     """The rate of update ``iteration``, counted from 0: constant, or linear from ``start`` to ``lr_end``."""
     if config.lr_schedule == "constant":
         return start

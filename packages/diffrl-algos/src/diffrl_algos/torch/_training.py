@@ -14,7 +14,7 @@ import gradest
 from diffsim_core import Env, EnvState, Trajectory, collect_divergences, stop_gradient
 
 from .._algorithm import Metrics
-from .._configs import WindowConfig
+from .._configs import UpdateConfig, WindowConfig
 from ._episodes import Episodes
 from ._normalize import RunningStats
 
@@ -187,7 +187,7 @@ class Clock:
 
 
 @contextlib.contextmanager
-def settings(config: WindowConfig) -> Iterator[None]:
+def settings(config: UpdateConfig) -> Iterator[None]:
     """Run torch on ``torch_threads`` threads and let gradest pass NaN, which ``go_on`` refuses and counts."""
     before = torch.get_num_threads()
     torch.set_num_threads(config.torch_threads)
