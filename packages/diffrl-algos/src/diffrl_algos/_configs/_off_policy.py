@@ -47,6 +47,9 @@ class OffPolicyConfig(WindowConfig):
     """Gradient steps after each window."""
     n_step: int = 3
     """Rewards in a target before the Q functions take over; fewer where an episode ends."""
+    reward_scale: float = 1.0
+    """Rewards are multiplied by this for learning; returns that are reported are not. Q functions of large values are
+    learned slowly, and the temperature is measured against them."""
     warmup_steps: int = 32
     """Control steps of every world with random actions, before anything is learned; whole windows."""
 
@@ -54,7 +57,7 @@ class OffPolicyConfig(WindowConfig):
         super().__post_init__()
         at_least_one(self, "num_critics", "replay_size", "batch_size", "updates", "n_step")
         between_zero_and_one(self, "target_alpha")
-        positive(self, "critic_lr")
+        positive(self, "critic_lr", "reward_scale")
         not_negative(self, "weight_decay", "warmup_steps")
         widths(self, "critic_hidden")
 

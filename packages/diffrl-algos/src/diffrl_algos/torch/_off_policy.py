@@ -45,7 +45,7 @@ class Batch(NamedTuple):
     action: Tensor
     """``[B, na]``."""
     reward: Tensor
-    """``[B]``, discounted over up to ``n_step`` steps."""
+    """``[B]``, discounted over up to ``n_step`` steps, times ``reward_scale``."""
     discount: Tensor
     """``[B]``, what the value of ``x_next`` counts."""
     x_next: Tensor
@@ -126,7 +126,7 @@ def _batches(config: OffPolicyConfig, state: Learner, replay: Replay, generator:
     for _ in range(config.updates):
         drawn = replay.sample(generator, config.batch_size, gamma=config.gamma, n=config.n_step)
         x, x_next = (torch.addcmul(shift, obs, scale) for obs in (drawn.obs, drawn.final_obs))
-        yield Batch(x, drawn.action, drawn.reward, drawn.discount, x_next)
+        yield Batch(x, drawn.action, config.reward_scale * drawn.reward, drawn.discount, x_next)
 
 
 class QFunctions:
