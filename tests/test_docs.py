@@ -22,6 +22,7 @@ MODULES = {
         "diffsim_core.check",
         "diffsim_core.rigid",
         "diffsim_core.tasks",
+        "diffsim_core.viewer",
     ],
     "diffrl-algos": ["diffrl_algos", "diffrl_algos.torch"],
     "diffrl-bench": ["diffrl_bench"],

@@ -13,12 +13,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import EntryPoint, entry_points
 
-from .._errors import RunError, UsageError, WriteError, unknown
+from .._errors import LostProcessError, RunError, UsageError, WriteError, unknown
 from .._files import plain
 from ._parser import Result
 
 _COMMANDS = {
     "train": "train a policy, and evaluate it at the end; --resume goes on with a run",
+    "play": "show the policy of a run: an HTML file, a video or a live view",
     "eval": "evaluate the policy of a run on fresh worlds",
     "list": "list algorithms, tasks or presets",
     "check": "check a task's gradients and promises",
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments[0], arguments[1:])
     except (UsageError, RunError) as error:
-        return _fail(str(error), 1 if isinstance(error, WriteError) else 2)
+        return _fail(str(error), 1 if isinstance(error, WriteError | LostProcessError) else 2)
     except (OSError, ImportError) as error:
         return _fail(f"{type(error).__name__}: {error}", 1)
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .._configs import CriticConfig
+from . import _distributed as distributed
 from ._adam import Adam, Optimizer
 from ._mlp import MLP
 
@@ -39,6 +40,24 @@ class Critic:
         return [self.mlp.regression_grad(mine, x, y, grad) for mine, grad in zip(params, grads, strict=True)]
 
 
+@dataclass(frozen=True)
+class ValueFunction:
+    """Trained critics with the statistics they were trained with: ``obs [N, no] -> [N]``, their mean."""
+
+    critic: Critic
+    params: Tensor
+    shift: Tensor
+    scale: Tensor
+    mean: Tensor | float = 0.0
+    std: Tensor | float = 1.0
+    """Units of what the critics give."""
+
+    @torch.no_grad()
+    def __call__(self, obs: Tensor) -> Tensor:
+        values = self.critic(self.params, torch.addcmul(self.shift, obs, self.scale))
+        return values.mean(0) * self.std + self.mean
+
+
 def fit_critic(
     critic: Critic,
     flat: Tensor,
@@ -60,7 +79,7 @@ def fit_critic(
         critic: what to fit.
         flat: its parameters; they stay as they are.
         adam: their moments; they stay as they are.
-        x: normalised inputs ``[B, no]``.
+        x: normalised inputs ``[B, no]``, in several processes of a window of ``config.horizon`` steps.
         y: targets ``[B]``.
         config: passes, pieces and their order.
         optimizer: clipping and constants of Adam.
@@ -71,6 +90,7 @@ def fit_critic(
         New parameters, new moments, and the mean squared error of the last pass as it went, a scalar.
     """
     flat, adam = flat.clone(), adam.clone()
+    x, y = distributed.rows(x, config.horizon), distributed.rows(y, config.horizon)
     grad = torch.empty_like(flat)
     params, grads = critic.split(flat), critic.split(grad)
     size = -(-len(y) // config.critic_minibatches)
@@ -80,7 +100,8 @@ def fit_critic(
             order = torch.randperm(len(y), generator=generator, device=y.device)
             x, y = x[order], y[order]
         errors = []
-        for x_b, y_b in zip(x.split(size), y.split(size), strict=True):
+        for piece in zip(x.split(size), y.split(size), strict=True):
+            x_b, y_b = distributed.piece(*piece)
             errors += critic.regression_grad(params, x_b, y_b, grads)
             adam, _ = optimizer.step_(flat, adam, grad, lr)
     return flat, adam, torch.cat(errors).square().mean()

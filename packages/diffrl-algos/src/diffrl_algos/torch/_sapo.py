@@ -21,7 +21,7 @@ from .._algorithm import Metrics
 from .._configs import SAPOConfig
 from . import _training as training
 from ._adam import Adam, Optimizer
-from ._critic import Critic, fit_critic
+from ._critic import Critic, ValueFunction, fit_critic
 from ._episodes import Episodes
 from ._mlp import MLP
 from ._normalize import RunningStats
@@ -81,7 +81,7 @@ class SAPO:
             ValueError: the environment is not differentiable, or its observation is no tensor ``[N, no]``.
         """
         c = self.config
-        env_state, obs = training.begin(env, seed, "SAPO")
+        env_state, obs = training.begin(env, seed, "SAPO", processes=True)
         # Networks are drawn on the CPU, so that they are the same on every device.
         generator = torch.Generator().manual_seed(seed)
         nets = _Networks.of(c, env)
@@ -184,6 +184,11 @@ class SAPO:
         shift, scale = training.normalizer(self.config, state)
         generator = None if deterministic else torch.Generator(state.obs.device).manual_seed(seed)
         return GaussianPolicy(_Networks.of(self.config, state.env).actor, state.actor, shift, scale, generator)
+
+    def value(self, state: SAPOState) -> ValueFunction:
+        """The critics' mean soft value of observations, for viewers."""
+        shift, scale = training.normalizer(self.config, state)
+        return ValueFunction(_Networks.of(self.config, state.env).critic, state.critic, shift, scale)
 
     def to_arrays(self, state: SAPOState) -> dict[str, np.ndarray]:
         return to_arrays(state)

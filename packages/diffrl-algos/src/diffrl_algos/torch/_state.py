@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from . import _distributed as distributed
+
 
 class Stored(ABC):
     """A part of a state that says itself which arrays it is, because their shapes change: a replay buffer."""
@@ -52,14 +54,25 @@ def leaves(tree: Any) -> Iterator[tuple[str, Any]]:
 
 
 def to_arrays(state: Any) -> dict[str, np.ndarray]:
-    """Named arrays of a state; ints become int64 scalars."""
-    arrays: dict[str, np.ndarray] = {}
-    for name, leaf in leaves(state):
-        if isinstance(leaf, Stored):
-            arrays |= {f"{name}.{key}": array for key, array in leaf.to_arrays().items()}
-        else:
-            arrays[name] = leaf.detach().cpu().numpy() if isinstance(leaf, Tensor) else np.asarray(leaf, dtype=np.int64)
-    return arrays
+    """Named arrays of a state; ints become int64 scalars. Several processes give those of one with all worlds."""
+    parts = dict(leaves(state))
+    found = {
+        name: leaf if isinstance(leaf, Tensor) else torch.tensor(leaf)
+        for name, leaf in parts.items()
+        if not isinstance(leaf, Stored)
+    }
+    distributed.check_same({name: leaf for name, leaf in found.items() if not _of_worlds(name, leaf)})
+    arrays = {
+        name: (distributed.worlds(leaf, 0) if _of_worlds(name, leaf) else leaf).detach().cpu().numpy()
+        for name, leaf in found.items()
+    }
+    stored = {name: leaf.to_arrays() for name, leaf in parts.items() if isinstance(leaf, Stored)}
+    return arrays | {f"{name}.{key}": array for name, own in stored.items() for key, array in own.items()}
+
+
+def _of_worlds(name: str, leaf: Any) -> bool:
+    """Whether an array has an entry for each world of this process: their states, and what the policy sees next."""
+    return name == "obs" or (name.startswith("env_state.") and leaf.ndim > 0)
 
 
 def from_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
@@ -90,7 +103,8 @@ def from_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         if isinstance(leaf, Stored):
             return leaf.from_arrays(theirs[name])
         if isinstance(leaf, Tensor):
-            return torch.from_numpy(arrays[name].copy()).to(leaf.device)
+            whole = torch.from_numpy(arrays[name].copy())
+            return (distributed.mine(whole, 0) if _of_worlds(name, leaf) else whole).to(leaf.device)
         return int(arrays[name])
 
     return map_leaves(rebuild, state)
