@@ -27,6 +27,7 @@ LOCK = "requirements.lock"
 PACKAGES = {
     "gradest": "[torch,jax,plot]",
     "diffsim-core": "[torch,jax,myo,video]",
+    "diffsim-traffic": "[torch,jax,plot,sumo]",
     "diffrl-algos": "[tensorboard,wandb,export]",
     "diffrl-bench": "[peers]",
 }
