@@ -141,3 +141,15 @@ def test_what_follows_the_end_does_not_enter_a_transition(windows, data, gamma):
     entered = np.where(later, w.reward, np.nan)
     with pytest.raises(ValueError, match=r"^reward has shape .* NaN"):
         gradest.n_step_transition(entered, w.terminated, w.done, gamma=gamma)
+
+
+@settings(deadline=None)
+@given(data=st.data(), decay=factor)
+def test_segment_discounted_counts_steps_since_the_start(windows, data, decay):
+    w = data.draw(windows)
+    got = gradest.segment_discounted(w.reward, w.done, factor=decay)
+    for n in range(w.reward.shape[1]):
+        k = 0
+        for t in range(w.reward.shape[0]):
+            np.testing.assert_allclose(got[t, n], decay**k * w.reward[t, n], **CLOSE)
+            k = 0 if w.done[t, n] else k + 1

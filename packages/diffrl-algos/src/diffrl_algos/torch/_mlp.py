@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,15 @@ Activation = Literal["elu", "silu", "relu", "tanh"]
 
 _LN_EPS = 1e-5
 _ACTIVATIONS = {"elu": F.elu, "silu": F.silu, "relu": F.relu, "tanh": torch.tanh}
+
+
+class Tape(NamedTuple):
+    """What a forward pass leaves for the backward pass by hand."""
+
+    layers: list[tuple[Tensor, ...]]
+    """Of each hidden layer: input, sum, activation and, if it is normalised, its mean and inverse deviation."""
+    last: Tensor
+    """Input of the output layer."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +129,15 @@ class MLP:
         Returns:
             The errors ``mlp(x) - y``, shape ``[B, 1]``.
         """
+        out, tape = self.record(params, x)
+        error = out - y[:, None]
+        self.pull_back(params, tape, error * (2.0 / len(y)), grads)
+        return error
+
+    def record(self, params: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, Tape]:
+        """Outputs ``[B, sizes[-1]]`` for inputs ``[B, sizes[0]]``, and what ``pull_back`` needs; no graph is made."""
         activation = _ACTIVATIONS[self.activation]
-        tape: list[tuple[Tensor, Tensor, Tensor, list[Tensor]]] = []
+        layers: list[tuple[Tensor, ...]] = []
         h = x
         for k, width in enumerate(self.sizes[1:-1]):
             first, norm = self._stride * k, []
@@ -130,15 +146,18 @@ class MLP:
             before, h = h, e
             if self.layer_norm:
                 h, *norm = torch.native_layer_norm(e, (width,), params[first + 2], params[first + 3], _LN_EPS)
-            tape.append((before, z, e, norm))
-        error = torch.addmm(params[-1], h, params[-2].t()) - y[:, None]
-        g = error * (2.0 / len(y))
-        torch.mm(g.t(), h, out=grads[-2])
+            layers.append((before, z, e, *norm))
+        return torch.addmm(params[-1], h, params[-2].t()), Tape(layers, h)
+
+    def pull_back(self, params: tuple[Tensor, ...], tape: Tape, g: Tensor, grads: tuple[Tensor, ...]) -> None:
+        """Write the gradient by the parameters of ``sum(g * out)`` into ``grads``, for ``g [B, sizes[-1]]``."""
+        torch.mm(g.t(), tape.last, out=grads[-2])
         torch.sum(g, 0, out=grads[-1])
-        g = g * params[-2]
-        for k in range(len(tape) - 1, -1, -1):
+        # Of one column the product is an outer one, which broadcasting does in fewer operations.
+        g = g * params[-2] if self.sizes[-1] == 1 else torch.mm(g, params[-2])
+        for k in range(len(tape.layers) - 1, -1, -1):
             first = self._stride * k
-            before, z, e, norm = tape[k]
+            h, z, e, *norm = tape.layers[k]
             if self.layer_norm:
                 g, g_scale, g_shift = torch.ops.aten.native_layer_norm_backward(
                     g, e, (self.sizes[k + 1],), *norm, params[first + 2], params[first + 3], [True, True, True]
@@ -146,11 +165,10 @@ class MLP:
                 grads[first + 2].copy_(g_scale)
                 grads[first + 3].copy_(g_shift)
             g = _activation_backward(self.activation, g, z, e)
-            torch.mm(g.t(), before, out=grads[first])
+            torch.mm(g.t(), h, out=grads[first])
             torch.sum(g, 0, out=grads[first + 1])
             if k:
                 g = torch.mm(g, params[first])
-        return error
 
 
 def _activation_backward(activation: Activation, g: Tensor, z: Tensor, e: Tensor) -> Tensor:
