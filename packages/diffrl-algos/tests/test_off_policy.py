@@ -241,7 +241,7 @@ def test_td3_explores_with_noise_after_tanh(worlds):
     mean = algorithm.policy(state)
     one, same, other = (algorithm.policy(state, deterministic=False, seed=s)(state.obs) for s in (1, 1, 2))
     assert torch.equal(one, same) and not torch.equal(one, other) and torch.equal(mean(state.obs), mean(state.obs))
-    net = mean.actor.mlp
+    net = mean.mlp
     x = torch.addcmul(mean.shift, state.obs, mean.scale)
     torch.testing.assert_close(mean(state.obs), torch.tanh(net(net.split(state.actor), x)))
     wide = torch.zeros(20_000, 2)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from diffsim_core import Env, EnvState
 
-from .._algorithm import Metrics
+from .._algorithm import Metrics, Policy
 from .._configs import TD3Config
 from . import _off_policy as off_policy
 from . import _training as training
@@ -24,7 +24,7 @@ from ._adam import Adam, Optimizer
 from ._episodes import Episodes
 from ._mlp import MLP
 from ._normalize import RunningStats
-from ._policy import GaussianActor, GaussianPolicy
+from ._policy import DeterministicPolicy
 from ._replay import Replay
 from ._schedules import learning_rate
 from ._state import from_arrays, to_arrays
@@ -150,14 +150,14 @@ class TD3:
         learned = {"actor": actor, "actor_adam": actor_adam, "target_actor": target_actor, "gradient_steps": steps}
         return ({**learned, **q.learned()} if accepted else None), figures
 
-    def policy(self, state: TD3State, *, deterministic: bool = True, seed: int = 0) -> GaussianPolicy:
+    def policy(self, state: TD3State, *, deterministic: bool = True, seed: int = 0) -> Policy:
         """The policy of ``state``, with the observation statistics up to now; otherwise with the noise of learning."""
-        c = self.config
-        shift, scale = training.normalizer(c, state)
-        generator = None if deterministic else torch.Generator(state.obs.device).manual_seed(seed)
-        logstd = torch.full_like(state.obs[0, :1], c.exploration_noise).log().expand(state.env.spec.num_actions)
-        params = torch.cat([state.actor, logstd])
-        return _ClippedPolicy(GaussianActor(self._actor(state.env)), params, shift, scale, generator)
+        shift, scale = training.normalizer(self.config, state)
+        mean = DeterministicPolicy(self._actor(state.env), state.actor, shift, scale)
+        if deterministic:
+            return mean
+        generator = torch.Generator(state.obs.device).manual_seed(seed)
+        return _ClippedPolicy(mean, self.config.exploration_noise, generator)
 
     def to_arrays(self, state: TD3State) -> dict[str, np.ndarray]:
         return to_arrays(state)
@@ -170,14 +170,17 @@ class TD3:
         return MLP((env.spec.num_obs, *c.actor_hidden, env.spec.num_actions), c.activation, c.layer_norm)
 
 
-class _ClippedPolicy(GaussianPolicy):
-    """``clip(tanh(mu(obs)) + sigma eps, -1, 1)``: the noise comes after tanh."""
+@dataclass(frozen=True)
+class _ClippedPolicy:
+    """``clip(tanh(mu(obs)) + noise eps, -1, 1)``: the noise comes after tanh."""
+
+    mean: DeterministicPolicy
+    noise: float
+    """Standard deviation."""
+    generator: torch.Generator
 
     @torch.no_grad()
     def __call__(self, obs: Tensor) -> Tensor:
-        mean, logstd = self.actor(self.actor.split(self.params), torch.addcmul(self.shift, obs, self.scale))
-        action = torch.tanh(mean)
-        if self.generator is None:
-            return action
-        eps = torch.randn(mean.shape, generator=self.generator, dtype=mean.dtype, device=mean.device)
-        return torch.addcmul(action, eps, logstd.exp()).clamp(-1.0, 1.0)
+        action = self.mean(obs)
+        eps = torch.randn(action.shape, generator=self.generator, dtype=action.dtype, device=action.device)
+        return torch.add(action, eps, alpha=self.noise).clamp(-1.0, 1.0)
