@@ -78,7 +78,7 @@ class TrafficTask:
         width = self.dynamics.model.road.lane_width
 
         def lane(y: Any) -> Any:
-            return xp.floor(stop_gradient(y) / width + 0.5)
+            return xp.floor(stop_gradient(y) * (1 / width) + 0.5)
 
         changed = lane(physics.y) != lane(next_physics.y)
         return xp.sum(xp.astype(changed, physics.y.dtype), axis=1)
