@@ -198,7 +198,7 @@ def _parser() -> _Parser:
         prog="diffrl bench", description="Measure simulators, updates and whole trainings.", allow_abbrev=False
     )
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="sim|traffic|update|reference|run|table|plot"
+        dest="command", required=True, metavar="sim|update|traffic|reference|run|table|plot"
     )
 
     def add(name: str, function: Callable[[argparse.Namespace], _Result], text: str) -> argparse.ArgumentParser:
