@@ -30,6 +30,7 @@ OTHERS = {
     "AlphaState",
     "BiasEstimate",
     "CreditWeights",
+    "HorizonStep",
     "MixedGradient",
     "allow_nan",
     "finite_difference_gradient",

@@ -37,6 +37,7 @@ class AlgorithmEntry:
 
 _SUMMARIES = {
     "AGPO": "Adaptive-Gradient Policy Optimization (Gao et al. 2024)",
+    "AHAC": "Adaptive Horizon Actor-Critic (Georgiev et al. 2024)",
     "APG": "Analytic policy gradient, backpropagation through time (Freeman et al. 2021)",
     "PODS": "Policy optimisation via differentiable simulation, first order (Mora et al. 2021)",
     "PPO": "Proximal Policy Optimization, without gradients of the simulator (Schulman et al. 2017)",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ._agpo import AGPO as AGPO
 from ._agpo import AGPOState as AGPOState
+from ._ahac import AHAC as AHAC
+from ._ahac import AHACState as AHACState
 from ._apg import APG as APG
 from ._apg import APGState as APGState
 from ._pods import PODS as PODS
