@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .._configs import CriticConfig
 from ._adam import Adam, Optimizer
+from ._encoder import EncodedMLP
 from ._mlp import MLP
 
 
@@ -16,7 +17,7 @@ from ._mlp import MLP
 class Critic:
     """``count`` networks of the same shape, each started on its own; one flat tensor holds them one after another."""
 
-    mlp: MLP
+    mlp: MLP | EncodedMLP
     count: int = 1
 
     def init(self, generator: torch.Generator, *, gain: float | None) -> Tensor:

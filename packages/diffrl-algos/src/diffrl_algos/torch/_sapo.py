@@ -1,7 +1,7 @@
 """Soft Analytic Policy Optimization: SHAC's window of gradients, with entropy in what is maximised.
 
 Xing, Luk & Oh, Stabilizing Reinforcement Learning in Differentiable Simulation of Deformables, 2024: Algorithm 1,
-Eq. 8-10 and 21, and the design choices of Appendix B.1. Observations are vectors.
+Eq. 8-10 and 21, the design choices of Appendix B.1, and the encoders of B.2.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from .._configs import SAPOConfig
 from . import _training as training
 from ._adam import Adam, Optimizer
 from ._critic import Critic, fit_critic
+from ._encoder import EncodedMLP, Encoder
 from ._episodes import Episodes
 from ._mlp import MLP
 from ._normalize import RunningStats
+from ._observations import flat, layout_of
 from ._policy import GaussianActor, GaussianPolicy, NoisyPolicy
 from ._schedules import learning_rate
 from ._state import from_arrays, to_arrays
@@ -78,9 +80,10 @@ class SAPO:
         """The state before the first update.
 
         Raises:
-            ValueError: the environment is not differentiable, or its observation is no tensor ``[N, no]``.
+            ValueError: the environment is not differentiable, or its observation is neither a tensor ``[N, no]`` nor a
+                mapping of vectors and point clouds.
         """
-        c = self.config
+        c, env = self.config, flat(env)
         env_state, obs = training.begin(env, seed, "SAPO")
         # Networks are drawn on the CPU, so that they are the same on every device.
         generator = torch.Generator().manual_seed(seed)
@@ -121,7 +124,7 @@ class SAPO:
         target_entropy = -c.target_entropy * env.spec.num_actions
         bonus = (entropy - target_entropy) / (-2.0 * target_entropy) if c.normalize_entropy else entropy
         soft = gradest.soft_reward(window.reward, bonus, temperature=float(temperature))
-        values = nets.critic(state.target, torch.addcmul(shift, window.final_obs, scale))
+        values = nets.critic(state.target, nets.features(state.actor, torch.addcmul(shift, window.final_obs, scale)))
         ends = (window.terminated, window.done)
         reward = soft if c.actor_entropy else window.reward
         loss = -gradest.segment_objective(reward, _over_critics(values, c.actor_value), *ends, gamma=c.gamma)
@@ -143,7 +146,7 @@ class SAPO:
         reward = (soft if c.soft_value else window.reward).detach()
         value_next = _over_critics(values.detach(), c.target_value)
         target_value = gradest.td_lambda(reward, value_next, *ends, gamma=c.gamma, lam=c.lam)
-        x = torch.addcmul(shift, window.obs.detach().flatten(0, 1), scale)
+        x = nets.features(improved, torch.addcmul(shift, window.obs.detach().flatten(0, 1), scale))
         fitted, critic_adam, critic_loss = fit_critic(
             nets.critic,
             state.critic,
@@ -183,7 +186,8 @@ class SAPO:
         """The policy of ``state``, with the observation statistics up to now; deterministic, it is ``tanh(mu)``."""
         shift, scale = training.normalizer(self.config, state)
         generator = None if deterministic else torch.Generator(state.obs.device).manual_seed(seed)
-        return GaussianPolicy(_Networks.of(self.config, state.env).actor, state.actor, shift, scale, generator)
+        nets = _Networks.of(self.config, state.env)
+        return GaussianPolicy(nets.actor, state.actor, shift, scale, generator, layout_of(state.env))
 
     def to_arrays(self, state: SAPOState) -> dict[str, np.ndarray]:
         return to_arrays(state)
@@ -200,14 +204,36 @@ def _over_critics(values: Tensor, how: str) -> Tensor:
 class _Networks(NamedTuple):
     actor: GaussianActor
     critic: Critic
+    shared: Encoder | None
+    """The actor's encoder, where the critics have none of their own."""
 
     @classmethod
     def of(cls, config: SAPOConfig, env: Env) -> _Networks:
         num_obs, num_actions = env.spec.num_obs, env.spec.num_actions
+        encoder = _encoder(config, env)
+        width = num_obs if encoder is None else encoder.width
         outputs = 2 * num_actions if config.state_dependent_std else num_actions
-        actor = MLP((num_obs, *config.actor_hidden, outputs), config.activation)
-        critic = MLP((num_obs, *config.critic_hidden, 1), config.activation)
+        actor = MLP((width, *config.actor_hidden, outputs), config.activation)
+        critic = MLP((width, *config.critic_hidden, 1), config.activation)
+        shared = encoder if config.share_encoder else None
+        if encoder is not None:
+            actor = EncodedMLP(encoder, actor)
+            critic = critic if shared else EncodedMLP(encoder, critic)
         return cls(
             GaussianActor(actor, config.state_dependent_std, (config.logstd_min, config.logstd_max)),
             Critic(critic, config.num_critics),
+            shared,
         )
+
+    def features(self, actor: Tensor, x: Tensor) -> Tensor:
+        """What the critics see of normalised observations ``x``; no gradient reaches the actor's parameters."""
+        if self.shared is None:
+            return x
+        return self.shared(self.shared.split(actor.detach()[: self.shared.num_params]), x)
+
+
+def _encoder(config: SAPOConfig, env: Env) -> Encoder | None:
+    layout = layout_of(env)
+    if layout is None or not layout.clouds:
+        return None
+    return Encoder(layout, config.encoder_vector, config.encoder_points, config.encoder_latent, config.encoder_pool)
