@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import IO, Any
 
+from . import _processes
 from ._algorithm import Algorithm
 from ._files import plain
 from ._run import Run
@@ -98,25 +99,35 @@ class MetricsLog(Callback):
 
 
 class Checkpointer(Callback):
-    """Saves every ``checkpoint_every`` updates, where an evaluation is the best so far, and where training stops."""
+    """Saves every ``checkpoint_every`` updates, where an evaluation is the best so far, and where training stops.
+
+    Of several processes each has one, for their arrays are put together, and process 0 writes. It saves at every
+    evaluation then, which the others know of without being told.
+    """
 
     def __init__(self, run: Run, algorithm: Algorithm) -> None:
         self._run, self._algorithm = run, algorithm
         self._saved = -1
 
     def on_update(self, update: Update) -> None:
-        found = update.evaluation
-        best = found is not None and self._run.is_better(found.return_mean)
-        if best or update.metrics["iteration"] % self._run.spec.checkpoint_every == 0:
+        if update.metrics["iteration"] % self._run.spec.checkpoint_every == 0 or self._evaluated(update):
             self._save(update)
 
     def on_stop(self, update: Update | None, status: Status) -> None:
         if update is not None and update.metrics["iteration"] != self._saved:
             self._save(update)
 
+    def _evaluated(self, update: Update) -> bool:
+        every, found = self._run.spec.eval_every, update.evaluation
+        if _processes.size() == 1:
+            return found is not None and self._run.is_better(found.return_mean)
+        return every is not None and (update.metrics["iteration"] % every == 0 or update.fraction >= 1.0)
+
     def _save(self, update: Update) -> None:
         evaluated = update.evaluation.return_mean if update.evaluation is not None else None
-        self._run.save(self._algorithm.to_arrays(update.state), update.metrics, evaluated)
+        arrays = self._algorithm.to_arrays(update.state)
+        if _processes.rank() == 0:
+            self._run.save(arrays, update.metrics, evaluated)
         self._saved = update.metrics["iteration"]
 
 
@@ -133,7 +144,8 @@ class DivergenceLog(Callback):
 
         self._folder.mkdir(exist_ok=True)
         if sum(1 for _ in self._folder.glob("*.npz")) < _MAX_DUMPS:
-            save_divergences(self._folder / f"{update.metrics['iteration']:08d}.npz", update.divergences)
+            mark = f"-{_processes.rank()}" if _processes.size() > 1 else ""
+            save_divergences(self._folder / f"{update.metrics['iteration']:08d}{mark}.npz", update.divergences)
 
 
 def _clock(seconds: float) -> str:

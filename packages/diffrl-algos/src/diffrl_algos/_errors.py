@@ -18,6 +18,10 @@ class WriteError(RunError):
     """A file of a run could not be written while it was under way. What was saved before is intact."""
 
 
+class LostProcessError(RunError):
+    """Another process of the same run ended while they were training together. What was saved before is intact."""
+
+
 class CheckpointError(RunError):
     """A checkpoint is corrupted, truncated or foreign. Nothing in it was executed or used."""
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from . import _processes
 from ._callbacks import Checkpointer, DivergenceLog, MetricsLog
 from ._checkpoint import Manifest
-from ._errors import CheckpointError
+from ._errors import CheckpointError, UsageError
 from ._evaluate import Evaluation, Evaluator, evaluate
 from ._loggers import TensorBoardLog, WandbLog
 from ._registry import get_algorithm
@@ -26,12 +27,22 @@ _MAX_EVAL_WORLDS = 1024
 def start_run(
     spec: RunSpec, path: Path, *, callbacks: Sequence[Callback] = (), stop_after: int | None = None
 ) -> dict[str, Any]:
-    """Train in a new folder, evaluate, and return the summary (see ``summary.json``)."""
-    algorithm = get_algorithm(spec.algorithm).build(spec.config)
-    state = algorithm.init(spec.make_env(), spec.seed)
-    loggers = _loggers(spec, path)
-    run = Run.create(path, spec, algorithm.to_arrays(state))
-    with run.locked():
+    """Train in a new folder, evaluate, and return the summary (see ``summary.json``).
+
+    Started by ``torchrun``, its processes share the worlds of the run.
+    """
+    with _processes.started(spec.device), contextlib.ExitStack() as held:
+        path = Path(_processes.same_text(str(path)))
+        state = _begin(spec)
+        loggers = _loggers(spec, path)
+        arrays = get_algorithm(spec.algorithm).build(spec.config).to_arrays(state)
+
+        def create() -> Run:
+            run = Run.create(path, spec, arrays)
+            held.enter_context(run.locked())
+            return run
+
+        run = _processes.lead(create) or Run.open(path)
         return _go_on(run, state, 0.0, None, [*loggers, *callbacks], stop_after)
 
 
@@ -47,16 +58,16 @@ def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: in
     run = Run.open(path)
     if (summary := run.summary()) is not None:
         return summary
-    loggers = _loggers(run.spec, path)
-    with run.locked():
+    with _processes.started(run.spec.device), contextlib.ExitStack() as held:
+        loggers = _loggers(run.spec, path)
+        _processes.lead(lambda: held.enter_context(run.locked()))
         if run.has_checkpoint():
             state, manifest = _restore(run, "last")
             iteration, wall_s, score = manifest.iteration, manifest.wall_s, manifest.return_mean
         else:
             # Killed before its first checkpoint: begin again, which gives the same bits.
-            algorithm = get_algorithm(run.spec.algorithm).build(run.spec.config)
-            state, iteration, wall_s, score = algorithm.init(run.spec.make_env(), run.spec.seed), 0, 0.0, None
-        run.prepare_resume(iteration)
+            state, iteration, wall_s, score = _begin(run.spec), 0, 0.0, None
+        _processes.lead(lambda: run.prepare_resume(iteration))
         if run.spec.eval_every is not None:
             found = {line["iteration"]: line.get("return_mean") for line in run.evaluations()}
             score = found.get(iteration)
@@ -77,6 +88,17 @@ def evaluation_seed(seed: int) -> int:
     return (seed + 1_000_003) % 2**31
 
 
+def _begin(spec: RunSpec) -> Any:
+    """The state before the first update; ``UsageError`` where the algorithm cannot learn in this environment."""
+    if _processes.size() > 1 and get_algorithm(spec.algorithm).arrays != "torch":
+        raise UsageError(f"{spec.algorithm} learns in one process; only algorithms in torch share their worlds out")
+    env = spec.make_env()
+    try:
+        return get_algorithm(spec.algorithm).build(spec.config).init(env, spec.seed)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
 def _loggers(spec: RunSpec, path: Path) -> list[Callback]:
     """Loggers that the run asks for; ``UsageError`` where one is not installed."""
     found: list[Callback] = [TensorBoardLog(path / "tensorboard")] if spec.tensorboard else []
@@ -85,7 +107,7 @@ def _loggers(spec: RunSpec, path: Path) -> list[Callback]:
 
 def _evaluator(spec: RunSpec) -> Evaluator | None:
     """Evaluations on the way take other worlds than the one at the end, which they may choose the policy of."""
-    if spec.eval_every is None:
+    if spec.eval_every is None or _processes.rank() > 0:
         return None
     env = spec.make_env(min(spec.eval_episodes, _MAX_EVAL_WORLDS))
     seed = (spec.seed + 2_000_003) % 2**31
@@ -102,13 +124,15 @@ def _go_on(
 ) -> dict[str, Any]:
     spec = run.spec
     algorithm = get_algorithm(spec.algorithm).build(spec.config)
-    mine = (MetricsLog(run), Checkpointer(run, algorithm), DivergenceLog(run))
+    first = _processes.rank() == 0
+    mine = [Checkpointer(run, algorithm), DivergenceLog(run)]
+    mine = [MetricsLog(run), *mine, *callbacks] if first else mine
     with stop_on_signals() as interrupt:
         result = train(
             algorithm,
             state.env,
             spec.budget,
-            [*mine, *callbacks],
+            mine,
             state=state,
             wall_s=wall_s,
             stop_after=stop_after,
@@ -132,7 +156,7 @@ def _go_on(
         "refused_updates": last.get("refused_updates", 0),
         **({"reached_return": result.reached} if spec.stop_at_return is not None else {}),
     }
-    if result.status != "finished":
+    if result.status != "finished" or not first:
         stopped = {"return_mean": None, "return_std": None, "episodes": 0, "seed": spec.seed, "device": spec.device}
         return {**summary, **stopped, "signal": received}
     figures = _evaluation(run, result.state, None, None, True)
@@ -146,7 +170,7 @@ def _restore(run: Run, which: str) -> tuple[Any, Manifest]:
     """The state of a checkpoint, in an environment made anew."""
     arrays, manifest = run.load(which)
     algorithm = get_algorithm(run.spec.algorithm).build(run.spec.config)
-    state = algorithm.init(run.spec.make_env(), run.spec.seed)
+    state = _begin(run.spec)
     try:
         return algorithm.from_arrays(state, arrays), manifest
     except ValueError as error:

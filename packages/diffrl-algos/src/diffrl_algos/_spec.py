@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from . import _processes
 from ._errors import UsageError
 from ._fields import from_mapping, to_mapping
 from ._files import plain
@@ -88,7 +89,7 @@ class RunSpec:
         return cls(**{**values, "config": config, "budget": Budget(**values["budget"])})
 
     def make_env(self, num_envs: int | None = None) -> Env:
-        """The task's worlds.
+        """The task's worlds: ``num_envs`` of them, or this process's share of the run's.
 
         Raises:
             UsageError: the task, one of its options or the device does not exist.
@@ -96,11 +97,13 @@ class RunSpec:
         import diffsim_core
 
         arrays = get_algorithm(self.algorithm).arrays
-        if arrays == "torch" and self.device != "cpu":
-            _require_cuda(self.device)
+        device = _processes.device(self.device)
+        if arrays == "torch" and device != "cpu":
+            _require_cuda(device)
+        count, first = _processes.share(self.num_envs) if num_envs is None else (num_envs, 0)
         try:
             return diffsim_core.make(
-                self.task, num_envs=num_envs or self.num_envs, arrays=arrays, device=self.device, **self.task_options
+                self.task, num_envs=count, world_offset=first, arrays=arrays, device=device, **self.task_options
             )
         except ValueError as error:
             raise UsageError(str(error)) from None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from . import _processes
 from ._errors import UsageError
 
 if TYPE_CHECKING:
@@ -142,24 +143,25 @@ def train(
     while fraction < 1.0 and not reached:
         state, metrics = algorithm.update(state)
         wall_s = time.perf_counter() - start
+        score, evaluation = metrics["return_mean"], None
+        if evaluator is not None:
+            fraction = budget.fraction(state.iteration, state.env_steps, wall_s)
+            due = state.iteration % evaluator.every == 0 or fraction >= 1.0
+            evaluation = evaluator(algorithm.policy(state), record) if due else None
+            score = evaluation.return_mean if evaluation is not None else None
+            start += evaluation.seconds if evaluation is not None else 0.0
+        wall_s, score = _processes.agree(wall_s, score)
         fraction = budget.fraction(state.iteration, state.env_steps, wall_s)
         figures = {"iteration": state.iteration, "env_steps": state.env_steps, "wall_s": wall_s, **metrics}
-        update = Update(state, figures, figures.pop("divergences", []), fraction)
-        score = figures["return_mean"]
-        if evaluator is not None:
-            score = None
-            if state.iteration % evaluator.every == 0 or fraction >= 1.0:
-                evaluation = evaluator(algorithm.policy(state), record)
-                update, score = update._replace(evaluation=evaluation), evaluation.return_mean
-                start += evaluation.seconds
-                for callback in callbacks:
-                    callback.on_evaluation(update)
+        update = Update(state, figures, figures.pop("divergences", []), fraction, evaluation)
+        for callback in callbacks if evaluation is not None else ():
+            callback.on_evaluation(update)
         for callback in callbacks:
             callback.on_update(update)
         reached = _reached(score, stop_at_return)
         if fraction >= 1.0 or reached:
             break
-        if interrupt():
+        if _processes.any_of(interrupt()):
             status = "interrupted"
             break
         if stop_after is not None and state.iteration - first >= stop_after:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import EntryPoint, entry_points
 
-from .._errors import RunError, UsageError, WriteError, unknown
+from .._errors import LostProcessError, RunError, UsageError, WriteError, unknown
 from .._files import plain
 from ._parser import Result
 
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments[0], arguments[1:])
     except (UsageError, RunError) as error:
-        return _fail(str(error), 1 if isinstance(error, WriteError) else 2)
+        return _fail(str(error), 1 if isinstance(error, WriteError | LostProcessError) else 2)
     except (OSError, ImportError) as error:
         return _fail(f"{type(error).__name__}: {error}", 1)
     except KeyboardInterrupt:

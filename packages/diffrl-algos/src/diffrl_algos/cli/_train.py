@@ -14,6 +14,7 @@ from .. import _fields
 from .._callbacks import ProgressLine
 from .._errors import UsageError, unknown
 from .._presets import default_preset
+from .._processes import launched
 from .._registry import AlgorithmEntry, list_algorithms
 from .._run import default_path
 from .._session import resume_run, start_run
@@ -25,7 +26,7 @@ _SIGNAL_CODES = {"SIGINT": 130, "SIGTERM": 143}
 _WITH_RESUME = {"resume", "stop_after", "json", "imports"}
 
 
-def run(arguments: Sequence[str]) -> Result:
+def run(arguments: Sequence[str]) -> Result | int:
     for k, argument in enumerate(arguments):
         # Before the algorithm is looked up, for it may be the module's own.
         if argument == "--import" and k + 1 < len(arguments):
@@ -53,9 +54,11 @@ def run(arguments: Sequence[str]) -> Result:
             raise unknown("algorithm", args.algorithm, entries)
         spec = _spec(entry, args)
         path = Path(args.out) if args.out is not None else default_path(spec)
-        print(f"run folder: {path}", file=sys.stderr)
+        if launched()[0] == 0:
+            print(f"run folder: {path}", file=sys.stderr)
         summary = start_run(spec, path, callbacks=[progress], stop_after=args.stop_after)
-    return Result(summary, _text(summary), args.json, _SIGNAL_CODES.get(summary.get("signal") or "", 0))
+    code = _SIGNAL_CODES.get(summary.get("signal") or "", 0)
+    return Result(summary, _text(summary), args.json, code) if launched()[0] == 0 else code
 
 
 def _parser(entry: AlgorithmEntry | None) -> Parser:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from . import _distributed as distributed
+
 _EPS = 1e-8
 
 
@@ -64,8 +66,11 @@ class Optimizer:
     weight_decay: float = 0.0
 
     def step_(self, params: Tensor, adam: Adam, grad: Tensor, lr: float) -> tuple[Adam, Tensor]:
-        """One step in place on ``params`` and moments; also the gradient's norm before clipping."""
-        grad, norm = clip_norm(grad, self.max_norm)
+        """One step in place on ``params`` and moments; also the gradient's norm before clipping.
+
+        In several processes the gradient is the mean of theirs.
+        """
+        grad, norm = clip_norm(distributed.mean(grad), self.max_norm)
         return adam.step_(params, grad, lr=lr, betas=self.betas, weight_decay=self.weight_decay), norm
 
     def step(self, params: Tensor, adam: Adam, grad: Tensor, lr: float) -> tuple[Tensor, Adam, Tensor]:

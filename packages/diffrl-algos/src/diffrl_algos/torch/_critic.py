@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .._configs import CriticConfig
+from . import _distributed as distributed
 from ._adam import Adam, Optimizer
 from ._encoder import EncodedMLP
 from ._mlp import MLP
@@ -54,7 +55,7 @@ def fit_critic(
         critic: what to fit.
         flat: its parameters; they stay as they are.
         adam: their moments; they stay as they are.
-        x: normalised inputs ``[B, no]``.
+        x: normalised inputs ``[B, no]``, in several processes of a window of ``config.horizon`` steps.
         y: targets ``[B]``.
         config: passes, pieces and their order.
         optimizer: clipping and constants of Adam.
@@ -65,6 +66,7 @@ def fit_critic(
         New parameters, new moments, and the mean squared error of the last pass as it went, a scalar.
     """
     flat, adam = flat.clone(), adam.clone()
+    x, y = distributed.rows(x, config.horizon), distributed.rows(y, config.horizon)
     grad = torch.empty_like(flat)
     params, grads = critic.split(flat), critic.split(grad)
     size = -(-len(y) // config.critic_minibatches)
@@ -74,7 +76,8 @@ def fit_critic(
             order = torch.randperm(len(y), generator=generator, device=y.device)
             x, y = x[order], y[order]
         errors = []
-        for x_b, y_b in zip(x.split(size), y.split(size), strict=True):
+        for piece in zip(x.split(size), y.split(size), strict=True):
+            x_b, y_b = distributed.piece(*piece)
             for network, network_grad in zip(params, grads, strict=True):
                 errors.append(critic.mlp.regression_grad(network, x_b, y_b, network_grad))
             adam, _ = optimizer.step_(flat, adam, grad, lr)

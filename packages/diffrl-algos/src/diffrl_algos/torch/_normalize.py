@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from . import _distributed as distributed
+
 _EPS = 1e-5
 
 
@@ -34,8 +36,8 @@ class RunningStats(NamedTuple):
         One call for a whole window equals one call per step, up to rounding.
         """
         x = x.double()
-        n = len(x)
         var, mean = torch.var_mean(x, dim=0, correction=0)
+        n, mean, var = distributed.pool(len(x), mean, var)
         total = self.weight + n
         delta = mean - self.mean
         m2 = self.var * self.weight + var * n + delta.square() * (self.weight * n / total)

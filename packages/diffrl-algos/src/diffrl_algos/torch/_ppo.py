@@ -20,6 +20,7 @@ from diffsim_core import Env, EnvState, Trajectory, rollout
 
 from .._algorithm import Metrics
 from .._configs import PPOConfig
+from . import _distributed as distributed
 from . import _training as training
 from ._adam import Adam, Optimizer
 from ._critic import Critic, fit_critic
@@ -93,7 +94,7 @@ class PPO:
             ValueError: the environment's observation is no tensor ``[N, no]``.
         """
         c = self.config
-        env_state, obs = training.begin(env, seed, "PPO", gradients=False)
+        env_state, obs = training.begin(env, seed, "PPO", gradients=False, processes=True)
         # Networks are drawn on the CPU, so that they are the same on every device.
         generator = torch.Generator().manual_seed(seed)
         nets = _Networks.of(c, env)
@@ -129,8 +130,10 @@ class PPO:
             x = torch.addcmul(shift, window.obs, scale)
             value, target_value = self._values(nets.critic, state, window, x, shift, scale)
             advantage = target_value - value
-            scaled = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-            batch = _Batch(*(part.flatten(0, 1) for part in (x, u, before.log_prob(u), scaled)))
+            parts = (x, u, before.log_prob(u), advantage)
+            batch = _Batch(*(distributed.worlds(part, 1).flatten(0, 1) for part in parts))
+            mean, std = batch.advantage.mean(), batch.advantage.std()
+            batch = batch._replace(advantage=(batch.advantage - mean) / (std + 1e-8))
         clock.lap("rollout_s")
 
         # The actor.
@@ -143,7 +146,7 @@ class PPO:
             )
             with torch.no_grad():
                 after = nets.actor(nets.actor.split(improved), x)
-                figures["kl"] = before.kl(after).mean()
+                figures["kl"] = distributed.mean(before.kl(after).mean())
             if c.adaptive_lr:
                 lr = follow_divergence(lr, float(figures["kl"]), c.kl_target)
         clock.lap("actor_s")
@@ -155,7 +158,7 @@ class PPO:
             nets.critic,
             state.critic,
             state.critic_adam,
-            batch.x,
+            x.flatten(0, 1),
             y.flatten(),
             config=c,
             optimizer=optimizer,
@@ -217,6 +220,7 @@ class PPO:
         c, figures = self.config, {}
         order = torch.randperm(len(batch.x), generator=generator, device=batch.x.device)
         for rows in order.split(-(-len(order) // c.actor_minibatches)):
+            (rows,) = distributed.piece(rows)
             x, u, log_prob_old, advantage = (part[rows] for part in batch)
             params = flat.detach().requires_grad_()
             policy: Gaussian = actor(actor.split(params), x)

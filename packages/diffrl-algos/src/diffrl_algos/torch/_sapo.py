@@ -84,7 +84,7 @@ class SAPO:
                 mapping of vectors and point clouds.
         """
         c, env = self.config, flat(env)
-        env_state, obs = training.begin(env, seed, "SAPO")
+        env_state, obs = training.begin(env, seed, "SAPO", processes=True)
         # Networks are drawn on the CPU, so that they are the same on every device.
         generator = torch.Generator().manual_seed(seed)
         nets = _Networks.of(c, env)

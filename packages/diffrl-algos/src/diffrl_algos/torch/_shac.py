@@ -79,7 +79,7 @@ class SHAC:
             ValueError: the environment is not differentiable, or its observation is no tensor ``[N, no]``.
         """
         c = self.config
-        env_state, obs = training.begin(env, seed, "SHAC")
+        env_state, obs = training.begin(env, seed, "SHAC", processes=True)
         # Networks are drawn on the CPU, so that they are the same on every device.
         generator = torch.Generator().manual_seed(seed)
         nets = _Networks.of(c, env)

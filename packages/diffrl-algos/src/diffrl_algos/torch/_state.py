@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from . import _distributed as distributed
+
 
 def map_leaves(fn: Callable[[str, Any], Any], tree: Any, name: str = "") -> Any:
     """Apply ``fn(name, leaf)`` to every tensor and int of (named) tuples, lists and mappings, keeping the structure.
@@ -38,11 +40,18 @@ def leaves(tree: Any) -> Iterator[tuple[str, Any]]:
 
 
 def to_arrays(state: Any) -> dict[str, np.ndarray]:
-    """Named arrays of a state; ints become int64 scalars."""
+    """Named arrays of a state; ints become int64 scalars. Several processes give those of one with all worlds."""
+    found = {name: leaf if isinstance(leaf, Tensor) else torch.tensor(leaf) for name, leaf in leaves(state)}
+    distributed.check_same({name: leaf for name, leaf in found.items() if not _of_worlds(name, leaf)})
     return {
-        name: leaf.detach().cpu().numpy() if isinstance(leaf, Tensor) else np.asarray(leaf, dtype=np.int64)
-        for name, leaf in leaves(state)
+        name: (distributed.worlds(leaf, 0) if _of_worlds(name, leaf) else leaf).detach().cpu().numpy()
+        for name, leaf in found.items()
     }
+
+
+def _of_worlds(name: str, leaf: Any) -> bool:
+    """Whether an array has an entry for each world of this process: their states, and what the policy sees next."""
+    return name == "obs" or (name.startswith("env_state.") and leaf.ndim > 0)
 
 
 def from_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
@@ -65,7 +74,8 @@ def from_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
 
     def rebuild(name: str, leaf: Any) -> Any:
         if isinstance(leaf, Tensor):
-            return torch.from_numpy(arrays[name].copy()).to(leaf.device)
+            whole = torch.from_numpy(arrays[name].copy())
+            return (distributed.mine(whole, 0) if _of_worlds(name, leaf) else whole).to(leaf.device)
         return int(arrays[name])
 
     return map_leaves(rebuild, state)

@@ -15,6 +15,8 @@ from diffsim_core import Env, EnvState, Trajectory, collect_divergences, stop_gr
 
 from .._algorithm import Metrics
 from .._configs import UpdateConfig, WindowConfig
+from .._processes import size
+from . import _distributed as distributed
 from ._episodes import Episodes
 from ._normalize import RunningStats
 from ._observations import layout_of
@@ -64,14 +66,19 @@ class Worlds(Protocol):
 State = TypeVar("State", bound=Worlds)
 
 
-def begin(env: Env, seed: int, name: str, *, gradients: bool = True) -> tuple[EnvState, Tensor]:
+def begin(
+    env: Env, seed: int, name: str, *, gradients: bool = True, processes: bool = False
+) -> tuple[EnvState, Tensor]:
     """First state and observation, for an algorithm called ``name``.
 
     Raises:
         ValueError: its ``gradients`` are needed and the environment is not differentiable, or its observation is no
-            tensor ``[N, no]`` (``flat`` makes one of a mapping, for an algorithm with an encoder).
+            tensor ``[N, no]`` (``flat`` makes one of a mapping, for an algorithm with an encoder), or there are several
+            ``processes`` and it cannot share its worlds out to them.
     """
     spec = env.spec
+    if size() > 1 and not processes:
+        raise ValueError(f"{name} learns in one process; it cannot share its worlds out to {size()}")
     if gradients and not spec.differentiable:
         raise ValueError(f"environment {spec.name!r} is not differentiable; {name} learns through its gradients")
     if spec.obs_shapes:
@@ -99,7 +106,7 @@ def first_fields(env: Env, env_state: EnvState, obs: Tensor, generator: torch.Ge
         "env_state": env_state,
         "obs": obs,
         "rng": torch.Generator(obs.device).manual_seed(draws).get_state(),
-        "episodes": Episodes.init(env.num_envs),
+        "episodes": Episodes.init(env.num_envs * size()),
         "iteration": 0,
         "env_steps": 0,
         "refused": 0,
@@ -125,21 +132,24 @@ def normalizer(config: WindowConfig, state: Worlds) -> tuple[Tensor, Tensor]:
 
 
 def normal(generator: torch.Generator, like: Tensor, *shape: int) -> Tensor:
-    """Standard normal numbers of the type and on the device of ``like``."""
-    return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
+    """Standard normal numbers ``[..., N, na]`` of the type and on the device of ``like``."""
+    *before, worlds, last = shape
+    whole = (*before, worlds * size(), last)
+    return distributed.mine(torch.randn(whole, generator=generator, dtype=like.dtype, device=like.device), -2)
 
 
 def restart(state: State, generator: torch.Generator) -> State:
     """New episodes in every world; those that were running are forgotten, not counted."""
     env_state, obs = state.env.reset(int(torch.randint(2**31, (), generator=generator, device=generator.device)))
-    kept, fresh = state.episodes, Episodes.init(state.env.num_envs)
+    kept, fresh = state.episodes, Episodes.init(state.env.num_envs * size())
     episodes = kept._replace(running_return=fresh.running_return, running_length=fresh.running_length)
     return state._replace(env_state=env_state, obs=obs, episodes=episodes)
 
 
 def all_finite(*parts: Tensor) -> bool:
     """Whether every number of every part is finite, in one transfer."""
-    return bool(torch.stack([torch.isfinite(part).all() for part in parts]).all())
+    bad = ~torch.stack([torch.isfinite(part).all() for part in parts]).all()
+    return distributed.total(int(bad)) == 0
 
 
 def go_on(
@@ -162,10 +172,10 @@ def go_on(
         env_state=stop_gradient(env_state),
         obs=obs.detach(),
         rng=generator.get_state(),
-        episodes=state.episodes.update(window.reward.detach(), window.done),
+        episodes=state.episodes.update(*(distributed.worlds(part, 1) for part in (window.reward, window.done))),
         iteration=state.iteration + 1,
-        env_steps=state.env_steps + window.done.numel(),
-        diverged=state.diverged + int(window.diverged.sum()),
+        env_steps=state.env_steps + window.done.numel() * size(),
+        diverged=state.diverged + distributed.total(int(window.diverged.sum())),
     )
 
 
@@ -173,7 +183,7 @@ def report(state: Worlds, window: Trajectory, figures: Mapping[str, Tensor], clo
     """The metrics of the update that led to ``state``; ``figures`` are scalars, read in one transfer."""
     figures = {**figures, **{f"task_{name}": value.detach().mean() for name, value in window.metrics.items()}}
     return_mean, length_mean = state.episodes.means()
-    values = torch.stack([value.detach() for value in figures.values()]).tolist()
+    values = distributed.mean(torch.stack([value.detach() for value in figures.values()])).tolist()
     return {
         "return_mean": return_mean,
         "length_mean": length_mean,
