@@ -23,7 +23,7 @@ MODULES = {
         "diffsim_core.rigid",
         "diffsim_core.tasks",
     ],
-    "diffrl-algos": ["diffrl_algos", "diffrl_algos.torch"],
+    "diffrl-algos": ["diffrl_algos", "diffrl_algos.torch", "diffrl_algos.check"],
     "diffrl-bench": ["diffrl_bench"],
 }
 

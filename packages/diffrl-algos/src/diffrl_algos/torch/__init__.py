@@ -16,5 +16,7 @@ from ._sapo import SAPO as SAPO
 from ._sapo import SAPOState as SAPOState
 from ._shac import SHAC as SHAC
 from ._shac import SHACState as SHACState
+from ._state import from_arrays as from_arrays
+from ._state import to_arrays as to_arrays
 from ._trajopt import TrajOpt as TrajOpt
 from ._trajopt import TrajOptState as TrajOptState
