@@ -26,7 +26,8 @@ LOCK = "requirements.lock"
 # Every package with the extras that its whole test suite asks for.
 PACKAGES = {
     "gradest": "[torch,jax,plot]",
-    "diffsim-core": "[torch,jax,myo]",
+    "diffsim-core": "[torch,jax,myo,video]",
+    "diffsim-traffic": "[torch,jax,plot,sumo]",
     "diffrl-algos": "[tensorboard,wandb,export]",
     "diffrl-bench": "[peers]",
 }

@@ -238,6 +238,17 @@ def test_encoders_learn_and_are_clipped_with_the_rest(share):
         assert not torch.equal(after[:size], before[:size])
 
 
+@pytest.mark.parametrize("share", [False, True])
+def test_values_for_viewers_are_the_critics(share):
+    algorithm = SAPO(SAPOConfig(**SMALL, share_encoder=share))
+    state, _ = run(algorithm, algorithm.init(beacon(), 0), 2)
+    value, (_, obs) = algorithm.value(state), beacon().reset(4)
+    found = value(obs)
+    assert found.shape == (6,) and torch.equal(found, value(state.env.layout.flatten(obs)))
+    moved = {**obs, "points": obs["points"] + 1.0}
+    assert not torch.allclose(found, value(moved))
+
+
 def test_a_shared_encoder_is_the_actors_and_learns_nothing_from_values():
     algorithm = SAPO(SAPOConfig(**SMALL, share_encoder=True))
     state = algorithm.init(beacon(), 0)

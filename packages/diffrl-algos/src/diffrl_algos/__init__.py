@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ._algorithm import Algorithm as Algorithm
 from ._algorithm import Policy as Policy
+from ._clips import Clips as Clips
 from ._configs import AGPOConfig as AGPOConfig
 from ._configs import AHACConfig as AHACConfig
 from ._configs import APGConfig as APGConfig

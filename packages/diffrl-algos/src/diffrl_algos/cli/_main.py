@@ -19,6 +19,7 @@ from ._parser import Result
 
 _COMMANDS = {
     "train": "train a policy, and evaluate it at the end; --resume goes on with a run",
+    "play": "show the policy of a run: an HTML file, a video or a live view",
     "eval": "evaluate the policy of a run on fresh worlds",
     "list": "list algorithms, tasks or presets",
     "check": "check a task's gradients and promises",

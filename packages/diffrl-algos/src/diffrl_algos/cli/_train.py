@@ -6,24 +6,25 @@ import dataclasses
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import _fields
 from .._callbacks import ProgressLine
+from .._clips import Clips
 from .._errors import UsageError, unknown
 from .._presets import default_preset
 from .._processes import launched
 from .._registry import AlgorithmEntry, list_algorithms
-from .._run import default_path
+from .._run import Run, default_path
 from .._session import resume_run, start_run
 from .._spec import RunSpec
-from .._train import Budget
+from .._train import Budget, Callback
 from ._parser import Parser, Result, add_import, import_module
 
 _SIGNAL_CODES = {"SIGINT": 130, "SIGTERM": 143}
-_WITH_RESUME = {"resume", "stop_after", "json", "imports"}
+_WITH_RESUME = {"resume", "stop_after", "json", "imports", "clips"}
 
 
 def run(arguments: Sequence[str]) -> Result | int:
@@ -43,22 +44,33 @@ def run(arguments: Sequence[str]) -> Result | int:
         raise UsageError("diffrl train needs ALGO and TASK, or --resume DIR; see diffrl list algos, diffrl list tasks")
     if args.stop_after is not None and args.stop_after < 1:
         raise UsageError(f"--stop-after is {args.stop_after}; expected at least 1")
-    progress = ProgressLine(sys.stderr)
+    callbacks: list[Callback] = [ProgressLine(sys.stderr)]
     if args.resume is not None:
         fixed = [key for key, value in vars(args).items() if key not in _WITH_RESUME and value is not None]
         if fixed:
             raise UsageError(f"{fixed[0].replace('_', '-')} is fixed when a run begins; --resume cannot change it")
-        summary = resume_run(Path(args.resume), callbacks=[progress], stop_after=args.stop_after)
+        path = Path(args.resume)
+        callbacks += _clips(args, path, lambda: Run.open(path).spec)
+        summary = resume_run(path, callbacks=callbacks, stop_after=args.stop_after)
     else:
         if entry is None or args.algorithm != entry.name:
             raise unknown("algorithm", args.algorithm, entries)
         spec = _spec(entry, args)
         path = Path(args.out) if args.out is not None else default_path(spec)
+        callbacks += _clips(args, path, lambda: spec)
         if launched()[0] == 0:
             print(f"run folder: {path}", file=sys.stderr)
-        summary = start_run(spec, path, callbacks=[progress], stop_after=args.stop_after)
+        summary = start_run(spec, path, callbacks=callbacks, stop_after=args.stop_after)
     code = _SIGNAL_CODES.get(summary.get("signal") or "", 0)
     return Result(summary, _text(summary), args.json, code) if launched()[0] == 0 else code
+
+
+def _clips(args: Namespace, path: Path, spec: Callable[[], RunSpec]) -> list[Callback]:
+    if args.clips is None:
+        return []
+    if spec().eval_every is None:
+        raise UsageError("--clips shows evaluations on the way; give --eval-every too")
+    return [Clips(path / "clips", args.clips)]
 
 
 def _parser(entry: AlgorithmEntry | None) -> Parser:
@@ -86,6 +98,14 @@ def _parser(entry: AlgorithmEntry | None) -> Parser:
     parser.add_argument("--tensorboard", action="store_true", default=None, help="write event files to DIR/tensorboard")
     parser.add_argument(
         "--wandb", nargs="?", const="diffrl", metavar="PROJECT", help="log to Weights & Biases; default project diffrl"
+    )
+    parser.add_argument(
+        "--clips",
+        nargs="?",
+        type=int,
+        const=4,
+        metavar="N",
+        help="write N worlds (4) of every evaluation to DIR/clips as HTML",
     )
     parser.add_argument("--checkpoint-every", type=int, metavar="K", help="updates between checkpoints; default 50")
     parser.add_argument("--keep-checkpoints", type=int, metavar="K", help="checkpoints kept beside the best; default 3")

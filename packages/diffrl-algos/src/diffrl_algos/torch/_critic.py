@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from . import _distributed as distributed
 from ._adam import Adam, Optimizer
 from ._encoder import EncodedMLP
 from ._mlp import MLP
+from ._observations import Layout
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,30 @@ class Critic:
     def __call__(self, flat: Tensor, x: Tensor) -> Tensor:
         """``[..., no] -> [count, ...]``; differentiable."""
         return torch.stack([self.mlp(params, x)[..., 0] for params in self.split(flat)])
+
+
+@dataclass(frozen=True)
+class ValueFunction:
+    """Trained critics with the statistics they were trained with: ``obs [N, no] -> [N]``, their mean."""
+
+    critic: Critic
+    params: Tensor
+    shift: Tensor
+    scale: Tensor
+    mean: Tensor | float = 0.0
+    std: Tensor | float = 1.0
+    """Units of what the critics give."""
+    layout: Layout | None = None
+    """Where the arrays of an observation that is a mapping lie in the vector ``[N, no]``."""
+    features: Callable[[Tensor], Tensor] | None = None
+    """What the critics see of normalised observations, where that is not the observations themselves."""
+
+    @torch.no_grad()
+    def __call__(self, obs: Tensor | Mapping[str, Tensor]) -> Tensor:
+        obs = cast("Tensor", obs) if self.layout is None else self.layout.flatten(obs)
+        x = torch.addcmul(self.shift, obs, self.scale)
+        values = self.critic(self.params, x if self.features is None else self.features(x))
+        return values.mean(0) * self.std + self.mean
 
 
 def fit_critic(

@@ -23,7 +23,7 @@ from .._configs import PPOConfig
 from . import _distributed as distributed
 from . import _training as training
 from ._adam import Adam, Optimizer
-from ._critic import Critic, fit_critic
+from ._critic import Critic, ValueFunction, fit_critic
 from ._distributions import Gaussian
 from ._episodes import Episodes
 from ._mlp import MLP
@@ -188,6 +188,12 @@ class PPO:
         shift, scale = training.normalizer(self.config, state)
         generator = None if deterministic else torch.Generator(state.obs.device).manual_seed(seed)
         return GaussianPolicy(_Networks.of(self.config, state.env).actor, state.actor, shift, scale, generator)
+
+    def value(self, state: PPOState) -> ValueFunction:
+        """The critic's value of observations, for viewers."""
+        shift, scale = training.normalizer(self.config, state)
+        units = self._units(state.value_stats, state.obs)
+        return ValueFunction(_Networks.of(self.config, state.env).critic, state.critic, shift, scale, *units)
 
     def to_arrays(self, state: PPOState) -> dict[str, np.ndarray]:
         return to_arrays(state)

@@ -21,7 +21,7 @@ from .._algorithm import Metrics
 from .._configs import SAPOConfig
 from . import _training as training
 from ._adam import Adam, Optimizer
-from ._critic import Critic, fit_critic
+from ._critic import Critic, ValueFunction, fit_critic
 from ._encoder import EncodedMLP, Encoder
 from ._episodes import Episodes
 from ._mlp import MLP
@@ -188,6 +188,13 @@ class SAPO:
         generator = None if deterministic else torch.Generator(state.obs.device).manual_seed(seed)
         nets = _Networks.of(self.config, state.env)
         return GaussianPolicy(nets.actor, state.actor, shift, scale, generator, layout_of(state.env))
+
+    def value(self, state: SAPOState) -> ValueFunction:
+        """The critics' mean soft value of observations, for viewers."""
+        shift, scale = training.normalizer(self.config, state)
+        nets, layout = _Networks.of(self.config, state.env), layout_of(state.env)
+        features = None if nets.shared is None else lambda x: nets.features(state.actor, x)
+        return ValueFunction(nets.critic, state.critic, shift, scale, layout=layout, features=features)
 
     def to_arrays(self, state: SAPOState) -> dict[str, np.ndarray]:
         return to_arrays(state)

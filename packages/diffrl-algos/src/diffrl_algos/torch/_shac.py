@@ -22,7 +22,7 @@ from .._algorithm import Metrics
 from .._configs import SHACConfig
 from . import _training as training
 from ._adam import Adam, Optimizer
-from ._critic import Critic, fit_critic
+from ._critic import Critic, ValueFunction, fit_critic
 from ._episodes import Episodes
 from ._mlp import MLP
 from ._normalize import RunningStats
@@ -159,6 +159,11 @@ class SHAC:
         shift, scale = training.normalizer(self.config, state)
         generator = None if deterministic else torch.Generator(state.obs.device).manual_seed(seed)
         return GaussianPolicy(_Networks.of(self.config, state.env).actor, state.actor, shift, scale, generator)
+
+    def value(self, state: SHACState) -> ValueFunction:
+        """The critic's value of observations, for viewers."""
+        shift, scale = training.normalizer(self.config, state)
+        return ValueFunction(_Networks.of(self.config, state.env).critic, state.critic, shift, scale)
 
     def to_arrays(self, state: SHACState) -> dict[str, np.ndarray]:
         return to_arrays(state)

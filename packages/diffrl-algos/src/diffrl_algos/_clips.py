@@ -1,0 +1,128 @@
+"""What a policy does, to be looked at: clips of evaluations during training, and motions of finished runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._errors import UsageError
+from ._evaluate import Recording
+from ._registry import get_algorithm
+from ._run import Run
+from ._session import _restore, evaluation_seed
+from ._train import Callback, Update
+
+if TYPE_CHECKING:
+    from diffsim_core.viewer import Motion
+
+
+class Clips(Callback):
+    """Writes an HTML file of every evaluation, ``FOLDER/ITERATION.html``: the first episodes of its first worlds.
+
+    It needs evaluations on the way (``train(..., evaluator=...)`` or ``--eval-every``) and a rigid-body task.
+
+    Args:
+        folder: where to; it is made.
+        worlds: how many worlds a clip shows.
+
+    Raises:
+        UsageError: ``worlds`` is not positive; when training begins, the task has nothing to show.
+    """
+
+    def __init__(self, folder: Path | str, worlds: int = 4) -> None:
+        if worlds < 1:
+            raise UsageError(f"a clip of {worlds} worlds shows nothing; give at least 1")
+        self.record = worlds
+        self._folder = Path(folder)
+
+    def on_start(self, state: Any, fraction: float) -> None:
+        from diffsim_core.viewer import Recorder
+
+        with _shown():
+            Recorder(state.env, 1)
+        self._env = state.env
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def on_evaluation(self, update: Update) -> None:
+        from diffsim_core.viewer import write_html
+
+        assert update.evaluation is not None and update.evaluation.recording is not None
+        motion = motion_of_recording(self._env, update.evaluation.recording)
+        write_html(motion, self._folder / f"{update.metrics['iteration']:08d}.html")
+
+
+def motion_of_recording(env: Any, recording: Recording) -> Motion:
+    """The recorded episodes as a motion; a world whose episode is over stays as it was in its last frame."""
+    from diffsim_core import tree_map
+    from diffsim_core.viewer import motion_of
+
+    T, W = recording.reward.shape
+    time = np.arange(T)[:, None]
+    last = np.minimum(time, recording.length - 1)
+
+    def held(array: Any) -> Any:
+        return array[last, np.arange(W)]
+
+    reward = np.where(time < recording.length, recording.reward, np.nan)
+    return motion_of(env, tree_map(held, recording.physics), held(recording.action), curves={"reward": reward})
+
+
+def play_run(
+    path: Path,
+    *,
+    seconds: float | None = None,
+    episodes: int | None = None,
+    worlds: int = 4,
+    seed: int | None = None,
+    deterministic: bool = True,
+    which: str = "last",
+) -> Motion:
+    """What the policy of a run does in fresh worlds, with the values of its critic if it has one.
+
+    Args:
+        path: run folder.
+        seconds: simulated time; by default until every world has finished its episodes.
+        episodes: whole episodes of each world; 1 by default, where ``seconds`` are not given.
+        worlds: how many worlds to show.
+        seed: names the worlds' random numbers; by default as in the evaluation that ends the run.
+        deterministic: take the mean of the policy's actions.
+        which: the checkpoint: ``"last"``, ``"best"`` or a name.
+
+    Raises:
+        RunError: ``path`` is no run folder.
+        CheckpointError: the checkpoint does not exist, or is damaged.
+        UsageError: the task has nothing to show, or a number is out of range.
+    """
+    from diffsim_core.viewer import record
+
+    if worlds < 1 or (episodes is not None and episodes < 1) or (seconds is not None and not seconds > 0):
+        raise UsageError(f"worlds={worlds}, episodes={episodes}, seconds={seconds}: all must be positive")
+    run = Run.open(path)
+    state, _ = _restore(run, which)
+    spec = run.spec
+    algorithm = get_algorithm(spec.algorithm).build(spec.config)
+    seed = evaluation_seed(spec.seed) if seed is None else seed
+    env = spec.make_env(worlds)
+    value = getattr(algorithm, "value", None)
+    with _shown():
+        return record(
+            env,
+            algorithm.policy(state, deterministic=deterministic, seed=seed),
+            steps=None if seconds is None else max(1, round(seconds / env.spec.dt)),
+            episodes=1 if seconds is None and episodes is None else episodes,
+            seed=seed,
+            value=None if value is None else value(state),
+        )
+
+
+@contextlib.contextmanager
+def _shown() -> Iterator[None]:
+    """What cannot be recorded is the user's choice of task, not a fault of the program."""
+    try:
+        yield
+    except TypeError as error:
+        raise UsageError(str(error)) from None

@@ -1,0 +1,35 @@
+"""What a roll-out looks like: recorded as a :class:`Motion`, shown as a standalone HTML file or a video.
+
+Importing this loads NumPy alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from diffsim_core.viewer._motion import Contacts as Contacts
+from diffsim_core.viewer._motion import Motion as Motion
+from diffsim_core.viewer._motion import MusclePaths as MusclePaths
+from diffsim_core.viewer._motion import Shape as Shape
+from diffsim_core.viewer.html import html_page as html_page
+from diffsim_core.viewer.html import write_html as write_html
+
+if TYPE_CHECKING:
+    from diffsim_core.viewer._record import Recorder as Recorder
+    from diffsim_core.viewer._record import motion_of as motion_of
+    from diffsim_core.viewer._record import record as record
+    from diffsim_core.viewer.video import render as render
+    from diffsim_core.viewer.video import write_video as write_video
+
+_LAZY = {"Recorder": "_record", "motion_of": "_record", "record": "_record", "render": "video", "write_video": "video"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"diffsim_core.viewer.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

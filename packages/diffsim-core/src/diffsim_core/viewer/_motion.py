@@ -1,0 +1,290 @@
+"""``Motion``: what a viewer needs of a roll-out, as plain arrays that any simulator can fill in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffsim_core.rigid.contacts import HeightField
+
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+SingleArray = np.ndarray[Any, np.dtype[Any]]
+IntArray = np.ndarray[Any, np.dtype[np.int64]]
+
+SHAPES = ("sphere", "capsule", "box", "cylinder", "ellipsoid", "plane", "mesh")
+"""What can be drawn; a ``mesh`` is drawn as the box about it."""
+_FORMAT = "diffsim-motion-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Something to draw, fixed to a body."""
+
+    name: str
+    type: str
+    """One of ``sphere``, ``capsule``, ``box``, ``cylinder``, ``ellipsoid``, ``plane``, ``mesh``."""
+    body: int
+    """Index of the body it moves with; -1 is the world."""
+    pos: tuple[float, ...]
+    """Centre in the body's frame [m]."""
+    quat: tuple[float, ...]
+    """Attitude in the body's frame, wxyz."""
+    size: tuple[float, ...]
+    """MuJoCo's three size parameters [m]: sphere r; capsule and cylinder r, half length along z; box half extents;
+    ellipsoid semi-axes; of a plane half extents, zero for without end."""
+    rgba: tuple[float, ...]
+    """From 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MusclePaths:
+    """Straight segments of muscles, whose ends are fixed to bodies."""
+
+    names: tuple[str, ...] = ()
+    """Of the ``n`` muscles."""
+    width: FloatArray = field(default_factory=lambda: np.zeros(0))
+    """``[n]`` how thick each is drawn [m]."""
+    muscle: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """``[S]`` the muscle of each segment."""
+    body: IntArray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    """``[S, 2]`` bodies of both ends; -1 is the world."""
+    pos: FloatArray = field(default_factory=lambda: np.zeros((0, 2, 3)))
+    """``[S, 2, 3]`` ends in their bodies' frames [m]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contacts:
+    """Forces where bodies touch something, one row for each contact of each frame, ordered by frame, then world."""
+
+    frame: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """``[K]``"""
+    world: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """``[K]``"""
+    point: SingleArray = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    """``[K, 3]`` where, in the world [m]."""
+    force: SingleArray = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    """``[K, 3]`` on the body, world axes [N]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motion:
+    """``T`` frames of ``N`` worlds of one robot. Frame t is the state before step t, with the action taken in it.
+
+    Axes have z up, quaternions are wxyz, units SI.
+
+    Raises:
+        ValueError: an array does not have the shape that the others ask for, holds numbers that are not finite, or
+            names a body, muscle, frame or world that does not exist; the message names the field.
+    """
+
+    name: str
+    """Of the task."""
+    dt: float
+    """Time between frames [s]."""
+    bodies: tuple[str, ...]
+    """Names of the ``nb`` bodies."""
+    shapes: tuple[Shape, ...]
+    position: SingleArray
+    """``[T, N, nb, 3]`` of each body's frame [m]."""
+    quaternion: SingleArray
+    """``[T, N, nb, 4]`` its attitude."""
+    begins: np.ndarray[Any, np.dtype[np.bool_]]
+    """``[T, N]`` whether an episode begins with this frame."""
+    curves: Mapping[str, SingleArray] = field(default_factory=dict)
+    """Figures drawn in step with the motion, each ``[T, N]``: ``reward`` of the step taken in a frame, ``value`` of its
+    state, and any other; NaN where there is none."""
+    muscles: MusclePaths = field(default_factory=MusclePaths)
+    activation: SingleArray = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
+    """``[T, N, n]`` of each muscle, from 0 to 1."""
+    contacts: Contacts = field(default_factory=Contacts)
+    terrain: HeightField | None = None
+    """Ground that is not level."""
+    notes: tuple[str, ...] = ()
+    """What could not be recorded, one sentence each."""
+
+    def __post_init__(self) -> None:
+        if not self.muscles.names:
+            object.__setattr__(self, "activation", np.zeros((*np.shape(self.position)[:2], 0)))
+        for name in ("position", "quaternion", "activation"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float32))
+        object.__setattr__(self, "begins", np.asarray(self.begins, dtype=bool))
+        curves = {name: np.asarray(curve, dtype=np.float32) for name, curve in self.curves.items()}
+        object.__setattr__(self, "curves", curves)
+        _check(self)
+
+    @property
+    def num_frames(self) -> int:
+        return self.position.shape[0]
+
+    @property
+    def num_worlds(self) -> int:
+        return self.position.shape[1]
+
+    @property
+    def seconds(self) -> float:
+        """From the first frame to the last [s]."""
+        return self.dt * (self.num_frames - 1)
+
+    def select(self, frames: slice = slice(None), worlds: Sequence[int] | None = None) -> Motion:
+        """A part of the frames (without a step) and some of the worlds, in the order given.
+
+        Raises:
+            ValueError: nothing is left, a world does not exist or is named twice, or the slice has a step.
+        """
+        chosen = list(range(self.num_worlds) if worlds is None else worlds)
+        first, last, stride = frames.indices(self.num_frames)
+        if stride != 1 or last <= first:
+            raise ValueError(f"frames={frames!r} of {self.num_frames}: give a slice without a step that is not empty")
+        if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(range(self.num_worlds)):
+            raise ValueError(f"worlds={chosen!r}: name some of the worlds 0 to {self.num_worlds - 1}, each once")
+        place = np.full(self.num_worlds, -1)
+        place[chosen] = np.arange(len(chosen))
+        old = self.contacts
+        kept = np.flatnonzero((old.frame >= first) & (old.frame < last) & (place[old.world] >= 0))
+        kept = kept[np.lexsort((place[old.world[kept]], old.frame[kept]))]
+        contacts = Contacts(
+            frame=old.frame[kept] - first,
+            world=place[old.world[kept]],
+            point=old.point[kept],
+            force=old.force[kept],
+        )
+
+        def part(array: Any) -> Any:
+            return array[first:last][:, chosen]
+
+        return replace(
+            self,
+            position=part(self.position),
+            quaternion=part(self.quaternion),
+            begins=part(self.begins),
+            activation=part(self.activation),
+            curves={name: part(curve) for name, curve in self.curves.items()},
+            contacts=contacts,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write a NumPy ``.npz`` file: a JSON header and plain arrays, nothing that could run code."""
+        header = {
+            "format": _FORMAT,
+            "name": self.name,
+            "dt": self.dt,
+            "bodies": self.bodies,
+            "shapes": [vars(shape) for shape in self.shapes],
+            "muscles": self.muscles.names,
+            "curves": list(self.curves),
+            "notes": self.notes,
+        }
+        arrays: dict[str, Any] = {f"curve:{name}": curve for name, curve in self.curves.items()}
+        arrays |= {name: getattr(self, name) for name in _ARRAYS}
+        for group in (self.muscles, self.contacts, self.terrain):
+            if group is not None:
+                kind = type(group).__name__
+                arrays |= {f"{kind}.{f.name}": getattr(group, f.name) for f in fields(group) if f.name != "names"}
+        text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+        with Path(path).open("wb") as file:
+            np.savez_compressed(file, header=text, **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Motion:
+        """Read what ``save`` wrote.
+
+        Raises:
+            OSError: there is no such file.
+            ValueError: it is damaged, or no motion.
+        """
+        with Path(path).open("rb") as opened:
+            try:
+                with np.load(opened, allow_pickle=False) as file:
+                    return _from_arrays({name: file[name] for name in file.files})
+            except Exception as error:
+                # zipfile, zlib, json and NumPy each have errors of their own for a damaged file.
+                raise ValueError(f"{path} is no motion, or damaged: {error}") from None
+
+
+_ARRAYS = ("position", "quaternion", "begins", "activation")
+
+
+def _from_arrays(arrays: Mapping[str, Any]) -> Motion:
+    header = json.loads(arrays["header"].tobytes().decode())
+    if header["format"] != _FORMAT:
+        raise ValueError(f"format is {header['format']!r}, expected {_FORMAT!r}")
+
+    def group(kind: Any, **more: Any) -> Any:
+        names = [f.name for f in fields(kind) if f.name not in more]
+        return kind(**{name: arrays[f"{kind.__name__}.{name}"] for name in names}, **more)
+
+    return Motion(
+        name=str(header["name"]),
+        dt=float(header["dt"]),
+        bodies=tuple(map(str, header["bodies"])),
+        shapes=tuple(Shape(**{key: _frozen(value) for key, value in shape.items()}) for shape in header["shapes"]),
+        curves={name: arrays[f"curve:{name}"] for name in header["curves"]},
+        muscles=group(MusclePaths, names=tuple(map(str, header["muscles"]))),
+        contacts=group(Contacts),
+        terrain=group(HeightField) if "HeightField.heights" in arrays else None,
+        notes=tuple(map(str, header["notes"])),
+        **{name: arrays[name] for name in _ARRAYS},
+    )
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _check(motion: Motion) -> None:
+    """Raise ``ValueError`` for the first field that does not fit."""
+    if not (np.isfinite(motion.dt) and motion.dt > 0):
+        raise ValueError(f"dt is {motion.dt!r}: give the positive seconds between frames")
+    if motion.position.ndim != 4 or 0 in motion.position.shape[:2]:
+        raise ValueError(f"position has shape {motion.position.shape}: give [T, N, nb, 3] with a frame and a world")
+    T, N = motion.position.shape[:2]
+    nb, n, segments = len(motion.bodies), len(motion.muscles.names), len(motion.muscles.muscle)
+    rows = len(motion.contacts.frame)
+    shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
+        "position": (motion.position, (T, N, nb, 3)),
+        "quaternion": (motion.quaternion, (T, N, nb, 4)),
+        "begins": (motion.begins, (T, N)),
+        "activation": (motion.activation, (T, N, n)),
+        **{f"curves[{name!r}]": (curve, (T, N)) for name, curve in motion.curves.items()},
+        "muscles.width": (motion.muscles.width, (n,)),
+        "muscles.body": (motion.muscles.body, (segments, 2)),
+        "muscles.pos": (motion.muscles.pos, (segments, 2, 3)),
+        "contacts.world": (motion.contacts.world, (rows,)),
+        "contacts.point": (motion.contacts.point, (rows, 3)),
+        "contacts.force": (motion.contacts.force, (rows, 3)),
+    }
+    for name, (array, shape) in shapes.items():
+        if array.shape != shape:
+            raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
+        if not name.startswith("curves") and not np.isfinite(array).all():
+            raise ValueError(f"{name} has numbers that are not finite: leave such worlds or frames out")
+    indices = {
+        "muscles.muscle": (motion.muscles.muscle, 0, n),
+        "muscles.body": (motion.muscles.body, -1, nb),
+        "contacts.frame": (motion.contacts.frame, 0, T),
+        "contacts.world": (motion.contacts.world, 0, N),
+    }
+    for name, (array, low, high) in indices.items():
+        if len(array) and not (low <= array.min() and array.max() < high):
+            raise ValueError(f"{name} has indices outside {low} to {high - 1}")
+    order = motion.contacts.frame * N + motion.contacts.world
+    if (np.diff(order) < 0).any():
+        raise ValueError("contacts are not ordered by frame, then world: sort their rows")
+    for shape in motion.shapes:
+        _check_shape(shape, nb)
+
+
+def _check_shape(shape: Shape, num_bodies: int) -> None:
+    if shape.type not in SHAPES:
+        raise ValueError(f"shape {shape.name!r} is of type {shape.type!r}: use one of {', '.join(SHAPES)}")
+    if type(shape.body) is not int or not -1 <= shape.body < num_bodies:
+        raise ValueError(f"shape {shape.name!r} is on body {shape.body!r}: there are {num_bodies}, and -1 is the world")
+    for name, count in (("pos", 3), ("quat", 4), ("size", 3), ("rgba", 4)):
+        value = getattr(shape, name)
+        if len(value) != count or not np.isfinite(np.array(value, dtype=float)).all():
+            raise ValueError(f"{name} of shape {shape.name!r} is {value!r}: give {count} finite numbers")

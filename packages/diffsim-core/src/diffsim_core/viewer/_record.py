@@ -1,0 +1,252 @@
+"""``record``: a policy's roll-out as a :class:`Motion`, through the engine's sensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from diffsim_core._env import TaskEnv
+from diffsim_core._interop import device_of, to_numpy
+from diffsim_core._protocol import Array, EnvState, PyTree, Transition
+from diffsim_core._tree import tree_map
+from diffsim_core.rigid._quat import quat_mul, rotation
+from diffsim_core.rigid.dynamics import RigidDynamics
+from diffsim_core.rigid.model import Body, FloatArray, RigidModel
+from diffsim_core.rigid.sensors import Sensors
+from diffsim_core.viewer._forces import contacts_of
+from diffsim_core.viewer._motion import Contacts, Motion, MusclePaths, Shape
+
+_KINDS = ("position", "quaternion", "velocity", "angular_velocity")
+_MUSCLE_WIDTH = 0.004, 0.014
+"""Of the weakest and the strongest muscle [m]."""
+
+
+class Recorder:
+    """Collects the steps of a roll-out that something else drives: ``add`` each step, then ask for the ``motion``.
+
+    Args:
+        env: worlds of a task on :class:`diffsim_core.rigid.RigidDynamics`.
+        worlds: how many of them to keep, the first ones; all by default.
+
+    Raises:
+        TypeError: the environment simulates something else: fill in a :class:`Motion` yourself.
+        ValueError: there are not so many worlds.
+    """
+
+    def __init__(self, env: Any, worlds: int | None = None) -> None:
+        _dynamics(env)
+        self.env = env
+        self.worlds: int = env.num_envs if worlds is None else worlds
+        if not 1 <= self.worlds <= env.num_envs:
+            raise ValueError(f"worlds={worlds}: the environment has {env.num_envs}")
+        self._rows: list[tuple[PyTree, Any]] = []
+        self._curves: list[dict[str, Any]] = []
+        self._begins: list[Any] = [np.ones(self.worlds, dtype=bool)]
+
+    def add(self, state: EnvState, action: Array, transition: Transition, value: Array | None = None) -> None:
+        """Keep the state that ``action`` was taken in and what the step led to; ``value [N]`` is that of the state."""
+        self._rows.append(self._copy((state.physics, action)))
+        curves: dict[str, Any] = {"reward": transition.reward}
+        if value is not None:
+            curves["value"] = value
+        self._curves.append(self._copy({**curves, **transition.metrics}))
+        self._begins.append(self._copy(transition.terminated | transition.truncated))
+
+    def motion(self) -> Motion:
+        """What was added so far.
+
+        Raises:
+            ValueError: nothing was.
+        """
+        if not self._rows:
+            raise ValueError("nothing was recorded: add at least one step")
+        physics, action = tree_map(_stack, *self._rows)
+        curves = tree_map(_stack, *self._curves)
+        return motion_of(self.env, physics, action, begins=np.stack(self._begins[:-1]), curves=curves)
+
+    def _copy(self, tree: PyTree) -> PyTree:
+        return tree_map(lambda leaf: to_numpy(leaf)[: self.worlds], tree)
+
+
+def record(
+    env: Any,
+    policy: Callable[[Any], Array],
+    *,
+    steps: int | None = None,
+    episodes: int | None = None,
+    seed: int = 0,
+    worlds: int | None = None,
+    value: Callable[[Any], Array] | None = None,
+) -> Motion:
+    """Let ``policy`` act from fresh episodes and record what happens.
+
+    Args:
+        env: worlds of a task on :class:`diffsim_core.rigid.RigidDynamics`.
+        policy: ``policy(obs [N, no]) -> action [N, na]``.
+        steps: control steps to record; by default one episode's horizon.
+        episodes: end earlier, once every world has finished so many.
+        seed: of the worlds.
+        worlds: how many to record, the first ones; all by default.
+        value: ``value(obs [N, no]) -> [N]``, a critic whose judgement is drawn beside the reward.
+
+    Raises:
+        TypeError: the environment simulates something other than rigid bodies.
+        ValueError: a number is not positive.
+    """
+    for name, number in (("steps", steps), ("episodes", episodes)):
+        if number is not None and number < 1:
+            raise ValueError(f"{name}={number}: give at least 1")
+    recorder = Recorder(env, worlds)
+    most: int = env.spec.horizon * (episodes or 1) if steps is None else steps
+    state, obs = env.reset(seed)
+    finished = np.zeros(recorder.worlds, dtype=int)
+    for _ in range(most):
+        action = policy(obs)
+        next_state, transition = env.step(state, action)
+        recorder.add(state, action, transition, value(obs) if value is not None else None)
+        state, obs = next_state, transition.obs
+        finished += to_numpy(transition.terminated | transition.truncated)[: recorder.worlds]
+        if episodes is not None and (finished >= episodes).all():
+            break
+    return recorder.motion()
+
+
+def motion_of(
+    env: Any, physics: PyTree, action: Any, *, begins: Any = None, curves: Mapping[str, Any] | None = None
+) -> Motion:
+    """The motion of states that were kept.
+
+    Args:
+        env: worlds of the task, as many as one likes: only its model is read.
+        physics: states of the simulator in its own containers, NumPy arrays ``[T, N, ...]``.
+        action: ``[T, N, na]`` taken in each; clipped to [-1, 1].
+        begins: ``[T, N]`` whether an episode begins there; by default with the first frame alone.
+        curves: figures ``[T, N]`` by name.
+
+    Raises:
+        TypeError: the environment simulates something other than rigid bodies.
+        ValueError: an array has the wrong shape, or a shape or muscle is on a link without a body.
+    """
+    dynamics = _dynamics(env)
+    model = dynamics.model
+    T, N = action.shape[:2]
+    if begins is None:
+        begins = np.broadcast_to(np.arange(T)[:, None] == 0, (T, N))
+    carriers = _carriers(model)
+    pose = _poses(env, dynamics, carriers, physics) if carriers else np.zeros((T, N, 0, 13))
+    contacts, notes = Contacts(), []
+    if any(name.startswith(("contact_", "pair_")) for name in dynamics.parameters.names):
+        notes.append("Contact forces are not recorded: contact parameters are inputs here.")
+    else:
+        contacts = contacts_of(model, carriers, pose)
+    return Motion(
+        name=env.spec.name,
+        dt=env.spec.dt,
+        bodies=tuple(body.name for body in carriers.values()),
+        shapes=_shapes(model, carriers),
+        position=pose[..., :3],
+        quaternion=pose[..., 3:7],
+        begins=begins,
+        curves=dict(curves or {}),
+        muscles=_muscles(model, carriers),
+        activation=_activations(env, model, physics, action),
+        contacts=contacts,
+        terrain=model.ground_field,
+        notes=tuple(notes),
+    )
+
+
+def _dynamics(env: Any) -> RigidDynamics:
+    dynamics = env.task.dynamics if isinstance(env, TaskEnv) else env
+    if not isinstance(dynamics, RigidDynamics):
+        what = type(dynamics).__name__
+        raise TypeError(f"only rigid bodies can be recorded, and this is {what}: fill in a viewer.Motion yourself")
+    return dynamics
+
+
+def _carriers(model: RigidModel) -> dict[int, Body]:
+    """The first body of each moving link that has one: what the sensors follow."""
+    found: dict[int, Body] = {}
+    for body in model.bodies:
+        if body.link >= 0:
+            found.setdefault(body.link, body)
+    return found
+
+
+def _carrier(carriers: Mapping[int, Body], link: int, what: str) -> Body:
+    if link not in carriers:
+        raise ValueError(f"{what} is on link {link}, which has no body to follow: list one in the model's bodies")
+    return carriers[link]
+
+
+def _poses(env: TaskEnv, dynamics: RigidDynamics, carriers: Mapping[int, Body], physics: PyTree) -> FloatArray:
+    """``[T, N, nb, 13]``: position, quaternion, velocity and angular velocity of each carrier."""
+    sensors = Sensors(dynamics, [f"{kind}:body/{body.name}" for body in carriers.values() for kind in _KINDS])
+    read = to_numpy(sensors(tree_map(lambda array: _flat(env, array), physics)))
+    return read.astype(np.float64).reshape(*physics.q.shape[:2], len(carriers), 13)
+
+
+def _flat(env: TaskEnv, array: Any) -> Array:
+    """``[T, N, k]`` of NumPy as ``[T * N, k]`` of the environment's library."""
+    values = np.ascontiguousarray(array.reshape(-1, array.shape[-1]), dtype=env.dtype)
+    return env.xp.asarray(values, device=device_of(env.arrays, env.device))
+
+
+def _shapes(model: RigidModel, carriers: Mapping[int, Body]) -> tuple[Shape, ...]:
+    place = {link: index for index, link in enumerate(carriers)}
+    shapes = []
+    for geom in model.geoms:
+        if geom.type == "hfield":
+            continue  # drawn from the height field itself
+        pos, quat = geom.pos, geom.quat / np.linalg.norm(geom.quat)
+        if geom.link >= 0:
+            body = _carrier(carriers, geom.link, f"shape {geom.name!r}")
+            inverse = body.quat / np.linalg.norm(body.quat) * [1, -1, -1, -1]
+            pos, quat = rotation(inverse) @ (pos - body.pos), quat_mul(inverse, quat)
+        pos_, quat_, size, rgba = (tuple(float(x) for x in array) for array in (pos, quat, geom.size, geom.rgba))
+        body_ = place[geom.link] if geom.link >= 0 else -1
+        shapes.append(Shape(name=geom.name, type=geom.type, body=body_, pos=pos_, quat=quat_, size=size, rgba=rgba))
+    return tuple(shapes)
+
+
+def _muscles(model: RigidModel, carriers: Mapping[int, Body]) -> MusclePaths:
+    muscles = model.muscles
+    if not muscles.n:
+        return MusclePaths()
+    place = {link: index for index, link in enumerate(carriers)} | {-1: -1}
+    owner = np.repeat(np.arange(muscles.n), np.diff(muscles.first))
+    pos = muscles.segment_pos.copy()
+    for s, ends in enumerate(muscles.segment_link):
+        for k, link in enumerate(ends):
+            if link >= 0:
+                body = _carrier(carriers, int(link), f"muscle {muscles.name[owner[s]]!r}")
+                pos[s, k] = rotation(body.quat / np.linalg.norm(body.quat)).T @ (pos[s, k] - body.pos)
+    strength = np.where(muscles.activation >= 0, muscles.hill[:, 4], 1.0) * np.abs(muscles.gear)
+    low, high = _MUSCLE_WIDTH
+    return MusclePaths(
+        names=muscles.name,
+        width=low + (high - low) * np.sqrt(strength / max(strength.max(), 1e-12)),
+        muscle=owner,
+        body=np.array([[place[int(link)] for link in ends] for ends in muscles.segment_link], dtype=np.int64),
+        pos=pos,
+    )
+
+
+def _activations(env: TaskEnv, model: RigidModel, physics: PyTree, action: Any) -> Any:
+    """``[T, N, n]``: a Hill muscle's own state, else its control as a part of its range."""
+    muscles = model.muscles
+    if not muscles.n:
+        return np.zeros((*action.shape[:2], 0))
+    (control,) = env.task.control(env.xp, _flat(env, np.clip(action, -1, 1)))
+    control = to_numpy(control).reshape(*action.shape[:2], model.nu)
+    part = np.clip(control / np.maximum(np.abs(model.actuator_range[:, 1]), 1e-12), 0, 1)[..., muscles.control]
+    own = muscles.activation >= 0
+    if own.any():
+        part[..., own] = np.clip(physics.act, 0, 1)[..., muscles.activation[own]]
+    return part
+
+
+def _stack(*leaves: Any) -> Any:
+    return np.stack(leaves)

@@ -1,0 +1,263 @@
+"""Pictures and videos of a motion, drawn by MuJoCo's renderer where there is an OpenGL without a screen."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from diffsim_core.io._mujoco import mujoco
+from diffsim_core.rigid._quat import quat_mul, rotation
+from diffsim_core.viewer._encode import newtons_per_metre, reach
+from diffsim_core.viewer._motion import FloatArray, Motion
+
+_PLATFORMS = ("egl", "osmesa", "glfw")
+"""Ways to OpenGL, in the order they are tried; the environment variable MUJOCO_GL names one."""
+_ARROW_WIDTH = 0.02
+_RELAXED, _TENSE = np.array([0.86, 0.72, 0.66]), np.array([0.78, 0.06, 0.06])
+SUFFIXES = (".gif", ".mp4")
+
+
+class _View(NamedTuple):
+    azimuth: float
+    elevation: float
+    distance: float
+
+
+def write_video(
+    motion: Motion,
+    path: str | Path,
+    *,
+    world: int = 0,
+    width: int = 640,
+    height: int = 480,
+    speed: float = 1.0,
+    fps: int = 30,
+    **view: float,
+) -> Path:
+    """Write one world's motion as an animated ``.gif`` or, in H.264, an ``.mp4``.
+
+    Args:
+        motion: what to show.
+        path: where to; its ending says what.
+        world: which world.
+        width: of the picture in pixels.
+        height: in pixels.
+        speed: 0.25 for a quarter of real time.
+        fps: pictures a second.
+        view: ``azimuth``, ``elevation``, ``distance`` as :func:`render`.
+
+    Raises:
+        ImportError: imageio is not installed; the message names the extra.
+        RuntimeError: there is no OpenGL here.
+        ValueError: the ending is neither, or a number makes no sense.
+        OSError: it cannot be written there.
+    """
+    path = Path(path)
+    check_video(path)
+    if not speed > 0 or fps < 1:
+        raise ValueError(f"speed={speed}, fps={fps}: both must be positive")
+    import imageio.v3 as iio
+
+    time = np.arange(0, motion.num_frames, speed / (fps * motion.dt))
+    frames = render(motion, [int(t) for t in time], world=world, width=width, height=height, **view)
+    if path.suffix == ".gif":
+        iio.imwrite(path, list(frames), extension=".gif", duration=1000 / fps, loop=0)
+        return path
+    options: dict[str, Any] = {"plugin": "FFMPEG", "fps": fps, "macro_block_size": 2, "ffmpeg_log_level": "error"}
+    iio.imwrite(path, list(frames), **options)
+    return path
+
+
+def check_video(path: Path) -> None:
+    """Raise what ``write_video`` would for this path before anything is played."""
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path} is to be a {path.suffix or 'file without an ending'}; use {' or '.join(SUFFIXES)}")
+    if importlib.util.find_spec("imageio") is None:
+        raise ImportError("videos need imageio, which is not installed: pip install 'diffsim-core[video]'")
+    with _context(8, 8):
+        pass
+
+
+def render(
+    motion: Motion,
+    frames: list[int],
+    *,
+    world: int = 0,
+    width: int = 640,
+    height: int = 480,
+    azimuth: float = 120.0,
+    elevation: float = -15.0,
+    distance: float | None = None,
+) -> Iterator[Any]:
+    """Pictures ``[height, width, 3]`` uint8 of some frames, with contact forces as arrows and muscles by activation.
+
+    Args:
+        motion: what to show.
+        frames: which frames.
+        world: which world.
+        width: of the picture in pixels.
+        height: in pixels.
+        azimuth: from which side, in MuJoCo's convention [degrees].
+        elevation: from how high, negative from above [degrees].
+        distance: from how far [m]; by default so that the robot fills the picture.
+
+    Raises:
+        RuntimeError: there is no OpenGL here; the message says what was tried, and what to do.
+        ValueError: a frame or world does not exist, or the picture has no size.
+    """
+    if not 0 <= world < motion.num_worlds:
+        raise ValueError(f"world={world}: there are {motion.num_worlds}")
+    if not all(0 <= frame < motion.num_frames for frame in frames):
+        raise ValueError(f"frames={frames}: there are {motion.num_frames}")
+    if not (0 < width <= 4096 and 0 < height <= 4096):
+        raise ValueError(f"width={width}, height={height}: give from 1 to 4096 pixels")
+    one = motion.select(worlds=[world])
+    view = _View(azimuth, elevation, 2.6 * reach(one) + 1.0 if distance is None else distance)
+    return _render(one, frames, width, height, view)
+
+
+def _render(motion: Motion, frames: list[int], width: int, height: int, view: _View) -> Iterator[Any]:
+    model = _stage(motion, width, height)
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    shapes = len(motion.shapes) + len(motion.muscles.muscle)
+    scene = mujoco.MjvScene(model, maxgeom=shapes + len(motion.contacts.frame) + 16)
+    option, camera = mujoco.MjvOption(), mujoco.MjvCamera()
+    camera.azimuth, camera.elevation, camera.distance = view
+    tall = float(np.median(motion.position[:, 0, 0, 2])) if motion.bodies else 0.0
+    metre = newtons_per_metre(motion)
+    with _context(width, height):
+        context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
+        window = mujoco.MjrRect(0, 0, width, height)
+        for frame in frames:
+            root = motion.position[frame, 0, 0] if motion.bodies else np.zeros(3)
+            camera.lookat[:] = [root[0], root[1], tall]
+            mujoco.mjv_updateScene(model, data, option, None, camera, mujoco.mjtCatBit.mjCAT_ALL, scene)
+            _put_shapes(scene, motion, frame)
+            _put_muscles(scene, motion, frame)
+            _put_contacts(scene, motion, frame, metre)
+            mujoco.mjr_render(window, scene, context)
+            picture = np.empty((height, width, 3), np.uint8)
+            mujoco.mjr_readPixels(picture, None, window, context)
+            yield picture[::-1].copy()
+        context.free()
+
+
+def _stage(motion: Motion, width: int, height: int) -> Any:
+    """Light, sky and ground; what moves is put in frame by frame."""
+    spec = mujoco.MjSpec()
+    spec.visual.global_.offwidth, spec.visual.global_.offheight = width, height
+    spec.visual.headlight.ambient = [0.35, 0.35, 0.35]
+    sky = spec.add_texture(name="sky", width=256, height=256)
+    sky.type, sky.builtin = mujoco.mjtTexture.mjTEXTURE_SKYBOX, mujoco.mjtBuiltin.mjBUILTIN_GRADIENT
+    sky.rgb1, sky.rgb2 = [0.93, 0.95, 0.97], [0.75, 0.8, 0.86]
+    tiles = spec.add_texture(name="tiles", width=256, height=256)
+    tiles.type, tiles.builtin = mujoco.mjtTexture.mjTEXTURE_2D, mujoco.mjtBuiltin.mjBUILTIN_CHECKER
+    tiles.rgb1, tiles.rgb2 = [0.83, 0.85, 0.87], [0.9, 0.91, 0.92]
+    material = spec.add_material(name="tiles", texrepeat=[1, 1], texuniform=True)
+    material.textures[int(mujoco.mjtTextureRole.mjTEXROLE_RGB)] = "tiles"
+    world = spec.worldbody
+    world.add_light(pos=[0, 0, 30], dir=[0.35, 0.3, -1], type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL)
+    for shape in motion.shapes:
+        if shape.type == "plane" and shape.body < 0:
+            size = [0, 0, 1]
+            kind = mujoco.mjtGeom.mjGEOM_PLANE
+            world.add_geom(type=kind, pos=list(shape.pos), quat=list(shape.quat), size=size, material="tiles")
+    if motion.terrain is not None:
+        _add_terrain(spec, motion)
+    return spec.compile()
+
+
+def _add_terrain(spec: Any, motion: Motion) -> None:
+    field = motion.terrain
+    assert field is not None
+    ny, nx = field.heights.shape
+    low, high = float(field.heights.min()), float(field.heights.max())
+    half = (np.array([nx, ny]) - 1) * field.spacing / 2
+    size = [*half, max(high - low, 1e-6), 1.0]
+    unit = (field.heights - low) / max(high - low, 1e-6)
+    spec.add_hfield(name="terrain", nrow=ny, ncol=nx, size=size, userdata=unit.ravel().tolist())
+    kind, pos = mujoco.mjtGeom.mjGEOM_HFIELD, [*(field.origin + half), low]
+    spec.worldbody.add_geom(type=kind, hfieldname="terrain", pos=pos, rgba=[0.75, 0.77, 0.8, 1])
+
+
+def _new_geom(scene: Any) -> Any:
+    scene.ngeom += 1
+    return scene.geoms[scene.ngeom - 1]
+
+
+def _put_shapes(scene: Any, motion: Motion, frame: int) -> None:
+    for shape in motion.shapes:
+        if shape.type == "plane":
+            continue
+        pos, quat = np.array(shape.pos), np.array(shape.quat)
+        if shape.body >= 0:
+            body = motion.quaternion[frame, 0, shape.body].astype(np.float64)
+            body /= np.linalg.norm(body)
+            pos, quat = motion.position[frame, 0, shape.body] + rotation(body) @ pos, quat_mul(body, quat)
+        name = "box" if shape.type == "mesh" else shape.type
+        kind = getattr(mujoco.mjtGeom, f"mjGEOM_{name.upper()}")
+        axes = rotation(quat / np.linalg.norm(quat)).ravel()
+        rgba = np.array(shape.rgba, dtype=np.float32)
+        mujoco.mjv_initGeom(_new_geom(scene), kind, np.array(shape.size), pos, axes, rgba)
+
+
+def _line(scene: Any, kind: Any, width: float, ends: tuple[FloatArray, FloatArray], rgb: Any) -> None:
+    geom = _new_geom(scene)
+    mujoco.mjv_initGeom(geom, kind, np.zeros(3), np.zeros(3), np.eye(3).ravel(), np.array([*rgb, 1], dtype=np.float32))
+    mujoco.mjv_connector(geom, kind, width, *ends)
+
+
+def _put_muscles(scene: Any, motion: Motion, frame: int) -> None:
+    muscles = motion.muscles
+    for muscle, bodies, ends in zip(muscles.muscle, muscles.body, muscles.pos, strict=True):
+        places = []
+        for body, pos in zip(bodies, ends, strict=True):
+            turn = rotation(motion.quaternion[frame, 0, body].astype(np.float64)) if body >= 0 else np.eye(3)
+            origin = motion.position[frame, 0, body] if body >= 0 else np.zeros(3)
+            places.append(origin + turn @ pos)
+        active = motion.activation[frame, 0, muscle]
+        width = 0.5 * float(muscles.width[muscle])
+        rgb = _RELAXED + active * (_TENSE - _RELAXED)
+        _line(scene, mujoco.mjtGeom.mjGEOM_CAPSULE, width, (places[0], places[1]), rgb)
+
+
+def _put_contacts(scene: Any, motion: Motion, frame: int, newtons: float) -> None:
+    contacts = motion.contacts
+    for k in range(*np.searchsorted(contacts.frame, [frame, frame + 1])):
+        start = contacts.point[k].astype(np.float64)
+        end = start + contacts.force[k] / newtons
+        _line(scene, mujoco.mjtGeom.mjGEOM_ARROW, _ARROW_WIDTH, (start, end), (0.15, 0.65, 1))
+
+
+@contextlib.contextmanager
+def _context(width: int, height: int) -> Iterator[None]:
+    """A current OpenGL context without a screen."""
+    asked = os.environ.get("MUJOCO_GL", "").lower()
+    reasons = []
+    for name in (asked,) if asked in _PLATFORMS else _PLATFORMS:
+        try:
+            context = importlib.import_module(f"mujoco.{name}").GLContext(width, height)
+            context.make_current()
+        except Exception as error:
+            # Each platform's binding raises errors of its own, down to AttributeError where a library is missing.
+            reasons.append(f"{name}: {error}")
+            continue
+        try:
+            yield
+        finally:
+            context.free()
+        return
+    tried = "; ".join(reasons)
+    raise RuntimeError(
+        f"no OpenGL to draw with ({tried}): install Mesa's EGL (libegl1) or OSMesa (libosmesa6), "
+        "or write an HTML page, which draws in the browser"
+    )
