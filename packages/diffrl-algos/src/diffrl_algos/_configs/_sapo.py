@@ -35,6 +35,9 @@ class SAPOConfig(CriticConfig):
     """Log standard deviations are clamped from above (Table 2)."""
     logstd_init: float = -1.0
     """Initial log standard deviation, where it does not depend on the state."""
+    normalize_return: bool = False
+    """Count rewards in units of the running standard deviation of discounted returns, so that the weight of entropy
+    means the same on every task; off in the paper. Returns that are reported are as they are."""
     encoder_points: tuple[int, ...] = (64, 128, 256)
     """Widths of the layers that each point of a cloud goes through (B.2; released code). This and the next four matter
     only where an observation has point clouds."""

@@ -28,6 +28,7 @@ from ._mlp import MLP
 from ._normalize import RunningStats
 from ._observations import flat, layout_of
 from ._policy import GaussianActor, GaussianPolicy, NoisyPolicy
+from ._return_scale import ReturnScale
 from ._schedules import learning_rate
 from ._state import from_arrays, to_arrays
 
@@ -47,6 +48,8 @@ class SAPOState(NamedTuple):
     log_temperature: Tensor
     """``[1]``."""
     temperature_adam: Adam
+    returns: ReturnScale
+    """How large returns are, for ``normalize_return``."""
     stats: RunningStats
     """Statistics of all observations before the next window; frozen while a window is rolled out."""
     env_state: EnvState
@@ -100,6 +103,7 @@ class SAPO:
             target=critic.clone(),
             log_temperature=log_temperature,
             temperature_adam=Adam.init(log_temperature),
+            returns=ReturnScale.init(env.num_envs, obs.device),
             **training.first_fields(env, env_state, obs, generator),
         )
 
@@ -123,10 +127,12 @@ class SAPO:
         entropy = -noisy.gaussian().squashed_log_prob(noisy.samples())
         target_entropy = -c.target_entropy * env.spec.num_actions
         bonus = (entropy - target_entropy) / (-2.0 * target_entropy) if c.normalize_entropy else entropy
-        soft = gradest.soft_reward(window.reward, bonus, temperature=float(temperature))
+        returns = state.returns.update(window.reward, window.done, c.gamma)
+        plain = window.reward / returns.unit(window.reward.dtype) if c.normalize_return else window.reward
+        soft = gradest.soft_reward(plain, bonus, temperature=float(temperature))
         values = nets.critic(state.target, nets.features(state.actor, torch.addcmul(shift, window.final_obs, scale)))
         ends = (window.terminated, window.done)
-        reward = soft if c.actor_entropy else window.reward
+        reward = soft if c.actor_entropy else plain
         loss = -gradest.segment_objective(reward, _over_critics(values, c.actor_value), *ends, gamma=c.gamma)
         clock.lap("rollout_s")
 
@@ -143,7 +149,7 @@ class SAPO:
         clock.lap("backward_s")
 
         # The critics (Eq. 10).
-        reward = (soft if c.soft_value else window.reward).detach()
+        reward = (soft if c.soft_value else plain).detach()
         value_next = _over_critics(values.detach(), c.target_value)
         target_value = gradest.td_lambda(reward, value_next, *ends, gamma=c.gamma, lam=c.lam)
         x = nets.features(improved, torch.addcmul(shift, window.obs.detach().flatten(0, 1), scale))
@@ -166,6 +172,7 @@ class SAPO:
             "target": torch.lerp(fitted, state.target, c.target_alpha),
             "log_temperature": log_temperature,
             "temperature_adam": temperature_adam,
+            "returns": returns,
         }
         accepted = training.all_finite(grad_norm, improved, log_temperature, target_value, fitted, x)
         new = training.go_on(state, learned if accepted else None, window, env_state, obs, generator)
@@ -179,6 +186,7 @@ class SAPO:
             "std_mean": noisy.gaussian().logstd.exp().mean(),
             "entropy": entropy.mean(),
             "temperature": temperature[0],
+            "return_unit": returns.unit(loss.dtype),
         }
         return new, training.report(new, window, figures, clock, actor_lr=actor_lr)
 
