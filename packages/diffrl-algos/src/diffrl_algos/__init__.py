@@ -25,6 +25,7 @@ from ._evaluate import Evaluation as Evaluation
 from ._evaluate import Evaluator as Evaluator
 from ._evaluate import Recording as Recording
 from ._evaluate import evaluate as evaluate
+from ._export import export_run as export_run
 from ._loggers import TensorBoardLog as TensorBoardLog
 from ._loggers import WandbLog as WandbLog
 from ._presets import Preset as Preset
