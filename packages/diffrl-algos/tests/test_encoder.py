@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import diffsim_core
-from diffrl_algos import Budget, SAPOConfig, evaluate, get_algorithm, list_algorithms, train
+from diffrl_algos import Budget, SAPOConfig, evaluate, export_run, get_algorithm, list_algorithms, train
 from diffrl_algos._session import evaluate_run, resume_run, start_run
 from diffrl_algos._spec import RunSpec
 from diffrl_algos.torch import SAPO, TrajOpt
@@ -320,6 +320,8 @@ def test_runs_are_saved_and_resumed(tmp_path):
     summary = resume_run(tmp_path / "run")
     assert summary["status"] == "finished" and summary["iterations"] == 4
     assert evaluate_run(tmp_path / "run")["return_mean"] == summary["return_mean"]
+    found = export_run(tmp_path / "run", tmp_path / "policy.pt2", form="torch")
+    assert found["obs_arrays"] == [["state", [2]], ["points", [8, 3]]] and found["num_obs"] == 26
 
 
 @pytest.mark.parametrize("share", [False, True])

@@ -43,6 +43,11 @@ class Layout:
         )
 
     @property
+    def shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Names and shapes of the arrays, in the order in which they lie."""
+        return tuple((name, tuple(shape)) for name, *shape in (*self.vectors, *self.clouds))
+
+    @property
     def vector(self) -> int:
         """Numbers that come from vectors, which are the first."""
         return sum(length for _, length in self.vectors)
@@ -56,12 +61,11 @@ class Layout:
         """``[N, size]``; a tensor is taken to be that already."""
         if isinstance(obs, Tensor):
             return obs
-        names = [*self.vectors, *self.clouds]
-        return torch.cat([obs[name[0]].flatten(1) for name in names], dim=1)
+        return torch.cat([obs[name].flatten(1) for name, _ in self.shapes], dim=1)
 
     def split(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Vectors together ``[..., k]`` and each cloud ``[..., points, coordinates]`` of ``x [..., size]``."""
-        shapes = [shape for _, *shape in self.clouds]
+        shapes = [shape for _, shape in self.shapes[len(self.vectors) :]]
         vector, *clouds = x.split([self.vector, *map(math.prod, shapes)], dim=-1)
         return vector, [cloud.unflatten(-1, shape) for cloud, shape in zip(clouds, shapes, strict=True)]
 
