@@ -252,18 +252,15 @@ def test_values_for_viewers_are_the_critics(share):
 def test_a_shared_encoder_is_the_actors_and_learns_nothing_from_values():
     algorithm = SAPO(SAPOConfig(**SMALL, share_encoder=True))
     state = algorithm.init(beacon(), 0)
-    from diffrl_algos.torch._sapo import _Networks
-
-    nets = _Networks.of(algorithm.config, state.env)
     actor, x = state.actor.clone().requires_grad_(), state.obs.clone()
-    assert not nets.features(actor, x).requires_grad
-    seen = nets.features(actor, x.requires_grad_())
+    assert not algorithm._features(state.env, actor, x).requires_grad
+    seen = algorithm._features(state.env, actor, x.requires_grad_())
     (grad,) = torch.autograd.grad(seen.sum(), x)
     assert seen.shape == (6, 9) and grad[:, 2:].any()
-    assert nets.critic(state.critic, seen).shape == (2, 6)
+    assert algorithm._critic(state.env)(state.critic, seen).shape == (2, 6)
     moved = state.actor.clone()
     moved[:10] += 1.0
-    assert not torch.allclose(nets.features(moved, x), seen)
+    assert not torch.allclose(algorithm._features(state.env, moved, x), seen)
 
 
 @pytest.mark.parametrize("change", [{"encoder_pool": "max"}, {"share_encoder": True}, {"encoder_points": (6,)}])

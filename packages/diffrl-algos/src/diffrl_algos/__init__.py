@@ -13,8 +13,13 @@ from ._clips import Clips as Clips
 from ._configs import AGPOConfig as AGPOConfig
 from ._configs import AHACConfig as AHACConfig
 from ._configs import APGConfig as APGConfig
+from ._configs import GIPPOConfig as GIPPOConfig
+from ._configs import LRConfig as LRConfig
+from ._configs import LRRPConfig as LRRPConfig
+from ._configs import PEConfig as PEConfig
 from ._configs import PODSConfig as PODSConfig
 from ._configs import PPOConfig as PPOConfig
+from ._configs import RPConfig as RPConfig
 from ._configs import SAPOConfig as SAPOConfig
 from ._configs import SHACConfig as SHACConfig
 from ._configs import TrajOptConfig as TrajOptConfig

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -23,13 +22,13 @@ from .._algorithm import Metrics
 from .._configs import AHACConfig
 from . import _training as training
 from ._adam import Adam, Optimizer
-from ._critic import Critic, ValueFunction, fit_critic
+from ._critic import Critic, fit_critic
 from ._episodes import Episodes
+from ._learner import ValueLearner
 from ._mlp import MLP
 from ._normalize import RunningStats
-from ._policy import GaussianActor, GaussianPolicy, NoisyPolicy
+from ._policy import GaussianActor, NoisyPolicy
 from ._schedules import learning_rate
-from ._state import from_arrays, to_arrays
 from ._stiffness import StiffnessProbe
 
 _SETTLED = 5
@@ -69,7 +68,7 @@ class AHACState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class AHAC:
+class AHAC(ValueLearner[AHACConfig, AHACState]):
     """Adaptive Horizon Actor-Critic.
 
     Each update rolls the stochastic policy out for as many steps as the horizon says, measures how stiff each of them
@@ -91,7 +90,7 @@ class AHAC:
         env_state, obs = training.begin(env, seed, "AHAC")
         # Networks are drawn on the CPU, so that they are the same on every device.
         generator = torch.Generator().manual_seed(seed)
-        nets = _Networks.of(c, env)
+        nets = self._networks(env)
         actor = nets.actor.init(generator, logstd=c.logstd_init).to(obs)
         critic = nets.critic.init(generator, gain=math.sqrt(2.0)).to(obs)
         return AHACState(
@@ -105,13 +104,8 @@ class AHAC:
             **training.first_fields(env, env_state, obs, generator),
         )
 
-    def update(self, state: AHACState) -> tuple[AHACState, Metrics]:
-        """One window, one step of the actor and of the horizon, at most ``critic_iterations`` passes of the critics."""
-        with training.settings(self.config):
-            return self._update(state)
-
     def _update(self, state: AHACState) -> tuple[AHACState, Metrics]:
-        c, env, nets, clock = self.config, state.env, _Networks.of(self.config, state.env), training.Clock()
+        c, env, nets, clock = self.config, state.env, self._networks(state.env), training.Clock()
         generator, optimizer = training.generator_of(state), Optimizer(c.betas, c.max_grad_norm)
         actor_lr, critic_lr = (learning_rate(c, start, state.iteration) for start in (c.actor_lr, c.critic_lr))
         shift, scale = training.normalizer(c, state)
@@ -166,23 +160,6 @@ class AHAC:
         more = {"horizon": steps, "critic_passes": len(errors), "critic_loss": errors[-1], "actor_lr": actor_lr}
         return new, training.report(new, window, figures, clock, **more)
 
-    def policy(self, state: AHACState, *, deterministic: bool = True, seed: int = 0) -> GaussianPolicy:
-        """The policy of ``state``, with the observation statistics up to now."""
-        shift, scale = training.normalizer(self.config, state)
-        generator = None if deterministic else torch.Generator(state.obs.device).manual_seed(seed)
-        return GaussianPolicy(_Networks.of(self.config, state.env).actor, state.actor, shift, scale, generator)
-
-    def value(self, state: AHACState) -> ValueFunction:
-        """The critics' mean value of observations, for viewers."""
-        shift, scale = training.normalizer(self.config, state)
-        return ValueFunction(_Networks.of(self.config, state.env).critic, state.critic, shift, scale)
-
-    def to_arrays(self, state: AHACState) -> dict[str, np.ndarray]:
-        return to_arrays(state)
-
-    def from_arrays(self, state: AHACState, arrays: Mapping[str, np.ndarray]) -> AHACState:
-        return from_arrays(state, arrays)
-
     def _adapt(self, state: AHACState, stiffness: Tensor) -> gradest.HorizonStep:
         """The horizon after a window of that stiffness ``[T]``."""
         c, multipliers = self.config, state.multipliers
@@ -221,15 +198,8 @@ class AHAC:
                 break
         return flat, adam, errors
 
+    def _actor(self, env: Env) -> GaussianActor:
+        return GaussianActor(MLP((env.spec.num_obs, *self.config.actor_hidden, env.spec.num_actions)))
 
-class _Networks(NamedTuple):
-    actor: GaussianActor
-    critic: Critic
-
-    @classmethod
-    def of(cls, config: AHACConfig, env: Env) -> _Networks:
-        num_obs, num_actions = env.spec.num_obs, env.spec.num_actions
-        return cls(
-            GaussianActor(MLP((num_obs, *config.actor_hidden, num_actions))),
-            Critic(MLP((num_obs, *config.critic_hidden, 1)), config.num_critics),
-        )
+    def _critic(self, env: Env) -> Critic:
+        return Critic(MLP((env.spec.num_obs, *self.config.critic_hidden, 1)), self.config.num_critics)

@@ -12,8 +12,7 @@ from torch import Tensor
 from .._configs import CriticConfig
 from . import _distributed as distributed
 from ._adam import Adam, Optimizer
-from ._encoder import EncodedMLP
-from ._mlp import MLP
+from ._mlp import Network
 from ._observations import Layout
 
 
@@ -21,7 +20,7 @@ from ._observations import Layout
 class Critic:
     """``count`` networks of the same shape, each started on its own; one flat tensor holds them one after another."""
 
-    mlp: MLP | EncodedMLP
+    mlp: Network
     count: int = 1
 
     def init(self, generator: torch.Generator, *, gain: float | None) -> Tensor:

@@ -127,13 +127,25 @@ class EncodedMLP:
 
     def regression_grad(self, params: tuple[Tensor, ...], x: Tensor, y: Tensor, grads: tuple[Tensor, ...]) -> Tensor:
         """Mean squared error of the scalar output and its gradient; see ``MLP.regression_grad``."""
+        out, tape = self.record(params, x)
+        error = out - y[:, None]
+        self.pull_back(params, tape, error * (2.0 / len(y)), grads)
+        return error
+
+    def record(self, params: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, tuple[Tensor, list[Tensor]]]:
+        """Outputs ``[B, outputs]`` without a graph, and the graph with the parameters that it begins at."""
         leaves = [part.detach().requires_grad_() for part in params]
         with torch.enable_grad():
-            error = self(tuple(leaves), x) - y[:, None]
-            found = torch.autograd.grad(error.square().mean(), leaves)
-        for place, part in zip(grads, found, strict=True):
+            out = self(tuple(leaves), x)
+        return out.detach(), (out, leaves)
+
+    def pull_back(
+        self, params: tuple[Tensor, ...], tape: tuple[Tensor, list[Tensor]], g: Tensor, grads: tuple[Tensor, ...]
+    ) -> None:
+        """Write the gradient by the parameters of ``sum(g * out)`` into ``grads``."""
+        out, leaves = tape
+        for place, part in zip(grads, torch.autograd.grad(out, leaves, g), strict=True):
             place.copy_(part)
-        return error.detach()
 
 
 def _layer(params: tuple[Tensor, ...], x: Tensor) -> Tensor:

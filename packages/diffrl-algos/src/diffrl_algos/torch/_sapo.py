@@ -6,11 +6,9 @@ Eq. 8-10 and 21, the design choices of Appendix B.1, and the encoders of B.2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,13 +22,13 @@ from ._adam import Adam, Optimizer
 from ._critic import Critic, ValueFunction, fit_critic
 from ._encoder import EncodedMLP, Encoder
 from ._episodes import Episodes
+from ._learner import ValueLearner, spread_actor
 from ._mlp import MLP
 from ._normalize import RunningStats
 from ._observations import flat, layout_of
-from ._policy import GaussianActor, GaussianPolicy, NoisyPolicy
+from ._policy import GaussianActor, NoisyPolicy
 from ._return_scale import ReturnScale
 from ._schedules import learning_rate
-from ._state import from_arrays, to_arrays
 
 
 class SAPOState(NamedTuple):
@@ -67,7 +65,7 @@ class SAPOState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SAPO:
+class SAPO(ValueLearner[SAPOConfig, SAPOState]):
     """Soft Analytic Policy Optimization.
 
     Each update rolls the stochastic policy out for ``horizon`` steps, takes one step up the gradient of the
@@ -90,7 +88,7 @@ class SAPO:
         env_state, obs = training.begin(env, seed, "SAPO", processes=True)
         # Networks are drawn on the CPU, so that they are the same on every device.
         generator = torch.Generator().manual_seed(seed)
-        nets = _Networks.of(c, env)
+        nets = self._networks(env)
         gain = c.init_gain if c.actor_init == "orthogonal" else None
         actor = nets.actor.init(generator, logstd=c.logstd_init, gain=gain).to(obs)
         critic = nets.critic.init(generator, gain=c.init_gain).to(obs)
@@ -107,13 +105,8 @@ class SAPO:
             **training.first_fields(env, env_state, obs, generator),
         )
 
-    def update(self, state: SAPOState) -> tuple[SAPOState, Metrics]:
-        """One window, one step of actor and temperature, ``critic_iterations`` passes of the critics."""
-        with training.settings(self.config):
-            return self._update(state)
-
     def _update(self, state: SAPOState) -> tuple[SAPOState, Metrics]:
-        c, env, nets, clock = self.config, state.env, _Networks.of(self.config, state.env), training.Clock()
+        c, env, nets, clock = self.config, state.env, self._networks(state.env), training.Clock()
         generator, optimizer = training.generator_of(state), Optimizer(c.betas, c.max_grad_norm, c.weight_decay)
         actor_lr, critic_lr = (learning_rate(c, start, state.iteration) for start in (c.actor_lr, c.critic_lr))
         shift, scale = training.normalizer(c, state)
@@ -130,7 +123,9 @@ class SAPO:
         returns = state.returns.update(window.reward, window.done, c.gamma)
         plain = window.reward / returns.unit(window.reward.dtype) if c.normalize_return else window.reward
         soft = gradest.soft_reward(plain, bonus, temperature=float(temperature))
-        values = nets.critic(state.target, nets.features(state.actor, torch.addcmul(shift, window.final_obs, scale)))
+        values = nets.critic(
+            state.target, self._features(env, state.actor, torch.addcmul(shift, window.final_obs, scale))
+        )
         ends = (window.terminated, window.done)
         reward = soft if c.actor_entropy else plain
         loss = -gradest.segment_objective(reward, _over_critics(values, c.actor_value), *ends, gamma=c.gamma)
@@ -152,7 +147,7 @@ class SAPO:
         reward = (soft if c.soft_value else plain).detach()
         value_next = _over_critics(values.detach(), c.target_value)
         target_value = gradest.td_lambda(reward, value_next, *ends, gamma=c.gamma, lam=c.lam)
-        x = nets.features(improved, torch.addcmul(shift, window.obs.detach().flatten(0, 1), scale))
+        x = self._features(env, improved, torch.addcmul(shift, window.obs.detach().flatten(0, 1), scale))
         fitted, critic_adam, critic_loss = fit_critic(
             nets.critic,
             state.critic,
@@ -190,65 +185,33 @@ class SAPO:
         }
         return new, training.report(new, window, figures, clock, actor_lr=actor_lr)
 
-    def policy(self, state: SAPOState, *, deterministic: bool = True, seed: int = 0) -> GaussianPolicy:
-        """The policy of ``state``, with the observation statistics up to now; deterministic, it is ``tanh(mu)``."""
-        shift, scale = training.normalizer(self.config, state)
-        generator = None if deterministic else torch.Generator(state.obs.device).manual_seed(seed)
-        nets = _Networks.of(self.config, state.env)
-        return GaussianPolicy(nets.actor, state.actor, shift, scale, generator, layout_of(state.env))
-
     def value(self, state: SAPOState) -> ValueFunction:
         """The critics' mean soft value of observations, for viewers."""
-        shift, scale = training.normalizer(self.config, state)
-        nets, layout = _Networks.of(self.config, state.env), layout_of(state.env)
-        features = None if nets.shared is None else lambda x: nets.features(state.actor, x)
-        return ValueFunction(nets.critic, state.critic, shift, scale, layout=layout, features=features)
+        return replace(super().value(state), features=lambda x: self._features(state.env, state.actor, x))
 
-    def to_arrays(self, state: SAPOState) -> dict[str, np.ndarray]:
-        return to_arrays(state)
+    def _actor(self, env: Env) -> GaussianActor:
+        return spread_actor(self.config, env, self._encoder(env))
 
-    def from_arrays(self, state: SAPOState, arrays: Mapping[str, np.ndarray]) -> SAPOState:
-        return from_arrays(state, arrays)
+    def _critic(self, env: Env) -> Critic:
+        c, encoder = self.config, self._encoder(env)
+        width = env.spec.num_obs if encoder is None else encoder.width
+        mlp = MLP((width, *c.critic_hidden, 1), c.activation)
+        return Critic(mlp if encoder is None or c.share_encoder else EncodedMLP(encoder, mlp), c.num_critics)
+
+    def _encoder(self, env: Env) -> Encoder | None:
+        c, layout = self.config, layout_of(env)
+        if layout is None or not layout.clouds:
+            return None
+        return Encoder(layout, c.encoder_vector, c.encoder_points, c.encoder_latent, c.encoder_pool)
+
+    def _features(self, env: Env, actor: Tensor, x: Tensor) -> Tensor:
+        """What the critics see of normalised observations ``x``; no gradient reaches the actor's parameters."""
+        encoder = self._encoder(env)
+        if encoder is None or not self.config.share_encoder:
+            return x
+        return encoder(encoder.split(actor.detach()[: encoder.num_params]), x)
 
 
 def _over_critics(values: Tensor, how: str) -> Tensor:
     """``[C, T, N] -> [T, N]``."""
     return values.mean(0) if how == "mean" else values.amin(0)
-
-
-class _Networks(NamedTuple):
-    actor: GaussianActor
-    critic: Critic
-    shared: Encoder | None
-    """The actor's encoder, where the critics have none of their own."""
-
-    @classmethod
-    def of(cls, config: SAPOConfig, env: Env) -> _Networks:
-        num_obs, num_actions = env.spec.num_obs, env.spec.num_actions
-        encoder = _encoder(config, env)
-        width = num_obs if encoder is None else encoder.width
-        outputs = 2 * num_actions if config.state_dependent_std else num_actions
-        actor = MLP((width, *config.actor_hidden, outputs), config.activation)
-        critic = MLP((width, *config.critic_hidden, 1), config.activation)
-        shared = encoder if config.share_encoder else None
-        if encoder is not None:
-            actor = EncodedMLP(encoder, actor)
-            critic = critic if shared else EncodedMLP(encoder, critic)
-        return cls(
-            GaussianActor(actor, config.state_dependent_std, (config.logstd_min, config.logstd_max)),
-            Critic(critic, config.num_critics),
-            shared,
-        )
-
-    def features(self, actor: Tensor, x: Tensor) -> Tensor:
-        """What the critics see of normalised observations ``x``; no gradient reaches the actor's parameters."""
-        if self.shared is None:
-            return x
-        return self.shared(self.shared.split(actor.detach()[: self.shared.num_params]), x)
-
-
-def _encoder(config: SAPOConfig, env: Env) -> Encoder | None:
-    layout = layout_of(env)
-    if layout is None or not layout.clouds:
-        return None
-    return Encoder(layout, config.encoder_vector, config.encoder_points, config.encoder_latent, config.encoder_pool)
