@@ -285,8 +285,8 @@ def _summed(tree: PyTree) -> Array:
 
 def _depends(s: Subject, state: EnvState, name: str) -> bool:
     """Whether that part of a transition changes with the action (a task may observe nothing)."""
-    first, second = (numbers(s.step(state, action).transition)[name] for action in s.actions(2))
-    return bool((first != second).any())
+    first, second = (numbers(getattr(s.step(state, action).transition, name)) for action in s.actions(2))
+    return any((first[leaf] != second[leaf]).any() for leaf in first)
 
 
 def _worlds(mask: Numbers) -> str:
