@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from diffrl_algos import get_algorithm, list_algorithms, load_preset
+from diffrl_algos import default_preset, get_algorithm, list_algorithms
 from diffrl_algos.torch import _adam, _training
 from diffrl_bench import UpdateBench, bench_update
 from diffrl_bench._report import update_text
@@ -64,7 +64,7 @@ def test_timing_changes_no_bits_and_leaves_nothing_behind(algo: str) -> None:
     import diffsim_core
 
     env = diffsim_core.make("cartpole", num_envs=4, threads=1)
-    algorithm: Any = get_algorithm(algo).build(load_preset(algo, "cartpole").config)
+    algorithm: Any = get_algorithm(algo).build(default_preset(algo, "cartpole").config)
     module: Any = sys.modules[type(algorithm).__module__]
 
     def functions() -> list[Any]:

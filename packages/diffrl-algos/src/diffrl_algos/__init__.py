@@ -33,6 +33,7 @@ from ._export import export_run as export_run
 from ._loggers import TensorBoardLog as TensorBoardLog
 from ._loggers import WandbLog as WandbLog
 from ._presets import Preset as Preset
+from ._presets import default_preset as default_preset
 from ._presets import list_presets as list_presets
 from ._presets import load_preset as load_preset
 from ._registry import AlgorithmEntry as AlgorithmEntry

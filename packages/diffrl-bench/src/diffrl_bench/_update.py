@@ -58,20 +58,20 @@ class UpdateBench:
 def bench_update(bench: UpdateBench) -> dict[str, Any]:
     """Measure, and return the report that ``--json`` prints.
 
-    Updates of the task's preset run in turns as they are and with every part timed, so that the cost of timing
-    shows too.
+    Updates of the task's preset, or else of the algorithm's defaults, run in turns as they are and with every part
+    timed, so that the cost of timing shows too.
 
     Raises:
         ValueError: for an unknown algorithm, task or device.
     """
     import diffsim_core
-    from diffrl_algos import get_algorithm, load_preset
+    from diffrl_algos import default_preset, get_algorithm
 
     from ._windows import clock_of, require_device
 
     began = time.perf_counter()
     facts = machine() | {"gpu": require_device(bench.device)}
-    preset = load_preset(bench.algo, bench.task)
+    preset = default_preset(bench.algo, bench.task)
     entry = get_algorithm(bench.algo)
     threads: dict[str, Any] = {} if bench.threads is None else {"threads": bench.threads}
     env = diffsim_core.make(
