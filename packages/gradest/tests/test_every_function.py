@@ -31,6 +31,7 @@ OTHERS = {
     "BiasEstimate",
     "CreditWeights",
     "MixedGradient",
+    "NStepTransition",
     "allow_nan",
     "finite_difference_gradient",
     "landscape_line",
