@@ -21,6 +21,9 @@ SMALL = {
     "critic_hidden": (8,),
     "critic_iterations": 2,
     "actor_iterations": 2,
+    "updates": 2,
+    "batch_size": 16,
+    "warmup_steps": 4,
 }
 """Set where a configuration has the field."""
 REFUSALS = ("is not differentiable", "has no encoder")

@@ -32,6 +32,7 @@ OTHERS = {
     "CreditWeights",
     "HorizonStep",
     "MixedGradient",
+    "NStepTransition",
     "allow_nan",
     "finite_difference_gradient",
     "landscape_line",

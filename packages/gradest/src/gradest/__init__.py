@@ -83,6 +83,8 @@ from ._statistics import empirical_covariance as empirical_covariance
 from ._statistics import empirical_variance as empirical_variance
 from ._surrogate import clipped_surrogate as clipped_surrogate
 from ._surrogate import virtual_log_prob as virtual_log_prob
+from ._transition import NStepTransition as NStepTransition
+from ._transition import n_step_transition as n_step_transition
 from ._values import allow_nan as allow_nan
 
 try:
@@ -98,6 +100,7 @@ __all__ = [
     "CreditWeights",
     "HorizonStep",
     "MixedGradient",
+    "NStepTransition",
     "__version__",
     "adapt_horizon",
     "adaptive_ratio",
@@ -145,6 +148,7 @@ __all__ = [
     "masked_mean",
     "mix_gradients",
     "n_step_returns",
+    "n_step_transition",
     "optimal_baseline",
     "out_of_range_ratio",
     "quantile_mask",

@@ -183,7 +183,7 @@ def report(state: Worlds, window: Trajectory, figures: Mapping[str, Tensor], clo
     """The metrics of the update that led to ``state``; ``figures`` are scalars, read in one transfer."""
     figures = {**figures, **{f"task_{name}": value.detach().mean() for name, value in window.metrics.items()}}
     return_mean, length_mean = state.episodes.means()
-    values = distributed.mean(torch.stack([value.detach() for value in figures.values()])).tolist()
+    values = distributed.mean(torch.stack([value.detach() for value in figures.values()])).tolist() if figures else []
     return {
         "return_mean": return_mean,
         "length_mean": length_mean,
