@@ -12,7 +12,7 @@ from mktestdocs import check_md_file
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/*/README.md")])
-NEEDS = {"docs/myosim.md": "myo_sim"}
+NEEDS = {"docs/myosim.md": "myo_sim", "docs/adapters.md": "rsl_rl"}
 """Pages about a package that only an extra installs."""
 MODULES = {
     "gradest": ["gradest", "gradest.torch", "gradest.jax", "gradest.plot"],
@@ -23,6 +23,7 @@ MODULES = {
         "diffsim_core.rigid",
         "diffsim_core.tasks",
         "diffsim_core.viewer",
+        "diffsim_core.adapters",
     ],
     "diffrl-algos": ["diffrl_algos", "diffrl_algos.torch"],
     "diffrl-bench": ["diffrl_bench"],
