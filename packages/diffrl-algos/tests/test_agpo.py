@@ -48,7 +48,7 @@ def ratio_of(first, zeroth, going_on):
 @pytest.mark.parametrize("threshold", [0.0, 0.4])
 def test_an_update_is_the_papers(worlds, threshold):
     """Algorithm 1 with loops over worlds: gradients at the action of one step alone, credit, objective, target."""
-    c = AGPOConfig(**SMALL, threshold=threshold)
+    c = AGPOConfig(**SMALL, threshold=threshold, truncation="restart", kl_reference="previous", lam=0.0)
     algorithm = AGPO(c)
     state, _ = algorithm.update(algorithm.init(worlds(dtype="float64"), 4))
     new, metrics = algorithm.update(state)
@@ -197,7 +197,7 @@ def test_with_a_ratio_of_zero_no_gradient_of_the_simulator_is_used(worlds):
 
 def test_with_a_ratio_of_one_and_no_ends_all_truncations_agree(worlds):
     states = []
-    for truncation in ("restart", "bootstrap", "drop"):
+    for truncation in ("restart", "bootstrap", "drop"):  # pieces that overlap are another objective
         algorithm = AGPO(AGPOConfig(**SMALL, ratio="fixed", truncation=truncation))
         state, metrics = run(algorithm, algorithm.init(worlds(limit=10.0, horizon=100), 0), 2)
         assert all(m["effective_horizon"] == 8 and m["beta_mean"] == 1 for m in metrics)
@@ -208,14 +208,15 @@ def test_with_a_ratio_of_one_and_no_ends_all_truncations_agree(worlds):
 @pytest.mark.parametrize(
     "change",
     [
+        {"truncation": "restart"},
         {"truncation": "bootstrap"},
         {"truncation": "drop"},
+        {"kl_reference": "previous"},
         {"variance": "vector"},
-        {"threshold": 0.0},
-        {"kl_coef": 0.0},
+        {"truncation": "restart", "threshold": 0.0},
         {"entropy_coef": 0.0},
         {"reward_scale": 1.0},
-        {"lam": 0.9},
+        {"lam": 0.0},
         {"num_critics": 1},
         {"state_dependent_std": False},
     ],
@@ -228,14 +229,24 @@ def test_every_choice_matters(worlds, change):
     assert a.actor.shape != b.actor.shape or not torch.equal(a.actor, b.actor)
 
 
-def test_the_divergence_is_from_the_policy_before(worlds):
+def test_the_divergence_may_be_from_the_policy_before(worlds):
     """At the first update there is none; a heavy penalty keeps steps from adding up."""
-    algorithm = AGPO(AGPOConfig(**SMALL))
+    before = {**SMALL, "kl_reference": "previous"}
+    algorithm = AGPO(AGPOConfig(**before))
     _, metrics = run(algorithm, algorithm.init(worlds(), 0), 3)
     assert metrics[0]["kl"] == 0.0 and metrics[1]["kl"] > 0.0
-    heavy = AGPO(AGPOConfig(**SMALL, kl_coef=1000.0))
+    heavy = AGPO(AGPOConfig(**before, kl_coef=1000.0))
     _, held = run(heavy, heavy.init(worlds(), 0), 3)
     assert held[2]["kl"] < metrics[2]["kl"]
+
+
+def test_the_divergence_from_the_policy_that_acted_has_no_gradient(worlds):
+    """One step is taken for each window, so that its weight changes nothing."""
+    states = []
+    for kl_coef in (0.0, 1000.0):
+        algorithm = AGPO(AGPOConfig(**SMALL, kl_coef=kl_coef))
+        states.append(run(algorithm, algorithm.init(worlds(), 0), 3)[0])
+    assert torch.equal(states[0].actor, states[1].actor)
 
 
 def test_one_world_has_no_variance(worlds):

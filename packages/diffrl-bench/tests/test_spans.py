@@ -13,7 +13,7 @@ from diffrl_bench._spans import Spans, replaced
 
 
 def test_nested_spans_exclude_each_other(hand: Any) -> None:
-    spans = Spans(hand.clock)
+    spans = Spans(hand.clock, floor="rest")
     spans.begin()
     hand.move(1)
     with spans.span("outer"):
@@ -22,14 +22,16 @@ def test_nested_spans_exclude_each_other(hand: Any) -> None:
             with spans.span("inner"):
                 hand.move(4)
         hand.move(8)
-    spans.floor("after")
+    spans.settle("before")
     hand.move(16)
-    assert spans.end() == 1 + 2 + 8 + 8 + 16
-    assert spans.totals == {"other": 1, "outer": 10, "inner": 8, "after": 16}
+    spans.settle("after")
+    hand.move(32)
+    assert spans.end() == 1 + 2 + 8 + 8 + 16 + 32
+    assert spans.totals == {"rest": 32, "outer": 10, "inner": 8, "before": 1, "after": 16}
     assert spans.calls == {"outer": 1, "inner": 2}
     spans.begin()
     assert spans.end() == 0
-    assert spans.totals == {"other": 0}
+    assert spans.totals == {"rest": 0}
 
 
 _TREES = st.recursive(
@@ -68,10 +70,10 @@ def test_an_error_inside_closes_its_span(hand: Any) -> None:
         raise KeyError
 
     with pytest.raises(KeyError):
-        spans.wrap("work", fail, then="after")()
+        spans.wrap("work", fail)()
     hand.move(1)
     spans.end()
-    assert spans.totals == {"other": 1, "work": 3}
+    assert spans.totals == {"rest_of_report": 1, "work": 3}
 
 
 class _Greeter:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -190,6 +191,59 @@ class TestCredit:
             beta, fresh = gradest.credit_step(
                 beta, alpha[t : t + 1].reshape(()), done, threshold=threshold, truncation=truncation
             )
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_every_step_may_begin_a_piece(self, seed):
+        """The weights and links give the gradient of the mean of all pieces, each written out from its own start."""
+        rng = np.random.default_rng(seed)
+        alpha, gamma, steps = torch.tensor(rng.random(6)), 0.9, 6
+        noise = torch.tensor(rng.normal(size=(steps, 4)), requires_grad=True)
+        done = torch.tensor(rng.random((steps, 4)) < 0.2)
+        terminated = done & torch.tensor(rng.random((steps, 4)) < 0.5)
+        start = torch.tensor(rng.normal(size=4))
+        states = [start]
+
+        def step(x, t):
+            """Action, reward, its Q, and the state that follows with its value."""
+            action = noise[t] - 0.3 * x
+            after = torch.sin(x + action)
+            return -(after**2) - action**2, torch.cos(x * action), after, after**3
+
+        def piece(x, t):
+            """``F_t`` of every world."""
+            reward, q, after, follows = step(x, t)
+            rest = torch.where(terminated[t], 0.0, follows)
+            if t < steps - 1:
+                rest = torch.where(done[t], rest, piece(after, t + 1))
+            return (1 - alpha[t]) * q + alpha[t] * (reward + gamma * rest)
+
+        for t in range(steps):
+            after = step(states[-1], t)[2]
+            states.append(torch.where(done[t], start, after).detach())
+        # Only the action that begins a piece learns from it.
+        want = []
+        for t in range(steps):
+            (g,) = torch.autograd.grad(piece(states[t], t).sum(), noise)
+            want.append(g[t])
+
+        w = gradest.credit_weights(alpha, terminated, done, gamma=gamma, truncation="every")
+        rows, x = [], start
+        for t in range(steps):
+            reward, q, after, follows = step(x, t)
+            rows.append((reward, q, follows))
+            x = torch.where(done[t], start, after)
+            x.register_hook(lambda g, t=t: g * w.link[t])
+        total = noise.numel() * gradest.credit_mean(w, *(torch.stack(part) for part in zip(*rows, strict=True)))
+        (got,) = torch.autograd.grad(total, noise)
+        torch.testing.assert_close(got, torch.stack(want), rtol=1e-12, atol=1e-14)
+
+    def test_the_horizon_of_overlapping_pieces(self):
+        """With alpha = 1/2 a piece counts 1/2 + 1/4 + ...: less than one, however long the window."""
+        got = gradest.effective_horizon(np.full(60, 0.5), np.zeros((60, 2), dtype=bool), truncation="every")
+        assert got == pytest.approx(1.0 - 1.0 / 60, rel=1e-9)
+        done = np.ones((5, 2), dtype=bool)
+        assert gradest.effective_horizon(np.full(5, 0.5), done, truncation="every") == 0.5
+        assert gradest.effective_horizon(np.ones(5), done & False, truncation="every") == 3.0
 
     def test_restarts_by_hand(self):
         """alpha = 1/2 and a threshold of 0.3: credit 1/2, 1/4, cut, and anew."""

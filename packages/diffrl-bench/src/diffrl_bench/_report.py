@@ -7,7 +7,7 @@ from typing import Any
 
 from ._machine import describe
 from ._text import count, rounded, table
-from ._update import PARTS
+from ._update import part_name
 
 _HEAD = ("", "control steps/s", "slowest to fastest repeat", "sub-steps/s", "simulated s/s", "busy cores")
 
@@ -44,7 +44,7 @@ def sim_text(report: Mapping[str, Any]) -> str:
 def update_text(report: Mapping[str, Any]) -> str:
     """What ``bench update`` prints without ``--json``."""
     whole, timed = report["update_s"], report["timed_update_s"]
-    rows = [(PARTS[name], _ms(s), f"{s / timed['median']:.0%}") for name, s in report["parts_s"].items()]
+    rows = [(part_name(name), _ms(s), f"{s / timed['median']:.0%}") for name, s in report["parts_s"].items()]
     rows.append(("sum of the medians", _ms(report["parts_sum_s"]), f"{report['parts_sum_s'] / timed['median']:.0%}"))
     return "\n".join(
         [

@@ -12,9 +12,9 @@ from ._stopwatch import Clock
 class Spans:
     """A stack of labels; every moment counts for the label on top, and for the floor where the stack is empty."""
 
-    def __init__(self, clock: Clock | None = None, floor: str = "other") -> None:
+    def __init__(self, clock: Clock | None = None, floor: str = "rest_of_report") -> None:
         self._clock = clock or Clock()
-        self._first_floor = floor
+        self._floor = floor
         self.begin()
 
     def begin(self) -> None:
@@ -24,7 +24,6 @@ class Spans:
         self.calls: dict[str, int] = {}
         """How often each label was entered."""
         self._stack: list[str] = []
-        self._floor = self._first_floor
         self._last = self._now()
 
     def end(self) -> float:
@@ -32,10 +31,10 @@ class Spans:
         self._book()
         return sum(self.totals.values())
 
-    def floor(self, label: str) -> None:
-        """Count what happens outside all spans for ``label`` from here on."""
+    def settle(self, label: str) -> None:
+        """Count for ``label`` what happened outside all spans since ``begin`` or the last call."""
         self._book()
-        self._floor = label
+        self.totals[label] = self.totals.get(label, 0.0) + self.totals.pop(self._floor, 0.0)
 
     @contextlib.contextmanager
     def span(self, label: str) -> Iterator[None]:
@@ -49,15 +48,12 @@ class Spans:
             self._book()
             self._stack.pop()
 
-    def wrap(self, label: str, function: Callable[..., Any], then: str | None = None) -> Callable[..., Any]:
-        """``function``, each call of it a span; afterwards ``then``, if given, becomes the floor."""
+    def wrap(self, label: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """``function``, each call of it a span."""
 
         def timed(*args: Any, **kwargs: Any) -> Any:
             with self.span(label):
-                result = function(*args, **kwargs)
-            if then is not None:
-                self.floor(then)
-            return result
+                return function(*args, **kwargs)
 
         return timed
 

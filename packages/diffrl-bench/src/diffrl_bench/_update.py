@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,19 +18,17 @@ PARTS = {
     "simulator_forward": "simulator, forward",
     "bridge_forward": "bridge to torch, forward",
     "task": "observation, reward and resets",
-    "policy_forward": "policy, forward",
-    "rollout": "rollout loop and stacking",
-    "objective": "values of the window's ends and objective",
+    "policy_forward": "policy in the roll-out",
+    "rollout": "roll-out: loop and stacking",
     "backward_simulator": "backward: simulator",
     "backward_rest": "backward: task, policy and values",
-    "targets": "critic targets, clipping",
     "critic": "critic",
-    "optimiser": "Adam and clipping, actor and critic",
-    "other": "statistics, copies, figures to report",
+    "optimiser": "optimisers and clipping",
 }
-"""Parts of an update in the order of the report, and what they are."""
+"""Parts that every algorithm is made of, in the order of the report, and what they are."""
 
-Instrument = Callable[[Any, Spans], contextlib.AbstractContextManager[None]]
+_REST = "rest_of_"
+"""What no part of ``PARTS`` covers, with the name of the phase after it: phases are the algorithm's own laps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +62,7 @@ def bench_update(bench: UpdateBench) -> dict[str, Any]:
     shows too.
 
     Raises:
-        ValueError: for an unknown algorithm, task or device, one without a preset, or an algorithm whose parts
-            are not known here.
+        ValueError: for an unknown algorithm, task or device.
     """
     import diffsim_core
     from diffrl_algos import get_algorithm, load_preset
@@ -76,8 +72,6 @@ def bench_update(bench: UpdateBench) -> dict[str, Any]:
     began = time.perf_counter()
     facts = machine() | {"gpu": require_device(bench.device)}
     preset = load_preset(bench.algo, bench.task)
-    if bench.algo not in _INSTRUMENTS:
-        raise ValueError(f"the parts of {bench.algo!r} are not known; bench update takes {', '.join(_INSTRUMENTS)}")
     entry = get_algorithm(bench.algo)
     threads: dict[str, Any] = {} if bench.threads is None else {"threads": bench.threads}
     env = diffsim_core.make(
@@ -97,7 +91,7 @@ def bench_update(bench: UpdateBench) -> dict[str, Any]:
             continue
         plain.append(seconds)
         spans = Spans(clock)
-        with _INSTRUMENTS[bench.algo](env, spans):
+        with instrumented(algorithm, env, spans):
             spans.begin()
             state, _ = algorithm.update(state)
             whole.append(spans.end())
@@ -110,7 +104,7 @@ def bench_update(bench: UpdateBench) -> dict[str, Any]:
         "num_envs": env.num_envs,
         "horizon": preset.config.horizon,
         "device": bench.device,
-        "threads": getattr(env.task.dynamics, "threads", None) if bench.device == "cpu" else None,
+        "threads": getattr(_dynamics(env), "threads", None) if bench.device == "cpu" else None,
         "torch_threads": preset.config.torch_threads,
         "updates": bench.updates,
         **update_figures(plain, whole, parts),
@@ -131,7 +125,8 @@ def timed_update(algorithm: Any, state: Any, clock: Clock) -> tuple[Any, float]:
 
 def update_figures(plain: list[float], whole: list[float], parts: list[dict[str, float]]) -> dict[str, Any]:
     """Medians over updates; parts that an update does not have count as zero."""
-    medians = {name: statistics.median(part.get(name, 0.0) for part in parts) for name in PARTS}
+    names = [*PARTS, *dict.fromkeys(name for part in parts for name in part if name not in PARTS)]
+    medians = {name: statistics.median(part.get(name, 0.0) for part in parts) for name in names}
     return {
         "update_s": spread(plain),
         "timed_update_s": spread(whole),
@@ -140,34 +135,56 @@ def update_figures(plain: list[float], whole: list[float], parts: list[dict[str,
     }
 
 
-def _instrument(algo: str, env: Any, spans: Spans) -> contextlib.AbstractContextManager[None]:
-    """Time the parts of an update: through the protocol where it reaches, and the algorithm's functions elsewhere."""
-    import torch
+def part_name(label: str) -> str:
+    """What a part is, in words."""
+    return PARTS.get(label) or f"rest of the phase {label.removeprefix(_REST)!r}"
 
-    from diffrl_algos.torch import _adam
 
-    algorithm = importlib.import_module(f"diffrl_algos.torch._{algo}")
-    dynamics = env.task.dynamics
+def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractContextManager[None]:
+    """Time the parts of an update while the context is open.
+
+    Nothing here knows an algorithm: simulator and task are timed through the protocol, backward passes in torch's own
+    functions, and what its module calls of the shared parts (``rollout``, ``fit_critic``) where it calls them. What is
+    left over goes to the phases into which the algorithm divides its update itself.
+    """
+    from torch import autograd
+
+    from diffrl_algos.torch import _adam, _training
+
+    def part(label: str) -> Callable[[Any], Any]:
+        return lambda original: spans.wrap(label, original)
 
     def rollout(original: Callable[..., Any]) -> Callable[..., Any]:
         def timed(env: Any, policy: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             return original(env, spans.wrap("policy_forward", policy), *args, **kwargs)
 
-        return spans.wrap("rollout", timed, then="objective")
+        return spans.wrap("rollout", timed)
 
-    def part(label: str, then: str | None = None) -> Callable[[Any], Any]:
-        return lambda original: spans.wrap(label, original, then)
+    def lap(original: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(clock: Any, name: str) -> None:
+            spans.settle(_REST + name.removesuffix("_s"))
+            original(clock, name)
 
-    return replaced(
+        return timed
+
+    module, dynamics = sys.modules[type(algorithm).__module__], _dynamics(env)
+    everywhere = [
+        (env, "step", part("task")),
+        (autograd, "grad", part("backward_rest")),
+        (autograd, "backward", part("backward_rest")),
+        (_adam.Optimizer, "step_", part("optimiser")),
+        (_training.Clock, "lap", lap),
+    ]
+    where_there = [
         (dynamics, "step", part("simulator_forward")),
         (dynamics, "vjp", part("backward_simulator")),
         (env, "dynamics_step", part("bridge_forward")),
-        (env, "step", part("task")),
-        (algorithm, "rollout", rollout),
-        (torch.autograd, "grad", part("backward_rest", then="targets")),
-        (algorithm, "fit_critic", part("critic", then="other")),
-        (_adam.Optimizer, "step_", part("optimiser")),
-    )
+        (module, "rollout", rollout),
+        (module, "fit_critic", part("critic")),
+    ]
+    return replaced(*everywhere, *(change for change in where_there if hasattr(*change[:2])))
 
 
-_INSTRUMENTS: dict[str, Instrument] = {algo: functools.partial(_instrument, algo) for algo in ("shac", "sapo")}
+def _dynamics(env: Any) -> Any:
+    """The simulator behind an environment, or None where it keeps that to itself."""
+    return getattr(getattr(env, "task", None), "dynamics", None)

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from diffsim_core._divergence import save_divergences as save_divergences
     from diffsim_core._env import TaskEnv as TaskEnv
     from diffsim_core._interop import differentiable as differentiable
+    from diffsim_core._interop import from_numpy as from_numpy
     from diffsim_core._interop import stop_gradient as stop_gradient
+    from diffsim_core._interop import to_numpy as to_numpy
     from diffsim_core._random import Random as Random
     from diffsim_core._rollout import Trajectory as Trajectory
     from diffsim_core._rollout import rollout as rollout
@@ -48,11 +50,13 @@ _LAZY = {
     "Trajectory": "_rollout",
     "collect_divergences": "_divergence",
     "differentiable": "_interop",
+    "from_numpy": "_interop",
     "load_divergences": "_divergence",
     "replay": "_divergence",
     "rollout": "_rollout",
     "save_divergences": "_divergence",
     "stop_gradient": "_interop",
+    "to_numpy": "_interop",
     "tree_map": "_tree",
 }
 

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from diffsim_core.rigid._team import Helpers
+from diffsim_core.native._team import Helpers
 from diffsim_core.rigid.dynamics import RigidDynamics
 from diffsim_core.tasks._rigid import bundled_model
 

@@ -33,6 +33,7 @@ from ._alpha_policy import gaussian_determinant as gaussian_determinant
 from ._alpha_policy import hessian_determinant as hessian_determinant
 from ._alpha_policy import largest_alpha as largest_alpha
 from ._credit import CreditWeights as CreditWeights
+from ._credit import credit_mean as credit_mean
 from ._credit import credit_objective as credit_objective
 from ._credit import credit_step as credit_step
 from ._credit import credit_weights as credit_weights
@@ -107,6 +108,7 @@ __all__ = [
     "clip_max_norm",
     "clipped_surrogate",
     "cosine_similarity",
+    "credit_mean",
     "credit_objective",
     "credit_step",
     "credit_weights",

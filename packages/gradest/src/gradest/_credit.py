@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 from ._check import Array, check_arrays, check_choice, check_factor, check_number
-from ._scan import scan_steps
+from ._scan import linear_scan, scan_steps
 from ._segments import ends_of
 from ._stop import stop_gradient
 from ._values import refuse_nan
 
 Truncation = Literal["drop", "bootstrap", "restart"]
 TRUNCATIONS = ("drop", "bootstrap", "restart")
+Pieces = Literal["drop", "bootstrap", "restart", "every"]
+PIECES = (*TRUNCATIONS, "every")
 
 
 class CreditWeights(NamedTuple):
@@ -25,6 +27,9 @@ class CreditWeights(NamedTuple):
     """``gamma^(i+1) beta_i`` where the value of what follows is taken, else 0."""
     beta: Array
     """The credit ``beta_i`` itself."""
+    link: Array
+    """What of its gradient the state after the step passes back to the step: 1, or 0 where a new piece begins;
+    ``gamma alpha_i`` if every step begins one."""
     restart: Array
     """bool: the step begins a piece of its own, whose state must carry no gradient from before."""
 
@@ -71,7 +76,7 @@ def credit_weights(
     *,
     gamma: float,
     threshold: float = 0.1,
-    truncation: Truncation = "restart",
+    truncation: Pieces = "restart",
 ) -> CreditWeights:
     """The weights of ``credit_objective``.
 
@@ -84,7 +89,10 @@ def credit_weights(
         done: bool, ``terminated | truncated``, ``[T, N]``.
         gamma: discount per step, in [0, 1].
         threshold: credit below which a piece is truncated, in [0, 1].
-        truncation: see ``credit_objective``.
+        truncation: see ``credit_objective``; or ``"every"``: a piece begins at every step and none is truncated, so
+            that the piece of step ``i`` is ``F_i = (1 - alpha_i) Q_i + alpha_i (r_i + gamma F_{i+1})`` (appendix A.3)
+            and all have the same say. The pieces overlap: ``credit_mean`` of these weights has the gradient of their
+            mean if what a state passes back to the step before is multiplied by ``link``; its value is another.
 
     Returns:
         See ``CreditWeights``.
@@ -94,10 +102,12 @@ def credit_weights(
     """
     xp = check_arrays({"alpha": (alpha, "T")}, {"terminated": (terminated, "T N"), "done": (done, "T N")})
     gamma, threshold = check_factor("gamma", gamma), check_factor("threshold", threshold)
-    check_choice("truncation", truncation, TRUNCATIONS)
+    check_choice("truncation", truncation, PIECES)
     refuse_nan(xp, alpha=alpha)
     alpha = stop_gradient(alpha)
     ends = ends_of(xp, done | terminated)
+    if truncation == "every":
+        return _every(xp, alpha, terminated, ends, gamma)
 
     def step(carry: Any, row: Any) -> Any:
         discount, before, live, fresh = carry
@@ -108,13 +118,23 @@ def credit_weights(
         cut = beta < threshold
         stops = ends_t & ~cut if truncation == "drop" else ends_t | cut
         follows = xp.where(stops & ~terminated_t, gamma * weight * beta, zero)
-        out = (weight * beta, weight * (1 - alpha_t) * before, follows, beta, fresh)
         again = (ends_t | cut) if truncation == "restart" else ends_t
+        out = (weight * beta, weight * (1 - alpha_t) * before, follows, beta, xp.where(again, zero, one), fresh)
         carry = (xp.where(again, one, gamma * discount), xp.where(again, one, beta), again | (live & ~cut), again)
         return carry, out
 
     one, yes = alpha[0] * xp.zeros_like(xp.astype(done[0, :], alpha.dtype)) + 1, xp.ones_like(done[0, :])
     return CreditWeights(*scan_steps(step, (one, one, yes, yes), (alpha, terminated, ends)))
+
+
+def _every(xp: Any, alpha: Array, terminated: Array, ends: Array, gamma: float) -> CreditWeights:
+    """``credit_weights`` where every step begins a piece."""
+    yes = xp.ones_like(ends)
+    one = xp.astype(yes, alpha.dtype)
+    alpha = alpha[:, None] * one
+    on = xp.where(ends, xp.zeros_like(alpha), gamma * alpha)
+    follows = xp.where(ends & ~terminated, gamma * alpha, xp.zeros_like(alpha))
+    return CreditWeights(alpha, one - alpha, follows, alpha, on, yes)
 
 
 def credit_objective(
@@ -169,15 +189,34 @@ def credit_objective(
     if isinstance(alpha, int | float):
         alpha = check_number("alpha", alpha, 0.0, 1.0) * xp.ones_like(reward[:, 0])
     check_arrays({"reward": (reward, "T N"), "alpha": (alpha, "T")})
-    w = credit_weights(alpha, terminated, done, gamma=gamma, threshold=threshold, truncation=truncation)
+    check_choice("truncation", truncation, TRUNCATIONS)
+    weights = credit_weights(alpha, terminated, done, gamma=gamma, threshold=threshold, truncation=truncation)
+    return credit_mean(weights, reward, q_value, q_next)
+
+
+def credit_mean(weights: CreditWeights, reward: Array, q_value: Array, q_next: Array) -> Array:
+    """``credit_objective`` for weights that are there already.
+
+    Args:
+        weights: from ``credit_weights``.
+        reward: rewards, differentiable, shape ``[T, N]``.
+        q_value: ``Q(s_t, a_t)``, ``[T, N]``.
+        q_next: ``Q(final_obs_t, a')``, ``[T, N]``.
+
+    Returns:
+        A scalar array.
+
+    Raises:
+        ValueError: an argument has the wrong type, shape or dtype, or holds NaN that would enter; the message names it.
+    """
+    floats = {"reward": (reward, "T N"), "q_value": (q_value, "T N"), "q_next": (q_next, "T N")}
+    xp, w = check_arrays({**floats, "weights": (weights.beta, "T N")}), weights
     tail = xp.where(w.q_next > 0, q_next, xp.zeros_like(q_next))
     refuse_nan(xp, reward=reward, q_value=q_value, q_next=tail)
     return xp.mean(w.reward * reward + w.q_value * q_value + w.q_next * tail)
 
 
-def effective_horizon(
-    alpha: Array, done: Array, *, threshold: float = 0.1, truncation: Truncation = "restart"
-) -> Array:
+def effective_horizon(alpha: Array, done: Array, *, threshold: float = 0.1, truncation: Pieces = "restart") -> Array:
     """How many simulated rewards a piece of an episode counts, on average: what to watch while AGPO runs.
 
     ``sum(beta) / (number of pieces)``: the window's length if every ``alpha`` is 1 and nothing ends, 0 if it is 0.
@@ -186,7 +225,7 @@ def effective_horizon(
         alpha: mixture ratio of each step in [0, 1], shape ``[T]``.
         done: bool, the episode ended or was stopped at this step, shape ``[T, N]``.
         threshold: credit below which a piece is truncated, in [0, 1].
-        truncation: see ``credit_objective``.
+        truncation: see ``credit_weights``.
 
     Returns:
         A scalar array.
@@ -196,4 +235,6 @@ def effective_horizon(
     """
     xp = check_arrays({"alpha": (alpha, "T")}, {"done": (done, "T N")})
     w = credit_weights(alpha, xp.zeros_like(done), done, gamma=1.0, threshold=threshold, truncation=truncation)
+    if truncation == "every":
+        return xp.mean(linear_scan(w.link, w.reward, xp.zeros_like(w.link[0, :]), reverse=True))
     return xp.sum(w.reward) / xp.sum(xp.astype(w.restart, alpha.dtype))

@@ -23,6 +23,13 @@ valid = (rng.random((T, N)) < 0.8, "T N")
 ends = {"terminated": terminated, "done": done}
 pair = {"first": first, "zeroth": zeroth}
 
+
+def shares_of(like):
+    """Some weights in the framework of ``like``."""
+    one = like * 0 + 1
+    return gradest.CreditWeights(0.5 * one, 0.3 * one, 0.2 * one, one, one, one > 0)
+
+
 CASES = {
     "empirical_variance": Case(
         gradest.empirical_variance, floats={"gradients": flat_first}, out=("",), other_ranks=True
@@ -94,12 +101,20 @@ CASES = {
         differentiable=(),
         out=("N", "N"),
     ),
-    "credit_weights": Case(
-        partial(gradest.credit_weights, gamma=0.9, threshold=0.3),
-        floats={"alpha": alpha},
-        flags=ends,
-        differentiable=(),
-        out=("T N", "T N", "T N", "T N", "T N"),
+    **{
+        f"credit_weights:{truncation}": Case(
+            partial(gradest.credit_weights, gamma=0.9, threshold=0.3, truncation=truncation),
+            floats={"alpha": alpha},
+            flags=ends,
+            differentiable=(),
+            out=("T N",) * 6,
+        )
+        for truncation in ("restart", "every")
+    },
+    "credit_mean": Case(
+        lambda reward, q_value, q_next: gradest.credit_mean(shares_of(reward), reward, q_value, q_next),
+        floats={"reward": reward, "q_value": q_value, "q_next": q_next},
+        out=("",),
     ),
     **{
         f"credit_objective:{truncation}": Case(

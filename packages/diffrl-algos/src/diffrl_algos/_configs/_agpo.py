@@ -13,11 +13,12 @@ from ._window import CriticConfig, at_least_one, between_zero_and_one, finite, n
 class AGPOConfig(CriticConfig):
     """Adaptive-Gradient Policy Optimization (Gao et al. 2024).
 
-    The defaults are those of Table 1 for Ant; docs/agpo.md says what the paper leaves open and how it is read here.
+    The defaults are those of Table 1 for Ant, but for ``lam``; docs/agpo.md says what the paper leaves open and how
+    it is read here.
     """
 
-    lam: float = 0.0
-    """Lambda of the Q functions' targets; 0 is the paper's one-step target (Algorithm 1)."""
+    lam: float = 0.95
+    """Lambda of the Q functions' targets; 0 is the paper's one-step target (Algorithm 1). docs/agpo.md has figures."""
     actor_hidden: tuple[int, ...] = (256, 128, 64)
     """Widths of the actor's hidden layers (Table 1)."""
     critic_hidden: tuple[int, ...] = (256, 128, 64)
@@ -39,15 +40,19 @@ class AGPOConfig(CriticConfig):
     entropy_coef: float = 0.01
     """Weight of the policy's entropy in its objective (Table 1)."""
     kl_coef: float = 0.3
-    """Weight of the divergence from the policy of the update before (Table 1)."""
+    """Weight of the divergence from ``kl_reference`` (Table 1)."""
+    kl_reference: Literal["acting", "previous"] = "acting"
+    """The policy from which the divergence is measured: the one that acted, where its gradient is zero, one step being
+    taken for each window, or the one of the update before."""
     ratio: Literal["adaptive", "fixed"] = "adaptive"
     """Where the mixture ratio alpha of each step comes from: the gradients' variances (Eq. 3), or ``fixed_ratio``."""
     fixed_ratio: float = 1.0
     """The ratio if it is fixed: 1 is the simulator's gradient alone, 0 that of the Q functions (Figure 8)."""
     threshold: float = 0.1
     """Credit below which a piece of an episode is truncated (Table 1)."""
-    truncation: Literal["restart", "bootstrap", "drop"] = "restart"
-    """What happens then: a new piece begins, the Q function takes the rest, or the rest counts nothing."""
+    truncation: Literal["every", "restart", "bootstrap", "drop"] = "every"
+    """What happens then: a new piece begins, the Q function takes the rest, or the rest counts nothing. With ``every``
+    a piece begins at every step and needs no threshold."""
     variance: Literal["norm", "vector"] = "norm"
     """Whether the variances are those of the gradients' norms (section 4) or of the gradients (Definition 3.1)."""
     nonfinite: Literal["zero", "mask"] = "zero"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import gradest
-from diffsim_core import Env, EnvState, Trajectory, rollout
+from diffsim_core import Env, EnvState, rollout
 
 from .._algorithm import Metrics
 from .._configs import AGPOConfig
@@ -118,29 +118,24 @@ class AGPO:
         actor = state.actor.detach().requires_grad_()
         eps = training.normal(generator, state.obs, 2, c.horizon, env.num_envs, env.spec.num_actions)
         noisy = NoisyPolicy(nets.actor, actor, shift, scale, eps[0])
-        following = NoisyPolicy(nets.actor, actor, shift, scale, eps[1])
-
-        def q_value(obs: Tensor, action: Tensor) -> Tensor:
-            x = torch.addcmul(shift, obs, scale)
-            return nets.critic(state.target, torch.cat([x, action], dim=-1)).amin(0)
-
-        judge = Judge(env, noisy, q_value, following, c)
-        window, env_state, obs = rollout(judge, judge.act, state.env_state, state.obs, c.horizon)
-        alpha, q, q_next = (torch.stack(part) for part in (judge.alpha, judge.q, judge.q_next))
-        x = torch.addcmul(shift, window.obs.detach(), scale)
-        objective = gradest.credit_objective(
-            c.reward_scale * window.reward,
-            q,
-            q_next,
-            alpha,
-            window.terminated,
-            window.done,
-            gamma=c.gamma,
-            threshold=c.threshold,
-            truncation=c.truncation,
+        judge = Judge(env)
+        window, env_state, obs = rollout(judge, noisy, state.env_state, state.obs, c.horizon)
+        seen, final = (torch.addcmul(shift, part, scale) for part in (window.obs, window.final_obs))
+        mean, logstd = nets.actor(nets.actor.split(actor), final)
+        following = torch.tanh(mean + eps[1] * logstd.exp())
+        q, q_next = (
+            nets.critic(state.target, torch.cat(part, dim=-1)).amin(0)
+            for part in ((seen, window.action), (final, following))
         )
+        alpha = judge.ratio(window, q, q_next, c)
+        x = seen.detach()
+        options: dict[str, Any] = {"gamma": c.gamma, "threshold": c.threshold, "truncation": c.truncation}
+        credit = gradest.credit_weights(alpha, window.terminated, window.done, **options)
+        judge.open(credit.link)
+        objective = gradest.credit_mean(credit, c.reward_scale * window.reward, q, q_next)
         entropy, kl = self._regularisers(nets.actor, actor, state.previous, x, eps[0])
-        loss = -(objective + c.entropy_coef * entropy - c.kl_coef * kl)
+        held = c.kl_coef * kl if c.kl_reference == "previous" else 0.0
+        loss = -(objective + c.entropy_coef * entropy - held)
         clock.lap("rollout_s")
 
         # One step of the actor.
@@ -189,7 +184,12 @@ class AGPO:
             "std_mean": noisy.gaussian().logstd.exp().mean(),
             "entropy": entropy,
             "kl": kl,
-            **self._credit(alpha, window),
+            # What to watch: how many simulated rewards count, seen from a step on.
+            "alpha_mean": alpha.mean(),
+            "beta_mean": credit.beta.mean(),
+            "effective_horizon": gradest.effective_horizon(
+                alpha, window.done, threshold=c.threshold, truncation=c.truncation
+            ),
         }
         return new, training.report(new, window, figures, clock, actor_lr=actor_lr)
 
@@ -208,21 +208,10 @@ class AGPO:
     def _regularisers(
         self, actor: GaussianActor, flat: Tensor, previous: Tensor, x: Tensor, eps: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Mean entropy of the actions and divergence from the policy before, at the states of the window."""
+        """Mean entropy of the actions and divergence from ``previous``, at the states of the window."""
         policy = actor(actor.split(flat), x)
         u = policy.mean + eps * policy.logstd.exp()
         return -policy.squashed_log_prob(u).mean(), policy.kl(actor(actor.split(previous), x)).mean()
-
-    def _credit(self, alpha: Tensor, window: Trajectory) -> dict[str, Any]:
-        """What to watch: the mean ratio and credit, and how many simulated rewards a piece of an episode counts."""
-        c = self.config
-        options: dict[str, Any] = {"threshold": c.threshold, "truncation": c.truncation}
-        weights = gradest.credit_weights(alpha, window.terminated, window.done, gamma=c.gamma, **options)
-        return {
-            "alpha_mean": alpha.mean(),
-            "beta_mean": weights.beta.mean(),
-            "effective_horizon": gradest.effective_horizon(alpha, window.done, **options),
-        }
 
 
 class _Networks(NamedTuple):

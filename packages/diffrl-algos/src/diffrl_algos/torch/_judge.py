@@ -1,95 +1,89 @@
-"""The environment as AGPO sees it: a step is judged by the gradients it gives, and cut where its credit is spent."""
+"""A window of steps for AGPO: judged by the gradients that each step gives alone, then linked as their credit says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import gradest
-from diffsim_core import Env, EnvState, Transition
+from diffsim_core import Env, EnvState, Trajectory, Transition
 
 from .._configs import AGPOConfig
-from ._policy import NoisyPolicy
 from ._state import map_leaves
 
 
-class Judge:
-    """Stands between ``rollout`` and the worlds for one window; give it ``act`` for the policy.
+class Opening:
+    """How far the links of one window are open; it holds no graph, so that the graph may hold it."""
 
-    After each step it takes the gradient of that step alone at the action (Gao et al. 2024, Eq. 1 and 2), which costs
-    one vector-Jacobian product of the simulator, finds the ratio (Eq. 3) and the credit, and where a new piece of an
-    episode begins it cuts the state from the graph.
+    factor: Tensor | None = None
+    """``[T, N]``, what of its gradient the state after each step passes back to the step; None: nothing at all."""
+
+
+class Link(torch.autograd.Function):
+    """Where two steps of a window hang together, or (``step`` -1) an action and the policy that took it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, opening: Opening, step: int) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx.opening, ctx.step = opening, step
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, None, None]:
+        factor = ctx.opening.factor
+        if factor is None:
+            return None, None, None
+        (g,) = grad_outputs
+        shape = (-1,) + (1,) * (g.dim() - 1)
+        # A world whose step has no finite gradient teaches by its Q function: zero times infinity would be NaN.
+        passes = torch.isfinite(g).flatten(1).all(1)
+        if ctx.step >= 0:
+            passes = passes & (factor[ctx.step] > 0)
+            g = g * factor[ctx.step].view(shape)
+        return torch.where(passes.view(shape), g, 0.0), None, None
+
+
+class Judge:
+    """Stands between ``rollout`` and the worlds for one window.
+
+    Every state and action that it passes on can be closed to gradients. While all are closed, one backward pass gives
+    the gradient of every single step at its action (``ratio``; Gao et al. 2024, Eq. 1); then ``open`` them as far as
+    the credit goes, for the backward pass of the window.
     """
 
-    def __init__(
-        self,
-        env: Env,
-        noisy: NoisyPolicy,
-        q_value: Callable[[Tensor, Tensor], Tensor],
-        next_action: Callable[[Tensor], Tensor],
-        config: AGPOConfig,
-    ) -> None:
-        """``q_value(obs, action) -> [N]`` is the least target Q; ``next_action(obs)`` acts with fresh noise."""
-        self._env, self._noisy, self._q_value, self._next_action, self._config = (
-            env,
-            noisy,
-            q_value,
-            next_action,
-            config,
-        )
+    def __init__(self, env: Env) -> None:
+        self._env = env
         self.spec, self.num_envs = env.spec, env.num_envs
-        self._obs = self._beta = torch.empty(0)
-        self.q: list[Tensor] = []
-        """``Q(s_t, a_t)`` of each step ``[N]``."""
-        self.q_next: list[Tensor] = []
-        """``Q(final_obs_t, a')`` of each step ``[N]``."""
-        self.alpha: list[Tensor] = []
-        """Mixture ratio of each step, scalars."""
+        self._opening = Opening()
+        self._taken: list[Tensor] = []
 
     def reset(self, seed: int) -> tuple[EnvState, Any]:
         return self._env.reset(seed)
 
-    def act(self, obs: Tensor) -> Tensor:
-        self._obs = obs
-        return self._noisy(obs)
-
     def step(self, state: EnvState, action: Tensor) -> tuple[EnvState, Transition]:
-        c = self._config
-        # A world whose step has no finite gradient teaches by its Q function: zero times infinity would be NaN.
-        taken = gradest.gate_nonfinite(action)
+        now, opening = len(self._taken), self._opening
+        taken = Link.apply(action, opening, -1)
+        self._taken.append(taken)
         state, step = self._env.step(state, taken)
-        done = step.terminated | step.truncated
-        q, q_next = self._q_value(self._obs, action), self._q_value(step.final_obs, self._next_action(step.final_obs))
-        alpha = self._ratio(q, q_next, step, action, taken)
-        if len(self._beta) == 0:
-            self._beta = torch.ones_like(step.reward)
-        self._beta, restart = gradest.credit_step(
-            self._beta, alpha, done, threshold=c.threshold, truncation=c.truncation
-        )
-        self.q.append(q)
-        self.q_next.append(q_next)
-        self.alpha.append(alpha)
 
-        def gate(name: str, leaf: Any) -> Any:
-            if not isinstance(leaf, Tensor) or not leaf.requires_grad:
-                return leaf
-            return gradest.gate_nonfinite(gradest.gate_gradient(leaf, ~restart))
+        def link(name: str, leaf: Any) -> Any:
+            return Link.apply(leaf, opening, now) if isinstance(leaf, Tensor) and leaf.requires_grad else leaf
 
-        physics, task = map_leaves(gate, (state.physics, state.task))
-        return state._replace(physics=physics, task=task), step._replace(obs=gate("obs", step.obs))
+        physics, task = map_leaves(link, (state.physics, state.task))
+        return state._replace(physics=physics, task=task), step._replace(obs=link("obs", step.obs))
 
-    def _ratio(self, q: Tensor, q_next: Tensor, step: Transition, action: Tensor, taken: Tensor) -> Tensor:
-        """``alpha`` of this step, a scalar."""
-        c = self._config
-        if c.ratio == "fixed":
-            return torch.full_like(q[0].detach(), c.fixed_ratio)
-        follows = torch.where(step.terminated, torch.zeros_like(q_next), q_next)
-        simulated = (c.reward_scale * step.reward + c.gamma * follows).sum()
-        (first,) = torch.autograd.grad(simulated, taken, retain_graph=True)
-        (zeroth,) = torch.autograd.grad(q.sum(), action, retain_graph=True)
-        # Worlds that end with this step are no measure: what follows them is another thing, or nothing.
-        going_on = ~(step.terminated | step.truncated)
-        return gradest.adaptive_ratio(first, zeroth, going_on, variance=c.variance, nonfinite=c.nonfinite)
+    def open(self, factor: Tensor) -> None:
+        """``factor [T, N]``: what of its gradient the state after each step passes back to the step."""
+        self._opening.factor = factor
+
+    def ratio(self, window: Trajectory, q: Tensor, q_next: Tensor, config: AGPOConfig) -> Tensor:
+        """Mixture ratio ``alpha [T]`` of every step (Eq. 3), for ``q``, ``q_next`` ``[T, N]``."""
+        if config.ratio == "fixed":
+            return torch.full_like(q[:, 0].detach(), config.fixed_ratio)
+        follows = torch.where(window.terminated, torch.zeros_like(q_next), q_next)
+        simulated = (config.reward_scale * window.reward + config.gamma * follows).sum()
+        first = torch.stack(torch.autograd.grad(simulated, self._taken, retain_graph=True))
+        (zeroth,) = torch.autograd.grad(q.sum(), window.action, retain_graph=True)
+        # Worlds that end with a step are no measure: what follows them is another thing, or nothing.
+        return gradest.adaptive_ratio(first, zeroth, ~window.done, variance=config.variance, nonfinite=config.nonfinite)

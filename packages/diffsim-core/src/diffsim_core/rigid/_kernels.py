@@ -12,7 +12,7 @@ from typing import Any
 
 import warp as wp
 
-from diffsim_core._warp import start_warp
+from diffsim_core.native import Kernels, cpu_lanes, native_module, team_kernels
 
 _SOURCE = Path(__file__).with_name("_source")
 
@@ -58,14 +58,6 @@ def _probe(
 ): ...  # fmt: skip
 
 
-@wp.func_native("ds::lead((long long*)pool);")
-def _lead(pool: wp.uint64): ...
-
-
-@wp.func_native("ds::follow((long long*)pool, patience);")
-def _follow(pool: wp.uint64, patience: int): ...
-
-
 @dataclass(frozen=True)
 class SizeClass:
     """Bounds of the kernels' local arrays, and what is compiled into them beside the ever-present."""
@@ -105,52 +97,33 @@ class SizeClass:
 
 
 @dataclass(frozen=True)
-class Kernels:
+class RigidKernels(Kernels):
     """The kernels of one (number type, device, size class)."""
 
-    step: wp.Kernel
-    vjp: wp.Kernel
     probe: wp.Kernel
-    lead: wp.Kernel
-    follow: wp.Kernel
-    lanes: int
-    """Worlds that one task of a kernel advances."""
-    module: wp.Module
-
-    def blocks(self, num_worlds: int) -> int:
-        """Tasks that ``num_worlds`` worlds make."""
-        return -(-num_worlds // self.lanes)
-
-
-def cpu_lanes(dtype: str) -> int:
-    """SIMD width on a CPU: 32 bytes, which AVX2 and newer hold in one register."""
-    return 8 if dtype == "float32" else 4
 
 
 @functools.cache
-def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
+def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> RigidKernels:
     """Kernels for a number type (``"float32"`` or ``"float64"``), a kind of device and a size class.
 
     Compiled at the first launch and then cached on disk by Warp, keyed by the sources' contents.
     """
-    module = native_module("diffsim_rigid", "pool.h", dtype, on_cuda, size)
-    return Kernels(*_define(module), lanes=1 if on_cuda else cpu_lanes(dtype), module=module)
+    module = rigid_module("diffsim_rigid", "pool.h", dtype, on_cuda, size)
+    step, vjp, probe = _define(module)
+    lead, follow = team_kernels(module)
+    lanes = 1 if on_cuda else cpu_lanes(dtype)
+    return RigidKernels(step=step, vjp=vjp, lead=lead, follow=follow, lanes=lanes, module=module, probe=probe)
 
 
-def native_module(
+def rigid_module(
     prefix: str, header: str, dtype: str, on_cuda: bool, size: SizeClass, more: tuple[tuple[str, int], ...] = ()
 ) -> wp.Module:
     """A Warp module whose kernels see ``header`` of ``_source/``, compiled for a size class.
 
     ``more`` are bounds of that header's own: name and value.
     """
-    start_warp()
-    lanes = 1 if on_cuda else cpu_lanes(dtype)
     defines = {
-        "DS_REAL": "float" if dtype == "float32" else "double",
-        "DS_DOUBLE": int(dtype == "float64"),
-        "DS_LANES": lanes,
-        "DS_HUGE": "1e30f" if dtype == "float32" else "1e200",
         "DS_MAX_NL": size.links,
         "DS_MAX_NV": size.dofs,
         "DS_MAX_NQ": size.links + size.dofs,
@@ -164,26 +137,16 @@ def native_module(
         "DS_MAX_NP": size.parameters,
         **dict(more),
     }
-    preamble = "".join(f"#define {name} {value}\n" for name, value in defines.items()) + f'#include "{header}"\n'
-    options = wp.ModuleBuildOptions(
-        extra_cpu_include_dirs=[_SOURCE],
-        extra_cuda_include_dirs=[_SOURCE],
-        extra_cpu_preamble="" if on_cuda else preamble,
-        extra_cuda_preamble=preamble if on_cuda else "",
-        extra_build_dependencies=sorted(_SOURCE.glob("*.h")),
-    )
     place = "cuda" if on_cuda else "cpu"
     name = f"{prefix}_{dtype}_{place}_l{size.links}_v{size.dofs}_m{size.entries}_u{size.controls}"
     name += "_servos" if size.servos else ""
     name += f"_muscles{size.activations}" if size.muscles else ""
     name += f"_p{size.parameters}_r{size.reals}" if size.parameters else ""
     name += "".join(f"_{value}" for _, value in more)
-    module = wp.get_module(name)
-    wp.set_module_options({"extra_build_options": options, "enable_backward": False, "fast_math": False}, module)
-    return module
+    return native_module(name, header, folders=[_SOURCE], dtype=dtype, on_cuda=on_cuda, defines=defines)
 
 
-def _define(module: wp.Module) -> tuple[Any, Any, Any, Any, Any]:
+def _define(module: wp.Module) -> tuple[Any, Any, Any]:
     @wp.kernel(module=module)
     def control_step(
         mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, limit: wp.float64,
@@ -210,12 +173,4 @@ def _define(module: wp.Module) -> tuple[Any, Any, Any, Any, Any]:
     ):  # fmt: skip
         _probe(wp.tid(), mi, mr, n, q, v, a, u, p, mass, force, qdd, touching)  # pyright: ignore[reportArgumentType]
 
-    @wp.kernel(module=module)
-    def lead(pool: wp.uint64):
-        _lead(pool)
-
-    @wp.kernel(module=module)
-    def follow(pool: wp.uint64, patience: int):
-        _follow(pool, patience)
-
-    return control_step, control_step_vjp, probe, lead, follow
+    return control_step, control_step_vjp, probe

@@ -5,7 +5,7 @@ from typing import Any
 
 import warp as wp
 
-from diffsim_core.rigid._kernels import SizeClass, native_module
+from diffsim_core.rigid._kernels import SizeClass, rigid_module
 
 _SENSE = (
     "ds::sense(index, (const int*)mi, (const ds::T*)mr, (const int*)si, (const ds::T*)sr, n, (const ds::T*)q, "
@@ -34,7 +34,7 @@ def _vjp(
 @functools.cache
 def sensor_kernels(dtype: str, on_cuda: bool, size: SizeClass, outputs: int) -> tuple[Any, Any]:
     """``(sense, its vector-Jacobian product)`` for a size class and up to ``outputs`` numbers."""
-    module = native_module("diffsim_sensors", "sensors.h", dtype, on_cuda, size, (("DS_MAX_OUT", outputs),))
+    module = rigid_module("diffsim_sensors", "sensors.h", dtype, on_cuda, size, (("DS_MAX_OUT", outputs),))
 
     @wp.kernel(module=module)
     def sense(

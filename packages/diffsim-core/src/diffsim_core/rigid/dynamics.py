@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -17,14 +15,11 @@ from diffsim_core._buffer import Buffer
 from diffsim_core._interop import to_numpy
 from diffsim_core._protocol import Array, ArraySpec
 from diffsim_core._warp import start_warp
+from diffsim_core.native import Launcher, default_threads, scalar
 from diffsim_core.rigid._check_model import check_model
 from diffsim_core.rigid._kernels import SizeClass, kernels
-from diffsim_core.rigid._team import Job, Team
 from diffsim_core.rigid.model import RigidModel
 from diffsim_core.rigid.parameters import Parameters
-
-_CUDA_BLOCK = 32
-"""Worlds per CUDA block: one warp each, so that a few thousand worlds reach every multiprocessor."""
 
 _SUBSTEPS_WORTH_A_THREAD = 1500
 """World-sub-steps below which handing work to another thread costs more than it saves."""
@@ -160,7 +155,7 @@ class RigidDynamics:
         self.limit = limit
         self.memory = memory
         self.backward_smoothing = backward_smoothing
-        self.threads = threads or _default_threads()
+        self.threads = threads or default_threads()
         self.parameters = Parameters(model, parameters)
         self.state_spec: tuple[ArraySpec, ...] = (ArraySpec("q", (model.nq,)), ArraySpec("qd", (model.nv,)))
         self._activations, self._inputs = model.na > 0, len(self.parameters) > 0
@@ -179,10 +174,16 @@ class RigidDynamics:
         self._warp_device = wp.get_device(device)
         # One allocation for the model's life: kernels are handed its addresses.
         self._integers = wp.array(self._packed.integers, dtype=wp.int32, device=device)
-        self._reals = wp.array(self._packed.reals.astype(dtype), dtype=_scalar(dtype), device=device)
-        self._team: Team | None = None
-        self._commands: dict[tuple[int, int], Any] = {}
-        self._lock = threading.Lock()
+        self._reals = wp.array(self._packed.reals.astype(dtype), dtype=scalar(dtype), device=device)
+        self._launcher = Launcher(
+            self._kernels,
+            device=device,
+            addresses=(self._integers.ptr or 0, self._reals.ptr or 0),
+            integers=(substeps, self._keep),
+            numbers=(self.sub_dt, limit),
+            vjp_numbers=1,
+            threads=self.threads,
+        )
 
     @property
     def sub_dt(self) -> float:
@@ -279,53 +280,4 @@ class RigidDynamics:
 
     def _run(self, kind: int, num_worlds: int, pointers: tuple[int, ...]) -> None:
         """Run the step (``kind`` 0) or its vector-Jacobian product (1) of all worlds."""
-        if self._on_cuda:
-            self._launch_cuda(kind, num_worlds, pointers)
-            return
-        with self._lock:
-            if self._team is None:
-                self._team = Team(self._kernels, self._cpu_job(), self.threads)
-            self._team.run(kind, num_worlds, pointers, self._threads_for(num_worlds) - 1)
-
-    def _cpu_job(self) -> Job:
-        head = (self._integers.ptr or 0, self._reals.ptr or 0, self.substeps, self._keep)
-        return Job(head, (self.sub_dt, self.limit))
-
-    def _launch_cuda(self, kind: int, num_worlds: int, pointers: tuple[int, ...]) -> None:
-        # Replaying a recorded launch with new addresses takes a quarter of the time of a fresh one.
-        with self._lock:
-            command = self._commands.get((kind, num_worlds))
-            if command is None:
-                command = self._commands[kind, num_worlds] = self._record_cuda(kind, num_worlds, pointers)
-            for parameter, pointer in zip(command.params[-len(pointers) :], pointers, strict=True):
-                parameter.value = pointer
-            command.launch()
-
-    def _record_cuda(self, kind: int, num_worlds: int, pointers: tuple[int, ...]) -> Any:
-        numbers = (self.sub_dt,) if kind else (self.sub_dt, self.limit)
-        head = (self._integers.ptr, self._reals.ptr, num_worlds, self.substeps, self._keep, *numbers)
-        return wp.launch(
-            self._kernels.vjp if kind else self._kernels.step,
-            dim=num_worlds,
-            inputs=[*head, *pointers],
-            device=self._warp_device,
-            block_dim=_CUDA_BLOCK,
-            record_cmd=True,
-        )
-
-    def _threads_for(self, num_worlds: int) -> int:
-        worth = num_worlds * self.substeps // _SUBSTEPS_WORTH_A_THREAD
-        return max(1, min(self.threads, self._kernels.blocks(num_worlds), worth))
-
-
-def _default_threads() -> int:
-    named = os.environ.get("DIFFSIM_NUM_THREADS")
-    if named is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not named.isdigit() or int(named) < 1:
-        raise ValueError(f"DIFFSIM_NUM_THREADS={named!r} must be a positive whole number")
-    return int(named)
-
-
-def _scalar(dtype: str) -> Callable[..., Any]:
-    return wp.float32 if dtype == "float32" else wp.float64
+        self._launcher.run(kind, num_worlds, pointers, num_worlds * self.substeps // _SUBSTEPS_WORTH_A_THREAD)

@@ -12,7 +12,8 @@ import warp as wp
 from diffsim_core._buffer import Buffer
 from diffsim_core._interop import differentiable
 from diffsim_core._protocol import Array, ArraySpec, PyTree
-from diffsim_core.rigid._kernels import SizeClass, cpu_lanes
+from diffsim_core.native import cpu_lanes
+from diffsim_core.rigid._kernels import SizeClass
 from diffsim_core.rigid._pack_contact import plain_points
 from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid._sensor_kernels import sensor_kernels

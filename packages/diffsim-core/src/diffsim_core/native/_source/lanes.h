@@ -22,6 +22,7 @@ typedef decltype(R{} < R{}) Mask;
 DS_FN R splat(T a) { return R{} + a; }
 DS_FN R sqrt_(R a) { return __builtin_elementwise_sqrt(a); }
 DS_FN R abs_(R a) { return __builtin_elementwise_abs(a); }
+DS_FN R floor_(R a) { return __builtin_elementwise_floor(a); }
 DS_FN R min_(R a, R b) { return __builtin_elementwise_min(a, b); }
 DS_FN R max_(R a, R b) { return __builtin_elementwise_max(a, b); }
 DS_FN R select(Mask m, R a, R b) { return m ? a : b; }
@@ -77,6 +78,7 @@ typedef bool Mask;
 DS_FN R splat(T a) { return a; }
 DS_FN R sqrt_(R a) { return wp::sqrt(a); }
 DS_FN R abs_(R a) { return wp::abs(a); }
+DS_FN R floor_(R a) { return wp::floor(a); }
 DS_FN R min_(R a, R b) { return a < b ? a : b; }
 DS_FN R max_(R a, R b) { return a > b ? a : b; }
 DS_FN R select(Mask m, R a, R b) { return m ? a : b; }

@@ -1,4 +1,4 @@
-"""Threads that share a control step on a CPU; the native side, and how they meet, is ``_source/pool.h``."""
+"""Threads that share a step on a CPU; the native side, and how they meet, is ``_source/team.h``."""
 
 from __future__ import annotations
 
@@ -13,45 +13,44 @@ from typing import Any
 import numpy as np
 import warp as wp
 
-from diffsim_core.rigid._kernels import Kernels
-
 _PATIENCE = 30_000
 """Turns of a waiting helper before it goes to sleep: about a millisecond, what a policy takes between two steps."""
-# positions in the pool, as in pool.h
-_JOB, _BLOCKS, _WORLDS, _HEAD, _NUMBERS, _ARRAYS, _SIZE = 16, 17, 18, 19, 23, 25, 40
+# positions in the pool, as in team.h
+_JOB, _BLOCKS, _WORLDS, _OWN = 16, 17, 18, 19
+_MOST_ARRAYS = 24
 
 
 @dataclass(frozen=True)
 class Job:
-    """What stays the same in every step."""
+    """What stays the same in every step: an engine's own part of the pool, before the addresses of the arrays."""
 
-    head: tuple[int, int, int, int]
-    """Addresses of the model's integers and reals, number of sub-steps, and whether factors are kept."""
-    numbers: tuple[float, float]
-    """Duration of a sub-step [s] and the bound on coordinates and velocities."""
+    integers: tuple[int, ...]
+    """Addresses and whole numbers."""
+    numbers: tuple[float, ...] = ()
 
 
 class Team:
     """The caller and ``threads - 1`` helpers, which start when first needed and sleep when there is nothing to do."""
 
-    def __init__(self, kernels: Kernels, job: Job, threads: int) -> None:
-        self._kernels = kernels
-        self._pool = _aligned(_SIZE)
-        self._pool[_HEAD:_NUMBERS] = job.head
-        self._pool[_NUMBERS:_ARRAYS] = np.array(job.numbers).view(np.int64)
+    def __init__(self, lead: wp.Kernel, follow: wp.Kernel, job: Job, threads: int) -> None:
+        numbers = _OWN + len(job.integers)
+        self._arrays = numbers + len(job.numbers)
+        self._pool = _aligned(self._arrays + _MOST_ARRAYS)
+        self._pool[_OWN:numbers] = job.integers
+        self._pool[numbers : self._arrays] = np.array(job.numbers, dtype=np.float64).view(np.int64)
         address = self._pool.ctypes.data
-        self._lead = _recorded(kernels.lead, address)
-        self._follow = _recorded(kernels.follow, address, _PATIENCE)
+        self._lead = _recorded(lead, address)
+        self._follow = _recorded(follow, address, _PATIENCE)
         self._threads = threads
         self._helpers: Helpers | None = None
 
-    def run(self, kind: int, num_worlds: int, pointers: tuple[int, ...], helpers: int) -> None:
-        """One step or vector-Jacobian product, with up to ``helpers`` of the helpers woken for it."""
+    def run(self, kind: int, num_worlds: int, blocks: int, pointers: tuple[int, ...], helpers: int) -> None:
+        """One step or vector-Jacobian product in ``blocks`` tasks, up to ``helpers`` of the helpers woken for it."""
         pool = self._pool
         pool[_JOB] = kind
-        pool[_BLOCKS] = self._kernels.blocks(num_worlds)
+        pool[_BLOCKS] = blocks
         pool[_WORLDS] = num_worlds
-        pool[_ARRAYS : _ARRAYS + len(pointers)] = pointers
+        pool[self._arrays : self._arrays + len(pointers)] = pointers
         if helpers:
             if self._helpers is None:
                 self._helpers = Helpers(self._threads - 1, _Following(self._follow, pool))

@@ -1,0 +1,136 @@
+"""``TrafficDynamics``: many worlds of traffic as a differentiable step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import warp as wp
+
+from diffsim_core import ArraySpec, Buffer
+from diffsim_core.native import Launcher, default_threads, scalar
+from diffsim_traffic._kernels import kernels
+from diffsim_traffic.model import TrafficModel
+
+_DRIVERS_WORTH_A_THREAD = 20_000
+"""Driver-steps below which handing work to another thread costs more than it saves."""
+
+
+class TrafficState(NamedTuple):
+    """State of every world. Vehicles under control come first, see :class:`TrafficModel`."""
+
+    x: Any
+    """Positions of centres along the road ``[N, V]`` [m]; on a ring they count laps too."""
+    v: Any
+    """Speeds ``[N, V]`` [m/s]."""
+    y: Any
+    """Lateral positions of vehicles under control ``[N, C]`` [m]."""
+    psi: Any
+    """Headings of vehicles under control ``[N, C]`` [rad], 0 along the road."""
+    drivers: Any
+    """Parameters of each driver's law ``[N, D, np]``, in the order of ``Law.parameters``. No step changes them."""
+
+
+class TrafficDynamics:
+    """One time step of traffic, and its vector-Jacobian product.
+
+    Controls are ``steering`` (angle of the front wheels, ``[N, C]`` [rad]) and ``acceleration`` (``[N, C]``
+    [m/s^2]). Gradients along lanes are exact; who follows whom is decided anew in every step and passes none
+    on (but see ``TrafficModel.lane_smoothing``). A world whose drivers have parameters that make no sense diverges.
+
+    Args:
+        model: The road and its vehicles.
+        dt: Duration of a step [s].
+        dtype: ``"float32"`` for work, ``"float64"`` for checks.
+        device: ``"cpu"`` or ``"cuda[:i]"``.
+        threads: CPU threads; by default every core this process may use, or ``DIFFSIM_NUM_THREADS``.
+        limit: A world in which any number of the state, but for drivers, exceeds this after a step has diverged.
+
+    Raises:
+        ValueError: for an argument that makes no sense.
+    """
+
+    state_type: type = TrafficState
+
+    def __init__(
+        self,
+        model: TrafficModel,
+        *,
+        dt: float,
+        dtype: str = "float32",
+        device: str = "cpu",
+        threads: int | None = None,
+        limit: float = 1e6,
+    ) -> None:
+        if not 0 < dt < float("inf"):
+            raise ValueError(f"dt={dt!r} must be positive seconds")
+        if dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads={threads!r} must be at least 1")
+        self.model = model
+        self.dt = dt
+        self.dtype = dtype
+        self.device = device
+        self.limit = limit
+        self.threads = threads or default_threads()
+        c, d, vehicles = model.num_controlled, model.num_drivers, model.num_vehicles
+        self.state_spec = (
+            ArraySpec("x", (vehicles,)),
+            ArraySpec("v", (vehicles,)),
+            ArraySpec("y", (c,)),
+            ArraySpec("psi", (c,)),
+            ArraySpec("drivers", (d, len(model.law.parameters))),
+        )
+        self.control_spec = (ArraySpec("steering", (c,)), ArraySpec("acceleration", (c,)))
+        on_cuda = device.startswith("cuda")
+        built = kernels(model.law, dtype, on_cuda, c, model.lane_smoothing > 0)
+        integers, reals = _pack(model, dt, limit)
+        # One allocation for the model's life: kernels are handed its addresses.
+        self._integers = wp.array(integers, dtype=wp.int32, device=device)
+        self._reals = wp.array(reals.astype(dtype), dtype=scalar(dtype), device=device)
+        addresses = (self._integers.ptr or 0, self._reals.ptr or 0)
+        self._launcher = Launcher(built, device=device, addresses=addresses, threads=self.threads)
+
+    def saved_size(self, num_worlds: int) -> int:
+        """Nothing but the state is kept for the backward pass."""
+        return 0
+
+    def step(
+        self,
+        state: Sequence[Buffer],
+        control: Sequence[Buffer],
+        out: Sequence[Buffer],
+        ok: Buffer,
+        saved: Buffer | None,
+    ) -> None:
+        """See :class:`diffsim_core.Dynamics`."""
+        self._run(0, state[0].shape[0], [*state, *control, *out, ok])
+
+    def vjp(
+        self,
+        state: Sequence[Buffer],
+        control: Sequence[Buffer],
+        ok: Buffer,
+        saved: Buffer,
+        out_cotangent: Sequence[Buffer],
+        in_cotangent: Sequence[Buffer],
+    ) -> None:
+        """See :class:`diffsim_core.Dynamics`."""
+        self._run(1, state[0].shape[0], [*state, *control, ok, *out_cotangent, *in_cotangent])
+
+    def _run(self, kind: int, num_worlds: int, buffers: list[Buffer]) -> None:
+        worth = num_worlds * self.model.num_vehicles // _DRIVERS_WORTH_A_THREAD
+        self._launcher.run(kind, num_worlds, tuple(buffer.ptr for buffer in buffers), worth)
+
+
+def _pack(model: TrafficModel, dt: float, limit: float) -> tuple[np.ndarray, np.ndarray]:
+    """The model as the two tables of ``_source/model.h``."""
+    ahead, laps = model.leaders()
+    head = [model.num_controlled, model.num_drivers, int(model.integration == "semi_implicit")]
+    integers = np.concatenate([head, model.lane_of_driver, ahead, laps]).astype(np.int32)
+    road = model.road
+    constants = [dt, limit, road.lane_width, road.circumference or 0.0, model.gap_floor, model.max_braking]
+    constants += [model.min_speed, model.max_speed, model.lane_smoothing]
+    return integers, np.concatenate([constants, model.lengths])

@@ -1,0 +1,194 @@
+"""What is simulated: a road, who is on it, and how they drive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from diffsim_traffic.laws import IDM, Law
+
+INTEGRATIONS = ("semi_implicit", "explicit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Road:
+    """Parallel lanes, straight or closed to a ring. Lane i is centred at y = i ``lane_width``.
+
+    A ring is described along its lanes: x is the way along the road, which all lanes have of the same length, and the
+    curvature does not act on anybody.
+    """
+
+    num_lanes: int = 1
+    lane_width: float = 4.0
+    """[m]"""
+    circumference: float | None = None
+    """Length of a ring [m]; None for a straight road without end."""
+
+    def __post_init__(self) -> None:
+        if self.num_lanes < 1:
+            raise ValueError(f"num_lanes={self.num_lanes!r}: a road needs at least 1 lane")
+        if not (math.isfinite(self.lane_width) and self.lane_width > 0):
+            raise ValueError(f"lane_width={self.lane_width!r} must be positive metres")
+        if self.circumference is not None and not (math.isfinite(self.circumference) and self.circumference > 0):
+            raise ValueError(
+                f"circumference={self.circumference!r} must be positive metres, or None for a straight road"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrafficModel:
+    """A road and its vehicles: ``num_controlled`` vehicles under control come first, then the drivers, lane by lane and
+    in each lane from the front to the back.
+
+    Drivers keep to their lanes and their order. Vehicles under control are kinematic bicycles that move freely across
+    lanes; one that leaves the road is seen by nobody.
+    """
+
+    road: Road
+    drivers_per_lane: Sequence[int]
+    """Drivers in each lane, lane 0 first."""
+    num_controlled: int = 1
+    law: Law = IDM
+    """How drivers follow."""
+    length: float | Sequence[float] = 5.0
+    """Length of every vehicle, or of each [m]."""
+    integration: str = "semi_implicit"
+    """``"semi_implicit"`` moves with the new speed, as SUMO does; ``"explicit"`` with the old one."""
+    gap_floor: float = 1e-3
+    """A gap below this, overlaps included, counts as this [m]; gradients by the gap are then zero."""
+    max_braking: float = math.inf
+    """No driver brakes harder than this [m/s^2]; where the law asks for more its gradients are zero."""
+    min_speed: float = 0.0
+    """Of vehicles under control [m/s]; drivers never drive backwards."""
+    max_speed: float = 40.0
+    """Of vehicles under control [m/s]."""
+    lane_smoothing: float = 0.0
+    """0: a vehicle under control is in one lane, and no gradient passes through changing it. Otherwise the width [m]
+    around the line over which a driver begins to heed such a vehicle, which makes lane changes differentiable and the
+    simulation another one. One vehicle under control only."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "drivers_per_lane", tuple(int(n) for n in self.drivers_per_lane))
+        lanes, per_lane = self.road.num_lanes, self.drivers_per_lane
+        if len(per_lane) != lanes or min(per_lane) < 0:
+            raise ValueError(f"drivers_per_lane={per_lane} must be {lanes} numbers of at least 0, one for each lane")
+        if self.num_controlled < 0:
+            raise ValueError(f"num_controlled={self.num_controlled!r} must be at least 0")
+        if self.num_vehicles == 0:
+            raise ValueError("no vehicle: give drivers_per_lane a driver, or num_controlled at least 1")
+        if self.integration not in INTEGRATIONS:
+            raise ValueError(f"integration={self.integration!r} must be one of {', '.join(INTEGRATIONS)}")
+        for name in ("gap_floor", "max_braking"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be positive")
+        if not (math.isfinite(self.max_speed) and self.min_speed < self.max_speed):
+            raise ValueError(f"min_speed={self.min_speed!r} must be below max_speed={self.max_speed!r}, both finite")
+        if not (math.isfinite(self.lane_smoothing) and 0 <= self.lane_smoothing <= self.road.lane_width):
+            width = self.road.lane_width
+            raise ValueError(f"lane_smoothing={self.lane_smoothing!r} must be from 0 to lane_width={width!r} metres")
+        if self.lane_smoothing > 0 and self.num_controlled != 1:
+            raise ValueError(f"lane_smoothing needs num_controlled=1, got {self.num_controlled}")
+        lengths = self.lengths
+        if lengths.shape != (self.num_vehicles,) or not (np.isfinite(lengths) & (lengths > 0)).all():
+            raise ValueError(f"length={self.length!r} must be positive metres, one for all or {self.num_vehicles}")
+        if self.road.circumference is not None:
+            self._check_ring(self.road.circumference)
+
+    @property
+    def num_drivers(self) -> int:
+        return sum(self.drivers_per_lane)
+
+    @property
+    def num_vehicles(self) -> int:
+        return self.num_controlled + self.num_drivers
+
+    @property
+    def lengths(self) -> np.ndarray[Any, Any]:
+        """Of each vehicle ``[V]`` [m]."""
+        length = np.asarray(self.length, dtype=np.float64)
+        return np.full(self.num_vehicles, length) if length.ndim == 0 else length
+
+    @property
+    def lane_of_driver(self) -> np.ndarray[Any, Any]:
+        """``[D]``"""
+        return np.repeat(np.arange(self.road.num_lanes), self.drivers_per_lane)
+
+    def leaders(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """The driver ahead of each driver, -1 for none, and 1 where that one is a lap ahead; ``[D]`` both."""
+        lane = self.lane_of_driver
+        front = np.append(True, lane[1:] != lane[:-1])[: len(lane)]
+        ahead, laps = np.arange(len(lane)) - 1, np.zeros(len(lane), dtype=np.int64)
+        ahead[front] = -1
+        if self.road.circumference is not None:
+            last = np.cumsum(self.drivers_per_lane) - 1
+            ahead[front], laps[front] = last[lane[front]], 1
+        return ahead, laps
+
+    def check_state(self, x: Any, v: Any, y: Any = None) -> None:
+        """Refuse vehicles that overlap or are out of order, and speeds out of range.
+
+        Args:
+            x: Positions of centres ``[..., V]`` [m].
+            v: Speeds ``[..., V]`` [m/s].
+            y: Lateral positions of vehicles under control ``[..., C]`` [m]; left out, drivers alone are compared.
+
+        Raises:
+            ValueError: naming the vehicles, the values and the remedy.
+        """
+        x, v = np.asarray(x, dtype=np.float64), np.asarray(v, dtype=np.float64)
+        shape = (self.num_vehicles,)
+        if x.shape[-1:] != shape or x.shape != v.shape:
+            raise ValueError(f"x has shape {x.shape} and v {v.shape}; both must be [..., {self.num_vehicles}]")
+        c, lengths = self.num_controlled, self.lengths
+        low = np.array([self.min_speed] * c + [0.0] * self.num_drivers)
+        high = np.array([self.max_speed] * c + [math.inf] * self.num_drivers)
+        wrong = ~((v >= low) & (v <= high) & np.isfinite(v) & np.isfinite(x))
+        if wrong.any():
+            world = tuple(np.argwhere(wrong)[0])
+            i = world[-1]
+            raise ValueError(
+                f"vehicle {i}: x = {x[world]:g} m with speed v = {v[world]:g} m/s; x must be finite and v from"
+                f" {low[i]:g} to {high[i]:g} m/s"
+            )
+        ahead, laps = self.leaders()
+        ring = self.road.circumference or 0.0
+        for i in np.flatnonzero(ahead >= 0):
+            j = ahead[i]
+            gap = x[..., c + j] + laps[i] * ring - x[..., c + i] - (lengths[c + i] + lengths[c + j]) / 2
+            self._refuse(c + int(i), c + int(j), gap)
+        if y is not None:
+            self._check_controlled(x, np.asarray(y, dtype=np.float64), lengths, ring)
+
+    def _check_controlled(self, x: Any, y: Any, lengths: Any, ring: float) -> None:
+        c = self.num_controlled
+        lateral = np.concatenate([y, np.broadcast_to(self.lane_of_driver * self.road.lane_width, x[..., c:].shape)], -1)
+        for k in range(c):
+            for i in range(k + 1, self.num_vehicles):
+                away = x[..., i] - x[..., k]
+                if ring:
+                    away = away - ring * np.round(away / ring)
+                beside = abs(lateral[..., i] - lateral[..., k]) >= self.road.lane_width / 2
+                gap = np.where(beside, np.inf, abs(away) - (lengths[k] + lengths[i]) / 2)
+                self._refuse(k, i, gap)
+
+    def _refuse(self, i: int, j: int, gap: Any) -> None:
+        if (np.asarray(gap) < 0).any():
+            least = float(np.min(gap))
+            raise ValueError(
+                f"vehicles {min(i, j)} and {max(i, j)} overlap or are out of order: the gap between them is {least:g}"
+                " m; place them further apart, drivers of a lane from the front to the back"
+            )
+
+    def _check_ring(self, circumference: float) -> None:
+        lengths, lane = self.lengths[self.num_controlled :], self.lane_of_driver
+        for k in range(self.road.num_lanes):
+            needed = float(lengths[lane == k].sum())
+            if needed >= circumference:
+                raise ValueError(
+                    f"circumference={circumference!r}: the drivers of lane {k} alone are {needed:g} m long; take a"
+                    " longer ring or fewer drivers"
+                )

@@ -1,0 +1,103 @@
+"""Diagrams of scenes (the extra ``plot``): ways over time, and how speeds are distributed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diffsim_traffic.scene import Scene
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_space_time(scene: Scene, *, lane: int | None = None, ax: Axes | None = None) -> Axes:
+    """Every vehicle's way along the road over time, coloured by speed; those under control drawn black.
+
+    On a ring the way is taken modulo the circumference.
+
+    Args:
+        scene: What to draw.
+        lane: Draw only what is in that lane; all lanes over each other by default.
+        ax: Where; a new figure by default.
+
+    Raises:
+        ValueError: for a lane that the road does not have.
+        ImportError: if Matplotlib is not installed; the message names the extra.
+    """
+    plt = _pyplot()
+    from matplotlib.collections import LineCollection
+
+    road = scene.model.road
+    if lane is not None and not 0 <= lane < road.num_lanes:
+        raise ValueError(f"lane={lane!r} must be from 0 to {road.num_lanes - 1}")
+    ax = plt.figure(figsize=(8, 4.5), layout="constrained").gca() if ax is None else ax
+    ring, controlled = road.circumference, scene.model.num_controlled
+    x = scene.x % ring if ring else scene.x
+    drawn = np.ones(x.shape, dtype=bool) if lane is None else scene.lanes() == lane
+    times = scene.times
+    ends = np.stack(
+        [np.stack([np.broadcast_to(times[:, None], x.shape), x], axis=-1)[k:][: len(x) - 1] for k in (0, 1)]
+    )
+    ends = np.moveaxis(ends, 0, 2)  # [T - 1, V, 2, 2]
+    whole = drawn[:-1] & drawn[1:]
+    if ring:
+        whole &= abs(np.diff(x, axis=0)) < ring / 2
+    speeds = scene.v[1:]
+    top = max(float(scene.v.max()), 1e-6)
+    drivers = whole.copy()
+    drivers[:, :controlled] = False
+    lines: Any = LineCollection(list(ends[drivers]), cmap="viridis_r", linewidths=1.1)
+    lines.set_array(speeds[drivers])
+    lines.set_clim(0, top)
+    ax.add_collection(lines)
+    own = whole & ~drivers
+    ax.add_collection(LineCollection(list(ends[own]), colors="black", linewidths=1.6))
+    figure = ax.get_figure()
+    assert figure is not None
+    figure.colorbar(lines, ax=ax, label="speed [m/s]")
+    ax.set_xlim(times[0], times[-1])
+    ax.set_ylim(float(x.min()), float(x.max()))
+    ax.set(xlabel="time [s]", ylabel="along the road [m]", title="" if lane is None else f"lane {lane}")
+    return ax
+
+
+def plot_speeds(
+    scenes: dict[str, Scene], *, target: float | None = None, bins: int = 40, ax: Axes | None = None
+) -> Axes:
+    """Histograms of the drivers' speeds over all times of a scene, one for each name.
+
+    Args:
+        scenes: By name, for the legend.
+        target: A speed to mark [m/s].
+        bins: Of the histogram.
+        ax: Where; a new figure by default.
+
+    Raises:
+        ValueError: if there is nothing to draw.
+        ImportError: if Matplotlib is not installed; the message names the extra.
+    """
+    plt = _pyplot()
+    if not scenes or any(scene.model.num_drivers == 0 for scene in scenes.values()):
+        raise ValueError("scenes is empty, or one has no drivers: there are no speeds to draw")
+    ax = plt.figure(figsize=(6.5, 4), layout="constrained").gca() if ax is None else ax
+    speeds = {name: scene.v[:, scene.model.num_controlled :].ravel() for name, scene in scenes.items()}
+    edges = np.linspace(0, max(float(v.max()) for v in speeds.values()) + 1e-6, bins + 1)
+    for name, v in speeds.items():
+        ax.hist(
+            v, edges.tolist(), density=True, histtype="stepfilled", alpha=0.45, label=f"{name}, mean {v.mean():.1f}"
+        )
+    if target is not None:
+        ax.axvline(target, color="black", linestyle=":", label=f"target {target:.3g}")
+    ax.set(xlabel="speed of drivers [m/s]", ylabel="density [s/m]")
+    ax.legend(frameon=False)
+    return ax
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError("Matplotlib is not installed: pip install 'diffsim-traffic[plot]'") from error
+    return plt

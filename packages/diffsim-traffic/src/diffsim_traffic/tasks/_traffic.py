@@ -1,0 +1,84 @@
+"""What traffic tasks share: drivers drawn for each world and episode, checked before the first step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from diffsim_core import Random, stop_gradient
+from diffsim_traffic.dynamics import TrafficDynamics
+
+_DRIVERS = 1_000_000
+"""Stream of random numbers of the drivers."""
+
+
+class TrafficTask:
+    """Base of traffic tasks.
+
+    Args:
+        dynamics: The simulator.
+        name: The task's name.
+        drivers: Parameters of the drivers' law: ``[np]`` for all, or ``[D, np]``.
+        spread: Every parameter of every driver and episode is multiplied by a number drawn uniformly within
+            ``1 - spread`` and ``1 + spread``.
+        episode_length: Steps in an episode.
+        obs_names: One name per observation entry, with its unit.
+        action_names: One per action entry.
+
+    Raises:
+        ValueError: for drivers that make no sense or need shorter steps, drawn ones included; it names the value.
+    """
+
+    def __init__(
+        self,
+        dynamics: TrafficDynamics,
+        *,
+        name: str,
+        drivers: Any,
+        spread: float,
+        episode_length: int,
+        obs_names: tuple[str, ...],
+        action_names: tuple[str, ...],
+    ) -> None:
+        if episode_length < 1:
+            raise ValueError(f"episode_length={episode_length!r} must be at least 1 step")
+        if not 0 <= spread < 1:
+            raise ValueError(f"spread={spread!r} must be from 0 to below 1")
+        model = dynamics.model
+        law = model.law
+        values = np.asarray(drivers, dtype=np.float64)
+        law.check(values, dynamics.dt)
+        if spread:
+            corners = np.stack(np.meshgrid(*[[1 - spread, 1 + spread]] * len(law.parameters)), -1)
+            law.check(values[..., None, :] * corners.reshape(-1, len(law.parameters)), dynamics.dt)
+        self.name = name
+        self.dynamics = dynamics
+        self.horizon = episode_length
+        self.obs_names = obs_names
+        self.action_names = action_names
+        self.num_obs = len(obs_names)
+        self.num_actions = len(action_names)
+        self.spread = spread
+        self.drivers = np.broadcast_to(values, (model.num_drivers, len(law.parameters))).astype(dynamics.dtype)
+
+    def draw_drivers(self, random: Random) -> Any:
+        """Parameters of the drivers of every world, ``[N, D, np]``."""
+        drivers = random.constant(self.drivers)
+        if not self.spread:
+            return drivers
+        return drivers * random.uniform(_DRIVERS, self.drivers.shape, 1 - self.spread, 1 + self.spread)
+
+    def advance(self, xp: Any, action: Any, task: Any) -> Any:
+        """Nothing is remembered between steps."""
+        return task
+
+    def lane_changes(self, xp: Any, physics: Any, next_physics: Any) -> Any:
+        """How many vehicles under control are in another lane than before, ``[N]``: the gradients that were cut."""
+        width = self.dynamics.model.road.lane_width
+
+        def lane(y: Any) -> Any:
+            return xp.floor(stop_gradient(y) / width + 0.5)
+
+        changed = lane(physics.y) != lane(next_physics.y)
+        return xp.sum(xp.astype(changed, physics.y.dtype), axis=1)
