@@ -24,7 +24,9 @@ def score(act) -> float:
         state, transition = env.step(state, act(obs).float().clamp(-1, 1))
         total += transition.reward
         obs = transition.obs
-    return float(total.mean())
+    found = float(total.mean())
+    print(f"mean return {found:.1f}")  # shown by pytest -rP
+    return found
 
 
 def test_the_threshold_is_a_feat():
@@ -40,9 +42,8 @@ def test_stable_baselines3_solves_cartpole():
     from stable_baselines3.common.vec_env import VecNormalize
 
     worlds = VecNormalize(adapters.SB3VecEnv(make("cartpole", num_envs=WORLDS), seed=1), gamma=0.99)
-    agent = PPO(
-        "MlpPolicy", worlds, n_steps=HORIZON, batch_size=512, n_epochs=5, learning_rate=1e-3, seed=1, device="cpu"
-    )
+    options = {"n_steps": HORIZON, "batch_size": 512, "n_epochs": 5, "target_kl": 0.02, "seed": 1, "device": "cpu"}
+    agent = PPO("MlpPolicy", worlds, learning_rate=lambda left: 1e-3 * left, **options)
     agent.learn(300 * WORLDS * HORIZON)
 
     def act(obs):
@@ -59,6 +60,7 @@ def test_skrl_solves_cartpole(tmp_path):
     from skrl.memories.torch import RandomMemory
     from skrl.models.torch import DeterministicMixin, GaussianMixin, Model
     from skrl.resources.preprocessors.torch import RunningStandardScaler
+    from skrl.resources.schedulers.torch import KLAdaptiveLR
     from skrl.trainers.torch import SequentialTrainer
     from skrl.utils import set_seed
 
@@ -95,6 +97,8 @@ def test_skrl_solves_cartpole(tmp_path):
         learning_epochs=5,
         mini_batches=4,
         learning_rate=1e-3,
+        learning_rate_scheduler=KLAdaptiveLR,
+        learning_rate_scheduler_kwargs={"kl_threshold": 0.01},
         observation_preprocessor=RunningStandardScaler,
         observation_preprocessor_kwargs={"size": worlds.observation_space, "device": "cpu"},
         value_preprocessor=RunningStandardScaler,
