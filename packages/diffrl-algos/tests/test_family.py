@@ -13,7 +13,7 @@ from diffrl_algos import get_algorithm, list_algorithms, list_presets, load_pres
 from diffrl_algos.torch._state import from_arrays, to_arrays
 
 NAMES = [entry.name for entry in list_algorithms() if entry.arrays == "torch"]
-LEARN_THROUGH_GRADIENTS = [name for name in NAMES if name not in ("ppo",)]
+LEARN_THROUGH_GRADIENTS = [name for name in NAMES if name not in ("lr", "ppo")]
 DETERMINISTIC = ("pods", "trajopt")
 """Whose policy has no noise."""
 NETWORKS = ("actor", "critic", "target", "log_temperature", "actions")

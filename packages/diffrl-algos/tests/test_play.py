@@ -13,7 +13,7 @@ import diffsim_core
 from diffrl_algos import Clips, Evaluator, SHACConfig, evaluate, get_algorithm, train
 from diffrl_algos._clips import motion_of_recording, play_run
 from diffrl_algos._run import Run
-from diffrl_algos._session import _restore, evaluation_seed
+from diffrl_algos._session import evaluation_seed, restore
 from diffrl_algos.cli import main
 from diffsim_core.viewer import Motion
 
@@ -45,7 +45,7 @@ def test_a_page_a_motion_and_what_is_said(run, tmp_path, capfd):
 
 def test_it_is_the_episode_that_the_evaluation_saw(run):
     motion = play_run(run, worlds=3)
-    state, _ = _restore(Run.open(run), "last")
+    state, _ = restore(Run.open(run), "last")
     algorithm = get_algorithm("shac").build(Run.open(run).spec.config)
     env = Run.open(run).spec.make_env(3)
     found = evaluate(env, algorithm.policy(state), episodes=3, seed=evaluation_seed(0))

@@ -112,3 +112,15 @@ def test_reparameterised_objective_is_the_sum_over_starts(windows, data, gamma, 
     # GI-PPO's loss has advantage plus value in its place, which is the same number
     if lam == 1.0:
         np.testing.assert_allclose(got.sum() / w.reward.size, gradest.segment_objective(*arrays(w), gamma=gamma))
+
+
+@settings(deadline=None)
+@given(data=st.data(), decay=factor)
+def test_segment_discounted_counts_steps_since_the_start(windows, data, decay):
+    w = data.draw(windows)
+    got = gradest.segment_discounted(w.reward, w.done, factor=decay)
+    for n in range(w.reward.shape[1]):
+        k = 0
+        for t in range(w.reward.shape[0]):
+            np.testing.assert_allclose(got[t, n], decay**k * w.reward[t, n], **CLOSE)
+            k = 0 if w.done[t, n] else k + 1

@@ -12,8 +12,13 @@ from ._algorithm import Policy as Policy
 from ._clips import Clips as Clips
 from ._configs import AGPOConfig as AGPOConfig
 from ._configs import APGConfig as APGConfig
+from ._configs import GIPPOConfig as GIPPOConfig
+from ._configs import LRConfig as LRConfig
+from ._configs import LRRPConfig as LRRPConfig
+from ._configs import PEConfig as PEConfig
 from ._configs import PODSConfig as PODSConfig
 from ._configs import PPOConfig as PPOConfig
+from ._configs import RPConfig as RPConfig
 from ._configs import SAPOConfig as SAPOConfig
 from ._configs import SHACConfig as SHACConfig
 from ._configs import TrajOptConfig as TrajOptConfig
@@ -24,6 +29,7 @@ from ._evaluate import Evaluation as Evaluation
 from ._evaluate import Evaluator as Evaluator
 from ._evaluate import Recording as Recording
 from ._evaluate import evaluate as evaluate
+from ._export import export_run as export_run
 from ._loggers import TensorBoardLog as TensorBoardLog
 from ._loggers import WandbLog as WandbLog
 from ._presets import Preset as Preset

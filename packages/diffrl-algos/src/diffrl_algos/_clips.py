@@ -13,7 +13,7 @@ from ._errors import UsageError
 from ._evaluate import Recording
 from ._registry import get_algorithm
 from ._run import Run
-from ._session import _restore, evaluation_seed
+from ._session import evaluation_seed, restore
 from ._train import Callback, Update
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def play_run(
     if worlds < 1 or (episodes is not None and episodes < 1) or (seconds is not None and not seconds > 0):
         raise UsageError(f"worlds={worlds}, episodes={episodes}, seconds={seconds}: all must be positive")
     run = Run.open(path)
-    state, _ = _restore(run, which)
+    state, _ = restore(run, which)
     spec = run.spec
     algorithm = get_algorithm(spec.algorithm).build(spec.config)
     seed = evaluation_seed(spec.seed) if seed is None else seed

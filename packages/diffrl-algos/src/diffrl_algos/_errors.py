@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
 
 
@@ -24,6 +25,14 @@ class LostProcessError(RunError):
 
 class CheckpointError(RunError):
     """A checkpoint is corrupted, truncated or foreign. Nothing in it was executed or used."""
+
+
+def require(package: str, extra: str) -> None:
+    """Raise ``UsageError`` with the extra that brings ``package``, unless it is installed."""
+    try:
+        importlib.import_module(package)
+    except ImportError:
+        raise UsageError(f"{package} is not installed; pip install 'diffrl-algos[{extra}]'") from None
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:

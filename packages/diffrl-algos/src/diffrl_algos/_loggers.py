@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ._errors import RunError, UsageError
+from ._errors import RunError, require
 from ._files import dump_json, read_json, write_atomic
 from ._train import Callback, Status, Update
 
@@ -26,7 +26,7 @@ class TensorBoardLog(Callback):
     """
 
     def __init__(self, folder: Path) -> None:
-        require("tensorboard")
+        require("tensorboard", "tensorboard")
         self._folder = folder
 
     def on_start(self, state: Any, fraction: float) -> None:
@@ -66,7 +66,7 @@ class WandbLog(Callback):
     """
 
     def __init__(self, project: str, folder: Path, config: Mapping[str, Any] | None = None) -> None:
-        require("wandb")
+        require("wandb", "wandb")
         self._project, self._folder, self._config = project, folder, dict(config or {})
 
     def on_start(self, state: Any, fraction: float) -> None:
@@ -105,14 +105,6 @@ class WandbLog(Callback):
         name = secrets.token_hex(6)
         write_atomic(file, dump_json({"id": name}))
         return name
-
-
-def require(package: str) -> None:
-    """Raise ``UsageError`` with the extra that brings ``package``, unless it is installed."""
-    try:
-        importlib.import_module(package)
-    except ImportError:
-        raise UsageError(f"{package} is not installed; pip install 'diffrl-algos[{package}]'") from None
 
 
 def _numbers(group: str, figures: Mapping[str, Any]) -> dict[str, float]:

@@ -38,8 +38,13 @@ class AlgorithmEntry:
 _SUMMARIES = {
     "AGPO": "Adaptive-Gradient Policy Optimization (Gao et al. 2024)",
     "APG": "Analytic policy gradient, backpropagation through time (Freeman et al. 2021)",
+    "GIPPO": "Gradient Informed PPO (Son et al. 2023)",
+    "LR": "Likelihood-ratio policy gradient, without gradients of the simulator (Son et al. 2023, 7.4.1)",
+    "LRRP": "LR and RP mixed by inverse variance (Parmas et al. 2018; Son et al. 2023, 7.4.1)",
+    "PE": "Policy enhancement by one simulated step of gradient (Qiao et al. 2021)",
     "PODS": "Policy optimisation via differentiable simulation, first order (Mora et al. 2021)",
     "PPO": "Proximal Policy Optimization, without gradients of the simulator (Schulman et al. 2017)",
+    "RP": "Reparameterised policy gradient (Son et al. 2023, 7.4.1)",
     "SAPO": "Soft Analytic Policy Optimization (Xing et al. 2024)",
     "SHAC": "Short-Horizon Actor-Critic (Xu et al. 2022)",
     "TrajOpt": "One open-loop sequence of actions, by gradients (Xing et al. 2024)",

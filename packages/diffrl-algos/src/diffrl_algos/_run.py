@@ -258,13 +258,18 @@ def _surroundings() -> dict[str, Any]:
     """On what a run ran: for people, not part of its identity."""
     return {
         "precision": "float32",
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "versions": package_versions(),
         "commit": _commit(),
         "platform": platform.platform(),
         "processor": platform.machine(),
         "command": sys.argv,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def package_versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that results depend on."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
 
 
 def _version(package: str) -> str | None:

@@ -62,7 +62,7 @@ def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: in
         loggers = _loggers(run.spec, path)
         _processes.lead(lambda: held.enter_context(run.locked()))
         if run.has_checkpoint():
-            state, manifest = _restore(run, "last")
+            state, manifest = restore(run, "last")
             iteration, wall_s, score = manifest.iteration, manifest.wall_s, manifest.return_mean
         else:
             # Killed before its first checkpoint: begin again, which gives the same bits.
@@ -79,7 +79,7 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Evaluate a checkpoint of a run on fresh worlds. By default the evaluation that ended the run."""
     run = Run.open(path)
-    state, _ = _restore(run, which)
+    state, _ = restore(run, which)
     return _evaluation(run, state, episodes, seed, deterministic)
 
 
@@ -166,7 +166,7 @@ def _go_on(
     return summary
 
 
-def _restore(run: Run, which: str) -> tuple[Any, Manifest]:
+def restore(run: Run, which: str) -> tuple[Any, Manifest]:
     """The state of a checkpoint, in an environment made anew."""
     arrays, manifest = run.load(which)
     algorithm = get_algorithm(run.spec.algorithm).build(run.spec.config)

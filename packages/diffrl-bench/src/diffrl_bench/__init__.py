@@ -16,6 +16,8 @@ from ._suite import PlannedRun as PlannedRun
 from ._suite import Suite as Suite
 from ._suite import list_suites as list_suites
 from ._suite import load_suite as load_suite
+from ._traffic import TrafficBench as TrafficBench
+from ._traffic import bench_traffic as bench_traffic
 from ._update import UpdateBench as UpdateBench
 from ._update import bench_update as bench_update
 

@@ -8,7 +8,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("diffsim-core", "gradest", "diffrl-algos", "diffrl-bench", "torch", "warp-lang", "mujoco", "numpy")
+_PACKAGES = (
+    "diffsim-core",
+    "diffsim-traffic",
+    "gradest",
+    "diffrl-algos",
+    "diffrl-bench",
+    "torch",
+    "warp-lang",
+    "mujoco",
+    "numpy",
+)
 
 
 def machine() -> dict[str, Any]:

@@ -82,6 +82,15 @@ def _sim(args: argparse.Namespace) -> _Result:
     return _Result(report, sim_text(report))
 
 
+def _traffic(args: argparse.Namespace) -> _Result:
+    from ._traffic import TrafficBench, bench_traffic, traffic_text
+
+    report = bench_traffic(
+        TrafficBench(num_vehicles=args.vehicles, num_lanes=args.lanes, repeats=args.repeats, peers=not args.no_peers)
+    )
+    return _Result(report, traffic_text(report))
+
+
 def _update(args: argparse.Namespace) -> _Result:
     from ._report import update_text
     from ._update import UpdateBench, bench_update
@@ -188,7 +197,9 @@ def _parser() -> _Parser:
     parser = _Parser(
         prog="diffrl bench", description="Measure simulators, updates and whole trainings.", allow_abbrev=False
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="sim|update|reference|run|table|plot")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="sim|update|traffic|reference|run|table|plot"
+    )
 
     def add(name: str, function: Callable[[argparse.Namespace], _Result], text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
@@ -214,6 +225,14 @@ def _parser() -> _Parser:
     )
     sim.add_argument("--no-peers", action="store_true", help="leave out MuJoCo")
     sim.add_argument("--plot", metavar="FILE", help="draw the figures: .svg, .png or .pdf")
+
+    traffic = add(
+        "traffic", _traffic, "Drivers per second with SUMO beside, the cost of a world of traffic, and the pace car."
+    )
+    traffic.add_argument("--vehicles", type=int, default=1000, metavar="V", help="drivers on a highway; default 1000")
+    traffic.add_argument("--lanes", type=int, default=4, metavar="L", help="of the highway; default 4")
+    traffic.add_argument("--repeats", type=int, default=9, metavar="R", help="timings of each kind; default 9")
+    traffic.add_argument("--no-peers", action="store_true", help="leave out SUMO")
 
     update = add("update", _update, "Where the time of one update goes.")
     update.add_argument("--algo", default="shac", help="default shac")

@@ -215,7 +215,7 @@ def gradients(s: Subject) -> Iterator[str]:
         found = numbers(s.pull(late, action, target))
         if not all(np.isfinite(values).all() for values in found.values()):
             yield f"the gradient of {name} is not finite"
-        elif not any(values.any() for values in found.values()):
+        elif not any(values.any() for values in found.values()) and _depends(s, late, name):
             yield f"the gradient of {name} is zero at a truncated step; it must reach the episode that ended"
 
     # every world is done here, so nothing may pass
@@ -268,6 +268,12 @@ def containment(s: Subject) -> Iterator[str]:
             yield f"after {what}: the gradient with respect to the actions is not finite"
         for name in differing(clean_grad, grad, others):
             yield f"after {what} in one world: gradients of other worlds change in {name or 'action'}"
+
+
+def _depends(s: Subject, state: EnvState, name: str) -> bool:
+    """Whether that part of a transition changes with the action (a task may observe nothing)."""
+    first, second = (numbers(s.step(state, action).transition)[name] for action in s.actions(2))
+    return bool((first != second).any())
 
 
 def _worlds(mask: Numbers) -> str:

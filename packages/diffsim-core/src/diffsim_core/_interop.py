@@ -132,6 +132,9 @@ def stop_gradient(tree: PyTree) -> PyTree:
 
     Takes an ``EnvState``, an observation or any other tree of torch or JAX arrays.
     """
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(tree, torch.Tensor):  # what tasks do most, many times a step
+        return tree.detach()
     first = next(tree_leaves(tree), None)
     if first is None:
         return tree

@@ -22,6 +22,10 @@ _BUILTIN = {
     "ant": "diffsim_core.tasks.ant:make_task",
     "humanoid": "diffsim_core.tasks.humanoid:make_task",
     "humanoid_mtu": "diffsim_core.tasks.humanoid_mtu:make_task",
+    "dejong": "diffsim_core.tasks.functions:make_dejong",
+    "dejong_64": "diffsim_core.tasks.functions:make_dejong_64",
+    "ackley": "diffsim_core.tasks.functions:make_ackley",
+    "ackley_64": "diffsim_core.tasks.functions:make_ackley_64",
 }
 _REGISTERED: dict[str, str | TaskFactory] = {}
 _GIVEN_BY_MAKE = ("num_envs", "device", "dtype")

@@ -73,6 +73,7 @@ from ._reparameterised import reparameterised_objective as reparameterised_objec
 from ._returns import bootstrapped_returns as bootstrapped_returns
 from ._returns import discounted_returns as discounted_returns
 from ._returns import td_lambda as td_lambda
+from ._segments import segment_discounted as segment_discounted
 from ._segments import segment_objective as segment_objective
 from ._segments import segment_starts as segment_starts
 from ._soft import soft_reward as soft_reward
@@ -145,6 +146,7 @@ __all__ = [
     "quantile_mask",
     "random_directions",
     "reparameterised_objective",
+    "segment_discounted",
     "segment_objective",
     "segment_starts",
     "signal_to_noise",

@@ -62,6 +62,32 @@ def segment_objective(reward: Array, value_next: Array, terminated: Array, done:
     return objective
 
 
+def segment_discounted(value: Array, done: Array, *, factor: float) -> Array:
+    """Values weighted by how far into its segment each step is: ``factor^k value_t``, ``k`` steps after the start.
+
+    The likelihood-ratio gradient of the TD(lambda) return of a segment's start is ``sum_t (gamma lam)^k A_t grad log
+    pi(a_t | s_t)`` with ``A`` the ``gae`` advantages: an action has no part in the TD errors before it, and the
+    advantage counts those after it as seen from its own step. So weighted, it estimates what
+    ``reparameterised_objective`` differentiates.
+
+    Args:
+        value: for instance advantages, shape ``[T, N]``.
+        done: bool, the episode ended or was stopped at this step, shape ``[T, N]``.
+        factor: weight per step, in [0, 1].
+
+    Returns:
+        Shape ``[T, N]``.
+
+    Raises:
+        ValueError: an argument has the wrong framework, shape, dtype or range, or holds NaN; the message names it.
+    """
+    xp = check_window({"value": value}, {"done": done})
+    factor = check_factor("factor", factor)
+    refuse_nan(xp, value=value)
+    starts = xp.astype(starts_of(xp, done), value.dtype)
+    return value * linear_scan(factor * (1.0 - starts), starts, xp.zeros_like(starts[0, :]), reverse=False)
+
+
 def starts_of(xp: Any, done: Array) -> Array:
     """``segment_starts`` of a ``done`` that has been checked."""
     return xp.concat([xp.ones_like(done[:1, :]), done[:-1, :]], axis=0)

@@ -34,6 +34,9 @@ CASES = {
         nan=("reward", "value"),
     ),
     "segment_starts": Case(gradest.segment_starts, flags={"done": done}),
+    "segment_discounted": Case(
+        partial(gradest.segment_discounted, factor=0.8), floats={"value": value}, flags={"done": done}
+    ),
     "segment_objective": Case(partial(gradest.segment_objective, gamma=0.9), **tail, out=("",)),
     "reparameterised_objective": Case(
         partial(gradest.reparameterised_objective, gamma=0.9, lam=0.7), **tail, out=("N",)

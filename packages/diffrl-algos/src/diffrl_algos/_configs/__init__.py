@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from ._agpo import AGPOConfig as AGPOConfig
 from ._apg import APGConfig as APGConfig
+from ._on_policy import GIPPOConfig as GIPPOConfig
+from ._on_policy import LRConfig as LRConfig
+from ._on_policy import LRRPConfig as LRRPConfig
+from ._on_policy import OnPolicyConfig as OnPolicyConfig
+from ._on_policy import PEConfig as PEConfig
+from ._on_policy import RPConfig as RPConfig
 from ._pods import PODSConfig as PODSConfig
 from ._ppo import PPOConfig as PPOConfig
 from ._sapo import SAPOConfig as SAPOConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ._window import CriticConfig, at_least_one, finite, not_negative, positive
+from ._window import CriticConfig, at_least_one, finite, not_negative, positive, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,9 @@ class PPOConfig(CriticConfig):
     """Passes of the critic over a window."""
     critic_minibatches: int = 2
     """Pieces in which a pass sees the window."""
+    attempts: int = 1
+    """With more than one, a window's passes that leave their loss higher than it was are taken back and tried again
+    with a rate 1.5 times less, up to so many times in all (GI-PPO's code); the rate begins at ``actor_lr``."""
     clip: float = 0.2
     """How far the ratio of densities may go from one and still be rewarded."""
     entropy_coef: float = 0.0
@@ -45,12 +48,16 @@ class PPOConfig(CriticConfig):
     """Fit the critic to value targets shifted and scaled by their running mean and standard deviation."""
     activation: Literal["silu", "elu"] = "silu"
     """After each hidden layer."""
+    state_dependent_std: bool = False
+    """Let the standard deviation be an output of the network; otherwise one parameter for each action."""
     logstd_init: float = 0.0
-    """Initial log standard deviation of the actions before tanh."""
+    """Initial log standard deviation of the actions before tanh, where it is a parameter."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least_one(self, "actor_iterations", "actor_minibatches")
+        at_least_one(self, "actor_iterations", "actor_minibatches", "attempts")
+        once = self.attempts == 1 or not self.adaptive_lr
+        require("attempts", self.attempts, once, "1 with adaptive_lr, which moves the rate by another rule")
         positive(self, "kl_target", "clip")
         not_negative(self, "weight_decay", "entropy_coef")
         finite(self, "logstd_init")

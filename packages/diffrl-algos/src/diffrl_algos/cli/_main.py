@@ -21,6 +21,7 @@ _COMMANDS = {
     "train": "train a policy, and evaluate it at the end; --resume goes on with a run",
     "play": "show the policy of a run: an HTML file, a video or a live view",
     "eval": "evaluate the policy of a run on fresh worlds",
+    "export": "write the policy of a run to an ONNX or torch.export file",
     "list": "list algorithms, tasks or presets",
     "check": "check a task's gradients and promises",
 }

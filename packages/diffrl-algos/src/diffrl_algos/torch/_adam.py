@@ -12,6 +12,7 @@ from torch import Tensor
 from . import _distributed as distributed
 
 _EPS = 1e-8
+"""Added to the root of the second moment."""
 
 
 class Adam(NamedTuple):
@@ -32,7 +33,14 @@ class Adam(NamedTuple):
         return Adam(self.m.clone(), self.v.clone(), self.step)
 
     def step_(
-        self, params: Tensor, grad: Tensor, *, lr: float, betas: tuple[float, float], weight_decay: float = 0.0
+        self,
+        params: Tensor,
+        grad: Tensor,
+        *,
+        lr: float,
+        betas: tuple[float, float],
+        weight_decay: float = 0.0,
+        eps: float = _EPS,
     ) -> Adam:
         """One step, in place on ``params``, ``m`` and ``v``: give clones of what must stay.
 
@@ -45,7 +53,7 @@ class Adam(NamedTuple):
             params.mul_(1.0 - lr * weight_decay)
         self.m.lerp_(grad, 1.0 - b1)
         self.v.mul_(b2).addcmul_(grad, grad, value=1.0 - b2)
-        denominator = self.v.sqrt().div_(math.sqrt(1.0 - b2**step)).add_(_EPS)
+        denominator = self.v.sqrt().div_(math.sqrt(1.0 - b2**step)).add_(eps)
         params.addcdiv_(self.m, denominator, value=-lr / (1.0 - b1**step))
         return self._replace(step=step)
 
@@ -64,6 +72,8 @@ class Optimizer:
     max_norm: float
     """Gradients longer than this are scaled down to it."""
     weight_decay: float = 0.0
+    eps: float = _EPS
+    """Added to the root of the second moment: gradients much smaller than this are not brought to size."""
 
     def step_(self, params: Tensor, adam: Adam, grad: Tensor, lr: float) -> tuple[Adam, Tensor]:
         """One step in place on ``params`` and moments; also the gradient's norm before clipping.
@@ -71,7 +81,8 @@ class Optimizer:
         In several processes the gradient is the mean of theirs.
         """
         grad, norm = clip_norm(distributed.mean(grad), self.max_norm)
-        return adam.step_(params, grad, lr=lr, betas=self.betas, weight_decay=self.weight_decay), norm
+        constants = {"betas": self.betas, "weight_decay": self.weight_decay, "eps": self.eps}
+        return adam.step_(params, grad, lr=lr, **constants), norm
 
     def step(self, params: Tensor, adam: Adam, grad: Tensor, lr: float) -> tuple[Tensor, Adam, Tensor]:
         """One step from ``params`` and moments, which stay as they are."""

@@ -6,11 +6,9 @@ ICML 2024: Algorithm 1, Eq. 1-4, Appendix B and Table 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,11 +22,11 @@ from ._adam import Adam, Optimizer
 from ._critic import Critic, fit_critic
 from ._episodes import Episodes
 from ._judge import Judge
+from ._learner import CriticLearner, spread_actor
 from ._mlp import MLP
 from ._normalize import RunningStats
-from ._policy import GaussianActor, GaussianPolicy, NoisyPolicy
+from ._policy import GaussianActor, NoisyPolicy
 from ._schedules import learning_rate
-from ._state import from_arrays, to_arrays
 
 
 class AGPOState(NamedTuple):
@@ -62,7 +60,7 @@ class AGPOState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class AGPO:
+class AGPO(CriticLearner[AGPOConfig, AGPOState]):
     """Adaptive-Gradient Policy Optimization.
 
     Each update rolls the stochastic policy out for ``horizon`` steps and finds, for each of them, how the simulator's
@@ -87,7 +85,7 @@ class AGPO:
         env_state, obs = training.begin(env, seed, "AGPO")
         # Networks are drawn on the CPU, so that they are the same on every device.
         generator = torch.Generator().manual_seed(seed)
-        nets = _Networks.of(c, env)
+        nets = self._networks(env)
         actor = nets.actor.init(generator, logstd=c.logstd_init).to(obs)
         if c.state_dependent_std:
             # The last parameters are the biases of log sigma.
@@ -103,13 +101,8 @@ class AGPO:
             **training.first_fields(env, env_state, obs, generator),
         )
 
-    def update(self, state: AGPOState) -> tuple[AGPOState, Metrics]:
-        """One window, one step of the actor, ``critic_iterations`` passes of the Q functions."""
-        with training.settings(self.config):
-            return self._update(state)
-
     def _update(self, state: AGPOState) -> tuple[AGPOState, Metrics]:
-        c, env, nets, clock = self.config, state.env, _Networks.of(self.config, state.env), training.Clock()
+        c, env, nets, clock = self.config, state.env, self._networks(state.env), training.Clock()
         generator = training.generator_of(state)
         actor_lr, critic_lr = (learning_rate(c, start, state.iteration) for start in (c.actor_lr, c.critic_lr))
         shift, scale = training.normalizer(c, state)
@@ -193,18 +186,6 @@ class AGPO:
         }
         return new, training.report(new, window, figures, clock, actor_lr=actor_lr)
 
-    def policy(self, state: AGPOState, *, deterministic: bool = True, seed: int = 0) -> GaussianPolicy:
-        """The policy of ``state``, with the observation statistics up to now."""
-        shift, scale = training.normalizer(self.config, state)
-        generator = None if deterministic else torch.Generator(state.obs.device).manual_seed(seed)
-        return GaussianPolicy(_Networks.of(self.config, state.env).actor, state.actor, shift, scale, generator)
-
-    def to_arrays(self, state: AGPOState) -> dict[str, np.ndarray]:
-        return to_arrays(state)
-
-    def from_arrays(self, state: AGPOState, arrays: Mapping[str, np.ndarray]) -> AGPOState:
-        return from_arrays(state, arrays)
-
     def _regularisers(
         self, actor: GaussianActor, flat: Tensor, previous: Tensor, x: Tensor, eps: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -213,18 +194,9 @@ class AGPO:
         u = policy.mean + eps * policy.logstd.exp()
         return -policy.squashed_log_prob(u).mean(), policy.kl(actor(actor.split(previous), x)).mean()
 
+    def _actor(self, env: Env) -> GaussianActor:
+        return spread_actor(self.config, env)
 
-class _Networks(NamedTuple):
-    actor: GaussianActor
-    critic: Critic
-
-    @classmethod
-    def of(cls, config: AGPOConfig, env: Env) -> _Networks:
-        num_obs, num_actions = env.spec.num_obs, env.spec.num_actions
-        outputs = 2 * num_actions if config.state_dependent_std else num_actions
-        actor = MLP((num_obs, *config.actor_hidden, outputs), config.activation)
-        critic = MLP((num_obs + num_actions, *config.critic_hidden, 1), config.activation)
-        return cls(
-            GaussianActor(actor, config.state_dependent_std, (config.logstd_min, config.logstd_max)),
-            Critic(critic, config.num_critics),
-        )
+    def _critic(self, env: Env) -> Critic:
+        sizes = (env.spec.num_obs + env.spec.num_actions, *self.config.critic_hidden, 1)
+        return Critic(MLP(sizes, self.config.activation), self.config.num_critics)

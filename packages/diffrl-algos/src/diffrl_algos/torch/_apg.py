@@ -6,11 +6,9 @@ BPTT. It is SHAC's objective without a critic: what follows the window counts no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,11 +20,11 @@ from .._configs import APGConfig
 from . import _training as training
 from ._adam import Adam, Optimizer
 from ._episodes import Episodes
+from ._learner import Learner
 from ._mlp import MLP
 from ._normalize import RunningStats
-from ._policy import GaussianActor, GaussianPolicy, NoisyPolicy
+from ._policy import GaussianActor, NoisyPolicy
 from ._schedules import learning_rate
-from ._state import from_arrays, to_arrays
 
 
 class APGState(NamedTuple):
@@ -53,7 +51,7 @@ class APGState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class APG:
+class APG(Learner[APGConfig, APGState]):
     """Analytic Policy Gradient.
 
     Each update rolls the stochastic policy out for ``horizon`` steps and takes one Adam step up the gradient of the
@@ -76,11 +74,6 @@ class APG:
         return APGState(
             actor=actor, actor_adam=Adam.init(actor), **training.first_fields(env, env_state, obs, generator)
         )
-
-    def update(self, state: APGState) -> tuple[APGState, Metrics]:
-        """One window, one step of the actor."""
-        with training.settings(self.config):
-            return self._update(state)
 
     def _update(self, state: APGState) -> tuple[APGState, Metrics]:
         c, env, clock = self.config, state.env, training.Clock()
@@ -111,18 +104,6 @@ class APG:
             "std_mean": noisy.gaussian().logstd.exp().mean(),
         }
         return new, training.report(new, window, figures, clock, actor_lr=lr)
-
-    def policy(self, state: APGState, *, deterministic: bool = True, seed: int = 0) -> GaussianPolicy:
-        """The policy of ``state``, with the observation statistics up to now."""
-        shift, scale = training.normalizer(self.config, state)
-        generator = None if deterministic else torch.Generator(state.obs.device).manual_seed(seed)
-        return GaussianPolicy(self._actor(state.env), state.actor, shift, scale, generator)
-
-    def to_arrays(self, state: APGState) -> dict[str, np.ndarray]:
-        return to_arrays(state)
-
-    def from_arrays(self, state: APGState, arrays: Mapping[str, np.ndarray]) -> APGState:
-        return from_arrays(state, arrays)
 
     def _actor(self, env: Env) -> GaussianActor:
         sizes = (env.spec.num_obs, *self.config.actor_hidden, env.spec.num_actions)

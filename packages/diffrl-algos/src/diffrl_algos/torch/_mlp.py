@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,15 @@ Activation = Literal["elu", "silu"]
 
 _LN_EPS = 1e-5
 _ACTIVATIONS = {"elu": F.elu, "silu": F.silu}
+
+
+class Tape(NamedTuple):
+    """What a forward pass leaves for the backward pass by hand."""
+
+    layers: list[tuple[Tensor, ...]]
+    """Of each hidden layer: input, sum, activation, and its mean and inverse deviation."""
+    last: Tensor
+    """Input of the output layer."""
 
 
 @dataclass(frozen=True)
@@ -111,24 +120,35 @@ class MLP:
         Returns:
             The errors ``mlp(x) - y``, shape ``[B, 1]``.
         """
-        aten, activation, elu = torch.ops.aten, _ACTIVATIONS[self.activation], self.activation == "elu"
-        tape: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
+        out, tape = self.record(params, x)
+        error = out - y[:, None]
+        self.pull_back(params, tape, error * (2.0 / len(y)), grads)
+        return error
+
+    def record(self, params: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, Tape]:
+        """Outputs ``[B, sizes[-1]]`` for inputs ``[B, sizes[0]]``, and what ``pull_back`` needs; no graph is made."""
+        activation = _ACTIVATIONS[self.activation]
+        layers: list[tuple[Tensor, ...]] = []
         h = x
         for k, width in enumerate(self.sizes[1:-1]):
             weight, bias, scale, shift = params[4 * k : 4 * k + 4]
             z = torch.addmm(bias, h, weight.t())
             e = activation(z)
             normalised, mean, rstd = torch.native_layer_norm(e, (width,), scale, shift, _LN_EPS)
-            tape.append((h, z, e, mean, rstd))
+            layers.append((h, z, e, mean, rstd))
             h = normalised
-        error = torch.addmm(params[-1], h, params[-2].t()) - y[:, None]
-        g = error * (2.0 / len(y))
-        torch.mm(g.t(), h, out=grads[-2])
+        return torch.addmm(params[-1], h, params[-2].t()), Tape(layers, h)
+
+    def pull_back(self, params: tuple[Tensor, ...], tape: Tape, g: Tensor, grads: tuple[Tensor, ...]) -> None:
+        """Write the gradient by the parameters of ``sum(g * out)`` into ``grads``, for ``g [B, sizes[-1]]``."""
+        aten, elu = torch.ops.aten, self.activation == "elu"
+        torch.mm(g.t(), tape.last, out=grads[-2])
         torch.sum(g, 0, out=grads[-1])
-        g = g * params[-2]
-        for k in range(len(tape) - 1, -1, -1):
+        # Of one column the product is an outer one, which broadcasting does in fewer operations.
+        g = g * params[-2] if self.sizes[-1] == 1 else torch.mm(g, params[-2])
+        for k in range(len(tape.layers) - 1, -1, -1):
             weight, _, scale, shift = params[4 * k : 4 * k + 4]
-            h, z, e, mean, rstd = tape[k]
+            h, z, e, mean, rstd = tape.layers[k]
             g, g_scale, g_shift = aten.native_layer_norm_backward(
                 g, e, (self.sizes[k + 1],), mean, rstd, scale, shift, [True, True, True]
             )
@@ -140,4 +160,3 @@ class MLP:
             torch.sum(g, 0, out=grads[4 * k + 1])
             if k:
                 g = torch.mm(g, weight)
-        return error

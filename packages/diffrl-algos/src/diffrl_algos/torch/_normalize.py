@@ -47,3 +47,12 @@ class RunningStats(NamedTuple):
         """``(shift, scale)`` with ``normalised = shift + scale * obs``: one operation per step."""
         scale = (self.var + _EPS).rsqrt()
         return (-self.mean * scale).to(dtype), scale.to(dtype)
+
+
+def value_units(stats: RunningStats, like: Tensor, normalize: bool) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of value targets, of the type of ``like``; 0 and 1 where not ``normalize``."""
+    if not normalize:
+        return torch.zeros((), dtype=like.dtype, device=like.device), torch.ones(
+            (), dtype=like.dtype, device=like.device
+        )
+    return stats.mean[0].to(like.dtype), (stats.var[0] + _EPS).sqrt().to(like.dtype)

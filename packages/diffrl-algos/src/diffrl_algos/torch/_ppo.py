@@ -23,11 +23,12 @@ from .._configs import PPOConfig
 from . import _distributed as distributed
 from . import _training as training
 from ._adam import Adam, Optimizer
+from ._attempts import attempt
 from ._critic import Critic, ValueFunction, fit_critic
 from ._distributions import Gaussian
 from ._episodes import Episodes
 from ._mlp import MLP
-from ._normalize import RunningStats
+from ._normalize import RunningStats, value_units
 from ._policy import GaussianActor, GaussianPolicy, NoisyPolicy
 from ._schedules import follow_divergence, learning_rate
 from ._state import from_arrays, to_arrays
@@ -46,7 +47,7 @@ class PPOState(NamedTuple):
     value_stats: RunningStats
     """Statistics of all value targets so far, of size 1."""
     adapted_lr: Tensor
-    """Learning rate of the actor as the divergence has moved it, a float64 scalar."""
+    """Learning rate of the actor as the divergence or failed attempts have moved it, a float64 scalar."""
     stats: RunningStats
     """Statistics of all observations before the next window; frozen while a window is rolled out."""
     env_state: EnvState
@@ -137,29 +138,40 @@ class PPO:
         clock.lap("rollout_s")
 
         # The actor.
-        improved, actor_adam = state.actor.clone(), state.actor_adam.clone()
-        lr = float(state.adapted_lr) if c.adaptive_lr else learning_rate(c, c.actor_lr, state.iteration)
-        first_lr, figures = lr, {}
-        for _ in range(c.actor_iterations):
-            improved, actor_adam, figures = self._pass(
-                nets.actor, improved, actor_adam, batch, optimizer, lr, generator
-            )
-            with torch.no_grad():
-                after = nets.actor(nets.actor.split(improved), x)
-                figures["kl"] = distributed.mean(before.kl(after).mean())
-            if c.adaptive_lr:
-                lr = follow_divergence(lr, float(figures["kl"]), c.kl_target)
+        moved = c.adaptive_lr or c.attempts > 1
+        lr = float(state.adapted_lr) if moved else learning_rate(c, c.actor_lr, state.iteration)
+        first_lr, figures = lr, dict[str, Tensor]()
+
+        def once(flat: Tensor, adam: Adam, rate: float) -> tuple[Adam, Tensor, Tensor]:
+            nonlocal figures, lr
+            losses = []
+            for _ in range(c.actor_iterations):
+                adam, figures = self._pass(nets.actor, flat, adam, batch, optimizer, rate, generator)
+                losses.append(figures["actor_loss"].detach())
+                with torch.no_grad():
+                    after = nets.actor(nets.actor.split(flat), x)
+                    figures["kl"] = distributed.mean(before.kl(after).mean())
+                if c.adaptive_lr:
+                    lr = rate = follow_divergence(rate, float(figures["kl"]), c.kl_target)
+            return adam, losses[0], losses[-1]
+
+        if c.attempts > 1:
+            phase = attempt(once, state.actor, state.actor_adam, lr, most=c.attempts, compound=False)
+            improved, actor_adam, lr = phase.params, phase.adam, phase.rate
+        else:
+            improved = state.actor.clone()
+            actor_adam, *_ = once(improved, state.actor_adam.clone(), lr)
         clock.lap("actor_s")
 
         # The critic.
         value_stats = state.value_stats.update(target_value.reshape(-1, 1))
-        y = self._in_units(value_stats, target_value)
+        mean, std = value_units(value_stats, target_value, c.normalize_value)
         fitted, critic_adam, critic_loss = fit_critic(
             nets.critic,
             state.critic,
             state.critic_adam,
             x.flatten(0, 1),
-            y.flatten(),
+            ((target_value - mean) / std).flatten(),
             config=c,
             optimizer=optimizer,
             lr=c.critic_lr * lr / c.actor_lr if c.adaptive_lr else learning_rate(c, c.critic_lr, state.iteration),
@@ -192,7 +204,7 @@ class PPO:
     def value(self, state: PPOState) -> ValueFunction:
         """The critic's value of observations, for viewers."""
         shift, scale = training.normalizer(self.config, state)
-        units = self._units(state.value_stats, state.obs)
+        units = value_units(state.value_stats, state.obs, self.config.normalize_value)
         return ValueFunction(_Networks.of(self.config, state.env).critic, state.critic, shift, scale, *units)
 
     def to_arrays(self, state: PPOState) -> dict[str, np.ndarray]:
@@ -206,7 +218,7 @@ class PPO:
     ) -> tuple[Tensor, Tensor]:
         """``V(s_t)`` and the TD(lambda) targets, both ``[T, N]``."""
         c = self.config
-        mean, std = self._units(state.value_stats, x)
+        mean, std = value_units(state.value_stats, x, c.normalize_value)
         value = mean + std * critic(state.critic, x)[0]
         value_next = mean + std * critic(state.critic, torch.addcmul(shift, window.final_obs, scale))[0]
         ends = (window.terminated, window.done)
@@ -221,7 +233,7 @@ class PPO:
         optimizer: Optimizer,
         lr: float,
         generator: torch.Generator,
-    ) -> tuple[Tensor, Adam, dict[str, Tensor]]:
+    ) -> tuple[Adam, dict[str, Tensor]]:
         """One pass over the window in random pieces, in place on ``flat`` and ``adam``; figures of its last piece."""
         c, figures = self.config, {}
         order = torch.randperm(len(batch.x), generator=generator, device=batch.x.device)
@@ -236,17 +248,7 @@ class PPO:
             outside = gradest.out_of_range_ratio(log_prob.detach(), log_prob_old, clip=c.clip)
             adam, grad_norm = optimizer.step_(flat, adam, grad, lr)
             figures = {"actor_loss": loss, "grad_norm": grad_norm, "clipped": outside}
-        return flat, adam, figures
-
-    def _units(self, stats: RunningStats, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of value targets, 0 and 1 where they are not normalised."""
-        if not self.config.normalize_value:
-            return torch.zeros((), dtype=like.dtype), torch.ones((), dtype=like.dtype)
-        return stats.mean[0].to(like.dtype), (stats.var[0] + 1e-5).sqrt().to(like.dtype)
-
-    def _in_units(self, stats: RunningStats, value: Tensor) -> Tensor:
-        mean, std = self._units(stats, value)
-        return (value - mean) / std
+        return adam, figures
 
 
 class _Networks(NamedTuple):
@@ -256,7 +258,8 @@ class _Networks(NamedTuple):
     @classmethod
     def of(cls, config: PPOConfig, env: Env) -> _Networks:
         num_obs, num_actions = env.spec.num_obs, env.spec.num_actions
+        outputs = 2 * num_actions if config.state_dependent_std else num_actions
         return cls(
-            GaussianActor(MLP((num_obs, *config.actor_hidden, num_actions), config.activation)),
+            GaussianActor(MLP((num_obs, *config.actor_hidden, outputs), config.activation), config.state_dependent_std),
             Critic(MLP((num_obs, *config.critic_hidden, 1), config.activation)),
         )

@@ -6,11 +6,9 @@ Eq. 8-10 and 21, and the design choices of Appendix B.1. Observations are vector
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,13 +19,13 @@ from .._algorithm import Metrics
 from .._configs import SAPOConfig
 from . import _training as training
 from ._adam import Adam, Optimizer
-from ._critic import Critic, ValueFunction, fit_critic
+from ._critic import Critic, fit_critic
 from ._episodes import Episodes
+from ._learner import ValueLearner, spread_actor
 from ._mlp import MLP
 from ._normalize import RunningStats
-from ._policy import GaussianActor, GaussianPolicy, NoisyPolicy
+from ._policy import GaussianActor, NoisyPolicy
 from ._schedules import learning_rate
-from ._state import from_arrays, to_arrays
 
 
 class SAPOState(NamedTuple):
@@ -62,7 +60,7 @@ class SAPOState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SAPO:
+class SAPO(ValueLearner[SAPOConfig, SAPOState]):
     """Soft Analytic Policy Optimization.
 
     Each update rolls the stochastic policy out for ``horizon`` steps, takes one step up the gradient of the
@@ -84,7 +82,7 @@ class SAPO:
         env_state, obs = training.begin(env, seed, "SAPO", processes=True)
         # Networks are drawn on the CPU, so that they are the same on every device.
         generator = torch.Generator().manual_seed(seed)
-        nets = _Networks.of(c, env)
+        nets = self._networks(env)
         gain = c.init_gain if c.actor_init == "orthogonal" else None
         actor = nets.actor.init(generator, logstd=c.logstd_init, gain=gain).to(obs)
         critic = nets.critic.init(generator, gain=c.init_gain).to(obs)
@@ -100,13 +98,8 @@ class SAPO:
             **training.first_fields(env, env_state, obs, generator),
         )
 
-    def update(self, state: SAPOState) -> tuple[SAPOState, Metrics]:
-        """One window, one step of actor and temperature, ``critic_iterations`` passes of the critics."""
-        with training.settings(self.config):
-            return self._update(state)
-
     def _update(self, state: SAPOState) -> tuple[SAPOState, Metrics]:
-        c, env, nets, clock = self.config, state.env, _Networks.of(self.config, state.env), training.Clock()
+        c, env, nets, clock = self.config, state.env, self._networks(state.env), training.Clock()
         generator, optimizer = training.generator_of(state), Optimizer(c.betas, c.max_grad_norm, c.weight_decay)
         actor_lr, critic_lr = (learning_rate(c, start, state.iteration) for start in (c.actor_lr, c.critic_lr))
         shift, scale = training.normalizer(c, state)
@@ -179,40 +172,14 @@ class SAPO:
         }
         return new, training.report(new, window, figures, clock, actor_lr=actor_lr)
 
-    def policy(self, state: SAPOState, *, deterministic: bool = True, seed: int = 0) -> GaussianPolicy:
-        """The policy of ``state``, with the observation statistics up to now; deterministic, it is ``tanh(mu)``."""
-        shift, scale = training.normalizer(self.config, state)
-        generator = None if deterministic else torch.Generator(state.obs.device).manual_seed(seed)
-        return GaussianPolicy(_Networks.of(self.config, state.env).actor, state.actor, shift, scale, generator)
+    def _actor(self, env: Env) -> GaussianActor:
+        return spread_actor(self.config, env)
 
-    def value(self, state: SAPOState) -> ValueFunction:
-        """The critics' mean soft value of observations, for viewers."""
-        shift, scale = training.normalizer(self.config, state)
-        return ValueFunction(_Networks.of(self.config, state.env).critic, state.critic, shift, scale)
-
-    def to_arrays(self, state: SAPOState) -> dict[str, np.ndarray]:
-        return to_arrays(state)
-
-    def from_arrays(self, state: SAPOState, arrays: Mapping[str, np.ndarray]) -> SAPOState:
-        return from_arrays(state, arrays)
+    def _critic(self, env: Env) -> Critic:
+        sizes = (env.spec.num_obs, *self.config.critic_hidden, 1)
+        return Critic(MLP(sizes, self.config.activation), self.config.num_critics)
 
 
 def _over_critics(values: Tensor, how: str) -> Tensor:
     """``[C, T, N] -> [T, N]``."""
     return values.mean(0) if how == "mean" else values.amin(0)
-
-
-class _Networks(NamedTuple):
-    actor: GaussianActor
-    critic: Critic
-
-    @classmethod
-    def of(cls, config: SAPOConfig, env: Env) -> _Networks:
-        num_obs, num_actions = env.spec.num_obs, env.spec.num_actions
-        outputs = 2 * num_actions if config.state_dependent_std else num_actions
-        actor = MLP((num_obs, *config.actor_hidden, outputs), config.activation)
-        critic = MLP((num_obs, *config.critic_hidden, 1), config.activation)
-        return cls(
-            GaussianActor(actor, config.state_dependent_std, (config.logstd_min, config.logstd_max)),
-            Critic(critic, config.num_critics),
-        )

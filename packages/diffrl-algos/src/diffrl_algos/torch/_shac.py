@@ -7,11 +7,9 @@ Differentiable Simulation, ICLR 2022 (arXiv:2204.07137): Algorithm 1 and Eq. 5-7
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,13 +20,13 @@ from .._algorithm import Metrics
 from .._configs import SHACConfig
 from . import _training as training
 from ._adam import Adam, Optimizer
-from ._critic import Critic, ValueFunction, fit_critic
+from ._critic import Critic, fit_critic
 from ._episodes import Episodes
+from ._learner import ValueLearner
 from ._mlp import MLP
 from ._normalize import RunningStats
-from ._policy import GaussianActor, GaussianPolicy, NoisyPolicy
+from ._policy import GaussianActor, NoisyPolicy
 from ._schedules import learning_rate
-from ._state import from_arrays, to_arrays
 
 
 class SHACState(NamedTuple):
@@ -60,7 +58,7 @@ class SHACState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SHAC:
+class SHAC(ValueLearner[SHACConfig, SHACState]):
     """Short-Horizon Actor-Critic.
 
     Each update rolls the stochastic policy out for ``horizon`` steps from where the last window ended,
@@ -82,7 +80,7 @@ class SHAC:
         env_state, obs = training.begin(env, seed, "SHAC", processes=True)
         # Networks are drawn on the CPU, so that they are the same on every device.
         generator = torch.Generator().manual_seed(seed)
-        nets = _Networks.of(c, env)
+        nets = self._networks(env)
         actor = nets.actor.init(generator, logstd=c.logstd_init).to(obs)
         critic = nets.critic.init(generator, gain=math.sqrt(2.0)).to(obs)
         return SHACState(
@@ -94,13 +92,8 @@ class SHAC:
             **training.first_fields(env, env_state, obs, generator),
         )
 
-    def update(self, state: SHACState) -> tuple[SHACState, Metrics]:
-        """One window, one step of the actor, ``critic_iterations`` passes of the critic."""
-        with training.settings(self.config):
-            return self._update(state)
-
     def _update(self, state: SHACState) -> tuple[SHACState, Metrics]:
-        c, env, nets, clock = self.config, state.env, _Networks.of(self.config, state.env), training.Clock()
+        c, env, nets, clock = self.config, state.env, self._networks(state.env), training.Clock()
         generator, optimizer = training.generator_of(state), Optimizer(c.betas, c.max_grad_norm)
         actor_lr, critic_lr = (learning_rate(c, start, state.iteration) for start in (c.actor_lr, c.critic_lr))
         shift, scale = training.normalizer(c, state)
@@ -154,32 +147,8 @@ class SHAC:
         }
         return new, training.report(new, window, figures, clock, actor_lr=actor_lr)
 
-    def policy(self, state: SHACState, *, deterministic: bool = True, seed: int = 0) -> GaussianPolicy:
-        """The policy of ``state``, with the observation statistics up to now."""
-        shift, scale = training.normalizer(self.config, state)
-        generator = None if deterministic else torch.Generator(state.obs.device).manual_seed(seed)
-        return GaussianPolicy(_Networks.of(self.config, state.env).actor, state.actor, shift, scale, generator)
+    def _actor(self, env: Env) -> GaussianActor:
+        return GaussianActor(MLP((env.spec.num_obs, *self.config.actor_hidden, env.spec.num_actions)))
 
-    def value(self, state: SHACState) -> ValueFunction:
-        """The critic's value of observations, for viewers."""
-        shift, scale = training.normalizer(self.config, state)
-        return ValueFunction(_Networks.of(self.config, state.env).critic, state.critic, shift, scale)
-
-    def to_arrays(self, state: SHACState) -> dict[str, np.ndarray]:
-        return to_arrays(state)
-
-    def from_arrays(self, state: SHACState, arrays: Mapping[str, np.ndarray]) -> SHACState:
-        return from_arrays(state, arrays)
-
-
-class _Networks(NamedTuple):
-    actor: GaussianActor
-    critic: Critic
-
-    @classmethod
-    def of(cls, config: SHACConfig, env: Env) -> _Networks:
-        num_obs, num_actions = env.spec.num_obs, env.spec.num_actions
-        return cls(
-            GaussianActor(MLP((num_obs, *config.actor_hidden, num_actions))),
-            Critic(MLP((num_obs, *config.critic_hidden, 1))),
-        )
+    def _critic(self, env: Env) -> Critic:
+        return Critic(MLP((env.spec.num_obs, *self.config.critic_hidden, 1)))

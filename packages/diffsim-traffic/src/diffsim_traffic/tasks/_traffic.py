@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core import Random, stop_gradient
+from diffsim_core import Random, from_numpy, stop_gradient
 from diffsim_traffic.dynamics import TrafficDynamics
 
 _DRIVERS = 1_000_000
@@ -78,7 +78,26 @@ class TrafficTask:
         width = self.dynamics.model.road.lane_width
 
         def lane(y: Any) -> Any:
-            return xp.floor(stop_gradient(y) / width + 0.5)
+            return xp.floor(stop_gradient(y) * (1 / width) + 0.5)
 
         changed = lane(physics.y) != lane(next_physics.y)
         return xp.sum(xp.astype(changed, physics.y.dtype), axis=1)
+
+
+class Constants:
+    """Numbers of a task as arrays; torch's are made once for each device, as making one costs as much as using it."""
+
+    def __init__(self, values: Any) -> None:
+        self._values = np.asarray(values)
+        self._made: dict[Any, Any] = {}
+
+    def __call__(self, like: Any) -> Any:
+        """As an array of the library and on the device of ``like``."""
+        if not type(like).__module__.startswith("torch"):
+            return from_numpy(self._values, like)
+        made = self._made.get(like.device)
+        if made is None:
+            made = from_numpy(self._values, like)
+            if not made.is_inference():  # one that is could never take part in a backward pass
+                self._made[like.device] = made
+        return made

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core import Random, from_numpy, stop_gradient
+from diffsim_core import Random, stop_gradient
 from diffsim_traffic.dynamics import TrafficDynamics, TrafficState
 from diffsim_traffic.laws import IDM, IDM_CLIP_SUM, Law
 from diffsim_traffic.model import Road, TrafficModel
-from diffsim_traffic.tasks._traffic import TrafficTask
+from diffsim_traffic.tasks._traffic import Constants, TrafficTask
 
 DRIVERS_PER_LANE = {1: 1, 2: 2, 3: 3, 4: 4, 10: 1}
 """By number of lanes; those of 1, 2, 4 and 10 lanes are the paper's."""
@@ -138,8 +138,9 @@ class PaceCar(TrafficTask):
         per_lane = model.drivers_per_lane
         places = [_SPACING * (n - 1 - j) for n in per_lane for j in range(n)]
         self._x = np.array([_SPACING * (max(per_lane) - 1) + _AHEAD, *places], dtype=dynamics.dtype)
-        self._lane_y = np.array([0.0, *model.lane_of_driver * model.road.lane_width], dtype=dynamics.dtype)
-        self._others = np.array([0.0] + [1.0] * model.num_drivers, dtype=dynamics.dtype)
+        lane_y = np.array([0.0, *model.lane_of_driver * model.road.lane_width], dtype=dynamics.dtype)
+        self._lane_y, self._driver_y = Constants(lane_y), Constants(lane_y[1:])
+        self._others = Constants(np.array([0.0] + [1.0] * model.num_drivers, dtype=dynamics.dtype))
         model.check_state(self._x, np.zeros_like(self._x), np.zeros(1))
 
     def initial(self, xp: Any, random: Random) -> tuple[Any, Any]:
@@ -160,7 +161,7 @@ class PaceCar(TrafficTask):
     def observe(self, xp: Any, physics: Any, task: Any) -> Any:
         """``[N, 4 V]``, see ``obs_names``."""
         x, v, y, psi, _ = physics
-        dy = from_numpy(self._lane_y, x) - y * from_numpy(self._others, x)
+        dy = self._lane_y(x) - y * self._others(x)
         ego = v[:, :1]
         still = xp.zeros_like(stop_gradient(v[:, 1:]))
         return xp.concat([x - x[:, :1], dy, ego * xp.cos(psi), v[:, 1:], ego * xp.sin(psi), still], axis=1)
@@ -180,7 +181,7 @@ class PaceCar(TrafficTask):
         x, y = stop_gradient(physics.x), stop_gradient(physics.y)
         road = self.dynamics.model.road
         dx = x[:, 1:] - x[:, :1]
-        dy = from_numpy(self._lane_y[1:], x) - y
+        dy = self._driver_y(x) - y
         nearest = xp.min(dx * dx + dy * dy, axis=1)
         if self.collision == "distance":
             hit = nearest < (_LENGTH / 2) ** 2

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core import Random, from_numpy, stop_gradient
+from diffsim_core import Random, stop_gradient
 from diffsim_traffic.dynamics import TrafficDynamics, TrafficState
 from diffsim_traffic.equilibrium import equilibrium_speed
 from diffsim_traffic.laws import IDM
 from diffsim_traffic.model import Road, TrafficModel
-from diffsim_traffic.tasks._traffic import TrafficTask
+from diffsim_traffic.tasks._traffic import Constants, TrafficTask
 
 _DRIVERS = {"a": 1.0, "b": 1.5, "T": 1.0, "s0": 2.0, "v0": 30.0}
 
@@ -85,7 +85,7 @@ class Ring(TrafficTask):
         self.speed_noise = speed_noise
         self._x = ring / v * np.arange(v - 1, -1, -1, dtype=dynamics.dtype)
         self._length = float(model.lengths[0])
-        self._lap = np.array([ring] + [0.0] * (v - 1), dtype=dynamics.dtype)
+        self._lap = Constants(np.array([ring] + [0.0] * (v - 1), dtype=dynamics.dtype))
         model.check_state(self._x, np.full(v, speed))
 
     def initial(self, xp: Any, random: Random) -> tuple[Any, Any]:
@@ -125,7 +125,7 @@ class Ring(TrafficTask):
         return {"mean_speed": xp.mean(v, axis=1), "speed_deviation": xp.std(v, axis=1)}
 
     def _gaps(self, xp: Any, x: Any) -> Any:
-        ahead = xp.concat([x[:, -1:], x[:, :-1]], axis=1) + from_numpy(self._lap, x)
+        ahead = xp.concat([x[:, -1:], x[:, :-1]], axis=1) + self._lap(x)
         return ahead - x - self._length
 
 

@@ -1,0 +1,88 @@
+"""The policy of a run as one file, tried before it is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ._errors import RunError, UsageError, require, unknown
+from ._files import plain, write_atomic
+from ._registry import get_algorithm
+from ._run import Run, package_versions
+from ._session import restore
+
+FORMATS = ("onnx", "torch")
+_WORLDS = 64
+_TOLERANCE = 1e-5
+
+
+def export_run(path: Path, out: Path, *, form: str = "onnx", which: str = "last") -> dict[str, Any]:
+    """Write the deterministic policy of a checkpoint to ``out`` and return what the file says of itself.
+
+    The file maps observations as the environment gives them, float32 ``[N, no]``, to actions ``[N, na]`` in [-1, 1];
+    the statistics that observations are normalised with are inside. Before it is written it is loaded and compared
+    with the policy on the first observations of 64 worlds.
+
+    Args:
+        path: run folder.
+        out: file to write; one that exists is replaced.
+        form: ``"onnx"`` or ``"torch"`` (``torch.export``).
+        which: ``"last"``, ``"best"`` or an iteration.
+
+    Raises:
+        UsageError: an unknown format, a missing extra, or a policy that is no function of the observation.
+        RunError: the run cannot be read, ``out`` cannot be written, or the exported policy acts differently.
+    """
+    if form not in FORMATS:
+        raise unknown("format", form, FORMATS)
+    run = Run.open(path)
+    entry = get_algorithm(run.spec.algorithm)
+    if entry.arrays != "torch":
+        raise UsageError(f"{entry.name} learns in {entry.arrays}; policies of torch are exported")
+    if form == "onnx":
+        for package in ("onnx", "onnxscript", "onnxruntime"):
+            require(package, "export")
+    if not out.parent.is_dir():
+        raise UsageError(f"{out.parent} is not a folder; make it, or choose another --out")
+
+    import torch
+
+    from .torch import _export as files
+
+    state, manifest = restore(run, which)
+    policy = entry.build(run.spec.config).policy(state)
+    env = run.spec.make_env(_WORLDS)
+    spec = env.spec
+    about = {
+        "format": "diffrl-policy-1",
+        "algorithm": entry.name,
+        "task": run.spec.task,
+        "task_options": plain(dict(run.spec.task_options)),
+        "deterministic": True,
+        "num_obs": spec.num_obs,
+        "num_actions": spec.num_actions,
+        "obs_names": list(spec.obs_names),
+        "action_names": list(spec.action_names),
+        "units": plain(dict(spec.units)),
+        "dt": spec.dt,
+        "seed": run.spec.seed,
+        "iteration": manifest.iteration,
+        "env_steps": manifest.env_steps,
+        "versions": package_versions(),
+    }
+    obs = torch.as_tensor(env.reset(run.spec.seed)[1]).cpu()
+    wanted = policy(obs).clamp(-1.0, 1.0)
+    try:
+        program = files.export_policy(policy, spec.num_obs)
+    except ValueError as error:
+        raise UsageError(f"{entry.name}: {error}") from None
+    data = files.onnx_bytes(program, about, spec.num_obs) if form == "onnx" else files.torch_bytes(program, about)
+    read = files.onnx_policy if form == "onnx" else files.torch_policy
+    error = float((read(data)(obs) - wanted).abs().max())
+    if not error <= _TOLERANCE:
+        raise RunError(f"the exported policy differs from the run's by {error:.1e}; nothing was written")
+    try:
+        write_atomic(out, data)
+    except OSError as problem:
+        raise RunError(f"cannot write {out}: {problem.strerror or problem}") from None
+    return {"file": str(out), "form": form, "bytes": len(data), "max_abs_error": error, **about}

@@ -1,0 +1,291 @@
+"""GI-PPO: an update once more, slowly, from the paper; rows that belong together; attempts; that it finds minima."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+import diffsim_core
+from diffrl_algos import GIPPOConfig, train
+from diffrl_algos.torch import GIPPO
+from diffrl_algos.torch import _on_policy as on_policy
+from diffrl_algos.torch._adam import Adam, Optimizer
+from diffrl_algos.torch._attempts import attempt
+from gradest.torch import gae_gradient_by_steps
+
+N, T = 6, 8
+SMALL = {
+    "iterations": 10,
+    "horizon": T,
+    "actor_hidden": (8,),
+    "critic_hidden": (16,),
+    "critic_iterations": 2,
+    "alpha_init": 0.02,
+    "actor_iterations": 2,
+}
+
+
+class Paper:
+    """One update in float64 with loops over steps and worlds, written from Algorithm 1 and Eq. 8-18."""
+
+    def __init__(self, c, algorithm, state):
+        self.c, self.state, self.policy = c, state, algorithm.policy(state)
+        self.value_scale = state.value_stats.mean, (state.value_stats.var + 1e-5).sqrt()
+
+    def x(self, obs):
+        return self.policy.shift + self.policy.scale * obs
+
+    def act(self, flat, x):
+        w, b, scale, shift, v, d = flat.split([16, 8, 8, 8, 16, 2])
+        h = torch.nn.functional.elu(x @ w.view(8, 2).T + b)
+        h = torch.nn.functional.layer_norm(h, (8,), scale, shift)
+        mean, logstd = (h @ v.view(2, 8).T + d).chunk(2, dim=-1)
+        return torch.distributions.Normal(mean, logstd.exp())
+
+    def value(self, obs):
+        w, b, scale, shift, v, d = self.state.target.split([32, 16, 16, 16, 16, 1])
+        h = torch.nn.functional.elu(self.x(obs) @ w.view(16, 2).T + b)
+        value = torch.nn.functional.layer_norm(h, (16,), scale, shift) @ v + d
+        mean, std = self.value_scale if self.c.normalize_value else (0.0, 1.0)
+        return mean + std * value
+
+    def collect(self):
+        c, generator = self.c, torch.Generator()
+        generator.set_state(self.state.rng)
+        eps = torch.randn(T, N, 1, generator=generator, dtype=torch.float64)
+        env_state, obs, actor = self.state.env_state, self.state.obs, self.state.actor.clone().requires_grad_()
+        rows = []
+        for t in range(T):
+            x = self.x(obs)
+            policy = self.act(actor, x)
+            u = policy.mean + policy.stddev * eps[t]
+            env_state, step = self.state.env.step(env_state, torch.tanh(u))
+            value, after = self.value(obs), self.value(step.final_obs)
+            rows.append((x, eps[t], u, policy, step, value, after))
+            obs = step.obs
+        # Eq. 14, world by world: nothing follows a termination, and no sum crosses an end.
+        self.rows, advantage = [], {}
+        for i in range(N):
+            ahead = torch.zeros((), dtype=torch.float64)
+            for t in reversed(range(T)):
+                _, _, _, _, step, value, after = rows[t]
+                done = bool(step.terminated[i] | step.truncated[i])
+                follows = 0.0 if step.terminated[i] else after[i]
+                delta = step.reward[i] + c.gamma * follows - value[i]
+                advantage[t, i] = ahead = delta + (0.0 if done else c.gamma * c.lam * ahead)
+        # Eq. 15 by its definition: the gradient of every advantage by its own action, one at a time.
+        for t in range(T):
+            x, e, u, policy, *_ = rows[t]
+            for i in range(N):
+                (g,) = torch.autograd.grad(advantage[t, i], u, retain_graph=True)
+                log_prob = policy.log_prob(u)[i].sum()
+                parts = (x[i], e[i], u[i], log_prob, advantage[t, i], policy.stddev[i])
+                self.rows.append((*(part.detach() for part in parts), g[i]))
+        return generator
+
+    def update(self):
+        c, generator = self.c, self.collect()
+        columns = [torch.stack(column) for column in zip(*self.rows, strict=True)]
+        x, eps, u, old, advantage, std_old, gradient = columns
+        alpha = float(self.state.alpha[0])
+        actor = self.state.actor.clone().requires_grad_()
+
+        def steps(moments, betas, rate, loss, count):
+            optimiser = torch.optim.Adam([actor], lr=rate, betas=betas)
+            if moments.step:
+                values = {"step": torch.tensor(float(moments.step)), "exp_avg": moments.m.clone()}
+                optimiser.state[actor] = {**values, "exp_avg_sq": moments.v.clone()}
+            seen = []
+            for _ in range(count):
+                optimiser.zero_grad()
+                seen.append(loss())
+                seen[-1].backward()
+                torch.nn.utils.clip_grad_norm_([actor], c.max_grad_norm)
+                optimiser.step()
+            assert seen[-1] <= seen[0]
+
+        # Step 1, Eq. 8 and 10.
+        wanted = u + alpha * gradient
+
+        def apart():
+            policy = self.act(actor, x)
+            return ((policy.mean + policy.stddev * eps - wanted) ** 2).sum(-1).mean()
+
+        steps(self.state.alpha_adam, c.betas, c.alpha_lr, apart, c.alpha_iterations)
+        # Step 2: Lemma 4.4, Eq. 16 (without what the old policy has by itself) and Eq. 12.
+        with torch.no_grad():
+            policy = self.act(actor, x)
+            log_alpha = policy.log_prob(u).sum(-1)
+            psi = (policy.stddev / std_old).prod(-1)
+            ratio = torch.exp(log_alpha - old)
+            gain = sum((ratio[k] - 1) * advantage[k] for k in range(N * T)) / (N * T)
+            outside = sum(abs(float(r) - 1) > c.clip for r in ratio) / (N * T)
+        fails = psi.min() < 1 - c.delta_det or psi.max() > 1 + c.delta_det or gain < 0 or outside > c.delta_oorr
+        alpha = min(alpha / c.alpha_factor if fails else alpha * c.alpha_factor, c.alpha_max)
+        # Step 3, Eq. 18.
+        near = torch.log((old.exp() + log_alpha.exp()) / 2)
+        a = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+
+        def surrogate():
+            w = torch.exp(self.act(actor, x).log_prob(u).sum(-1) - near)
+            return -torch.minimum(w * a, w.clamp(1 - c.clip, 1 + c.clip) * a).mean()
+
+        steps(self.state.actor_adam, c.ppo_betas, c.actor_lr, surrogate, c.actor_iterations)
+        figures = {"determinant_min": psi.min(), "determinant_max": psi.max(), "additional_return": gain}
+        return actor.detach(), alpha, {**figures, "out_of_range": outside}, generator
+
+
+@pytest.mark.parametrize("normalize_value", [False, True])
+def test_an_update_is_the_papers(worlds, normalize_value):
+    c = GIPPOConfig(**SMALL, normalize_value=normalize_value, alpha_lr=1e-3)
+    algorithm = GIPPO(c)
+    state = algorithm.init(worlds(dtype="float64"), 2)
+    for _ in range(2):
+        state, _ = algorithm.update(state)
+    new, metrics = algorithm.update(state)
+    assert metrics["alpha_attempts"] == metrics["ppo_attempts"] == 1
+    actor, alpha, figures, _ = Paper(c, algorithm, state).update()
+    torch.testing.assert_close(new.actor, actor, rtol=1e-7, atol=1e-10)
+    assert float(new.alpha[0]) == pytest.approx(alpha, rel=1e-14)
+    assert float(state.alpha[0]) == metrics["alpha"] != alpha
+    for name, value in figures.items():
+        assert metrics[name] == pytest.approx(float(value), rel=1e-6, abs=1e-12), name
+
+
+def window_of(worlds, **changes):
+    algorithm = GIPPO(GIPPOConfig(**SMALL, **changes))
+    state, _ = algorithm.update(algorithm.init(worlds(dtype="float64"), 0))
+    generator = torch.Generator()
+    generator.set_state(state.rng)
+    return algorithm, state, on_policy.collect(algorithm.config, state, state.actor.clone().requires_grad_(), generator)
+
+
+def test_rows_of_a_batch_belong_together(worlds):
+    """Row ``t N + i`` of every part is step ``t`` of world ``i``: the published code mixed the orders of two parts."""
+    algorithm, _, window = window_of(worlds)
+    assert window.trajectory.done[:-1].any()
+    by_steps = gae_gradient_by_steps(window.advantage, window.steps)
+    batch = algorithm._batch(window)
+    log_prob = window.policy.log_prob(window.u)
+    for t in range(T):
+        for i in range(N):
+            row, policy = t * N + i, type(window.policy)(window.policy.mean[t, i], window.policy.logstd[t, i])
+            assert torch.equal(batch.u[row], window.steps[t][i].detach())
+            assert batch.advantage[row] == window.advantage[t, i]
+            assert batch.log_prob[row] == log_prob[t, i] == policy.log_prob(batch.u[row])
+            assert torch.equal(policy.mean + batch.eps[row] * policy.logstd.exp(), batch.u[row])
+            torch.testing.assert_close(batch.gradient[row], by_steps[t, i], rtol=1e-9, atol=1e-12)
+
+
+def test_the_order_of_rows_changes_no_measurement(worlds):
+    algorithm, state, window = window_of(worlds)
+    batch = algorithm._batch(window)
+    order = torch.randperm(N * T, generator=torch.Generator().manual_seed(0))
+    mixed = type(batch)(*(part[order] for part in batch))
+    actor = on_policy.Networks.of(algorithm.config, state.env).actor
+    one, other = (algorithm._fit(actor, state, rows, 0.02) for rows in (batch, mixed))
+    torch.testing.assert_close(one.params, other.params, rtol=1e-9, atol=1e-12)
+
+
+def test_values_at_an_end_are_those_of_what_the_step_led_to(worlds):
+    """Not of the episode that begins there, as in the published code of the algorithms without gradients."""
+    algorithm, state, window = window_of(worlds)
+    steps, paper = window.trajectory, Paper(algorithm.config, algorithm, state)
+    torch.testing.assert_close(window.value_next, paper.value(steps.final_obs))
+    assert steps.truncated[:-1].any()
+    began = torch.cat([steps.obs[1:], window.obs[None]])
+    assert (paper.value(began) - window.value_next)[steps.done].abs().min() > 1e-6
+
+
+@pytest.mark.parametrize(("near", "apart"), [("virtual", 0.1), ("guarded", 0.1), ("guarded", 5.0), ("alpha", 0.1)])
+def test_what_ppo_stays_near(near, apart):
+    algorithm = GIPPO(GIPPOConfig(near=near))
+    old = torch.tensor([0.0, -1.0], dtype=torch.float64)
+    alpha = old + torch.tensor([0.2, apart], dtype=torch.float64)
+    found = algorithm._near(old, alpha)(torch.tensor([0, 1]))
+    halfway = torch.log((old.exp() + alpha.exp()) / 2)
+    torch.testing.assert_close(found, alpha if near == "alpha" or apart > 4 else halfway)
+    assert torch.equal(GIPPO(GIPPOConfig(near="old"))._near(old, alpha)(torch.tensor([0, 1])), old)
+
+
+@pytest.mark.parametrize("compound", [False, True])
+def test_attempts_lower_the_rate_until_one_does_no_harm(compound):
+    """Down x^2 from 1: Adam's first step is the rate itself, so that it goes up the other side above 2."""
+    rates = []
+
+    def once(flat, adam, rate):
+        rates.append(rate)
+        before = flat.square().sum()
+        adam, _ = Optimizer((0.9, 0.999), 1e9).step_(flat, Adam.init(flat), 2 * flat, rate)
+        return adam, before, flat.square().sum()
+
+    start = torch.ones(1, dtype=torch.float64)
+    phase = attempt(once, start, Adam.init(start), 2.5, most=8, compound=compound)
+    assert rates == [2.5, 2.5 / 1.5] and phase.attempts == 2 and phase.succeeded and phase.rate == 2.5
+    assert phase.params.item() == pytest.approx(1 - 2.5 / 1.5) and start.item() == 1.0
+    rates.clear()
+    failed = attempt(once, start, Adam.init(start), 40.0, most=3, compound=compound, rate_min=30.0)
+    assert rates == [40.0, 40.0 / 1.5, 40.0 / 1.5**2 if compound else 40.0 / 1.5]
+    assert not failed.succeeded and failed.rate == 30.0 and torch.equal(failed.params, start)
+
+
+def test_a_loss_that_is_not_a_number_is_no_success():
+    def once(flat, adam, rate):
+        return adam, torch.tensor(0.0), torch.tensor(math.nan)
+
+    phase = attempt(once, torch.zeros(1), Adam.init(torch.zeros(1)), 1.0, most=2, compound=True)
+    assert not phase.succeeded and phase.rate == pytest.approx(1 / 1.5)
+
+
+def test_a_fit_that_fails_leaves_alpha_and_policy(worlds):
+    """A rate of 1e9 throws any network out; PPO's passes are made to fail too."""
+    config = GIPPOConfig(**SMALL, alpha_lr=1e9, actor_lr=1e9, attempts=1)
+    algorithm = GIPPO(config)
+    state = algorithm.init(worlds(), 0)
+    new, metrics = algorithm.update(state)
+    assert torch.equal(new.actor, state.actor) and torch.equal(new.alpha, state.alpha)
+    assert new.rates.tolist() == pytest.approx([1e9 / 1.5] * 2)
+    assert metrics["determinant_min"] == pytest.approx(1.0) == metrics["determinant_max"]
+    assert metrics["out_of_range"] == 0.0
+    assert metrics["kl"] == pytest.approx(0.0, abs=1e-6) and metrics["refused_updates"] == 0
+
+
+def test_the_rate_of_ppo_follows_the_divergence_of_its_own_passes(worlds):
+    config = GIPPOConfig(**SMALL, adaptive_lr=True, kl_target=1e-12)
+    algorithm = GIPPO(config)
+    new, metrics = algorithm.update(algorithm.init(worlds(), 0))
+    assert metrics["kl_ppo"] > 1e-12 and metrics["kl"] != metrics["kl_ppo"]
+    assert float(new.rates[1]) == pytest.approx(1e-4 / 1.5)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"alpha_init": 2.0}, {"alpha_factor": 1.0}, {"attempts": 0}, {"delta_oorr": 1.5}, {"ppo_betas": (0.9, 1.0)}],
+)
+def test_values_out_of_range_are_named(wrong):
+    with pytest.raises(ValueError, match=f"^{next(iter(wrong))} is"):
+        GIPPOConfig(**wrong)
+
+
+def test_one_backward_pass_needs_a_decay_above_zero():
+    with pytest.raises(ValueError, match=r"gamma \* lam is 0.0; it must be above 0"):
+        GIPPOConfig(lam=0.0)
+
+
+def test_it_finds_the_minimum_of_a_function():
+    config = GIPPOConfig(
+        iterations=100,
+        horizon=1,
+        actor_hidden=(32, 32),
+        critic_hidden=(32,),
+        alpha_lr=1e-3,
+        alpha_init=1e-5,
+        alpha_factor=1.1,
+        bias_rule="zscore",
+        near="guarded",
+    )
+    result = train(GIPPO(config), diffsim_core.make("dejong"), seed=0)
+    assert -1e-2 < result.metrics["return_mean"] <= 0.0
+    assert result.metrics["alpha"] > 1e-4
