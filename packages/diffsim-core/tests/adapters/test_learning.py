@@ -70,6 +70,12 @@ def test_skrl_solves_cartpole(tmp_path):
         layers = [torch.nn.Linear(inputs, 64), torch.nn.ELU(), torch.nn.Linear(64, 64), torch.nn.ELU()]
         return torch.nn.Sequential(*layers, torch.nn.Linear(64, outputs))
 
+    class FromWhatWasReached(PPO):
+        """Bootstraps at time limits with the value of the last state instead of the next episode's first."""
+
+        def record_transition(self, *, next_observations, infos, **rest):
+            super().record_transition(next_observations=infos["final_obs"], infos=infos, **rest)
+
     class Policy(GaussianMixin, Model):
         def __init__(self, **spaces):
             Model.__init__(self, **spaces)
@@ -105,9 +111,11 @@ def test_skrl_solves_cartpole(tmp_path):
         value_preprocessor_kwargs={"size": 1, "device": "cpu"},
         rewards_shaper=lambda rewards, *_: 0.01 * rewards,
         time_limit_bootstrap=True,
+        value_loss_scale=1.0,
+        grad_norm_clip=1.0,
     )
     cfg.experiment.directory, cfg.experiment.write_interval = str(tmp_path), 0
-    agent = PPO(
+    agent = FromWhatWasReached(
         models=models,
         memory=RandomMemory(memory_size=HORIZON, num_envs=WORLDS, device="cpu"),
         cfg=cfg,
@@ -115,7 +123,7 @@ def test_skrl_solves_cartpole(tmp_path):
         action_space=worlds.action_space,
         device="cpu",
     )
-    trainer = SequentialTrainer(env=worlds, agents=agent, cfg={"timesteps": 300 * HORIZON, "disable_progressbar": True})
+    trainer = SequentialTrainer(env=worlds, agents=agent, cfg={"timesteps": 400 * HORIZON, "disable_progressbar": True})
     trainer.train()
     agent.enable_training_mode(False)
 

@@ -16,7 +16,8 @@ class SkrlEnv(Wrapper):
     """Worlds for the torch agents of skrl: tensors all the way, no copies to the host.
 
     Rewards and ends are columns ``[N, 1]``. The info has ``final_obs`` ``[N, no]``, what the step led to before any
-    reset, and the task's metrics. skrl's own bootstrap at time limits takes the value of the state before the step.
+    reset, and the task's metrics. Beware of ``time_limit_bootstrap`` of skrl's PPO: it takes the value of the next
+    observation, here the next episode's first; override ``record_transition`` of the agent to hand it ``final_obs``.
 
     Args:
         env: an environment of torch tensors with vector observations.
