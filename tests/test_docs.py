@@ -27,7 +27,7 @@ MODULES = {
         "diffsim_core.adapters",
     ],
     "diffsim-traffic": ["diffsim_traffic", "diffsim_traffic.equilibrium", "diffsim_traffic.tasks"],
-    "diffrl-algos": ["diffrl_algos", "diffrl_algos.torch"],
+    "diffrl-algos": ["diffrl_algos", "diffrl_algos.torch", "diffrl_algos.check"],
     "diffrl-bench": ["diffrl_bench"],
 }
 
