@@ -102,16 +102,16 @@ def test_skrl_solves_cartpole(tmp_path):
         rollouts=HORIZON,
         learning_epochs=5,
         mini_batches=4,
-        learning_rate=1e-3,
+        learning_rate=5e-4,
         learning_rate_scheduler=KLAdaptiveLR,
-        learning_rate_scheduler_kwargs={"kl_threshold": 0.01},
+        learning_rate_scheduler_kwargs={"kl_threshold": 0.008},
         observation_preprocessor=RunningStandardScaler,
         observation_preprocessor_kwargs={"size": worlds.observation_space, "device": "cpu"},
         value_preprocessor=RunningStandardScaler,
         value_preprocessor_kwargs={"size": 1, "device": "cpu"},
         rewards_shaper=lambda rewards, *_: 0.01 * rewards,
         time_limit_bootstrap=True,
-        value_loss_scale=1.0,
+        value_loss_scale=0.5,
         grad_norm_clip=1.0,
     )
     cfg.experiment.directory, cfg.experiment.write_interval = str(tmp_path), 0
@@ -123,7 +123,7 @@ def test_skrl_solves_cartpole(tmp_path):
         action_space=worlds.action_space,
         device="cpu",
     )
-    trainer = SequentialTrainer(env=worlds, agents=agent, cfg={"timesteps": 400 * HORIZON, "disable_progressbar": True})
+    trainer = SequentialTrainer(env=worlds, agents=agent, cfg={"timesteps": 300 * HORIZON, "disable_progressbar": True})
     trainer.train()
     agent.enable_training_mode(False)
 
