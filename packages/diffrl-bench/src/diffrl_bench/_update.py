@@ -152,7 +152,7 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
     """
     from torch import autograd
 
-    from diffrl_algos.torch import _adam, _training
+    from diffrl_algos.torch import _adam, _off_policy, _training
 
     def part(label: str) -> Callable[[Any], Any]:
         return lambda original: spans.wrap(label, original)
@@ -177,6 +177,8 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
         (autograd, "backward", part("backward_rest")),
         (_adam.Optimizer, "step_", part("optimiser")),
         (_training.Clock, "lap", lap),
+        (_off_policy, "rollout", rollout),
+        (_off_policy.QFunctions, "fit", part("critic")),
     ]
     where_there = [
         (dynamics, "step", part("simulator_forward")),
