@@ -26,7 +26,7 @@ MODULES = {
         "diffsim_core.viewer",
     ],
     "diffsim-traffic": ["diffsim_traffic", "diffsim_traffic.equilibrium", "diffsim_traffic.tasks"],
-    "diffrl-algos": ["diffrl_algos", "diffrl_algos.torch"],
+    "diffrl-algos": ["diffrl_algos", "diffrl_algos.torch", "diffrl_algos.check"],
     "diffrl-bench": ["diffrl_bench"],
 }
 

@@ -13,10 +13,10 @@ from diffrl_algos import get_algorithm, list_algorithms, list_presets, load_pres
 from diffrl_algos.torch._state import from_arrays, to_arrays
 
 NAMES = [entry.name for entry in list_algorithms() if entry.arrays == "torch"]
-LEARN_THROUGH_GRADIENTS = [name for name in NAMES if name not in ("lr", "ppo")]
+LEARN_THROUGH_GRADIENTS = [name for name in NAMES if name not in ("lr", "ppo", "sac", "td3")]
 DETERMINISTIC = ("pods", "trajopt")
 """Whose policy has no noise."""
-NETWORKS = ("actor", "critic", "target", "log_temperature", "actions")
+NETWORKS = ("actor", "critic", "target", "target_actor", "log_temperature", "actions")
 SMALL = {
     "iterations": 10,
     "horizon": 8,
@@ -25,6 +25,9 @@ SMALL = {
     "critic_iterations": 2,
     "critic_minibatches": 4,
     "actor_iterations": 2,
+    "batch_size": 16,
+    "updates": 4,
+    "warmup_steps": 4,
 }
 
 
@@ -172,6 +175,8 @@ def test_policies(worlds, name):
     assert not mean(state.obs).requires_grad and mean(state.obs).abs().max() <= 1
     one, same, other = (algorithm.policy(state, deterministic=False, seed=s)(state.obs) for s in (1, 1, 2))
     assert torch.equal(one, same) and not torch.equal(one, other)
+    if name == "td3":  # whose noise comes after tanh: see its own tests
+        return
     # Undo tanh: the spread around the mean is sigma.
     wide = state.obs.double().repeat(4000, 1).to(state.obs.dtype)
     noise = torch.atanh(algorithm.policy(state, deterministic=False)(wide).double()) - torch.atanh(mean(wide).double())
@@ -221,4 +226,5 @@ def test_presets_run_two_updates(name, task):
     algorithm = get_algorithm(name).build(preset.config)
     env = diffsim_core.make(task, num_envs=4, threads=1, **preset.task_options)
     state, metrics = run(algorithm, algorithm.init(env, 0), 2)
-    assert state.refused == 0 and all(np.isfinite(m["actor_loss"]) for m in metrics)
+    known = [m["actor_loss"] for m in metrics if m["actor_loss"] is not None]  # None: not learned from yet
+    assert state.refused == 0 and known and np.isfinite(known).all()

@@ -18,7 +18,8 @@ from diffrl_algos.torch._mlp import MLP
 from diffrl_algos.torch._normalize import RunningStats
 from diffrl_algos.torch._policy import GaussianActor, by_autograd
 
-activations = st.sampled_from(["elu", "silu"])
+activations = st.sampled_from(["elu", "silu", "relu", "tanh"])
+MODULES = {"elu": torch.nn.ELU, "silu": torch.nn.SiLU, "relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}
 widths = st.lists(st.integers(1, 9), min_size=2, max_size=5).map(tuple)
 
 
@@ -28,27 +29,27 @@ def modules(mlp: MLP, flat: torch.Tensor) -> torch.nn.Sequential:
     for k, (n_in, n_out) in enumerate(zip(mlp.sizes[:-1], mlp.sizes[1:], strict=True)):
         layers.append(torch.nn.Linear(n_in, n_out))
         if k < len(mlp.sizes) - 2:
-            layers += [torch.nn.ELU() if mlp.activation == "elu" else torch.nn.SiLU(), torch.nn.LayerNorm(n_out)]
+            layers += [MODULES[mlp.activation](), *([torch.nn.LayerNorm(n_out)] if mlp.layer_norm else [])]
     net = torch.nn.Sequential(*layers).double()
     torch.nn.utils.vector_to_parameters(flat, net.parameters())
     return net
 
 
-@given(widths, activations, st.integers(1, 7), st.integers(0, 2**31))
+@given(widths, activations, st.booleans(), st.integers(1, 7), st.integers(0, 2**31))
 @settings(max_examples=40, deadline=None)
-def test_forward_equals_torch_layers(sizes, activation, rows, seed):
+def test_forward_equals_torch_layers(sizes, activation, layer_norm, rows, seed):
     g = torch.Generator().manual_seed(seed)
-    mlp = MLP(sizes, activation)
+    mlp = MLP(sizes, activation, layer_norm)
     flat = torch.randn(mlp.num_params, generator=g, dtype=torch.float64)
     x = torch.randn(rows, sizes[0], generator=g, dtype=torch.float64)
     torch.testing.assert_close(mlp(mlp.split(flat), x), modules(mlp, flat)(x), rtol=1e-12, atol=1e-12)
 
 
-@given(widths, activations, st.integers(1, 7), st.integers(0, 2**31))
+@given(widths, activations, st.booleans(), st.integers(1, 7), st.integers(0, 2**31))
 @settings(max_examples=40, deadline=None)
-def test_regression_gradient_equals_autograd(hidden, activation, rows, seed):
+def test_regression_gradient_equals_autograd(hidden, activation, layer_norm, rows, seed):
     g = torch.Generator().manual_seed(seed)
-    mlp = MLP((*hidden, 1), activation)
+    mlp = MLP((*hidden, 1), activation, layer_norm)
     flat = torch.randn(mlp.num_params, generator=g, dtype=torch.float64, requires_grad=True)
     x = torch.randn(rows, hidden[0], generator=g, dtype=torch.float64)
     y = torch.randn(rows, generator=g, dtype=torch.float64)
@@ -68,14 +69,16 @@ def test_initial_parameters():
         small = weight @ weight.T if weight.shape[0] <= weight.shape[1] else weight.T @ weight
         torch.testing.assert_close(small, 2.0 * torch.eye(len(small)), rtol=0, atol=1e-5)
         assert not bias.any() and (scale == 1).all() and not shift.any()
+    plain = MLP((37, 64, 16, 1), layer_norm=False)
+    assert [len(part) for part in plain.split(plain.init(torch.Generator(), gain=1.0))] == [64, 64, 16, 16, 1, 1]
     weight, bias = mlp.split(mlp.init(torch.Generator().manual_seed(0), gain=None))[:2]
     assert weight.abs().max() <= 1 / math.sqrt(37) and bias.abs().max() <= 1 / math.sqrt(37)
     assert weight.std().item() == pytest.approx(1 / math.sqrt(3 * 37), rel=0.05)
 
 
 def test_networks_that_make_no_sense_are_refused():
-    with pytest.raises(ValueError, match="activation is 'relu'; expected elu or silu"):
-        MLP((3, 2), "relu")
+    with pytest.raises(ValueError, match="activation is 'gelu'; expected elu or silu or relu or tanh"):
+        MLP((3, 2), "gelu")
     with pytest.raises(ValueError, match="sizes is"):
         MLP((3,))
 

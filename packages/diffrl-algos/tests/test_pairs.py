@@ -16,10 +16,14 @@ PAIRS = [(entry.name, task) for task in diffsim_core.list_tasks() for entry in l
 SMALL = {
     "iterations": 2,
     "horizon": 4,
+    "horizon_min": 2,
     "actor_hidden": (8,),
     "critic_hidden": (8,),
     "critic_iterations": 2,
     "actor_iterations": 2,
+    "updates": 2,
+    "batch_size": 16,
+    "warmup_steps": 4,
 }
 """Set where a configuration has the field."""
 REFUSALS = ("is not differentiable", "has no encoder")

@@ -115,6 +115,35 @@ def test_reparameterised_objective_is_the_sum_over_starts(windows, data, gamma, 
 
 
 @settings(deadline=None)
+@given(data=st.data(), gamma=factor)
+def test_a_transition_is_the_first_row_of_the_returns(twin, windows, data, gamma):
+    w = data.draw(windows)
+    steps, worlds = w.reward.shape
+    got = gradest.n_step_transition(w.reward, w.terminated, w.done, gamma=gamma)
+    np.testing.assert_array_equal(got.last, [twin.rest(w.done, 0, i) - 1 for i in range(worlds)])
+    np.testing.assert_array_equal(
+        got.discount == 0, w.terminated[got.last, range(worlds)] | (gamma ** (got.last + 1) == 0)
+    )
+    want = gradest.n_step_returns(*arrays(w), gamma=gamma, n=steps)[0]
+    np.testing.assert_allclose(got.reward + got.discount * w.value_next[got.last, range(worlds)], want, **CLOSE)
+
+
+@settings(deadline=None)
+@given(data=st.data(), gamma=factor)
+def test_what_follows_the_end_does_not_enter_a_transition(windows, data, gamma):
+    w = data.draw(windows)
+    got = gradest.n_step_transition(w.reward, w.terminated, w.done, gamma=gamma)
+    later = np.arange(len(w.reward))[:, None] > got.last
+    poisoned = np.where(later, np.nan, w.reward)
+    again = gradest.n_step_transition(poisoned, w.terminated | later, w.done, gamma=gamma)
+    for a, b in zip(got, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    entered = np.where(later, w.reward, np.nan)
+    with pytest.raises(ValueError, match=r"^reward has shape .* NaN"):
+        gradest.n_step_transition(entered, w.terminated, w.done, gamma=gamma)
+
+
+@settings(deadline=None)
 @given(data=st.data(), decay=factor)
 def test_segment_discounted_counts_steps_since_the_start(windows, data, decay):
     w = data.draw(windows)

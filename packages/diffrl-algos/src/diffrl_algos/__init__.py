@@ -11,6 +11,7 @@ from ._algorithm import Algorithm as Algorithm
 from ._algorithm import Policy as Policy
 from ._clips import Clips as Clips
 from ._configs import AGPOConfig as AGPOConfig
+from ._configs import AHACConfig as AHACConfig
 from ._configs import APGConfig as APGConfig
 from ._configs import GIPPOConfig as GIPPOConfig
 from ._configs import LRConfig as LRConfig
@@ -19,8 +20,10 @@ from ._configs import PEConfig as PEConfig
 from ._configs import PODSConfig as PODSConfig
 from ._configs import PPOConfig as PPOConfig
 from ._configs import RPConfig as RPConfig
+from ._configs import SACConfig as SACConfig
 from ._configs import SAPOConfig as SAPOConfig
 from ._configs import SHACConfig as SHACConfig
+from ._configs import TD3Config as TD3Config
 from ._configs import TrajOptConfig as TrajOptConfig
 from ._errors import CheckpointError as CheckpointError
 from ._errors import RunError as RunError
@@ -33,6 +36,7 @@ from ._export import export_run as export_run
 from ._loggers import TensorBoardLog as TensorBoardLog
 from ._loggers import WandbLog as WandbLog
 from ._presets import Preset as Preset
+from ._presets import default_preset as default_preset
 from ._presets import list_presets as list_presets
 from ._presets import load_preset as load_preset
 from ._registry import AlgorithmEntry as AlgorithmEntry

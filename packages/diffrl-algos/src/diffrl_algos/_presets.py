@@ -50,7 +50,11 @@ def load_preset(algorithm: str, task: str) -> Preset:
 
 
 def default_preset(algorithm: str, task: str) -> Preset:
-    """The preset if there is one, else the algorithm's own defaults."""
+    """The preset if there is one, else the algorithm's own defaults.
+
+    Raises:
+        UsageError: there is no such algorithm.
+    """
     if (algorithm, task) in list_presets():
         return load_preset(algorithm, task)
     return Preset(algorithm=algorithm, task=task, config=get_algorithm(algorithm).config_class()())

@@ -37,6 +37,7 @@ class AlgorithmEntry:
 
 _SUMMARIES = {
     "AGPO": "Adaptive-Gradient Policy Optimization (Gao et al. 2024)",
+    "AHAC": "Adaptive Horizon Actor-Critic (Georgiev et al. 2024)",
     "APG": "Analytic policy gradient, backpropagation through time (Freeman et al. 2021)",
     "GIPPO": "Gradient Informed PPO (Son et al. 2023)",
     "LR": "Likelihood-ratio policy gradient, without gradients of the simulator (Son et al. 2023, 7.4.1)",
@@ -45,8 +46,10 @@ _SUMMARIES = {
     "PODS": "Policy optimisation via differentiable simulation, first order (Mora et al. 2021)",
     "PPO": "Proximal Policy Optimization, without gradients of the simulator (Schulman et al. 2017)",
     "RP": "Reparameterised policy gradient (Son et al. 2023, 7.4.1)",
+    "SAC": "Soft Actor-Critic, without gradients of the simulator (Haarnoja et al. 2018)",
     "SAPO": "Soft Analytic Policy Optimization (Xing et al. 2024)",
     "SHAC": "Short-Horizon Actor-Critic (Xu et al. 2022)",
+    "TD3": "Twin Delayed DDPG, without gradients of the simulator (Fujimoto et al. 2018)",
     "TrajOpt": "One open-loop sequence of actions, by gradients (Xing et al. 2024)",
 }
 _ENTRIES = {

@@ -2,7 +2,7 @@
 
 run.json         what was asked for, and on what it ran; never changed
 metrics.jsonl    one line for each update; evaluations.jsonl one for each evaluation on the way
-checkpoints/     safetensors and JSON, the last few and the best
+checkpoints/     safetensors and JSON, the last few and the best; in replay/ the rows of a replay buffer
 divergences/     worlds that left the finite range, for diffsim_core.replay
 summary.json     the evaluation, once the run is complete
 """
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from ._buffer import drop_rows, full_bytes, load_rows, save_rows, split
 from ._checkpoint import (
     Manifest,
     checkpoint_name,
@@ -54,6 +55,11 @@ class Run:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    @property
+    def _buffer(self) -> Path:
+        """Where the rows of a replay buffer are kept."""
+        return self.checkpoints / "replay"
+
     @classmethod
     def create(cls, path: Path, spec: RunSpec, arrays: Mapping[str, np.ndarray]) -> Run:
         """Make a new run folder, with room for all the checkpoints of ``arrays`` it will hold at a time.
@@ -67,8 +73,8 @@ class Run:
         made = [folder for folder in (path, *path.parents) if not folder.exists()]
         try:
             path.mkdir(parents=True, exist_ok=True)
-            size = sum(array.nbytes for array in arrays.values())
-            require_writable(path, (spec.keep_checkpoints + 2) * size)
+            size = sum(array.nbytes for array in split(arrays)[0].values())
+            require_writable(path, (spec.keep_checkpoints + 2) * size + full_bytes(arrays))
             (path / "checkpoints").mkdir()
             write_atomic(path / "run.json", dump_json({"format": _FORMAT, **spec.to_json(), **_surroundings()}))
         except (OSError, RunError) as error:
@@ -136,7 +142,9 @@ class Run:
         """
         figures = plain({key: metrics[key] for key in ("iteration", "env_steps", "wall_s", "return_mean")})
         try:
-            name = save_checkpoint(self.checkpoints, arrays, run=self.identity, **figures)
+            save_rows(self._buffer, arrays, run=self.identity, **figures)
+            name = save_checkpoint(self.checkpoints, split(arrays)[0], run=self.identity, **figures)
+            drop_rows(self._buffer, arrays)
             best = self._best()
             by, score = ("training", figures["return_mean"])
             if self.spec.eval_every is not None:
@@ -159,8 +167,8 @@ class Run:
         """Whether anything was saved, damaged or not."""
         return bool(checkpoint_names(self.checkpoints))
 
-    def load(self, which: str = "last") -> tuple[dict[str, np.ndarray[Any, Any]], Manifest]:
-        """A checkpoint: ``"last"``, ``"best"``, an iteration or a name.
+    def load(self, which: str = "last", *, whole: bool = False) -> tuple[dict[str, np.ndarray[Any, Any]], Manifest]:
+        """A checkpoint: ``"last"``, ``"best"``, an iteration or a name; ``whole`` with its replay buffer, if any.
 
         Raises:
             CheckpointError: there is none, or it is damaged; the message names one that is good.
@@ -185,9 +193,15 @@ class Run:
             kept = ", ".join(str(int(one)) for one in names)
             raise CheckpointError(f"{self.checkpoints} has no checkpoint {which!r}; there are last, best, {kept}")
         try:
-            return load_checkpoint(self.checkpoints, name, run=self.identity)
+            return self._load(name, whole)
         except CheckpointError as error:
-            raise CheckpointError(f"{error}. {self._way_out(name, names)}") from None
+            raise CheckpointError(f"{error}. {self._way_out(name, names, whole)}") from None
+
+    def _load(self, name: str, whole: bool) -> tuple[dict[str, np.ndarray[Any, Any]], Manifest]:
+        arrays, manifest = load_checkpoint(self.checkpoints, name, run=self.identity)
+        if whole:
+            arrays |= load_rows(self._buffer, arrays, manifest)
+        return arrays, manifest
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of ``metrics.jsonl``; one torn by a crash is left out."""
@@ -213,6 +227,7 @@ class Run:
         require_writable(self.path, 0)
         remove_parts(self.path)
         remove_parts(self.checkpoints)
+        remove_parts(self._buffer)
         for name in ("metrics.jsonl", "evaluations.jsonl"):
             if (self.path / name).exists():
                 lines = [json.dumps(line) + "\n" for line in self._lines(name) if line["iteration"] <= iteration]
@@ -238,11 +253,11 @@ class Run:
         good = name in checkpoint_names(self.checkpoints) and type(score) in (int, float)
         return best if good else None
 
-    def _way_out(self, bad: str, names: list[str]) -> str:
+    def _way_out(self, bad: str, names: list[str], whole: bool) -> str:
         for name in reversed(names):
             if name < bad:
                 try:
-                    load_checkpoint(self.checkpoints, name, run=self.identity)
+                    self._load(name, whole)
                 except CheckpointError:
                     continue
                 return f"The newest good one before it is {name}: move {bad}.json away to go on from there"

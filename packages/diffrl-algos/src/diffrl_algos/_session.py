@@ -62,7 +62,7 @@ def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: in
         loggers = _loggers(run.spec, path)
         _processes.lead(lambda: held.enter_context(run.locked()))
         if run.has_checkpoint():
-            state, manifest = restore(run, "last")
+            state, manifest = restore(run, "last", whole=True)
             iteration, wall_s, score = manifest.iteration, manifest.wall_s, manifest.return_mean
         else:
             # Killed before its first checkpoint: begin again, which gives the same bits.
@@ -166,9 +166,9 @@ def _go_on(
     return summary
 
 
-def restore(run: Run, which: str) -> tuple[Any, Manifest]:
-    """The state of a checkpoint, in an environment made anew."""
-    arrays, manifest = run.load(which)
+def restore(run: Run, which: str, *, whole: bool = False) -> tuple[Any, Manifest]:
+    """The state of a checkpoint, in an environment made anew; ``whole`` to go on from, else to act with."""
+    arrays, manifest = run.load(which, whole=whole)
     algorithm = get_algorithm(run.spec.algorithm).build(run.spec.config)
     state = _begin(run.spec)
     try:

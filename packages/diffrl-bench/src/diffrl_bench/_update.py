@@ -58,20 +58,20 @@ class UpdateBench:
 def bench_update(bench: UpdateBench) -> dict[str, Any]:
     """Measure, and return the report that ``--json`` prints.
 
-    Updates of the task's preset run in turns as they are and with every part timed, so that the cost of timing
-    shows too.
+    Updates of the task's preset, or else of the algorithm's defaults, run in turns as they are and with every part
+    timed, so that the cost of timing shows too.
 
     Raises:
         ValueError: for an unknown algorithm, task or device.
     """
     import diffsim_core
-    from diffrl_algos import get_algorithm, load_preset
+    from diffrl_algos import default_preset, get_algorithm
 
     from ._windows import clock_of, require_device
 
     began = time.perf_counter()
     facts = machine() | {"gpu": require_device(bench.device)}
-    preset = load_preset(bench.algo, bench.task)
+    preset = default_preset(bench.algo, bench.task)
     entry = get_algorithm(bench.algo)
     threads: dict[str, Any] = {} if bench.threads is None else {"threads": bench.threads}
     env = diffsim_core.make(
@@ -149,7 +149,7 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
     """
     from torch import autograd
 
-    from diffrl_algos.torch import _adam, _training
+    from diffrl_algos.torch import _adam, _off_policy, _training
 
     def part(label: str) -> Callable[[Any], Any]:
         return lambda original: spans.wrap(label, original)
@@ -174,6 +174,8 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
         (autograd, "backward", part("backward_rest")),
         (_adam.Optimizer, "step_", part("optimiser")),
         (_training.Clock, "lap", lap),
+        (_off_policy, "rollout", rollout),
+        (_off_policy.QFunctions, "fit", part("critic")),
     ]
     where_there = [
         (dynamics, "step", part("simulator_forward")),

@@ -50,6 +50,8 @@ from ._gae_gradient import gae_objective as gae_objective
 from ._gate import gate_gradient as gate_gradient
 from ._gate import gate_nonfinite as gate_nonfinite
 from ._gate import gate_norm as gate_norm
+from ._horizon import HorizonStep as HorizonStep
+from ._horizon import adapt_horizon as adapt_horizon
 from ._landscape import finite_difference_gradient as finite_difference_gradient
 from ._landscape import landscape_line as landscape_line
 from ._landscape import landscape_plane as landscape_plane
@@ -81,6 +83,8 @@ from ._statistics import empirical_covariance as empirical_covariance
 from ._statistics import empirical_variance as empirical_variance
 from ._surrogate import clipped_surrogate as clipped_surrogate
 from ._surrogate import virtual_log_prob as virtual_log_prob
+from ._transition import NStepTransition as NStepTransition
+from ._transition import n_step_transition as n_step_transition
 from ._values import allow_nan as allow_nan
 
 try:
@@ -94,8 +98,11 @@ __all__ = [
     "AlphaState",
     "BiasEstimate",
     "CreditWeights",
+    "HorizonStep",
     "MixedGradient",
+    "NStepTransition",
     "__version__",
+    "adapt_horizon",
     "adaptive_ratio",
     "additional_return",
     "allow_nan",
@@ -141,6 +148,7 @@ __all__ = [
     "masked_mean",
     "mix_gradients",
     "n_step_returns",
+    "n_step_transition",
     "optimal_baseline",
     "out_of_range_ratio",
     "quantile_mask",

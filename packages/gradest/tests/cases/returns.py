@@ -25,6 +25,13 @@ CASES = {
     "bootstrapped_returns": Case(partial(gradest.bootstrapped_returns, gamma=0.9), **tail),
     "n_step_returns:3": Case(partial(gradest.n_step_returns, gamma=0.9, n=3), **tail),
     "n_step_returns:all": Case(partial(gradest.n_step_returns, gamma=0.9, n=40), **tail),
+    "n_step_transition": Case(
+        partial(gradest.n_step_transition, gamma=0.9),
+        floats={"reward": (rng.normal(size=(3, 6)), "T N")},
+        flags={"terminated": (_terminated[:3], "T N"), "done": (_terminated[:3] | _truncated[:3], "T N")},
+        out=("N", "N", "N"),
+        nan=(),
+    ),
     "soft_reward": Case(partial(gradest.soft_reward, temperature=0.2), floats={"reward": reward, "entropy": value}),
     "td_lambda": Case(partial(gradest.td_lambda, gamma=0.9, lam=0.7), **tail),
     "gae": Case(

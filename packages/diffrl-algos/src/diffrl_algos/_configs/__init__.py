@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from ._agpo import AGPOConfig as AGPOConfig
+from ._ahac import AHACConfig as AHACConfig
 from ._apg import APGConfig as APGConfig
+from ._off_policy import OffPolicyConfig as OffPolicyConfig
+from ._off_policy import SACConfig as SACConfig
+from ._off_policy import TD3Config as TD3Config
 from ._on_policy import GIPPOConfig as GIPPOConfig
 from ._on_policy import LRConfig as LRConfig
 from ._on_policy import LRRPConfig as LRRPConfig

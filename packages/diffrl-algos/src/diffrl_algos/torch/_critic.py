@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -10,14 +12,15 @@ from torch import Tensor
 from .._configs import CriticConfig
 from . import _distributed as distributed
 from ._adam import Adam, Optimizer
-from ._mlp import MLP
+from ._mlp import Network
+from ._observations import Layout
 
 
 @dataclass(frozen=True)
 class Critic:
     """``count`` networks of the same shape, each started on its own; one flat tensor holds them one after another."""
 
-    mlp: MLP
+    mlp: Network
     count: int = 1
 
     def init(self, generator: torch.Generator, *, gain: float | None) -> Tensor:
@@ -32,6 +35,13 @@ class Critic:
         """``[..., no] -> [count, ...]``; differentiable."""
         return torch.stack([self.mlp(params, x)[..., 0] for params in self.split(flat)])
 
+    def regression_grad(
+        self, params: list[tuple[Tensor, ...]], x: Tensor, y: Tensor, grads: list[tuple[Tensor, ...]]
+    ) -> list[Tensor]:
+        """``MLP.regression_grad`` of each network; the errors of each."""
+        # One after the other: products of all networks at once are slower on a CPU.
+        return [self.mlp.regression_grad(mine, x, y, grad) for mine, grad in zip(params, grads, strict=True)]
+
 
 @dataclass(frozen=True)
 class ValueFunction:
@@ -44,10 +54,16 @@ class ValueFunction:
     mean: Tensor | float = 0.0
     std: Tensor | float = 1.0
     """Units of what the critics give."""
+    layout: Layout | None = None
+    """Where the arrays of an observation that is a mapping lie in the vector ``[N, no]``."""
+    features: Callable[[Tensor], Tensor] | None = None
+    """What the critics see of normalised observations, where that is not the observations themselves."""
 
     @torch.no_grad()
-    def __call__(self, obs: Tensor) -> Tensor:
-        values = self.critic(self.params, torch.addcmul(self.shift, obs, self.scale))
+    def __call__(self, obs: Tensor | Mapping[str, Tensor]) -> Tensor:
+        obs = cast("Tensor", obs) if self.layout is None else self.layout.flatten(obs)
+        x = torch.addcmul(self.shift, obs, self.scale)
+        values = self.critic(self.params, x if self.features is None else self.features(x))
         return values.mean(0) * self.std + self.mean
 
 
@@ -95,7 +111,6 @@ def fit_critic(
         errors = []
         for piece in zip(x.split(size), y.split(size), strict=True):
             x_b, y_b = distributed.piece(*piece)
-            for network, network_grad in zip(params, grads, strict=True):
-                errors.append(critic.mlp.regression_grad(network, x_b, y_b, network_grad))
+            errors += critic.regression_grad(params, x_b, y_b, grads)
             adam, _ = optimizer.step_(flat, adam, grad, lr)
     return flat, adam, torch.cat(errors).square().mean()

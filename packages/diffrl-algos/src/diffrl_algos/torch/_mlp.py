@@ -10,23 +10,61 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Activation = Literal["elu", "silu"]
+Activation = Literal["elu", "silu", "relu", "tanh"]
 
 _LN_EPS = 1e-5
-_ACTIVATIONS = {"elu": F.elu, "silu": F.silu}
+_ACTIVATIONS = {"elu": F.elu, "silu": F.silu, "relu": F.relu, "tanh": torch.tanh}
+
+
+class Network(Protocol):
+    """What actors and critics ask of a network; its parameters are one flat tensor."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Widths from input to output."""
+        ...
+
+    @property
+    def num_params(self) -> int:
+        """Length of the flat parameter tensor."""
+        ...
+
+    def split(self, flat: Tensor) -> tuple[Tensor, ...]:
+        """Layer parameters as differentiable views of ``flat``."""
+        ...
+
+    def init(self, generator: torch.Generator, *, gain: float | None) -> Tensor:
+        """Flat initial parameters."""
+        ...
+
+    def __call__(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        """``[..., sizes[0]] -> [..., sizes[-1]]``; differentiable."""
+        ...
+
+    def regression_grad(self, params: tuple[Tensor, ...], x: Tensor, y: Tensor, grads: tuple[Tensor, ...]) -> Tensor:
+        """Write the gradient of the mean squared error of the scalar output; the errors ``[B, 1]``."""
+        ...
+
+    def record(self, params: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, Any]:
+        """Outputs without a graph, and what ``pull_back`` needs."""
+        ...
+
+    def pull_back(self, params: tuple[Tensor, ...], tape: Any, g: Tensor, grads: tuple[Tensor, ...]) -> None:
+        """Write the gradient by the parameters of ``sum(g * out)`` into ``grads``."""
+        ...
 
 
 class Tape(NamedTuple):
     """What a forward pass leaves for the backward pass by hand."""
 
     layers: list[tuple[Tensor, ...]]
-    """Of each hidden layer: input, sum, activation, and its mean and inverse deviation."""
+    """Of each hidden layer: input, sum, activation and, if it is normalised, its mean and inverse deviation."""
     last: Tensor
     """Input of the output layer."""
 
@@ -36,12 +74,13 @@ class MLP:
     """``Linear -> ELU -> LayerNorm`` for each hidden layer and a linear output (Xu et al. 2022, A.2.2).
 
     Layer normalisation comes after the activation, as in the authors' released code. SAPO has SiLU for ELU (Xing
-    et al. 2024, Table 2).
+    et al. 2024, Table 2). Model-free baselines elsewhere mostly have ReLU or tanh and no normalisation.
     """
 
     sizes: tuple[int, ...]
     """Widths from input to output, for instance ``(37, 128, 64, 32, 8)``."""
     activation: Activation = "elu"
+    layer_norm: bool = True
 
     def __post_init__(self) -> None:
         if self.activation not in _ACTIVATIONS:
@@ -51,16 +90,21 @@ class MLP:
 
     @cached_property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes in the order of the flat tensor: weight, bias and, for hidden layers, scale and shift."""
+        """Shapes in the order of the flat tensor: weight, bias and, for normalised layers, scale and shift."""
         shapes: list[tuple[int, ...]] = []
         last = len(self.sizes) - 2
         for k, (n_in, n_out) in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True)):
-            shapes += [(n_out, n_in), (n_out,)] + ([] if k == last else [(n_out,), (n_out,)])
+            shapes += [(n_out, n_in), (n_out,)] + ([(n_out,), (n_out,)] if self.layer_norm and k < last else [])
         return tuple(shapes)
 
     @cached_property
     def lengths(self) -> list[int]:
         return [math.prod(shape) for shape in self.shapes]
+
+    @property
+    def _stride(self) -> int:
+        """Tensors of a hidden layer."""
+        return 4 if self.layer_norm else 2
 
     @property
     def num_params(self) -> int:
@@ -85,23 +129,26 @@ class MLP:
         flat = torch.zeros(self.num_params, device=generator.device)
         params = self.split(flat)
         for k, n_in in enumerate(self.sizes[:-1]):
-            weight, bias = params[4 * k : 4 * k + 2]
+            first = self._stride * k
+            weight, bias = params[first : first + 2]
             if gain is not None:
                 torch.nn.init.orthogonal_(weight, gain, generator=generator)
             else:
                 bound = 1.0 / math.sqrt(n_in)
                 weight.uniform_(-bound, bound, generator=generator)
                 bias.uniform_(-bound, bound, generator=generator)
-            if k < len(self.sizes) - 2:
-                params[4 * k + 2].fill_(1.0)
+            if self.layer_norm and k < len(self.sizes) - 2:
+                params[first + 2].fill_(1.0)
         return flat
 
     def __call__(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
         """``[..., sizes[0]] -> [..., sizes[-1]]`` with the layers of ``split``; differentiable."""
         activation = _ACTIVATIONS[self.activation]
         for k, width in enumerate(self.sizes[1:-1]):
-            weight, bias, scale, shift = params[4 * k : 4 * k + 4]
-            x = F.layer_norm(activation(F.linear(x, weight, bias)), (width,), scale, shift, _LN_EPS)
+            first = self._stride * k
+            x = activation(F.linear(x, params[first], params[first + 1]))
+            if self.layer_norm:
+                x = F.layer_norm(x, (width,), params[first + 2], params[first + 3], _LN_EPS)
         return F.linear(x, params[-2], params[-1])
 
     def regression_grad(self, params: tuple[Tensor, ...], x: Tensor, y: Tensor, grads: tuple[Tensor, ...]) -> Tensor:
@@ -131,32 +178,43 @@ class MLP:
         layers: list[tuple[Tensor, ...]] = []
         h = x
         for k, width in enumerate(self.sizes[1:-1]):
-            weight, bias, scale, shift = params[4 * k : 4 * k + 4]
-            z = torch.addmm(bias, h, weight.t())
+            first, norm = self._stride * k, []
+            z = torch.addmm(params[first + 1], h, params[first].t())
             e = activation(z)
-            normalised, mean, rstd = torch.native_layer_norm(e, (width,), scale, shift, _LN_EPS)
-            layers.append((h, z, e, mean, rstd))
-            h = normalised
+            before, h = h, e
+            if self.layer_norm:
+                h, *norm = torch.native_layer_norm(e, (width,), params[first + 2], params[first + 3], _LN_EPS)
+            layers.append((before, z, e, *norm))
         return torch.addmm(params[-1], h, params[-2].t()), Tape(layers, h)
 
     def pull_back(self, params: tuple[Tensor, ...], tape: Tape, g: Tensor, grads: tuple[Tensor, ...]) -> None:
         """Write the gradient by the parameters of ``sum(g * out)`` into ``grads``, for ``g [B, sizes[-1]]``."""
-        aten, elu = torch.ops.aten, self.activation == "elu"
         torch.mm(g.t(), tape.last, out=grads[-2])
         torch.sum(g, 0, out=grads[-1])
         # Of one column the product is an outer one, which broadcasting does in fewer operations.
         g = g * params[-2] if self.sizes[-1] == 1 else torch.mm(g, params[-2])
         for k in range(len(tape.layers) - 1, -1, -1):
-            weight, _, scale, shift = params[4 * k : 4 * k + 4]
-            h, z, e, mean, rstd = tape.layers[k]
-            g, g_scale, g_shift = aten.native_layer_norm_backward(
-                g, e, (self.sizes[k + 1],), mean, rstd, scale, shift, [True, True, True]
-            )
-            grads[4 * k + 2].copy_(g_scale)
-            grads[4 * k + 3].copy_(g_shift)
-            # ELU from the activation's output (is_result): exp(z) = e + 1 where e < 0.
-            g = aten.elu_backward(g, 1.0, 1.0, 1.0, True, e) if elu else aten.silu_backward(g, z)
-            torch.mm(g.t(), h, out=grads[4 * k])
-            torch.sum(g, 0, out=grads[4 * k + 1])
+            first = self._stride * k
+            h, z, e, *norm = tape.layers[k]
+            if self.layer_norm:
+                g, g_scale, g_shift = torch.ops.aten.native_layer_norm_backward(
+                    g, e, (self.sizes[k + 1],), *norm, params[first + 2], params[first + 3], [True, True, True]
+                )
+                grads[first + 2].copy_(g_scale)
+                grads[first + 3].copy_(g_shift)
+            g = _activation_backward(self.activation, g, z, e)
+            torch.mm(g.t(), h, out=grads[first])
+            torch.sum(g, 0, out=grads[first + 1])
             if k:
-                g = torch.mm(g, weight)
+                g = torch.mm(g, params[first])
+
+
+def _activation_backward(activation: Activation, g: Tensor, z: Tensor, e: Tensor) -> Tensor:
+    """The cotangent of ``z`` from that of ``e = activation(z)``."""
+    aten = torch.ops.aten
+    if activation == "elu":
+        # From the activation's output (is_result): exp(z) = e + 1 where e < 0.
+        return aten.elu_backward(g, 1.0, 1.0, 1.0, True, e)
+    if activation == "silu":
+        return aten.silu_backward(g, z)
+    return aten.threshold_backward(g, e, 0.0) if activation == "relu" else aten.tanh_backward(g, e)

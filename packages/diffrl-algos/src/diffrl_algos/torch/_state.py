@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,12 +13,25 @@ from torch import Tensor
 from . import _distributed as distributed
 
 
-def map_leaves(fn: Callable[[str, Any], Any], tree: Any, name: str = "") -> Any:
-    """Apply ``fn(name, leaf)`` to every tensor and int of (named) tuples, lists and mappings, keeping the structure.
+class Stored(ABC):
+    """A part of a state that says itself which arrays it is, because their shapes change: a replay buffer."""
 
-    Names are joined by dots: ``env_state.physics.q``. Anything else (an environment, None) is kept.
+    @abstractmethod
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Named arrays."""
+
+    @abstractmethod
+    def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Self:
+        """What ``arrays`` hold, in the place of this; ``ValueError`` names an array that does not fit."""
+
+
+def map_leaves(fn: Callable[[str, Any], Any], tree: Any, name: str = "") -> Any:
+    """Apply ``fn(name, leaf)`` to every tensor, int and ``Stored`` of (named) tuples, lists and mappings.
+
+    The structure is kept. Names are joined by dots: ``env_state.physics.q``. Anything else (an environment, None) is
+    kept too.
     """
-    if isinstance(tree, Tensor) or type(tree) is int:
+    if isinstance(tree, Tensor | Stored) or type(tree) is int:
         return fn(name, tree)
     if isinstance(tree, tuple):
         fields = getattr(tree, "_fields", range(len(tree)))
@@ -33,7 +47,7 @@ def map_leaves(fn: Callable[[str, Any], Any], tree: Any, name: str = "") -> Any:
 
 
 def leaves(tree: Any) -> Iterator[tuple[str, Any]]:
-    """``(name, leaf)`` of every tensor and int, in order."""
+    """``(name, leaf)`` of every tensor, int and ``Stored``, in order."""
     found: list[tuple[str, Any]] = []
     map_leaves(lambda name, leaf: found.append((name, leaf)), tree)
     return iter(found)
@@ -41,12 +55,19 @@ def leaves(tree: Any) -> Iterator[tuple[str, Any]]:
 
 def to_arrays(state: Any) -> dict[str, np.ndarray]:
     """Named arrays of a state; ints become int64 scalars. Several processes give those of one with all worlds."""
-    found = {name: leaf if isinstance(leaf, Tensor) else torch.tensor(leaf) for name, leaf in leaves(state)}
+    parts = dict(leaves(state))
+    found = {
+        name: leaf if isinstance(leaf, Tensor) else torch.tensor(leaf)
+        for name, leaf in parts.items()
+        if not isinstance(leaf, Stored)
+    }
     distributed.check_same({name: leaf for name, leaf in found.items() if not _of_worlds(name, leaf)})
-    return {
+    arrays = {
         name: (distributed.worlds(leaf, 0) if _of_worlds(name, leaf) else leaf).detach().cpu().numpy()
         for name, leaf in found.items()
     }
+    stored = {name: leaf.to_arrays() for name, leaf in parts.items() if isinstance(leaf, Stored)}
+    return arrays | {f"{name}.{key}": array for name, own in stored.items() for key, array in own.items()}
 
 
 def _of_worlds(name: str, leaf: Any) -> bool:
@@ -60,7 +81,13 @@ def from_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     Raises:
         ValueError: names, shapes or dtypes differ from those of ``state``.
     """
-    expected = to_arrays(state)
+    stored = {name: leaf for name, leaf in leaves(state) if isinstance(leaf, Stored)}
+    theirs = {
+        name: {key.removeprefix(f"{name}."): array for key, array in arrays.items() if key.startswith(f"{name}.")}
+        for name in stored
+    }
+    arrays = {key: array for key, array in arrays.items() if not key.startswith(tuple(f"{name}." for name in stored))}
+    expected = to_arrays({name: leaf for name, leaf in leaves(state) if not isinstance(leaf, Stored)})
     if missing := sorted(expected.keys() - arrays.keys()):
         raise ValueError(f"array {missing[0]!r} is missing (and {len(missing) - 1} more)")
     if extra := sorted(arrays.keys() - expected.keys()):
@@ -73,6 +100,8 @@ def from_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
             )
 
     def rebuild(name: str, leaf: Any) -> Any:
+        if isinstance(leaf, Stored):
+            return leaf.from_arrays(theirs[name])
         if isinstance(leaf, Tensor):
             whole = torch.from_numpy(arrays[name].copy())
             return (distributed.mine(whole, 0) if _of_worlds(name, leaf) else whole).to(leaf.device)
