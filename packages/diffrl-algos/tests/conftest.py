@@ -7,6 +7,7 @@ import pytest
 import diffsim_core
 from diffrl_algos import SHACConfig
 
+from . import beacon as beacon
 from . import toy as toy
 
 

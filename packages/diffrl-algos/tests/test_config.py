@@ -53,7 +53,8 @@ def test_shac_presets_are_the_papers_tables(task):
 
 
 def test_every_included_task_has_a_shac_preset():
-    assert {task for algorithm, task in list_presets() if algorithm == "shac"} == set(SHAC_PRESETS)
+    ours = {task for algorithm, task in list_presets() if algorithm == "shac"}
+    assert {task for task in ours if not task.startswith("pace_car")} == set(SHAC_PRESETS)
 
 
 # Table 3 of Xing et al. 2024; cartpole is ours. Updates, actor, critics, learning rates of both.

@@ -16,6 +16,7 @@ PAIRS = [(entry.name, task) for task in diffsim_core.list_tasks() for entry in l
 SMALL = {
     "iterations": 2,
     "horizon": 4,
+    "horizon_min": 2,
     "actor_hidden": (8,),
     "critic_hidden": (8,),
     "critic_iterations": 2,

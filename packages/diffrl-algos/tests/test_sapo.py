@@ -11,6 +11,7 @@ import torch
 from diffrl_algos import SAPOConfig, SHACConfig, evaluate, train
 from diffrl_algos.torch import SAPO, SHAC
 from diffrl_algos.torch._distributions import Gaussian
+from diffrl_algos.torch._return_scale import ReturnScale
 
 SMALL = {"iterations": 10, "horizon": 8, "actor_hidden": (16, 8), "critic_hidden": (16,), "critic_iterations": 2}
 SHACS = {
@@ -147,6 +148,7 @@ def _value(c, flat, x):
         {"weight_decay": 0.0},
         {"actor_init": "uniform"},
         {"logstd_max": -1.0},
+        {"normalize_return": True},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -156,6 +158,55 @@ def test_every_choice_matters(worlds, change):
     b, _ = run(ablated, ablated.init(worlds(), 0), 3)
     assert a.actor.shape != b.actor.shape or not torch.equal(a.actor, b.actor)
     assert metrics[-1]["value_spread"] > 0
+
+
+class Scaled:
+    """Worlds whose rewards are in another unit."""
+
+    def __init__(self, env, factor):
+        self.env, self.spec, self.num_envs, self.factor = env, env.spec, env.num_envs, factor
+
+    def reset(self, seed):
+        return self.env.reset(seed)
+
+    def step(self, state, action):
+        state, step = self.env.step(state, action)
+        return state, step._replace(reward=self.factor * step.reward)
+
+
+def test_with_normalised_returns_the_unit_of_rewards_does_not_matter(worlds):
+    found = {}
+    for normalise in (True, False):
+        algorithm = SAPO(SAPOConfig(**SMALL, normalize_return=normalise))
+        for factor in (1.0, 1000.0):
+            env = Scaled(worlds(dtype="float64"), factor)
+            found[normalise, factor] = run(algorithm, algorithm.init(env, 0), 4)
+    (one, m1), (other, m2) = found[True, 1.0], found[True, 1000.0]
+    torch.testing.assert_close(one.actor, other.actor, rtol=1e-3, atol=1e-4)
+    assert m2[-1]["value_mean"] == pytest.approx(m1[-1]["value_mean"], rel=1e-3)
+    assert m2[-1]["return_unit"] == pytest.approx(1000 * m1[-1]["return_unit"], rel=1e-3)
+    assert m2[-1]["return_mean"] == pytest.approx(1000 * m1[-1]["return_mean"], rel=1e-2)
+    assert not torch.allclose(found[False, 1.0][0].actor, found[False, 1000.0][0].actor, rtol=1e-2, atol=1e-3)
+
+
+def test_the_unit_is_the_spread_of_returns_as_they_run_up():
+    """Against one number at a time, over windows that cut episodes."""
+    g = torch.Generator().manual_seed(0)
+    reward, done = torch.randn(11, 3, generator=g) + 2.0, torch.rand(11, 3, generator=g) < 0.2
+    scale = ReturnScale.init(3, torch.device("cpu"))
+    for part in (slice(0, 4), slice(4, 5), slice(5, 11)):
+        scale = scale.update(reward[part], done[part], 0.9)
+    seen, running = [], [0.0] * 3
+    for t in range(11):
+        for i in range(3):
+            running[i] = 0.9 * running[i] + reward[t, i].item()
+            seen.append(running[i])
+            running[i] = 0.0 if done[t, i] else running[i]
+    assert done.any()
+    values = torch.tensor(seen, dtype=torch.float64)
+    assert scale.running.tolist() == pytest.approx(running)
+    # The initial guess (mean 0, variance 1) has the weight of 1e-4 numbers.
+    assert scale.unit(torch.float64).item() == pytest.approx(values.std(correction=0).item(), rel=1e-4)
 
 
 def test_a_fixed_temperature_stays(worlds):

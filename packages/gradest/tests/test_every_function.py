@@ -30,6 +30,7 @@ OTHERS = {
     "AlphaState",
     "BiasEstimate",
     "CreditWeights",
+    "HorizonStep",
     "MixedGradient",
     "NStepTransition",
     "allow_nan",

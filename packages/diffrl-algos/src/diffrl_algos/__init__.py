@@ -11,6 +11,7 @@ from ._algorithm import Algorithm as Algorithm
 from ._algorithm import Policy as Policy
 from ._clips import Clips as Clips
 from ._configs import AGPOConfig as AGPOConfig
+from ._configs import AHACConfig as AHACConfig
 from ._configs import APGConfig as APGConfig
 from ._configs import GIPPOConfig as GIPPOConfig
 from ._configs import LRConfig as LRConfig

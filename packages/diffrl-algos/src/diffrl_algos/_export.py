@@ -20,8 +20,9 @@ def export_run(path: Path, out: Path, *, form: str = "onnx", which: str = "last"
     """Write the deterministic policy of a checkpoint to ``out`` and return what the file says of itself.
 
     The file maps observations as the environment gives them, float32 ``[N, no]``, to actions ``[N, na]`` in [-1, 1];
-    the statistics that observations are normalised with are inside. Before it is written it is loaded and compared
-    with the policy on the first observations of 64 worlds.
+    the statistics that observations are normalised with are inside. Where an observation is a mapping of arrays, they
+    are put together one after another, as ``obs_arrays`` in the file says. Before it is written it is loaded and
+    compared with the policy on the first observations of 64 worlds.
 
     Args:
         path: run folder.
@@ -70,7 +71,13 @@ def export_run(path: Path, out: Path, *, form: str = "onnx", which: str = "last"
         "env_steps": manifest.env_steps,
         "versions": package_versions(),
     }
-    obs = torch.as_tensor(env.reset(run.spec.seed)[1]).cpu()
+    obs = env.reset(run.spec.seed)[1]
+    if (layout := getattr(policy, "layout", None)) is not None:
+        about["obs_arrays"] = [[name, list(shape)] for name, shape in layout.shapes]
+        obs = layout.flatten(obs)
+    if not isinstance(obs, torch.Tensor):
+        raise UsageError(f"{entry.name}: only a function of one observation vector, or with an encoder, is exported")
+    obs = obs.cpu()
     wanted = policy(obs).clamp(-1.0, 1.0)
     try:
         program = files.export_policy(policy, spec.num_obs)

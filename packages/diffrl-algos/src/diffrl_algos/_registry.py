@@ -37,6 +37,7 @@ class AlgorithmEntry:
 
 _SUMMARIES = {
     "AGPO": "Adaptive-Gradient Policy Optimization (Gao et al. 2024)",
+    "AHAC": "Adaptive Horizon Actor-Critic (Georgiev et al. 2024)",
     "APG": "Analytic policy gradient, backpropagation through time (Freeman et al. 2021)",
     "GIPPO": "Gradient Informed PPO (Son et al. 2023)",
     "LR": "Likelihood-ratio policy gradient, without gradients of the simulator (Son et al. 2023, 7.4.1)",

@@ -48,7 +48,7 @@ class Subject:
         self.start, self.start_obs = self.first
         self.arrays = framework_of(self.start.t)
         self._step = compiled(env.step, self.arrays)
-        self.dtype = to_numpy(self.start_obs).dtype
+        self.dtype = to_numpy(next(leaf for _, leaf in tree_leaves(self.start_obs))).dtype
         self.random = np.random.default_rng(seed)
 
     def actions(self, num_steps: int = 1) -> list[Array]:
@@ -110,19 +110,25 @@ def shapes(s: Subject) -> Iterator[str]:
     if spec.horizon < 1 or not spec.dt > 0:
         yield f"spec has horizon={spec.horizon}, dt={spec.dt}; both must be positive"
     for label, names, count in (
-        ("obs_names", spec.obs_names, spec.num_obs),
+        ("obs_names", spec.obs_names, spec.num_obs if not spec.obs_shapes else 0),
         ("action_names", spec.action_names, spec.num_actions),
     ):
         if len(names) not in (0, count):
             yield f"spec.{label} has {len(names)} names, expected {count} or none"
     state, transition = s.step(s.start, s.actions()[0])
-    expected = {"reward": ((n,), s.dtype), "final_obs": ((n, spec.num_obs), s.dtype)}
-    expected["obs"] = expected["final_obs"]
+    expected: dict[str, tuple[tuple[int, ...], Any]] = {"reward": ((n,), s.dtype)}
+    for which in ("final_obs", "obs", "reset obs"):
+        expected |= {f"{which}.{name}": ((n, *shape), s.dtype) for name, shape in spec.obs_shapes.items()}
+        if not spec.obs_shapes:
+            expected[which] = ((n, spec.num_obs), s.dtype)
     expected |= {name: ((n,), np.dtype(bool)) for name in ("terminated", "truncated", "diverged")}
     expected |= {f"metrics.{name}": ((n,), None) for name in transition.metrics}
-    found = numbers(transition) | {"reset obs": to_numpy(s.start_obs)}
-    expected["reset obs"] = expected["obs"]
+    found = numbers(transition) | {name: to_numpy(leaf) for name, leaf in tree_leaves(s.start_obs, "reset obs")}
+    for name in found.keys() ^ expected.keys():
+        yield f"{name} is {'not expected' if name in found else 'missing'}; spec.obs_shapes is {dict(spec.obs_shapes)}"
     for name, (shape, dtype) in expected.items():
+        if name not in found:
+            continue
         if found[name].shape != shape or dtype not in (None, found[name].dtype):
             yield f"{name} has shape {found[name].shape}, dtype {found[name].dtype}; expected {shape}, {dtype}"
     for (name, old), new in zip(numbers(s.start).items(), numbers(state).values(), strict=True):
@@ -153,8 +159,10 @@ def bookkeeping(s: Subject) -> Iterator[str]:
         at = f"at step {k}"
         if (row["terminated"] & row["truncated"]).any():
             yield f"{at}: terminated and truncated both hold in worlds {_worlds(row['terminated'] & row['truncated'])}"
-        if (row["obs"] != row["final_obs"])[~done].any():
-            yield f"{at}: obs differs from final_obs in a world that is not done"
+        for name in row:
+            twin = name.replace("obs", "final_obs", 1)
+            if (name == "obs" or name.startswith("obs.")) and (row[name] != row[twin])[~done].any():
+                yield f"{at}: {name} differs from {twin} in a world that is not done"
         if (new["episode"] != old["episode"] + done).any():
             yield f"{at}: episode must grow by one exactly where done"
         if (new["t"] != np.where(done, 0, old["t"] + 1)).any():
@@ -211,7 +219,7 @@ def number_of_worlds(s: Subject, fewer: Env) -> Iterator[str]:
 def gradients(s: Subject) -> Iterator[str]:
     """Gradients are finite, reach rewards and final_obs, and do not pass a reset."""
     late, action = s.at_time_limit(s.after(s.num_steps)), s.actions()[0]
-    for name, target in (("reward", lambda a, r: r.reward), ("final_obs", lambda a, r: r.final_obs)):
+    for name, target in (("reward", lambda a, r: r.reward), ("final_obs", lambda a, r: _summed(r.final_obs))):
         found = numbers(s.pull(late, action, target))
         if not all(np.isfinite(values).all() for values in found.values()):
             yield f"the gradient of {name} is not finite"
@@ -220,8 +228,7 @@ def gradients(s: Subject) -> Iterator[str]:
 
     # every world is done here, so nothing may pass
     def everything(after: EnvState, transition: Transition) -> Array:
-        leaves = [leaf for _, leaf in tree_leaves((after.physics, transition.obs))]
-        return sum((leaf.sum() for leaf in leaves[1:]), leaves[0].sum())
+        return _summed((after.physics, transition.obs))
 
     found = numbers(s.pull(late, action, everything))
     if any(values.any() for values in found.values()):
@@ -270,10 +277,16 @@ def containment(s: Subject) -> Iterator[str]:
             yield f"after {what} in one world: gradients of other worlds change in {name or 'action'}"
 
 
+def _summed(tree: PyTree) -> Array:
+    """Sum of all numbers, a scalar."""
+    leaves = [leaf.sum() for _, leaf in tree_leaves(tree)]
+    return sum(leaves[1:], leaves[0])
+
+
 def _depends(s: Subject, state: EnvState, name: str) -> bool:
     """Whether that part of a transition changes with the action (a task may observe nothing)."""
-    first, second = (numbers(s.step(state, action).transition)[name] for action in s.actions(2))
-    return bool((first != second).any())
+    first, second = (numbers(getattr(s.step(state, action).transition, name)) for action in s.actions(2))
+    return any((first[leaf] != second[leaf]).any() for leaf in first)
 
 
 def _worlds(mask: Numbers) -> str:

@@ -112,8 +112,13 @@ def _loss(subject: Subject, state: EnvState, steps: int, directions: Numbers | N
         return from_numpy(random.normal(size=tuple(like.shape)), like)
 
     on_reward = [weights(state.t) for _ in range(steps)]
-    on_obs = [weights(subject.start_obs) for _ in range(steps)]
+    on_obs = [tree_map(weights, subject.start_obs) for _ in range(steps)]
     on_physics = tree_map(weights, _without_params(state.physics))
+
+    def weighted(on: PyTree, tree: PyTree) -> Array:
+        leaves = zip(tree_leaves(on), tree_leaves(tree), strict=True)
+        parts = [(weight * leaf).reshape((env.num_envs, -1)).sum(axis=1) for (_, weight), (_, leaf) in leaves]
+        return sum(parts[1:], parts[0])
 
     def loss(inputs: PyTree) -> Array:
         physics = inputs["physics"]
@@ -124,12 +129,9 @@ def _loss(subject: Subject, state: EnvState, steps: int, directions: Numbers | N
         total = None
         for k in range(steps):
             now, transition = env.step(now, inputs["actions"][k])
-            part = on_reward[k] * transition.reward + (on_obs[k] * transition.final_obs).sum(axis=1)
+            part = on_reward[k] * transition.reward + weighted(on_obs[k], transition.final_obs)
             total = part if total is None else total + part
-        for weight, (_, leaf) in zip(tree_leaves(on_physics), tree_leaves(_without_params(now.physics)), strict=True):
-            product = weight[1] * leaf
-            total = total + product.reshape((env.num_envs, -1)).sum(axis=1)
-        return total
+        return total + weighted(on_physics, _without_params(now.physics))
 
     return loss
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,8 @@ class TaskEnv:
     ``final_obs`` is that of the state before the step (entries that are not finite read 0), and it is reset.
 
     A task may also have ``metrics(xp, physics, action, next_physics, next_obs, task) -> Mapping`` of ``[N]``
-    arrays, and ``obs_names``, ``action_names`` and ``units``, which end up in ``spec``.
+    arrays, and ``obs_names``, ``action_names``, ``units`` and ``obs_shapes``, which end up in ``spec``. With
+    ``obs_shapes`` its observations are a mapping of arrays, and ``[N, no]`` below stands for them.
 
     Args:
         task: what is simulated, observed and rewarded; ``task.dynamics`` lives on ``device`` with ``dtype``.
@@ -77,6 +79,7 @@ class TaskEnv:
             obs_names=tuple(getattr(task, "obs_names", ())),
             action_names=tuple(getattr(task, "action_names", ())),
             units=dict(getattr(task, "units", {})),
+            obs_shapes={name: tuple(shape) for name, shape in getattr(task, "obs_shapes", {}).items()},
         )
         # Whether to look before resetting: skips most of the work, but on CUDA would wait for the device.
         self._look = arrays == "torch" and device == "cpu"
@@ -86,7 +89,7 @@ class TaskEnv:
             from diffsim_core._interop_jax import no_grad
         self._no_grad = no_grad
 
-    def reset(self, seed: int) -> tuple[EnvState, Array]:
+    def reset(self, seed: int) -> tuple[EnvState, PyTree]:
         """First state and observation ``[N, no]`` of every world; equal seeds give equal bits.
 
         Raises:
@@ -136,16 +139,20 @@ class TaskEnv:
         truncated: Array,
         done: Array,
         diverged: Array,
-        obs: Array,
+        obs: PyTree,
         metrics: Mapping[str, Array],
     ) -> tuple[EnvState, Transition]:
         xp = self.xp
         zero = xp.zeros_like(reward)
         reward = xp.where(diverged, zero, reward)
         metrics = {name: xp.where(diverged, zero, value) for name, value in metrics.items()}
+
         # A state or action that was not finite to begin with may have reached the observation.
-        bad = diverged[:, None] & ~xp.isfinite(obs)
-        final_obs = xp.where(bad, xp.zeros_like(obs), obs)
+        def finite(leaf: Array) -> Array:
+            bad = xp.reshape(diverged, (-1,) + (1,) * (leaf.ndim - 1)) & ~xp.isfinite(leaf)
+            return xp.where(bad, xp.zeros_like(leaf), leaf)
+
+        final_obs = tree_map(finite, obs)
 
         episode = after.episode + xp.astype(done, after.episode.dtype)
         new_physics, new_memory, new_obs = self._no_grad(lambda: self._start(after.seed, episode))
@@ -160,10 +167,10 @@ class TaskEnv:
             episode=episode,
             seed=after.seed,
         )
-        next_obs = select(new_obs, final_obs)
+        next_obs = tree_map(select, new_obs, final_obs)
         return state, Transition(reward, terminated, truncated, final_obs, next_obs, diverged, metrics)
 
-    def _start(self, seed: Array, episode: Array) -> tuple[PyTree, PyTree, Array]:
+    def _start(self, seed: Array, episode: Array) -> tuple[PyTree, PyTree, PyTree]:
         """Physics, task state and observation at the start of the given episodes."""
         random = Random(seed, episode, dtype=self.dtype, device=self.device, world_offset=self.world_offset)
         physics, memory = self.task.initial(self.xp, random)
@@ -180,7 +187,7 @@ class TaskEnv:
         return clip_unit(action)
 
     def _metrics(
-        self, physics: PyTree, action: Array, next_physics: PyTree, obs: Array, memory: PyTree
+        self, physics: PyTree, action: Array, next_physics: PyTree, obs: PyTree, memory: PyTree
     ) -> Mapping[str, Array]:
         metrics = getattr(self.task, "metrics", None)
         return {} if metrics is None else metrics(self.xp, physics, action, next_physics, obs, memory)
@@ -192,14 +199,29 @@ class TaskEnv:
         if framework_of(action) != self.arrays:
             raise TypeError(f"action is a {framework_of(action)} array, but the environment was made for {self.arrays}")
 
-    def _check_initial(self, physics: PyTree, memory: PyTree, obs: Array) -> None:
+    def _check_initial(self, physics: PyTree, memory: PyTree, obs: PyTree) -> None:
         name, n = self.spec.name, self.num_envs
         for spec, array in zip(self.task.dynamics.state_spec, physics, strict=True):
             self._check_array(f"initial {spec.name} of task {name!r}", array, (n, *spec.shape))
         for leaf, array in tree_leaves(memory, "task"):
             if array.ndim < 1 or array.shape[0] != n:
                 raise ValueError(f"initial {leaf} of task {name!r} has shape {tuple(array.shape)}, expected ({n}, ...)")
-        self._check_array(f"observation of task {name!r}", obs, (n, self.spec.num_obs))
+        self._check_obs(obs)
+
+    def _check_obs(self, obs: PyTree) -> None:
+        name, n, shapes = f"observation of task {self.spec.name!r}", self.num_envs, self.spec.obs_shapes
+        if not shapes:
+            if isinstance(obs, Mapping):
+                raise ValueError(f"{name} is a mapping of {', '.join(obs)}; the task must give their obs_shapes")
+            self._check_array(name, obs, (n, self.spec.num_obs))
+            return
+        if not isinstance(obs, Mapping) or obs.keys() != shapes.keys():
+            found = ", ".join(obs) if isinstance(obs, Mapping) else type(obs).__name__
+            raise ValueError(f"{name} is {found}; expected a mapping of {', '.join(shapes)}, as obs_shapes says")
+        for key, shape in shapes.items():
+            self._check_array(f"{key} in the {name}", obs[key], (n, *shape))
+        if (total := sum(math.prod(shape) for shape in shapes.values())) != self.spec.num_obs:
+            raise ValueError(f"num_obs of task {self.spec.name!r} is {self.spec.num_obs}; its obs_shapes hold {total}")
 
     def _check_array(self, name: str, array: Array, shape: tuple[int, ...]) -> None:
         dtype = getattr(self.xp, self.dtype)

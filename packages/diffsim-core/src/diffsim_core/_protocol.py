@@ -63,7 +63,7 @@ class EnvSpec:
 
     name: str
     num_obs: int
-    """Length of one observation vector."""
+    """Length of one observation vector; of a mapping of arrays, how many numbers they hold together."""
     num_actions: int
     """Length of one action vector; actions lie in [-1, 1]."""
     dt: float
@@ -77,6 +77,9 @@ class EnvSpec:
     action_names: tuple[str, ...] = ()
     """A name for each action entry, or empty."""
     units: Mapping[str, str] = field(default_factory=dict)
+    obs_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Empty where an observation is one vector. Where it is a mapping, the shape per world of each of its arrays:
+    ``(k,)`` for a vector, ``(P, 3)`` for the coordinates of ``P`` points."""
 
 
 @runtime_checkable
@@ -173,12 +176,12 @@ class Task(Protocol):
         """What the task remembers after this action."""
         ...
 
-    def observe(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
-        """Observation ``[N, no]`` of a state."""
+    def observe(self, xp: Any, physics: PyTree, task: PyTree) -> PyTree:
+        """Observation ``[N, no]`` of a state, or a mapping of arrays ``[N, ...]`` of the shapes in ``obs_shapes``."""
         ...
 
     def reward(
-        self, xp: Any, physics: PyTree, action: Array, next_physics: PyTree, next_obs: Array, task: PyTree
+        self, xp: Any, physics: PyTree, action: Array, next_physics: PyTree, next_obs: PyTree, task: PyTree
     ) -> Array:
         """``[N]``; ``next_obs`` is handed in because most rewards read what was just computed for it,
         and ``task`` is the task state after the step."""

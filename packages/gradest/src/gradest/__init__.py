@@ -50,6 +50,8 @@ from ._gae_gradient import gae_objective as gae_objective
 from ._gate import gate_gradient as gate_gradient
 from ._gate import gate_nonfinite as gate_nonfinite
 from ._gate import gate_norm as gate_norm
+from ._horizon import HorizonStep as HorizonStep
+from ._horizon import adapt_horizon as adapt_horizon
 from ._landscape import finite_difference_gradient as finite_difference_gradient
 from ._landscape import landscape_line as landscape_line
 from ._landscape import landscape_plane as landscape_plane
@@ -96,9 +98,11 @@ __all__ = [
     "AlphaState",
     "BiasEstimate",
     "CreditWeights",
+    "HorizonStep",
     "MixedGradient",
     "NStepTransition",
     "__version__",
+    "adapt_horizon",
     "adaptive_ratio",
     "additional_return",
     "allow_nan",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._agpo import AGPOConfig as AGPOConfig
+from ._ahac import AHACConfig as AHACConfig
 from ._apg import APGConfig as APGConfig
 from ._off_policy import OffPolicyConfig as OffPolicyConfig
 from ._off_policy import SACConfig as SACConfig

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from ._window import CriticConfig, at_least_one, between_zero_and_one, finite, not_negative, positive, require
+from ._window import CriticConfig, at_least_one, between_zero_and_one, finite, not_negative, positive, require, widths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,20 @@ class SAPOConfig(CriticConfig):
     """Log standard deviations are clamped from above (Table 2)."""
     logstd_init: float = -1.0
     """Initial log standard deviation, where it does not depend on the state."""
+    normalize_return: bool = False
+    """Count rewards in units of the running standard deviation of discounted returns, so that the weight of entropy
+    means the same on every task; off in the paper. Returns that are reported are as they are."""
+    encoder_points: tuple[int, ...] = (64, 128, 256)
+    """Widths of the layers that each point of a cloud goes through (B.2; released code). This and the next four matter
+    only where an observation has point clouds."""
+    encoder_pool: Literal["avg", "max"] = "avg"
+    """What is made of the points: their mean, as in the released code, or their maximum, as in DP3."""
+    encoder_latent: int = 64
+    """Numbers that stand for a cloud (released code)."""
+    encoder_vector: int = 128
+    """Width of the layer that the rest of the observation goes through (released code)."""
+    share_encoder: bool = False
+    """Let the critics see what the actor's encoder makes of an observation; otherwise each has its own (B.2)."""
     num_critics: int = 2
     """Critics, each fitted to the same targets (B.1 IV)."""
     actor_value: Literal["mean", "min"] = "mean"
@@ -60,7 +74,8 @@ class SAPOConfig(CriticConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least_one(self, "num_critics")
+        at_least_one(self, "num_critics", "encoder_latent", "encoder_vector")
+        widths(self, "encoder_points")
         between_zero_and_one(self, "target_alpha")
         positive(self, "init_gain", "target_entropy", "temperature_init", "temperature_lr")
         not_negative(self, "weight_decay")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -10,14 +12,15 @@ from torch import Tensor
 from .._configs import CriticConfig
 from . import _distributed as distributed
 from ._adam import Adam, Optimizer
-from ._mlp import MLP
+from ._mlp import Network
+from ._observations import Layout
 
 
 @dataclass(frozen=True)
 class Critic:
     """``count`` networks of the same shape, each started on its own; one flat tensor holds them one after another."""
 
-    mlp: MLP
+    mlp: Network
     count: int = 1
 
     def init(self, generator: torch.Generator, *, gain: float | None) -> Tensor:
@@ -51,10 +54,16 @@ class ValueFunction:
     mean: Tensor | float = 0.0
     std: Tensor | float = 1.0
     """Units of what the critics give."""
+    layout: Layout | None = None
+    """Where the arrays of an observation that is a mapping lie in the vector ``[N, no]``."""
+    features: Callable[[Tensor], Tensor] | None = None
+    """What the critics see of normalised observations, where that is not the observations themselves."""
 
     @torch.no_grad()
-    def __call__(self, obs: Tensor) -> Tensor:
-        values = self.critic(self.params, torch.addcmul(self.shift, obs, self.scale))
+    def __call__(self, obs: Tensor | Mapping[str, Tensor]) -> Tensor:
+        obs = cast("Tensor", obs) if self.layout is None else self.layout.flatten(obs)
+        x = torch.addcmul(self.shift, obs, self.scale)
+        values = self.critic(self.params, x if self.features is None else self.features(x))
         return values.mean(0) * self.std + self.mean
 
 

@@ -17,7 +17,9 @@ from .._algorithm import Metrics
 from .._configs import AGPOConfig, SAPOConfig, WindowConfig
 from . import _training as training
 from ._critic import Critic, ValueFunction
+from ._encoder import EncodedMLP, Encoder
 from ._mlp import MLP
+from ._observations import layout_of
 from ._policy import GaussianActor, GaussianPolicy
 from ._state import from_arrays, to_arrays
 
@@ -71,7 +73,7 @@ class Learner(ABC, Generic[Config, State]):
         """The policy of ``state``, with the observation statistics up to now; deterministic, it is ``tanh(mu)``."""
         shift, scale = training.normalizer(self.config, state)
         generator = None if deterministic else torch.Generator(state.obs.device).manual_seed(seed)
-        return GaussianPolicy(self._actor(state.env), state.actor, shift, scale, generator)
+        return GaussianPolicy(self._actor(state.env), state.actor, shift, scale, generator, layout_of(state.env))
 
     def to_arrays(self, state: State) -> dict[str, np.ndarray]:
         """The state as named arrays, for a checkpoint."""
@@ -104,11 +106,13 @@ class ValueLearner(CriticLearner[Config, ValueState]):
     def value(self, state: ValueState) -> ValueFunction:
         """The critics' mean value of observations, for viewers."""
         shift, scale = training.normalizer(self.config, state)
-        return ValueFunction(self._critic(state.env), state.critic, shift, scale)
+        return ValueFunction(self._critic(state.env), state.critic, shift, scale, layout=layout_of(state.env))
 
 
-def spread_actor(config: AGPOConfig | SAPOConfig, env: Env) -> GaussianActor:
+def spread_actor(config: AGPOConfig | SAPOConfig, env: Env, encoder: Encoder | None = None) -> GaussianActor:
     """An actor whose deviation may depend on the state, within bounds."""
     outputs = (2 if config.state_dependent_std else 1) * env.spec.num_actions
-    mlp = MLP((env.spec.num_obs, *config.actor_hidden, outputs), config.activation)
-    return GaussianActor(mlp, config.state_dependent_std, (config.logstd_min, config.logstd_max))
+    width = env.spec.num_obs if encoder is None else encoder.width
+    mlp = MLP((width, *config.actor_hidden, outputs), config.activation)
+    network = mlp if encoder is None else EncodedMLP(encoder, mlp)
+    return GaussianActor(network, config.state_dependent_std, (config.logstd_min, config.logstd_max))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,44 @@ Activation = Literal["elu", "silu", "relu", "tanh"]
 
 _LN_EPS = 1e-5
 _ACTIVATIONS = {"elu": F.elu, "silu": F.silu, "relu": F.relu, "tanh": torch.tanh}
+
+
+class Network(Protocol):
+    """What actors and critics ask of a network; its parameters are one flat tensor."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Widths from input to output."""
+        ...
+
+    @property
+    def num_params(self) -> int:
+        """Length of the flat parameter tensor."""
+        ...
+
+    def split(self, flat: Tensor) -> tuple[Tensor, ...]:
+        """Layer parameters as differentiable views of ``flat``."""
+        ...
+
+    def init(self, generator: torch.Generator, *, gain: float | None) -> Tensor:
+        """Flat initial parameters."""
+        ...
+
+    def __call__(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        """``[..., sizes[0]] -> [..., sizes[-1]]``; differentiable."""
+        ...
+
+    def regression_grad(self, params: tuple[Tensor, ...], x: Tensor, y: Tensor, grads: tuple[Tensor, ...]) -> Tensor:
+        """Write the gradient of the mean squared error of the scalar output; the errors ``[B, 1]``."""
+        ...
+
+    def record(self, params: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, Any]:
+        """Outputs without a graph, and what ``pull_back`` needs."""
+        ...
+
+    def pull_back(self, params: tuple[Tensor, ...], tape: Any, g: Tensor, grads: tuple[Tensor, ...]) -> None:
+        """Write the gradient by the parameters of ``sum(g * out)`` into ``grads``."""
+        ...
 
 
 class Tape(NamedTuple):

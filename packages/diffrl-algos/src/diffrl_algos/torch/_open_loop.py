@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -27,7 +29,7 @@ class CutEnv:
 
 
 class OpenLoopPolicy:
-    """Actions by the number of the step, whatever is observed: ``[N, no] -> [N, na]``.
+    """Actions by the number of the step, whatever is observed: observations of ``N`` worlds to ``[N, na]``.
 
     It counts the steps of every world's episode, and begins again after the last one; ``restart`` tells it where an
     episode ended before that, as ``evaluate`` does.
@@ -38,9 +40,10 @@ class OpenLoopPolicy:
         self.actions = actions
         self._t = torch.zeros(0, dtype=torch.int64, device=actions.device)
 
-    def __call__(self, obs: Tensor) -> Tensor:
-        if len(self._t) != len(obs):
-            self._t = torch.zeros(len(obs), dtype=torch.int64, device=self.actions.device)
+    def __call__(self, obs: Tensor | Mapping[str, Tensor]) -> Tensor:
+        num_envs = len(obs if isinstance(obs, Tensor) else next(iter(obs.values())))
+        if len(self._t) != num_envs:
+            self._t = torch.zeros(num_envs, dtype=torch.int64, device=self.actions.device)
         action = self.actions[self._t]
         self._t = (self._t + 1) % len(self.actions)
         return action

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from ._distributions import Gaussian
-from ._mlp import MLP
+from ._mlp import MLP, Network
+from ._observations import Layout
 
 Params = tuple[tuple[Tensor, ...], Tensor | None]
 """Layers of the network, and ``log sigma [na]`` where it does not depend on the state."""
@@ -40,7 +42,7 @@ class GaussianActor:
     SHAC (Xu et al. 2022, 3.3). If it does, as in SAPO (Xing et al. 2024, B.1 III), the network has ``2 na`` outputs.
     """
 
-    mlp: MLP
+    mlp: Network
     state_dependent: bool = False
     logstd_range: tuple[float, float] | None = None
     """``log sigma`` is clamped to this."""
@@ -142,9 +144,12 @@ class GaussianPolicy:
     scale: Tensor
     generator: torch.Generator | None
     """Source of ``eps``; None for the deterministic policy ``tanh(mu(obs))``."""
+    layout: Layout | None = None
+    """Where the arrays of an observation that is a mapping lie in the vector ``[N, no]``."""
 
     @torch.no_grad()
-    def __call__(self, obs: Tensor) -> Tensor:
+    def __call__(self, obs: Tensor | Mapping[str, Tensor]) -> Tensor:
+        obs = cast("Tensor", obs) if self.layout is None else self.layout.flatten(obs)
         mean, logstd = self.actor(self.actor.split(self.params), torch.addcmul(self.shift, obs, self.scale))
         if self.generator is not None:
             eps = torch.randn(mean.shape, generator=self.generator, dtype=mean.dtype, device=mean.device)

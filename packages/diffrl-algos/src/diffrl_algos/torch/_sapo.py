@@ -1,12 +1,12 @@
 """Soft Analytic Policy Optimization: SHAC's window of gradients, with entropy in what is maximised.
 
 Xing, Luk & Oh, Stabilizing Reinforcement Learning in Differentiable Simulation of Deformables, 2024: Algorithm 1,
-Eq. 8-10 and 21, and the design choices of Appendix B.1. Observations are vectors.
+Eq. 8-10 and 21, the design choices of Appendix B.1, and the encoders of B.2.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -19,12 +19,15 @@ from .._algorithm import Metrics
 from .._configs import SAPOConfig
 from . import _training as training
 from ._adam import Adam, Optimizer
-from ._critic import Critic, fit_critic
+from ._critic import Critic, ValueFunction, fit_critic
+from ._encoder import EncodedMLP, Encoder
 from ._episodes import Episodes
 from ._learner import ValueLearner, spread_actor
 from ._mlp import MLP
 from ._normalize import RunningStats
+from ._observations import flat, layout_of
 from ._policy import GaussianActor, NoisyPolicy
+from ._return_scale import ReturnScale
 from ._schedules import learning_rate
 
 
@@ -43,6 +46,8 @@ class SAPOState(NamedTuple):
     log_temperature: Tensor
     """``[1]``."""
     temperature_adam: Adam
+    returns: ReturnScale
+    """How large returns are, for ``normalize_return``."""
     stats: RunningStats
     """Statistics of all observations before the next window; frozen while a window is rolled out."""
     env_state: EnvState
@@ -76,9 +81,10 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
         """The state before the first update.
 
         Raises:
-            ValueError: the environment is not differentiable, or its observation is no tensor ``[N, no]``.
+            ValueError: the environment is not differentiable, or its observation is neither a tensor ``[N, no]`` nor a
+                mapping of vectors and point clouds.
         """
-        c = self.config
+        c, env = self.config, flat(env)
         env_state, obs = training.begin(env, seed, "SAPO", processes=True)
         # Networks are drawn on the CPU, so that they are the same on every device.
         generator = torch.Generator().manual_seed(seed)
@@ -95,6 +101,7 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
             target=critic.clone(),
             log_temperature=log_temperature,
             temperature_adam=Adam.init(log_temperature),
+            returns=ReturnScale.init(env.num_envs, obs.device),
             **training.first_fields(env, env_state, obs, generator),
         )
 
@@ -113,10 +120,14 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
         entropy = -noisy.gaussian().squashed_log_prob(noisy.samples())
         target_entropy = -c.target_entropy * env.spec.num_actions
         bonus = (entropy - target_entropy) / (-2.0 * target_entropy) if c.normalize_entropy else entropy
-        soft = gradest.soft_reward(window.reward, bonus, temperature=float(temperature))
-        values = nets.critic(state.target, torch.addcmul(shift, window.final_obs, scale))
+        returns = state.returns.update(window.reward, window.done, c.gamma)
+        plain = window.reward / returns.unit(window.reward.dtype) if c.normalize_return else window.reward
+        soft = gradest.soft_reward(plain, bonus, temperature=float(temperature))
+        values = nets.critic(
+            state.target, self._features(env, state.actor, torch.addcmul(shift, window.final_obs, scale))
+        )
         ends = (window.terminated, window.done)
-        reward = soft if c.actor_entropy else window.reward
+        reward = soft if c.actor_entropy else plain
         loss = -gradest.segment_objective(reward, _over_critics(values, c.actor_value), *ends, gamma=c.gamma)
         clock.lap("rollout_s")
 
@@ -133,10 +144,10 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
         clock.lap("backward_s")
 
         # The critics (Eq. 10).
-        reward = (soft if c.soft_value else window.reward).detach()
+        reward = (soft if c.soft_value else plain).detach()
         value_next = _over_critics(values.detach(), c.target_value)
         target_value = gradest.td_lambda(reward, value_next, *ends, gamma=c.gamma, lam=c.lam)
-        x = torch.addcmul(shift, window.obs.detach().flatten(0, 1), scale)
+        x = self._features(env, improved, torch.addcmul(shift, window.obs.detach().flatten(0, 1), scale))
         fitted, critic_adam, critic_loss = fit_critic(
             nets.critic,
             state.critic,
@@ -156,6 +167,7 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
             "target": torch.lerp(fitted, state.target, c.target_alpha),
             "log_temperature": log_temperature,
             "temperature_adam": temperature_adam,
+            "returns": returns,
         }
         accepted = training.all_finite(grad_norm, improved, log_temperature, target_value, fitted, x)
         new = training.go_on(state, learned if accepted else None, window, env_state, obs, generator)
@@ -169,15 +181,35 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
             "std_mean": noisy.gaussian().logstd.exp().mean(),
             "entropy": entropy.mean(),
             "temperature": temperature[0],
+            "return_unit": returns.unit(loss.dtype),
         }
         return new, training.report(new, window, figures, clock, actor_lr=actor_lr)
 
+    def value(self, state: SAPOState) -> ValueFunction:
+        """The critics' mean soft value of observations, for viewers."""
+        return replace(super().value(state), features=lambda x: self._features(state.env, state.actor, x))
+
     def _actor(self, env: Env) -> GaussianActor:
-        return spread_actor(self.config, env)
+        return spread_actor(self.config, env, self._encoder(env))
 
     def _critic(self, env: Env) -> Critic:
-        sizes = (env.spec.num_obs, *self.config.critic_hidden, 1)
-        return Critic(MLP(sizes, self.config.activation), self.config.num_critics)
+        c, encoder = self.config, self._encoder(env)
+        width = env.spec.num_obs if encoder is None else encoder.width
+        mlp = MLP((width, *c.critic_hidden, 1), c.activation)
+        return Critic(mlp if encoder is None or c.share_encoder else EncodedMLP(encoder, mlp), c.num_critics)
+
+    def _encoder(self, env: Env) -> Encoder | None:
+        c, layout = self.config, layout_of(env)
+        if layout is None or not layout.clouds:
+            return None
+        return Encoder(layout, c.encoder_vector, c.encoder_points, c.encoder_latent, c.encoder_pool)
+
+    def _features(self, env: Env, actor: Tensor, x: Tensor) -> Tensor:
+        """What the critics see of normalised observations ``x``; no gradient reaches the actor's parameters."""
+        encoder = self._encoder(env)
+        if encoder is None or not self.config.share_encoder:
+            return x
+        return encoder(encoder.split(actor.detach()[: encoder.num_params]), x)
 
 
 def _over_critics(values: Tensor, how: str) -> Tensor:

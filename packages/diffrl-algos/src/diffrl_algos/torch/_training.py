@@ -19,6 +19,7 @@ from .._processes import size
 from . import _distributed as distributed
 from ._episodes import Episodes
 from ._normalize import RunningStats
+from ._observations import layout_of
 
 
 class Worlds(Protocol):
@@ -72,13 +73,20 @@ def begin(
 
     Raises:
         ValueError: its ``gradients`` are needed and the environment is not differentiable, or its observation is no
-            tensor ``[N, no]``, or there are several ``processes`` and it cannot share its worlds out to them.
+            tensor ``[N, no]`` (``flat`` makes one of a mapping, for an algorithm with an encoder), or there are several
+            ``processes`` and it cannot share its worlds out to them.
     """
     spec = env.spec
     if size() > 1 and not processes:
         raise ValueError(f"{name} learns in one process; it cannot share its worlds out to {size()}")
     if gradients and not spec.differentiable:
         raise ValueError(f"environment {spec.name!r} is not differentiable; {name} learns through its gradients")
+    if spec.obs_shapes:
+        arrays = ", ".join(f"{key} {list(shape)}" for key, shape in spec.obs_shapes.items())
+        raise ValueError(
+            f"environment {spec.name!r} observes {arrays}; {name} has no encoder for them: use sapo, or a task whose "
+            "observation is one vector"
+        )
     env_state, obs = env.reset(seed)
     if not isinstance(obs, Tensor) or obs.shape != (env.num_envs, spec.num_obs):
         raise ValueError(
@@ -90,10 +98,11 @@ def begin(
 
 def first_fields(env: Env, env_state: EnvState, obs: Tensor, generator: torch.Generator) -> dict[str, Any]:
     """The fields of ``Worlds`` before the first update; call it once the networks are drawn from ``generator``."""
+    layout = layout_of(env)
     draws = int(torch.randint(2**62, (), generator=generator))
     return {
         "env": env,
-        "stats": RunningStats.init(env.spec.num_obs, obs.device),
+        "stats": RunningStats.init(env.spec.num_obs if layout is None else layout.vector, obs.device),
         "env_state": env_state,
         "obs": obs,
         "rng": torch.Generator(obs.device).manual_seed(draws).get_state(),
@@ -113,10 +122,13 @@ def generator_of(state: Worlds) -> torch.Generator:
 
 
 def normalizer(config: WindowConfig, state: Worlds) -> tuple[Tensor, Tensor]:
-    """``(shift, scale)`` of the observation statistics as they are now."""
-    if config.normalize_obs:
-        return state.stats.affine(state.obs.dtype)
-    return torch.zeros_like(state.obs[0]), torch.ones_like(state.obs[0])
+    """``(shift, scale)`` of the observation statistics as they are now; point clouds stay as they are."""
+    same = torch.zeros_like(state.obs[0]), torch.ones_like(state.obs[0])
+    if not config.normalize_obs:
+        return same
+    known = state.stats.affine(state.obs.dtype)
+    shift, scale = (torch.cat([part, rest[len(part) :]]) for part, rest in zip(known, same, strict=True))
+    return shift, scale
 
 
 def normal(generator: torch.Generator, like: Tensor, *shape: int) -> Tensor:
@@ -150,7 +162,11 @@ def go_on(
 ) -> State:
     """The state after a window: with what was learned, or without where that is None, which is counted."""
     seen = window.obs.detach().flatten(0, 1)
-    changes = {"refused": state.refused + 1} if learned is None else {**learned, "stats": state.stats.update(seen)}
+    changes = (
+        {"refused": state.refused + 1}
+        if learned is None
+        else {**learned, "stats": state.stats.update(seen[:, : len(state.stats.mean)])}
+    )
     return state._replace(
         **changes,
         env_state=stop_gradient(env_state),

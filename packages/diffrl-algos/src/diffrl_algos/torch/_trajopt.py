@@ -22,6 +22,7 @@ from . import _training as training
 from ._adam import Adam, Optimizer
 from ._episodes import Episodes
 from ._normalize import RunningStats
+from ._observations import flat
 from ._open_loop import CutEnv, OpenLoopPolicy, first_episode, first_return
 from ._schedules import learning_rate
 from ._state import from_arrays, to_arrays
@@ -67,8 +68,9 @@ class TrajOpt:
         """The state before the first update: actions of zero.
 
         Raises:
-            ValueError: the environment is not differentiable, or its observation is no tensor ``[N, no]``.
+            ValueError: the environment is not differentiable.
         """
+        env = flat(env)
         env_state, obs = training.begin(env, seed, "TrajOpt")
         actions = obs.new_zeros(env.spec.horizon, env.spec.num_actions)
         generator = torch.Generator().manual_seed(seed)
