@@ -21,8 +21,8 @@ ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 class Worlds(VecEnv):
     """Our worlds as Stable-Baselines3 wants them: NumPy arrays, ends in ``infos``, seed given beforehand.
 
-    With ``squash`` the bounds of actions are out of reach and ``tanh`` is taken of what arrives: PPO's policy there is a
-    plain Gaussian, and so is ours before ``tanh``.
+    With ``squash`` the bounds of actions are out of reach and ``tanh`` is taken of what arrives: PPO's policy there is
+    a plain Gaussian, and so is ours before ``tanh``.
     """
 
     def __init__(self, env: Env, seed: int, *, squash: bool) -> None:
