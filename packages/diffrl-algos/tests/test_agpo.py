@@ -45,6 +45,112 @@ def ratio_of(first, zeroth, going_on):
     return variances[0] / (variances[0] + variances[1])
 
 
+class Twin:
+    """Policy and Q functions of an update of six worlds in float64, without the library's networks and roll-out."""
+
+    def __init__(self, algorithm, state):
+        self.c, self.env, self.state, self.policy = algorithm.config, state.env, state, algorithm.policy(state)
+        generator = torch.Generator()
+        generator.set_state(state.rng)
+        self.eps, self.fresh = torch.randn(2, self.c.horizon, 6, 1, generator=generator, dtype=torch.float64)
+        self.actor = state.actor.clone().requires_grad_()
+
+    def pi(self, flat, obs):
+        mlp = self.policy.actor.mlp
+        mean, logstd = mlp(mlp.split(flat), self.policy.shift + self.policy.scale * obs).chunk(2, -1)
+        return Gaussian(mean, logstd.clamp(-5, 2))
+
+    def act(self, flat, obs, noise):
+        g = self.pi(flat, obs)
+        return torch.tanh(g.mean + noise * g.logstd.exp())
+
+    def q(self, flat, obs, action):
+        x = torch.cat([self.policy.shift + self.policy.scale * obs, action], -1)
+        both = []
+        for part in flat.view(2, -1):
+            w, b, scale, shift, v, d = part.split([36, 12, 12, 12, 12, 1])
+            h = torch.nn.functional.layer_norm(torch.nn.functional.elu(x @ w.view(12, 3).T + b), (12,), scale, shift)
+            both.append(h @ v + d)
+        return torch.stack(both)
+
+    def least(self, obs, action):
+        return self.q(self.state.target, obs, action).min(0).values
+
+    def step(self, env_state, obs, action, t, later):
+        """Q, reward, the value that follows with the next action of ``later``, and the transition."""
+        env_state, step = self.env.step(env_state, action)
+        follows = self.least(step.final_obs, self.act(later, step.final_obs, self.fresh[t]))
+        return self.least(obs, action), 0.1 * step.reward, follows, env_state, step
+
+    def alone(self, env_state, obs, t):
+        """The ratio of step ``t``: nothing before it has a graph."""
+        a = self.act(self.actor, obs.detach(), self.eps[t]).detach().requires_grad_()
+        value, reward, follows, _, step = self.step(cut(env_state), obs.detach(), a, t, self.actor)
+        simulated = reward + self.c.gamma * torch.where(step.terminated, 0.0, follows)
+        (first,) = torch.autograd.grad(simulated.sum(), a)
+        (zeroth,) = torch.autograd.grad(value.sum(), a)
+        return ratio_of(first, zeroth, ~(step.terminated | step.truncated))
+
+    def entropy(self, obs, noise):
+        g = self.pi(self.actor, obs)
+        u = g.mean + noise * g.logstd.exp()
+        return -(g.log_prob(u) - torch.log1p(-torch.tanh(u).square()).sum(-1)).mean()
+
+
+def cut(env_state):
+    return env_state._replace(physics=type(env_state.physics)(*(part.detach() for part in env_state.physics)))
+
+
+def adam_step(c, params, moments, loss, lr, max_norm):
+    optimiser = torch.optim.Adam([params], lr=lr, betas=c.betas)
+    optimiser.state[params] = {
+        "step": torch.tensor(float(moments.step)),
+        "exp_avg": moments.m.clone(),
+        "exp_avg_sq": moments.v.clone(),
+    }
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_([params], max_norm)
+    optimiser.step()
+
+
+LR = 7e-4 + (1e-5 - 7e-4) / 10
+"""Of the second of ten updates."""
+
+
+def test_an_update_with_pieces_from_every_step(worlds):
+    """Each piece simulated anew from its own start, with the parameters learning at its first action only."""
+    c = AGPOConfig(**SMALL)
+    algorithm = AGPO(c)
+    state, _ = algorithm.update(algorithm.init(worlds(dtype="float64"), 4))
+    new, metrics = algorithm.update(state)
+    twin = Twin(algorithm, state)
+    fixed = twin.actor.detach()
+    starts, alphas, env_state, obs = [], [], state.env_state, state.obs
+    for t in range(c.horizon):
+        starts.append((cut(env_state), obs.detach()))
+        alphas.append(twin.alone(env_state, obs, t))
+        env_state, step = twin.env.step(env_state, twin.act(fixed, obs, twin.eps[t]))
+        obs = step.obs
+
+    def piece(t, env_state, obs, first):
+        """``F_t`` of every world."""
+        flat = twin.actor if first else fixed
+        action = twin.act(flat, obs, twin.eps[t])
+        value, reward, follows, env_state, step = twin.step(env_state, obs, action, t, flat)
+        rest = torch.where(step.terminated, 0.0, follows)
+        if t < c.horizon - 1:
+            ends = step.terminated | step.truncated
+            rest = torch.where(ends, rest, piece(t + 1, env_state, step.obs, False))
+        return (1 - alphas[t]) * value + alphas[t] * (reward + c.gamma * rest)
+
+    pieces = torch.stack([piece(t, *start, True) for t, start in enumerate(starts)])
+    states = torch.cat([obs for _, obs in starts])
+    loss = -(pieces.mean() + 0.01 * twin.entropy(states, twin.eps.reshape(-1, 1)))
+    adam_step(c, twin.actor, state.actor_adam, loss, LR, 1.0)
+    torch.testing.assert_close(new.actor, twin.actor.detach(), rtol=1e-6, atol=1e-8)
+    assert metrics["alpha_mean"] == pytest.approx(np.mean(alphas), rel=1e-6)
+
+
 @pytest.mark.parametrize("threshold", [0.0, 0.4])
 def test_an_update_is_the_papers(worlds, threshold):
     """Algorithm 1 with loops over worlds: gradients at the action of one step alone, credit, objective, target."""
@@ -53,60 +159,25 @@ def test_an_update_is_the_papers(worlds, threshold):
     state, _ = algorithm.update(algorithm.init(worlds(dtype="float64"), 4))
     new, metrics = algorithm.update(state)
 
-    env, n, steps = state.env, 6, 8
-    generator = torch.Generator()
-    generator.set_state(state.rng)
-    eps, fresh = torch.randn(2, steps, n, 1, generator=generator, dtype=torch.float64)
-    policy = algorithm.policy(state)
-    actor = state.actor.clone().requires_grad_()
-
-    def pi(flat, obs):
-        mean, logstd = policy.actor.mlp(policy.actor.mlp.split(flat), policy.shift + policy.scale * obs).chunk(2, -1)
-        return Gaussian(mean, logstd.clamp(-5, 2))
-
-    def act(obs, noise):
-        g = pi(actor, obs)
-        return torch.tanh(g.mean + noise * g.logstd.exp())
-
-    def q(flat, obs, action):
-        x = torch.cat([policy.shift + policy.scale * obs, action], -1)
-        both = []
-        for part in flat.view(2, -1):
-            w, b, scale, shift, v, d = part.split([36, 12, 12, 12, 12, 1])
-            h = torch.nn.functional.layer_norm(torch.nn.functional.elu(x @ w.view(12, 3).T + b), (12,), scale, shift)
-            both.append(h @ v + d)
-        return torch.stack(both)
-
+    twin, n, steps = Twin(algorithm, state), 6, 8
     env_state, obs = state.env_state, state.obs
     rows = []
     beta, alphas = [1.0] * n, []
     for t in range(steps):
-        # The step alone: nothing before it has a graph.
-        plain = type(env_state.physics)(*(part.detach() for part in env_state.physics))
-        a = act(obs, eps[t]).detach().requires_grad_()
-        _, step = env.step(env_state._replace(physics=plain), a)
-        done = step.terminated | step.truncated
-        follows = q(state.target, step.final_obs, act(step.final_obs, fresh[t])).min(0).values
-        simulated = 0.1 * step.reward + c.gamma * torch.where(step.terminated, 0.0, follows)
-        (first,) = torch.autograd.grad(simulated.sum(), a)
-        (zeroth,) = torch.autograd.grad(q(state.target, obs.detach(), a).min(0).values.sum(), a)
-        alpha = ratio_of(first, zeroth, ~done)
+        alpha = twin.alone(env_state, obs, t)
         alphas.append(alpha)
         # The same step within the window.
-        action = act(obs, eps[t])
-        value = q(state.target, obs, action).min(0).values
-        seen = obs
-        env_state, step = env.step(env_state, action)
-        follows = q(state.target, step.final_obs, act(step.final_obs, fresh[t])).min(0).values
-        rows.append((seen, action, 0.1 * step.reward, value, follows, step.terminated, done, alpha))
-        cut = []
+        action, seen = twin.act(twin.actor, obs, twin.eps[t]), obs
+        value, reward, follows, env_state, step = twin.step(env_state, obs, action, t, twin.actor)
+        done = step.terminated | step.truncated
+        rows.append((seen, action, reward, value, follows, step.terminated, done, alpha))
+        ends = []
         for i in range(n):
             beta[i] *= alpha
-            ends = bool(done[i]) or beta[i] < threshold
-            cut.append(ends)
-            if ends:
+            ends.append(bool(done[i]) or beta[i] < threshold)
+            if ends[-1]:
                 beta[i] = 1.0
-        keep = ~torch.tensor(cut)[:, None]
+        keep = ~torch.tensor(ends)[:, None]
         obs = torch.where(keep, step.obs, step.obs.detach())
         physics = (torch.where(keep, part, part.detach()) for part in env_state.physics)
         env_state = env_state._replace(physics=type(env_state.physics)(*physics))
@@ -122,10 +193,9 @@ def test_an_update_is_the_papers(worlds, threshold):
                 credit, discount = 1.0, 1.0
     objective = objective / (n * steps)
     states = torch.cat([row[0].detach() for row in rows])
-    g, before = pi(actor, states), pi(state.previous, states)
-    u = g.mean + eps.reshape(-1, 1) * g.logstd.exp()
-    entropy = -(g.log_prob(u) - torch.log1p(-torch.tanh(u).square()).sum(-1)).mean()
-    normals = [torch.distributions.Normal(p.mean, p.logstd.exp()) for p in (g, before)]
+    entropy = twin.entropy(states, twin.eps.reshape(-1, 1))
+    pair = (twin.pi(twin.actor, states), twin.pi(state.previous, states))
+    normals = [torch.distributions.Normal(p.mean, p.logstd.exp()) for p in pair]
     kl = torch.distributions.kl_divergence(*normals).sum(-1).mean()
     loss = -(objective + 0.01 * entropy - 0.3 * kl)
 
@@ -135,24 +205,12 @@ def test_an_update_is_the_papers(worlds, threshold):
     targets = torch.cat([r + c.gamma * torch.where(end, 0.0, f) for _, _, r, _, f, end, _, _ in rows]).detach()
     assert metrics["value_mean"] == pytest.approx(targets.mean().item(), rel=1e-7)
 
-    def adam_step(params, moments, loss, lr, max_norm):
-        optimiser = torch.optim.Adam([params], lr=lr, betas=c.betas)
-        optimiser.state[params] = {
-            "step": torch.tensor(float(moments.step)),
-            "exp_avg": moments.m.clone(),
-            "exp_avg_sq": moments.v.clone(),
-        }
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([params], max_norm)
-        optimiser.step()
-
-    lr = 7e-4 + (1e-5 - 7e-4) / 10
-    adam_step(actor, state.actor_adam, loss, lr, 1.0)
-    torch.testing.assert_close(new.actor, actor.detach(), rtol=1e-6, atol=1e-8)
+    adam_step(c, twin.actor, state.actor_adam, loss, LR, 1.0)
+    torch.testing.assert_close(new.actor, twin.actor.detach(), rtol=1e-6, atol=1e-8)
     fitted = state.critic.clone().requires_grad_()
     actions = torch.cat([row[1].detach() for row in rows])
-    errors = (q(fitted, states, actions) - targets).square().mean(1).sum()
-    adam_step(fitted, state.critic_adam, errors, lr, 10.0)
+    errors = (twin.q(fitted, states, actions) - targets).square().mean(1).sum()
+    adam_step(c, fitted, state.critic_adam, errors, LR, 10.0)
     torch.testing.assert_close(new.critic, fitted.detach(), rtol=1e-6, atol=1e-8)
     torch.testing.assert_close(new.target, 0.8 * new.critic + 0.2 * state.target)
     assert torch.equal(new.previous, state.actor)

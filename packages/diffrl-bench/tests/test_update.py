@@ -32,10 +32,11 @@ def test_figures_are_medians_and_missing_parts_are_zero() -> None:
 def test_timed_update_measures_the_update(hand: Any) -> None:
     class Algorithm:
         def update(self, state: int) -> tuple[int, dict[str, float]]:
-            hand.move(2.5)
+            hand.move(2.5, cpu=1.5)
             return state + 1, {}
 
-    assert timed_update(Algorithm(), 6, hand.clock) == (7, 2.5)
+    state, lap = timed_update(Algorithm(), 6, hand.clock)
+    assert (state, lap) == (7, (2.5, 1.5))
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,7 @@ def test_report(report: dict[str, Any]) -> None:
     assert report["calls"]["critic"] == report["calls"]["rollout"] == report["calls"]["backward_rest"] == 1
     assert report["calls"]["optimiser"] == 16 * 4 + 1, "clipping with Adam: critic's minibatches, and the actor"
     assert report["env_steps"] == 8 * 32 * (1 + 2 * 2)
+    assert report["update_cpu_s"]["median"] > 0
     text = update_text(report)
     assert all(part_name(part) in text for part in report["parts_s"])
     assert {"rest_of_rollout", "rest_of_backward", "rest_of_critic", "rest_of_report"} < report["parts_s"].keys()

@@ -56,7 +56,8 @@ def update_text(report: Mapping[str, Any]) -> str:
             table(("part", "ms", "share"), rows),
             "",
             f"one update: {_ms(whole['median'])} ms ({_ms(whole['min'])} to {_ms(whole['max'])}) as it is, "
-            f"{_ms(timed['median'])} ms ({_ms(timed['min'])} to {_ms(timed['max'])}) with its parts timed",
+            f"{_ms(timed['median'])} ms ({_ms(timed['min'])} to {_ms(timed['max'])}) with its parts timed; "
+            f"{_ms(report['update_cpu_s']['median'])} ms of processor time",
         ]
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ._machine import machine, versions
 from ._spans import Spans, replaced
-from ._stopwatch import Clock, spread
+from ._stopwatch import Clock, Lap, spread
 
 PARTS = {
     "simulator_forward": "simulator, forward",
@@ -84,12 +84,13 @@ def bench_update(bench: UpdateBench) -> dict[str, Any]:
     algorithm: Any = entry.build(preset.config)
     state = algorithm.init(env, bench.seed)
     clock = clock_of(bench.device)
-    plain, whole, parts, calls = [], [], [], {}
+    plain, cpu, whole, parts, calls = [], [], [], [], {}
     for k in range(-bench.warm_up, bench.updates):
-        state, seconds = timed_update(algorithm, state, clock)
+        state, lap = timed_update(algorithm, state, clock)
         if k < 0:
             continue
-        plain.append(seconds)
+        plain.append(lap.wall)
+        cpu.append(lap.cpu)
         spans = Spans(clock)
         with instrumented(algorithm, env, spans):
             spans.begin()
@@ -108,6 +109,7 @@ def bench_update(bench: UpdateBench) -> dict[str, Any]:
         "torch_threads": preset.config.torch_threads,
         "updates": bench.updates,
         **update_figures(plain, whole, parts),
+        "update_cpu_s": spread(cpu),
         "calls": calls,
         "env_steps": state.env_steps,
         "wall_s": time.perf_counter() - began,
@@ -116,11 +118,12 @@ def bench_update(bench: UpdateBench) -> dict[str, Any]:
     }
 
 
-def timed_update(algorithm: Any, state: Any, clock: Clock) -> tuple[Any, float]:
-    """The next state, and the seconds it took."""
+def timed_update(algorithm: Any, state: Any, clock: Clock) -> tuple[Any, Lap]:
+    """The next state, and the time it took, of the wall and of the processor."""
     before = clock.read()
     state, _ = algorithm.update(state)
-    return state, clock.read().wall - before.wall
+    after = clock.read()
+    return state, Lap(after.wall - before.wall, after.cpu - before.cpu)
 
 
 def update_figures(plain: list[float], whole: list[float], parts: list[dict[str, float]]) -> dict[str, Any]:

@@ -147,11 +147,13 @@ def _run(args: argparse.Namespace) -> _Result:
 
 
 def _table(args: argparse.Namespace) -> _Result:
+    from ._paper import best_table
     from ._results import summarise, table_text
 
     suite, rows = _rows(args)
     value = {"suite": suite.name, "summary": summarise(rows), "runs": rows}
-    return _Result(value, table_text(rows, markdown=True))
+    beside = [best_table(rows, suite.paper, markdown=True)] if suite.paper else []
+    return _Result(value, "\n\n".join([*beside, table_text(rows, markdown=True)]))
 
 
 def _plot(args: argparse.Namespace) -> _Result:
@@ -160,8 +162,14 @@ def _plot(args: argparse.Namespace) -> _Result:
 
     suite, rows = _rows(args)
     folder = _folder(args, suite.name)
-    file = _picture(args.file) or folder / "curves.svg"
-    plot_curves(read_curves(folder), rows, suite.about, file)
+    file = _picture(args.file) or folder / ("traces.svg" if args.traces else "curves.svg")
+    if args.traces:
+        from ._plot_traces import plot_traces
+        from ._traces import read_traces
+
+        plot_traces(read_traces(folder), rows, suite.traces, suite.about, file)
+    else:
+        plot_curves(read_curves(folder), rows, suite.about, file)
     return _Result({"suite": suite.name, "file": str(file)}, str(file))
 
 
@@ -264,6 +272,9 @@ def _parser() -> _Parser:
     run.add_argument("--threads", type=int, metavar="K", help="simulator threads of each; default cores / jobs")
     run.add_argument("--device", help="cpu, cuda or cuda:i")
     plot = add("plot", _plot, "Draw a suite's learning curves.")
+    plot.add_argument(
+        "--traces", action="store_true", help="draw the figures that the suite keeps traces of, over updates, instead"
+    )
     plot.add_argument("--file", metavar="FILE", help=".svg, .png or .pdf; default curves.svg in the results' folder")
     for command in (run, add("table", _table, "A suite's results as a Markdown table."), plot):
         command.add_argument("suite", metavar="SUITE", help="name of a suite, or a .toml file")
