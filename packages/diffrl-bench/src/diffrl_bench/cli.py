@@ -130,6 +130,21 @@ def _estimators(args: argparse.Namespace) -> _Result:
     return _Result(report, estimators_text(report))
 
 
+def _peers(args: argparse.Namespace) -> _Result:
+    from ._peers import ALGORITHMS, PeersBench, bench_peers, peers_text
+
+    bench = PeersBench(
+        algos=args.algos or ALGORITHMS,
+        task=args.task,
+        seeds=args.seeds,
+        iterations=args.iterations,
+        num_envs=args.num_envs,
+        episodes=args.episodes,
+    )
+    report = bench_peers(bench, say=lambda line: print(line, file=sys.stderr, flush=True))
+    return _Result(report, peers_text(report))
+
+
 def _run(args: argparse.Namespace) -> _Result:
     from ._results import table_text
     from ._runner import RunSettings, run_suite
@@ -206,7 +221,7 @@ def _parser() -> _Parser:
         prog="diffrl bench", description="Measure simulators, updates and whole trainings.", allow_abbrev=False
     )
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="sim|update|traffic|reference|run|table|plot"
+        dest="command", required=True, metavar="sim|update|traffic|reference|peers|run|table|plot"
     )
 
     def add(name: str, function: Callable[[argparse.Namespace], _Result], text: str) -> argparse.ArgumentParser:
@@ -266,6 +281,14 @@ def _parser() -> _Parser:
     estimators.add_argument(
         "--framework", dest="frameworks", action="append", metavar="NAME", help="numpy, torch or jax; default all"
     )
+
+    peers = add("peers", _peers, "PPO, SAC and TD3 beside Stable-Baselines3, everything else equal.")
+    peers.add_argument("--algo", dest="algos", action="append", metavar="ALGO", help="may be repeated; default all")
+    peers.add_argument("--task", default="cartpole", help="default cartpole")
+    peers.add_argument("--seeds", type=int, default=5, metavar="K", help="seeds of each side; default 5")
+    peers.add_argument("--iterations", type=int, default=100, metavar="K", help="updates of a run; default 100")
+    peers.add_argument("--num-envs", type=int, default=64, metavar="N", help="worlds; default 64")
+    peers.add_argument("--episodes", type=int, default=128, metavar="K", help="of the final evaluation; default 128")
 
     run = add("run", _run, "Train every run of a suite that is not finished; after -- more options of diffrl train.")
     run.add_argument("--jobs", type=int, metavar="J", help="runs at a time; default from the suite")

@@ -262,7 +262,6 @@ class _Networks(NamedTuple):
     def of(cls, config: PPOConfig, env: Env) -> _Networks:
         num_obs, num_actions = env.spec.num_obs, env.spec.num_actions
         outputs = 2 * num_actions if config.state_dependent_std else num_actions
-        return cls(
-            GaussianActor(MLP((num_obs, *config.actor_hidden, outputs), config.activation), config.state_dependent_std),
-            Critic(MLP((num_obs, *config.critic_hidden, 1), config.activation)),
-        )
+        actor = MLP((num_obs, *config.actor_hidden, outputs), config.activation, config.layer_norm)
+        critic = MLP((num_obs, *config.critic_hidden, 1), config.activation, config.layer_norm)
+        return cls(GaussianActor(actor, config.state_dependent_std), Critic(critic))

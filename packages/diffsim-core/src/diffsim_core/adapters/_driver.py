@@ -19,9 +19,14 @@ class Driver:
     Args:
         env: any environment with vector observations.
         seed: of the first reset; each further one takes the next number, unless it is given another.
+
+    Raises:
+        ValueError: the environment's observations are several arrays.
     """
 
     def __init__(self, env: Env, seed: int = 0) -> None:
+        if names := ", ".join(env.spec.obs_shapes):
+            raise ValueError(f"environment {env.spec.name!r} observes {names}; the adapters take one vector")
         self.env = env
         self._seed = seed
         self._state: EnvState | None = None
