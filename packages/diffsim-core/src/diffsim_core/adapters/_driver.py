@@ -29,6 +29,7 @@ class Driver:
             raise ValueError(f"environment {env.spec.name!r} observes {names}; the adapters take one vector")
         self.env = env
         self._seed = seed
+        self._spread = spread
         self._state: EnvState | None = None
         self.obs: Array = None
         """``[N, no]``, what the policy sees next."""
@@ -53,6 +54,10 @@ class Driver:
         if seed is not None:
             self._seed = seed % _SEEDS
         self._state, self.obs = self.env.reset(self._seed)
+        if self._spread:
+            gone = np.random.default_rng(self._seed).integers(self.env.spec.horizon, size=self.env.num_envs)
+            t = self._state.t
+            self._state = self._state._replace(t=from_numpy(gone.astype(to_numpy(t).dtype), t))
         self._seed = (self._seed + 1) % _SEEDS
         return self.obs
 
