@@ -19,12 +19,13 @@ class Driver:
     Args:
         env: any environment with vector observations.
         seed: of the first reset; each further one takes the next number, unless it is given another.
+        spread: let the first episodes end early, each at a time of its own, so that worlds do not go in step.
 
     Raises:
         ValueError: the environment's observations are several arrays.
     """
 
-    def __init__(self, env: Env, seed: int = 0) -> None:
+    def __init__(self, env: Env, seed: int = 0, spread: bool = False) -> None:
         if names := ", ".join(env.spec.obs_shapes):
             raise ValueError(f"environment {env.spec.name!r} observes {names}; the adapters take one vector")
         self.env = env
