@@ -12,7 +12,7 @@ from mktestdocs import check_md_file
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/*/README.md")])
-NEEDS = {"docs/myosim.md": "myo_sim", "docs/calibration.md": "libsumo"}
+NEEDS = {"docs/myosim.md": "myo_sim", "docs/adapters.md": "rsl_rl", "docs/calibration.md": "libsumo"}
 """Pages about a package that only an extra installs."""
 MODULES = {
     "gradest": ["gradest", "gradest.torch", "gradest.jax", "gradest.plot"],
@@ -24,6 +24,7 @@ MODULES = {
         "diffsim_core.rigid",
         "diffsim_core.tasks",
         "diffsim_core.viewer",
+        "diffsim_core.adapters",
     ],
     "diffsim-traffic": ["diffsim_traffic", "diffsim_traffic.equilibrium", "diffsim_traffic.tasks"],
     "diffrl-algos": ["diffrl_algos", "diffrl_algos.torch", "diffrl_algos.check"],

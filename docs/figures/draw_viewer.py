@@ -1,4 +1,4 @@
-"""Pictures of the viewer and the page that is embedded: ``python docs/figures/draw_viewer.py ANT HUMANOID MTU``.
+"""Pictures of the viewer and the motion of the embedded page: ``python docs/figures/draw_viewer.py ANT HUMANOID MTU``.
 
 The arguments are run folders of trained policies. Needs diffrl-algos, Pillow and Chromium.
 """
@@ -47,7 +47,7 @@ def main(runs: list[str]) -> None:
             print(task, f"{motion.num_frames} frames, {motion.num_worlds} worlds: {page.stat().st_size:,} bytes")
             shoot(page, view, HERE / f"viewer-{task}.png")
         if task == EMBEDDED[0]:
-            write_html(motion.select(EMBEDDED[1], [EMBEDDED[2]]), HERE / "viewer-embedded.html")
+            motion.select(EMBEDDED[1], [EMBEDDED[2]]).save(HERE / "viewer-embedded.npz")
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def slow(encoder, params, x):
     st.lists(st.integers(1, 6), max_size=3).map(tuple),
     st.integers(0, 2**31),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_encoders_equal_torchs_modules(layout, pool, points, seed):
     g = torch.Generator().manual_seed(seed)
     encoder = Encoder(layout, vector=4, points=points, latent=3, pool=pool)
@@ -321,7 +321,7 @@ def test_runs_are_saved_and_resumed(tmp_path):
     assert found["obs_arrays"] == [["state", [2]], ["points", [8, 3]]] and found["num_obs"] == 26
 
 
-@pytest.mark.parametrize("share", [False, True])
+@pytest.mark.parametrize("share", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_learns_to_go_where_only_the_points_show(share):
     """More than anybody could get who does not see the goal, 30 steps of at most 2/3; one who does gets 25."""
     config = SAPOConfig(

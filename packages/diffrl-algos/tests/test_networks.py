@@ -16,6 +16,7 @@ from diffrl_algos.torch._critic import Critic, fit_critic
 from diffrl_algos.torch._episodes import Episodes
 from diffrl_algos.torch._mlp import MLP
 from diffrl_algos.torch._normalize import RunningStats
+from diffrl_algos.torch._policy import GaussianActor, by_autograd
 
 activations = st.sampled_from(["elu", "silu", "relu", "tanh"])
 MODULES = {"elu": torch.nn.ELU, "silu": torch.nn.SiLU, "relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}
@@ -202,3 +203,34 @@ def test_only_the_last_hundred_episodes_count():
         episodes = episodes.update(torch.full((1, 1), float(k)), torch.ones(1, 1, dtype=torch.bool))
     assert episodes.finished == 130
     assert episodes.means()[0] == np.mean(np.arange(30, 130))
+
+
+@pytest.mark.parametrize("state_dependent", [False, True])
+@pytest.mark.parametrize("limits", [None, (-0.2, 0.1)])
+@pytest.mark.parametrize("activation", ["elu", "silu"])
+def test_the_gradient_of_an_actor_by_hand_is_autograds(state_dependent, limits, activation):
+    """With a loss differentiated by autograd, and one by hand; entries beyond the limits of log sigma have none."""
+    g = torch.Generator().manual_seed(0)
+    actor = GaussianActor(MLP((3, 8, 5, 4 if state_dependent else 2), activation), state_dependent, limits)
+    flat = actor.init(g, logstd=0.05).double()
+    if not state_dependent:
+        flat[-1] = 0.5
+    x, eps, wanted = (torch.randn(7, n, generator=g, dtype=torch.float64) for n in (3, 2, 2))
+
+    def loss(policy):
+        return (policy.mean + eps * policy.logstd.exp() - wanted).square().sum(-1).mean() + policy.logstd.sum()
+
+    def by_hand(policy):
+        error = policy.mean + eps * policy.logstd.exp() - wanted
+        by_mean = error * (2 / 7)
+        extra = torch.ones_like(policy.logstd) if state_dependent else torch.full((7, 2), 1 / 7, dtype=torch.float64)
+        return loss(policy), by_mean, by_mean * eps * policy.logstd.exp() + extra
+
+    leaf = flat.clone().requires_grad_()
+    value = loss(actor(actor.split(leaf), x))
+    (expected,) = torch.autograd.grad(value, leaf)
+    for pull in (by_autograd(loss), by_hand):
+        found, gradient = actor.gradient(flat, x, pull)
+        torch.testing.assert_close(found, value.detach())
+        torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-12)
+    assert limits is None or state_dependent or expected[-1] == 0.0

@@ -180,6 +180,22 @@ def test_squashing_changes_neither_ratios_nor_divergences():
     torch.testing.assert_close(p.log_prob(u) - q.log_prob(u), p.squashed_log_prob(u) - q.squashed_log_prob(u))
 
 
+def test_attempts_take_back_passes_that_do_harm(worlds):
+    """A rate of 1e9 does; the policy stays, and the next window begins with a rate 1.5 times less."""
+    algorithm = PPO(PPOConfig(**SMALL, adaptive_lr=False, attempts=3, actor_lr=1e9))
+    state = algorithm.init(worlds(), 0)
+    new, metrics = algorithm.update(state)
+    assert torch.equal(new.actor, state.actor) and metrics["refused_updates"] == 0
+    assert float(new.adapted_lr) == pytest.approx(1e9 / 1.5)
+    assert not torch.equal(new.critic, state.critic)
+    gentle = PPO(PPOConfig(**SMALL, adaptive_lr=False, attempts=3, actor_lr=1e-4))
+    plain = PPO(PPOConfig(**SMALL, adaptive_lr=False, lr_schedule="constant", actor_lr=1e-4))
+    one, other = (algorithm.update(algorithm.init(worlds(), 0))[0] for algorithm in (gentle, plain))
+    assert torch.equal(one.actor, other.actor) and float(one.adapted_lr) == 1e-4
+    with pytest.raises(ValueError, match="attempts is 2; it must be 1 with adaptive_lr"):
+        PPOConfig(attempts=2)
+
+
 @pytest.mark.parametrize("wrong", [{"actor_iterations": 0}, {"clip": 0.0}, {"kl_target": 0.0}, {"entropy_coef": -1.0}])
 def test_values_out_of_range_are_named(wrong):
     with pytest.raises(ValueError, match=f"^{next(iter(wrong))} is"):

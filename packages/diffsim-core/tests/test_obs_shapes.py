@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from diffsim_core import TaskEnv, rollout
+from diffsim_core.adapters._driver import Driver
 from diffsim_core.check import CheckError, check_env, check_gradients
 
 from .pendulum import Pendulum
@@ -126,6 +127,11 @@ def test_a_vector_where_a_mapping_was_promised_is_refused():
     env = make(type("Wrong", (Flat,), {"obs_shapes": Points.obs_shapes}))
     with pytest.raises(ValueError, match="is Tensor; expected a mapping of points, state"):
         env.reset(0)
+
+
+def test_adapters_refuse_several_arrays():
+    with pytest.raises(ValueError, match="'points' observes points, state; the adapters take one vector"):
+        Driver(make())
 
 
 class Spoilt(TaskEnv):

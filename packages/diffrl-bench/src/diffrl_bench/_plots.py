@@ -18,7 +18,7 @@ from ._text import count, rounded
 FORMATS = (".svg", ".png", ".pdf")
 _OURS, _LIGHT, _THEIRS = "#0072b2", "#7fbde0", "#999999"
 _COLORS = {"forward": _OURS, "forward + backward": _LIGHT, "MuJoCo, forward": _THEIRS}
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -41,7 +41,7 @@ def plot_sim(report: Mapping[str, Any], file: Path) -> None:
     """Bars of simulated seconds per second on a logarithmic axis; whiskers from the slowest to the fastest repeat."""
     require_format(file)
     groups = _sim_groups(report)
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 1.4 + 0.5 * len(groups)), layout="constrained")
         axes: Axes = figure.subplots()
         fastest = max(bar.high for _, bars in groups for bar in bars)
@@ -61,7 +61,7 @@ def plot_sim(report: Mapping[str, Any], file: Path) -> None:
         kinds = dict.fromkeys(bar.kind for _, bars in groups for bar in bars)
         handles = [Patch(color=_COLORS[kind], label=kind) for kind in kinds]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-        _save(figure, file)
+        save(figure, file)
 
 
 def plot_curves(curves: Mapping[str, np.ndarray[Any, Any]], rows: Sequence[Row], title: str, file: Path) -> None:
@@ -76,7 +76,7 @@ def plot_curves(curves: Mapping[str, np.ndarray[Any, Any]], rows: Sequence[Row],
             groups.setdefault((row["algorithm"], row["task"]), []).append(row)
     if not groups:
         raise ValueError("there is no learning curve yet; run the suite first: diffrl bench run")
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 0.5 + 2.5 * len(groups)), layout="constrained")
         grid = figure.subplots(len(groups), 2, squeeze=False, sharey="row")
         for (left, right), ((algorithm, task), group) in zip(grid, groups.items(), strict=True):
@@ -91,7 +91,7 @@ def plot_curves(curves: Mapping[str, np.ndarray[Any, Any]], rows: Sequence[Row],
         grid[0][0].legend(loc="lower right", fontsize=9)
         if title:
             figure.suptitle(title, fontsize=11)
-        _save(figure, file)
+        save(figure, file)
 
 
 def _curves(axes: Axes, lines: Sequence[tuple[Any, Any]], finals: Sequence[float | None]) -> None:
@@ -143,6 +143,7 @@ def _bar(kind: str, spread: Mapping[str, float], num_envs: int, report: Mapping[
     return _Bar(kind, seconds / spread["median"], seconds / spread["max"], seconds / spread["min"])
 
 
-def _save(figure: Figure, file: Path) -> None:
+def save(figure: Figure, file: Path) -> None:
+    """Write a picture that is the same file for the same data."""
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(file.suffix, {})
     figure.savefig(file, dpi=160, facecolor="white", metadata=metadata)

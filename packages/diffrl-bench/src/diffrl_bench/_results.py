@@ -48,17 +48,17 @@ def read_results(folder: Path) -> list[Row]:
 def write_results(folder: Path, suite: str, rows: Sequence[Row]) -> None:
     """Write ``results.json`` and ``results.csv``."""
     values = {"format": _FORMAT, "suite": suite, "runs": list(rows)}
-    _write(folder / "results.json", json.dumps(values, indent=1) + "\n")
+    write_whole(folder / "results.json", json.dumps(values, indent=1) + "\n")
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    _write(folder / "results.csv", _csv(columns, [[_cell(row.get(key)) for key in columns] for row in rows]))
+    write_whole(folder / "results.csv", rows_to_csv(columns, [[cell(row.get(key)) for key in columns] for row in rows]))
 
 
 def write_curves(folder: Path, runs: Mapping[str, Path]) -> None:
     """Collect the learning curves of run folders, by run, into ``curves.csv``; those it has of other runs stay."""
     curves = read_curves(folder) if (folder / "curves.csv").exists() else {}
     curves |= {name: curve(path / "metrics.jsonl") for name, path in runs.items()}
-    rows = [[name, *map(_cell, point)] for name in sorted(curves) for point in curves[name].tolist()]
-    _write(folder / "curves.csv", _csv(["run", *_CURVE_KEYS], rows))
+    rows = [[name, *map(cell, point)] for name in sorted(curves) for point in curves[name].tolist()]
+    write_whole(folder / "curves.csv", rows_to_csv(["run", *_CURVE_KEYS], rows))
 
 
 def read_curves(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
@@ -150,7 +150,8 @@ def _span(median: float | None, longest: float | None) -> str:
     return "-" if median is None else f"{rounded(median)} ({rounded(longest)})"
 
 
-def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def rows_to_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table for a spreadsheet."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -158,7 +159,8 @@ def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
+    """A value as a cell of a spreadsheet."""
     if isinstance(value, float):
         return int(value) if value.is_integer() else float(f"{value:.7g}")
     if isinstance(value, dict):
@@ -166,7 +168,7 @@ def _cell(value: Any) -> Any:
     return " ".join(map(str, value)) if isinstance(value, list) else value
 
 
-def _write(file: Path, text: str) -> None:
+def write_whole(file: Path, text: str) -> None:
     """Whole or not at all."""
     part = file.with_name(file.name + ".part")
     part.write_text(text, encoding="utf-8")

@@ -17,6 +17,7 @@ from typing import IO, Any
 from ._machine import available_cores, describe, machine
 from ._results import Row, read_results, write_curves, write_results
 from ._suite import PlannedRun, Suite
+from ._traces import best_return, write_traces
 
 _FROM_SUMMARY = (
     "return_mean",
@@ -84,7 +85,10 @@ def run_suite(suite: Suite, settings: RunSettings, say: Callable[[str], None] = 
         order = [run.name for run in plan]
         write_results(settings.out, suite.name, sorted(rows.values(), key=lambda r: _place(order, r["run"])))
         if row["status"] == "finished":
-            write_curves(settings.out, {row["run"]: settings.out / row["run"]})
+            folder = {row["run"]: settings.out / row["run"]}
+            write_curves(settings.out, folder)
+            if suite.traces:
+                write_traces(settings.out, folder, suite.traces)
 
     jobs = settings.jobs or suite.jobs
     threads = settings.threads or suite.threads or max(1, available_cores() // jobs)
@@ -160,6 +164,7 @@ class _Process:
         summary = _read(self._folder / "summary.json")
         if self._process.returncode == 0 and summary.get("status") == "finished":
             row |= {"status": "finished", **{key: summary.get(key) for key in _FROM_SUMMARY}}
+            row |= {"return_best": best_return(self._folder / "metrics.jsonl")}
             row |= {"process_s": None if self._resumed else seconds}
             row |= {key: _read(self._folder / "run.json").get(key) for key in ("commit", "versions")}
         else:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-_KEYS = ("name", "about", "jobs", "threads", "train")
+_KEYS = ("name", "about", "jobs", "threads", "train", "traces", "paper")
 _TRAIN_KEYS = ("algorithm", "task", "seeds", "options")
+_PAPER_KEYS = ("algorithm", "task", "best")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,10 @@ class Suite:
     threads: int | None = None
     """CPU threads of each run's simulator; None shares the cores among the jobs."""
     runs: tuple[PlannedRun, ...]
+    traces: tuple[str, ...] = ()
+    """Figures of an update whose course is kept, beside the learning curve."""
+    paper: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """By algorithm and task, what a paper says that its runs reached at best, on average over seeds."""
 
     def __post_init__(self) -> None:
         names = [run.name for run in self.runs]
@@ -103,13 +108,33 @@ def parse_suite(text: str, source: str) -> Suite:
         runs += [PlannedRun(algorithm=algorithm, task=task, seed=seed, options=options) for seed in seeds]
     if not runs:
         raise ValueError(f"suite {source} has no runs; add a [[train]] table")
+    traces = tuple(_get(tables, "traces", list, f"suite {source}", []))
+    if not all(isinstance(name, str) for name in traces):
+        raise ValueError(f"suite {source}: traces is {list(traces)!r}; expected a list of texts")
     jobs, threads = _get(tables, "jobs", int, source, 1), _get(tables, "threads", int, source, None)
     if jobs < 1 or (threads is not None and threads < 1):
         raise ValueError(f"suite {source}: jobs and threads must be at least 1")
     name, about = _get(tables, "name", str, f"suite {source}"), _get(tables, "about", str, f"suite {source}", "")
     if not name or not all(c.isalnum() or c in "-_." for c in name):
         raise ValueError(f"suite {source}: name is {name!r}; expected letters, digits, '-', '_' and '.'")
-    return Suite(name=name, about=about, jobs=jobs, threads=threads, runs=tuple(runs))
+    return Suite(
+        name=name,
+        about=about,
+        jobs=jobs,
+        threads=threads,
+        runs=tuple(runs),
+        traces=traces,
+        paper=dict(_paper(_get(tables, "paper", list, f"suite {source}", []), f"suite {source}")),
+    )
+
+
+def _paper(entries: Sequence[Any], where: str) -> Iterator[tuple[tuple[str, str], float]]:
+    for k, entry in enumerate(entries):
+        at = f"{where}, paper {k}"
+        if not isinstance(entry, dict):
+            raise ValueError(f"{at} must be a table, [[paper]]")
+        _only(entry, _PAPER_KEYS, at)
+        yield (_get(entry, "algorithm", str, at), _get(entry, "task", str, at)), _get(entry, "best", float, at)
 
 
 _REQUIRED = object()

@@ -130,6 +130,21 @@ def _estimators(args: argparse.Namespace) -> _Result:
     return _Result(report, estimators_text(report))
 
 
+def _peers(args: argparse.Namespace) -> _Result:
+    from ._peers import ALGORITHMS, PeersBench, bench_peers, peers_text
+
+    bench = PeersBench(
+        algos=args.algos or ALGORITHMS,
+        task=args.task,
+        seeds=args.seeds,
+        iterations=args.iterations,
+        num_envs=args.num_envs,
+        episodes=args.episodes,
+    )
+    report = bench_peers(bench, say=lambda line: print(line, file=sys.stderr, flush=True))
+    return _Result(report, peers_text(report))
+
+
 def _run(args: argparse.Namespace) -> _Result:
     from ._results import table_text
     from ._runner import RunSettings, run_suite
@@ -147,11 +162,13 @@ def _run(args: argparse.Namespace) -> _Result:
 
 
 def _table(args: argparse.Namespace) -> _Result:
+    from ._paper import best_table
     from ._results import summarise, table_text
 
     suite, rows = _rows(args)
     value = {"suite": suite.name, "summary": summarise(rows), "runs": rows}
-    return _Result(value, table_text(rows, markdown=True))
+    beside = [best_table(rows, suite.paper, markdown=True)] if suite.paper else []
+    return _Result(value, "\n\n".join([*beside, table_text(rows, markdown=True)]))
 
 
 def _plot(args: argparse.Namespace) -> _Result:
@@ -160,8 +177,14 @@ def _plot(args: argparse.Namespace) -> _Result:
 
     suite, rows = _rows(args)
     folder = _folder(args, suite.name)
-    file = _picture(args.file) or folder / "curves.svg"
-    plot_curves(read_curves(folder), rows, suite.about, file)
+    file = _picture(args.file) or folder / ("traces.svg" if args.traces else "curves.svg")
+    if args.traces:
+        from ._plot_traces import plot_traces
+        from ._traces import read_traces
+
+        plot_traces(read_traces(folder), rows, suite.traces, suite.about, file)
+    else:
+        plot_curves(read_curves(folder), rows, suite.about, file)
     return _Result({"suite": suite.name, "file": str(file)}, str(file))
 
 
@@ -198,7 +221,7 @@ def _parser() -> _Parser:
         prog="diffrl bench", description="Measure simulators, updates and whole trainings.", allow_abbrev=False
     )
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="sim|update|traffic|reference|run|table|plot"
+        dest="command", required=True, metavar="sim|update|traffic|reference|peers|run|table|plot"
     )
 
     def add(name: str, function: Callable[[argparse.Namespace], _Result], text: str) -> argparse.ArgumentParser:
@@ -259,11 +282,22 @@ def _parser() -> _Parser:
         "--framework", dest="frameworks", action="append", metavar="NAME", help="numpy, torch or jax; default all"
     )
 
+    peers = add("peers", _peers, "PPO, SAC and TD3 beside Stable-Baselines3, everything else equal.")
+    peers.add_argument("--algo", dest="algos", action="append", metavar="ALGO", help="may be repeated; default all")
+    peers.add_argument("--task", default="cartpole", help="default cartpole")
+    peers.add_argument("--seeds", type=int, default=5, metavar="K", help="seeds of each side; default 5")
+    peers.add_argument("--iterations", type=int, default=100, metavar="K", help="updates of a run; default 100")
+    peers.add_argument("--num-envs", type=int, default=64, metavar="N", help="worlds; default 64")
+    peers.add_argument("--episodes", type=int, default=128, metavar="K", help="of the final evaluation; default 128")
+
     run = add("run", _run, "Train every run of a suite that is not finished; after -- more options of diffrl train.")
     run.add_argument("--jobs", type=int, metavar="J", help="runs at a time; default from the suite")
     run.add_argument("--threads", type=int, metavar="K", help="simulator threads of each; default cores / jobs")
     run.add_argument("--device", help="cpu, cuda or cuda:i")
     plot = add("plot", _plot, "Draw a suite's learning curves.")
+    plot.add_argument(
+        "--traces", action="store_true", help="draw the figures that the suite keeps traces of, over updates, instead"
+    )
     plot.add_argument("--file", metavar="FILE", help=".svg, .png or .pdf; default curves.svg in the results' folder")
     for command in (run, add("table", _table, "A suite's results as a Markdown table."), plot):
         command.add_argument("suite", metavar="SUITE", help="name of a suite, or a .toml file")

@@ -26,13 +26,19 @@ class OnPolicyConfig(CriticConfig):
     """Let the standard deviation be an output of the network; otherwise one parameter for each action."""
     logstd_init: float = 0.0
     """Initial log standard deviation of the actions before tanh; where it depends on the state, about this."""
+    logstd_min: float = -20.0
+    """Log standard deviations are clamped from below."""
+    logstd_max: float = 20.0
+    """Log standard deviations are clamped from above."""
     activation: Literal["elu", "silu"] = "elu"
     """After each hidden layer."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         between_zero_and_one(self, "target_alpha")
-        finite(self, "logstd_init")
+        finite(self, "logstd_init", "logstd_min", "logstd_max")
+        fits = self.logstd_min < self.logstd_max <= 40.0
+        require("logstd_max", self.logstd_max, fits, f"above logstd_min, which is {self.logstd_min}, and at most 40")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,8 +46,10 @@ class PPOConfig(CriticConfig):
     """Weight of the entropy before tanh in the actor's objective."""
     normalize_value: bool = True
     """Fit the critic to value targets shifted and scaled by their running mean and standard deviation."""
-    activation: Literal["silu", "elu"] = "silu"
+    activation: Literal["silu", "elu", "relu", "tanh"] = "silu"
     """After each hidden layer."""
+    layer_norm: bool = True
+    """Normalise each hidden layer after its activation."""
     state_dependent_std: bool = False
     """Let the standard deviation be an output of the network; otherwise one parameter for each action."""
     logstd_init: float = 0.0

@@ -58,8 +58,9 @@ class Networks(NamedTuple):
     def of(cls, config: OnPolicyConfig, env: Env) -> Networks:
         num_obs, num_actions = env.spec.num_obs, env.spec.num_actions
         outputs = 2 * num_actions if config.state_dependent_std else num_actions
+        actor = MLP((num_obs, *config.actor_hidden, outputs), config.activation)
         return cls(
-            GaussianActor(MLP((num_obs, *config.actor_hidden, outputs), config.activation), config.state_dependent_std),
+            GaussianActor(actor, config.state_dependent_std, (config.logstd_min, config.logstd_max)),
             Critic(MLP((num_obs, *config.critic_hidden, 1), config.activation)),
         )
 

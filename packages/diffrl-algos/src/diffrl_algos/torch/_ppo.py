@@ -147,7 +147,7 @@ class PPO:
             losses = []
             for _ in range(c.actor_iterations):
                 adam, figures = self._pass(nets.actor, flat, adam, batch, optimizer, rate, generator)
-                losses.append(figures["actor_loss"].detach())
+                losses.append(figures["actor_loss"])
                 with torch.no_grad():
                     after = nets.actor(nets.actor.split(flat), x)
                     figures["kl"] = distributed.mean(before.kl(after).mean())
@@ -158,6 +158,8 @@ class PPO:
         if c.attempts > 1:
             phase = attempt(once, state.actor, state.actor_adam, lr, most=c.attempts, compound=False)
             improved, actor_adam, lr = phase.params, phase.adam, phase.rate
+            if not phase.succeeded:
+                figures["kl"] = torch.zeros_like(figures["kl"])
         else:
             improved = state.actor.clone()
             actor_adam, *_ = once(improved, state.actor_adam.clone(), lr)
@@ -234,8 +236,8 @@ class PPO:
         lr: float,
         generator: torch.Generator,
     ) -> tuple[Adam, dict[str, Tensor]]:
-        """One pass over the window in random pieces, in place on ``flat`` and ``adam``; figures of its last piece."""
-        c, figures = self.config, {}
+        """One pass over the window in random pieces, in place on ``flat`` and ``adam``; its mean loss and more."""
+        c, figures, losses = self.config, dict[str, Tensor](), list[Tensor]()
         order = torch.randperm(len(batch.x), generator=generator, device=batch.x.device)
         for rows in order.split(-(-len(order) // c.actor_minibatches)):
             (rows,) = distributed.piece(rows)
@@ -247,8 +249,9 @@ class PPO:
             (grad,) = torch.autograd.grad(loss - c.entropy_coef * policy.entropy().mean(), params)
             outside = gradest.out_of_range_ratio(log_prob.detach(), log_prob_old, clip=c.clip)
             adam, grad_norm = optimizer.step_(flat, adam, grad, lr)
-            figures = {"actor_loss": loss, "grad_norm": grad_norm, "clipped": outside}
-        return adam, figures
+            figures = {"grad_norm": grad_norm, "clipped": outside}
+            losses.append(loss.detach())
+        return adam, {"actor_loss": distributed.mean(torch.stack(losses).mean()), **figures}
 
 
 class _Networks(NamedTuple):
@@ -259,7 +262,6 @@ class _Networks(NamedTuple):
     def of(cls, config: PPOConfig, env: Env) -> _Networks:
         num_obs, num_actions = env.spec.num_obs, env.spec.num_actions
         outputs = 2 * num_actions if config.state_dependent_std else num_actions
-        return cls(
-            GaussianActor(MLP((num_obs, *config.actor_hidden, outputs), config.activation), config.state_dependent_std),
-            Critic(MLP((num_obs, *config.critic_hidden, 1), config.activation)),
-        )
+        actor = MLP((num_obs, *config.actor_hidden, outputs), config.activation, config.layer_norm)
+        critic = MLP((num_obs, *config.critic_hidden, 1), config.activation, config.layer_norm)
+        return cls(GaussianActor(actor, config.state_dependent_std), Critic(critic))

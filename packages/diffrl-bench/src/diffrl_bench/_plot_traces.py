@@ -1,0 +1,66 @@
+"""A picture of figures over the updates of a suite's runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ._plots import STYLE, require_format, save
+from ._results import Row
+from ._traces import Traces
+
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_WIDE = 100.0
+"""Figures of one sign whose size spans more than this are drawn on a logarithmic axis."""
+
+
+def plot_traces(traces: Traces, rows: Sequence[Row], names: Sequence[str], title: str, file: Path) -> None:
+    """A row for each name, a column for each algorithm and task that has them; a line for each seed.
+
+    Figures of one sign that span orders of magnitude have a logarithmic axis, negative ones with their sign changed.
+    """
+    require_format(file)
+    groups: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        run = traces.get(row["run"], {})
+        if all(name in run and np.isfinite(run[name]).any() for name in names):
+            groups.setdefault((row["algorithm"], row["task"]), []).append(row["run"])
+    if not groups or not names:
+        raise ValueError("there is no trace yet; name some under traces in the suite and run it: diffrl bench run")
+    with rc_context({**STYLE, "font.size": 8}):
+        size = (0.6 + 2.2 * len(groups), 0.6 + 1.5 * len(names))
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(len(names), len(groups), squeeze=False, sharex="col")
+        for name, axes_row in zip(names, grid, strict=True):
+            values = np.concatenate([traces[run][name] for runs in groups.values() for run in runs])
+            sign, wide = _scale(values[np.isfinite(values)])
+            for axes, runs in zip(axes_row, groups.values(), strict=True):
+                for color, run in zip(_COLORS * len(runs), runs, strict=False):
+                    axes.plot(traces[run]["iteration"], sign * traces[run][name], color=color, linewidth=0.8)
+                if wide:
+                    axes.set_yscale("log")
+            _label(axes_row[0], ("-" if sign < 0 else "") + name)
+        for axes, (algorithm, task) in zip(grid[0], groups, strict=True):
+            axes.set_title(f"{algorithm.upper()}, {task}", loc="left", fontsize=8)
+        for axes in grid[-1]:
+            axes.set_xlabel("update")
+        if title:
+            figure.suptitle(title, fontsize=9)
+        save(figure, file)
+
+
+def _scale(values: np.ndarray) -> tuple[float, bool]:
+    """The sign to draw figures with, and whether on a logarithmic axis."""
+    for sign in (1.0, -1.0):
+        if (sign * values > 0).all() and (sign * values).max() > _WIDE * (sign * values).min():
+            return sign, True
+    return 1.0, False
+
+
+def _label(axes: Axes, name: str) -> None:
+    axes.set_ylabel(name.replace("_", " "))

@@ -1,0 +1,104 @@
+"""The best of a run, figures over its updates, and the table beside a paper."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from diffrl_bench._paper import best_table
+from diffrl_bench._plot_traces import plot_traces
+from diffrl_bench._suite import load_suite, parse_suite
+from diffrl_bench._traces import TRACE_POINTS, best_return, read_traces, write_traces
+
+SUITE = """
+name = "mine"
+traces = ["alpha"]
+
+[[train]]
+algorithm = "gippo"
+task = "dejong"
+seeds = [0]
+
+[[paper]]
+algorithm = "gippo"
+task = "dejong"
+best = -4e-10
+"""
+
+
+def _run(folder: Path, length: int, **more: Any) -> Path:
+    folder.mkdir(parents=True)
+    values = [None, None, *(-abs(k - 5.5) for k in range(2, length))]
+    lines = [
+        {"iteration": k + 1, "return_mean": values[k], "alpha": 0.1 / (k + 1), "late": None if k < 3 else k, **more}
+        for k in range(length)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def test_the_best_is_over_all_updates(tmp_path: Path) -> None:
+    assert best_return(_run(tmp_path / "a", 500) / "metrics.jsonl") == -0.5
+    assert best_return(_run(tmp_path / "b", 2) / "metrics.jsonl") is None
+    assert best_return(tmp_path / "nothing") is None
+
+
+def test_traces_are_thinned_and_those_of_other_runs_stay(tmp_path: Path) -> None:
+    names = ["alpha", "late", "unknown"]
+    write_traces(tmp_path, {"long": _run(tmp_path / "a", 1000)}, names)
+    write_traces(tmp_path, {"short": _run(tmp_path / "b", 7), "empty": tmp_path / "nothing"}, names)
+    found = read_traces(tmp_path)
+    assert set(found) == {"long", "short"}
+    long, short = found["long"], found["short"]
+    assert len(long["alpha"]) == TRACE_POINTS
+    assert (long["iteration"][0], long["iteration"][-1]) == (1, 1000)
+    np.testing.assert_allclose(long["alpha"], 0.1 / long["iteration"], rtol=1e-6)
+    np.testing.assert_array_equal(short["late"], [np.nan] * 3 + [3.0, 4.0, 5.0, 6.0])
+    assert np.isnan(short["unknown"]).all()
+
+
+def test_damaged_traces_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="does not exist; run a suite that has traces"):
+        read_traces(tmp_path)
+    (tmp_path / "traces.csv").write_text("run,iteration\na,b\n")
+    with pytest.raises(ValueError, match="is damaged"):
+        read_traces(tmp_path)
+
+
+def test_the_picture_holds_every_seed(tmp_path: Path) -> None:
+    runs = {f"gippo-dejong-s{k}": _run(tmp_path / str(k), 50) for k in range(3)}
+    write_traces(tmp_path, runs, ["alpha", "return_mean"])
+    rows = [{"run": run, "algorithm": "gippo", "task": "dejong"} for run in runs]
+    traces = read_traces(tmp_path)
+    for k in range(2):
+        plot_traces(traces, rows, ["alpha", "return_mean"], "Mine", tmp_path / f"{k}.svg")
+    assert (tmp_path / "0.svg").read_bytes() == (tmp_path / "1.svg").read_bytes()
+    plot_traces(traces, rows[:2], ["alpha", "return_mean"], "Mine", tmp_path / "fewer.svg")
+    assert (tmp_path / "fewer.svg").stat().st_size < (tmp_path / "0.svg").stat().st_size
+    with pytest.raises(ValueError, match="there is no trace yet"):
+        plot_traces(traces, rows, ["unknown"], "", tmp_path / "x.svg")
+
+
+def test_the_table_is_the_mean_over_seeds_of_the_best() -> None:
+    rows = [{"algorithm": "gippo", "task": "dejong", "return_best": best} for best in (-1e-10, -3e-10, None)]
+    lines = best_table(rows, {("gippo", "dejong"): -4e-10, ("rp", "dejong"): -1e-8}, markdown=True).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[2] == ["gippo dejong", "2", "-2e-10", "-3e-10 to -1e-10", "-4e-10", "0.5"]
+    assert cells[3] == ["rp dejong", "0", "-", "-", "-1e-08", "-"]
+
+
+def test_suites_name_traces_and_papers() -> None:
+    suite = parse_suite(SUITE, "mine")
+    assert suite.traces == ("alpha",)
+    assert suite.paper == {("gippo", "dejong"): -4e-10}
+    assert load_suite("gippo-functions").paper["gippo", "ackley"] == -0.0005
+    with pytest.raises(ValueError, match="traces is"):
+        parse_suite(SUITE.replace('["alpha"]', "[1]"), "mine")
+    with pytest.raises(ValueError, match="best is 'x'"):
+        parse_suite(SUITE.replace("-4e-10", '"x"'), "mine")
+    with pytest.raises(ValueError, match=r"unknown key of suite mine, paper 0: 'bes'"):
+        parse_suite(SUITE.replace("best =", "bes ="), "mine")

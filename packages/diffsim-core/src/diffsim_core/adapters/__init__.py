@@ -1,0 +1,41 @@
+"""Environments for other libraries: Gymnasium, Stable-Baselines3, skrl and rsl_rl, each an extra of its name.
+
+Importing this loads none of them; a name arrives when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diffsim_core.adapters._gymnasium import GymnasiumEnv as GymnasiumEnv
+    from diffsim_core.adapters._gymnasium import GymnasiumVectorEnv as GymnasiumVectorEnv
+    from diffsim_core.adapters._rsl_rl import RslRlVecEnv as RslRlVecEnv
+    from diffsim_core.adapters._sb3 import SB3VecEnv as SB3VecEnv
+    from diffsim_core.adapters._skrl import SkrlEnv as SkrlEnv
+
+_LAZY = {
+    "GymnasiumEnv": ("_gymnasium", "gymnasium"),
+    "GymnasiumVectorEnv": ("_gymnasium", "gymnasium"),
+    "RslRlVecEnv": ("_rsl_rl", "rsl_rl"),
+    "SB3VecEnv": ("_sb3", "sb3"),
+    "SkrlEnv": ("_skrl", "skrl"),
+}
+"""Module and extra of each name."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, extra = _LAZY[name]
+    try:
+        return getattr(importlib.import_module(f"diffsim_core.adapters.{module}"), name)
+    except ModuleNotFoundError as error:
+        missing = error.name or "a package"
+        message = f"{name} needs {missing}, which is not installed: pip install 'diffsim-core[{extra}]'"
+        raise ImportError(message) from error
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

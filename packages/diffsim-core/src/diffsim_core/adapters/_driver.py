@@ -1,0 +1,84 @@
+"""What the adapters share: an environment that remembers its state, because the libraries ask it to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from diffsim_core._interop import framework_of, from_numpy, stop_gradient, to_numpy
+from diffsim_core._protocol import Array, Env, EnvState, Transition
+from diffsim_core._tree import tree_map
+
+_SEEDS = 2**31
+
+
+class Driver:
+    """An environment, its state and its seeds; nothing it gives carries a gradient.
+
+    Args:
+        env: any environment with vector observations.
+        seed: of the first reset; each further one takes the next number, unless it is given another.
+
+    Raises:
+        ValueError: the environment's observations are several arrays.
+    """
+
+    def __init__(self, env: Env, seed: int = 0) -> None:
+        if names := ", ".join(env.spec.obs_shapes):
+            raise ValueError(f"environment {env.spec.name!r} observes {names}; the adapters take one vector")
+        self.env = env
+        self._seed = seed
+        self._state: EnvState | None = None
+        self.obs: Array = None
+        """``[N, no]``, what the policy sees next."""
+
+    @property
+    def state(self) -> EnvState:
+        """The worlds as they are.
+
+        Raises:
+            RuntimeError: they were never reset.
+        """
+        if self._state is None:
+            raise RuntimeError("call reset before the first step")
+        return self._state
+
+    @state.setter
+    def state(self, value: EnvState) -> None:
+        self._state = value
+
+    def reset(self, seed: int | None = None) -> Array:
+        """New episodes in all worlds; the observation ``[N, no]``."""
+        if seed is not None:
+            self._seed = seed % _SEEDS
+        self._state, self.obs = self.env.reset(self._seed)
+        self._seed = (self._seed + 1) % _SEEDS
+        return self.obs
+
+    def step(self, action: Array) -> Transition:
+        """One step with an array of the environment's library ``[N, na]``."""
+        state, transition = self.env.step(self.state, stop_gradient(action))
+        self._state, self.obs = state, transition.obs
+        return transition
+
+    def step_numpy(self, action: Any) -> Transition:
+        """One step with a NumPy array; what it led to as NumPy arrays.
+
+        Raises:
+            ValueError: the action has not the shape ``[N, na]``.
+        """
+        shape = (self.env.num_envs, self.env.spec.num_actions)
+        values = np.asarray(action)
+        if values.shape != shape:
+            raise ValueError(f"action has shape {values.shape}, expected {shape}: one row for each world")
+        _ = self.state  # there must be one
+        dtype = to_numpy(self.obs[:1]).dtype
+        return tree_map(to_numpy, self.step(from_numpy(values.astype(dtype), self.obs)))
+
+
+def require_torch(driver: Driver, library: str) -> None:
+    """Raise ``TypeError`` unless the environment gives torch tensors; the first reset is spent on finding out."""
+    arrays = framework_of(driver.reset())
+    if arrays != "torch":
+        raise TypeError(f"{library} needs torch tensors, and this environment gives {arrays} arrays: arrays='torch'")

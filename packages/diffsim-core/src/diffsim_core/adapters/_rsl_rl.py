@@ -1,0 +1,70 @@
+"""rsl_rl's ``VecEnv``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rsl_rl.env import VecEnv
+from tensordict import TensorDict
+
+from diffsim_core._protocol import Array, Env
+from diffsim_core.adapters._driver import Driver, require_torch
+
+
+class RslRlVecEnv(VecEnv):
+    """Worlds for the runners of rsl_rl: tensors all the way, no copies to the host.
+
+    Observations are in the group ``policy``. ``extras["time_outs"]`` marks episodes that were cut off, where rsl_rl
+    adds the value of the state before the step; ``extras["final_obs"]`` is what the step led to.
+
+    Args:
+        env: an environment of torch tensors with vector observations.
+        seed: of the worlds.
+        reward_scale: every reward is multiplied by it; rsl_rl's critics expect returns of the order of one.
+
+    Raises:
+        TypeError: the environment gives other arrays.
+    """
+
+    def __init__(self, env: Env, seed: int = 0, reward_scale: float = 1.0) -> None:
+        self._driver = Driver(env, seed)
+        require_torch(self._driver, "rsl_rl")
+        self.env = env
+        self.reward_scale = reward_scale
+        self.num_envs = env.num_envs
+        self.num_actions = env.spec.num_actions
+        self.max_episode_length = env.spec.horizon
+        self.device = self._driver.obs.device
+        self.cfg = {"task": env.spec.name, "num_envs": env.num_envs, "seed": seed, "reward_scale": reward_scale}
+
+    @property
+    def episode_length_buf(self) -> Array:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """``[N]`` control steps since each episode began; may be set, as runners do to spread the episodes' ends."""
+        return self._driver.state.t
+
+    @episode_length_buf.setter
+    def episode_length_buf(self, value: Array) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        state = self._driver.state
+        self._driver.state = state._replace(t=value.to(state.t))
+
+    def get_observations(self) -> TensorDict:
+        """What the policy sees next."""
+        return self._groups(self._driver.obs)
+
+    def reset(self) -> tuple[TensorDict, dict[str, Any]]:
+        """New episodes in all worlds."""
+        return self._groups(self._driver.reset()), {}
+
+    def step(self, actions: Array) -> tuple[TensorDict, Array, Array, dict[str, Any]]:
+        """One step with ``[N, na]``, clipped to [-1, 1]."""
+        found = self._driver.step(actions.to(self._driver.obs))
+        extras = {
+            "time_outs": found.truncated,
+            "final_obs": found.final_obs,
+            "log": {f"/{name}": value.mean() for name, value in found.metrics.items()},
+        }
+        done: Any = found.terminated | found.truncated
+        return self._groups(found.obs), self.reward_scale * found.reward, done.long(), extras
+
+    def _groups(self, obs: Array) -> TensorDict:
+        return TensorDict({"policy": obs}, batch_size=[self.num_envs], device=self.device)

@@ -1,0 +1,94 @@
+"""Stable-Baselines3's ``VecEnv``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+from diffsim_core._interop import to_numpy
+from diffsim_core._protocol import Env
+from diffsim_core.adapters._driver import Driver
+from diffsim_core.adapters._spaces import spaces_of
+
+
+class SB3VecEnv(VecEnv):
+    """Worlds for the algorithms of Stable-Baselines3.
+
+    Where an episode has ended, the info has ``terminal_observation``, what the step led to, and
+    ``TimeLimit.truncated``, true where it was cut off, so that the library bootstraps with its value; a world that left
+    the finite range also has ``diverged``.
+
+    Args:
+        env: any environment with vector observations.
+        seed: of the worlds, until ``seed`` is called.
+    """
+
+    def __init__(self, env: Env, seed: int = 0) -> None:
+        self.env = env
+        self._driver = Driver(env, seed)
+        super().__init__(env.num_envs, *spaces_of(env.spec))
+        self._actions: Any = None
+
+    def reset(self) -> VecEnvObs:
+        """New episodes in all worlds: ``[N, no]``."""
+        obs = to_numpy(self._driver.reset(self._seeds[0])).astype(np.float32, copy=False)
+        self._reset_seeds()
+        self._reset_options()
+        return obs
+
+    def step_async(self, actions: np.ndarray[Any, Any]) -> None:
+        """Keep the actions for ``step_wait``."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """The step."""
+        found = self._driver.step_numpy(self._actions)
+        done: Any = found.terminated | found.truncated
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        final_obs = found.final_obs.astype(np.float32, copy=False)
+        for world in np.flatnonzero(done):
+            infos[world] = {
+                "terminal_observation": final_obs[world],
+                "TimeLimit.truncated": bool(found.truncated[world]),
+            }
+            if found.diverged[world]:
+                infos[world]["diverged"] = True
+        return found.obs.astype(np.float32, copy=False), found.reward.astype(np.float32, copy=False), done, infos
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """The same for every world, for there is one environment; ``render_mode`` is None."""
+        value = None if attr_name == "render_mode" else getattr(self.env, attr_name)
+        return [value for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Not possible: worlds share one environment.
+
+        Raises:
+            AttributeError: always.
+        """
+        raise AttributeError(f"{attr_name!r} cannot be set on single worlds: make the environment with other options")
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **kwargs: Any
+    ) -> list[Any]:
+        """Not possible: worlds share one environment.
+
+        Raises:
+            AttributeError: always.
+        """
+        raise AttributeError(f"{method_name!r} cannot be called on single worlds: call it on .env")
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: VecEnvIndices = None) -> list[bool]:
+        """No wrapper is round single worlds."""
+        return [False for _ in self._get_indices(indices)]
+
+    def get_images(self) -> Sequence[np.ndarray[Any, Any] | None]:
+        """None: see ``diffsim_core.viewer``."""
+        return [None] * self.num_envs
