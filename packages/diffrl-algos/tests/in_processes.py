@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 
 import diffsim_core
-from diffrl_algos import RunError, UsageError, _processes, get_algorithm
-from diffrl_algos.torch import AGPO
+from diffrl_algos import RunError, UsageError, _processes, get_algorithm, list_algorithms
 
 sys.path.insert(0, str(Path(__file__).parent))
 import toy  # noqa: F401
 
-NAMES = ("shac", "sapo", "apg", "ppo")
+NAMES = ("shac", "sapo", "apg", "ppo", "ppo-attempts")
 UPDATES = 10
 OPTIONS = {"limit": 0.9, "horizon": 5}
 
 
 def build(name, **changes):
     """Small networks, random minibatches, and everything that is shared over worlds switched on."""
+    name, _, variant = name.partition("-")
     cls = get_algorithm(name).config_class()
     values = {"iterations": 2 * UPDATES, "horizon": 8, "actor_hidden": (16, 8), "actor_lr": 1e-3}
     if name != "apg":
@@ -32,7 +32,8 @@ def build(name, **changes):
     if name == "apg":
         values |= {"restart": True}
     if name == "ppo":
-        values |= {"actor_iterations": 2, "actor_minibatches": 3, "adaptive_lr": True, "normalize_value": True}
+        values |= {"actor_iterations": 2, "actor_minibatches": 3, "normalize_value": True}
+        values |= {"attempts": 3, "adaptive_lr": False} if variant else {"adaptive_lr": True}
     return get_algorithm(name).build(cls(**{**values, **changes}))
 
 
@@ -80,8 +81,10 @@ def main(folder, num_worlds):
 
 def errors(env, rank):
     """What cannot be done is said in every process."""
-    with pytest.raises(ValueError, match="AGPO learns in one process; it cannot share its worlds out to 2"):
-        AGPO().init(env, 0)
+    for entry in list_algorithms():
+        if entry.arrays == "torch" and entry.name not in NAMES:
+            with pytest.raises(ValueError, match="learns in one process; it cannot share its worlds out to 2"):
+                entry.build(entry.config_class()()).init(env, 0)
     with pytest.raises(UsageError, match="num_envs is 5; 2 processes need a multiple of 2"):
         _processes.share(5)
     with pytest.raises(UsageError, match="with several processes it is cuda, which gives each its own, or cpu"):

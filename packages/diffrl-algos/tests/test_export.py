@@ -177,3 +177,22 @@ def test_an_open_loop_policy_is_refused(tmp_path, capfd):
     )
     assert main(["export", str(path), "--out", str(tmp_path / "policy.onnx")]) == 2
     assert "trajopt: the policy remembers how far an episode has gone" in capfd.readouterr().err
+
+
+def test_a_policy_of_several_arrays_is_refused(tmp_path, capfd):
+    path = tmp_path / "run"
+    short = [
+        "--iterations",
+        "1",
+        "--num-envs",
+        "2",
+        "--horizon",
+        "2",
+        "--critic-iterations",
+        "1",
+        "--eval-episodes",
+        "1",
+    ]
+    assert main(["train", "sapo", "beacon", *short, "--out", str(path)]) == 0
+    assert main(["export", str(path), "--out", str(tmp_path / "policy.onnx")]) == 2
+    assert "beacon observes " in capfd.readouterr().err and not (tmp_path / "policy.onnx").exists()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -69,11 +70,14 @@ def started(on: str) -> Iterator[None]:
         raise UsageError(f"{here} processes on this machine, but torch sees {torch.cuda.device_count()} CUDA devices")
     if on == "cpu":
         # Together they take the cores that one would.
-        os.environ.setdefault("DIFFSIM_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // here)))
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        os.environ.setdefault("DIFFSIM_NUM_THREADS", str(max(1, cores // here)))
     else:
         torch.cuda.set_device(local)
-    with watched():
+    try:
         torch.distributed.init_process_group("gloo" if on == "cpu" else "nccl")
+    except (RuntimeError, ValueError) as error:
+        raise RunError(f"the processes that torchrun started could not join: {str(error).splitlines()[0]}") from None
     try:
         yield
     finally:
@@ -88,9 +92,9 @@ def watched() -> Iterator[None]:
     except RuntimeError as error:
         if isinstance(error, RunError):
             raise
+        why = re.sub(r"^\[[^\]]*\] ", "", str(error).splitlines()[0])
         raise LostProcessError(
-            f"process {rank()} of {size()} lost its connection to another one, which ended or was killed; the last "
-            f"checkpoint is intact: start the processes again with --resume ({str(error).splitlines()[0]})"
+            f"process {rank()} of {size()} lost its connection to another one, which ended or was killed ({why})"
         ) from None
 
 

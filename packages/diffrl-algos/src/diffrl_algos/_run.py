@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from ._buffer import drop_rows, full_bytes, load_rows, save_rows, split
 from ._checkpoint import (
@@ -117,6 +116,8 @@ class Run:
         Raises:
             RunError: another process holds it.
         """
+        from filelock import FileLock, Timeout
+
         lock = FileLock(self.path / ".lock")
         try:
             lock.acquire(timeout=0)

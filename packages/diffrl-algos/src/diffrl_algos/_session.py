@@ -13,7 +13,7 @@ from typing import Any
 from . import _processes
 from ._callbacks import Checkpointer, DivergenceLog, MetricsLog
 from ._checkpoint import Manifest
-from ._errors import CheckpointError, UsageError
+from ._errors import CheckpointError, LostProcessError, UsageError
 from ._evaluate import Evaluation, Evaluator, evaluate
 from ._loggers import TensorBoardLog, WandbLog
 from ._registry import get_algorithm
@@ -127,7 +127,7 @@ def _go_on(
     first = _processes.rank() == 0
     mine = [Checkpointer(run, algorithm), DivergenceLog(run)]
     mine = [MetricsLog(run), *mine, *callbacks] if first else mine
-    with stop_on_signals() as interrupt:
+    with stop_on_signals() as interrupt, _way_on(run):
         result = train(
             algorithm,
             state.env,
@@ -164,6 +164,15 @@ def _go_on(
     summary |= {"env_steps": result.state.env_steps, "wall_s": result.wall_s}
     run.write_summary(summary)
     return summary
+
+
+@contextlib.contextmanager
+def _way_on(run: Run) -> Iterator[None]:
+    """Where another process was lost, say how to go on."""
+    try:
+        yield
+    except LostProcessError as error:
+        raise LostProcessError(f"{error}; the last checkpoint is intact: go on with --resume {run.path}") from None
 
 
 def restore(run: Run, which: str, *, whole: bool = False) -> tuple[Any, Manifest]:

@@ -147,7 +147,7 @@ class PPO:
             losses = []
             for _ in range(c.actor_iterations):
                 adam, figures = self._pass(nets.actor, flat, adam, batch, optimizer, rate, generator)
-                losses.append(figures["actor_loss"])
+                losses.append(distributed.mean(figures["actor_loss"]))
                 with torch.no_grad():
                     after = nets.actor(nets.actor.split(flat), x)
                     figures["kl"] = distributed.mean(before.kl(after).mean())

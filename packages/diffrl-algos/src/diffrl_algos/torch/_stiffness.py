@@ -32,7 +32,7 @@ class StiffnessProbe:
         # A node of its own for the state, which the action, computed before, does not depend on.
         physics = map_leaves(_node, state.physics)
         after, step = self._env.step(state._replace(physics=physics), action)
-        going_on = (step.terminated | step.truncated).logical_not()
+        going_on = ~step.terminated & ~step.truncated
         self._means.append(_mean(self._growth(physics, after.physics), going_on))
         return after, step
 
