@@ -208,6 +208,18 @@ def test_rsl_rl_gives_the_environments_bits():
     assert "/speed" in logged.step(torch.zeros(N, 2))[3]["log"]
 
 
+def test_spread_worlds_end_at_times_of_their_own():
+    pytest.importorskip("stable_baselines3")
+    env = adapters.SB3VecEnv(make("cartpole", num_envs=40, episode_length=8), seed=3, spread=True)
+    env.reset()
+    ends = np.array([env.step(np.zeros((40, 1)))[2] for _ in range(16)])
+    first = ends.argmax(axis=0)
+    assert set(first) == set(range(8))  # all parts of an episode are there
+    np.testing.assert_array_equal(ends[first, np.arange(40)], True)
+    np.testing.assert_array_equal(ends[first + 8, np.arange(40)], True)  # whole episodes from then on
+    assert (ends.sum(axis=0) == 2).all()
+
+
 @pytest.mark.parametrize(("name", "library"), [("SkrlEnv", "skrl"), ("RslRlVecEnv", "rsl_rl")])
 def test_torch_libraries_want_torch(name, library):
     pytest.importorskip("jax")

@@ -41,7 +41,7 @@ def test_stable_baselines3_solves_cartpole():
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import VecNormalize
 
-    worlds = VecNormalize(adapters.SB3VecEnv(make("cartpole", num_envs=WORLDS), seed=1), gamma=0.99)
+    worlds = VecNormalize(adapters.SB3VecEnv(make("cartpole", num_envs=WORLDS), seed=1, spread=True), gamma=0.99)
     options = {"n_steps": HORIZON, "batch_size": 512, "n_epochs": 5, "target_kl": 0.02, "seed": 1, "device": "cpu"}
     agent = PPO("MlpPolicy", worlds, learning_rate=lambda left: 1e-3 * left, **options)
     agent.learn(300 * WORLDS * HORIZON)
@@ -95,7 +95,7 @@ def test_skrl_solves_cartpole(tmp_path):
         def compute(self, inputs, role=""):
             return self.net(inputs["observations"]), {}
 
-    worlds = adapters.SkrlEnv(make("cartpole", num_envs=WORLDS), seed=1)
+    worlds = adapters.SkrlEnv(make("cartpole", num_envs=WORLDS), seed=1, spread=True)
     spaces = {"observation_space": worlds.observation_space, "action_space": worlds.action_space, "device": "cpu"}
     models = {"policy": Policy(**spaces), "value": Value(**spaces)}
     cfg = PPO_CFG(

@@ -42,11 +42,11 @@ def _pipe() -> tuple[int, int]:
 class Page:
     """One page of its own browser; ``evaluate``, events and ``picture``."""
 
-    def __init__(self, url: str, home: Path, size: tuple[int, int] = (900, 640)) -> None:
+    def __init__(self, url: str, home: Path, size: tuple[int, int] = (900, 640), *more: str) -> None:
         to_browser, self._write = _pipe()
         self._read, from_browser = _pipe()
         script = f'exec 3<&{to_browser} 4>&{from_browser}; exec "$0" "$@"'
-        command = ["bash", "-c", script, find_browser(), *FLAGS, f"--user-data-dir={home}", "about:blank"]
+        command = ["bash", "-c", script, find_browser(), *FLAGS, *more, f"--user-data-dir={home}", "about:blank"]
         self._process = subprocess.Popen(
             command, pass_fds=(to_browser, from_browser), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

@@ -190,3 +190,11 @@ def test_toggles_themes_and_uneven_ground(tmp_path):
         page.drawn()
         after = page.evaluate("[viewer.camera.azimuth, viewer.camera.distance]")
         assert after[0] < before[0] and after[1] > before[1]
+
+
+@needs_browser
+def test_without_webgl_it_is_said(motion, tmp_path):
+    path = write_html(motion, tmp_path / "page.html")
+    with Page(path.as_uri(), tmp_path / "home", (500, 400), "--disable-3d-apis") as page:
+        assert page.evaluate("document.getElementById('error').hidden") is False
+        assert "this page needs WebGL 2" in page.evaluate("document.getElementById('error').textContent")

@@ -19,16 +19,18 @@ class Driver:
     Args:
         env: any environment with vector observations.
         seed: of the first reset; each further one takes the next number, unless it is given another.
+        spread: let the first episodes end early, each at a time of its own, so that worlds do not go in step.
 
     Raises:
         ValueError: the environment's observations are several arrays.
     """
 
-    def __init__(self, env: Env, seed: int = 0) -> None:
+    def __init__(self, env: Env, seed: int = 0, spread: bool = False) -> None:
         if names := ", ".join(env.spec.obs_shapes):
             raise ValueError(f"environment {env.spec.name!r} observes {names}; the adapters take one vector")
         self.env = env
         self._seed = seed
+        self._spread = spread
         self._state: EnvState | None = None
         self.obs: Array = None
         """``[N, no]``, what the policy sees next."""
@@ -53,6 +55,10 @@ class Driver:
         if seed is not None:
             self._seed = seed % _SEEDS
         self._state, self.obs = self.env.reset(self._seed)
+        if self._spread:
+            gone = np.random.default_rng(self._seed).integers(self.env.spec.horizon, size=self.env.num_envs)
+            t = self._state.t
+            self._state = self._state._replace(t=from_numpy(gone.astype(to_numpy(t).dtype), t))
         self._seed = (self._seed + 1) % _SEEDS
         return self.obs
 

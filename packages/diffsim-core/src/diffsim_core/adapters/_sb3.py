@@ -25,11 +25,13 @@ class SB3VecEnv(VecEnv):
     Args:
         env: any environment with vector observations.
         seed: of the worlds, until ``seed`` is called.
+        spread: let the first episodes end early, each at a time of its own: worlds that go in step show a library that
+            learns from short windows one part of the episode at a time.
     """
 
-    def __init__(self, env: Env, seed: int = 0) -> None:
+    def __init__(self, env: Env, seed: int = 0, *, spread: bool = False) -> None:
         self.env = env
-        self._driver = Driver(env, seed)
+        self._driver = Driver(env, seed, spread)
         super().__init__(env.num_envs, *spaces_of(env.spec))
         self._actions: Any = None
 

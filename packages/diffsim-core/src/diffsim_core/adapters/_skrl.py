@@ -22,16 +22,18 @@ class SkrlEnv(Wrapper):
     Args:
         env: an environment of torch tensors with vector observations.
         seed: of the worlds; each reset takes the next number.
+        spread: let the first episodes end early, each at a time of its own: worlds that go in step show a library that
+            learns from short windows one part of the episode at a time.
 
     Raises:
         TypeError: the environment gives other arrays.
     """
 
-    def __init__(self, env: Env, seed: int = 0) -> None:
+    def __init__(self, env: Env, seed: int = 0, *, spread: bool = False) -> None:
         driver = Driver(env, seed)
         require_torch(driver, "skrl")
         super().__init__(env)
-        self._driver = Driver(env, seed)
+        self._driver = Driver(env, seed, spread)
         self._spaces = spaces_of(env.spec)
         self._device = driver.obs.device
 
