@@ -122,6 +122,41 @@ def test_presets_of_the_baselines_are_those_of_sapos_paper(algorithm, defaults, 
     assert preset.num_envs == 64
 
 
+# Appendix 7.4.2 of Son et al. 2023. Worlds, actor, critic's rate, rate of PPO, of the fit, alpha_0, beta, delta_oorr,
+# rates of RP and LR.
+GIPPO_PRESETS = {
+    "dejong": (64, (32, 32), 1e-3, 1e-4, 1e-3, 1e-5, 1.1, 0.5, 1e-2, 1e-3),
+    "dejong_64": (64, (32, 32), 1e-3, 1e-2, 1e-3, 1e-5, 1.1, 0.5, 1e-2, 1e-3),
+    "ackley": (64, (32, 32), 1e-3, 1e-4, 1e-3, 1e-5, 1.1, 0.5, 1e-3, 1e-4),
+    "ackley_64": (64, (32, 32), 1e-3, 1e-2, 1e-3, 1e-5, 1.1, 0.5, 1e-3, 3e-4),
+    "cartpole": (64, (64, 64), 1e-3, 3e-4, 1e-2, 0.5, 1.02, 0.75, 1e-2, 1e-4),
+    "ant": (64, (128, 64, 32), 2e-3, 1e-4, 5e-4, 0.5, 1.02, 0.5, 2e-3, 1e-4),
+    "hopper": (256, (128, 64, 32), 2e-4, 1e-4, 5e-3, 5e-3, 1.02, 0.75, 2e-3, 1e-4),
+}
+
+
+@pytest.mark.parametrize("task", GIPPO_PRESETS)
+def test_presets_of_gippo_and_its_baselines_are_the_papers(task):
+    preset, rp, lr = (load_preset(name, task) for name in ("gippo", "rp", "lr"))
+    c = preset.config
+    rates = (c.critic_lr, c.actor_lr, c.alpha_lr, c.alpha_init, c.alpha_factor, c.delta_oorr)
+    assert (preset.num_envs, c.actor_hidden, *rates, rp.config.actor_lr, lr.config.actor_lr) == GIPPO_PRESETS[task]
+    assert (c.alpha_iterations, c.alpha_max, c.delta_det, c.actor_iterations, c.clip) == (16, 1.0, 0.4, 5, 0.2)
+    assert c.adaptive_lr == (task == "cartpole")
+    function = "dejong" in task or "ackley" in task
+    for other in (preset, rp, lr, *([load_preset("lrrp", task)] if function else [])):
+        c = other.config
+        assert (c.horizon, c.gamma, c.lam, c.betas, c.target_alpha) == (
+            1 if function else 32,
+            0.99,
+            0.95,
+            (0.7, 0.95),
+            0.2,
+        )
+        assert (c.critic_iterations, c.critic_minibatches, c.normalize_value) == (16, 4, function)
+        assert other.num_envs == preset.num_envs and c.iterations == (500 if task == "cartpole" else 2000)
+
+
 def test_every_preset_loads():
     for algorithm, task in list_presets():
         preset = load_preset(algorithm, task)

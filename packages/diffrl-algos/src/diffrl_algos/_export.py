@@ -54,8 +54,6 @@ def export_run(path: Path, out: Path, *, form: str = "onnx", which: str = "last"
     policy = entry.build(run.spec.config).policy(state)
     env = run.spec.make_env(_WORLDS)
     spec = env.spec
-    if spec.obs_shapes:
-        raise UsageError(f"{run.spec.task} observes {', '.join(spec.obs_shapes)}; policies of one vector are exported")
     about = {
         "format": "diffrl-policy-1",
         "algorithm": entry.name,

@@ -3,72 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
 from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.noise import NormalActionNoise
-from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from diffsim_core import Env, EnvState
+from diffsim_core import Env
+from diffsim_core.adapters import SB3VecEnv
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
-class Worlds(VecEnv):
-    """Our worlds as Stable-Baselines3 wants them: NumPy arrays, ends in ``infos``, seed given beforehand.
+class Worlds(SB3VecEnv):
+    """Our worlds for Stable-Baselines3.
 
     With ``squash`` the bounds of actions are out of reach and ``tanh`` is taken of what arrives: PPO's policy there is
     a plain Gaussian, and so is ours before ``tanh``.
     """
 
     def __init__(self, env: Env, seed: int, *, squash: bool) -> None:
-        bound, spec = 1e6 if squash else 1.0, env.spec
-        self._env, self._seed, self._squash = env, seed, squash
-        self._state: EnvState | None = None
-        self._action = torch.empty(0)
-        super().__init__(
-            env.num_envs,
-            gymnasium.spaces.Box(-np.inf, np.inf, (spec.num_obs,), np.float32),
-            gymnasium.spaces.Box(-bound, bound, (spec.num_actions,), np.float32),
-        )
-
-    def reset(self) -> np.ndarray:
-        self._state, obs = self._env.reset(self._seed)
-        return cast("Tensor", obs).numpy().copy()
+        super().__init__(env, seed)
+        self._squash = squash
+        if squash:
+            self.action_space = gymnasium.spaces.Box(-1e6, 1e6, (env.spec.num_actions,), np.float32)
 
     def step_async(self, actions: np.ndarray) -> None:
-        action = torch.from_numpy(np.asarray(actions, np.float32))
-        self._action = torch.tanh(action) if self._squash else action
-
-    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-        assert self._state is not None
-        with torch.no_grad():
-            self._state, step = self._env.step(self._state, self._action)
-        done = np.asarray(step.terminated) | np.asarray(step.truncated)
-        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        for world in np.flatnonzero(done):
-            infos[world]["terminal_observation"] = step.final_obs[world].numpy().copy()
-            infos[world]["TimeLimit.truncated"] = bool(step.truncated[world])
-        return cast("Tensor", step.obs).numpy().copy(), step.reward.numpy().copy(), done, infos
-
-    def close(self) -> None:
-        pass
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        return [getattr(self._env, attr_name, None)] * self.num_envs
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        raise AttributeError(f"{attr_name} of these worlds cannot be set")
-
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        raise AttributeError(f"these worlds have no method {method_name}")
-
-    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
-        return [False] * self.num_envs
+        action = np.asarray(actions, np.float32)
+        super().step_async(torch.tanh(torch.from_numpy(action)).numpy() if self._squash else action)
 
 
 def model(algo: str, config: Any, env: Env, seed: int) -> Any:
