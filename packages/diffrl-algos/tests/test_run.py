@@ -123,6 +123,19 @@ def test_a_changed_run_does_not_take_old_checkpoints(tmp_path):
         Run.open(run.path).load()
 
 
+def test_a_run_from_before_a_field_was_added_still_opens(tmp_path, monkeypatch):
+    described = spec().to_json()
+    del described["config"]["critic_shuffle"]
+    # What an earlier version, whose configuration had no such field, would have written.
+    monkeypatch.setattr(RunSpec, "to_json", lambda _: described)
+    made = Run.create(tmp_path / "run", spec(), ARRAYS)
+    made.save(ARRAYS, figures(1))
+    monkeypatch.undo()
+    opened = Run.open(made.path)
+    assert opened.spec == spec() and opened.spec.to_json() != described
+    assert opened.load()[1].iteration == 1
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -196,6 +195,7 @@ class TestCredit:
     def test_every_step_may_begin_a_piece(self, seed):
         """The weights and links give the gradient of the mean of all pieces, each written out from its own start."""
         rng = np.random.default_rng(seed)
+        torch = pytest.importorskip("torch")
         alpha, gamma, steps = torch.tensor(rng.random(6)), 0.9, 6
         noise = torch.tensor(rng.normal(size=(steps, 4)), requires_grad=True)
         done = torch.tensor(rng.random((steps, 4)) < 0.2)

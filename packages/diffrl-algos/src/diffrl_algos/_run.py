@@ -100,14 +100,16 @@ class Run:
             if values.pop("format", None) != _FORMAT:
                 raise ValueError(f"is not of format {_FORMAT!r}")
             fields = [key for key in RunSpec.__dataclass_fields__ if key in values or key not in OPTIONAL]
-            spec = RunSpec.from_json({key: values[key] for key in fields})
+            described = {key: values[key] for key in fields}
+            spec = RunSpec.from_json(described)
         except OSError as error:
             raise RunError(f"{file} cannot be read: {error.strerror or error}") from None
         except KeyError as error:
             raise RunError(f"{file} has no {error}: damaged or foreign") from None
         except (ValueError, TypeError, AttributeError) as error:
             raise RunError(f"{file}: {error}") from None
-        return cls(path, spec, sha256_of(spec.to_json()))
+        # Of what was written: a field that a later version has besides, at its default, makes no other run of it.
+        return cls(path, spec, sha256_of(described))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
