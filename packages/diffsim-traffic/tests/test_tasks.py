@@ -55,16 +55,17 @@ def test_gradients_with_smoothed_lanes():
 def test_jax_and_torch_agree():
     import jax
 
-    jax.config.update("jax_enable_x64", True)
     seen = []
-    for arrays in ("torch", "jax"):
-        env = make("pace_car_2", 6, arrays, "float64")
-        state, _ = env.reset(3)
-        step = jax.jit(env.step) if arrays == "jax" else env.step
-        for k in range(30):
-            action = env.xp.asarray(np.sin(np.arange(12.0).reshape(6, 2) + k))
-            state, transition = step(state, action)
-        seen.append([np.asarray(a) for a in (transition.reward, transition.final_obs, state.physics.x, state.episode)])
+    with jax.enable_x64(True):
+        for arrays in ("torch", "jax"):
+            env = make("pace_car_2", 6, arrays, "float64")
+            state, _ = env.reset(3)
+            step = jax.jit(env.step) if arrays == "jax" else env.step
+            for k in range(30):
+                action = env.xp.asarray(np.sin(np.arange(12.0).reshape(6, 2) + k))
+                state, transition = step(state, action)
+            ends = (transition.reward, transition.final_obs, state.physics.x, state.episode)
+            seen.append([np.asarray(a) for a in ends])
     for a, b in zip(*seen, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
