@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from diffrl_algos import AGPOConfig, evaluate, train
+from diffrl_algos import AGPOConfig
 from diffrl_algos.torch import AGPO
 from diffrl_algos.torch._distributions import Gaussian
 
+from .learning import before_and_after
 from .test_family import Poisoned
 
 SMALL = {
@@ -333,10 +334,5 @@ def test_learns_to_control_a_point_mass(worlds):
         critic_iterations=4,
     )
     env = worlds(num_envs=32, limit=10.0, horizon=40)
-    algorithm = AGPO(config)
-    start = algorithm.init(env, 0)
-    result = train(algorithm, env, state=start)
-    untrained = evaluate(env, algorithm.policy(start), episodes=32, seed=99).return_mean
-    trained = evaluate(env, algorithm.policy(result.state), episodes=32, seed=99).return_mean
-    print(untrained, trained)
+    untrained, trained, _ = before_and_after(AGPO(config), env)
     assert untrained < 20.0 < 35.0 < trained < 40.0

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 import diffsim_core
-from diffrl_algos import AHACConfig, SHACConfig, evaluate, train
+from diffrl_algos import AHACConfig, SHACConfig
 from diffrl_algos.torch import AHAC, SHAC
 from diffrl_algos.torch._stiffness import StiffnessProbe
 
+from .learning import before_and_after
 from .toy import DT, GAIN
 
 SMALL = {"iterations": 10, "actor_hidden": (16, 8), "critic_hidden": (16,), "critic_shuffle": False}
@@ -236,13 +237,9 @@ def test_learns_to_control_a_point_mass(worlds):
         critic_iterations=8,
     )
     env = worlds(num_envs=32, limit=10.0, horizon=40)
-    algorithm = AHAC(config)
-    start = algorithm.init(env, 0)
-    result = train(algorithm, env, state=start)
-    untrained = evaluate(env, algorithm.policy(start), episodes=32, seed=99).return_mean
-    trained = evaluate(env, algorithm.policy(result.state), episodes=32, seed=99).return_mean
+    untrained, trained, end = before_and_after(AHAC(config), env)
     assert untrained < 0.0 < 36.0 < trained < 40.0
-    assert result.state.horizon > 8
+    assert end.horizon > 8
 
 
 def test_gain_of_the_toy_is_what_these_tests_assume():

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from diffrl_algos import APGConfig, SHACConfig, evaluate, train
+from diffrl_algos import APGConfig, SHACConfig
 from diffrl_algos.torch import APG, SHAC
 from diffrl_algos.torch._adam import Adam
 from diffrl_algos.torch._state import from_arrays, to_arrays
+
+from .learning import before_and_after
 
 SMALL = {"iterations": 10, "horizon": 8, "actor_hidden": (16, 8)}
 
@@ -59,9 +61,5 @@ def test_episodes_cut_by_a_restart_are_not_counted(worlds):
 def test_learns_to_control_a_point_mass(worlds, restart):
     config = APGConfig(iterations=60, horizon=40, actor_hidden=(32,), actor_lr=2e-2, restart=restart)
     env = worlds(num_envs=32, limit=10.0, horizon=40)
-    algorithm = APG(config)
-    start = algorithm.init(env, 0)
-    result = train(algorithm, env, state=start)
-    untrained = evaluate(env, algorithm.policy(start), episodes=32, seed=99).return_mean
-    trained = evaluate(env, algorithm.policy(result.state), episodes=32, seed=99).return_mean
+    untrained, trained, _ = before_and_after(APG(config), env)
     assert untrained < 0.0 < 36.0 < trained < 40.0

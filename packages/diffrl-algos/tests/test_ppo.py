@@ -10,11 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffrl_algos import PPOConfig, evaluate, train
+from diffrl_algos import PPOConfig
 from diffrl_algos.torch import PPO
 from diffrl_algos.torch._distributions import Gaussian
 from diffrl_algos.torch._normalize import value_units
 from diffrl_algos.torch._schedules import follow_divergence
+
+from .learning import before_and_after
 
 SMALL = {
     "iterations": 10,
@@ -205,9 +207,5 @@ def test_values_out_of_range_are_named(wrong):
 def test_learns_to_control_a_point_mass(worlds):
     config = PPOConfig(iterations=100, horizon=20, actor_hidden=(32,), critic_hidden=(32,), actor_lr=3e-3)
     env = worlds(num_envs=64, limit=10.0, horizon=40)
-    algorithm = PPO(config)
-    start = algorithm.init(env, 0)
-    result = train(algorithm, env, state=start)
-    untrained = evaluate(env, algorithm.policy(start), episodes=64, seed=99).return_mean
-    trained = evaluate(env, algorithm.policy(result.state), episodes=64, seed=99).return_mean
+    untrained, trained, _ = before_and_after(PPO(config), env, episodes=64)
     assert untrained < 20.0 < 36.0 < trained < 40.0

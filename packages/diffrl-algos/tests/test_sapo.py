@@ -8,10 +8,12 @@ import math
 import pytest
 import torch
 
-from diffrl_algos import SAPOConfig, SHACConfig, evaluate, train
+from diffrl_algos import SAPOConfig, SHACConfig
 from diffrl_algos.torch import SAPO, SHAC
 from diffrl_algos.torch._distributions import Gaussian
 from diffrl_algos.torch._return_scale import ReturnScale
+
+from .learning import before_and_after
 
 SMALL = {"iterations": 10, "horizon": 8, "actor_hidden": (16, 8), "critic_hidden": (16,), "critic_iterations": 2}
 SHACS = {
@@ -246,9 +248,5 @@ def test_learns_to_control_a_point_mass(worlds):
         temperature_init=0.1,
     )
     env = worlds(num_envs=32, limit=10.0, horizon=40)
-    algorithm = SAPO(config)
-    start = algorithm.init(env, 0)
-    result = train(algorithm, env, state=start)
-    untrained = evaluate(env, algorithm.policy(start), episodes=32, seed=99).return_mean
-    trained = evaluate(env, algorithm.policy(result.state), episodes=32, seed=99).return_mean
+    untrained, trained, _ = before_and_after(SAPO(config), env)
     assert untrained < 0.0 < 36.0 < trained < 40.0
