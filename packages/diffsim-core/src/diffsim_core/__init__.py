@@ -16,6 +16,7 @@ from diffsim_core._protocol import EnvSpec as EnvSpec
 from diffsim_core._protocol import EnvState as EnvState
 from diffsim_core._protocol import Task as Task
 from diffsim_core._protocol import Transition as Transition
+from diffsim_core._registry import is_task as is_task
 from diffsim_core._registry import list_tasks as list_tasks
 from diffsim_core._registry import make as make
 from diffsim_core._registry import register_task as register_task

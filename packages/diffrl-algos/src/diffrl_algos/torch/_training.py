@@ -80,7 +80,9 @@ def begin(
     if size() > 1 and not processes:
         raise ValueError(f"{name} learns in one process; it cannot share its worlds out to {size()}")
     if gradients and not spec.differentiable:
-        raise ValueError(f"environment {spec.name!r} is not differentiable; {name} learns through its gradients")
+        raise ValueError(
+            f"environment {spec.name!r} is not differentiable; {name} learns through its gradients: use ppo, sac or td3"
+        )
     if spec.obs_shapes:
         arrays = ", ".join(f"{key} {list(shape)}" for key, shape in spec.obs_shapes.items())
         raise ValueError(

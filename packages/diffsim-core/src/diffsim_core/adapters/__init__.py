@@ -1,4 +1,5 @@
-"""Environments for other libraries: Gymnasium, Stable-Baselines3, skrl and rsl_rl, each an extra of its name.
+"""Environments for other libraries: Gymnasium, Stable-Baselines3, skrl and rsl_rl, each an extra of its name; and
+environments of Gymnasium as ours, without gradients.
 
 Importing this loads none of them; a name arrives when first used.
 """
@@ -9,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from diffsim_core.adapters._from_gymnasium import FromGymnasium as FromGymnasium
     from diffsim_core.adapters._gymnasium import GymnasiumEnv as GymnasiumEnv
     from diffsim_core.adapters._gymnasium import GymnasiumVectorEnv as GymnasiumVectorEnv
     from diffsim_core.adapters._rsl_rl import RslRlVecEnv as RslRlVecEnv
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from diffsim_core.adapters._skrl import SkrlEnv as SkrlEnv
 
 _LAZY = {
+    "FromGymnasium": ("_from_gymnasium", "gymnasium"),
     "GymnasiumEnv": ("_gymnasium", "gymnasium"),
     "GymnasiumVectorEnv": ("_gymnasium", "gymnasium"),
     "RslRlVecEnv": ("_rsl_rl", "rsl_rl"),
