@@ -90,11 +90,12 @@ class FromGymnasium:
         self.arrays, self.device, self.dtype = arrays, device, dtype
         self._xp: Any = namespace("torch")
         self._array_device = device_of("torch", device)
-        with made() as one:
-            self.spec = _spec_of(one, name or (env if isinstance(env, str) else None), max_episode_steps)
-            actions = _actions_of(one, self.spec.name)
-            self._action_shape, self._action_dtype = actions.shape, actions.dtype
-            low, high = (np.asarray(bound, np.float64).reshape(-1) for bound in (actions.low, actions.high))
+        one = made()
+        self.spec = _spec_of(one, name or (env if isinstance(env, str) else None), max_episode_steps)
+        actions = _actions_of(one, self.spec.name)
+        one.close()
+        self._action_shape, self._action_dtype = actions.shape, actions.dtype
+        low, high = (np.asarray(bound, np.float64).reshape(-1) for bound in (actions.low, actions.high))
         self._low, self._high = low, high
         self._middle, self._half = (high + low) / 2, (high - low) / 2
         self._worlds: VectorEnv[Any, Any, Any] = _MODES[vectorization_mode](
@@ -127,17 +128,17 @@ class FromGymnasium:
         now = _Present.of(state)
         cut = self._take_up(now)
         wanted = np.clip(to_numpy(action).astype(np.float64), -1.0, 1.0)
-        lost = ~np.isfinite(wanted).all(axis=1)
+        lost = np.asarray(~np.isfinite(wanted).all(axis=1))
         shown, earned, ended, stopped, _ = self._worlds.step(self._guests(np.where(lost[:, None], 0.0, wanted)))
         obs, reward = shown.astype(self.dtype), earned.astype(self.dtype)
         diverged = (lost | ~np.isfinite(obs).all(axis=1) | ~np.isfinite(reward)) & ~cut
-        apart = diverged | cut
+        apart: Numbers = diverged | cut
 
         t = now.t + 1
         terminated = ended & ~apart
         truncated = ((stopped | (t >= self.spec.horizon)) & ~terminated) | apart
-        done = terminated | truncated
-        reward = np.where(apart, 0.0, reward).astype(self.dtype)
+        done: Numbers = terminated | truncated
+        reward[apart] = 0.0
         final_obs = np.where(apart[:, None], now.obs, obs)
         episode = (now.episode + done).astype(np.int32)
         next_obs = final_obs
@@ -145,8 +146,15 @@ class FromGymnasium:
             begun = self._begin(now.seed, episode, done)
             next_obs = np.where(done[:, None], np.nan_to_num(begun, posinf=0.0, neginf=0.0), final_obs)
         after, obs_ = self._state(_Present(now.seed, np.where(done, 0, t), episode, next_obs), state.seed)
-        parts = (reward, terminated, truncated, final_obs)
-        return after, Transition(*map(self._array, parts), obs_, self._array(diverged), {})
+        return after, Transition(
+            reward=self._array(reward),
+            terminated=self._array(terminated),
+            truncated=self._array(truncated),
+            final_obs=self._array(final_obs),
+            obs=obs_,
+            diverged=self._array(diverged),
+            metrics={},
+        )
 
     def close(self) -> None:
         """Close the guests; their processes end, if they have any."""
@@ -164,9 +172,9 @@ class FromGymnasium:
 
     def _begin(self, seed: int, episode: Numbers, where: Numbers) -> Numbers:
         """Begin the episodes of these numbers in the worlds ``where``: the observations of all worlds."""
-        seeds = [episode_seed(seed, self.world_offset + k, int(episode[k])) for k in range(self.num_envs)]
+        seeds: Any = [episode_seed(seed, self.world_offset + k, int(episode[k])) for k in range(self.num_envs)]
         options = None if where.all() else {"reset_mask": where}
-        return self._worlds.reset(seed=list(seeds), options=options)[0].astype(self.dtype)
+        return self._worlds.reset(seed=seeds, options=options)[0].astype(self.dtype)
 
     def _guests(self, action: Numbers) -> Numbers:
         mapped = np.clip(self._middle + self._half * action, self._low, self._high)
