@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +11,11 @@ import warp as wp
 
 from diffsim_core import ArraySpec, Buffer
 from diffsim_core.native import Launcher, default_threads, scalar
+from diffsim_core.viewer import Footage
 from diffsim_traffic._kernels import kernels
 from diffsim_traffic.model import TrafficModel
+from diffsim_traffic.playback import write_html
+from diffsim_traffic.scene import scenes_of
 
 _DRIVERS_WORTH_A_THREAD = 20_000
 """Driver-steps below which handing work to another thread costs more than it saves."""
@@ -119,6 +123,10 @@ class TrafficDynamics:
     ) -> None:
         """See :class:`diffsim_core.Dynamics`."""
         self._run(1, state[0].shape[0], [*state, *control, ok, *out_cotangent, *in_cotangent])
+
+    def write_page(self, footage: Footage, path: str | Path, *, name: str, dt: float) -> None:
+        """See :class:`diffsim_core.viewer.OwnPage`: every episode of every world, to choose from."""
+        write_html(scenes_of(self.model, footage, dt=dt), path, title=name)
 
     def _run(self, kind: int, num_worlds: int, buffers: list[Buffer]) -> None:
         worth = num_worlds * self.model.num_vehicles // _DRIVERS_WORTH_A_THREAD
