@@ -84,11 +84,34 @@ def sim_report() -> dict[str, Any]:
             "kept_window_bytes": 16_252_928,
             "peak_growth_bytes": 20_400_000,
         },
+        "memory_traffic": {
+            "copy_bytes_per_s": 20e9,
+            "dynamics": {
+                "forward": {"bytes_per_step": 268, "bytes_per_s": 60e6, "of_copy": 0.003},
+                "forward_backward": {"bytes_per_step": 16440, "bytes_per_s": 1.5e9, "of_copy": 0.075},
+            },
+        },
         **window_figures(fast, 2048, **window),
         "diverged": 3,
         "env": window_figures(slow, 2048, **window),
         "scaling": scaling_figures(many, SimBench(), window),
         "peers": [peer],
+        "beside": [
+            {
+                "name": "mjx",
+                "dt_s": 1 / 120,
+                "substeps": 2,
+                "finite": True,
+                "finite_gradients": 0.5,
+                "compile_s": 97.0,
+                "forward_steps_per_s": 6000.0,
+                "forward_backward_steps_per_s": 900.0,
+                "forward_sim_s_per_s": 100.0,
+                "forward_backward_sim_s_per_s": 15.0,
+                "forward_times_slower": 34.0,
+                "forward_backward_times_slower": 110.0,
+            }
+        ],
         "machine": {"cpu": "Abacus 1", "cores": 4, "cores_total": 8, "load_before": 0.5},
         "versions": {"mujoco": "4.0.0"},
     }

@@ -73,6 +73,7 @@ def _sim(args: argparse.Namespace) -> _Result:
             repeats=args.repeats,
             scaling_envs=args.scaling_envs,
             peers=not args.no_peers,
+            beside=tuple(args.beside or ()),
         )
     )
     if file is not None:
@@ -89,6 +90,14 @@ def _traffic(args: argparse.Namespace) -> _Result:
         TrafficBench(num_vehicles=args.vehicles, num_lanes=args.lanes, repeats=args.repeats, peers=not args.no_peers)
     )
     return _Result(report, traffic_text(report))
+
+
+def _kernels(args: argparse.Namespace) -> _Result:
+    from ._kernels import bench_kernels
+    from ._report import kernels_text
+
+    report = bench_kernels(args.task, args.arches or [80, 90, 100], dtype=args.dtype)
+    return _Result(report, kernels_text(report))
 
 
 def _update(args: argparse.Namespace) -> _Result:
@@ -247,6 +256,12 @@ def _parser() -> _Parser:
         help="worlds of the comparison of one thread with all; 0 leaves it out; default 1024",
     )
     sim.add_argument("--no-peers", action="store_true", help="leave out MuJoCo")
+    sim.add_argument(
+        "--beside",
+        action="append",
+        metavar="NAME",
+        help="mjx, brax-generalized, brax-spring or brax-positional beside it (extra jax-peers); may be repeated",
+    )
     sim.add_argument("--plot", metavar="FILE", help="draw the figures: .svg, .png or .pdf")
 
     traffic = add(
@@ -280,6 +295,18 @@ def _parser() -> _Parser:
     estimators.add_argument("--repeats", type=int, default=15, metavar="K", help="timed pairs of calls; default 15")
     estimators.add_argument(
         "--framework", dest="frameworks", action="append", metavar="NAME", help="numpy, torch or jax; default all"
+    )
+
+    compiled = add("kernels", _kernels, "What a simulator's CUDA kernels take: they are compiled, no GPU is needed.")
+    compiled.add_argument("--task", default="ant", help="see diffrl list tasks; default ant")
+    compiled.add_argument("--dtype", default="float32", help="float32 or float64; default float32")
+    compiled.add_argument(
+        "--arch",
+        dest="arches",
+        type=int,
+        action="append",
+        metavar="K",
+        help="80, 90 or 100; may be repeated; default all",
     )
 
     peers = add("peers", _peers, "PPO, SAC and TD3 beside Stable-Baselines3, everything else equal.")
