@@ -160,7 +160,7 @@ def main(text: str) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for training, which ends this process in its turn
     if hasattr(os, "nice"):
-        os.nice(10)
+        os.nice(19)
     what = json.loads(text)
     for name in what["imports"]:
         import_module(name)

@@ -242,7 +242,7 @@ class _Stage:
         if motion.muscles.names:
             points, colors = muscle_lines(motion, 0)
             self._muscles = scene.add_line_segments("/muscles", *_flat(points, colors), thickness=0.012)
-        away = 2.0 * reach(motion) * max(1.0, 0.6 * N) + 0.5
+        away = 1.5 * reach(motion) * max(1.0, 0.5 * N) + 0.5
         height = float(np.median(motion.position[:, :, 0, 2])) if motion.bodies else 0.0
         camera = server.initial_camera
         camera.look_at, camera.position = (0.0, 0.0, height), (0.5 * away, -away, height + 0.4 * away)
