@@ -1,4 +1,6 @@
-"""Environments for other libraries: Gymnasium, Stable-Baselines3, skrl and rsl_rl, each an extra of its name.
+"""Environments for other libraries: Gymnasium, Stable-Baselines3, skrl and rsl_rl; and Newton's models for ours.
+
+Each is an extra of its name.
 
 Importing this loads none of them; a name arrives when first used.
 """
@@ -11,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diffsim_core.adapters._gymnasium import GymnasiumEnv as GymnasiumEnv
     from diffsim_core.adapters._gymnasium import GymnasiumVectorEnv as GymnasiumVectorEnv
+    from diffsim_core.adapters._newton import NewtonBodyState as NewtonBodyState
+    from diffsim_core.adapters._newton import NewtonDynamics as NewtonDynamics
+    from diffsim_core.adapters._newton import NewtonState as NewtonState
     from diffsim_core.adapters._rsl_rl import RslRlVecEnv as RslRlVecEnv
     from diffsim_core.adapters._sb3 import SB3VecEnv as SB3VecEnv
     from diffsim_core.adapters._skrl import SkrlEnv as SkrlEnv
@@ -18,6 +23,9 @@ if TYPE_CHECKING:
 _LAZY = {
     "GymnasiumEnv": ("_gymnasium", "gymnasium"),
     "GymnasiumVectorEnv": ("_gymnasium", "gymnasium"),
+    "NewtonBodyState": ("_newton", "newton"),
+    "NewtonDynamics": ("_newton", "newton"),
+    "NewtonState": ("_newton", "newton"),
     "RslRlVecEnv": ("_rsl_rl", "rsl_rl"),
     "SB3VecEnv": ("_sb3", "sb3"),
     "SkrlEnv": ("_skrl", "skrl"),
