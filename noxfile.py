@@ -26,7 +26,7 @@ LOCK = "requirements.lock"
 # Every package with the extras that its whole test suite asks for.
 PACKAGES = {
     "gradest": "[torch,jax,plot]",
-    "diffsim-core": "[torch,jax,myo,video,gymnasium,sb3,skrl,rsl_rl]",
+    "diffsim-core": "[torch,jax,myo,video,gymnasium,sb3,skrl,rsl_rl,newton]",
     "diffsim-traffic": "[torch,jax,plot,sumo]",
     "diffrl-algos": "[tensorboard,wandb,export]",
     "diffrl-bench": "[peers]",
@@ -77,9 +77,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def slow_tests(session: nox.Session) -> None:
-    """Long trainings, large numbers of hostile files and the like."""
+    """Long trainings, large numbers of hostile files and the like: all of them, or ``-- packages/gradest``."""
     install(session, *editable(), "--group", "test")
-    pytest(session, "-m", "slow and not gpu", *session.posargs)
+    pytest(session, "-m", "slow and not gpu", *(session.posargs or ["packages", "tests/test_notebooks.py"]))
 
 
 @nox.session
@@ -211,7 +211,7 @@ def docs(session: nox.Session) -> None:
         return
     session.run("mkdocs", "build", "--strict", env=env)
     install(session, *editable(), "--group", "test")
-    pytest(session, "tests/test_docs.py")
+    pytest(session, "tests/test_docs.py", "tests/test_notebooks.py")
 
 
 @nox.session

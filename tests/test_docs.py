@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
-import json
 from pathlib import Path
 
 import pytest
@@ -42,21 +40,6 @@ def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)
     check_md_file(fpath=page, memory=True)
-
-
-def test_notebooks_run_and_their_figures_are_drawn() -> None:
-    """Facts are asserted in the cells; the pictures in the pages are those of the cells that name them."""
-    script = importlib.util.spec_from_file_location("draw_gradients", ROOT / "docs/figures/draw_gradients.py")
-    assert script is not None
-    assert script.loader is not None
-    module = importlib.util.module_from_spec(script)
-    script.loader.exec_module(module)
-    (notebook,) = ROOT.glob("docs/**/*.ipynb")
-    assert not any(cell.get("outputs") for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"])
-    pages = "".join(page.read_text(encoding="utf-8") for page in ROOT.glob("docs/gradest/*.md"))
-    for name in module.run(notebook, None):
-        assert (ROOT / f"docs/figures/{name}.svg").is_file()
-        assert f"figures/{name}.svg" in pages
 
 
 def public_names(module: str) -> set[str]:

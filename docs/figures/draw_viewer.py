@@ -41,7 +41,7 @@ def shoot(page: Path, view: str, out: Path) -> None:
 
 def main(runs: list[str]) -> None:
     for (task, view), run in zip(VIEWS.items(), runs, strict=True):
-        motion = play_run(Path(run), seconds=SECONDS, worlds=WORLDS)
+        motion = play_run(Path(run), seconds=SECONDS, worlds=WORLDS).motion()
         with tempfile.TemporaryDirectory() as folder:
             page = write_html(motion, Path(folder) / "page.html")
             print(task, f"{motion.num_frames} frames, {motion.num_worlds} worlds: {page.stat().st_size:,} bytes")

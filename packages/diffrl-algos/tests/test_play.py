@@ -11,7 +11,7 @@ import torch
 
 import diffsim_core
 from diffrl_algos import Clips, Evaluator, SHACConfig, evaluate, get_algorithm, train
-from diffrl_algos._clips import motion_of_recording, play_run
+from diffrl_algos._clips import Played, footage_of, play_run
 from diffrl_algos._run import Run
 from diffrl_algos._session import evaluation_seed, restore
 from diffrl_algos.cli import main
@@ -44,7 +44,7 @@ def test_a_page_a_motion_and_what_is_said(run, tmp_path, capfd):
 
 
 def test_it_is_the_episode_that_the_evaluation_saw(run):
-    motion = play_run(run, worlds=3)
+    motion = play_run(run, worlds=3).motion()
     state, _ = restore(Run.open(run), "last")
     algorithm = get_algorithm("shac").build(Run.open(run).spec.config)
     env = Run.open(run).spec.make_env(3)
@@ -83,6 +83,21 @@ def test_a_task_without_bodies_is_refused(tmp_path, capfd):
     assert main(["train", "shac", "toy", *SMALL, *options, "--import", TOY]) == 0
     assert main(["play", str(path), "--import", TOY]) == 2
     assert "only rigid bodies can be recorded" in capfd.readouterr().err
+
+
+def test_traffic_has_a_page_of_its_own(tmp_path, capfd):
+    path = tmp_path / "run"
+    options = ["--task-option", "episode_length=9", "--eval-episodes", "3", "--eval-every", "2", "--clips", "2"]
+    assert main(["train", "gippo", "pace_car_2", *SMALL, *options, "--out", str(path)]) == 0
+    assert main(["play", str(path), "--worlds", "2", "--episodes", "2", "--json"]) == 0
+    said = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert said.items() >= {"task": "pace_car_2", "worlds": 2, "frames": 18}.items()
+    page = (path / "play.html").read_text()
+    assert all(f'"world {w}, episode {e}"' in page for w in range(2) for e in range(2))
+    clip = (path / "clips" / "00000002.html").read_text()
+    assert '"world 1"' in clip and "episode" not in clip
+    assert main(["play", str(path), "--motion", str(tmp_path / "a.npz")]) == 2
+    assert "only rigid bodies" in capfd.readouterr().err
 
 
 CRITICS = {"shac": 0, "sapo": 0, "ppo": 0}
@@ -143,7 +158,7 @@ def test_a_world_that_is_over_stays():
     recording = found.recording
     assert recording is not None
     short = type(recording)(**{**vars(recording), "length": np.array([3, 8])})
-    motion = motion_of_recording(env, short)
+    motion = Played(env, footage_of(short)).motion()
     np.testing.assert_array_equal(motion.position[2:, 0], np.broadcast_to(motion.position[2, 0], (6, 9, 3)))
     assert not np.array_equal(motion.position[2, 1], motion.position[3, 1])
     reward = motion.curves["reward"]

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
 
-from diffrl_algos import SHACConfig, evaluate, train
-from diffrl_algos.torch import SHAC
+from diffrl_algos import PPOConfig, SHACConfig, evaluate, train
+from diffrl_algos.torch import PPO, SHAC
+from diffsim_core import make
 
 from .naive_shac import NaiveSHAC
 
@@ -133,3 +134,11 @@ def test_learns_to_control_a_point_mass(worlds):
     trained = evaluate(env, algorithm.policy(result.state), episodes=32, seed=99).return_mean
     assert untrained < best - 5
     assert best - 0.6 < trained <= best + 1e-3
+
+
+def test_a_window_that_does_not_fit_is_refused_before_it_is_made(monkeypatch):
+    monkeypatch.setattr("diffsim_core._memory.free_bytes", lambda device: 1000)
+    env = make("cartpole", num_envs=4)
+    with pytest.raises(ValueError, match=r"num_envs=4 and horizon=8: .* take fewer worlds"):
+        SHAC(SHACConfig(horizon=8)).init(env, 0)
+    PPO(PPOConfig(horizon=8)).init(env, 0)  # keeps nothing

@@ -84,6 +84,13 @@ def sim_report() -> dict[str, Any]:
             "kept_window_bytes": 16_252_928,
             "peak_growth_bytes": 20_400_000,
         },
+        "memory_traffic": {
+            "copy_bytes_per_s": 20e9,
+            "dynamics": {
+                "forward": {"bytes_per_step": 268, "bytes_per_s": 60e6, "of_copy": 0.003},
+                "forward_backward": {"bytes_per_step": 16440, "bytes_per_s": 1.5e9, "of_copy": 0.075},
+            },
+        },
         **window_figures(fast, 2048, **window),
         "diverged": 3,
         "env": window_figures(slow, 2048, **window),

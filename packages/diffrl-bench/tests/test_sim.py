@@ -152,6 +152,14 @@ def test_report_holds_what_the_command_line_promises(report: dict[str, Any]) -> 
     # cartpole keeps q, qd, qdd and three numbers of the mass matrix's factor in each of 4 sub-steps
     assert memory["kept_step_bytes"] == 4 * 4 * (2 + 2 + 2 + 3)
     assert memory["kept_window_bytes"] == 8 * 4 * memory["kept_step_bytes"]
+    moved = report["memory_traffic"]["dynamics"]
+    # q, qd in and out, one control, one flag; then what is kept, written and read, and cotangents of all but the flag
+    assert moved["forward"]["bytes_per_step"] == 4 * (4 + 4 + 1) + 4
+    assert moved["forward_backward"]["bytes_per_step"] == 40 + 2 * memory["kept_step_bytes"] + 4 * (4 + 4 + 2) + 4
+    for name, part in moved.items():
+        window = report["window_s"][name]["median"]
+        assert part["bytes_per_s"] == pytest.approx(32 * part["bytes_per_step"] / window)
+        assert part["of_copy"] == pytest.approx(part["bytes_per_s"] / report["memory_traffic"]["copy_bytes_per_s"])
 
 
 def test_mujoco_runs_beside(report: dict[str, Any]) -> None:
@@ -174,6 +182,7 @@ def test_text_names_the_figures(sim_report: dict[str, Any]) -> None:
     assert "dynamics: backward pass 1.00 times the forward pass, recording forward pass 1.20 times" in text
     assert "memory: 16.3 MB kept for the backward pass of a window, 7.9 kB a world and control step" in text
     assert "the first window of the environment took 20.4 MB in all" in text
+    assert "must move at least forward 0.06 GB/s (0.30%), forward and backward 1.50 GB/s (7.50%)" in text
     assert "Abacus 1, 4 of 8 cores" in text
     assert "3 world steps diverged" in text
 

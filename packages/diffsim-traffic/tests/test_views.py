@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import diffsim_traffic
+from diffsim_core.viewer import film, record, write_page
 from diffsim_traffic import Road, Scene, TrafficModel, plot_space_time, plot_speeds, record_scene, write_html
 
 from .test_tasks import make
@@ -60,14 +61,38 @@ def some_scene(ring=None):
 def test_the_page_holds_the_scene_and_stands_alone(tmp_path):
     scene = some_scene(ring=100.0)
     page = write_html(scene, tmp_path / "scene.html", title="</script><b>").read_text(encoding="utf-8")
-    found = re.search(r"const scene = (.*);\n", page)
+    found = re.search(r"const all = (.*);\n", page)
     assert found is not None
     data = json.loads(found[1])
     assert data["title"] == "</script><b>" and page.count("</script>") == 1
-    np.testing.assert_allclose(data["x"], scene.x, atol=0.0051)
-    np.testing.assert_allclose(data["y"], scene.lateral(), atol=0.0051)
-    assert (data["lanes"], data["ring"], data["controlled"], data["length"]) == (2, 100.0, 1, [5.0] * 4)
+    (only,) = data["scenes"]
+    np.testing.assert_allclose(only["x"], scene.x, atol=0.0051)
+    np.testing.assert_allclose(only["y"], scene.lateral(), atol=0.0051)
+    assert (data["lanes"], data["ring"], data["controlled"], only["length"]) == (2, 100.0, 1, [5.0] * 4)
     assert "http" not in page.replace(found[0], "")
+
+
+def test_a_page_of_a_recording_has_every_episode_of_every_world(tmp_path):
+    env = make("pace_car_2", 3, episode_length=6)
+    footage = film(env, coast, episodes=2, worlds=2)
+    write_page(env, footage, tmp_path / "page.html")
+    data = json.loads(re.search(r"const all = (.*);\n", (tmp_path / "page.html").read_text())[1])
+    assert data["title"] == env.spec.name and data["dt"] == env.spec.dt
+    names = [f"world {w}, episode {e}" for w in range(2) for e in range(2)]
+    assert [one["name"] for one in data["scenes"]] == names
+    np.testing.assert_allclose(data["scenes"][3]["x"], footage.physics.x[6:, 1], atol=0.0051)
+    alone = footage._replace(begins=np.ones_like(footage.begins))
+    with pytest.raises(ValueError, match="no episode has two frames"):
+        write_page(env, alone, tmp_path / "page.html")
+    with pytest.raises(TypeError, match="only rigid bodies"):
+        record(env, coast)
+
+
+def test_scenes_of_one_page_are_of_one_road(tmp_path):
+    with pytest.raises(ValueError, match="scene 'b' is of another road"):
+        write_html({"a": some_scene(), "b": some_scene(ring=100.0)}, tmp_path / "page.html")
+    with pytest.raises(ValueError, match="at least one"):
+        write_html({}, tmp_path / "page.html")
 
 
 def test_a_space_time_diagram_draws_every_way_once():

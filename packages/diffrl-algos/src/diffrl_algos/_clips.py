@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,13 +17,15 @@ from ._session import evaluation_seed, restore
 from ._train import Callback, Update
 
 if TYPE_CHECKING:
-    from diffsim_core.viewer import Motion
+    from diffsim_core import Env
+    from diffsim_core.viewer import Footage, Motion
 
 
 class Clips(Callback):
     """Writes an HTML file of every evaluation, ``FOLDER/ITERATION.html``: the first episodes of its first worlds.
 
-    It needs evaluations on the way (``train(..., evaluator=...)`` or ``--eval-every``) and a rigid-body task.
+    It needs evaluations on the way (``train(..., evaluator=...)`` or ``--eval-every``) and a task of rigid bodies or
+    another that can be shown.
 
     Args:
         folder: where to; it is made.
@@ -48,17 +50,17 @@ class Clips(Callback):
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def on_evaluation(self, update: Update) -> None:
-        from diffsim_core.viewer import write_html
+        from diffsim_core.viewer import write_page
 
         assert update.evaluation is not None and update.evaluation.recording is not None
-        motion = motion_of_recording(self._env, update.evaluation.recording)
-        write_html(motion, self._folder / f"{update.metrics['iteration']:08d}.html")
+        footage = footage_of(update.evaluation.recording)
+        write_page(self._env, footage, self._folder / f"{update.metrics['iteration']:08d}.html")
 
 
-def motion_of_recording(env: Any, recording: Recording) -> Motion:
-    """The recorded episodes as a motion; a world whose episode is over stays as it was in its last frame."""
+def footage_of(recording: Recording) -> Footage:
+    """The recorded episodes; a world whose episode is over stays as it was in its last frame."""
     from diffsim_core import tree_map
-    from diffsim_core.viewer import motion_of
+    from diffsim_core.viewer import Footage
 
     T, W = recording.reward.shape
     time = np.arange(T)[:, None]
@@ -68,7 +70,33 @@ def motion_of_recording(env: Any, recording: Recording) -> Motion:
         return array[last, np.arange(W)]
 
     reward = np.where(time < recording.length, recording.reward, np.nan)
-    return motion_of(env, tree_map(held, recording.physics), held(recording.action), curves={"reward": reward})
+    begins = np.broadcast_to(time == 0, (T, W))
+    return Footage(tree_map(held, recording.physics), held(recording.action), begins, {"reward": reward})
+
+
+class Played(NamedTuple):
+    """What the policy of a run did, and the worlds it did it in."""
+
+    env: Env
+    footage: Footage
+
+    def motion(self) -> Motion:
+        """The same as a motion, for a video or a file.
+
+        Raises:
+            UsageError: the task is not one of rigid bodies.
+        """
+        from diffsim_core.viewer import motion_of
+
+        physics, action, begins, curves = self.footage
+        with _shown():
+            return motion_of(self.env, physics, action, begins=begins, curves=curves)
+
+    def write_html(self, path: Path | str) -> None:
+        """Write a page that opens offline."""
+        from diffsim_core.viewer import write_page
+
+        write_page(self.env, self.footage, path)
 
 
 def play_run(
@@ -80,7 +108,7 @@ def play_run(
     seed: int | None = None,
     deterministic: bool = True,
     which: str = "last",
-) -> Motion:
+) -> Played:
     """What the policy of a run does in fresh worlds, with the values of its critic if it has one.
 
     Args:
@@ -97,7 +125,7 @@ def play_run(
         CheckpointError: the checkpoint does not exist, or is damaged.
         UsageError: the task has nothing to show, or a number is out of range.
     """
-    from diffsim_core.viewer import record
+    from diffsim_core.viewer import film
 
     if worlds < 1 or (episodes is not None and episodes < 1) or (seconds is not None and not seconds > 0):
         raise UsageError(f"worlds={worlds}, episodes={episodes}, seconds={seconds}: all must be positive")
@@ -109,7 +137,7 @@ def play_run(
     env = spec.make_env(worlds)
     value = getattr(algorithm, "value", None)
     with _shown():
-        return record(
+        footage = film(
             env,
             algorithm.policy(state, deterministic=deterministic, seed=seed),
             steps=None if seconds is None else max(1, round(seconds / env.spec.dt)),
@@ -117,6 +145,7 @@ def play_run(
             seed=seed,
             value=None if value is None else value(state),
         )
+    return Played(env, footage)
 
 
 @contextlib.contextmanager

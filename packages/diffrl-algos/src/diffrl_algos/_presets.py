@@ -38,15 +38,16 @@ def list_presets() -> list[tuple[str, str]]:
 
 
 def load_preset(algorithm: str, task: str) -> Preset:
-    """The preset of an algorithm for a task.
+    """The preset of an algorithm for a task; for one like ``gym:Hopper-v5`` that has none, that of its family ``gym``.
 
     Raises:
         UsageError: there is none; the nearest are named.
     """
     entry = get_algorithm(algorithm)
-    if (algorithm, task) not in list_presets():
+    name = _preset_name(algorithm, task)
+    if name is None:
         raise unknown("preset", f"{algorithm}-{task}", (f"{a}-{t}" for a, t in list_presets()))
-    return parse_preset(entry.name, task, (_folder() / f"{algorithm}-{task}.toml").read_text("utf-8"))
+    return parse_preset(entry.name, task, (_folder() / f"{name}.toml").read_text("utf-8"))
 
 
 def default_preset(algorithm: str, task: str) -> Preset:
@@ -55,7 +56,7 @@ def default_preset(algorithm: str, task: str) -> Preset:
     Raises:
         UsageError: there is no such algorithm.
     """
-    if (algorithm, task) in list_presets():
+    if _preset_name(algorithm, task) is not None:
         return load_preset(algorithm, task)
     return Preset(algorithm=algorithm, task=task, config=get_algorithm(algorithm).config_class()())
 
@@ -81,6 +82,12 @@ def parse_preset(algorithm: str, task: str, text: str) -> Preset:
         task_options=tables.get("task", {}),
         eval_episodes=tables.get("evaluation", {}).get("episodes", 128),
     )
+
+
+def _preset_name(algorithm: str, task: str) -> str | None:
+    known = list_presets()
+    family = task.partition(":")[0]
+    return next((f"{algorithm}-{name}" for name in (task, family) if (algorithm, name) in known), None)
 
 
 def _folder() -> Any:

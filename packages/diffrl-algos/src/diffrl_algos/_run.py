@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -269,7 +270,8 @@ class Run:
 
 def default_path(spec: RunSpec) -> Path:
     """``runs/<algorithm>-<task>-s<seed>-<time>`` in the current folder."""
-    return Path("runs") / f"{spec.algorithm}-{spec.task}-s{spec.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    task = re.sub(r"[^\w.-]", "-", spec.task)  # gym:ALE/Pong-v5 is no name of a folder
+    return Path("runs") / f"{spec.algorithm}-{task}-s{spec.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def _surroundings() -> dict[str, Any]:

@@ -92,7 +92,7 @@ class RunSpec:
         """The task's worlds: ``num_envs`` of them, or this process's share of the run's.
 
         Raises:
-            UsageError: the task, one of its options or the device does not exist.
+            UsageError: the task, one of its options or the device does not exist, or an extra that it needs is missing.
         """
         import diffsim_core
 
@@ -105,7 +105,7 @@ class RunSpec:
             return diffsim_core.make(
                 self.task, num_envs=count, world_offset=first, arrays=arrays, device=device, **self.task_options
             )
-        except ValueError as error:
+        except (ValueError, ImportError) as error:
             raise UsageError(str(error)) from None
 
 

@@ -31,6 +31,7 @@ def sim_text(report: Mapping[str, Any]) -> str:
         _ratios("dynamics", report),
         _ratios("environment", report["env"]),
         _memory(report["memory"]),
+        _moved(report["memory_traffic"]),
     ]
     if report["diverged"]:
         lines.append(f"{count(report['diverged'], 'world step')} diverged and was contained: the figures include them")
@@ -58,6 +59,45 @@ def update_text(report: Mapping[str, Any]) -> str:
             f"one update: {_ms(whole['median'])} ms ({_ms(whole['min'])} to {_ms(whole['max'])}) as it is, "
             f"{_ms(timed['median'])} ms ({_ms(timed['min'])} to {_ms(timed['max'])}) with its parts timed; "
             f"{_ms(report['update_cpu_s']['median'])} ms of processor time",
+        ]
+    )
+
+
+def _moved(traffic: Mapping[str, Any]) -> str:
+    parts = [
+        f"{name.replace('_', ' and ')} {part['bytes_per_s'] / 1e9:.2f} GB/s ({part['of_copy']:.2%})"
+        for name, part in traffic["dynamics"].items()
+    ]
+    return (
+        f"the dynamics must move at least {', '.join(parts)}; a copy in the device's memory reaches "
+        f"{traffic['copy_bytes_per_s'] / 1e9:.0f} GB/s"
+    )
+
+
+def kernels_text(report: Mapping[str, Any]) -> str:
+    """What ``bench kernels`` prints without ``--json``."""
+    head = ("kernel", "for", "registers", "local bytes", "code", "warps of 64", "worlds at a time")
+    rows = [
+        (
+            row["kernel"],
+            f"sm_{row['arch']}, {row['gpu']}",
+            str(row["registers"]),
+            f"{row['local_bytes']:,}",
+            f"{row['code_bytes'] / 1024:.0f} KB",
+            f"{row['resident_warps']} ({row['occupancy']:.0%})",
+            f"{row['resident_worlds']:,}",
+        )
+        for row in report["kernels"]
+    ]
+    moved = ", ".join(f"{name} {size:,}" for name, size in report["bytes_per_step"].items())
+    return "\n".join(
+        [
+            f"{report['task']}, {report['dtype']}: one thread a world, blocks of {report['block']}; registers and "
+            "local bytes of a thread",
+            "",
+            table(head, rows),
+            "",
+            f"bytes that a world's control step must move in memory: {moved}",
         ]
     )
 

@@ -56,7 +56,8 @@ def bench_sim(bench: SimBench) -> dict[str, Any]:
     """
     import torch
 
-    from ._windows import DynamicsWindow, EnvWindow, clock_of, require_device, start
+    from ._kernels import step_bytes
+    from ._windows import DynamicsWindow, EnvWindow, clock_of, copy_rate, require_device, start
 
     began = time.perf_counter()
     facts = machine() | {"gpu": require_device(bench.device)}
@@ -76,6 +77,7 @@ def bench_sim(bench: SimBench) -> dict[str, Any]:
                 stack.callback(peer.close)
             cases: dict[str, Callable[[Stopwatch], None]] = {**windows, **scaling, **peers}
             laps = interleave(cases, repeats=bench.repeats, warm_up=_WARM_UP, clock=clock_of(bench.device))
+        copied = copy_rate(bench.device, clock_of(bench.device))
     finally:
         torch.set_num_threads(threads_before)
 
@@ -105,6 +107,7 @@ def bench_sim(bench: SimBench) -> dict[str, Any]:
             "episodes_ended": windows["env"].episodes_ended,
         },
         "memory": memory,
+        "memory_traffic": _traffic(laps["dynamics"], step_bytes(dynamics), steps, copied),
         "scaling": scaling_figures({n: laps[name] for name, n in _scaling_names(scaling)}, bench, window),
         "peers": [peer_figures(laps[name], peer, steps, dt) for name, peer in peers.items()],
         "env_steps": env_steps,
@@ -144,6 +147,23 @@ def window_figures(laps: Laps, steps: int, *, substeps: int, dt: float) -> dict[
             "recording": spread([lap.wall for lap in recording]),
             "backward": spread([lap.wall for lap in backward]),
             "forward_backward": spread(both),
+        },
+    }
+
+
+def _traffic(laps: Laps, moved: dict[str, int], steps: int, copied: float) -> dict[str, Any]:
+    """Bytes that the dynamics cannot but move, over the time it took, beside what a copy reaches on the same device."""
+    both = [a.wall + b.wall for a, b in zip(laps["recording"], laps["backward"], strict=True)]
+    kinds = {
+        "forward": (moved["forward"], [lap.wall for lap in laps["forward"]]),
+        "forward_backward": (moved["recording"] + moved["backward"], both),
+    }
+    rows = {name: (size, size * steps / statistics.median(walls)) for name, (size, walls) in kinds.items()}
+    return {
+        "copy_bytes_per_s": copied,
+        "dynamics": {
+            name: {"bytes_per_step": size, "bytes_per_s": rate, "of_copy": rate / copied}
+            for name, (size, rate) in rows.items()
         },
     }
 

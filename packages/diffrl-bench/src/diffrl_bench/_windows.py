@@ -126,6 +126,19 @@ def clock_of(device: str) -> Clock:
     return Clock(wait=lambda: torch.cuda.synchronize(where))
 
 
+def copy_rate(device: str, clock: Clock, *, repeats: int = 5) -> float:
+    """Bytes per second, read and written, of the fastest of some copies within a device's memory."""
+    size = 2**28 if device.startswith("cuda") else 2**26  # more than what caches hold
+    source = torch.ones(size // 4, device=device)
+    target = torch.empty_like(source)
+    walls = []
+    for _ in range(repeats + 1):
+        begin = clock.read().wall
+        target.copy_(source)
+        walls.append(clock.read().wall - begin)
+    return 2 * size / min(walls)
+
+
 def require_device(device: str) -> str | None:
     """Name of the GPU, or None for a CPU.
 

@@ -91,6 +91,14 @@ def _traffic(args: argparse.Namespace) -> _Result:
     return _Result(report, traffic_text(report))
 
 
+def _kernels(args: argparse.Namespace) -> _Result:
+    from ._kernels import bench_kernels
+    from ._report import kernels_text
+
+    report = bench_kernels(args.task, args.arches or [80, 90, 100], dtype=args.dtype)
+    return _Result(report, kernels_text(report))
+
+
 def _update(args: argparse.Namespace) -> _Result:
     from ._report import update_text
     from ._update import UpdateBench, bench_update
@@ -280,6 +288,18 @@ def _parser() -> _Parser:
     estimators.add_argument("--repeats", type=int, default=15, metavar="K", help="timed pairs of calls; default 15")
     estimators.add_argument(
         "--framework", dest="frameworks", action="append", metavar="NAME", help="numpy, torch or jax; default all"
+    )
+
+    compiled = add("kernels", _kernels, "What a simulator's CUDA kernels take: they are compiled, no GPU is needed.")
+    compiled.add_argument("--task", default="ant", help="see diffrl list tasks; default ant")
+    compiled.add_argument("--dtype", default="float32", help="float32 or float64; default float32")
+    compiled.add_argument(
+        "--arch",
+        dest="arches",
+        type=int,
+        action="append",
+        metavar="K",
+        help="80, 90 or 100; may be repeated; default all",
     )
 
     peers = add("peers", _peers, "PPO, SAC and TD3 beside Stable-Baselines3, everything else equal.")

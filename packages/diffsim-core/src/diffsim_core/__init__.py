@@ -16,6 +16,7 @@ from diffsim_core._protocol import EnvSpec as EnvSpec
 from diffsim_core._protocol import EnvState as EnvState
 from diffsim_core._protocol import Task as Task
 from diffsim_core._protocol import Transition as Transition
+from diffsim_core._registry import is_task as is_task
 from diffsim_core._registry import list_tasks as list_tasks
 from diffsim_core._registry import make as make
 from diffsim_core._registry import register_task as register_task
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from diffsim_core._interop import from_numpy as from_numpy
     from diffsim_core._interop import stop_gradient as stop_gradient
     from diffsim_core._interop import to_numpy as to_numpy
+    from diffsim_core._memory import free_bytes as free_bytes
+    from diffsim_core._memory import kept_bytes as kept_bytes
+    from diffsim_core._memory import require_memory as require_memory
     from diffsim_core._random import Random as Random
     from diffsim_core._rollout import Trajectory as Trajectory
     from diffsim_core._rollout import rollout as rollout
@@ -50,9 +54,12 @@ _LAZY = {
     "Trajectory": "_rollout",
     "collect_divergences": "_divergence",
     "differentiable": "_interop",
+    "free_bytes": "_memory",
     "from_numpy": "_interop",
+    "kept_bytes": "_memory",
     "load_divergences": "_divergence",
     "replay": "_divergence",
+    "require_memory": "_memory",
     "rollout": "_rollout",
     "save_divergences": "_divergence",
     "stop_gradient": "_interop",

@@ -30,6 +30,8 @@ _BUILTIN = {
     "newton_cartpole": "diffsim_core.tasks.newton:make_cartpole",
     "newton_hopper": "diffsim_core.tasks.newton:make_hopper",
 }
+_FAMILIES = {"gym": "diffsim_core.adapters:FromGymnasium"}
+"""Of names like ``gym:Hopper-v5``: the environments themselves, whose tasks are not ours."""
 _REGISTERED: dict[str, str | TaskFactory] = {}
 _GIVEN_BY_MAKE = ("num_envs", "device", "dtype")
 
@@ -61,6 +63,11 @@ def list_tasks() -> list[str]:
     return sorted(_sources())
 
 
+def is_task(name: str) -> bool:
+    """Whether ``make`` knows a task of that name, or the family it is of (``gym:`` and an id of Gymnasium)."""
+    return name in _sources() or _family(name) is not None
+
+
 def task_factory(name: str) -> TaskFactory:
     """The factory of a task.
 
@@ -73,8 +80,7 @@ def task_factory(name: str) -> TaskFactory:
     source = sources[name]
     if not isinstance(source, str):
         return source
-    module, function = source.split(":")
-    return getattr(importlib.import_module(module), function)
+    return _imported(source)
 
 
 def task_options(name: str) -> tuple[str, ...] | None:
@@ -102,7 +108,7 @@ def make(
     """An environment of a registered task: ``make("ant", num_envs=64)``.
 
     Args:
-        name: see ``list_tasks()``.
+        name: see ``list_tasks()``; or ``gym:`` and the id of an environment of Gymnasium, without gradients.
         num_envs: number of worlds N.
         arrays: ``"torch"`` or ``"jax"``.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
@@ -113,15 +119,20 @@ def make(
         options: the task's own.
 
     Returns:
-        A ``TaskEnv``.
+        A ``TaskEnv``, or ``diffsim_core.adapters.FromGymnasium``.
 
     Raises:
         ValueError: for an unknown task or option (with the nearest known names), array library, device or dtype.
-        ImportError: if the array library is not installed.
+        ImportError: if the array library, or Gymnasium, is not installed.
     """
     from diffsim_core._env import TaskEnv
     from diffsim_core._interop import namespace
 
+    if (family := _family(name)) is not None:
+        if randomize:
+            raise ValueError(f"randomize is for rigid-body tasks, and {name!r} is none")
+        given = {"arrays": arrays, "device": device, "dtype": dtype, "world_offset": world_offset}
+        return _imported(family)(name.partition(":")[2], num_envs, name=name, **given, **options)
     factory = task_factory(name)
     valid = task_options(name)
     if valid is not None:
@@ -147,6 +158,18 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
     return f"unknown {what} {name!r}{hint} Known: {', '.join(names) or 'none'}"
+
+
+def _family(name: str) -> str | None:
+    """Where the environments of a name like ``gym:Hopper-v5`` are made, or None."""
+    family, colon, rest = name.partition(":")
+    return _FAMILIES.get(family) if colon and rest else None
+
+
+def _imported(source: str) -> Any:
+    """What ``module:function`` names."""
+    module, function = source.split(":")
+    return getattr(importlib.import_module(module), function)
 
 
 def _sources() -> dict[str, str | TaskFactory]:

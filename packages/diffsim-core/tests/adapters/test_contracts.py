@@ -232,6 +232,7 @@ def test_torch_libraries_want_torch(name, library):
     ("name", "module", "extra"),
     [
         ("GymnasiumVectorEnv", "gymnasium", "gymnasium"),
+        ("FromGymnasium", "gymnasium", "gymnasium"),
         ("SB3VecEnv", "stable_baselines3", "sb3"),
         ("SkrlEnv", "skrl", "skrl"),
         ("RslRlVecEnv", "rsl_rl", "rsl_rl"),

@@ -198,3 +198,19 @@ def test_without_webgl_it_is_said(motion, tmp_path):
     with Page(path.as_uri(), tmp_path / "home", (500, 400), "--disable-3d-apis") as page:
         assert page.evaluate("document.getElementById('error').hidden") is False
         assert "this page needs WebGL 2" in page.evaluate("document.getElementById('error').textContent")
+
+
+@needs_browser
+def test_a_notebook_shows_a_motion_in_a_frame(motion, tmp_path):
+    frame = motion._repr_html_()
+    assert frame.startswith("<iframe sandbox") and frame.count("<") == 2  # the page is an attribute
+    path = tmp_path / "cell.html"
+    path.write_text(f"<body style='margin: 0; background: #f0f'>{frame}</body>", encoding="utf-8")
+    with Page(path.as_uri(), tmp_path / "home", (600, 480)) as page:
+        page.evaluate("new Promise((done) => setTimeout(done, 1500))")
+        shown = pixels(page.picture())
+        page.evaluate("new Promise((done) => setTimeout(done, 500))")
+        later = pixels(page.picture())
+    assert (shown != [255, 0, 255]).any(axis=2).mean() > 0.95
+    assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 200
+    assert (np.abs(later - shown).max(axis=2) > 20).any()  # it plays

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import warp as wp
 
 from diffsim_core import ArraySpec, Buffer
-from diffsim_core.native import Launcher, default_threads, scalar
+from diffsim_core.native import Kernels, Launcher, default_threads, scalar
+from diffsim_core.viewer import Footage
 from diffsim_traffic._kernels import kernels
 from diffsim_traffic.model import TrafficModel
+from diffsim_traffic.playback import write_html
+from diffsim_traffic.scene import scenes_of
 
 _DRIVERS_WORTH_A_THREAD = 20_000
 """Driver-steps below which handing work to another thread costs more than it saves."""
@@ -85,7 +89,7 @@ class TrafficDynamics:
         )
         self.control_spec = (ArraySpec("steering", (c,)), ArraySpec("acceleration", (c,)))
         on_cuda = device.startswith("cuda")
-        built = kernels(model.law, dtype, on_cuda, c, model.lane_smoothing > 0)
+        built = self._kernels(on_cuda)
         integers, reals = _pack(model, dt, limit)
         # One allocation for the model's life: kernels are handed its addresses.
         self._integers = wp.array(integers, dtype=wp.int32, device=device)
@@ -119,6 +123,18 @@ class TrafficDynamics:
     ) -> None:
         """See :class:`diffsim_core.Dynamics`."""
         self._run(1, state[0].shape[0], [*state, *control, ok, *out_cotangent, *in_cotangent])
+
+    def cuda_module(self) -> wp.Module:
+        """The module that this road runs on CUDA, wherever this one runs: to be compiled and looked into."""
+        return self._kernels(True).module
+
+    def write_page(self, footage: Footage, path: str | Path, *, name: str, dt: float) -> None:
+        """See :class:`diffsim_core.viewer.OwnPage`: every episode of every world, to choose from."""
+        write_html(scenes_of(self.model, footage, dt=dt), path, title=name)
+
+    def _kernels(self, on_cuda: bool) -> Kernels:
+        model = self.model
+        return kernels(model.law, self.dtype, on_cuda, model.num_controlled, model.lane_smoothing > 0)
 
     def _run(self, kind: int, num_worlds: int, buffers: list[Buffer]) -> None:
         worth = num_worlds * self.model.num_vehicles // _DRIVERS_WORTH_A_THREAD

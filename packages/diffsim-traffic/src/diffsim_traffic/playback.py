@@ -1,27 +1,29 @@
-"""A scene as one HTML file that plays in any browser, without a network."""
+"""Scenes as one HTML file that plays in any browser, without a network."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from diffsim_traffic.scene import Scene
 
-_PLACE = "/*SCENE*/null"
+_PLACE = "/*SCENES*/null"
 
 
-def write_html(scene: Scene, path: str | os.PathLike[str], *, title: str = "Traffic") -> Path:
-    """Write the scene as a page with play, pause, slow motion, scrubbing and zoom.
+def write_html(scene: Scene | Mapping[str, Scene], path: str | os.PathLike[str], *, title: str = "Traffic") -> Path:
+    """Write scenes as a page with play, pause, slow motion, scrubbing and zoom.
 
     A straight road is followed along the vehicle under control (or the front driver); a ring is drawn as a circle.
     Drivers are coloured by speed. Positions are kept to a centimetre.
 
     Args:
-        scene: What to play.
+        scene: What to play: one, or several by name to choose from, all on the same road with the same vehicles.
         path: Where to write.
         title: Of the page.
 
@@ -29,21 +31,26 @@ def write_html(scene: Scene, path: str | os.PathLike[str], *, title: str = "Traf
         The path.
 
     Raises:
-        OSError: if the file cannot be written.
+        ValueError: there is no scene, or they are of different roads or vehicles.
+        OSError: the file cannot be written.
     """
-    road = scene.model.road
+    scenes = {"scene": scene} if isinstance(scene, Scene) else dict(scene)
+    if not scenes:
+        raise ValueError("scene is empty: give at least one to play")
+    first = next(iter(scenes.values()))
+    for name, other in scenes.items():
+        same = other.model.road == first.model.road and other.model.num_controlled == first.model.num_controlled
+        if not same or other.dt != first.dt or other.model.num_vehicles != first.model.num_vehicles:
+            raise ValueError(f"scene {name!r} is of another road, step or number of vehicles than the first")
+    road = first.model.road
     data = {
         "title": title,
-        "dt": scene.dt,
+        "dt": first.dt,
         "lanes": road.num_lanes,
         "width": road.lane_width,
         "ring": road.circumference,
-        "controlled": scene.model.num_controlled,
-        "length": scene.model.lengths.tolist(),
-        "x": np.round(scene.x, 2).tolist(),
-        "v": np.round(scene.v, 2).tolist(),
-        "y": np.round(scene.lateral(), 2).tolist(),
-        "psi": np.round(scene.psi, 3).tolist(),
+        "controlled": first.model.num_controlled,
+        "scenes": [{"name": name, **_numbers(one)} for name, one in scenes.items()],
     }
     page = (resources.files("diffsim_traffic") / "_playback.html").read_text(encoding="utf-8")
     # "</" would end the script that the data are in, whatever the title is
@@ -51,3 +58,13 @@ def write_html(scene: Scene, path: str | os.PathLike[str], *, title: str = "Traf
     path = Path(path)
     path.write_text(page.replace(_PLACE, text), encoding="utf-8")
     return path
+
+
+def _numbers(scene: Scene) -> dict[str, Any]:
+    return {
+        "length": scene.model.lengths.tolist(),
+        "x": np.round(scene.x, 2).tolist(),
+        "v": np.round(scene.v, 2).tolist(),
+        "y": np.round(scene.lateral(), 2).tolist(),
+        "psi": np.round(scene.psi, 3).tolist(),
+    }

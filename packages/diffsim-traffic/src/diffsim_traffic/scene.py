@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from diffsim_core import to_numpy
+from diffsim_core.viewer import Footage
 from diffsim_traffic.model import TrafficModel
 
 Numbers = np.ndarray[Any, Any]
@@ -90,6 +91,26 @@ def record_scene(
         rows.append(_row(state, world))
     x, v, y, psi = (np.stack(column) for column in zip(*rows, strict=True))
     return Scene(model=model, dt=env.spec.dt, x=x, v=v, y=y, psi=psi)
+
+
+def scenes_of(model: TrafficModel, footage: Footage, *, dt: float) -> dict[str, Scene]:
+    """Every episode of every world of a recording, by name, but for those of a single frame.
+
+    Raises:
+        ValueError: no episode is longer.
+    """
+    scenes: dict[str, Scene] = {}
+    for world in range(footage.begins.shape[1]):
+        starts = np.flatnonzero(footage.begins[:, world]).tolist()
+        ends = [*starts[1:], len(footage.begins)]
+        for episode, (first, last) in enumerate(zip(starts, ends, strict=True)):
+            if last - first > 1:
+                x, v, y, psi = (np.asarray(part[first:last, world], dtype=np.float64) for part in footage.physics[:4])
+                name = f"world {world}" + (f", episode {episode}" if len(starts) > 1 else "")
+                scenes[name] = Scene(model=model, dt=dt, x=x, v=v, y=y, psi=psi)
+    if not scenes:
+        raise ValueError("no episode has two frames: there is nothing to play")
+    return scenes
 
 
 def _row(state: Any, world: int) -> tuple[Numbers, ...]:

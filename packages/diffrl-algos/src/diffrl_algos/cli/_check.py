@@ -21,6 +21,8 @@ def run(arguments: Sequence[str]) -> Result:
     for name in args.imports:
         import_module(name)
     if args.task not in diffsim_core.list_tasks():
+        if diffsim_core.is_task(args.task):
+            raise UsageError(f"{args.task} has no gradients; check is for the tasks of diffrl list tasks")
         raise unknown("task", args.task, diffsim_core.list_tasks())
     for name, least in (("seed", 0), ("num_envs", 2)):
         if getattr(args, name) < least:

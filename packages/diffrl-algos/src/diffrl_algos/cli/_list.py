@@ -10,6 +10,7 @@ from .._registry import list_algorithms
 from ._parser import Parser, Result, add_import, import_module
 
 _KINDS = ("algos", "tasks", "presets")
+_MORE = {"tasks": "\nand gym:ID for an environment of Gymnasium, without gradients"}
 
 
 def run(arguments: Sequence[str]) -> Result:
@@ -23,7 +24,7 @@ def run(arguments: Sequence[str]) -> Result:
         raise unknown("kind of list", args.kind, _KINDS)
     rows = {"algos": _algos, "tasks": _tasks, "presets": _presets}[args.kind]()
     text = "\n".join(f"{row['name']:<16} {row.get('summary', '')}".rstrip() for row in rows)
-    return Result(rows, text, args.json)
+    return Result(rows, text + _MORE.get(args.kind, ""), args.json)
 
 
 def _algos() -> list[dict[str, str]]:

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffsim_core.viewer import Motion
-
-from .._clips import play_run
+from .._clips import Played, play_run
 from .._errors import UsageError
 from ._parser import Parser, Result, add_import, import_module
 
@@ -41,7 +39,7 @@ def run(arguments: Sequence[str]) -> Result:
             raise UsageError(f"--{name} {path}: there is no folder {path.resolve().parent}; make it first")
     if "video" in outputs:
         _check_video(outputs["video"])
-    motion = play_run(
+    played = play_run(
         Path(args.run),
         seconds=args.seconds,
         episodes=args.episodes,
@@ -52,19 +50,21 @@ def run(arguments: Sequence[str]) -> Result:
     )
     if not outputs:
         outputs["html"] = Path(args.run) / "play.html"
-    _write(motion, outputs)
-    rewards = np.nansum(motion.curves["reward"], axis=0)
+    _write(played, outputs)
+    spec, reward = played.env.spec, played.footage.curves["reward"]
+    frames, worlds = reward.shape
+    rewards = np.nansum(reward, axis=0)
     found = {
         "run": args.run,
-        "task": motion.name,
-        "worlds": motion.num_worlds,
-        "frames": motion.num_frames,
-        "seconds": motion.num_frames * motion.dt,
+        "task": spec.name,
+        "worlds": worlds,
+        "frames": frames,
+        "seconds": frames * spec.dt,
         "reward_sum_mean": float(rewards.mean()),
         "files": {name: str(path) for name, path in outputs.items()},
     }
     size = ", ".join(f"{path} ({path.stat().st_size / 1e6:.1f} MB)" for path in outputs.values())
-    return Result(found, f"{found['seconds']:.1f} s of {found['worlds']} worlds of {motion.name}: {size}", args.json)
+    return Result(found, f"{found['seconds']:.1f} s of {found['worlds']} worlds of {spec.name}: {size}", args.json)
 
 
 def _check_video(path: Path) -> None:
@@ -77,12 +77,14 @@ def _check_video(path: Path) -> None:
         raise UsageError(f"--video: {error}") from None
 
 
-def _write(motion: Motion, outputs: dict[str, Path]) -> None:
+def _write(played: Played, outputs: dict[str, Path]) -> None:
     from diffsim_core import viewer
 
-    if "motion" in outputs:
-        motion.save(outputs["motion"])
+    if "motion" in outputs or "video" in outputs:
+        motion = played.motion()
+        if "motion" in outputs:
+            motion.save(outputs["motion"])
+        if "video" in outputs:
+            viewer.write_video(motion, outputs["video"])
     if "html" in outputs:
-        viewer.write_html(motion, outputs["html"])
-    if "video" in outputs:
-        viewer.write_video(motion, outputs["video"])
+        played.write_html(outputs["html"])

@@ -123,7 +123,7 @@ def _spec(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
     """The run that the arguments describe: the preset, with what they change."""
     import diffsim_core
 
-    if args.task not in diffsim_core.list_tasks():
+    if not diffsim_core.is_task(args.task):
         raise unknown("task", args.task, diffsim_core.list_tasks())
     preset = default_preset(entry.name, args.task)
     cls = entry.config_class()

@@ -82,7 +82,7 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
         c = self.config
         if env.num_envs < 2 and c.ratio == "adaptive":
             raise ValueError(f"num_envs is {env.num_envs}; AGPO takes variances over at least 2 worlds, or ratio=fixed")
-        env_state, obs = training.begin(env, seed, "AGPO")
+        env_state, obs = training.begin(env, seed, "AGPO", window=self.config.horizon)
         # Networks are drawn on the CPU, so that they are the same on every device.
         generator = torch.Generator().manual_seed(seed)
         nets = self._networks(env)

@@ -87,7 +87,7 @@ class AHAC(ValueLearner[AHACConfig, AHACState]):
             ValueError: the environment is not differentiable, or its observation is no tensor ``[N, no]``.
         """
         c = self.config
-        env_state, obs = training.begin(env, seed, "AHAC")
+        env_state, obs = training.begin(env, seed, "AHAC", window=self.config.horizon_max)
         # Networks are drawn on the CPU, so that they are the same on every device.
         generator = torch.Generator().manual_seed(seed)
         nets = self._networks(env)

@@ -67,7 +67,7 @@ class APG(Learner[APGConfig, APGState]):
         Raises:
             ValueError: the environment is not differentiable, or its observation is no tensor ``[N, no]``.
         """
-        env_state, obs = training.begin(env, seed, "APG", processes=True)
+        env_state, obs = training.begin(env, seed, "APG", window=self.config.horizon, processes=True)
         # Networks are drawn on the CPU, so that they are the same on every device.
         generator = torch.Generator().manual_seed(seed)
         actor = self._actor(env).init(generator, logstd=self.config.logstd_init).to(obs)

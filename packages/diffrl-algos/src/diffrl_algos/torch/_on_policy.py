@@ -104,7 +104,7 @@ def first_fields(config: OnPolicyConfig, env: Env, seed: int, name: str, *, grad
         ValueError: its ``gradients`` are needed and the environment is not differentiable, or its observation is no
             tensor ``[N, no]``.
     """
-    env_state, obs = training.begin(env, seed, name, gradients=gradients)
+    env_state, obs = training.begin(env, seed, name, gradients=gradients, window=config.horizon)
     # Networks are drawn on the CPU, so that they are the same on every device.
     generator = torch.Generator().manual_seed(seed)
     nets = Networks.of(config, env)

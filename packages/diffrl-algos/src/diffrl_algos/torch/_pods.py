@@ -73,7 +73,7 @@ class PODS:
         Raises:
             ValueError: the environment is not differentiable, or its observation is no tensor ``[N, no]``.
         """
-        env_state, obs = training.begin(env, seed, "PODS")
+        env_state, obs = training.begin(env, seed, "PODS", window=self.config.horizon)
         # Networks are drawn on the CPU, so that they are the same on every device.
         generator = torch.Generator().manual_seed(seed)
         actor = self._mlp(env).init(generator, gain=None).to(obs)

@@ -85,7 +85,7 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
                 mapping of vectors and point clouds.
         """
         c, env = self.config, flat(env)
-        env_state, obs = training.begin(env, seed, "SAPO", processes=True)
+        env_state, obs = training.begin(env, seed, "SAPO", window=self.config.horizon, processes=True)
         # Networks are drawn on the CPU, so that they are the same on every device.
         generator = torch.Generator().manual_seed(seed)
         nets = self._networks(env)

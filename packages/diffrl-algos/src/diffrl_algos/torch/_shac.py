@@ -77,7 +77,7 @@ class SHAC(ValueLearner[SHACConfig, SHACState]):
             ValueError: the environment is not differentiable, or its observation is no tensor ``[N, no]``.
         """
         c = self.config
-        env_state, obs = training.begin(env, seed, "SHAC", processes=True)
+        env_state, obs = training.begin(env, seed, "SHAC", window=self.config.horizon, processes=True)
         # Networks are drawn on the CPU, so that they are the same on every device.
         generator = torch.Generator().manual_seed(seed)
         nets = self._networks(env)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import gradest
-from diffsim_core import Env, EnvState, Trajectory, collect_divergences, stop_gradient
+from diffsim_core import Env, EnvState, Trajectory, collect_divergences, require_memory, stop_gradient
 
 from .._algorithm import Metrics
 from .._configs import UpdateConfig, WindowConfig
@@ -67,20 +67,25 @@ State = TypeVar("State", bound=Worlds)
 
 
 def begin(
-    env: Env, seed: int, name: str, *, gradients: bool = True, processes: bool = False
+    env: Env, seed: int, name: str, *, gradients: bool = True, window: int = 0, processes: bool = False
 ) -> tuple[EnvState, Tensor]:
     """First state and observation, for an algorithm called ``name``.
 
     Raises:
         ValueError: its ``gradients`` are needed and the environment is not differentiable, or its observation is no
-            tensor ``[N, no]`` (``flat`` makes one of a mapping, for an algorithm with an encoder), or there are several
-            ``processes`` and it cannot share its worlds out to them.
+            tensor ``[N, no]`` (``flat`` makes one of a mapping, for an algorithm with an encoder), there are several
+            ``processes`` and it cannot share its worlds out to them, or the backward pass of ``window`` steps would
+            need more memory than there is.
     """
     spec = env.spec
     if size() > 1 and not processes:
         raise ValueError(f"{name} learns in one process; it cannot share its worlds out to {size()}")
     if gradients and not spec.differentiable:
-        raise ValueError(f"environment {spec.name!r} is not differentiable; {name} learns through its gradients")
+        raise ValueError(
+            f"environment {spec.name!r} is not differentiable; {name} learns through its gradients: use ppo, sac or td3"
+        )
+    if gradients:
+        require_memory(env, window)
     if spec.obs_shapes:
         arrays = ", ".join(f"{key} {list(shape)}" for key, shape in spec.obs_shapes.items())
         raise ValueError(

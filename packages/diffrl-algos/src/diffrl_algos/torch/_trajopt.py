@@ -71,7 +71,7 @@ class TrajOpt:
             ValueError: the environment is not differentiable.
         """
         env = flat(env)
-        env_state, obs = training.begin(env, seed, "TrajOpt")
+        env_state, obs = training.begin(env, seed, "TrajOpt", window=self.config.horizon)
         actions = obs.new_zeros(env.spec.horizon, env.spec.num_actions)
         generator = torch.Generator().manual_seed(seed)
         return TrajOptState(

@@ -1,6 +1,5 @@
-"""Environments for other libraries: Gymnasium, Stable-Baselines3, skrl and rsl_rl; and Newton's models for ours.
-
-Each is an extra of its name.
+"""Environments for other libraries: Gymnasium, Stable-Baselines3, skrl and rsl_rl; environments of Gymnasium as ours,
+without gradients; and models of Newton as dynamics, with them. Each is an extra of its name.
 
 Importing this loads none of them; a name arrives when first used.
 """
@@ -11,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from diffsim_core.adapters._from_gymnasium import FromGymnasium as FromGymnasium
     from diffsim_core.adapters._gymnasium import GymnasiumEnv as GymnasiumEnv
     from diffsim_core.adapters._gymnasium import GymnasiumVectorEnv as GymnasiumVectorEnv
     from diffsim_core.adapters._newton import NewtonBodyState as NewtonBodyState
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from diffsim_core.adapters._skrl import SkrlEnv as SkrlEnv
 
 _LAZY = {
+    "FromGymnasium": ("_from_gymnasium", "gymnasium"),
     "GymnasiumEnv": ("_gymnasium", "gymnasium"),
     "GymnasiumVectorEnv": ("_gymnasium", "gymnasium"),
     "NewtonBodyState": ("_newton", "newton"),

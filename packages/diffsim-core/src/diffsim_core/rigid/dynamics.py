@@ -167,10 +167,7 @@ class RigidDynamics:
         self.control_spec = (ArraySpec("u", (model.nu,)),)
         self._packed = self.parameters.pack(backward_smoothing)
         self._on_cuda = device.startswith("cuda")
-        size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu, on_cuda=self._on_cuda)
-        size = replace(size, servos=model.ns > 0, muscles=model.muscles.n > 0, activations=-(-model.na // 16) * 16)
-        size = size.with_inputs(self._packed.num_reals, len(self.parameters))
-        self._kernels = kernels(dtype, self._on_cuda, size)
+        self._kernels = kernels(dtype, self._on_cuda, self._size(self._on_cuda))
         self._warp_device = wp.get_device(device)
         # One allocation for the model's life: kernels are handed its addresses.
         self._integers = wp.array(self._packed.integers, dtype=wp.int32, device=device)
@@ -189,6 +186,12 @@ class RigidDynamics:
     def sub_dt(self) -> float:
         """Duration of a sub-step [s]."""
         return self.dt / self.substeps
+
+    def _size(self, on_cuda: bool) -> SizeClass:
+        model = self.model
+        size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu, on_cuda=on_cuda)
+        size = replace(size, servos=model.ns > 0, muscles=model.muscles.n > 0, activations=-(-model.na // 16) * 16)
+        return size.with_inputs(self._packed.num_reals, len(self.parameters))
 
     def saved_size(self, num_worlds: int) -> int:
         """Numbers kept for the backward pass of one control step."""
@@ -223,6 +226,10 @@ class RigidDynamics:
         head = (control[0].ptr, self._pointers(state)[-1], ok.ptr, saved.ptr)
         pointers = (*head, *self._pointers(out_cotangent), *gstate, in_cotangent[-1].ptr, gparams)
         self._run(1, state[0].shape[0], pointers)
+
+    def cuda_module(self) -> wp.Module:
+        """The module that this model runs on CUDA, wherever this one runs: to be compiled and looked into."""
+        return kernels(self.dtype, True, self._size(True)).module
 
     def with_parameters(self, names: Sequence[str]) -> RigidDynamics:
         """The same simulator with these numbers of the model as inputs, see :class:`Parameters`."""

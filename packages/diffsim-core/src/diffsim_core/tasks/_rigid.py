@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Any, ClassVar
 
 from diffsim_core._interop import from_numpy
+from diffsim_core._memory import free_bytes
 from diffsim_core._protocol import Array, PyTree
 from diffsim_core.io import load_model
 from diffsim_core.rigid.dynamics import RigidDynamics
@@ -77,7 +78,8 @@ class RigidTask:
     substeps: ClassVar[int] = 16
     """Sub-steps in a control step, unless the option of that name says otherwise."""
     memory: ClassVar[str] = "fast"
-    """What the backward pass is left, unless the option of that name says otherwise."""
+    """What the backward pass is left, unless the option of that name says otherwise or a window would take much of
+    the device's memory."""
 
     def __init__(self, dynamics: RigidDynamics, *, episode_length: int, obs_names: tuple[str, ...]) -> None:
         if episode_length < 1:
@@ -110,6 +112,17 @@ class RigidTask:
         return xp.zeros_like(physics.q[:, 0], dtype=xp.bool)
 
 
+_WINDOW = 32
+_LARGE = 0.25
+"""Part of the device's free memory from which a window of 32 steps is kept small."""
+
+
+def _is_large(dynamics: RigidDynamics, num_envs: int) -> bool:
+    size = dynamics.saved_size(num_envs) * (4 if dynamics.dtype == "float32" else 8) * _WINDOW
+    free = free_bytes(dynamics.device)
+    return free is not None and size > _LARGE * free
+
+
 def task_maker(robot: type[RigidTask], load: Callable[..., RigidModel]) -> Callable[..., RigidTask]:
     """``make_task`` of a robot: options of its own, of its model and of the simulator, told apart by their names.
 
@@ -120,7 +133,7 @@ def task_maker(robot: type[RigidTask], load: Callable[..., RigidModel]) -> Calla
     Returns:
         A function whose signature lists every option with its default, as ``diffsim_core.make`` reads it.
     """
-    build = functools.partial(simulate, substeps=robot.substeps, memory=robot.memory)
+    build = functools.partial(simulate, substeps=robot.substeps, memory="auto")
     of_task = list(inspect.signature(robot).parameters.values())[1:]
     of_model = list(inspect.signature(load).parameters.values())
     of_simulator = [p for p in inspect.signature(build).parameters.values() if p.name not in _GIVEN]
@@ -129,7 +142,13 @@ def task_maker(robot: type[RigidTask], load: Callable[..., RigidModel]) -> Calla
         task, model, simulator = (
             {p.name: options[p.name] for p in kind if p.name in options} for kind in (of_task, of_model, of_simulator)
         )
-        return robot(build(load(**model), device=device, dtype=dtype, **simulator), **task)
+        choice = simulator.pop("memory", "auto")
+        first = robot.memory if choice == "auto" else choice
+        make_it = functools.partial(build, load(**model), device=device, dtype=dtype, **simulator)
+        dynamics = make_it(memory=first)
+        if choice == "auto" and first == "fast" and _is_large(dynamics, num_envs):
+            dynamics = make_it(memory="low")
+        return robot(dynamics, **task)
 
     given = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in ("num_envs", "device", "dtype")]
     signature = inspect.Signature([*given, *of_task, *of_model, *of_simulator])

@@ -16,13 +16,18 @@ from diffsim_core.viewer.html import html_page as html_page
 from diffsim_core.viewer.html import write_html as write_html
 
 if TYPE_CHECKING:
+    from diffsim_core.viewer._record import Footage as Footage
+    from diffsim_core.viewer._record import OwnPage as OwnPage
     from diffsim_core.viewer._record import Recorder as Recorder
+    from diffsim_core.viewer._record import film as film
     from diffsim_core.viewer._record import motion_of as motion_of
     from diffsim_core.viewer._record import record as record
+    from diffsim_core.viewer._record import write_page as write_page
     from diffsim_core.viewer.video import render as render
     from diffsim_core.viewer.video import write_video as write_video
 
-_LAZY = {"Recorder": "_record", "motion_of": "_record", "record": "_record", "render": "video", "write_video": "video"}
+_RECORDING = ("Footage", "OwnPage", "Recorder", "film", "motion_of", "record", "write_page")
+_LAZY = dict.fromkeys(_RECORDING, "_record") | {"render": "video", "write_video": "video"}
 
 
 def __getattr__(name: str) -> Any:

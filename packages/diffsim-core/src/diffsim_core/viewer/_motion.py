@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,13 @@ class Motion:
             curves={name: part(curve) for name, curve in self.curves.items()},
             contacts=contacts,
         )
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: the page, in a frame of its own that is let to do nothing but run its script."""
+        from diffsim_core.viewer.html import html_page
+
+        frame = '<iframe sandbox="allow-scripts" style="width: 100%; height: 480px; border: 0" srcdoc="{}"></iframe>'
+        return frame.format(escape(html_page(self)))
 
     def save(self, path: str | Path) -> None:
         """Write a NumPy ``.npz`` file: a JSON header and plain arrays, nothing that could run code."""

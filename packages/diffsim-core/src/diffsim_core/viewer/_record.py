@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,17 +18,40 @@ from diffsim_core.rigid.model import Body, FloatArray, RigidModel
 from diffsim_core.rigid.sensors import Sensors
 from diffsim_core.viewer._forces import contacts_of
 from diffsim_core.viewer._motion import Contacts, Motion, MusclePaths, Shape
+from diffsim_core.viewer.html import write_html
 
 _KINDS = ("position", "quaternion", "velocity", "angular_velocity")
 _MUSCLE_WIDTH = 0.004, 0.014
 """Of the weakest and the strongest muscle [m]."""
 
 
+class Footage(NamedTuple):
+    """What a roll-out of any simulator left: NumPy arrays whose first axes are ``T`` frames and ``N`` worlds."""
+
+    physics: PyTree
+    """States in the simulator's own containers, ``[T, N, ...]``."""
+    action: Any
+    """``[T, N, na]`` taken in each."""
+    begins: Any
+    """``[T, N]`` whether an episode begins there."""
+    curves: dict[str, Any]
+    """Figures ``[T, N]`` by name: ``reward`` and others."""
+
+
+@runtime_checkable
+class OwnPage(Protocol):
+    """Dynamics that has a page of its own for what it simulates, in the place of the three-dimensional one."""
+
+    def write_page(self, footage: Footage, path: str | Path, *, name: str, dt: float) -> None:
+        """Write one HTML file that opens offline; ``name`` is the task's, ``dt`` the time between frames [s]."""
+        ...
+
+
 class Recorder:
     """Collects the steps of a roll-out that something else drives: ``add`` each step, then ask for the ``motion``.
 
     Args:
-        env: worlds of a task on :class:`diffsim_core.rigid.RigidDynamics`.
+        env: worlds of a task on :class:`diffsim_core.rigid.RigidDynamics`, or on one with a page of its own.
         worlds: how many of them to keep, the first ones; all by default.
 
     Raises:
@@ -36,7 +60,8 @@ class Recorder:
     """
 
     def __init__(self, env: Any, worlds: int | None = None) -> None:
-        _dynamics(env)
+        if not isinstance(_simulator(env), OwnPage):
+            _dynamics(env)
         self.env = env
         self.worlds: int = env.num_envs if worlds is None else worlds
         if not 1 <= self.worlds <= env.num_envs:
@@ -54,8 +79,8 @@ class Recorder:
         self._curves.append(self._copy({**curves, **transition.metrics}))
         self._begins.append(self._copy(transition.terminated | transition.truncated))
 
-    def motion(self) -> Motion:
-        """What was added so far.
+    def footage(self) -> Footage:
+        """What was added so far, as it is.
 
         Raises:
             ValueError: nothing was.
@@ -63,14 +88,23 @@ class Recorder:
         if not self._rows:
             raise ValueError("nothing was recorded: add at least one step")
         physics, action = tree_map(_stack, *self._rows)
-        curves = tree_map(_stack, *self._curves)
-        return motion_of(self.env, physics, action, begins=np.stack(self._begins[:-1]), curves=curves)
+        return Footage(physics, action, np.stack(self._begins[:-1]), tree_map(_stack, *self._curves))
+
+    def motion(self) -> Motion:
+        """What was added so far, as a motion.
+
+        Raises:
+            TypeError: the environment simulates something other than rigid bodies.
+            ValueError: nothing was added.
+        """
+        physics, action, begins, curves = self.footage()
+        return motion_of(self.env, physics, action, begins=begins, curves=curves)
 
     def _copy(self, tree: PyTree) -> PyTree:
         return tree_map(lambda leaf: to_numpy(leaf)[: self.worlds], tree)
 
 
-def record(
+def film(
     env: Any,
     policy: Callable[[Any], Array],
     *,
@@ -79,11 +113,11 @@ def record(
     seed: int = 0,
     worlds: int | None = None,
     value: Callable[[Any], Array] | None = None,
-) -> Motion:
-    """Let ``policy`` act from fresh episodes and record what happens.
+) -> Footage:
+    """Let ``policy`` act from fresh episodes and keep what happens.
 
     Args:
-        env: worlds of a task on :class:`diffsim_core.rigid.RigidDynamics`.
+        env: worlds of a task on :class:`diffsim_core.rigid.RigidDynamics`, or on one with a page of its own.
         policy: ``policy(obs [N, no]) -> action [N, na]``.
         steps: control steps to record; by default one episode's horizon.
         episodes: end earlier, once every world has finished so many.
@@ -92,7 +126,7 @@ def record(
         value: ``value(obs [N, no]) -> [N]``, a critic whose judgement is drawn beside the reward.
 
     Raises:
-        TypeError: the environment simulates something other than rigid bodies.
+        TypeError: the environment simulates something else.
         ValueError: a number is not positive.
     """
     for name, number in (("steps", steps), ("episodes", episodes)):
@@ -110,7 +144,41 @@ def record(
         finished += to_numpy(transition.terminated | transition.truncated)[: recorder.worlds]
         if episodes is not None and (finished >= episodes).all():
             break
-    return recorder.motion()
+    return recorder.footage()
+
+
+def record(
+    env: Any,
+    policy: Callable[[Any], Array],
+    *,
+    steps: int | None = None,
+    episodes: int | None = None,
+    seed: int = 0,
+    worlds: int | None = None,
+    value: Callable[[Any], Array] | None = None,
+) -> Motion:
+    """Let ``policy`` act from fresh episodes and record what happens.
+
+    Args and errors are those of ``film``; what is not of rigid bodies is a TypeError.
+    """
+    _dynamics(env)
+    filmed = film(env, policy, steps=steps, episodes=episodes, seed=seed, worlds=worlds, value=value)
+    return motion_of(env, filmed.physics, filmed.action, begins=filmed.begins, curves=filmed.curves)
+
+
+def write_page(env: Any, footage: Footage, path: str | Path) -> None:
+    """Write a roll-out as one HTML file that opens offline: the simulator's own page if it has one, else a motion's.
+
+    Raises:
+        TypeError: the environment simulates something that is neither.
+        OSError: the file cannot be written.
+    """
+    simulator = _simulator(env)
+    if isinstance(simulator, OwnPage):
+        simulator.write_page(footage, path, name=env.spec.name, dt=env.spec.dt)
+        return
+    motion = motion_of(env, footage.physics, footage.action, begins=footage.begins, curves=footage.curves)
+    write_html(motion, path)
 
 
 def motion_of(
@@ -158,8 +226,12 @@ def motion_of(
     )
 
 
+def _simulator(env: Any) -> Any:
+    return env.task.dynamics if isinstance(env, TaskEnv) else env
+
+
 def _dynamics(env: Any) -> RigidDynamics:
-    dynamics = env.task.dynamics if isinstance(env, TaskEnv) else env
+    dynamics = _simulator(env)
     if not isinstance(dynamics, RigidDynamics):
         what = type(dynamics).__name__
         raise TypeError(f"only rigid bodies can be recorded, and this is {what}: fill in a viewer.Motion yourself")

@@ -1,0 +1,128 @@
+"""Environments of Gymnasium from the command line: one command trains, and what came of it is resumed and used."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+
+import pytest
+import torch
+
+import diffsim_core
+from diffrl_algos import UsageError, default_preset, load_preset
+from diffrl_algos._run import default_path
+from diffrl_algos._spec import RunSpec
+from diffrl_algos._train import Budget
+from diffrl_algos.cli import main
+from diffrl_algos.torch import PPO
+from diffrl_algos.torch import _export as files
+
+from .learning import before_and_after
+
+pytest.importorskip("gymnasium")
+
+TASK = "gym:Pendulum-v1"
+SMALL = {
+    "ppo": ["--horizon", 8, "--actor-minibatches", 2, "--critic-minibatches", 2, "--critic-hidden", 8],
+    "sac": ["--horizon", 8, "--warmup-steps", 8, "--updates", 2, "--batch-size", 16, "--critic-hidden", 8],
+    "td3": ["--horizon", 8, "--warmup-steps", 8, "--updates", 2, "--batch-size", 16, "--critic-hidden", 8],
+}
+
+
+def diffrl(capfd, *arguments):
+    """The value it prints; it must succeed."""
+    capfd.readouterr()
+    code = main([str(argument) for argument in (*arguments, "--json")])
+    out, err = capfd.readouterr()
+    assert code == 0, err
+    return json.loads(out)
+
+
+def refused(capfd, *arguments):
+    """Its one line of complaint."""
+    capfd.readouterr()
+    assert main([str(argument) for argument in arguments]) == 2
+    (line,) = capfd.readouterr().err.splitlines()[-1:]
+    return line
+
+
+def options(algorithm, out, limit=20):
+    more = ["--num-envs", 3, "--actor-hidden", 8, "--eval-episodes", 4, "--iterations", 6, "--checkpoint-every", 1]
+    return [*SMALL[algorithm], *more, "--task-option", f"max_episode_steps={limit}", "--out", out]
+
+
+def weights(run):
+    return (run / "checkpoints" / "00000006.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("algorithm", SMALL)
+def test_train_resume_eval(algorithm, capfd, tmp_path):
+    """Episodes of 8 steps end where windows of 8 do: resumed is as never stopped. With 20 it is at least repeatable."""
+    whole, *parts = (tmp_path / name for name in ("whole", "first", "second"))
+    summary = diffrl(capfd, "train", algorithm, TASK, *options(algorithm, whole, limit=8))
+    assert summary["status"] == "finished" and summary["env_steps"] == 6 * 8 * 3 and summary["length_mean"] == 8
+    evaluated = diffrl(capfd, "eval", whole)
+    assert evaluated["return_mean"] == summary["return_mean"] < 0
+    for limit in (8, 20):
+        folders = [part.with_suffix(f".{limit}") for part in parts]
+        for folder in folders:
+            diffrl(capfd, "train", algorithm, TASK, *options(algorithm, folder, limit), "--stop-after", 3)
+            assert diffrl(capfd, "train", "--resume", folder)["status"] == "finished"
+        one, two = map(weights, folders)
+        assert one == two and (limit == 20 or one == weights(whole))
+
+
+def test_export(capfd, tmp_path):
+    run, file = tmp_path / "run", tmp_path / "policy.pt2"
+    diffrl(capfd, "train", "ppo", TASK, *options("ppo", run))
+    about = diffrl(capfd, "export", run, "--format", "torch", "--out", file)
+    assert (about["task"], about["num_obs"], about["num_actions"], about["dt"]) == (TASK, 3, 1, 0.05)
+    assert files.torch_policy(file.read_bytes())(torch.zeros(5, 3)).shape == (5, 1)
+
+
+def test_what_is_refused(capfd, tmp_path, monkeypatch):
+    out = ["--out", tmp_path / "run"]
+    assert "'gym:Pendulum-v1' is not differentiable; SHAC learns through its gradients: use ppo" in refused(
+        capfd, "train", "shac", TASK, *out
+    )
+    assert "Did you mean: `Pendulum`" in refused(capfd, "train", "ppo", "gym:Pendulun-v1", *out)
+    assert "acts in Discrete(2)" in refused(capfd, "train", "ppo", "gym:CartPole-v1", *out)
+    assert "gym:Pendulum-v1 has no gradients; check is for" in refused(capfd, "check", TASK)
+    assert not (tmp_path / "run").exists()
+    diffrl(capfd, "train", "ppo", TASK, *options("ppo", *out[1:]))
+    assert "only rigid bodies can be recorded" in refused(capfd, "play", *out[1:])
+    for known in [name for name in sys.modules if name.startswith("diffsim_core.adapters._")]:
+        monkeypatch.delitem(sys.modules, known)
+    monkeypatch.setitem(sys.modules, "gymnasium", None)
+    assert "pip install 'diffsim-core[gymnasium]'" in refused(capfd, "train", "ppo", TASK, "--out", tmp_path / "other")
+
+
+def test_presets_and_folders():
+    """An environment without a preset of its own has that of its family, where the algorithm has one."""
+    general = load_preset("ppo", "gym:Hopper-v5")
+    assert (general.task, general.num_envs * general.config.horizon) == ("gym:Hopper-v5", 2048)
+    assert general.config == load_preset("ppo", "gym").config == default_preset("ppo", "gym:Ant-v5").config
+    for algorithm in ("sac", "td3"):
+        preset = default_preset(algorithm, "gym:Hopper-v5")
+        assert preset.config.updates == preset.num_envs * preset.config.horizon  # a gradient step for each step
+    with pytest.raises(UsageError, match="unknown preset 'shac-gym:Hopper-v5'"):
+        load_preset("shac", "gym:Hopper-v5")
+    budget, rest = Budget(iterations=1), {"num_envs": 1, "task_options": {}}
+    spec = RunSpec(algorithm="ppo", task="gym:ALE/Pong-v5", config=general.config, budget=budget, **rest)
+    assert default_path(spec).name.startswith("ppo-gym-ALE-Pong-v5-s0-") and len(default_path(spec).parts) == 2
+
+
+def test_list_tells_of_them(capfd):
+    assert main(["list", "tasks"]) == 0
+    assert "gym:ID" in capfd.readouterr().out
+    assert all(":" not in row["name"] for row in diffrl(capfd, "list", "tasks"))
+
+
+@pytest.mark.slow
+def test_ppo_balances_gymnasiums_inverted_pendulum():
+    """Half a minute; a pole that is held for the whole episode earns 1000."""
+    preset = load_preset("ppo", "gym:InvertedPendulum-v5")
+    config = dataclasses.replace(preset.config, iterations=25)
+    before, after, _ = before_and_after(PPO(config), diffsim_core.make(preset.task, num_envs=preset.num_envs))
+    assert before < 200 and after > 950

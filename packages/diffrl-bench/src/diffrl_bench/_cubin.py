@@ -1,0 +1,101 @@
+"""What CUDA's compiler made of a module's kernels, read from the object file; no GPU is needed."""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+_REGISTERS, _FRAME = 0x2F, 0x11
+"""Attributes of ``.nv.info``: EIATTR_REGCOUNT and EIATTR_FRAME_SIZE, each a symbol and a number."""
+_PAIR = 4
+"""The format of attributes that have their size beside them."""
+_SUFFIX = "_cuda_kernel_forward"
+
+
+class Kernel(NamedTuple):
+    """What one kernel takes."""
+
+    registers: int
+    """Of a thread."""
+    local_bytes: int
+    """Of a thread: arrays and whatever did not fit into registers; it lies in the GPU's caches and memory."""
+    shared_bytes: int
+    """Of a block."""
+    code_bytes: int
+
+
+def compile_for(module: Any, arch: int) -> dict[str, Kernel]:
+    """Compile a Warp module for a compute capability and read what its kernels take.
+
+    Args:
+        module: a Warp module of kernels.
+        arch: for instance 90 for an H100.
+
+    Raises:
+        RuntimeError: this version of Warp cannot compile for it; what its compiler said is on stderr.
+    """
+    import warp as wp
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            wp.compile_aot_module(module, device=None, arch=arch, module_dir=folder, use_ptx=False, strip_hash=True)
+            (cubin,) = Path(folder).glob("*.cubin")
+        except Exception as error:
+            raise RuntimeError(
+                f"arch={arch}: CUDA's compiler failed ({error}); does it know this architecture?"
+            ) from error
+        return read_cubin(cubin)
+
+
+def read_cubin(path: Path) -> dict[str, Kernel]:
+    """What the kernels of an object file take, by their names in the source.
+
+    Raises:
+        ValueError: the file is none of CUDA's.
+    """
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
+    with path.open("rb") as file:
+        try:
+            elf = ELFFile(file)
+            info, symbols = elf.get_section_by_name(".nv.info"), elf.get_section_by_name(".symtab")
+        except ELFError as error:
+            raise ValueError(f"{path} is no object file: {error}") from None
+        if info is None or symbols is None:
+            raise ValueError(f"{path} is no object file of CUDA: it lacks .nv.info or .symtab")
+        names = [symbol.name for symbol in symbols.iter_symbols()]
+        attributes = _attributes(info.data())
+        sizes = {section.name: section["sh_size"] for section in elf.iter_sections()}
+    return {
+        _plain(names[symbol]): Kernel(
+            registers=registers,
+            local_bytes=attributes.get((_FRAME, symbol), 0),
+            shared_bytes=sizes.get(f".nv.shared.{names[symbol]}", 0),
+            code_bytes=sizes[f".text.{names[symbol]}"],
+        )
+        for (kind, symbol), registers in attributes.items()
+        if kind == _REGISTERS and names[symbol].endswith(_SUFFIX)
+    }
+
+
+def _attributes(data: bytes) -> dict[tuple[int, int], int]:
+    """``(attribute, symbol) -> number`` of those that are such pairs."""
+    found: dict[tuple[int, int], int] = {}
+    place = 0
+    while place < len(data):
+        kind, attribute, size = struct.unpack_from("<BBH", data, place)
+        place += 4
+        if kind == _PAIR:
+            if size == 8:
+                symbol, number = struct.unpack_from("<II", data, place)
+                found[attribute, symbol] = number
+            place += size
+    return found
+
+
+def _plain(name: str) -> str:
+    """``_define__locals__control_step_cuda_kernel_forward`` as ``control_step``."""
+    return name.removesuffix(_SUFFIX).rpartition("__locals__")[2]

@@ -1,0 +1,52 @@
+"""How much memory the backward pass of a window needs, against how much a device has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+_MEMINFO = Path("/proc/meminfo")
+
+
+def kept_bytes(env: Any, horizon: int) -> int:
+    """Bytes that the simulator keeps of ``horizon`` recorded steps of all worlds, for the backward pass.
+
+    A whole window takes more: the graph of observations, rewards and networks comes on top. 0 for an environment that
+    is not of a :class:`diffsim_core.Dynamics`.
+    """
+    dynamics = getattr(getattr(env, "task", None), "dynamics", None)
+    if dynamics is None:
+        return 0
+    return dynamics.saved_size(env.num_envs) * (4 if env.dtype == "float32" else 8) * horizon
+
+
+def free_bytes(device: str) -> int | None:
+    """Bytes that can still be had on ``device``, ``"cpu"`` or ``"cuda[:i]"``; None where that is not known."""
+    if device.startswith("cuda"):
+        import warp as wp
+
+        return int(wp.get_device(device).free_memory)
+    if not _MEMINFO.exists():
+        return None
+    lines = (line.split() for line in _MEMINFO.read_text().splitlines())
+    return next((1024 * int(words[1]) for words in lines if words[0] == "MemAvailable:"), None)
+
+
+def require_memory(env: Any, horizon: int) -> None:
+    """Refuse a window that cannot fit, before anything of it is allocated.
+
+    Raises:
+        ValueError: its backward pass alone needs more than the device has left; the message says how much, and what
+            takes less.
+    """
+    needed = kept_bytes(env, horizon)
+    free = free_bytes(env.device) if needed else None
+    if free is None or needed <= free:
+        return
+    dynamics = env.task.dynamics
+    remedy = " or the task's option memory='low'" if getattr(dynamics, "memory", None) == "fast" else ""
+    raise ValueError(
+        f"num_envs={env.num_envs} and horizon={horizon}: the simulator of {env.spec.name!r} keeps "
+        f"{needed / 1e9:.1f} GB for the backward pass, and {env.device} has {free / 1e9:.1f} GB left; take fewer "
+        f"worlds, a shorter horizon{remedy}"
+    )

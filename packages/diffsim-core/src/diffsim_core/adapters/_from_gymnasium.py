@@ -1,0 +1,290 @@
+"""Environments of Gymnasium as worlds of ours, for algorithms that need no gradient of the simulator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+
+from diffsim_core._interop import device_of, framework_of, namespace, to_numpy
+from diffsim_core._protocol import Array, EnvSpec, EnvState, Transition
+from diffsim_core._random import seed_array
+
+Numbers = np.ndarray[Any, np.dtype[Any]]
+_MODES = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}
+
+
+class Shown(NamedTuple):
+    """All that is known of a guest's state: what it showed last."""
+
+    obs: Array
+    """``[N, no]``"""
+
+
+class FromGymnasium:
+    """``num_envs`` copies of a Gymnasium environment as an ``Env`` of torch tensors, without gradients.
+
+    Actions in [-1, 1] (clipped) are mapped onto the bounds of the environment's own; observations of several parts are
+    laid one after another (``gymnasium.spaces.flatten``). Each episode is seeded by the number of the seed, the world
+    and the episode, so a world does not depend on how many there are. A world that shows or is given a number that is
+    not finite counts as diverged: reward 0, truncated, ``final_obs`` as before the step, and a new episode.
+
+    **What is not kept of "state in, state out".** The simulator's state stays inside the guest, and ``EnvState`` holds
+    only what it showed. So a state can be stepped once, in its turn. Any other state, as after a run is resumed from a
+    file, begins anew: where ``t`` is 0 the same episode, which its seed names; elsewhere the step is not taken, its
+    reward is 0, the episode is truncated with the observation that it had come to, and the next one begins. A resumed
+    run is thus the same each time it is resumed, but not the one that was never interrupted, unless all its episodes
+    happened to end there. Divergences are recorded but cannot be replayed.
+
+    Args:
+        env: the id of a registered environment (``"Hopper-v5"``, ``"module:Id-v0"``), or a function that makes one.
+        num_envs: number of worlds N.
+        arrays: ``"torch"``; JAX cannot trace what happens in a guest.
+        device: where the tensors are: ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
+        dtype: ``"float32"`` or ``"float64"``, of observations and rewards.
+        world_offset: number of the first world.
+        max_episode_steps: time limit in control steps; by default the environment's own.
+        vectorization_mode: ``"sync"`` steps the worlds one after another in this process, ``"async"`` each in a
+            process of its own.
+        name: what the environment is called; by default its id.
+        options: keyword arguments of the environment, where ``env`` is an id.
+
+    Raises:
+        ValueError: there is no such environment or option, its actions are not a box with finite bounds, its
+            observations are images or no fixed list of numbers, or it has no time limit.
+    """
+
+    def __init__(
+        self,
+        env: str | Callable[[], gymnasium.Env[Any, Any]],
+        num_envs: int = 1,
+        *,
+        arrays: str = "torch",
+        device: str = "cpu",
+        dtype: str = "float32",
+        world_offset: int = 0,
+        max_episode_steps: int | None = None,
+        vectorization_mode: str = "sync",
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        for what, value, least in (("num_envs", num_envs, 1), ("world_offset", world_offset, 0)):
+            if value < least:
+                raise ValueError(f"{what} must be at least {least}, got {value}")
+        if arrays != "torch":
+            raise ValueError(f"arrays={arrays!r}: an environment of Gymnasium cannot be traced; use arrays='torch'")
+        if dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+        if vectorization_mode not in _MODES:
+            raise ValueError(f"vectorization_mode is {vectorization_mode!r}; use one of {', '.join(_MODES)}")
+        if options and not isinstance(env, str):
+            raise ValueError(f"options {', '.join(options)} are for an environment given by its id: bind them in env")
+        made = _maker(env, max_episode_steps, options)
+        self.num_envs = num_envs
+        self.world_offset = world_offset
+        self.arrays, self.device, self.dtype = arrays, device, dtype
+        self._xp: Any = namespace("torch")
+        self._array_device = device_of("torch", device)
+        one = made()
+        self.spec = _spec_of(one, name or (env if isinstance(env, str) else None), max_episode_steps)
+        actions = _actions_of(one, self.spec.name)
+        one.close()
+        self._action_shape, self._action_dtype = actions.shape, actions.dtype
+        low, high = (np.asarray(bound, np.float64).reshape(-1) for bound in (actions.low, actions.high))
+        self._low, self._high = low, high
+        self._middle, self._half = (high + low) / 2, (high - low) / 2
+        self._worlds: VectorEnv[Any, Any, Any] = _MODES[vectorization_mode](
+            [made] * num_envs, autoreset_mode=AutoresetMode.DISABLED
+        )
+        self._present: _Present | None = None
+
+    def reset(self, seed: int) -> tuple[EnvState, Array]:
+        """First state and observation ``[N, no]`` of every world; equal seeds give equal bits where the guest does.
+
+        Raises:
+            ValueError: the seed is negative or too large, or the guest begins with numbers that are not finite.
+        """
+        xp, n = self._xp, self.num_envs
+        seed_ = seed_array(xp, seed, self._array_device)
+        zero = np.zeros(n, dtype=np.int32)
+        obs = self._begin(seed, zero, np.ones(n, dtype=bool))
+        if not np.isfinite(obs).all():
+            raise ValueError(f"environment {self.spec.name!r} begins with observations that are not finite")
+        return self._state(_Present(seed, zero, zero, obs), seed_)
+
+    def step(self, state: EnvState, action: Array) -> tuple[EnvState, Transition]:
+        """One control step with ``action [N, na]`` in [-1, 1] (clipped), and new episodes where worlds are done.
+
+        Raises:
+            ValueError: the action has the wrong shape.
+            TypeError: it is no torch tensor.
+        """
+        self._check_action(action)
+        now = _Present.of(state)
+        cut = self._take_up(now)
+        wanted = np.clip(to_numpy(action).astype(np.float64), -1.0, 1.0)
+        lost = np.asarray(~np.isfinite(wanted).all(axis=1))
+        shown, earned, ended, stopped, _ = self._worlds.step(self._guests(np.where(lost[:, None], 0.0, wanted)))
+        obs, reward = shown.astype(self.dtype), earned.astype(self.dtype)
+        diverged = (lost | ~np.isfinite(obs).all(axis=1) | ~np.isfinite(reward)) & ~cut
+        apart: Numbers = diverged | cut
+
+        t = now.t + 1
+        terminated = ended & ~apart
+        truncated = ((stopped | (t >= self.spec.horizon)) & ~terminated) | apart
+        done: Numbers = terminated | truncated
+        reward[apart] = 0.0
+        final_obs = np.where(apart[:, None], now.obs, obs)
+        episode = (now.episode + done).astype(np.int32)
+        next_obs = final_obs
+        if done.any():
+            begun = self._begin(now.seed, episode, done)
+            next_obs = np.where(done[:, None], np.nan_to_num(begun, posinf=0.0, neginf=0.0), final_obs)
+        after, obs_ = self._state(_Present(now.seed, np.where(done, 0, t), episode, next_obs), state.seed)
+        return after, Transition(
+            reward=self._array(reward),
+            terminated=self._array(terminated),
+            truncated=self._array(truncated),
+            final_obs=self._array(final_obs),
+            obs=obs_,
+            diverged=self._array(diverged),
+            metrics={},
+        )
+
+    def close(self) -> None:
+        """Close the guests; their processes end, if they have any."""
+        self._worlds.close()
+
+    def _take_up(self, now: _Present) -> Numbers:
+        """Bring every guest to where ``now`` is; ``[N]`` those where that cannot be done, whatever they are at."""
+        if self._present is None:
+            self._begin(now.seed, now.episode, np.ones(self.num_envs, dtype=bool))
+            return now.t > 0
+        elsewhere = now.differs(self._present)
+        if (first := elsewhere & (now.t == 0)).any():
+            self._begin(now.seed, now.episode, first)
+        return elsewhere & (now.t > 0)
+
+    def _begin(self, seed: int, episode: Numbers, where: Numbers) -> Numbers:
+        """Begin the episodes of these numbers in the worlds ``where``: the observations of all worlds."""
+        seeds: Any = [episode_seed(seed, self.world_offset + k, int(episode[k])) for k in range(self.num_envs)]
+        options = None if where.all() else {"reset_mask": where}
+        return self._worlds.reset(seed=seeds, options=options)[0].astype(self.dtype)
+
+    def _guests(self, action: Numbers) -> Numbers:
+        mapped = np.clip(self._middle + self._half * action, self._low, self._high)
+        return mapped.reshape(self.num_envs, *self._action_shape).astype(self._action_dtype)
+
+    def _state(self, present: _Present, seed: Array) -> tuple[EnvState, Array]:
+        self._present = present
+        t, episode, obs = map(self._array, (present.t.astype(np.int32), present.episode, present.obs))
+        return EnvState(Shown(obs), (), t, episode, seed), obs
+
+    def _array(self, values: Numbers) -> Array:
+        return self._xp.asarray(values.copy(), device=self._array_device)
+
+    def _check_action(self, action: Array) -> None:
+        shape = (self.num_envs, self.spec.num_actions)
+        if framework_of(action) != "torch":
+            raise TypeError(f"action is a {framework_of(action)} array, but the environment gives torch tensors")
+        if tuple(action.shape) != shape:
+            raise ValueError(f"action has shape {tuple(action.shape)}, expected {shape}: one row for each world")
+
+
+class _Present(NamedTuple):
+    """Where worlds are, in host memory."""
+
+    seed: int
+    t: Numbers
+    episode: Numbers
+    obs: Numbers
+
+    @classmethod
+    def of(cls, state: EnvState) -> _Present:
+        return cls(int(state.seed), to_numpy(state.t), to_numpy(state.episode), to_numpy(state.physics.obs))
+
+    def differs(self, other: _Present) -> Numbers:
+        """``[N]``"""
+        same = (self.t == other.t) & (self.episode == other.episode) & (self.obs == other.obs).all(axis=1)
+        return ~same if self.seed == other.seed else np.ones(len(self.t), dtype=bool)
+
+
+def episode_seed(seed: int, world: int, episode: int) -> int:
+    """The seed that a guest is given at the beginning of an episode, below 2**31."""
+    return int(np.random.SeedSequence((seed, world, episode)).generate_state(1)[0]) >> 1
+
+
+def _maker(
+    env: str | Callable[[], gymnasium.Env[Any, Any]], limit: int | None, options: Mapping[str, Any]
+) -> Callable[[], gymnasium.Env[Any, Any]]:
+    """A function that makes one guest, with observations that are vectors."""
+
+    def make() -> gymnasium.Env[Any, Any]:
+        one = gymnasium.make(env, max_episode_steps=limit, disable_env_checker=True, **options) if named else env()  # pyright: ignore[reportCallIssue, reportArgumentType]
+        space = one.observation_space
+        if isinstance(space, Box) and len(space.shape) == 3 and space.dtype == np.uint8:
+            raise ValueError(
+                f"environment {env!r} shows images {space.shape}, and there is no encoder for them here: "
+                "wrap it to show a vector"
+            )
+        if isinstance(space, Box) and len(space.shape) == 1:
+            return one
+        if not space.is_np_flattenable:
+            raise ValueError(
+                f"environment {env!r} observes {space}, which is no fixed list of numbers: wrap it to show a vector"
+            )
+        return gymnasium.wrappers.FlattenObservation(one)
+
+    def guarded() -> gymnasium.Env[Any, Any]:
+        try:
+            return make()
+        except (gymnasium.error.Error, TypeError, ModuleNotFoundError) as error:
+            raise ValueError(f"environment {env!r} cannot be made: {error}") from error
+
+    named = isinstance(env, str)
+    return guarded if named else make
+
+
+def _spec_of(one: gymnasium.Env[Any, Any], name: str | None, limit: int | None) -> EnvSpec:
+    own = one.spec
+    name = name or (own.id if own is not None else type(one.unwrapped).__name__)
+    horizon = limit if limit is not None else (own.max_episode_steps if own is not None else None)
+    if horizon is None or horizon < 1:
+        raise ValueError(
+            f"environment {name!r} has a time limit of {horizon} steps: give max_episode_steps of at least 1"
+        )
+    return EnvSpec(
+        name=name,
+        num_obs=math.prod(one.observation_space.shape or ()),
+        num_actions=math.prod(_actions_of(one, name).shape),
+        dt=_dt_of(one),
+        horizon=horizon,
+        differentiable=False,
+    )
+
+
+def _actions_of(one: gymnasium.Env[Any, Any], name: str) -> Box:
+    space = one.action_space
+    if not isinstance(space, Box):
+        raise ValueError(f"environment {name!r} acts in {space}; the policies here act in a Box of real numbers")
+    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+        raise ValueError(
+            f"environment {name!r} acts in {space} without bounds, onto which [-1, 1] cannot be mapped: "
+            "wrap it with gymnasium.wrappers.RescaleAction or ClipAction"
+        )
+    return space
+
+
+def _dt_of(one: gymnasium.Env[Any, Any]) -> float:
+    """Duration of a control step [s]; 1 where the environment does not tell."""
+    for name in ("dt", "tau"):
+        value = getattr(one.unwrapped, name, None)
+        if isinstance(value, int | float) and value > 0:
+            return float(value)
+    rate = one.metadata.get("render_fps")
+    return 1.0 / rate if rate else 1.0
