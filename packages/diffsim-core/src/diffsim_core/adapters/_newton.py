@@ -95,11 +95,11 @@ class NewtonDynamics:
         self.substeps = substeps
         self.limit = limit
         self.device = str(model.device)
-        self._states = [model.state() for _ in range(substeps + 1)]
+        self._states: list[Any] = [model.state() for _ in range(substeps + 1)]
         self._solvers = [kind(model, **options) for _ in range(substeps)]
         self._control = model.control()
         self._pipeline = newton.CollisionPipeline(model, requires_grad=False) if contacts else None
-        self._contacts = self._pipeline.contacts() if self._pipeline else None
+        self._contacts: Any = self._pipeline.contacts() if self._pipeline else None
         fields = ("body_q", "body_qd") if kind is newton.solvers.SolverSemiImplicit else ("joint_q", "joint_qd")
         self.state_type: type = NewtonBodyState if fields[0] == "body_q" else NewtonState
         first, last = self._states[0], self._states[-1]
@@ -218,7 +218,8 @@ class NewtonDynamics:
             for array, seed in zip(self._outputs, self._seeds, strict=True):
                 wp.copy(_rows(array.grad, self.num_worlds), seed)
             self._tape.backward()
-        self._forward, self._backward = forward.graph, backward.graph
+        self._forward: Any = forward.graph
+        self._backward: Any = backward.graph
 
     def _substeps(self) -> None:
         pairs = zip(self._solvers, self._states[:-1], self._states[1:], strict=True)
@@ -236,8 +237,8 @@ class NewtonDynamics:
         wp.launch(kernel, dim=dim, inputs=inputs, device=self.device)
 
     def _check_worlds(self, num_worlds: int) -> None:
-        if num_worlds != self.num_worlds:
-            raise ValueError(f"state has {num_worlds} worlds, but the Newton model was finalised with {self.num_worlds}")
+        if num_worlds != (n := self.num_worlds):
+            raise ValueError(f"state has {num_worlds} worlds, but the Newton model was finalised with {n}")
 
 
 def _rows(array: wp.array, num_worlds: int) -> wp.array:

@@ -2,6 +2,7 @@
 
 # No postponed annotations here: Warp reads the kernels' types at definition.
 # pyright: reportIndexIssue=false, reportOperatorIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportAttributeAccessIssue=false, reportAssignmentType=false, reportGeneralTypeIssues=false
 
 import warp as wp
 
@@ -9,10 +10,10 @@ import warp as wp
 @wp.func
 def _within(rows: wp.array2d[wp.float32], world: int, limit: float):
     # A comparison with a number that is not one is false, so this refuses those too.
-    good = int(1)
+    good = wp.int32(1)
     for j in range(rows.shape[1]):
         if not (wp.abs(rows[world, j]) < limit):
-            good = int(0)
+            good = wp.int32(0)
     return good
 
 
@@ -80,7 +81,7 @@ def normalise(
     """Quaternions, which begin in the columns ``start``, at unit length; their lengths go to ``norm``."""
     world, i = wp.tid()
     at = start[i]
-    squared = float(0.0)
+    squared = wp.float32(0.0)
     for j in range(4):
         squared += rows[world, at + j] * rows[world, at + j]
     length = wp.sqrt(squared)
@@ -103,7 +104,7 @@ def normalise_vjp(
     """Turn the gradient by unit quaternions into that by quaternions of length ``norm``."""
     world, i = wp.tid()
     at = start[i]
-    along = float(0.0)
+    along = wp.float32(0.0)
     for j in range(4):
         along += rows[world, at + j] * gradient[world, at + j]
     for j in range(4):

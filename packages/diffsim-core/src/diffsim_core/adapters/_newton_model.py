@@ -48,18 +48,26 @@ def check_model(model: newton.Model, solver: type) -> None:
     if model.particle_count:
         wrong.append(f"its {model.particle_count} particles would not be part of the state; leave them out")
     if model.body_count:
-        kinematic = (model.body_flags.numpy() & int(newton.BodyFlags.KINEMATIC)) != 0
+        kinematic = (_numbers(model.body_flags) & int(newton.BodyFlags.KINEMATIC)) != 0
         if kinematic.any():
-            wrong.append(f"{_some(model.body_label, kinematic)} is kinematic, which is written in place; make it dynamic")
+            wrong.append(f"{_some(model.body_label, kinematic)} is kinematic, written in place; make it dynamic")
     if model.joint_count and getattr(model, "joint_mimic_joint", None) is not None:
-        mimics = model.joint_mimic_joint.numpy() >= 0
+        mimics = _numbers(model.joint_mimic_joint) >= 0
         if mimics.any():
             wrong.append(f"{_some(model.joint_label, mimics)} mimics another joint in place; leave the mimic out")
     if model.joint_count and solver is newton.solvers.SolverFeatherstone:
-        free = np.isin(model.joint_type.numpy(), [int(newton.JointType.FREE), int(newton.JointType.DISTANCE)])
-        below = free & (model.joint_parent.numpy() >= 0)
+        free = np.isin(_numbers(model.joint_type), [int(newton.JointType.FREE), int(newton.JointType.DISTANCE)])
+        below = free & (_numbers(model.joint_parent) >= 0)
         if below.any():
             wrong.append(f"{_some(model.joint_label, below)} is free below another body; attach it to the world")
+    if model.joint_count and solver is newton.solvers.SolverSemiImplicit:
+        rigid = [int(newton.JointType.PRISMATIC), int(newton.JointType.FIXED), int(newton.JointType.D6)]
+        held = np.isin(_numbers(model.joint_type), rigid) & (_numbers(model.joint_dof_dim)[:, 1] == 0)
+        if held.any():
+            wrong.append(
+                f"{_some(model.joint_label, held)} does not turn, and semi_implicit's gradient by its orientation is "
+                f"singular where the joint holds; take solver='featherstone'"
+            )
     if not model.body_count:
         wrong.append("it has no bodies")
     wrong += _uneven(model)
@@ -70,19 +78,16 @@ def check_model(model: newton.Model, solver: type) -> None:
 def _uneven(model: newton.Model) -> list[str]:
     """Complaints about worlds that are not equal and one after the other."""
     n = int(model.world_count)
-    for what in ("body", "joint"):
+    for what, plural in (("body", "bodies"), ("joint", "joints")):
         worlds = getattr(model, f"{what}_world")
         if worlds is None or not len(worlds):
             continue
-        number, count = worlds.numpy(), len(worlds)
+        number, count = _numbers(worlds), len(worlds)
         if n < 1 or count % n or (number != np.repeat(np.arange(n), count // n)).any():
-            return [f"its {count} {what}s are not {n} equal worlds; build one world and replicate(robot, N)"]
-    same = [("body_mass", model.body_mass), ("joint_type", model.joint_type), ("joint_q_start", None)]
-    for name, array in same:
-        if array is None or not len(array):
-            continue
-        rows = array.numpy().reshape(n, -1)
-        if name == "joint_type" and (rows != rows[:1]).any():
+            return [f"its {count} {plural} are not {n} equal worlds; build one world and replicate(robot, N)"]
+    if model.joint_count:
+        rows = _numbers(model.joint_type).reshape(n, -1)
+        if (rows != rows[:1]).any():
             return ["its worlds have different joints; build one world and replicate(robot, N)"]
     return []
 
@@ -107,8 +112,12 @@ def quaternions(model: newton.Model, *, maximal: bool) -> list[int]:
     if maximal:
         return [7 * body + 3 for body in range(model.body_count // n)]
     begin = {int(newton.JointType.FREE): 3, int(newton.JointType.DISTANCE): 3, int(newton.JointType.BALL): 0}
-    joints = zip(model.joint_type.numpy()[: model.joint_count // n], model.joint_q_start.numpy(), strict=False)
+    joints = zip(_numbers(model.joint_type)[: model.joint_count // n], _numbers(model.joint_q_start), strict=False)
     return [int(start) + begin[int(kind)] for kind, start in joints if int(kind) in begin]
+
+
+def _numbers(array: Any) -> np.ndarray[Any, Any]:
+    return array.numpy()
 
 
 def _some(labels: Any, which: np.ndarray[Any, Any]) -> str:

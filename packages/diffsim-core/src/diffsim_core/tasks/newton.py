@@ -52,12 +52,12 @@ class NewtonTask:
         found = tuple(spec.shape for spec in (*dynamics.state_spec, *dynamics.control_spec))
         if found != ((model.nq,), (model.nv,), (model.nv,)):
             raise ValueError(
-                f"task {task.name!r} has {model.nq} coordinates and {model.nv} velocities, driven by joint_f; the Newton "
-                f"model has arrays of {', '.join(map(str, found))} for each world"
+                f"task {task.name!r} has {model.nq} coordinates and {model.nv} velocities, driven by joint_f; the "
+                f"Newton model has arrays of {', '.join(map(str, found))} for each world"
             )
         if model.na or (model.joint_type == JointType.BALL).any():
             raise ValueError(f"task {task.name!r} has muscles or ball joints, whose state Newton keeps in another form")
-        self.task = task
+        self.task: Any = task
         self.dynamics = dynamics
         self.name = f"newton_{task.name}"
         self.horizon = task.horizon
@@ -87,30 +87,28 @@ class NewtonTask:
 
     def observe(self, xp: Any, physics: PyTree, task: PyTree) -> PyTree:
         """As the task's, ``[N, no]``."""
-        return self.task.observe(xp, self.to_rigid(xp, physics), task)  # pyright: ignore[reportAttributeAccessIssue]
+        return self.task.observe(xp, self.to_rigid(xp, physics), task)
 
     def reward(
         self, xp: Any, physics: PyTree, action: Array, next_physics: PyTree, next_obs: PyTree, task: PyTree
     ) -> Array:
         """As the task's, ``[N]``."""
         before, after = self.to_rigid(xp, physics), self.to_rigid(xp, next_physics)
-        return self.task.reward(xp, before, action, after, next_obs, task)  # pyright: ignore[reportAttributeAccessIssue]
+        return self.task.reward(xp, before, action, after, next_obs, task)
 
     def terminated(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
         """As the task's, ``[N]``."""
         return self.task.terminated(xp, self.to_rigid(xp, physics), task)
 
     def to_rigid(self, xp: Any, physics: PyTree) -> RigidState:
-        """Newton's state as ours: quaternion wxyz, velocity of the root's origin, angular velocity in the root's axes."""
+        """Newton's state as ours: quaternion wxyz, velocity of the root's origin, angular velocity in its axes."""
         q, qd = physics
         if not self._free:
             return RigidState(q, qd)
         u, w = q[:, 3:6], q[:, 6:7]
         spin = _turn(xp, -u, w, qd[:, 3:6])
         velocity = qd[:, :3] - _turn(xp, u, w, xp.linalg.cross(spin, self._arm(xp, spin)))
-        return RigidState(
-            xp.concat([q[:, :3], w, u, q[:, 7:]], axis=1), xp.concat([velocity, spin, qd[:, 6:]], axis=1)
-        )
+        return RigidState(xp.concat([q[:, :3], w, u, q[:, 7:]], axis=1), xp.concat([velocity, spin, qd[:, 6:]], axis=1))
 
     def from_rigid(self, xp: Any, physics: PyTree) -> tuple[Array, Array]:
         """The opposite of ``to_rigid``."""
@@ -171,7 +169,9 @@ def task_on_newton(robot: type[RigidTask]) -> Callable[..., NewtonTask]:
     options = list(inspect.signature(robot).parameters.values())[1:]
     substeps = inspect.Parameter("substeps", inspect.Parameter.KEYWORD_ONLY, default=robot.substeps, annotation=int)
 
-    def make_task(*, num_envs: int, device: str, dtype: str, substeps: int = robot.substeps, **given: Any) -> NewtonTask:
+    def make_task(
+        *, num_envs: int, device: str, dtype: str, substeps: int = robot.substeps, **given: Any
+    ) -> NewtonTask:
         from diffsim_core.adapters import NewtonDynamics
 
         if dtype != "float32":
