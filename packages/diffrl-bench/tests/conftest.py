@@ -96,6 +96,22 @@ def sim_report() -> dict[str, Any]:
         "env": window_figures(slow, 2048, **window),
         "scaling": scaling_figures(many, SimBench(), window),
         "peers": [peer],
+        "beside": [
+            {
+                "name": "mjx",
+                "dt_s": 1 / 120,
+                "substeps": 2,
+                "finite": True,
+                "finite_gradients": 0.5,
+                "compile_s": 97.0,
+                "forward_steps_per_s": 6000.0,
+                "forward_backward_steps_per_s": 900.0,
+                "forward_sim_s_per_s": 100.0,
+                "forward_backward_sim_s_per_s": 15.0,
+                "forward_times_slower": 34.0,
+                "forward_backward_times_slower": 110.0,
+            }
+        ],
         "machine": {"cpu": "Abacus 1", "cores": 4, "cores_total": 8, "load_before": 0.5},
         "versions": {"mujoco": "4.0.0"},
     }

@@ -184,6 +184,7 @@ def test_text_names_the_figures(sim_report: dict[str, Any]) -> None:
     assert "the first window of the environment took 20.4 MB in all" in text
     assert "must move at least forward 0.06 GB/s (0.30%), forward and backward 1.50 GB/s (7.50%)" in text
     assert "Abacus 1, 4 of 8 cores" in text
+    assert "mjx, forward + backward" in text and "50% of gradients" in text
     assert "3 world steps diverged" in text
 
 

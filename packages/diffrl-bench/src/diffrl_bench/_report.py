@@ -39,6 +39,8 @@ def sim_text(report: Mapping[str, Any]) -> str:
         lines += ["", *_scaling(scaling, report["horizon"])]
     if report["peers"]:
         lines += ["", *_peer_notes(report)]
+    if report["beside"]:
+        lines += ["", *_beside(report["beside"])]
     return "\n".join(lines)
 
 
@@ -148,6 +150,35 @@ def _peer_row(peer: Mapping[str, Any], steps: int) -> tuple[str, ...]:
         rounded(peer["forward_sim_s_per_s"]),
         f"{peer['busy_cores']:.1f}",
     )
+
+
+def _beside(peers: Sequence[Mapping[str, Any]]) -> list[str]:
+    head = ("", "control steps/s", "simulated s/s", "ours: times as many", "finite", "compiling, s")
+    rows = [
+        (
+            f"{peer['name']}, {name.replace('_', ' + ')}",
+            rounded(peer[f"{name}_steps_per_s"]),
+            rounded(peer[f"{name}_sim_s_per_s"]),
+            rounded(peer[f"{name}_times_slower"]),
+            ("yes" if peer["finite"] else "NO")
+            if name == "forward"
+            else f"{peer['finite_gradients']:.0%} of gradients",
+            f"{peer['compile_s']:.0f}" if name == "forward" else "",
+        )
+        for peer in peers
+        for name in ("forward", "forward_backward")
+    ]
+    return [
+        table(head, rows),
+        "In JAX, single precision, on the same device. A step of theirs has its own length, and Brax its own robot: "
+        "compare simulated s/s.",
+    ]
+
+
+def _finite(peer: Mapping[str, Any], lap: str) -> str:
+    if lap == "forward":
+        return "yes" if peer["finite"] else "NO"
+    return f"{peer['finite_gradients']:.0%} of gradients"
 
 
 def _scaling(scaling: Mapping[str, Any], horizon: int) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ._jax_peers import NAMES
 from ._machine import available_cores, machine, versions
 from ._peak import peak_growth
 from ._stopwatch import Lap, Laps, Stopwatch, busy_cores, interleave, spread
@@ -37,6 +38,8 @@ class SimBench:
     """Worlds of the comparison of one thread with all; 0 leaves it out."""
     peers: bool = True
     """Measure MuJoCo beside, if the task has an MJCF file."""
+    beside: tuple[str, ...] = ()
+    """Simulators in JAX to measure beside: ``"mjx"``, ``"brax-generalized"``, ``"brax-spring"`` and so on."""
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "horizon", "repeats"):
@@ -46,6 +49,9 @@ class SimBench:
             raise ValueError(f"threads is {self.threads}; it must be at least 1")
         if self.scaling_envs < 0:
             raise ValueError(f"scaling_envs is {self.scaling_envs}; it must be 0 or more")
+        for name in self.beside:
+            if name not in NAMES:
+                raise ValueError(f"beside names {name!r}; known are {', '.join(NAMES)}")
 
 
 def bench_sim(bench: SimBench) -> dict[str, Any]:
@@ -72,10 +78,11 @@ def bench_sim(bench: SimBench) -> dict[str, Any]:
         memory = _memory(bench, dynamics, lambda: windows["env"](Stopwatch(clock_of(bench.device))))
         scaling = _scaling_windows(bench, threads)
         peers = _mujoco_windows(bench, env, begin) if bench.peers else {}
+        jax_peers = {name: _jax_window(name, bench, env, begin) for name in bench.beside}
         with contextlib.ExitStack() as stack:
             for peer in peers.values():
                 stack.callback(peer.close)
-            cases: dict[str, Callable[[Stopwatch], None]] = {**windows, **scaling, **peers}
+            cases: dict[str, Callable[[Stopwatch], None]] = {**windows, **scaling, **peers, **jax_peers}
             laps = interleave(cases, repeats=bench.repeats, warm_up=_WARM_UP, clock=clock_of(bench.device))
         copied = copy_rate(bench.device, clock_of(bench.device))
     finally:
@@ -110,6 +117,7 @@ def bench_sim(bench: SimBench) -> dict[str, Any]:
         "memory_traffic": _traffic(laps["dynamics"], step_bytes(dynamics), steps, copied),
         "scaling": scaling_figures({n: laps[name] for name, n in _scaling_names(scaling)}, bench, window),
         "peers": [peer_figures(laps[name], peer, steps, dt) for name, peer in peers.items()],
+        "beside": [jax_figures(laps[name], peer, laps["dynamics"], steps * dt) for name, peer in jax_peers.items()],
         "env_steps": env_steps,
         "wall_s": time.perf_counter() - began,
         "machine": facts,
@@ -209,6 +217,52 @@ def peer_figures(laps: Laps, peer: Any, steps: int, dt: float) -> dict[str, Any]
         figures["own_jacobians_per_s"] = 1 / each
         figures["jacobian_sim_s_per_s"] = peer.step_s / each
     return figures
+
+
+def jax_figures(laps: Laps, peer: Any, ours: Laps, simulated_s: float) -> dict[str, Any]:
+    """A simulator in JAX over a window as long as ours in steps: simulated seconds per second, and how many times ours.
+
+    Args:
+        laps: the peer's.
+        peer: its window.
+        ours: those of our dynamics.
+        simulated_s: what a window of ours simulates, summed over worlds [s].
+    """
+    duration = peer.step_s * peer.steps / peer.substeps
+    walls = {name: statistics.median(lap.wall for lap in laps[name]) for name in ("forward", "forward_backward")}
+    both = [a.wall + b.wall for a, b in zip(ours["recording"], ours["backward"], strict=True)]
+    mine = {
+        "forward": statistics.median(lap.wall for lap in ours["forward"]),
+        "forward_backward": statistics.median(both),
+    }
+    return {
+        "name": peer.name,
+        "dt_s": peer.step_s / peer.substeps,
+        "substeps": peer.substeps,
+        "finite": peer.finite,
+        "finite_gradients": peer.finite_gradients(),
+        "compile_s": peer.compile_s,
+        **{f"{name}_steps_per_s": peer.steps / peer.substeps / wall for name, wall in walls.items()},
+        **{f"{name}_sim_s_per_s": duration / wall for name, wall in walls.items()},
+        **{f"{name}_times_slower": simulated_s / mine[name] / (duration / wall) for name, wall in walls.items()},
+        "window_s": {name: spread([lap.wall for lap in laps[name]]) for name in walls},
+    }
+
+
+def _jax_window(name: str, bench: SimBench, env: Any, begin: Any) -> Any:
+    import numpy as np
+
+    from ._jax_peers import brax_window, mjx_window
+    from ._mujoco import bundled_mjcf
+
+    control = np.stack([env.task.control(env.xp, action)[0].cpu().numpy() for action in begin.actions])
+    if name != "mjx":
+        return brax_window(bench.task, name.removeprefix("brax-"), control, device=bench.device)
+    mjcf = bundled_mjcf(bench.task)
+    if mjcf is None:
+        raise ValueError(f"task {bench.task!r} has no MJCF file for MJX")
+    qpos, qvel = (part.detach().cpu().numpy() for part in begin.state.physics[:2])
+    return mjx_window(mjcf, qpos, qvel, control, dt=env.spec.dt, device=bench.device)
 
 
 def _memory(bench: SimBench, dynamics: Any, window: Callable[[], None]) -> dict[str, Any]:

@@ -73,6 +73,7 @@ def _sim(args: argparse.Namespace) -> _Result:
             repeats=args.repeats,
             scaling_envs=args.scaling_envs,
             peers=not args.no_peers,
+            beside=tuple(args.beside or ()),
         )
     )
     if file is not None:
@@ -255,6 +256,12 @@ def _parser() -> _Parser:
         help="worlds of the comparison of one thread with all; 0 leaves it out; default 1024",
     )
     sim.add_argument("--no-peers", action="store_true", help="leave out MuJoCo")
+    sim.add_argument(
+        "--beside",
+        action="append",
+        metavar="NAME",
+        help="mjx, brax-generalized, brax-spring or brax-positional beside it (extra jax-peers); may be repeated",
+    )
     sim.add_argument("--plot", metavar="FILE", help="draw the figures: .svg, .png or .pdf")
 
     traffic = add(

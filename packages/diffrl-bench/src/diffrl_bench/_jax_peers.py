@@ -1,0 +1,193 @@
+"""MJX and Brax beside ours in the same run: simulators in JAX, forward and backward."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ._mujoco import LONGEST_STEP
+from ._stopwatch import Clock, Stopwatch
+
+BRAX = {
+    "ant": "ant",
+    "half_cheetah": "halfcheetah",
+    "hopper": "hopper",
+    "humanoid": "humanoid",
+    "walker2d": "walker2d",
+}
+"""Brax's own environments of about the same robots."""
+NAMES = ("mjx", "brax-generalized", "brax-spring", "brax-positional")
+_ITERATIONS, _LINE_SEARCH = 1, 4
+"""Of MJX's solver: one iteration is what it can be differentiated through."""
+_WARM_UP = 32
+
+
+class JaxWindow:
+    """A window of a simulator in JAX: its steps compiled once, for all worlds, and called one after another.
+
+    Laps: ``forward``, and ``forward_backward``, the forward pass that keeps every state followed by the
+    vector-Jacobian products of all steps, each of which simulates its step again. That form compiles once whatever the
+    horizon; a scan of 32 steps took this machine's XLA minutes.
+
+    Args:
+        name: what it is called in the report.
+        step: ``step(state, control) -> state`` of one world.
+        state: pytree of ``[N, ...]``.
+        controls: ``T`` arrays ``[N, nu]``.
+        step_s: duration of a control step [s].
+        substeps: own steps of the simulator in it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[Any, Any], Any],
+        state: Any,
+        controls: Sequence[Any],
+        *,
+        step_s: float,
+        substeps: int,
+    ) -> None:
+        jax = _jax()
+        self.name, self.step_s, self.substeps = name, step_s, substeps
+        self._jax, self._state, self._controls = jax, state, list(controls)
+        leaves, self._tree = jax.tree_util.tree_flatten(state)
+        self._moving = [bool(jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating)) for leaf in leaves]
+        self._step = jax.jit(jax.vmap(step))
+        self._pull = jax.jit(jax.vmap(self._pulled(step)))
+        began = time.perf_counter()
+        self.by_control: Any = None
+        """Gradient of the sum of the last state's numbers by every control, ``[T, N, nu]``."""
+        self(Stopwatch(Clock()))
+        self.compile_s = time.perf_counter() - began
+
+    @property
+    def steps(self) -> int:
+        """Own steps in a window, summed over worlds."""
+        return len(self._controls) * self.num_worlds * self.substeps
+
+    @property
+    def num_worlds(self) -> int:
+        return int(self._controls[0].shape[0])
+
+    def __call__(self, watch: Stopwatch) -> None:
+        jax, np = self._jax, self._jax.numpy
+        watch.restart()
+        last = self._state
+        for control in self._controls:
+            last = self._step(last, control)
+        jax.block_until_ready(last)
+        watch.lap("forward")
+        states = [self._state]
+        for control in self._controls:
+            states.append(self._step(states[-1], control))
+        gradient, by_control = [np.ones_like(leaf) for leaf in self._floats(states.pop())], []
+        for state, control in zip(reversed(states), reversed(self._controls), strict=True):
+            gradient, pulled = self._pull(state, control, gradient)
+            by_control.append(pulled)
+        jax.block_until_ready((gradient, by_control))
+        watch.lap("forward_backward")
+        self.finite = bool(all(np.isfinite(leaf).all() for leaf in self._floats(last)))
+        self.by_control = np.stack(by_control[::-1])
+
+    def finite_gradients(self) -> float:
+        """Share of worlds all of whose gradients are finite."""
+        return float(self._jax.numpy.isfinite(self.by_control).all(axis=(0, 2)).mean())
+
+    def _floats(self, state: Any) -> list[Any]:
+        leaves = self._jax.tree_util.tree_leaves(state)
+        return [leaf for leaf, moving in zip(leaves, self._moving, strict=True) if moving]
+
+    def _pulled(self, step: Callable[[Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
+        """Vector-Jacobian product of one world's step by the floats of its state, and by the control."""
+
+        def pull(state: Any, control: Any, gradient: Any) -> Any:
+            fixed = self._jax.tree_util.tree_leaves(state)
+
+            def moved(floats: Any, control: Any) -> Any:
+                given = iter(floats)
+                leaves = [next(given) if moving else leaf for leaf, moving in zip(fixed, self._moving, strict=True)]
+                return self._floats(step(self._jax.tree_util.tree_unflatten(self._tree, leaves), control))
+
+            return self._jax.vjp(moved, self._floats(state), control)[1](gradient)
+
+        return pull
+
+
+def mjx_window(mjcf: str, qpos: Any, qvel: Any, control: Any, *, dt: float, device: str) -> JaxWindow:
+    """The same bodies, start and actions in MJX, single precision.
+
+    A control step is split as MuJoCo's is; the solver is Newton's with one iteration, through which alone MJX can be
+    differentiated, so its contacts are softer than MuJoCo's.
+
+    Raises:
+        ImportError: MJX is not installed.
+        ValueError: JAX has no such device, or MJX does not know something in the model.
+    """
+    jax, where = _jax(), _device(device)
+    mujoco: Any = importlib.import_module("mujoco")
+    mjx: Any = importlib.import_module("mujoco.mjx")
+    model = mujoco.MjModel.from_xml_string(mjcf)
+    substeps = math.ceil(dt / LONGEST_STEP - 1e-9)
+    model.opt.timestep = dt / substeps
+    model.opt.iterations, model.opt.ls_iterations = _ITERATIONS, _LINE_SEARCH
+    try:
+        with jax.default_device(where):
+            put, blank = mjx.put_model(model), mjx.make_data(model)
+    except NotImplementedError as error:
+        raise ValueError(f"MJX cannot simulate this model: {error}") from None
+
+    def step(state: Any, u: Any) -> Any:
+        data = blank.replace(qpos=state[0], qvel=state[1], ctrl=u)
+        for _ in range(substeps):
+            data = mjx.step(put, data)
+        return data.qpos, data.qvel
+
+    def placed(array: Any) -> Any:
+        return jax.device_put(jax.numpy.asarray(array, dtype=jax.numpy.float32), where)
+
+    controls = [placed(row) for row in control]
+    return JaxWindow("mjx", step, (placed(qpos), placed(qvel)), controls, step_s=dt, substeps=substeps)
+
+
+def brax_window(task: str, backend: str, control: Any, *, device: str) -> JaxWindow:
+    """Brax's own environment of that robot, its dynamics alone; start and length of a step are its own.
+
+    Raises:
+        ImportError: Brax is not installed.
+        ValueError: it has no such robot, or JAX no such device.
+    """
+    jax, where = _jax(), _device(device)
+    if task not in BRAX:
+        raise ValueError(f"task {task!r}: Brax has none like it; it has {', '.join(BRAX)}")
+    envs: Any = importlib.import_module("brax.envs")
+    env = envs.get_environment(BRAX[task], backend=backend)
+    rows, worlds = control.shape[:2]
+    with jax.default_device(where):
+        keys = jax.random.split(jax.random.PRNGKey(0), worlds)
+        controls = list(jax.random.uniform(keys[0], (rows, worlds, env.action_size), minval=-1.0, maxval=1.0))
+        state = jax.jit(jax.vmap(env.reset))(keys).pipeline_state
+        step = jax.jit(jax.vmap(env.pipeline_step))
+        for k in range(_WARM_UP):
+            state = step(state, controls[k % rows])
+    substeps = int(env._n_frames)
+    return JaxWindow(f"brax-{backend}", env.pipeline_step, state, controls, step_s=float(env.dt), substeps=substeps)
+
+
+def _jax() -> Any:
+    # JAX would take three quarters of a GPU's memory at once, and leave none to torch.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    return importlib.import_module("jax")
+
+
+def _device(device: str) -> Any:
+    jax = _jax()
+    kind, _, index = device.partition(":")
+    try:
+        return jax.devices(kind)[int(index or 0)]
+    except (RuntimeError, IndexError) as error:
+        raise ValueError(f"device is {device!r}, and JAX has none: {error}; install jax[cuda12]") from None
