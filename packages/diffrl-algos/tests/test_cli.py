@@ -223,6 +223,12 @@ def test_check(diffrl):
     assert report.items() >= {"task": "toy", "seed": 0, "device": "cpu"}.items()
 
 
+def test_check_refuses_what_has_no_float64(diffrl):
+    pytest.importorskip("newton")
+    code, _, err = diffrl("check", "newton_cartpole")
+    assert code == 2 and "newton_cartpole cannot be checked" in err and "single precision alone" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

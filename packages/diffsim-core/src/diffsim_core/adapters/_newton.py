@@ -39,11 +39,13 @@ class NewtonBodyState(NamedTuple):
 class NewtonDynamics:
     """One control step of ``substeps`` steps of a Newton solver, and its vector-Jacobian product.
 
-    Newton's ``SolverFeatherstone`` keeps the arrays of a step (Jacobian, spatial inertias, mass matrix and its factor)
-    in the solver, so that the tape of several steps goes back through those of the last one, and gradients come out
-    wrong. Here every sub-step has a solver and a state of its own. Both passes are recorded once, when this is made,
-    and then replayed: the backward pass works out the control step again from its start, so that nothing is kept of
-    it, and memory does not grow with the window.
+    Gradients from Newton's own ``step`` on a tape are wrong for more than one step, and in contact: see the page on
+    Newton in the documentation. Here every sub-step has a solver and a state of its own, since ``SolverFeatherstone``
+    keeps the arrays of a step in the solver; wrenches that it overwrites are put back before its backward pass;
+    quaternions are brought to unit length first.
+
+    Both passes are recorded once, when this is made, and then replayed. The backward pass works out the control step
+    again from its start, so that nothing is kept of it, and memory does not grow with the window.
 
     Collisions are found at the start of each control step, and forces follow the points found there. A contact between
     a plane and a sphere or capsule is exact that way if it is found early enough: give shapes a ``gap`` of at least
@@ -65,9 +67,8 @@ class NewtonDynamics:
             message says which and what to do.
     """
 
-    dtypes = ("float32",)
-    """Newton computes in single precision alone."""
     dtype = "float32"
+    """Newton computes in single precision alone."""
 
     def __init__(
         self,
