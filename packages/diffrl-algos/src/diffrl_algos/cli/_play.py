@@ -1,14 +1,19 @@
-"""``diffrl play``: what a run's policy does, as a file to look at."""
+"""``diffrl play``: what a run's policy does, as a file to look at or live."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .._clips import Played, play_run
 from .._errors import UsageError
+from .._live import PORT, live_view, watch_run
+from .._session import stop_on_signals
 from ._parser import Parser, Result, add_import, import_module
 
 
@@ -18,6 +23,10 @@ def run(arguments: Sequence[str]) -> Result:
     parser.add_argument("--html", metavar="FILE", help="a page that opens offline; by default RUN/play.html")
     parser.add_argument("--video", metavar="FILE", help="a .gif or .mp4 through MuJoCo's renderer, of the first world")
     parser.add_argument("--motion", metavar="FILE", help="the motion itself, .npz, for diffsim_core.viewer.Motion.load")
+    parser.add_argument(
+        "--live", action="store_true", help="instead of a file a page that follows the run until Ctrl-C"
+    )
+    parser.add_argument("--port", type=int, default=PORT, metavar="P", help=f"of --live; default {PORT}")
     parser.add_argument("--worlds", type=int, default=4, metavar="N", help="worlds to show; default 4")
     parser.add_argument("--episodes", type=int, metavar="K", help="whole episodes of each world; default 1")
     parser.add_argument("--seconds", type=float, metavar="X", help="simulated time to show at most")
@@ -34,20 +43,18 @@ def run(arguments: Sequence[str]) -> Result:
         if value is not None and not least <= value <= most:
             raise UsageError(f"--{name} is {value}; expected a number from {least:g} to {most:g}")
     outputs = {name: Path(text) for name in ("html", "video", "motion") if (text := getattr(args, name)) is not None}
+    if args.live and outputs:
+        raise UsageError(f"--live writes no file; leave out --{next(iter(outputs))}")
     for name, path in outputs.items():
         if not path.resolve().parent.is_dir():
             raise UsageError(f"--{name} {path}: there is no folder {path.resolve().parent}; make it first")
     if "video" in outputs:
         _check_video(outputs["video"])
-    played = play_run(
-        Path(args.run),
-        seconds=args.seconds,
-        episodes=args.episodes,
-        worlds=args.worlds,
-        seed=args.seed,
-        deterministic=not args.stochastic,
-        which=args.checkpoint,
-    )
+    options = {name: getattr(args, name) for name in ("seconds", "episodes", "worlds", "seed")}
+    options |= {"deterministic": not args.stochastic, "which": args.checkpoint}
+    if args.live:
+        return _show(Path(args.run), args.port, args.json, options)
+    played = play_run(Path(args.run), **options)
     if not outputs:
         outputs["html"] = Path(args.run) / "play.html"
     _write(played, outputs)
@@ -65,6 +72,22 @@ def run(arguments: Sequence[str]) -> Result:
     }
     size = ", ".join(f"{path} ({path.stat().st_size / 1e6:.1f} MB)" for path in outputs.values())
     return Result(found, f"{found['seconds']:.1f} s of {found['worlds']} worlds of {spec.name}: {size}", args.json)
+
+
+def _show(path: Path, port: int, as_json: bool, options: dict[str, Any]) -> Result:
+    """A live view until a signal says that it is enough."""
+    with stop_on_signals() as received, live_view(port) as view:
+
+        def wait(seconds: float) -> bool:
+            end = time.monotonic() + seconds
+            while received() is None and time.monotonic() < end:
+                time.sleep(0.05)
+            return received() is not None
+
+        print(f"live view: {view.address} (Ctrl-C ends it)", file=sys.stderr)
+        count = watch_run(path, view, wait, **options)
+    found = {"run": str(path), "address": view.address, "policies": count}
+    return Result(found, f"showed {count} policies of {path}", as_json)
 
 
 def _check_video(path: Path) -> None:

@@ -14,6 +14,7 @@ from .. import _fields
 from .._callbacks import ProgressLine
 from .._clips import Clips
 from .._errors import UsageError, unknown
+from .._live import PORT, Live
 from .._presets import default_preset
 from .._processes import launched
 from .._registry import AlgorithmEntry, list_algorithms
@@ -24,7 +25,7 @@ from .._train import Budget, Callback
 from ._parser import Parser, Result, add_import, import_module
 
 _SIGNAL_CODES = {"SIGINT": 130, "SIGTERM": 143}
-_WITH_RESUME = {"resume", "stop_after", "json", "imports", "clips"}
+_WITH_RESUME = {"resume", "stop_after", "json", "imports", "clips", "live", "port"}
 
 
 def run(arguments: Sequence[str]) -> Result | int:
@@ -50,14 +51,14 @@ def run(arguments: Sequence[str]) -> Result | int:
         if fixed:
             raise UsageError(f"{fixed[0].replace('_', '-')} is fixed when a run begins; --resume cannot change it")
         path = Path(args.resume)
-        callbacks += _clips(args, path, lambda: Run.open(path).spec)
+        callbacks += [*_clips(args, path, lambda: Run.open(path).spec), *_live(args, path)]
         summary = resume_run(path, callbacks=callbacks, stop_after=args.stop_after)
     else:
         if entry is None or args.algorithm != entry.name:
             raise unknown("algorithm", args.algorithm, entries)
         spec = _spec(entry, args)
         path = Path(args.out) if args.out is not None else default_path(spec)
-        callbacks += _clips(args, path, lambda: spec)
+        callbacks += [*_clips(args, path, lambda: spec), *_live(args, path)]
         if launched()[0] == 0:
             print(f"run folder: {path}", file=sys.stderr)
         summary = start_run(spec, path, callbacks=callbacks, stop_after=args.stop_after)
@@ -71,6 +72,12 @@ def _clips(args: Namespace, path: Path, spec: Callable[[], RunSpec]) -> list[Cal
     if spec().eval_every is None:
         raise UsageError("--clips shows evaluations on the way; give --eval-every too")
     return [Clips(path / "clips", args.clips)]
+
+
+def _live(args: Namespace, path: Path) -> list[Callback]:
+    if args.live is None or launched()[0] != 0:
+        return []
+    return [Live(path, PORT if args.port is None else args.port, args.imports)]
 
 
 def _parser(entry: AlgorithmEntry | None) -> Parser:
@@ -107,6 +114,10 @@ def _parser(entry: AlgorithmEntry | None) -> Parser:
         metavar="N",
         help="write N worlds (4) of every evaluation to DIR/clips as HTML",
     )
+    parser.add_argument(
+        "--live", action="store_true", default=None, help="show the policy of each new checkpoint in a browser"
+    )
+    parser.add_argument("--port", type=int, metavar="P", help=f"of --live; default {PORT}")
     parser.add_argument("--checkpoint-every", type=int, metavar="K", help="updates between checkpoints; default 50")
     parser.add_argument("--keep-checkpoints", type=int, metavar="K", help="checkpoints kept beside the best; default 3")
     add_import(parser)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -16,7 +17,11 @@ from diffsim_core._protocol import Array, EnvSpec, EnvState, Transition
 from diffsim_core._random import seed_array
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
-_MODES = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}
+# Processes begin afresh: copies of one that has threads (torch's, JAX's) may wait for each other for ever.
+_MODES: dict[str, Callable[..., VectorEnv[Any, Any, Any]]] = {
+    "sync": SyncVectorEnv,
+    "async": partial(AsyncVectorEnv, context="spawn"),
+}
 
 
 class Shown(NamedTuple):
@@ -50,7 +55,7 @@ class FromGymnasium:
         world_offset: number of the first world.
         max_episode_steps: time limit in control steps; by default the environment's own.
         vectorization_mode: ``"sync"`` steps the worlds one after another in this process, ``"async"`` each in a
-            process of its own.
+            process of its own, which imports your script: keep what it does under ``if __name__ == "__main__"``.
         name: what the environment is called; by default its id.
         options: keyword arguments of the environment, where ``env`` is an id.
 
@@ -98,9 +103,7 @@ class FromGymnasium:
         low, high = (np.asarray(bound, np.float64).reshape(-1) for bound in (actions.low, actions.high))
         self._low, self._high = low, high
         self._middle, self._half = (high + low) / 2, (high - low) / 2
-        self._worlds: VectorEnv[Any, Any, Any] = _MODES[vectorization_mode](
-            [made] * num_envs, autoreset_mode=AutoresetMode.DISABLED
-        )
+        self._worlds = _MODES[vectorization_mode]([made] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
         self._present: _Present | None = None
 
     def reset(self, seed: int) -> tuple[EnvState, Array]:

@@ -36,7 +36,7 @@ def encode(motion: Motion) -> dict[str, Any]:
         "worlds": N,
         "bodies": motion.bodies,
         "shapes": [
-            {key: value for key, value in vars(shape).items() if key != "name"} | {"rgba": _visible(shape.rgba)}
+            {key: value for key, value in vars(shape).items() if key != "name"} | {"rgba": visible(shape.rgba)}
             for shape in motion.shapes
         ],
         "root": _base64(root, "<f4"),
@@ -76,7 +76,7 @@ def _base64(values: Any, kind: str) -> str:
     return base64.b64encode(np.ascontiguousarray(values).astype(kind).tobytes()).decode()
 
 
-def _visible(rgba: tuple[float, ...]) -> list[float]:
+def visible(rgba: tuple[float, ...]) -> list[float]:
     return [round(min(max(float(x), 0.0), 1.0), 4) for x in rgba]
 
 

@@ -226,6 +226,11 @@ def motion_of(
     )
 
 
+def check_rigid(env: Any) -> None:
+    """Raise ``TypeError`` unless the worlds are of rigid bodies, whose motion can be recorded."""
+    _dynamics(env)
+
+
 def _simulator(env: Any) -> Any:
     return env.task.dynamics if isinstance(env, TaskEnv) else env
 

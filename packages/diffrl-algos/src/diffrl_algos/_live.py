@@ -1,0 +1,182 @@
+"""The live view: a run's newest policy in a browser, while it is trained or after."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._checkpoint import checkpoint_names
+from ._clips import play_run
+from ._errors import CheckpointError, UsageError
+from ._run import Run
+from ._train import Callback, Status, Update
+
+if TYPE_CHECKING:
+    from diffsim_core.viewer.live import LiveView
+
+PORT = 8080
+_LOOK_EVERY = 1.0
+"""Time between two looks for a new checkpoint [s]."""
+_TRAINING_SECONDS = 6.0
+"""Simulated time that is shown of each policy while it is trained [s]."""
+
+
+@contextlib.contextmanager
+def live_view(port: int) -> Iterator[LiveView]:
+    """A view that is closed at the end; ``UsageError`` where there can be none."""
+    with _named():
+        from diffsim_core.viewer.live import LiveView
+
+        view = LiveView(port)
+    try:
+        yield view
+    finally:
+        view.close()
+
+
+def watch_run(path: Path, view: LiveView, wait: Callable[[float], bool], **options: Any) -> int:
+    """Show the policy of a run, and each new one that training leaves in its folder, until told to stop.
+
+    Args:
+        path: run folder.
+        view: where.
+        wait: waits so many seconds; True ends it.
+        options: those of ``play_run``; a checkpoint other than the last is not followed.
+
+    Returns:
+        How many policies were shown.
+
+    Raises:
+        RunError: ``path`` is no run folder.
+        CheckpointError: the checkpoint asked for does not exist, or is damaged.
+        UsageError: the task is not one of rigid bodies, or an option is out of range.
+    """
+    run = Run.open(path)
+    which = options.pop("which", "last")
+    shown, count = "", 0
+    while True:
+        names = checkpoint_names(run.checkpoints)
+        newest = names[-1] if names else ""
+        if newest != shown and (which == "last" or not count):
+            try:
+                played = play_run(path, which=newest if which == "last" else which, **options)
+            except CheckpointError:
+                # One that training has just removed; of a run at rest it would be there the next time.
+                if which != "last" or checkpoint_names(run.checkpoints)[-1:] == [newest]:
+                    raise
+                continue
+            view.show(played.motion(), f"after {int(newest)} updates" if which == "last" else f"checkpoint {which}")
+            shown, count = newest, count + 1
+        if not names:
+            view.say(f"**{run.spec.task}** no checkpoint yet; there is one every {run.spec.checkpoint_every} updates")
+        lines = [line for line in run.metrics() if line.get("return_mean") is not None]
+        view.plot(
+            "training return over steps",
+            [line["env_steps"] for line in lines],
+            [line["return_mean"] for line in lines],
+        )
+        if wait(_LOOK_EVERY):
+            return count
+
+
+class Live(Callback):
+    """Shows training in a browser, from a process of its own that looks at the checkpoints: training keeps its bits.
+
+    Args:
+        path: run folder.
+        port: of the page, on this machine.
+        imports: modules that register tasks or algorithms.
+
+    Raises:
+        UsageError: viser is not installed, the port cannot be had; when training begins, the task has nothing to show.
+    """
+
+    def __init__(self, path: Path, port: int = PORT, imports: Sequence[str] = ()) -> None:
+        with _named():
+            from diffsim_core.viewer.live import check_live
+
+            check_live(port)
+        self._path, self._port, self._imports = path, port, list(imports)
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def on_start(self, state: Any, fraction: float) -> None:
+        with _named():
+            from diffsim_core.viewer.live import check_live
+
+            check_live(self._port, env=state.env)
+        what = {"path": str(self._path), "port": self._port, "imports": self._imports}
+        self._complaint = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process that writes it
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "diffrl_algos._live", json.dumps(what)],
+            stdin=subprocess.PIPE,  # whose end tells it that this process has ended, however that happened
+            stdout=subprocess.DEVNULL,
+            stderr=self._complaint,
+        )
+        print(f"live view: http://127.0.0.1:{self._port}", file=sys.stderr)
+
+    def on_update(self, update: Update) -> None:
+        if self._child is not None and self._child.poll() is not None:
+            self._complaint.seek(0)
+            last = (self._complaint.read().decode(errors="replace").splitlines() or ["no reason given"])[-1]
+            print(f"\nthe live view has ended: {last}; training goes on", file=sys.stderr)
+            self._end()
+
+    def on_stop(self, update: Update | None, status: Status) -> None:
+        if self._child is not None:
+            self._end()
+
+    def _end(self) -> None:
+        child, self._child = self._child, None
+        assert child is not None and child.stdin is not None
+        child.stdin.close()
+        try:
+            child.wait(2.0)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        self._complaint.close()
+
+
+@contextlib.contextmanager
+def _named() -> Iterator[None]:
+    try:
+        yield
+    except (ImportError, ValueError, TypeError) as error:
+        raise UsageError(f"--live: {error}") from None
+
+
+def main(text: str) -> None:
+    """The process that shows a training, until its standard input ends."""
+    from .cli._parser import import_module
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for training, which ends this process in its turn
+    if hasattr(os, "nice"):
+        os.nice(19)
+    what = json.loads(text)
+    for name in what["imports"]:
+        import_module(name)
+    import torch
+
+    torch.set_num_threads(1)
+    ended = threading.Event()
+
+    def listen() -> None:
+        os.read(0, 1)  # not sys.stdin, whose lock this thread would hold when the interpreter ends
+        ended.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    with live_view(what["port"]) as view:
+        watch_run(Path(what["path"]), view, ended.wait, seconds=_TRAINING_SECONDS)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

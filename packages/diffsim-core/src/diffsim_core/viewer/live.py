@@ -1,0 +1,317 @@
+"""A motion in a browser, played by a server: for what is still going on. Needs the extra ``live``."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import socket
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from diffsim_core.viewer._encode import reach, visible
+from diffsim_core.viewer._motion import Motion, Shape
+from diffsim_core.viewer._placing import muscle_lines, place, worlds_aside
+from diffsim_core.viewer._record import check_rigid
+
+_FRAMES_PER_SECOND = 30.0
+_SLOWLY = 0.2
+"""Time between updates of figures and slider [s]."""
+_CELL = 1.0
+"""Side of a square of the ground [m]."""
+_SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
+_SEEN_THROUGH = 0.35
+"""How opaque bodies are that have muscles."""
+
+
+def check_live(port: int, host: str = "127.0.0.1", env: Any = None) -> None:
+    """Raise unless a live view can be opened there, of the worlds of ``env`` if it is given.
+
+    Raises:
+        ImportError: viser is not installed.
+        ValueError: the port does not exist or is in use.
+        TypeError: the environment simulates something other than rigid bodies.
+    """
+    if importlib.util.find_spec("viser") is None:
+        raise ImportError("the live view needs viser, which is not installed: pip install 'diffsim-core[live]'")
+    if not 0 < port < 2**16:
+        raise ValueError(f"port is {port}; give one from 1 to {2**16 - 1}")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ValueError(
+                f"port {port} of {host} cannot be had ({error.strerror}): close what uses it, or choose another port"
+            ) from None
+    if env is not None:
+        check_rigid(env)
+
+
+class LiveView:
+    """A page at ``address`` that plays a motion again and again until it is shown another.
+
+    It can be paused, scrubbed and slowed, follows one of the worlds, and draws its reward. Worlds stand side by side.
+
+    Args:
+        port: where it listens.
+        host: on which of the machine's addresses; by default its own browser alone can see it.
+
+    Raises:
+        ImportError: viser is not installed.
+        ValueError: the port does not exist or is in use.
+    """
+
+    def __init__(self, port: int = 8080, *, host: str = "127.0.0.1") -> None:
+        check_live(port, host)
+        import viser
+
+        self.address = f"http://{host}:{port}"
+        self._lock = threading.RLock()
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints a table
+            self._server = viser.ViserServer(host=host, port=port, label="diffsim", verbose=False)
+        if self._server.get_port() != port:  # somebody was faster
+            self._stop()
+            raise ValueError(f"port {port} of {host} is in use: choose another port")
+        self._server.scene.set_up_direction("+z")
+        self._server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="medium")
+        self._controls = _Controls(self._server.gui)
+        self._stage: _Stage | None = None
+        self._closing = threading.Event()
+        self._player = threading.Thread(target=self._play, daemon=True)
+        self._player.start()
+
+    def show(self, motion: Motion, note: str = "") -> None:
+        """Play this from its first frame; ``note`` is said beside its name."""
+        with self._lock:
+            if self._stage is not None and self._stage.fits(motion):
+                self._stage.motion = motion
+            else:
+                self._server.scene.reset()
+                self._stage = _Stage(self._server, motion)
+            self._controls.begin(motion, note)
+
+    def say(self, text: str) -> None:
+        """A line of Markdown above the controls."""
+        self._controls.note.content = text
+
+    def plot(self, name: str, x: Any, y: Any) -> None:
+        """A curve below the controls, ``y`` over ``x``; one of the same name takes its place."""
+        self._controls.plot(name, np.asarray(x, float), np.asarray(y, float))
+
+    def close(self) -> None:
+        """Stop the server; pages that are open stay as they are."""
+        self._closing.set()
+        self._player.join()
+        self._stop()
+
+    def _stop(self) -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            self._server.stop()
+
+    def _play(self) -> None:
+        before = time.monotonic()
+        while not self._closing.wait(1.0 / _FRAMES_PER_SECOND):
+            now = time.monotonic()
+            with self._lock:
+                if self._stage is not None:
+                    self._controls.advance(now - before)
+                    if self._server.get_clients():
+                        chosen = self._controls.world if self._controls.follow.value else None
+                        self._stage.draw(self._controls.frame, chosen)
+            before = now
+
+
+class _Controls:
+    """What can be pressed, and the time."""
+
+    def __init__(self, gui: Any) -> None:
+        self._gui = gui
+        self._motion: Motion | None = None
+        self._time = 0.0
+        self._told = -1.0
+        self._drawn = -1
+        self._plots: dict[str, Any] = {}
+        self.note = gui.add_markdown("")
+        self._figures = gui.add_markdown("waiting for something to show")
+        self._playing = gui.add_checkbox("play", True)
+        self._slider = gui.add_slider("time [s]", 0.0, 1.0, 0.001, 0.0)
+        self._speed = gui.add_dropdown("speed", _SPEEDS, initial_value="1")
+        self._world = gui.add_dropdown("world", ("0",), initial_value="0")
+        self.follow = gui.add_checkbox("follow", True)
+        self._slider.on_update(self._sought)
+
+    @property
+    def world(self) -> int:
+        return int(self._world.value)
+
+    @property
+    def frame(self) -> int:
+        assert self._motion is not None
+        return min(int(self._time / self._motion.dt), self._motion.num_frames - 1)
+
+    def begin(self, motion: Motion, note: str) -> None:
+        self._motion, self._time, self._told, self._drawn = motion, 0.0, -1.0, -1
+        self.note.content = f"**{motion.name}** {note}"
+        self._slider.max = max(motion.seconds, motion.dt)
+        worlds = tuple(str(k) for k in range(motion.num_worlds))
+        if worlds != tuple(self._world.options):
+            self._world.options = worlds
+
+    def advance(self, seconds: float) -> None:
+        motion = self._motion
+        assert motion is not None
+        if self._playing.value:
+            self._time += seconds * float(self._speed.value)
+            if self._time > motion.num_frames * motion.dt:
+                self._time = 0.0
+        self._told += seconds
+        if self._told < 0 or self._told >= _SLOWLY:
+            self._told = 0.0
+            self._tell(motion)
+
+    def plot(self, name: str, x: Any, y: Any) -> None:
+        from viser import uplot
+
+        if len(x) < 2:
+            return
+        if name in self._plots:
+            self._plots[name].data = (x, y)
+            return
+        series = (uplot.Series(label=""), uplot.Series(label=name, stroke="#0b62c4", width=2))
+        scales = {"x": uplot.Scale(time=False, auto=True), "y": uplot.Scale(auto=True)}
+        legend = uplot.Legend(show=False)
+        self._plots[name] = self._gui.add_uplot((x, y), series, title=name, scales=scales, legend=legend, aspect=1.8)
+
+    def _tell(self, motion: Motion) -> None:
+        frame, world = self.frame, self.world
+        self._slider.value = min(self._time, float(self._slider.max))
+        text = f"{frame * motion.dt:.2f} s, frame {frame} of {motion.num_frames}"
+        reward = motion.curves.get("reward")
+        if reward is not None:
+            first = int(np.flatnonzero(motion.begins[: frame + 1, world])[-1]) if motion.begins[0, world] else 0
+            so_far = np.nansum(reward[first : frame + 1, world])
+            text += f", reward {reward[frame, world]:.2f}, return {so_far:.1f}"
+            if world != self._drawn:
+                self._drawn = world
+                self.plot("reward", np.arange(motion.num_frames) * motion.dt, reward[:, world].astype(float))
+        self._figures.content = text
+
+    def _sought(self, event: Any) -> None:
+        if event.client is not None:  # by somebody, not by the player
+            self._time = float(self._slider.value)
+
+
+class _Stage:
+    """The things in the scene; their places follow the motion."""
+
+    def __init__(self, server: Any, motion: Motion) -> None:
+        self._server, self.motion = server, motion
+        self._aside = worlds_aside(motion)
+        self._muscles: Any = None
+        opacity = _SEEN_THROUGH if motion.muscles.names else None
+        scene, N = server.scene, motion.num_worlds
+        self._ground: list[tuple[Any, np.ndarray[Any, Any]]] = []
+        self._parts: list[tuple[Shape, Any]] = []
+        for k, shape in enumerate(motion.shapes):
+            name = f"/shapes/{k} {shape.name.replace('/', ' ')}"
+            if shape.type == "plane":
+                if shape.body < 0:
+                    self._add_ground(name, shape)
+                continue
+            vertices, faces = _mesh(shape)
+            rgba = visible(shape.rgba)
+            handle = scene.add_batched_meshes_simple(
+                name,
+                vertices,
+                faces,
+                np.tile([1.0, 0.0, 0.0, 0.0], (N, 1)),
+                np.zeros((N, 3)),
+                batched_colors=tuple(round(255 * part) for part in rgba[:3]),
+                opacity=opacity if shape.body >= 0 else None,
+                lod="off",
+            )
+            self._parts.append((shape, handle))
+        if motion.terrain is not None:
+            vertices, faces = _terrain(motion.terrain)
+            handle = scene.add_mesh_simple("/terrain", vertices, faces, color=(170, 178, 170), side="double")
+            self._ground.append((handle, np.zeros(3)))
+        if motion.muscles.names:
+            points, colors = muscle_lines(motion, 0)
+            self._muscles = scene.add_line_segments("/muscles", *_flat(points, colors), thickness=0.012)
+        away = 1.5 * reach(motion) * max(1.0, 0.5 * N) + 0.5
+        height = float(np.median(motion.position[:, :, 0, 2])) if motion.bodies else 0.0
+        camera = server.initial_camera
+        camera.look_at, camera.position = (0.0, 0.0, height), (0.5 * away, -away, height + 0.4 * away)
+
+    def fits(self, motion: Motion) -> bool:
+        """Whether it can play this motion too: of the same robot, as many worlds, on the same ground."""
+        mine = self.motion
+        same = (mine.shapes, mine.num_worlds, mine.bodies, mine.muscles.names) == (
+            motion.shapes,
+            motion.num_worlds,
+            motion.bodies,
+            motion.muscles.names,
+        )
+        return same and mine.terrain is motion.terrain is None
+
+    def draw(self, frame: int, followed: int | None) -> None:
+        """A frame; the world that is followed stays where it is, and the ground passes below."""
+        motion = self.motion
+        centre = np.zeros(3)
+        if followed is not None and followed < motion.num_worlds and motion.bodies:
+            centre[:2] = motion.position[frame, followed, 0, :2]
+            centre += self._aside[followed]
+        move = self._aside - centre
+        with self._server.atomic():
+            for shape, handle in self._parts:
+                placed = place(motion, frame, shape)
+                handle.batched_positions = (placed.position + move).astype(np.float32)
+                handle.batched_wxyzs = placed.quaternion.astype(np.float32)
+            for handle, rest in self._ground:
+                handle.position = rest - (centre if motion.terrain is not None else np.fmod(centre, 10 * _CELL))
+            if self._muscles is not None:
+                points, colors = muscle_lines(motion, frame)
+                self._muscles.points, self._muscles.colors = _flat(points + move[:, None, None], colors)
+
+    def _add_ground(self, name: str, shape: Shape) -> None:
+        grid = {"infinite_grid": True, "cell_size": _CELL, "section_size": 5 * _CELL, "plane_opacity": 1.0}
+        colors = {"plane_color": (226, 229, 232), "cell_color": (200, 204, 208), "section_color": (160, 166, 172)}
+        handle = self._server.scene.add_grid(name, position=shape.pos, wxyz=shape.quat, **grid, **colors)
+        self._ground.append((handle, np.asarray(shape.pos, float)))
+
+
+def _flat(points: Any, colors: Any) -> tuple[Any, Any]:
+    """Points ``[k, 2, 3]`` and colours ``[k, 2, 3]`` of line segments."""
+    both = np.repeat(colors[:, :, None], 2, axis=2)
+    return points.reshape(-1, 2, 3).astype(np.float32), both.reshape(-1, 2, 3)
+
+
+def _mesh(shape: Shape) -> tuple[Any, Any]:
+    """Vertices and faces in the shape's own frame."""
+    from trimesh import creation
+
+    size = np.asarray(shape.size, float)
+    if shape.type == "capsule":
+        made = creation.capsule(height=2 * size[1], radius=size[0], count=[16, 24])
+    elif shape.type == "cylinder":
+        made = creation.cylinder(radius=size[0], height=2 * size[1], sections=32)
+    elif shape.type in ("sphere", "ellipsoid"):
+        made = creation.icosphere(subdivisions=3)
+        made.apply_scale(size[0] if shape.type == "sphere" else size)
+    else:
+        made = creation.box(extents=2 * size)
+    return np.asarray(made.vertices, np.float32), np.asarray(made.faces, np.uint32)
+
+
+def _terrain(field: Any) -> tuple[Any, Any]:
+    rows, columns = field.heights.shape
+    x = field.origin[0] + field.spacing[0] * np.arange(columns)
+    y = field.origin[1] + field.spacing[1] * np.arange(rows)
+    grid = np.stack([*np.meshgrid(x, y), field.heights], axis=-1).reshape(-1, 3)
+    corner = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).reshape(-1, 1)
+    faces = np.concatenate([corner + [0, 1, columns], corner + [1, columns + 1, columns]])
+    return grid.astype(np.float32), faces.astype(np.uint32)
