@@ -10,7 +10,12 @@ from mktestdocs import check_md_file
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/*/README.md")])
-NEEDS = {"docs/myosim.md": "myo_sim", "docs/adapters.md": "rsl_rl", "docs/calibration.md": "libsumo"}
+NEEDS = {
+    "docs/myosim.md": "myo_sim",
+    "docs/adapters.md": "rsl_rl",
+    "docs/calibration.md": "libsumo",
+    "docs/newton.md": "newton",
+}
 """Pages about a package that only an extra installs."""
 MODULES = {
     "gradest": ["gradest", "gradest.torch", "gradest.jax", "gradest.plot"],

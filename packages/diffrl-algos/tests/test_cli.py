@@ -223,6 +223,12 @@ def test_check(diffrl):
     assert report.items() >= {"task": "toy", "seed": 0, "device": "cpu"}.items()
 
 
+def test_check_refuses_what_has_no_float64(diffrl):
+    pytest.importorskip("newton")
+    code, _, err = diffrl("check", "newton_cartpole")
+    assert code == 2 and "newton_cartpole cannot be checked" in err and "single precision alone" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -231,7 +237,7 @@ def test_check(diffrl):
         (["train", "shac"], "needs ALGO and TASK"),
         (["train", "shaq", "toy"], "unknown algorithm 'shaq'; did you mean shac or sac or sapo?"),
         (["train", "--seed", "1", "shaq", "toy"], "unknown algorithm 'shaq'; did you mean shac or sac or sapo?"),
-        (["train", "shac", "cartpol"], "unknown task 'cartpol'; did you mean cartpole?"),
+        (["train", "shac", "cartpol"], "unknown task 'cartpol'; did you mean cartpole or newton_cartpole?"),
         (["train", "shac", "toy", "--gama", "0.9"], "'--gama'; did you mean --gamma"),
         (["train", "shac", "toy", "--gamma", "2"], "gamma is 2.0; it must be between 0 and 1"),
         (["train", "shac", "toy", "--gamma", "x"], "gamma is 'x'; it takes a finite number"),
@@ -260,7 +266,7 @@ def test_check(diffrl):
         (["eval"], "the following arguments are required: RUN"),
         (["eval", "nowhere", "--episodes", "0"], "--episodes is 0"),
         (["list", "task"], "did you mean tasks"),
-        (["check", "cartpol"], "unknown task 'cartpol'; did you mean cartpole?"),
+        (["check", "cartpol"], "unknown task 'cartpol'; did you mean cartpole or newton_cartpole?"),
     ],
 )
 def test_bad_input_is_one_clear_line(diffrl, arguments, words, tmp_path, monkeypatch):

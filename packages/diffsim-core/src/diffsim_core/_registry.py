@@ -26,6 +26,9 @@ _BUILTIN = {
     "dejong_64": "diffsim_core.tasks.functions:make_dejong_64",
     "ackley": "diffsim_core.tasks.functions:make_ackley",
     "ackley_64": "diffsim_core.tasks.functions:make_ackley_64",
+    "newton_ant": "diffsim_core.tasks.newton:make_ant",
+    "newton_cartpole": "diffsim_core.tasks.newton:make_cartpole",
+    "newton_hopper": "diffsim_core.tasks.newton:make_hopper",
 }
 _FAMILIES = {"gym": "diffsim_core.adapters:FromGymnasium"}
 """Of names like ``gym:Hopper-v5``: the environments themselves, whose tasks are not ours."""

@@ -30,7 +30,12 @@ def run(arguments: Sequence[str]) -> Result:
 
     from diffsim_core.check import check_task
 
-    report = check_task(functools.partial(diffsim_core.make, args.task), num_envs=args.num_envs, seed=args.seed)
+    make = functools.partial(diffsim_core.make, args.task)
+    try:
+        make(num_envs=2, dtype="float64")
+    except ValueError as error:
+        raise UsageError(f"{args.task} cannot be checked, which needs it in float64: {error}") from error
+    report = check_task(make, num_envs=args.num_envs, seed=args.seed)
     value = {**report.to_json(), "seed": args.seed, "num_envs": args.num_envs, "device": "cpu"}
     text = "\n".join(f"{key:<24} {part}" for key, part in value.items())
     return Result(value, text, args.json, 0 if report.ok else 1)

@@ -1,5 +1,5 @@
-"""Environments for other libraries: Gymnasium, Stable-Baselines3, skrl and rsl_rl, each an extra of its name; and
-environments of Gymnasium as ours, without gradients.
+"""Environments for other libraries: Gymnasium, Stable-Baselines3, skrl and rsl_rl; environments of Gymnasium as ours,
+without gradients; and models of Newton as dynamics, with them. Each is an extra of its name.
 
 Importing this loads none of them; a name arrives when first used.
 """
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from diffsim_core.adapters._from_gymnasium import FromGymnasium as FromGymnasium
     from diffsim_core.adapters._gymnasium import GymnasiumEnv as GymnasiumEnv
     from diffsim_core.adapters._gymnasium import GymnasiumVectorEnv as GymnasiumVectorEnv
+    from diffsim_core.adapters._newton import NewtonBodyState as NewtonBodyState
+    from diffsim_core.adapters._newton import NewtonDynamics as NewtonDynamics
+    from diffsim_core.adapters._newton import NewtonState as NewtonState
     from diffsim_core.adapters._rsl_rl import RslRlVecEnv as RslRlVecEnv
     from diffsim_core.adapters._sb3 import SB3VecEnv as SB3VecEnv
     from diffsim_core.adapters._skrl import SkrlEnv as SkrlEnv
@@ -21,6 +24,9 @@ _LAZY = {
     "FromGymnasium": ("_from_gymnasium", "gymnasium"),
     "GymnasiumEnv": ("_gymnasium", "gymnasium"),
     "GymnasiumVectorEnv": ("_gymnasium", "gymnasium"),
+    "NewtonBodyState": ("_newton", "newton"),
+    "NewtonDynamics": ("_newton", "newton"),
+    "NewtonState": ("_newton", "newton"),
     "RslRlVecEnv": ("_rsl_rl", "rsl_rl"),
     "SB3VecEnv": ("_sb3", "sb3"),
     "SkrlEnv": ("_skrl", "skrl"),
