@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffrl_bench._plots import _sim_groups, plot_curves, plot_sim
+from diffrl_bench._plots import _sim_groups, plot_curves, plot_sim, plot_together
 
 
 def _curves() -> tuple[dict[str, np.ndarray[Any, Any]], list[dict[str, Any]]]:
@@ -64,6 +64,24 @@ def test_same_data_same_file(sim_report: dict[str, Any], tmp_path: Path) -> None
 def test_a_report_without_scaling_and_peers(sim_report: dict[str, Any], tmp_path: Path) -> None:
     plot_sim({**sim_report, "scaling": None, "peers": []}, tmp_path / "sim.svg")
     assert (tmp_path / "sim.svg").stat().st_size > 2000
+
+
+def test_together_each_task_has_a_panel_with_every_algorithm(tmp_path: Path) -> None:
+    curves, rows = _curves()
+    for row in list(rows):
+        curves[f"ppo-{row['run']}"] = curves[row["run"]] * [1, 1, 1, 0.5]
+        rows.append({**row, "run": f"ppo-{row['run']}", "algorithm": "ppo", "return_mean": None})
+    texts = []
+    for name in ("a", "b"):
+        plot_together(curves, rows, "Mine", tmp_path / f"{name}.svg")
+        texts.append((tmp_path / f"{name}.svg").read_text())
+    first, second = texts
+    assert first == second
+    assert all(f"<!-- {word} -->" in first for word in ("SHAC", "PPO", "ant, 3 seeds", "cartpole, 3 seeds"))
+    # A band and a line for each algorithm of each task.
+    assert first.count('id="FillBetweenPolyCollection_') == 4
+    with pytest.raises(ValueError, match="no learning curve yet"):
+        plot_together({}, rows, "", tmp_path / "x.svg")
 
 
 def test_bad_input(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from ._text import count, rounded
 FORMATS = (".svg", ".png", ".pdf")
 _OURS, _LIGHT, _THEIRS = "#0072b2", "#7fbde0", "#999999"
 _COLORS = {"forward": _OURS, "forward + backward": _LIGHT, "MuJoCo, forward": _THEIRS}
+_SEVERAL = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -92,6 +93,56 @@ def plot_curves(curves: Mapping[str, np.ndarray[Any, Any]], rows: Sequence[Row],
         if title:
             figure.suptitle(title, fontsize=11)
         save(figure, file)
+
+
+def plot_together(curves: Mapping[str, np.ndarray[Any, Any]], rows: Sequence[Row], title: str, file: Path) -> None:
+    """Mean return of finished training episodes over control steps: a panel for each task, all algorithms in it.
+
+    Lines are medians of seeds, bands go from the worst to the best seed, dots are final evaluations.
+    """
+    require_format(file)
+    tasks: dict[str, dict[str, list[Row]]] = {}
+    for row in rows:
+        if len(curves.get(row["run"], ())):
+            tasks.setdefault(row["task"], {}).setdefault(row["algorithm"], []).append(row)
+    if not tasks:
+        raise ValueError("there is no learning curve yet; run the suite first: diffrl bench run")
+    colors = {
+        name: _SEVERAL[k % len(_SEVERAL)] for k, name in enumerate(dict.fromkeys(row["algorithm"] for row in rows))
+    }
+    columns = min(2, len(tasks))
+    lines = -(-len(tasks) // columns)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(3.8 * columns + 0.4, 0.8 + 2.7 * lines), layout="constrained")
+        grid = figure.subplots(lines, columns, squeeze=False).flatten()
+        for axes, (task, algorithms) in zip(grid, tasks.items(), strict=False):
+            for name, group in algorithms.items():
+                _band(axes, [curves[row["run"]] for row in group], colors[name])
+                ends = [(curves[row["run"]][-1, 1] / 1e6, row.get("return_mean")) for row in group]
+                known = [end for end in ends if end[1] is not None]
+                if known:
+                    axes.plot(*zip(*known, strict=True), "o", color=colors[name], markersize=3.5, clip_on=False)
+            seeds = sorted({len(group) for group in algorithms.values()})
+            said = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+            axes.set_title(f"{task}, {said} seed{'s' if seeds[-1] > 1 else ''}", loc="left", fontsize=10)
+            axes.set_xlabel("control steps [million]")
+        for axes in grid[len(tasks) :]:
+            axes.set_visible(False)
+        for axes in grid[::columns]:
+            axes.set_ylabel("episode return")
+        handles = [Patch(color=color, label=name.upper()) for name, color in colors.items()]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        if title:
+            figure.suptitle(title, fontsize=11, wrap=True)
+        save(figure, file)
+
+
+def _band(axes: Axes, found: Sequence[np.ndarray[Any, Any]], color: str) -> None:
+    """Median and range of seeds, where every seed has values."""
+    grid = np.linspace(max(c[0, 1] for c in found), min(c[-1, 1] for c in found), 200)
+    each = np.stack([np.interp(grid, c[:, 1], c[:, 3]) for c in found])
+    axes.fill_between(grid / 1e6, each.min(0), each.max(0), color=color, alpha=0.15, linewidth=0)
+    axes.plot(grid / 1e6, np.median(each, axis=0), color=color, linewidth=1.8)
 
 
 def _curves(axes: Axes, lines: Sequence[tuple[Any, Any]], finals: Sequence[float | None]) -> None:

@@ -181,7 +181,7 @@ def _table(args: argparse.Namespace) -> _Result:
 
 
 def _plot(args: argparse.Namespace) -> _Result:
-    from ._plots import plot_curves
+    from ._plots import plot_curves, plot_together
     from ._results import read_curves
 
     suite, rows = _rows(args)
@@ -193,7 +193,8 @@ def _plot(args: argparse.Namespace) -> _Result:
 
         plot_traces(read_traces(folder), rows, suite.traces, suite.about, file)
     else:
-        plot_curves(read_curves(folder), rows, suite.about, file)
+        draw = plot_together if args.together else plot_curves
+        draw(read_curves(folder), rows, suite.about, file)
     return _Result({"suite": suite.name, "file": str(file)}, str(file))
 
 
@@ -325,6 +326,7 @@ def _parser() -> _Parser:
     plot.add_argument(
         "--traces", action="store_true", help="draw the figures that the suite keeps traces of, over updates, instead"
     )
+    plot.add_argument("--together", action="store_true", help="a panel for each task with all algorithms in it")
     plot.add_argument("--file", metavar="FILE", help=".svg, .png or .pdf; default curves.svg in the results' folder")
     for command in (run, add("table", _table, "A suite's results as a Markdown table."), plot):
         command.add_argument("suite", metavar="SUITE", help="name of a suite, or a .toml file")
