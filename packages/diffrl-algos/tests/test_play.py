@@ -86,6 +86,7 @@ def test_a_task_without_bodies_is_refused(tmp_path, capfd):
 
 
 def test_traffic_has_a_page_of_its_own(tmp_path, capfd):
+    pytest.importorskip("diffsim_traffic")
     path = tmp_path / "run"
     options = ["--task-option", "episode_length=9", "--eval-episodes", "3", "--eval-every", "2", "--clips", "2"]
     assert main(["train", "gippo", "pace_car_2", *SMALL, *options, "--out", str(path)]) == 0
