@@ -88,9 +88,8 @@ class Played(NamedTuple):
         """
         from diffsim_core.viewer import motion_of
 
-        physics, action, begins, curves = self.footage
         with _shown():
-            return motion_of(self.env, physics, action, begins=begins, curves=curves)
+            return motion_of(self.env, **self.footage._asdict())
 
     def write_html(self, path: Path | str) -> None:
         """Write a page that opens offline."""

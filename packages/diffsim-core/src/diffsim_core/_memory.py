@@ -15,9 +15,12 @@ def kept_bytes(env: Any, horizon: int) -> int:
     is not of a :class:`diffsim_core.Dynamics`.
     """
     dynamics = getattr(getattr(env, "task", None), "dynamics", None)
-    if dynamics is None:
-        return 0
-    return dynamics.saved_size(env.num_envs) * (4 if env.dtype == "float32" else 8) * horizon
+    return 0 if dynamics is None else saved_bytes(dynamics, env.num_envs, horizon)
+
+
+def saved_bytes(dynamics: Any, num_worlds: int, steps: int) -> int:
+    """The same of a simulator itself."""
+    return dynamics.saved_size(num_worlds) * (4 if dynamics.dtype == "float32" else 8) * steps
 
 
 def free_bytes(device: str) -> int | None:

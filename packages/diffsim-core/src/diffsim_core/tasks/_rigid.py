@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any, ClassVar
 
 from diffsim_core._interop import from_numpy
-from diffsim_core._memory import free_bytes
+from diffsim_core._memory import free_bytes, saved_bytes
 from diffsim_core._protocol import Array, PyTree
 from diffsim_core.io import load_model
 from diffsim_core.rigid.dynamics import RigidDynamics
@@ -118,9 +118,8 @@ _LARGE = 0.25
 
 
 def _is_large(dynamics: RigidDynamics, num_envs: int) -> bool:
-    size = dynamics.saved_size(num_envs) * (4 if dynamics.dtype == "float32" else 8) * _WINDOW
     free = free_bytes(dynamics.device)
-    return free is not None and size > _LARGE * free
+    return free is not None and saved_bytes(dynamics, num_envs, _WINDOW) > _LARGE * free
 
 
 def task_maker(robot: type[RigidTask], load: Callable[..., RigidModel]) -> Callable[..., RigidTask]:

@@ -26,7 +26,10 @@ _MUSCLE_WIDTH = 0.004, 0.014
 
 
 class Footage(NamedTuple):
-    """What a roll-out of any simulator left: NumPy arrays whose first axes are ``T`` frames and ``N`` worlds."""
+    """What a roll-out of any simulator left: NumPy arrays whose first axes are ``T`` frames and ``N`` worlds.
+
+    Its fields are named as the arguments of ``motion_of``.
+    """
 
     physics: PyTree
     """States in the simulator's own containers, ``[T, N, ...]``."""
@@ -97,8 +100,7 @@ class Recorder:
             TypeError: the environment simulates something other than rigid bodies.
             ValueError: nothing was added.
         """
-        physics, action, begins, curves = self.footage()
-        return motion_of(self.env, physics, action, begins=begins, curves=curves)
+        return motion_of(self.env, **self.footage()._asdict())
 
     def _copy(self, tree: PyTree) -> PyTree:
         return tree_map(lambda leaf: to_numpy(leaf)[: self.worlds], tree)
@@ -163,7 +165,7 @@ def record(
     """
     _dynamics(env)
     filmed = film(env, policy, steps=steps, episodes=episodes, seed=seed, worlds=worlds, value=value)
-    return motion_of(env, filmed.physics, filmed.action, begins=filmed.begins, curves=filmed.curves)
+    return motion_of(env, **filmed._asdict())
 
 
 def write_page(env: Any, footage: Footage, path: str | Path) -> None:
@@ -177,8 +179,7 @@ def write_page(env: Any, footage: Footage, path: str | Path) -> None:
     if isinstance(simulator, OwnPage):
         simulator.write_page(footage, path, name=env.spec.name, dt=env.spec.dt)
         return
-    motion = motion_of(env, footage.physics, footage.action, begins=footage.begins, curves=footage.curves)
-    write_html(motion, path)
+    write_html(motion_of(env, **footage._asdict()), path)
 
 
 def motion_of(
