@@ -66,9 +66,9 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="beside names 'mjy'; known are mjx, brax-generalized"):
         SimBench(beside=("mjy",))
     with pytest.raises(ValueError, match="Brax has none like it; it has ant"):
-        brax_window("cartpole", "spring", np.zeros((1, 1, 1)), device="cpu")
+        brax_window("cartpole", "spring", 1, 1, device="cpu")
     with pytest.raises(ValueError, match=r"device is 'cuda', and JAX has none.*jax\[cuda12\]"):
-        brax_window("ant", "spring", np.zeros((1, 1, 1)), device="cuda")
+        brax_window("ant", "spring", 1, 1, device="cuda")
 
 
 @pytest.mark.slow

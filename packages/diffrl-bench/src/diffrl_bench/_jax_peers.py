@@ -154,8 +154,10 @@ def mjx_window(mjcf: str, qpos: Any, qvel: Any, control: Any, *, dt: float, devi
     return JaxWindow("mjx", step, (placed(qpos), placed(qvel)), controls, step_s=dt, substeps=substeps)
 
 
-def brax_window(task: str, backend: str, control: Any, *, device: str) -> JaxWindow:
-    """Brax's own environment of that robot, its dynamics alone; start and length of a step are its own.
+def brax_window(task: str, backend: str, rows: int, worlds: int, *, device: str) -> JaxWindow:
+    """Brax's own environment of that robot, its dynamics alone, for ``rows`` random controls of ``worlds`` worlds.
+
+    Start and length of a step are its own.
 
     Raises:
         ImportError: Brax is not installed.
@@ -166,7 +168,6 @@ def brax_window(task: str, backend: str, control: Any, *, device: str) -> JaxWin
         raise ValueError(f"task {task!r}: Brax has none like it; it has {', '.join(BRAX)}")
     envs: Any = importlib.import_module("brax.envs")
     env = envs.get_environment(BRAX[task], backend=backend)
-    rows, worlds = control.shape[:2]
     with jax.default_device(where):
         keys = jax.random.split(jax.random.PRNGKey(0), worlds)
         controls = list(jax.random.uniform(keys[0], (rows, worlds, env.action_size), minval=-1.0, maxval=1.0))

@@ -138,9 +138,8 @@ def plot_together(curves: Mapping[str, np.ndarray[Any, Any]], rows: Sequence[Row
 
 
 def _band(axes: Axes, found: Sequence[np.ndarray[Any, Any]], color: str) -> None:
-    """Median and range of seeds, where every seed has values."""
-    grid = np.linspace(max(c[0, 1] for c in found), min(c[-1, 1] for c in found), 200)
-    each = np.stack([np.interp(grid, c[:, 1], c[:, 3]) for c in found])
+    """Median and range of seeds."""
+    grid, each = _side_by_side([(c[:, 1], c[:, 3]) for c in found])
     axes.fill_between(grid / 1e6, each.min(0), each.max(0), color=color, alpha=0.15, linewidth=0)
     axes.plot(grid / 1e6, np.median(each, axis=0), color=color, linewidth=1.8)
 
@@ -148,13 +147,20 @@ def _band(axes: Axes, found: Sequence[np.ndarray[Any, Any]], color: str) -> None
 def _curves(axes: Axes, lines: Sequence[tuple[Any, Any]], finals: Sequence[float | None]) -> None:
     for k, (x, y) in enumerate(lines):
         axes.plot(x, y, color=_LIGHT, linewidth=0.9, label="one seed, training" if k == 0 else None)
-    # Where every seed has values; beyond that a median would jump as seeds end.
-    grid = np.linspace(max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines), 200)
-    median = np.median([np.interp(grid, x, y) for x, y in lines], axis=0)
-    axes.plot(grid, median, color=_OURS, linewidth=2.2, label="median of seeds")
+    grid, each = _side_by_side(lines)
+    axes.plot(grid, np.median(each, axis=0), color=_OURS, linewidth=2.2, label="median of seeds")
     known = [(x[-1], final) for (x, _), final in zip(lines, finals, strict=True) if final is not None]
     if known:
         axes.plot(*zip(*known, strict=True), "o", color="#d55e00", markersize=4.5, zorder=3, label="final evaluation")
+
+
+def _side_by_side(lines: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
+    """A common ``x [200]`` and ``y [K, 200]`` of ``K`` lines.
+
+    Where every seed has values; beyond that a median would jump as seeds end.
+    """
+    grid = np.linspace(max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines), 200)
+    return grid, np.stack([np.interp(grid, x, y) for x, y in lines])
 
 
 class _Bar(NamedTuple):

@@ -75,7 +75,7 @@ def bench_sim(bench: SimBench) -> dict[str, Any]:
         threads = getattr(dynamics, "threads", None) if bench.device == "cpu" else None
         begin = start(env, bench.horizon)
         windows: dict[str, Any] = {"dynamics": DynamicsWindow(env, begin), "env": EnvWindow(env, begin)}
-        memory = _memory(bench, dynamics, lambda: windows["env"](Stopwatch(clock_of(bench.device))))
+        memory = _memory(bench, env, lambda: windows["env"](Stopwatch(clock_of(bench.device))))
         scaling = _scaling_windows(bench, threads)
         peers = _mujoco_windows(bench, env, begin) if bench.peers else {}
         jax_peers = {name: _jax_window(name, bench, env, begin) for name in bench.beside}
@@ -125,6 +125,12 @@ def bench_sim(bench: SimBench) -> dict[str, Any]:
     }
 
 
+def _walls(laps: Laps) -> dict[str, list[float]]:
+    """Wall times of our windows [s]: forward alone, and recording forward pass plus backward pass."""
+    both = zip(laps["recording"], laps["backward"], strict=True)
+    return {"forward": [lap.wall for lap in laps["forward"]], "forward_backward": [a.wall + b.wall for a, b in both]}
+
+
 def window_figures(laps: Laps, steps: int, *, substeps: int, dt: float) -> dict[str, Any]:
     """Rates and ratios of windows of ``steps`` control steps, summed over worlds; medians over repeats.
 
@@ -134,7 +140,7 @@ def window_figures(laps: Laps, steps: int, *, substeps: int, dt: float) -> dict[
     which a busy machine disturbs less.
     """
     forward, recording, backward = (laps[part] for part in ("forward", "recording", "backward"))
-    both = [a.wall + b.wall for a, b in zip(recording, backward, strict=True)]
+    both = _walls(laps)["forward_backward"]
     both_cpu = [a.cpu + b.cpu for a, b in zip(recording, backward, strict=True)]
     forward_rate = steps / statistics.median(lap.wall for lap in forward)
     both_rate = steps / statistics.median(both)
@@ -161,12 +167,9 @@ def window_figures(laps: Laps, steps: int, *, substeps: int, dt: float) -> dict[
 
 def _traffic(laps: Laps, moved: dict[str, int], steps: int, copied: float) -> dict[str, Any]:
     """Bytes that the dynamics cannot but move, over the time it took, beside what a copy reaches on the same device."""
-    both = [a.wall + b.wall for a, b in zip(laps["recording"], laps["backward"], strict=True)]
-    kinds = {
-        "forward": (moved["forward"], [lap.wall for lap in laps["forward"]]),
-        "forward_backward": (moved["recording"] + moved["backward"], both),
-    }
-    rows = {name: (size, size * steps / statistics.median(walls)) for name, (size, walls) in kinds.items()}
+    sizes = {"forward": moved["forward"], "forward_backward": moved["recording"] + moved["backward"]}
+    walls = _walls(laps)
+    rows = {name: (size, size * steps / statistics.median(walls[name])) for name, size in sizes.items()}
     return {
         "copy_bytes_per_s": copied,
         "dynamics": {
@@ -230,11 +233,7 @@ def jax_figures(laps: Laps, peer: Any, ours: Laps, simulated_s: float) -> dict[s
     """
     duration = peer.step_s * peer.steps / peer.substeps
     walls = {name: statistics.median(lap.wall for lap in laps[name]) for name in ("forward", "forward_backward")}
-    both = [a.wall + b.wall for a, b in zip(ours["recording"], ours["backward"], strict=True)]
-    mine = {
-        "forward": statistics.median(lap.wall for lap in ours["forward"]),
-        "forward_backward": statistics.median(both),
-    }
+    mine = {name: statistics.median(found) for name, found in _walls(ours).items()}
     return {
         "name": peer.name,
         "dt_s": peer.step_s / peer.substeps,
@@ -250,24 +249,31 @@ def jax_figures(laps: Laps, peer: Any, ours: Laps, simulated_s: float) -> dict[s
 
 
 def _jax_window(name: str, bench: SimBench, env: Any, begin: Any) -> Any:
-    import numpy as np
-
     from ._jax_peers import brax_window, mjx_window
     from ._mujoco import bundled_mjcf
 
-    control = np.stack([env.task.control(env.xp, action)[0].cpu().numpy() for action in begin.actions])
     if name != "mjx":
-        return brax_window(bench.task, name.removeprefix("brax-"), control, device=bench.device)
+        backend = name.removeprefix("brax-")
+        return brax_window(bench.task, backend, bench.horizon, bench.num_envs, device=bench.device)
     mjcf = bundled_mjcf(bench.task)
     if mjcf is None:
         raise ValueError(f"task {bench.task!r} has no MJCF file for MJX")
     qpos, qvel = (part.detach().cpu().numpy() for part in begin.state.physics[:2])
-    return mjx_window(mjcf, qpos, qvel, control, dt=env.spec.dt, device=bench.device)
+    return mjx_window(mjcf, qpos, qvel, _controls(env, begin), dt=env.spec.dt, device=bench.device)
 
 
-def _memory(bench: SimBench, dynamics: Any, window: Callable[[], None]) -> dict[str, Any]:
+def _controls(env: Any, begin: Any) -> Any:
+    """``[T, N, nu]`` in the units of the task's model file: its motors take the control that ours take."""
+    import numpy as np
+
+    return np.stack([env.task.control(env.xp, action)[0].cpu().numpy() for action in begin.actions])
+
+
+def _memory(bench: SimBench, env: Any, window: Callable[[], None]) -> dict[str, Any]:
     """What a window keeps for its backward pass, and how far it raised the process's memory when it first ran."""
-    step = dynamics.saved_size(bench.num_envs) * (4 if bench.dtype == "float32" else 8)
+    from diffsim_core import kept_bytes
+
+    step = kept_bytes(env, 1)
     return {
         "option": bench.memory,
         "kept_step_bytes": step / bench.num_envs,
@@ -307,14 +313,10 @@ def _mujoco_windows(bench: SimBench, env: Any, begin: Any) -> dict[str, Any]:
     if mjcf is None:
         return {}
     qpos, qvel = (part.detach().cpu().numpy() for part in begin.state.physics)
-    # Motors of bundled models take the control that ours takes, in the file's units.
-    control = [env.task.control(env.xp, action)[0].cpu().numpy() for action in begin.actions]
-    import numpy as np
+    control = _controls(env, begin)
 
     def window(threads: int) -> MuJoCoWindow:
-        return MuJoCoWindow(
-            mjcf, qpos, qvel, np.stack(control), dt=env.spec.dt, threads=threads, jacobians=threads == 1
-        )
+        return MuJoCoWindow(mjcf, qpos, qvel, control, dt=env.spec.dt, threads=threads, jacobians=threads == 1)
 
     counts: Sequence[int] = sorted({1, available_cores()})
     return {f"mujoco_{threads}": window(threads) for threads in counts}
