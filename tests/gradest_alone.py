@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from importlib.metadata import distributions
 
 import gradest
 
 
 def seconds(code: str) -> float:
-    """The best of five fresh interpreters that run ``code``."""
+    """The best of five fresh interpreters that run ``code``; their processor time, which waits for no other process."""
     took = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-c", code], check=True)
-        took.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     return min(took)
 
 
@@ -25,5 +26,5 @@ if installed != {"numpy", "array-api-compat"}:
     sys.exit(f"gradest brought {sorted(installed)} instead of NumPy and array-api-compat")
 loading = seconds("import gradest") - seconds("pass")
 if loading >= 0.3:
-    sys.exit(f"import gradest takes {loading:.2f} s; at most 0.3 s is allowed")
+    sys.exit(f"import gradest takes {loading:.2f} s of processor time; at most 0.3 s is allowed")
 print(f"gradest {gradest.__version__}: import takes {1000 * loading:.0f} ms, beside {', '.join(sorted(installed))}")

@@ -100,8 +100,12 @@ def test_update_leaves_its_argument_as_it_was(worlds, name):
     assert same_bits(a, algorithm.update(state)[0])
 
 
+SPOILED = 1
+"""The world whose gradient it is."""
+
+
 class Poisoned:
-    """Worlds of which one step, ``countdown`` from now, gives a reward or a gradient that is not finite."""
+    """Worlds of which one step, ``countdown`` from now, gives rewards or, in one world, a gradient beyond numbers."""
 
     def __init__(self, env, poison, countdown=0):
         self.env, self.spec, self.num_envs, self.poison, self.countdown = env, env.spec, env.num_envs, poison, countdown
@@ -115,13 +119,28 @@ class Poisoned:
         if self.countdown == 0:
             if self.poison == "value":
                 return state, step._replace(reward=step.reward * torch.nan)
-            step.reward.register_hook(lambda g: g * torch.inf)
+            if step.reward.requires_grad:
+                step.reward.register_hook(self.spoil)
         return state, step
 
+    def spoil(self, g):
+        return g * torch.where(torch.arange(self.num_envs) == SPOILED, torch.inf, 1.0)
 
-# AGPO gives a step whose gradient is not finite no weight instead: see its own tests.
+
+class Deaf(Poisoned):
+    """Worlds of which one does not hear, on the first ``countdown`` steps from now, what its actions do."""
+
+    def step(self, state, action):
+        if self.countdown > 0:
+            deaf = torch.arange(self.num_envs)[:, None] == SPOILED
+            action = torch.where(deaf, action.detach(), action)
+        self.countdown -= 1
+        return self.env.step(state, action)
+
+
 POISONS = [(name, "value") for name in NAMES]
-POISONS += [(name, "gradient") for name in LEARN_THROUGH_GRADIENTS if name != "agpo"]
+# Their actions are what is optimised, world by world: there is no policy for a world to spoil.
+POISONS += [(name, "gradient") for name in DETERMINISTIC]
 
 
 @pytest.mark.parametrize(("name", "poison"), POISONS)
@@ -142,6 +161,31 @@ def test_what_is_not_finite_is_refused(worlds, name, poison):
     for part, before in networks(second).items():
         assert not torch.equal(before, networks(third)[part]), part
         assert torch.isfinite(networks(third)[part]).all()
+
+
+GATED = [name for name in LEARN_THROUGH_GRADIENTS if name not in DETERMINISTIC]
+
+
+@pytest.mark.parametrize("name", GATED)
+def test_a_gradient_that_is_not_finite_costs_its_world_only(worlds, name):
+    """The update is that of worlds where the actions of that world that led to the bad reward have no consequences."""
+    algorithm = build(name)
+    updated = []
+    for kind in (Poisoned, Deaf):
+        env = kind(worlds(limit=1e3, horizon=1000), "gradient")
+        first, _ = algorithm.update(algorithm.init(env, 0))
+        env.countdown = 3
+        updated.append(algorithm.update(first))
+    (spoiled, metrics), (expected, _) = updated
+    assert metrics["refused_updates"] == spoiled.refused == 0
+    steps = {"agpo": 0, "pe": 1}.get(name, 3)  # AGPO has gates of its own; policy enhancement looks one step ahead
+    assert metrics["lost_gradients"] == pytest.approx(steps / (8 * env.num_envs), abs=1e-6)
+    if steps == 3:
+        for part, wanted in networks(expected).items():
+            torch.testing.assert_close(networks(spoiled)[part], wanted, rtol=1e-5, atol=1e-7)
+    for part, before in networks(first).items():
+        assert not torch.equal(before, networks(spoiled)[part]), part
+        assert torch.isfinite(networks(spoiled)[part]).all()
 
 
 @pytest.mark.parametrize("name", NAMES)

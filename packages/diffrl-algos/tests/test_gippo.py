@@ -166,13 +166,14 @@ def test_rows_of_a_batch_belong_together(worlds):
     """Row ``t N + i`` of every part is step ``t`` of world ``i``: the published code mixed the orders of two parts."""
     algorithm, _, window = window_of(worlds)
     assert window.trajectory.done[:-1].any()
-    by_steps = gae_gradient_by_steps(window.advantage, window.steps)
+    acted = window.noisy.each_sample()
+    by_steps = gae_gradient_by_steps(window.advantage, acted)
     batch = algorithm._batch(window)
     log_prob = window.policy.log_prob(window.u)
     for t in range(T):
         for i in range(N):
             row, policy = t * N + i, type(window.policy)(window.policy.mean[t, i], window.policy.logstd[t, i])
-            assert torch.equal(batch.u[row], window.steps[t][i].detach())
+            assert torch.equal(batch.u[row], acted[t][i].detach())
             assert batch.advantage[row] == window.advantage[t, i]
             assert batch.log_prob[row] == log_prob[t, i] == policy.log_prob(batch.u[row])
             assert torch.equal(policy.mean + batch.eps[row] * policy.logstd.exp(), batch.u[row])

@@ -173,6 +173,7 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
             "actor_loss": loss,
             "critic_loss": critic_loss,
             "grad_norm": grad_norm,
+            "lost_gradients": noisy.lost_gradients(),
             "value_mean": target_value.mean(),
             "std_mean": noisy.gaussian().logstd.exp().mean(),
             "entropy": entropy,

@@ -151,6 +151,7 @@ class AHAC(ValueLearner[AHACConfig, AHACState]):
         figures = {
             "actor_loss": loss,
             "grad_norm": grad_norm,
+            "lost_gradients": noisy.lost_gradients(),
             "value_mean": target_value.mean(),
             "value_spread": (values.amax(0) - values.amin(0)).mean(),
             "std_mean": noisy.gaussian().logstd.exp().mean(),

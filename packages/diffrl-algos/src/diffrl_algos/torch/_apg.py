@@ -101,6 +101,7 @@ class APG(Learner[APGConfig, APGState]):
         figures = {
             "actor_loss": loss,
             "grad_norm": grad_norm,
+            "lost_gradients": noisy.lost_gradients(),
             "std_mean": noisy.gaussian().logstd.exp().mean(),
         }
         return new, training.report(new, window, figures, clock, actor_lr=lr)

@@ -163,6 +163,7 @@ class GIPPO:
             "critic_loss": critic_loss,
             "alpha_loss": fit.loss,
             "grad_norm": batch.gradient.norm(dim=-1).mean(),
+            "lost_gradients": window.noisy.lost_gradients(),
             "determinant_min": determinant.amin(),
             "determinant_mean": determinant.mean(),
             "determinant_max": determinant.amax(),
@@ -194,7 +195,9 @@ class GIPPO:
     def _batch(self, window: Window) -> _Batch:
         """The window's rows, with the gradient of every advantage by its own action from one backward pass."""
         c, u = self.config, window.u
-        gradient = gae_gradient(window.advantage, window.steps, window.trajectory.done, gamma=c.gamma, lam=c.lam)
+        gradient = gae_gradient(
+            window.advantage, window.noisy.each_sample(), window.trajectory.done, gamma=c.gamma, lam=c.lam
+        )
         parts = (window.x, window.eps, u, window.policy.log_prob(u), window.advantage.detach(), gradient)
         return _Batch(*(part.flatten(0, 1) for part in parts))
 

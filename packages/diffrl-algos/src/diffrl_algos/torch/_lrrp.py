@@ -70,7 +70,7 @@ class LRRP(PolicyGradient):
         """
         c = self.config
         network = Networks.of(c, state.env).actor
-        (*pull,) = torch.autograd.grad(returns.sum(), window.steps)
+        (*pull,) = torch.autograd.grad(returns.sum(), window.noisy.each_sample())
 
         def rp(flat: Tensor, x: Tensor, eps: Tensor, pull: Tensor) -> Tensor:
             policy: Gaussian = network(network.split(flat), x)

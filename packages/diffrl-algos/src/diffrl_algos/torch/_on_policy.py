@@ -75,8 +75,8 @@ class Window(NamedTuple):
     """``[T, N, no]`` normalised observations the policy saw, without graph."""
     eps: Tensor
     """``[T, N, na]`` its noise."""
-    steps: list[Tensor]
-    """``T`` actions before tanh, ``[N, na]``, as they entered the graph."""
+    noisy: NoisyPolicy
+    """What acted, with its actions as they entered the graph."""
     policy: Gaussian
     """Distributions they were drawn from, ``[T, N, na]``, without graph."""
     value_next: Tensor
@@ -94,7 +94,7 @@ class Window(NamedTuple):
     @property
     def u(self) -> Tensor:
         """``[T, N, na]`` actions before tanh, without graph."""
-        return torch.stack([step.detach() for step in self.steps])
+        return self.noisy.samples().detach()
 
 
 def first_fields(config: OnPolicyConfig, env: Env, seed: int, name: str, *, gradients: bool = True) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def collect(
         obs=obs,
         x=x.detach(),
         eps=eps,
-        steps=noisy.each_sample(),
+        noisy=noisy,
         policy=Gaussian(policy.mean.detach(), policy.logstd.detach()),
         value_next=value_next,
         advantage=advantage,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ._distributions import Gaussian
+from ._gate import Gate
 from ._mlp import MLP, Network
 from ._observations import Layout
 
@@ -107,6 +108,7 @@ class NoisyPolicy:
         # Where sigma is a parameter, the noise of the whole window is one product.
         self._noise = iter((eps if logstd is None else eps * logstd.exp()).unbind(0))
         self._steps: list[tuple[Gaussian, Tensor]] = []
+        self._gate = Gate()
 
     def __call__(self, obs: Tensor) -> Tensor:
         gaussian = self._actor(self._params, torch.addcmul(self._shift, obs, self._scale))
@@ -115,7 +117,7 @@ class NoisyPolicy:
             noise = noise * gaussian.logstd.exp()
         u = gaussian.mean + noise
         self._steps.append((gaussian, u))
-        return torch.tanh(u)
+        return self._gate(torch.tanh(u))
 
     def gaussian(self) -> Gaussian:
         """Distributions of all steps so far, ``[T, N, na]``."""
@@ -132,6 +134,10 @@ class NoisyPolicy:
     def each_sample(self) -> list[Tensor]:
         """The same step by step, ``T`` tensors ``[N, na]``: the very ones that acted, to differentiate by."""
         return [u for _, u in self._steps]
+
+    def lost_gradients(self) -> Tensor:
+        """Part of the actions of all worlds and steps whose gradient was too large to be used, a scalar."""
+        return self._gate.lost(self._shift)
 
 
 @dataclass(frozen=True)

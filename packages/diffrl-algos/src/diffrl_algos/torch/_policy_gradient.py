@@ -113,6 +113,7 @@ class PolicyGradient(ABC):
         figures |= {
             "critic_loss": critic_loss,
             "grad_norm": grad_norm,
+            "lost_gradients": window.noisy.lost_gradients(),
             "value_mean": window.target_value.mean(),
             "std_mean": window.policy.logstd.exp().mean(),
         }

@@ -176,6 +176,7 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
             "actor_loss": loss,
             "critic_loss": critic_loss,
             "grad_norm": grad_norm,
+            "lost_gradients": noisy.lost_gradients(),
             "value_mean": target_value.mean(),
             "value_spread": (values.amax(0) - values.amin(0)).mean(),
             "std_mean": noisy.gaussian().logstd.exp().mean(),
