@@ -93,13 +93,14 @@ AGPO_PRESETS = {
 def test_agpo_presets_are_the_papers_table(task):
     preset = load_preset("agpo", task)
     c = preset.config
-    # Ant has SHAC's networks, learning rates and pieces, so that the two can be compared.
+    # Ant has SHAC's networks, deviations, learning rates and pieces, so that the two can be compared.
     ours = load_preset("shac", task).config if task == "ant" else AGPOConfig(critic_lr=AGPO_PRESETS[task][0])
     names = ("target_alpha", "critic_iterations", "threshold")
     assert tuple(getattr(c, name) for name in names) == AGPO_PRESETS[task][1:]
     names = ("actor_hidden", "critic_hidden", "critic_lr", "critic_minibatches")
     assert all(getattr(c, name) == getattr(ours, name) for name in names) and c.actor_lr == c.critic_lr
-    names += ("actor_lr", "target_alpha", "critic_iterations", "threshold")
+    assert c.state_dependent_std == (task != "ant")
+    names += ("actor_lr", "target_alpha", "critic_iterations", "threshold", "state_dependent_std")
     assert dataclasses.replace(AGPOConfig(), **{name: getattr(c, name) for name in names}) == c
     assert preset.num_envs == 64
     assert (c.kl_coef, c.entropy_coef, c.reward_scale, c.max_grad_norm, c.critic_max_grad_norm) == (
