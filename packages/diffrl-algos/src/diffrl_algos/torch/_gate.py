@@ -14,8 +14,8 @@ sums over thousands of steps, soon after 1e13."""
 
 class _Pass(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, action: Tensor, kept: list[Tensor]) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx.kept = kept
+    def forward(ctx: Any, action: Tensor, lost: list[Tensor]) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx.lost = lost
         return action.view_as(action)
 
     @staticmethod
@@ -23,7 +23,7 @@ class _Pass(torch.autograd.Function):
         (g,) = grad_outputs
         # Not greater than it, and not NaN.
         passes = (g.abs() < LARGEST).all(-1, keepdim=True)
-        ctx.kept.append(passes)
+        ctx.lost.append(~passes)
         return torch.where(passes, g, 0.0), None
 
 
@@ -37,14 +37,17 @@ class Gate:
     """
 
     def __init__(self) -> None:
-        self._kept: list[Tensor] = []
+        self._steps = 0
+        self._lost: list[Tensor] = []
 
     def __call__(self, action: Tensor) -> Tensor:
         """The same actions."""
-        return _Pass.apply(action, self._kept) if action.requires_grad else action
+        self._steps += 1
+        return _Pass.apply(action, self._lost) if action.requires_grad else action
 
     def lost(self, like: Tensor) -> Tensor:
-        """Part of the actions whose gradient did not pass, in the backward passes so far; a scalar like ``like``."""
-        if not self._kept:
+        """Part of all actions whose gradient did not pass, in the backward pass so far; a scalar like ``like``."""
+        if not self._lost:
             return torch.zeros((), dtype=like.dtype, device=like.device)
-        return 1.0 - torch.stack(self._kept).to(like.dtype).mean()
+        lost = torch.stack(self._lost)
+        return lost.sum().to(like.dtype) / (self._steps * lost.shape[1])

@@ -35,13 +35,12 @@ class Link(torch.autograd.Function):
         if factor is None:
             return None, None, None
         (g,) = grad_outputs
+        if ctx.step < 0:
+            return g, None, None
         shape = (-1,) + (1,) * (g.dim() - 1)
         # A world whose step has no finite gradient teaches by its Q function: zero times infinity would be NaN.
-        passes = torch.isfinite(g).flatten(1).all(1)
-        if ctx.step >= 0:
-            passes = passes & (factor[ctx.step] > 0)
-            g = g * factor[ctx.step].view(shape)
-        return torch.where(passes.view(shape), g, 0.0), None, None
+        passes = torch.isfinite(g).flatten(1).all(1) & (factor[ctx.step] > 0)
+        return torch.where(passes.view(shape), g * factor[ctx.step].view(shape), 0.0), None, None
 
 
 class Judge:
