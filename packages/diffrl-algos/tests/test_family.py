@@ -119,8 +119,7 @@ class Poisoned:
         if self.countdown == 0:
             if self.poison == "value":
                 return state, step._replace(reward=step.reward * torch.nan)
-            if step.reward.requires_grad:
-                step.reward.register_hook(self.spoil)
+            step.reward.register_hook(self.spoil)
         return state, step
 
     def spoil(self, g):
@@ -139,7 +138,7 @@ class Deaf(Poisoned):
 
 
 POISONS = [(name, "value") for name in NAMES]
-# Their actions are what is optimised, world by world: there is no policy for a world to spoil.
+# Their actions come from no NoisyPolicy, so they have no gate yet: one such world still costs the whole update.
 POISONS += [(name, "gradient") for name in DETERMINISTIC]
 
 
