@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,13 +13,19 @@ def peak_growth(work: Callable[[], object]) -> int | None:
     """Bytes by which resident memory at its highest during ``work`` exceeded that before it.
 
     None where the system does not tell (anything but Linux). Memory that the process had already, free for use again,
-    does not count.
+    does not count. Pages of mapped files that a system short of memory takes away meanwhile are counted as if they had
+    stayed: otherwise they would hide as much of what the work took.
     """
-    before = _resident("VmRSS")
+    # Garbage of whoever came before, freed only during the work, would hide as much too.
+    gc.collect()
+    before, files = _resident("VmRSS"), _resident("RssFile") or 0
     reset = before is not None and _reset_peak()
     work()
     peak = _resident("VmHWM")
-    return max(0, peak - before) if reset and before is not None and peak is not None else None
+    if not reset or before is None or peak is None:
+        return None
+    taken_away = max(0, files - (_resident("RssFile") or 0))
+    return max(0, peak - before + taken_away)
 
 
 def _reset_peak() -> bool:
