@@ -232,6 +232,40 @@ def test_attempts_lower_the_rate_until_one_does_no_harm(compound):
     assert not failed.succeeded and failed.rate == 30.0 and torch.equal(failed.params, start)
 
 
+def test_an_attempt_can_be_judged_by_what_it_leaves():
+    """Down x^2 from 1 again; the only pass knows the loss it began with, 1, and not that 2.5 leads to 2.25."""
+
+    def once(flat, adam, rate):
+        loss = flat.square().sum()
+        adam, _ = Optimizer((0.9, 0.999), 1e9).step_(flat, Adam.init(flat), 2 * flat, rate)
+        return adam, loss, loss
+
+    start = torch.ones(1, dtype=torch.float64)
+    phase = attempt(once, start, Adam.init(start), 2.5, most=8, compound=True)
+    assert phase.succeeded and phase.attempts == 1 and phase.params.item() == pytest.approx(-1.5)
+    judged = attempt(once, start, Adam.init(start), 2.5, most=8, compound=True, left=lambda flat: flat.square().sum())
+    assert judged.attempts == 2 and judged.params.item() == pytest.approx(1 - 2.5 / 1.5)
+    assert judged.loss.item() == pytest.approx((1 - 2.5 / 1.5) ** 2)
+
+
+@pytest.mark.parametrize("phase", ["alpha", "ppo"])
+def test_no_phase_leaves_its_loss_higher_than_it_was(worlds, phase):
+    """At rates that overshoot with the last step, only the loss of the result tells."""
+    rates = {"alpha_lr": 1.0, "actor_lr": 1e-9} if phase == "alpha" else {"alpha_lr": 1e-9, "actor_lr": 1.0}
+    one = {"alpha_iterations": 1, "actor_iterations": 1, "attempts": 1, "actor_minibatches": 1}
+    kept = {}
+    for judged_by in ("result", "last_pass"):
+        algorithm = GIPPO(GIPPOConfig(**{**SMALL, **one, **rates, "judged_by": judged_by}))
+        state = algorithm.init(worlds(), 0)
+        new, _ = algorithm.update(state)
+        moved = (new.actor - state.actor).abs().max()
+        kept[judged_by] = bool(moved < 1e-3)
+        assert new.rates.tolist() == pytest.approx(
+            [rate / (1.5 if kept[judged_by] and rate == 1.0 else 1.0) for rate in rates.values()]
+        )
+    assert kept == {"result": True, "last_pass": False}
+
+
 def test_a_loss_that_is_not_a_number_is_no_success():
     def once(flat, adam, rate):
         return adam, torch.tensor(0.0), torch.tensor(math.nan)

@@ -113,6 +113,9 @@ class GIPPOConfig(OnPolicyConfig):
     attempts: int = 8
     """A fit or a PPO phase that leaves its own loss higher than it was is taken back and tried again with a rate 1.5
     times less, up to so many attempts in all; if none succeeds the policy stays and the rate stays lower."""
+    judged_by: Literal["result", "last_pass"] = "result"
+    """What loss decides whether it did: that of the policy it leaves, or that of the one before its last pass (the
+    released code), which does not see where the last pass went."""
     alpha_lr_min: float = 1e-5
     """The rate of the fit is not lowered below this by failed attempts."""
     adam_eps: float = 1e-8

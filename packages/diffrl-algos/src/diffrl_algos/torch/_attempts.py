@@ -14,7 +14,10 @@ _STEP = 1.5
 """What a failed attempt divides its rate by, as in GI-PPO's released code."""
 
 Try = Callable[[Tensor, Adam, float], tuple[Adam, Tensor, Tensor]]
-"""``(params, adam, rate) -> (adam, loss before, loss after)``, in place on ``params`` and ``adam``."""
+"""``(params, adam, rate) -> (adam, loss of the first pass, loss of the last)``, in place on ``params`` and ``adam``.
+
+A pass knows its loss before it steps, so that the last loss says nothing of where the last step went.
+"""
 
 
 class Phase(NamedTuple):
@@ -30,7 +33,15 @@ class Phase(NamedTuple):
 
 
 def attempt(
-    once: Try, params: Tensor, adam: Adam, rate: float, *, most: int, compound: bool, rate_min: float = 0.0
+    once: Try,
+    params: Tensor,
+    adam: Adam,
+    rate: float,
+    *,
+    most: int,
+    compound: bool,
+    rate_min: float = 0.0,
+    left: Callable[[Tensor], Tensor] | None = None,
 ) -> Phase:
     """Try a phase until it leaves its loss no higher than it found it, with smaller steps each time.
 
@@ -47,12 +58,16 @@ def attempt(
         most: attempts in all, at least 1.
         compound: divide the rate by 1.5 for each further attempt; otherwise once for all of them.
         rate_min: the rate left behind is not lowered below this.
+        left: loss of the parameters that an attempt leaves, to judge it by in the place of the last pass's.
     """
     loss, trying = torch.zeros((), dtype=params.dtype, device=params.device), rate
     adam = adam.clone()
     for count in range(1, most + 1):
         tried = params.clone()
         adam, before, loss = once(tried, adam, trying)
+        if left is not None:
+            with torch.no_grad():
+                loss = left(tried)
         if bool(loss <= before):
             return Phase(tried, adam, rate, True, count, loss)
         trying = (trying if compound else rate) / _STEP

@@ -28,7 +28,7 @@ from ._distributions import Gaussian
 from ._episodes import Episodes
 from ._normalize import RunningStats
 from ._on_policy import Networks, Window
-from ._policy import GaussianActor, GaussianPolicy, Pull, by_autograd
+from ._policy import GaussianActor, GaussianPolicy, by_autograd
 from ._schedules import follow_divergence, learning_rate
 from ._state import from_arrays, to_arrays
 
@@ -221,8 +221,12 @@ class GIPPO:
                 adam, _ = optimizer.step_(flat, adam, grad, rate)
             return adam, losses[0], losses[-1]
 
+        def left(flat: Tensor) -> Tensor:
+            return apart(actor(actor.split(flat), batch.x))[0]
+
         start, rate = (state.actor, state.alpha_adam), float(state.rates[0])
-        return attempt(once, *start, rate, most=c.attempts, compound=True, rate_min=c.alpha_lr_min)
+        judge = left if c.judged_by == "result" else None
+        return attempt(once, *start, rate, most=c.attempts, compound=True, rate_min=c.alpha_lr_min, left=judge)
 
     def _ppo(
         self,
@@ -241,9 +245,9 @@ class GIPPO:
         advantage, near = on_policy.standardised(batch.advantage), self._near(batch.log_prob, log_prob_alpha)
         size = -(-len(batch.x) // c.actor_minibatches)
 
-        def surrogate(rows: Tensor) -> Pull:
+        def surrogate(rows: Tensor) -> Callable[[Gaussian], Tensor]:
             u, old, a = batch.u[rows], near(rows), advantage[rows]
-            return by_autograd(lambda policy: -gradest.clipped_surrogate(policy.log_prob(u), old, a, clip=c.clip))
+            return lambda policy: -gradest.clipped_surrogate(policy.log_prob(u), old, a, clip=c.clip)
 
         def once(flat: Tensor, adam: Adam, rate: float) -> tuple[Adam, Tensor, Tensor]:
             losses = []
@@ -253,13 +257,18 @@ class GIPPO:
                     order = torch.randperm(len(batch.x), generator=generator, device=batch.x.device)
                 losses.append([])
                 for rows in order.split(size):
-                    loss, grad = actor.gradient(flat, batch.x[rows], surrogate(rows))
+                    loss, grad = actor.gradient(flat, batch.x[rows], by_autograd(surrogate(rows)))
                     losses[-1].append(loss)
                     adam, _ = optimizer.step_(flat, adam, grad, rate)
             return adam, torch.stack(losses[0]).mean(), torch.stack(losses[-1]).mean()
 
+        def left(flat: Tensor) -> Tensor:
+            pieces = torch.arange(len(batch.x), device=batch.x.device).split(size)
+            return torch.stack([surrogate(rows)(actor(actor.split(flat), batch.x[rows])) for rows in pieces]).mean()
+
         start, rate = (fit.params, state.actor_adam), float(state.rates[1])
-        return attempt(once, *start, rate, most=c.attempts, compound=False)
+        judge = left if c.judged_by == "result" else None
+        return attempt(once, *start, rate, most=c.attempts, compound=False, left=judge)
 
     def _near(self, log_prob_old: Tensor, log_prob_alpha: Tensor) -> Callable[[Tensor], Tensor]:
         """Log-densities of the policy that PPO stays near, for the rows of a piece."""
