@@ -137,16 +137,11 @@ class Deaf(Poisoned):
         return self.env.step(state, action)
 
 
-POISONS = [(name, "value") for name in NAMES]
-# Their actions come from no NoisyPolicy, so they have no gate yet: one such world still costs the whole update.
-POISONS += [(name, "gradient") for name in DETERMINISTIC]
-
-
-@pytest.mark.parametrize(("name", "poison"), POISONS)
-def test_what_is_not_finite_is_refused(worlds, name, poison):
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_not_finite_is_refused(worlds, name):
     """One bad window changes no parameter, is counted, and training goes on."""
     algorithm = build(name)
-    env = Poisoned(worlds(), poison)
+    env = Poisoned(worlds(), "value")
     first, _ = algorithm.update(algorithm.init(env, 0))
     env.countdown = 3
     second, metrics = algorithm.update(first)
@@ -162,23 +157,21 @@ def test_what_is_not_finite_is_refused(worlds, name, poison):
         assert torch.isfinite(networks(third)[part]).all()
 
 
-GATED = [name for name in LEARN_THROUGH_GRADIENTS if name not in DETERMINISTIC]
-
-
-@pytest.mark.parametrize("name", GATED)
+@pytest.mark.parametrize("name", LEARN_THROUGH_GRADIENTS)
 def test_a_gradient_that_is_not_finite_costs_its_world_only(worlds, name):
     """The update is that of worlds where the actions of that world that led to the bad reward have no consequences."""
     algorithm = build(name)
     updated = []
     for kind in (Poisoned, Deaf):
-        env = kind(worlds(limit=1e3, horizon=1000), "gradient")
+        env = kind(worlds(limit=1e3, horizon=100), "gradient")
         first, _ = algorithm.update(algorithm.init(env, 0))
         env.countdown = 3
         updated.append(algorithm.update(first))
     (spoiled, metrics), (expected, _) = updated
     assert metrics["refused_updates"] == spoiled.refused == 0
     steps = {"agpo": 1, "pe": 1}.get(name, 3)  # AGPO cuts the window before such a step, PE looks one step ahead
-    assert metrics["lost_gradients"] == pytest.approx(steps / (8 * env.num_envs), abs=1e-6)
+    window = env.spec.horizon if name == "trajopt" else 8
+    assert metrics["lost_gradients"] == pytest.approx(steps / (window * env.num_envs), rel=1e-3)
     if steps == 3:
         for part, wanted in networks(expected).items():
             torch.testing.assert_close(networks(spoiled)[part], wanted, rtol=1e-5, atol=1e-7)

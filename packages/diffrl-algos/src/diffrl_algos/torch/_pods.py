@@ -21,6 +21,7 @@ from .._configs import PODSConfig
 from . import _training as training
 from ._adam import Adam, Optimizer
 from ._episodes import Episodes
+from ._gate import Gate
 from ._mlp import MLP
 from ._normalize import RunningStats
 from ._open_loop import first_episode, first_return
@@ -48,7 +49,7 @@ class PODSState(NamedTuple):
     env_steps: int
     """Control steps done, those of the line search included."""
     refused: int
-    """Updates refused because a gradient was not finite."""
+    """Updates refused because a return was not finite."""
     diverged: int
     """Worlds that left the finite range, so far; not counted in the line search."""
 
@@ -60,8 +61,8 @@ class PODS:
     Each update lets the deterministic policy act for ``horizon`` steps from new starts; takes the gradient of every
     rollout's return with respect to its actions, all the others held; goes along it as far as a line search finds the
     return improved; and fits the policy, in ``actor_iterations`` passes, to the improved actions at the states where
-    they were taken. What a world does after its episode has ended counts nothing. An update whose gradient is not
-    finite changes no parameter; it is counted.
+    they were taken. What a world does after its episode has ended counts nothing. An update with a return that is
+    not finite changes no parameter; it is counted.
     """
 
     config: PODSConfig = field(default_factory=PODSConfig)
@@ -92,11 +93,11 @@ class PODS:
         lr = learning_rate(c, c.actor_lr, state.iteration)
         state = training.restart(state, generator)
         shift, scale = training.normalizer(c, state)
-        policy, taken = DeterministicPolicy(mlp, state.actor, shift, scale), []
+        policy, taken, gate = DeterministicPolicy(mlp, state.actor, shift, scale), [], Gate()
 
         def act(obs: Tensor) -> Tensor:
             taken.append(policy(obs).requires_grad_())
-            return taken[-1]
+            return gate(taken[-1])
 
         window, env_state, obs = rollout(env, act, state.env_state, state.obs, c.horizon)
         returns = first_return(window, c.gamma)
@@ -119,6 +120,7 @@ class PODS:
         figures = {
             "actor_loss": error,
             "grad_norm": grad_norm,
+            "lost_gradients": gate.lost(returns),
             "actor_grad_norm": actor_norm,
             "gain_mean": gain.mean(),
             "improved": (gain > 0).to(gain.dtype).mean(),

@@ -21,6 +21,7 @@ from .._configs import TrajOptConfig
 from . import _training as training
 from ._adam import Adam, Optimizer
 from ._episodes import Episodes
+from ._gate import Gate
 from ._normalize import RunningStats
 from ._observations import flat
 from ._open_loop import CutEnv, OpenLoopPolicy, first_episode, first_return
@@ -46,7 +47,7 @@ class TrajOptState(NamedTuple):
     iteration: int
     env_steps: int
     refused: int
-    """Updates refused because a gradient was not finite."""
+    """Updates refused because a return was not finite."""
     diverged: int
     """Worlds that left the finite range, so far."""
 
@@ -57,8 +58,8 @@ class TrajOpt:
 
     Each update plays the actions in every world from a new start to the time limit, takes one step up the gradient of
     the mean return, which is cut after every ``horizon`` steps, and brings the actions back to [-1, 1]. What a world
-    does after its episode has ended counts nothing. An update whose gradient is not finite changes no action; it is
-    counted.
+    does after its episode has ended counts nothing. An update with a return that is not finite changes no
+    action; it is counted.
     """
 
     config: TrajOptConfig = field(default_factory=TrajOptConfig)
@@ -90,10 +91,10 @@ class TrajOpt:
         state = training.restart(state, generator)
 
         actions = state.actions.detach().requires_grad_()
-        coming = iter(actions.unbind(0))
+        coming, gate = iter(actions.unbind(0)), Gate()
         window, env_state, obs = rollout(
             CutEnv(env, c.horizon),
-            lambda obs: next(coming).expand(env.num_envs, -1),
+            lambda obs: gate(next(coming).expand(env.num_envs, -1)),
             state.env_state,
             state.obs,
             len(actions),
@@ -112,6 +113,7 @@ class TrajOpt:
         figures = {
             "actor_loss": loss,
             "grad_norm": grad_norm,
+            "lost_gradients": gate.lost(actions.detach()),
             "return_spread": returns.detach().std(correction=0),
             "alive": first_episode(window).to(loss.dtype).mean(),
         }
