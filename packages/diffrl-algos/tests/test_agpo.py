@@ -308,6 +308,26 @@ def test_the_divergence_from_the_policy_that_acted_has_no_gradient(worlds):
     assert torch.equal(states[0].actor, states[1].actor)
 
 
+def test_a_tolerant_ratio_trusts_the_simulator_until_it_spreads(worlds):
+    """With all tolerance it is the fixed ratio of one, to the bit; a gradient that is not finite it never trusts."""
+    states = []
+    for options in ({"ratio": "tolerant", "tolerance": 1e6}, {"ratio": "fixed"}):
+        algorithm = AGPO(AGPOConfig(**SMALL, **options))
+        states.append(run(algorithm, algorithm.init(worlds(limit=1e3, horizon=100), 0), 3)[0])
+    assert torch.equal(states[0].actor, states[1].actor)
+
+    means = []
+    for options in ({"ratio": "tolerant", "tolerance": 0.01}, {"ratio": "adaptive"}, {"ratio": "tolerant"}):
+        algorithm = AGPO(AGPOConfig(**SMALL, **options))
+        means.append(run(algorithm, algorithm.init(worlds(), 0), 1)[1][0]["alpha_mean"])
+    assert 0.0 < means[0] < means[1] < means[2] <= 1.0
+
+    algorithm = AGPO(AGPOConfig(**SMALL, ratio="tolerant", tolerance=1e6))
+    env = Poisoned(worlds(limit=1e3, horizon=100), "gradient", countdown=3)
+    _, (metrics,) = run(algorithm, algorithm.init(env, 0), 1)
+    assert metrics["alpha_mean"] == pytest.approx(7 / 8) and metrics["refused_updates"] == 0
+
+
 def test_one_world_has_no_variance(worlds):
     with pytest.raises(ValueError, match="num_envs is 1; AGPO takes variances over at least 2 worlds"):
         AGPO(AGPOConfig(**SMALL)).init(worlds(num_envs=1), 0)
@@ -316,7 +336,15 @@ def test_one_world_has_no_variance(worlds):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"threshold": 1.5}, {"fixed_ratio": -0.1}, {"reward_scale": 0.0}, {"kl_coef": -1.0}, {"num_critics": 0}]
+    "wrong",
+    [
+        {"threshold": 1.5},
+        {"fixed_ratio": -0.1},
+        {"tolerance": 0.0},
+        {"reward_scale": 0.0},
+        {"kl_coef": -1.0},
+        {"num_critics": 0},
+    ],
 )
 def test_values_out_of_range_are_named(wrong):
     with pytest.raises(ValueError, match=f"^{next(iter(wrong))} is"):

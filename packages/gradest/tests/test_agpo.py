@@ -76,6 +76,18 @@ class TestRatio:
         valid[1, 3] = valid[2, 0] = False
         np.testing.assert_array_equal(gradest.adaptive_ratio(first, zeroth, valid), masked)
 
+    @pytest.mark.parametrize("variance", ["norm", "vector"])
+    @pytest.mark.parametrize("tolerance", [None, 4.0])
+    def test_gradients_whose_squares_are_infinite(self, variance, tolerance):
+        """In single precision from 2e19 on."""
+        fine, rough = np.random.default_rng(5).normal(size=(2, 64, 3))
+        rough[5] = 1e200
+        options = {"variance": variance, "tolerance": tolerance}
+        with np.errstate(over="ignore", invalid="ignore"):
+            assert gradest.adaptive_ratio(rough, fine, **options) == 0.0
+            assert gradest.adaptive_ratio(fine, rough, **options) == 1.0
+            assert gradest.adaptive_ratio(rough, rough, **options) == (0.5 if tolerance is None else 0.0)
+
     def test_too_few_worlds_give_no_credit(self):
         first, zeroth = np.random.default_rng(3).normal(size=(2, 2, 4, 3))
         valid = np.zeros((2, 4), dtype=bool)
@@ -85,6 +97,26 @@ class TestRatio:
     def test_no_gradient_at_all(self):
         """Nothing varies on either side: neither is better."""
         assert gradest.adaptive_ratio(np.zeros((4, 2)), np.zeros((4, 2))) == 0.5
+
+    @settings(deadline=None)
+    @given(st.integers(0, 10**6), st.integers(2, 9), st.floats(0.1, 10.0))
+    def test_tolerance(self, seed, worlds, tolerance):
+        """With x = v0 / v1, Eq. 3 is x / (1 + x), and ours min(1, tolerance x)."""
+        first, zeroth = np.random.default_rng(seed).normal(size=(2, worlds, 3))
+        by_paper = self.twin(first, zeroth)
+        got = gradest.adaptive_ratio(first, zeroth, tolerance=tolerance)
+        np.testing.assert_allclose(got, min(1.0, tolerance * by_paper / (1 - by_paper)), rtol=1e-7)
+
+    def test_tolerance_trusts_what_is_smooth_and_nothing_else(self):
+        first, zeroth = np.random.default_rng(4).normal(size=(2, 64, 3))
+        assert gradest.adaptive_ratio(first, zeroth, tolerance=4.0) == 1.0
+        assert gradest.adaptive_ratio(np.zeros((4, 2)), np.zeros((4, 2)), tolerance=4.0) == 1.0
+        first[5] *= 1000
+        assert gradest.adaptive_ratio(first, zeroth, tolerance=4.0) < 4e-3
+        first[5] = np.inf
+        assert gradest.adaptive_ratio(first, zeroth, tolerance=4.0) == 0.0
+        with pytest.raises(ValueError, match=r"tolerance is -1\.0; expected a number"):
+            gradest.adaptive_ratio(first, zeroth, tolerance=-1.0)
 
     @pytest.mark.parametrize("option", ["variance", "nonfinite"])
     def test_unknown_options(self, option):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from ._check import Array, check_arrays, check_choice, check_samples
+from ._check import Array, check_arrays, check_choice, check_number, check_samples
 from ._mixture import weight_of
 from ._stop import stop_gradient
 
@@ -19,6 +19,7 @@ def adaptive_ratio(
     *,
     variance: Literal["norm", "vector"] = "norm",
     nonfinite: Literal["zero", "mask"] = "zero",
+    tolerance: float | None = None,
 ) -> Array:
     """AGPO's adaptive mixture ratio: the weight of the simulator's gradient beside the Q function's, for each step.
 
@@ -35,6 +36,11 @@ def adaptive_ratio(
 
     Steps with fewer than two worlds left get 0. NaN is therefore no error here.
 
+    Where simulator and Q function are both right, their gradients are equal and Eq. 3 gives 1/2. It weighs spreads, and
+    cannot see that only one of the two may be biased. With ``tolerance``, which is ours, ``alpha = min(1, tolerance v0
+    / v1)``: the simulator is trusted altogether until its gradients spread that much more than the Q function's, and
+    beyond that as little as by Eq. 3.
+
     Args:
         first: gradients of one simulated step by the action, shape ``[N, m]``, or ``[T, N, m]`` for several.
         zeroth: gradients of the Q function by the action, same shape.
@@ -42,6 +48,7 @@ def adaptive_ratio(
             default.
         variance: ``"norm"`` or ``"vector"``.
         nonfinite: ``"zero"`` or ``"mask"``.
+        tolerance: how many times ``v0`` the variance ``v1`` may be without loss of trust, above 0; None for Eq. 3.
 
     Returns:
         ``alpha`` in [0, 1], a scalar array or ``[T]``.
@@ -55,6 +62,8 @@ def adaptive_ratio(
     check_choice("variance", variance, ("norm", "vector"))
     check_choice("nonfinite", nonfinite, ("zero", "mask"))
     check_samples("first", first, -2)
+    if tolerance is not None:
+        tolerance = check_number("tolerance", tolerance, 0.0)
     first, zeroth = stop_gradient(first), stop_gradient(zeroth)
     fine, finite = (xp.all(xp.isfinite(g), axis=-1) for g in (zeroth, first))
     kept = fine if valid is None else fine & valid
@@ -62,11 +71,18 @@ def adaptive_ratio(
     kept = kept & finite
     count = xp.sum(xp.astype(kept, first.dtype), axis=-1)
     v1, v0 = (_standardised_variance(xp, g, kept, count, variance == "vector") for g in (first, zeroth))
-    alpha = weight_of(xp, v1, v0, None, clip=True)
+    alpha = weight_of(xp, v1, v0, None, clip=True) if tolerance is None else _tolerant(xp, v1, v0, tolerance)
     judged = count >= 2
     if nonfinite == "zero":
         judged = judged & smooth
     return xp.where(judged, alpha, xp.zeros_like(alpha))
+
+
+def _tolerant(xp: Any, v1: Array, v0: Array, tolerance: float) -> Array:
+    """``min(1, tolerance v0 / v1)``; a simulator whose variance is infinite is trusted nowhere."""
+    trusted, one = (v1 <= tolerance * v0) & xp.isfinite(v1), xp.ones_like(v1)
+    # where on the way in too: no quotient of zeros or of infinities
+    return xp.where(trusted, one, tolerance * xp.where(xp.isfinite(v0), v0, one) / xp.where(trusted, one, v1))
 
 
 def _standardised_variance(xp: Any, gradients: Array, kept: Array, count: Array, vector: bool) -> Array:
@@ -78,7 +94,9 @@ def _standardised_variance(xp: Any, gradients: Array, kept: Array, count: Array,
     keep = xp.astype(kept, norm.dtype)[..., None]
     mean = xp.sum(values * keep, axis=-2, keepdims=True) / xp.clip(count, 1.0, None)[..., None, None]
     apart = (values - mean) * keep
-    return xp.sum(apart * apart, axis=(-2, -1)) / xp.clip(count - 1, 1.0, None)
+    spread = xp.sum(apart * apart, axis=(-2, -1)) / xp.clip(count - 1, 1.0, None)
+    # Finite gradients whose squares are not: infinity less infinity.
+    return xp.where(xp.isnan(spread), xp.full_like(spread, float("inf")), spread)
 
 
 def _median(xp: Any, x: Array, kept: Array, count: Array) -> Array:

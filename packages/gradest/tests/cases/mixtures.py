@@ -79,6 +79,9 @@ CASES = {
     ),
     # NaN is a finding there, not a mistake, and the ratio is a constant
     "adaptive_ratio": Case(gradest.adaptive_ratio, floats=pair, differentiable=(), nan=(), out=("T",)),
+    "adaptive_ratio:tolerance": Case(
+        partial(gradest.adaptive_ratio, tolerance=0.5), floats=pair, differentiable=(), nan=(), out=("T",)
+    ),
     "adaptive_ratio:vector, valid": Case(
         partial(gradest.adaptive_ratio, variance="vector", nonfinite="mask"),
         floats=pair,

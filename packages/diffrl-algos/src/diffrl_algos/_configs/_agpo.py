@@ -44,8 +44,12 @@ class AGPOConfig(CriticConfig):
     kl_reference: Literal["acting", "previous"] = "acting"
     """The policy from which the divergence is measured: the one that acted, where its gradient is zero, one step being
     taken for each window, or the one of the update before."""
-    ratio: Literal["adaptive", "fixed"] = "adaptive"
-    """Where the mixture ratio alpha of each step comes from: the gradients' variances (Eq. 3), or ``fixed_ratio``."""
+    ratio: Literal["adaptive", "tolerant", "fixed"] = "adaptive"
+    """Where the mixture ratio alpha of each step comes from: the gradients' variances as in Eq. 3; the same variances,
+    but 1 up to ``tolerance``, which is ours (docs/agpo.md); or ``fixed_ratio``."""
+    tolerance: float = 4.0
+    """How many times the variance of the Q function's gradients the simulator's may have and still be trusted
+    altogether, if the ratio is tolerant."""
     fixed_ratio: float = 1.0
     """The ratio if it is fixed: 1 is the simulator's gradient alone, 0 that of the Q functions (Figure 8)."""
     threshold: float = 0.1
@@ -72,7 +76,7 @@ class AGPOConfig(CriticConfig):
         super().__post_init__()
         at_least_one(self, "num_critics")
         between_zero_and_one(self, "target_alpha", "fixed_ratio", "threshold")
-        positive(self, "critic_max_grad_norm", "reward_scale")
+        positive(self, "critic_max_grad_norm", "reward_scale", "tolerance")
         not_negative(self, "entropy_coef", "kl_coef")
         finite(self, "logstd_init", "logstd_min", "logstd_max")
         fits = self.logstd_min < self.logstd_max < math.log(3e38)

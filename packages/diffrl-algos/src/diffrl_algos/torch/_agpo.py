@@ -64,8 +64,8 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
     """Adaptive-Gradient Policy Optimization.
 
     Each update rolls the stochastic policy out for ``horizon`` steps and finds, for each of them, how the simulator's
-    gradient and the Q function's are to be mixed (Eq. 1-3); it takes one Adam step up the objective that mixes them so
-    (Eq. 4), and fits the Q functions to their one-step targets. An update whose gradient is not finite changes no
+    gradient and the Q function's are to be mixed (Eq. 1-3; ``ratio``); it takes one Adam step up the objective that
+    mixes them so (Eq. 4), and fits the Q functions to their targets. An update whose gradient is not finite changes no
     parameter; it is counted.
     """
 
@@ -80,7 +80,7 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
                 observation is no tensor ``[N, no]``.
         """
         c = self.config
-        if env.num_envs < 2 and c.ratio == "adaptive":
+        if env.num_envs < 2 and c.ratio != "fixed":
             raise ValueError(f"num_envs is {env.num_envs}; AGPO takes variances over at least 2 worlds, or ratio=fixed")
         env_state, obs = training.begin(env, seed, "AGPO", window=self.config.horizon)
         # Networks are drawn on the CPU, so that they are the same on every device.

@@ -77,7 +77,7 @@ class Judge:
         self._opening.factor = factor
 
     def ratio(self, window: Trajectory, q: Tensor, q_next: Tensor, config: AGPOConfig) -> Tensor:
-        """Mixture ratio ``alpha [T]`` of every step (Eq. 3), for ``q``, ``q_next`` ``[T, N]``."""
+        """Mixture ratio ``alpha [T]`` of every step (Eq. 3, or ours), for ``q``, ``q_next`` ``[T, N]``."""
         if config.ratio == "fixed":
             return torch.full_like(q[:, 0].detach(), config.fixed_ratio)
         follows = torch.where(window.terminated, torch.zeros_like(q_next), q_next)
@@ -85,4 +85,11 @@ class Judge:
         first = torch.stack(torch.autograd.grad(simulated, self._taken, retain_graph=True))
         (zeroth,) = torch.autograd.grad(q.sum(), window.action, retain_graph=True)
         # Worlds that end with a step are no measure: what follows them is another thing, or nothing.
-        return gradest.adaptive_ratio(first, zeroth, ~window.done, variance=config.variance, nonfinite=config.nonfinite)
+        return gradest.adaptive_ratio(
+            first,
+            zeroth,
+            ~window.done,
+            variance=config.variance,
+            nonfinite=config.nonfinite,
+            tolerance=config.tolerance if config.ratio == "tolerant" else None,
+        )
