@@ -328,6 +328,16 @@ def test_a_tolerant_ratio_trusts_the_simulator_until_it_spreads(worlds):
     assert metrics["alpha_mean"] == pytest.approx(7 / 8) and metrics["refused_updates"] == 0
 
 
+@pytest.mark.parametrize(("trust", "counts"), [(1.0, 0.0), (0.25, 0.75), (0.0, 1.0)])
+def test_entropy_may_count_where_the_simulator_is_not_trusted(worlds, trust, counts):
+    """At one ratio for all steps that is a smaller weight."""
+    losses = []
+    for options in ({"entropy_weight": "distrust", "entropy_coef": 0.4}, {"entropy_coef": 0.4 * counts}):
+        algorithm = AGPO(AGPOConfig(**SMALL, ratio="fixed", fixed_ratio=trust, **options))
+        losses.append(run(algorithm, algorithm.init(worlds(dtype="float64"), 0), 1)[1][0]["actor_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+
+
 def test_one_world_has_no_variance(worlds):
     with pytest.raises(ValueError, match="num_envs is 1; AGPO takes variances over at least 2 worlds"):
         AGPO(AGPOConfig(**SMALL)).init(worlds(num_envs=1), 0)

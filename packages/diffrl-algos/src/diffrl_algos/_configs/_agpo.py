@@ -39,6 +39,9 @@ class AGPOConfig(CriticConfig):
     """Rewards are multiplied by this for learning (Table 1); returns that are reported are not."""
     entropy_coef: float = 0.01
     """Weight of the policy's entropy in its objective (Table 1)."""
+    entropy_weight: Literal["constant", "distrust"] = "constant"
+    """Whether the entropy counts the same at all steps, or at each in the part 1 - alpha in which the Q function
+    teaches, which needs the spread to be learned; that is ours (docs/agpo.md)."""
     kl_coef: float = 0.3
     """Weight of the divergence from ``kl_reference`` (Table 1)."""
     kl_reference: Literal["acting", "previous"] = "acting"

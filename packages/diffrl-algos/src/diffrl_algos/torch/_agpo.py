@@ -128,7 +128,8 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
         objective = gradest.credit_mean(credit, c.reward_scale * window.reward, q, q_next)
         entropy, kl = self._regularisers(nets.actor, actor, state.previous, x, eps[0])
         held = c.kl_coef * kl if c.kl_reference == "previous" else 0.0
-        loss = -(objective + c.entropy_coef * entropy - held)
+        bonus = (1.0 - alpha) * entropy if c.entropy_weight == "distrust" else entropy
+        loss = -(objective + c.entropy_coef * bonus.mean() - held)
         clock.lap("rollout_s")
 
         # One step of the actor.
@@ -176,7 +177,7 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
             "lost_gradients": noisy.lost_gradients(),
             "value_mean": target_value.mean(),
             "std_mean": noisy.gaussian().logstd.exp().mean(),
-            "entropy": entropy,
+            "entropy": entropy.mean(),
             "kl": kl,
             # What to watch: how many simulated rewards count, seen from a step on.
             "alpha_mean": alpha.mean(),
@@ -190,10 +191,10 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
     def _regularisers(
         self, actor: GaussianActor, flat: Tensor, previous: Tensor, x: Tensor, eps: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Mean entropy of the actions and divergence from ``previous``, at the states of the window."""
+        """Entropy of the actions of each step ``[T]``, and mean divergence from ``previous``, at ``x [T, N, no]``."""
         policy = actor(actor.split(flat), x)
         u = policy.mean + eps * policy.logstd.exp()
-        return -policy.squashed_log_prob(u).mean(), policy.kl(actor(actor.split(previous), x)).mean()
+        return -policy.squashed_log_prob(u).mean(-1), policy.kl(actor(actor.split(previous), x)).mean()
 
     def _actor(self, env: Env) -> GaussianActor:
         return spread_actor(self.config, env)
