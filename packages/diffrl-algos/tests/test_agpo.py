@@ -328,11 +328,11 @@ def test_a_tolerant_ratio_trusts_the_simulator_until_it_spreads(worlds):
     assert metrics["alpha_mean"] == pytest.approx(7 / 8) and metrics["refused_updates"] == 0
 
 
-@pytest.mark.parametrize(("trust", "counts"), [(1.0, 0.0), (0.25, 0.75), (0.0, 1.0)])
+@pytest.mark.parametrize(("trust", "counts"), [(1.0, 0.2), (0.25, 0.8), (0.0, 1.0)])
 def test_entropy_may_count_where_the_simulator_is_not_trusted(worlds, trust, counts):
-    """At one ratio for all steps that is a smaller weight."""
+    """At one ratio for all steps that is a smaller weight: the floor, and of the rest the part of the Q functions."""
     losses = []
-    for options in ({"entropy_weight": "distrust", "entropy_coef": 0.4}, {"entropy_coef": 0.4 * counts}):
+    for options in ({"entropy_floor": 0.2, "entropy_coef": 0.4}, {"entropy_coef": 0.4 * counts}):
         algorithm = AGPO(AGPOConfig(**SMALL, ratio="fixed", fixed_ratio=trust, **options))
         losses.append(run(algorithm, algorithm.init(worlds(dtype="float64"), 0), 1)[1][0]["actor_loss"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-12)
@@ -351,6 +351,7 @@ def test_one_world_has_no_variance(worlds):
         {"threshold": 1.5},
         {"fixed_ratio": -0.1},
         {"tolerance": 0.0},
+        {"entropy_floor": 1.5},
         {"reward_scale": 0.0},
         {"kl_coef": -1.0},
         {"num_critics": 0},

@@ -39,9 +39,9 @@ class AGPOConfig(CriticConfig):
     """Rewards are multiplied by this for learning (Table 1); returns that are reported are not."""
     entropy_coef: float = 0.01
     """Weight of the policy's entropy in its objective (Table 1)."""
-    entropy_weight: Literal["constant", "distrust"] = "constant"
-    """Whether the entropy counts the same at all steps, or at each in the part 1 - alpha in which the Q function
-    teaches, which needs the spread to be learned; that is ours (docs/agpo.md)."""
+    entropy_floor: float = 1.0
+    """Part of that weight with which the entropy counts at every step; the rest counts in the part 1 - alpha in which
+    the Q function teaches, which needs spread to learn from. 1 is the paper's, less is ours (docs/agpo.md)."""
     kl_coef: float = 0.3
     """Weight of the divergence from ``kl_reference`` (Table 1)."""
     kl_reference: Literal["acting", "previous"] = "acting"
@@ -78,7 +78,7 @@ class AGPOConfig(CriticConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least_one(self, "num_critics")
-        between_zero_and_one(self, "target_alpha", "fixed_ratio", "threshold")
+        between_zero_and_one(self, "target_alpha", "fixed_ratio", "threshold", "entropy_floor")
         positive(self, "critic_max_grad_norm", "reward_scale", "tolerance")
         not_negative(self, "entropy_coef", "kl_coef")
         finite(self, "logstd_init", "logstd_min", "logstd_max")

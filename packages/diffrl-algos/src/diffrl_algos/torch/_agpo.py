@@ -128,8 +128,9 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
         objective = gradest.credit_mean(credit, c.reward_scale * window.reward, q, q_next)
         entropy, kl = self._regularisers(nets.actor, actor, state.previous, x, eps[0])
         held = c.kl_coef * kl if c.kl_reference == "previous" else 0.0
-        bonus = (1.0 - alpha) * entropy if c.entropy_weight == "distrust" else entropy
-        loss = -(objective + c.entropy_coef * bonus.mean() - held)
+        # The Q functions need spread to learn from; the simulator does not.
+        weight = c.entropy_coef * (c.entropy_floor + (1.0 - c.entropy_floor) * (1.0 - alpha))
+        loss = -(objective + (weight * entropy).mean() - held)
         clock.lap("rollout_s")
 
         # One step of the actor.
