@@ -71,9 +71,14 @@ SAPO_PRESETS = {
 def test_sapo_presets_are_the_papers_tables(task):
     preset = load_preset("sapo", task)
     c = preset.config
-    assert (c.iterations, c.actor_hidden, c.critic_hidden, c.actor_lr, c.critic_lr) == SAPO_PRESETS[task]
+    networks = (c.iterations, c.actor_hidden, c.critic_hidden, c.actor_lr)
+    if task == "ant":
+        assert (*networks, 5e-4) == SAPO_PRESETS[task] and c.critic_lr == load_preset("shac", task).config.critic_lr
+    else:
+        assert (*networks, c.critic_lr) == SAPO_PRESETS[task]
+    assert c.target_entropy_growth == (10.0 if task in ("ant", "hopper") else 1.0)
     # What a preset does not name is what the paper says in general, and the defaults are that too.
-    names = ("iterations", "actor_hidden", "critic_hidden", "actor_lr", "critic_lr")
+    names = ("iterations", "actor_hidden", "critic_hidden", "actor_lr", "critic_lr", "target_entropy_growth")
     assert dataclasses.replace(SAPOConfig(), **{name: getattr(c, name) for name in names}) == c
     assert preset.num_envs == 64
     assert (c.max_grad_norm, c.activation, c.num_critics, c.target_alpha) == (0.5, "silu", 2, 0.0)
@@ -91,25 +96,25 @@ AGPO_PRESETS = {
 
 @pytest.mark.parametrize("task", AGPO_PRESETS)
 def test_agpo_presets_are_the_papers_table(task):
+    """But for the ratio and the entropy that goes with it; Ant and Hopper also have networks and rates like SHAC's."""
     preset = load_preset("agpo", task)
-    c = preset.config
-    # Ant has SHAC's networks, deviations, learning rates and pieces, so that the two can be compared.
-    ours = load_preset("shac", task).config if task == "ant" else AGPOConfig(critic_lr=AGPO_PRESETS[task][0])
-    names = ("target_alpha", "critic_iterations", "threshold")
-    assert tuple(getattr(c, name) for name in names) == AGPO_PRESETS[task][1:]
-    names = ("actor_hidden", "critic_hidden", "critic_lr", "critic_minibatches")
-    assert all(getattr(c, name) == getattr(ours, name) for name in names) and c.actor_lr == c.critic_lr
-    assert c.state_dependent_std == (task != "ant")
-    names += ("actor_lr", "target_alpha", "critic_iterations", "threshold", "state_dependent_std")
-    assert dataclasses.replace(AGPOConfig(), **{name: getattr(c, name) for name in names}) == c
+    lr, *rest = AGPO_PRESETS[task]
+    own = dict(zip(("target_alpha", "critic_iterations", "threshold"), rest, strict=True))
+    own |= {"ratio": "tolerant", "entropy_floor": 0.1, "actor_lr": lr, "critic_lr": lr}
+    if task in ("ant", "hopper"):
+        shac = load_preset("shac", task).config
+        own |= {
+            name: getattr(shac, name) for name in ("actor_hidden", "critic_hidden", "actor_lr", "critic_minibatches")
+        }
+        own |= {"critic_lr": shac.actor_lr, "state_dependent_std": False}
+    assert preset.config == dataclasses.replace(AGPOConfig(), **own)
     assert preset.num_envs == 64
-    assert (c.kl_coef, c.entropy_coef, c.reward_scale, c.max_grad_norm, c.critic_max_grad_norm) == (
-        0.3,
-        0.01,
-        0.1,
-        1,
-        10,
-    )
+
+
+def test_agpo_defaults_are_the_papers():
+    c = AGPOConfig()
+    assert (c.ratio, c.entropy_floor, c.kl_coef, c.entropy_coef, c.reward_scale) == ("adaptive", 1.0, 0.3, 0.01, 0.1)
+    assert (c.actor_lr, c.critic_lr, c.max_grad_norm, c.critic_max_grad_norm) == (7e-4, 7e-4, 1, 10)
 
 
 @pytest.mark.parametrize(("algorithm", "defaults"), [("apg", APGConfig()), ("ppo", PPOConfig())])

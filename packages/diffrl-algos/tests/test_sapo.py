@@ -228,8 +228,29 @@ def test_the_temperature_falls_above_the_target_entropy_and_rises_below(worlds, 
     assert temperatures == sorted(temperatures, reverse=falls) and len(set(temperatures)) == 4
 
 
+def test_the_target_entropy_grows_to_the_end(worlds):
+    """From -0.05, above what such narrow actions can have, to -5, below; the last update's stays."""
+    few = {**SMALL, "iterations": 4}
+    algorithm = SAPO(
+        SAPOConfig(**few, target_entropy=0.05, target_entropy_growth=100.0, logstd_max=-3.0, temperature_lr=0.05)
+    )
+    _, metrics = run(algorithm, algorithm.init(worlds(), 0), 5)
+    assert all(-5.0 < m["entropy"] < -0.05 for m in metrics)
+    first, second, *_, before, last = (m["temperature"] for m in metrics)
+    assert second > first and last < before
+    each = [algorithm._target_entropy(iteration) for iteration in (0, 2, 4, 9)]
+    assert each == pytest.approx([0.05, 0.05 * 50.5, 5.0, 5.0])
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"num_critics": 0}, {"target_entropy": 0.0}, {"weight_decay": -1.0}, {"logstd_max": -6.0}]
+    "wrong",
+    [
+        {"num_critics": 0},
+        {"target_entropy": 0.0},
+        {"target_entropy_growth": 0.0},
+        {"weight_decay": -1.0},
+        {"logstd_max": -6.0},
+    ],
 )
 def test_values_out_of_range_are_named(wrong):
     with pytest.raises(ValueError, match=f"^{next(iter(wrong))} is"):

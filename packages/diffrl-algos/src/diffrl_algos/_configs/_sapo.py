@@ -65,6 +65,9 @@ class SAPOConfig(CriticConfig):
     """Count entropy as (h + |H|) / (2 |H|), H being the target entropy (B.1 II)."""
     target_entropy: float = 0.5
     """The target entropy is minus this for each action (B.1 I) [nat]."""
+    target_entropy_growth: float = 1.0
+    """How many times ``target_entropy`` it is minus at the last update, linear in between: above 1, which is ours, the
+    policy ends with less noise than it learned with (docs/sapo.md)."""
     temperature_init: float = 1.0
     """Weight of entropy at the first update (Table 2)."""
     auto_temperature: bool = True
@@ -77,7 +80,7 @@ class SAPOConfig(CriticConfig):
         at_least_one(self, "num_critics", "encoder_latent", "encoder_vector")
         widths(self, "encoder_points")
         between_zero_and_one(self, "target_alpha")
-        positive(self, "init_gain", "target_entropy", "temperature_init", "temperature_lr")
+        positive(self, "init_gain", "target_entropy", "target_entropy_growth", "temperature_init", "temperature_lr")
         not_negative(self, "weight_decay")
         finite(self, "logstd_init", "logstd_min", "logstd_max")
         fits = self.logstd_min < self.logstd_max < math.log(3e38)

@@ -118,7 +118,7 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
         noisy = NoisyPolicy(nets.actor, actor, shift, scale, eps)
         window, env_state, obs = rollout(env, noisy, state.env_state, state.obs, c.horizon)
         entropy = -noisy.gaussian().squashed_log_prob(noisy.samples())
-        target_entropy = -c.target_entropy * env.spec.num_actions
+        target_entropy = -env.spec.num_actions * self._target_entropy(state.iteration)
         bonus = (entropy - target_entropy) / (-2.0 * target_entropy) if c.normalize_entropy else entropy
         returns = state.returns.update(window.reward, window.done, c.gamma)
         plain = window.reward / returns.unit(window.reward.dtype) if c.normalize_return else window.reward
@@ -189,6 +189,11 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
     def value(self, state: SAPOState) -> ValueFunction:
         """The critics' mean soft value of observations, for viewers."""
         return replace(super().value(state), features=lambda x: self._features(state.env, state.actor, x))
+
+    def _target_entropy(self, iteration: int) -> float:
+        """Minus the target entropy of each action [nat] at update ``iteration``, counted from 0."""
+        c = self.config
+        return c.target_entropy * (1.0 + (c.target_entropy_growth - 1.0) * min(1.0, iteration / c.iterations))
 
     def _actor(self, env: Env) -> GaussianActor:
         return spread_actor(self.config, env, self._encoder(env))
