@@ -309,18 +309,17 @@ def test_the_divergence_from_the_policy_that_acted_has_no_gradient(worlds):
 
 
 def test_a_tolerant_ratio_trusts_the_simulator_until_it_spreads(worlds):
-    """With all tolerance it is the fixed ratio of one, to the bit; a gradient that is not finite it never trusts."""
+    """Between the fixed ratio of one and the paper's, to the bit; a gradient that is not finite it never trusts."""
     states = []
     for options in ({"ratio": "tolerant", "tolerance": 1e6}, {"ratio": "fixed"}):
         algorithm = AGPO(AGPOConfig(**SMALL, **options))
         states.append(run(algorithm, algorithm.init(worlds(limit=1e3, horizon=100), 0), 3)[0])
     assert torch.equal(states[0].actor, states[1].actor)
 
-    means = []
-    for options in ({"ratio": "tolerant", "tolerance": 0.01}, {"ratio": "adaptive"}, {"ratio": "tolerant"}):
-        algorithm = AGPO(AGPOConfig(**SMALL, **options))
-        means.append(run(algorithm, algorithm.init(worlds(), 0), 1)[1][0]["alpha_mean"])
-    assert 0.0 < means[0] < means[1] < means[2] <= 1.0
+    algorithm = AGPO(AGPOConfig(**SMALL))
+    by_paper, _ = run(algorithm, algorithm.init(worlds(), 0), 3)
+    algorithm = AGPO(AGPOConfig(**SMALL, ratio="tolerant", tolerance=1e-9))
+    assert torch.equal(by_paper.actor, run(algorithm, algorithm.init(worlds(), 0), 3)[0].actor)
 
     algorithm = AGPO(AGPOConfig(**SMALL, ratio="tolerant", tolerance=1e6))
     env = Poisoned(worlds(limit=1e3, horizon=100), "gradient", countdown=3)

@@ -86,7 +86,7 @@ class TestRatio:
         with np.errstate(over="ignore", invalid="ignore"):
             assert gradest.adaptive_ratio(rough, fine, **options) == 0.0
             assert gradest.adaptive_ratio(fine, rough, **options) == 1.0
-            assert gradest.adaptive_ratio(rough, rough, **options) == (0.5 if tolerance is None else 0.0)
+            assert gradest.adaptive_ratio(rough, rough, **options) == 0.5
 
     def test_too_few_worlds_give_no_credit(self):
         first, zeroth = np.random.default_rng(3).normal(size=(2, 2, 4, 3))
@@ -99,20 +99,24 @@ class TestRatio:
         assert gradest.adaptive_ratio(np.zeros((4, 2)), np.zeros((4, 2))) == 0.5
 
     @settings(deadline=None)
-    @given(st.integers(0, 10**6), st.integers(2, 9), st.floats(0.1, 10.0))
-    def test_tolerance(self, seed, worlds, tolerance):
-        """With x = v0 / v1, Eq. 3 is x / (1 + x), and ours min(1, tolerance x)."""
+    @given(st.integers(0, 10**6), st.integers(2, 9), st.floats(0.01, 3.0), st.sampled_from(["norm", "vector"]))
+    def test_tolerance(self, seed, worlds, tolerance, variance):
+        """Eq. 3, but for steps whose gradients spread little."""
         first, zeroth = np.random.default_rng(seed).normal(size=(2, worlds, 3))
-        by_paper = self.twin(first, zeroth)
-        got = gradest.adaptive_ratio(first, zeroth, tolerance=tolerance)
-        np.testing.assert_allclose(got, min(1.0, tolerance * by_paper / (1 - by_paper)), rtol=1e-7)
+        norm = np.linalg.norm(first, axis=-1)
+        median = np.median(norm)
+        spread = np.sqrt((first / median).var(0, ddof=1).sum()) if variance == "vector" else norm.std(ddof=1) / median
+        want = 1.0 if spread <= tolerance else self.twin(first, zeroth, variance=variance)
+        got = gradest.adaptive_ratio(first, zeroth, variance=variance, tolerance=tolerance)
+        np.testing.assert_allclose(got, want, rtol=1e-6)
 
     def test_tolerance_trusts_what_is_smooth_and_nothing_else(self):
         first, zeroth = np.random.default_rng(4).normal(size=(2, 64, 3))
         assert gradest.adaptive_ratio(first, zeroth, tolerance=4.0) == 1.0
         assert gradest.adaptive_ratio(np.zeros((4, 2)), np.zeros((4, 2)), tolerance=4.0) == 1.0
         first[5] *= 1000
-        assert gradest.adaptive_ratio(first, zeroth, tolerance=4.0) < 4e-3
+        by_paper = gradest.adaptive_ratio(first, zeroth)
+        assert gradest.adaptive_ratio(first, zeroth, tolerance=4.0) == by_paper < 1e-3
         first[5] = np.inf
         assert gradest.adaptive_ratio(first, zeroth, tolerance=4.0) == 0.0
         with pytest.raises(ValueError, match=r"tolerance is -1\.0; expected a number"):

@@ -37,9 +37,9 @@ def adaptive_ratio(
     Steps with fewer than two worlds left get 0. NaN is therefore no error here.
 
     Where simulator and Q function are both right, their gradients are equal and Eq. 3 gives 1/2. It weighs spreads, and
-    cannot see that only one of the two may be biased. With ``tolerance``, which is ours, ``alpha = min(1, tolerance v0
-    / v1)``: the simulator is trusted altogether until its gradients spread that much more than the Q function's, and
-    beyond that as little as by Eq. 3.
+    cannot see that only one of the two may be biased. With ``tolerance``, which is ours, a step whose ``v1`` is at most
+    ``tolerance^2`` has a ratio of 1: the simulator is trusted altogether unless its gradients spread by more than so
+    many of their medians, and by Eq. 3 then.
 
     Args:
         first: gradients of one simulated step by the action, shape ``[N, m]``, or ``[T, N, m]`` for several.
@@ -48,7 +48,8 @@ def adaptive_ratio(
             default.
         variance: ``"norm"`` or ``"vector"``.
         nonfinite: ``"zero"`` or ``"mask"``.
-        tolerance: how many times ``v0`` the variance ``v1`` may be without loss of trust, above 0; None for Eq. 3.
+        tolerance: standard deviation of the simulator's gradients over the worlds, in units of their median norm, up to
+            which a step gets 1; None for Eq. 3 everywhere.
 
     Returns:
         ``alpha`` in [0, 1], a scalar array or ``[T]``.
@@ -71,18 +72,13 @@ def adaptive_ratio(
     kept = kept & finite
     count = xp.sum(xp.astype(kept, first.dtype), axis=-1)
     v1, v0 = (_standardised_variance(xp, g, kept, count, variance == "vector") for g in (first, zeroth))
-    alpha = weight_of(xp, v1, v0, None, clip=True) if tolerance is None else _tolerant(xp, v1, v0, tolerance)
+    alpha = weight_of(xp, v1, v0, None, clip=True)
+    if tolerance is not None:
+        alpha = xp.where(v1 <= tolerance**2, xp.ones_like(alpha), alpha)
     judged = count >= 2
     if nonfinite == "zero":
         judged = judged & smooth
     return xp.where(judged, alpha, xp.zeros_like(alpha))
-
-
-def _tolerant(xp: Any, v1: Array, v0: Array, tolerance: float) -> Array:
-    """``min(1, tolerance v0 / v1)``; a simulator whose variance is infinite is trusted nowhere."""
-    trusted, one = (v1 <= tolerance * v0) & xp.isfinite(v1), xp.ones_like(v1)
-    # where on the way in too: no quotient of zeros or of infinities
-    return xp.where(trusted, one, tolerance * xp.where(xp.isfinite(v0), v0, one) / xp.where(trusted, one, v1))
 
 
 def _standardised_variance(xp: Any, gradients: Array, kept: Array, count: Array, vector: bool) -> Array:

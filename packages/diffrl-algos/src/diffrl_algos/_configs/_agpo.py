@@ -48,11 +48,12 @@ class AGPOConfig(CriticConfig):
     """The policy from which the divergence is measured: the one that acted, where its gradient is zero, one step being
     taken for each window, or the one of the update before."""
     ratio: Literal["adaptive", "tolerant", "fixed"] = "adaptive"
-    """Where the mixture ratio alpha of each step comes from: the gradients' variances as in Eq. 3; the same variances,
-    but 1 up to ``tolerance``, which is ours (docs/agpo.md); or ``fixed_ratio``."""
+    """Where the mixture ratio alpha of each step comes from: the gradients' variances as in Eq. 3; the same, but 1
+    where the simulator's gradients spread no more than ``tolerance``, which is ours (docs/agpo.md); or
+    ``fixed_ratio``."""
     tolerance: float = 4.0
-    """How many times the variance of the Q function's gradients the simulator's may have and still be trusted
-    altogether, if the ratio is tolerant."""
+    """Standard deviation of the norms of the simulator's gradients over the worlds, in units of their median, up to
+    which a step is trusted altogether, if the ratio is tolerant."""
     fixed_ratio: float = 1.0
     """The ratio if it is fixed: 1 is the simulator's gradient alone, 0 that of the Q functions (Figure 8)."""
     threshold: float = 0.1
