@@ -28,7 +28,7 @@ from ._normalize import RunningStats
 from ._observations import flat, layout_of
 from ._policy import GaussianActor, NoisyPolicy
 from ._return_scale import ReturnScale
-from ._schedules import learning_rate
+from ._schedules import learning_rate, linear
 
 
 class SAPOState(NamedTuple):
@@ -193,7 +193,7 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
     def _target_entropy(self, iteration: int) -> float:
         """Minus the target entropy of each action [nat] at update ``iteration``, counted from 0."""
         c = self.config
-        return c.target_entropy * (1.0 + (c.target_entropy_growth - 1.0) * min(1.0, iteration / c.iterations))
+        return linear(c, c.target_entropy, c.target_entropy_growth * c.target_entropy, iteration)
 
     def _actor(self, env: Env) -> GaussianActor:
         return spread_actor(self.config, env, self._encoder(env))

@@ -1,4 +1,4 @@
-"""Learning rates."""
+"""Learning rates, and what else changes in the course of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ def learning_rate(config: UpdateConfig, start: float, iteration: int) -> float:
     """The rate of update ``iteration``, counted from 0: constant, or linear from ``start`` to ``lr_end``."""
     if config.lr_schedule == "constant":
         return start
-    return start + (config.lr_end - start) * min(1.0, iteration / config.iterations)
+    return linear(config, start, config.lr_end, iteration)
+
+
+def linear(config: UpdateConfig, start: float, end: float, iteration: int) -> float:
+    """From ``start`` at the first update to ``end`` after ``config.iterations``, and ``end`` from there."""
+    return start + (end - start) * min(1.0, iteration / config.iterations)
 
 
 def follow_divergence(lr: float, kl: float, target: float) -> float:
