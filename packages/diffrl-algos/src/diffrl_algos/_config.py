@@ -1,4 +1,7 @@
-"""What every algorithm that learns from windows of steps is told, and what those with a critic are told beside."""
+"""Configuration fields that algorithms share, in groups: updates, windows with an actor, Gaussian actors, critics.
+
+Nothing here imports an array library.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+Activation = Literal["elu", "silu", "relu", "tanh"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateConfig:
-    """Fields that all algorithms share, with SHAC's general setting (Xu et al. 2022, Table 5) for their defaults."""
+    """Fields of every algorithm; the defaults are SHAC's general setting (Xu et al. 2022, Table 5)."""
 
     iterations: int = 2000
     """Updates of a full run; the learning rates fall over them."""
@@ -20,13 +25,13 @@ class UpdateConfig:
     lr_end: float = 1e-5
     """Learning rate at the last update, of actor and critic."""
     lr_schedule: Literal["linear", "constant"] = "linear"
-    """How the learning rates go there."""
+    """How the learning rates change: linearly to ``lr_end``, or not at all."""
     betas: tuple[float, float] = (0.7, 0.95)
     """Decay rates of Adam's moments, for all networks."""
     max_grad_norm: float = 1.0
-    """Gradients of a larger Euclidean norm are scaled down to this, for each optimiser."""
+    """Gradients with a larger Euclidean norm are scaled down to this, for each optimiser."""
     torch_threads: int = 1
-    """Threads of torch's own operations; at a few thousand rows more are slower. Results depend on it in
+    """Threads of torch's own operations; at a few thousand rows more threads are slower. Results depend on it in
     the last bits, so it belongs to the configuration. The simulator has its own threads."""
 
     def __post_init__(self) -> None:
@@ -39,12 +44,16 @@ class UpdateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowConfig(UpdateConfig):
-    """Fields that all algorithms with an actor share, with SHAC's general setting for their defaults."""
+    """Fields of every algorithm with an actor; the defaults are SHAC's general setting."""
 
     actor_hidden: tuple[int, ...] = (256, 128)
     """Widths of the actor's hidden layers."""
     actor_lr: float = 2e-3
     """Learning rate of the actor at the first update."""
+    activation: Activation = "elu"
+    """Activation function of each hidden layer, for all networks."""
+    layer_norm: bool = True
+    """Normalise each hidden layer after its activation."""
     normalize_obs: bool = True
     """Shift and scale observations by their running mean and standard deviation."""
 
@@ -55,8 +64,30 @@ class WindowConfig(UpdateConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GaussianConfig(WindowConfig):
+    """Fields of every algorithm with a Gaussian actor; the defaults are SHAC's general setting."""
+
+    state_dependent_std: bool = False
+    """Make the standard deviation an output of the network; otherwise it is one parameter for each action."""
+    logstd_init: float = -1.0
+    """Initial log standard deviation of the actions before tanh; where it depends on the state, the bias of that
+    output."""
+    logstd_min: float = -20.0
+    """Lower bound of the log standard deviation."""
+    logstd_max: float = 20.0
+    """Upper bound of the log standard deviation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        finite(self, "logstd_init", "logstd_min", "logstd_max")
+        # exp of twice the bound, which divergences contain, must be finite in float32.
+        fits = self.logstd_min < self.logstd_max <= 40.0
+        require("logstd_max", self.logstd_max, fits, f"above logstd_min, which is {self.logstd_min}, and at most 40")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CriticConfig(WindowConfig):
-    """Fields that all algorithms with a critic share, with SHAC's general setting for their defaults."""
+    """Fields of every algorithm that fits critics to a window; the defaults are SHAC's general setting."""
 
     lam: float = 0.95
     """Lambda of the critic's TD(lambda) targets, and of advantages where there are any."""
@@ -65,12 +96,12 @@ class CriticConfig(WindowConfig):
     critic_lr: float = 5e-4
     """Learning rate of the critic at the first update."""
     critic_iterations: int = 16
-    """Passes of the critic over a window."""
+    """Epochs of the critic over a window."""
     critic_minibatches: int = 4
-    """Pieces in which a pass sees the window."""
+    """Minibatches in an epoch of the critic."""
     critic_shuffle: bool = True
-    """Draw the pieces at random in each pass; otherwise they are runs of consecutive steps, as in SHAC's
-    released code. Its paper does not say; docs/shac.md has figures of both on Ant."""
+    """Draw the critic's minibatches at random in each epoch; otherwise they are runs of consecutive steps, as in SHAC's
+    released code. Its paper does not say; the page of SHAC compares both on Ant."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
