@@ -107,7 +107,7 @@ class TaskEnv:
         """
         xp, task, library = self.xp, self.task, self._backend
         self._check_action(action)
-        action = library.clip_unit(action)
+        action = self._clip(action)
         control = tuple(map(library.contiguous, task.control(xp, action)))
         physics, ok = self.dynamics_step(state.physics, control)
         memory = task.advance(xp, action, state.task)
@@ -170,6 +170,9 @@ class TaskEnv:
         physics, memory = self.task.initial(self.xp, random)
         physics = self.task.dynamics.state_type(*map(self._backend.contiguous, physics))
         return physics, memory, self.task.observe(self.xp, physics, memory)
+
+    def _clip(self, action: Array) -> Array:
+        return self._backend.clip_unit(action)
 
     def _metrics(
         self, physics: PyTree, action: Array, next_physics: PyTree, obs: PyTree, memory: PyTree
