@@ -24,7 +24,6 @@ from diffrl_algos import (
     load_preset,
 )
 from diffrl_algos import _fields as fields
-from diffrl_algos._presets import default_preset, parse_preset
 from diffrl_algos._registry import register_algorithm
 
 # Tables 1 and 4 of Xu et al. 2022, and the released configurations for the tasks that they leave out; walker2d is
@@ -163,36 +162,6 @@ def test_presets_of_gippo_and_its_baselines_are_the_papers(task):
         )
         assert (c.critic_iterations, c.critic_minibatches, c.normalize_value) == (16, 4, function)
         assert other.num_envs == preset.num_envs and c.iterations == (500 if task == "cartpole" else 2000)
-
-
-def test_every_preset_loads():
-    for algorithm, task in list_presets():
-        preset = load_preset(algorithm, task)
-        assert isinstance(preset.config, get_algorithm(algorithm).config_class())
-        assert (preset.algorithm, preset.task) == (algorithm, task)
-
-
-def test_unknown_presets_name_the_nearest():
-    with pytest.raises(UsageError, match="'shac-antt'; did you mean shac-ant"):
-        load_preset("shac", "antt")
-    with pytest.raises(UsageError, match="'shacc'; did you mean shac"):
-        load_preset("shacc", "ant")
-    assert default_preset("shac", "my_robot").config == SHACConfig()
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("[config]\ngama = 0.9", "'gama'; did you mean gamma"),
-        ("[confg]", "'confg'; did you mean config"),
-        ("[config]\ngamma = '0.9'", "gamma is '0.9'; it takes a finite number"),
-        ("[config]\ngamma = 1.5", "gamma is 1.5; it must be between 0 and 1"),
-        ("[config\n", "not valid TOML"),
-    ],
-)
-def test_presets_that_are_wrong(text, words):
-    with pytest.raises(UsageError, match=words):
-        parse_preset("shac", "mine", text)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from diffrl_algos import list_presets, load_preset
+from diffrl_algos.cli import _list
 from diffsim_traffic.tasks import PACE_CAR_PRESETS
 from diffsim_traffic.tasks.pace_car import DRIVERS_PER_LANE
 
@@ -20,9 +21,11 @@ ACTOR = {
 TASKS = [f"pace_car_{lanes}" for lanes in DRIVERS_PER_LANE]
 
 
-def test_there_is_one_for_every_road():
-    wanted = {(algorithm, task) for algorithm in ACTOR for task in TASKS}
+def test_one_serves_every_road():
+    wanted = {(algorithm, "pace_car") for algorithm in ACTOR}
     assert {pair for pair in list_presets() if pair[1].startswith("pace_car")} == wanted
+    rows = {row["name"]: row["tasks"] for row in _list.run(["presets"]).value}
+    assert all(set(rows[f"{algorithm}-pace_car"]) == set(TASKS) for algorithm in ACTOR)
 
 
 @pytest.mark.parametrize("task", TASKS)
