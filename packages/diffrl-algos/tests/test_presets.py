@@ -79,6 +79,13 @@ def test_every_preset_loads():
         assert (preset.algorithm, preset.task) == (algorithm, task)
 
 
+def test_every_included_robot_has_a_shac_preset():
+    """All the tasks of Xu et al. 2022 and Walker2d, which has Hopper's setting."""
+    robots = {"cartpole", "hopper", "half_cheetah", "walker2d", "ant", "humanoid", "humanoid_mtu"}
+    assert robots <= {task for algorithm, task in list_presets() if algorithm == "shac"}
+    assert load_preset("shac", "walker2d").config == load_preset("shac", "hopper").config
+
+
 def test_functions_of_64_variables_differ_in_the_actors_rate_at_most():
     """Appendix 7.4.2 of Son et al. 2023; see ``test_papers.py`` for the numbers."""
     for algorithm in ("gippo", "lr", "rp", "lrrp", "ppo"):
