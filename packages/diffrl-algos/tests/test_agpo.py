@@ -52,7 +52,7 @@ class Twin:
     def __init__(self, algorithm, state):
         self.c, self.env, self.state, self.policy = algorithm.config, state.env, state, algorithm.policy(state)
         generator = torch.Generator()
-        generator.set_state(state.rng)
+        generator.set_state(state.run.rng)
         self.eps, self.fresh = torch.randn(2, self.c.horizon, 6, 1, generator=generator, dtype=torch.float64)
         self.actor = state.actor.clone().requires_grad_()
 
@@ -126,7 +126,7 @@ def test_an_update_with_pieces_from_every_step(worlds):
     new, metrics = algorithm.update(state)
     twin = Twin(algorithm, state)
     fixed = twin.actor.detach()
-    starts, alphas, env_state, obs = [], [], state.env_state, state.obs
+    starts, alphas, env_state, obs = [], [], state.run.env_state, state.run.obs
     for t in range(c.horizon):
         starts.append((cut(env_state), obs.detach()))
         alphas.append(twin.alone(env_state, obs, t))
@@ -161,7 +161,7 @@ def test_an_update_is_the_papers(worlds, threshold):
     new, metrics = algorithm.update(state)
 
     twin, n, steps = Twin(algorithm, state), 6, 8
-    env_state, obs = state.env_state, state.obs
+    env_state, obs = state.run.env_state, state.run.obs
     rows = []
     beta, alphas = [1.0] * n, []
     for t in range(steps):
@@ -221,7 +221,7 @@ def test_a_step_whose_gradient_is_not_finite_gets_no_weight(worlds):
     """And the update goes on: a gate is a choice, where a weight of zero would make NaN."""
     algorithm = AGPO(AGPOConfig(**SMALL))
     state, metrics = run(algorithm, algorithm.init(Poisoned(worlds(), "gradient", countdown=8 + 3), 0), 3)
-    assert state.refused == 0 and torch.isfinite(state.actor).all()
+    assert state.run.refused == 0 and torch.isfinite(state.actor).all()
     clean = algorithm.init(worlds(), 0)
     _, (_, expected, _) = run(algorithm, clean, 3)
     assert metrics[1]["alpha_mean"] < expected["alpha_mean"]
@@ -338,10 +338,10 @@ def test_entropy_may_count_where_the_simulator_is_not_trusted(worlds, trust, cou
 
 
 def test_one_world_has_no_variance(worlds):
-    with pytest.raises(ValueError, match="num_envs is 1; AGPO takes variances over at least 2 worlds"):
+    with pytest.raises(ValueError, match="num_envs is 1, and AGPO takes variances over worlds; give it at least 2"):
         AGPO(AGPOConfig(**SMALL)).init(worlds(num_envs=1), 0)
     fixed = AGPO(AGPOConfig(**SMALL, ratio="fixed"))
-    assert fixed.update(fixed.init(worlds(num_envs=1), 0))[0].refused == 0
+    assert fixed.update(fixed.init(worlds(num_envs=1), 0))[0].run.refused == 0
 
 
 @pytest.mark.parametrize(

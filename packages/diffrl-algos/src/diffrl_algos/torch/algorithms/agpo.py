@@ -192,7 +192,7 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
         }
         changes |= {"previous": state.actor, **fitted}
         clock.lap("critic_s")
-        return self.learned(state, window, changes, metrics, target_value, inputs)
+        return self.learned(state, window, changes, metrics, metrics["grad_norm"], target_value, inputs)
 
     def _ratio(self, window: Window, graph: CreditGraph, q: Tensor, q_next: Tensor) -> Tensor:
         """Mixture ratio ``alpha [T]`` of every step (Eq. 3, or ours), for ``q``, ``q_next`` ``[T, N]``."""

@@ -196,7 +196,9 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
             **({"return_unit": returns.unit(loss.dtype)} if c.normalize_return else {}),
         }
         clock.lap("critic_s")
-        return self.learned(state, window, changes | fitted, metrics, log_temperature, target_value, x)
+        return self.learned(
+            state, window, changes | fitted, metrics, metrics["grad_norm"], log_temperature, target_value, x
+        )
 
     def value(self, state: SAPOState) -> ValueFunction:
         """The critics' mean soft value of observations, for viewers."""
