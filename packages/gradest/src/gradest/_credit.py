@@ -181,9 +181,9 @@ def credit_objective(
     The paper truncates a trajectory early once its credit is below the threshold (section 4). That can be read in
     three ways:
 
-    - ``"drop"``, to the letter: no term after that step counts.
-    - ``"bootstrap"``: the Q function stands for the rest of the segment, ``gamma^(t+1) beta_t Q_{t+1}``.
-    - ``"restart"``: the same, and a new segment begins at the next step with credit and discount 1, so that all steps
+    - ``"bootstrap"``: Eq. 4 with a shorter horizon, whose last term ``gamma^(t+1) beta_t Q_{t+1}`` stands for the rest.
+    - ``"drop"``: that term is left out too.
+    - ``"restart"``: as ``"bootstrap"``, and a new segment begins at the next step with credit and discount 1, so that all steps
       teach the policy. Its state must be cut from the graph: see ``credit_step``.
 
     With a threshold of 0 all three are the same.
@@ -198,7 +198,7 @@ def credit_objective(
         done: bool, ``terminated | truncated``, ``[T, N]``.
         gamma: discount per step, in [0, 1].
         threshold: credit below which a segment is truncated, in [0, 1]; 0.1 in the paper, 0.01 for Walker2d.
-        truncation: ``"drop"``, ``"bootstrap"`` or ``"restart"``.
+        truncation: ``"bootstrap"``, ``"drop"`` or ``"restart"``.
 
     Returns:
         A scalar array.
