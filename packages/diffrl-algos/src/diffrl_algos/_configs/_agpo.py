@@ -13,12 +13,13 @@ from ._window import CriticConfig, at_least_one, between_zero_and_one, finite, n
 class AGPOConfig(CriticConfig):
     """Adaptive-Gradient Policy Optimization (Gao et al. 2024).
 
-    The defaults are those of Table 1 for Ant, but for ``lam``; docs/agpo.md says what the paper leaves open and how
-    it is read here.
+    The defaults are those of Table 1 for Ant, but for ``lam``; docs/algorithms/agpo.md says what the paper leaves open
+    and how it is read here.
     """
 
     lam: float = 0.95
-    """Lambda of the Q functions' targets; 0 is the paper's one-step target (Algorithm 1). docs/agpo.md has figures."""
+    """Lambda of the Q functions' targets; 0 is the paper's one-step target (Algorithm 1). docs/algorithms/agpo.md has
+    figures."""
     actor_hidden: tuple[int, ...] = (256, 128, 64)
     """Widths of the actor's hidden layers (Table 1)."""
     critic_hidden: tuple[int, ...] = (256, 128, 64)
@@ -41,7 +42,8 @@ class AGPOConfig(CriticConfig):
     """Weight of the policy's entropy in its objective (Table 1)."""
     entropy_floor: float = 1.0
     """Part of that weight with which the entropy counts at every step; the rest counts in the part 1 - alpha in which
-    the Q function teaches, which needs spread to learn from. 1 is the paper's, less is ours (docs/agpo.md)."""
+    the Q function teaches, which needs spread to learn from. 1 is the paper's, less is ours
+    (docs/algorithms/agpo.md)."""
     kl_coef: float = 0.3
     """Weight of the divergence from ``kl_reference`` (Table 1)."""
     kl_reference: Literal["acting", "previous"] = "acting"
@@ -49,7 +51,7 @@ class AGPOConfig(CriticConfig):
     taken for each window, or the one of the update before."""
     ratio: Literal["adaptive", "tolerant", "fixed"] = "adaptive"
     """Where the mixture ratio alpha of each step comes from: the gradients' variances as in Eq. 3; the same, but 1
-    where the simulator's gradients spread no more than ``tolerance``, which is ours (docs/agpo.md); or
+    where the simulator's gradients spread no more than ``tolerance``, which is ours (docs/algorithms/agpo.md); or
     ``fixed_ratio``."""
     tolerance: float = 4.0
     """Standard deviation of the norms of the simulator's gradients over the worlds, in units of their median, up to

@@ -12,8 +12,8 @@ from ._window import CriticConfig, at_least_one, finite, not_negative, positive,
 class AHACConfig(CriticConfig):
     """Adaptive Horizon Actor-Critic (Georgiev et al. 2024).
 
-    The defaults are those of the authors' released configuration where it has them; docs/ahac.md says which, and how
-    what the sources leave open is read.
+    The defaults are those of the authors' released configuration where it has them; docs/algorithms/ahac.md says which,
+    and how what the sources leave open is read.
     """
 
     horizon: int = 8

@@ -12,7 +12,7 @@ from ._window import WindowConfig, at_least_one, positive, require
 class PODSConfig(WindowConfig):
     """Policy Optimization via Differentiable Simulation, the first-order version (Mora et al. 2021).
 
-    The defaults are ours; docs/trajopt.md says why.
+    The defaults are ours; docs/algorithms/trajopt.md says why.
     """
 
     horizon: int = 128

@@ -14,7 +14,7 @@ class SAPOConfig(CriticConfig):
     """Soft Analytic Policy Optimization (Xing et al. 2024).
 
     The defaults are the paper's (Table 2). Every design choice that sets it apart from SHAC (Appendix B.1) is a field,
-    so that each can be taken back: ``docs/sapo.md`` lists the ablations of Table 6 in these terms.
+    so that each can be taken back: ``docs/algorithms/sapo.md`` lists the ablations of Table 6 in these terms.
     """
 
     max_grad_norm: float = 0.5
@@ -67,7 +67,7 @@ class SAPOConfig(CriticConfig):
     """The target entropy is minus this for each action (B.1 I) [nat]."""
     target_entropy_growth: float = 1.0
     """How many times ``target_entropy`` it is minus at the last update, linear in between: above 1, which is ours, the
-    policy ends with less noise than it learned with (docs/sapo.md)."""
+    policy ends with less noise than it learned with (docs/algorithms/sapo.md)."""
     temperature_init: float = 1.0
     """Weight of entropy at the first update (Table 2)."""
     auto_temperature: bool = True

@@ -12,8 +12,8 @@ from ._window import UpdateConfig, not_negative, positive
 class TrajOptConfig(UpdateConfig):
     """Trajectory optimisation: the actions of one episode, whatever is observed.
 
-    The defaults are those with which Xing et al. 2024 compare (Appendix E); docs/trajopt.md says how what they leave
-    open is read.
+    The defaults are those with which Xing et al. 2024 compare (Appendix E); docs/algorithms/trajopt.md says how what
+    they leave open is read.
     """
 
     iterations: int = 50

@@ -70,7 +70,7 @@ class CriticConfig(WindowConfig):
     """Pieces in which a pass sees the window."""
     critic_shuffle: bool = True
     """Draw the pieces at random in each pass; otherwise they are runs of consecutive steps, as in SHAC's
-    released code. Its paper does not say; docs/shac.md has figures of both on Ant."""
+    released code. Its paper does not say; docs/algorithms/shac.md has figures of both on Ant."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,7 +1,7 @@
 """Adaptive Horizon Actor-Critic: SHAC whose windows are as long as the steps inside them are smooth.
 
 Georgiev, Srinivasan, Xu, Heiden & Garg, Adaptive Horizon Actor-Critic for Policy Learning in Contact-Rich
-Differentiable Simulation, ICML 2024 (arXiv:2405.17784). docs/ahac.md says which formula is taken from where.
+Differentiable Simulation, ICML 2024 (arXiv:2405.17784). docs/algorithms/ahac.md says which formula is taken from where.
 """
 
 from __future__ import annotations
