@@ -183,8 +183,8 @@ def credit_objective(
 
     - ``"bootstrap"``: Eq. 4 with a shorter horizon, whose last term ``gamma^(t+1) beta_t Q_{t+1}`` stands for the rest.
     - ``"drop"``: that term is left out too.
-    - ``"restart"``: as ``"bootstrap"``, and a new segment begins at the next step with credit and discount 1, so that all steps
-      teach the policy. Its state must be cut from the graph: see ``credit_step``.
+    - ``"restart"``: as ``"bootstrap"``, and a new segment begins at the next step with credit and discount 1, so that
+      all steps teach the policy. Its state must be cut from the graph: see ``credit_step``.
 
     With a threshold of 0 all three are the same.
 
