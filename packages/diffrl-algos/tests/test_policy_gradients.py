@@ -127,8 +127,8 @@ def test_per_world_gradients_are_those_of_one_backward_pass_each(worlds):
 
 
 def test_the_mixture_is_its_two_parts(worlds):
-    gradient, figures, window, actor, state, algorithm = estimate(worlds, "lrrp", variance_samples=3)
-    actor, window = again(algorithm, state)
+    gradient, figures, window, _, state, algorithm = estimate(worlds, "lrrp", variance_samples=3)
+    _, window = again(algorithm, state)
     returns = torch.stack([torch.as_tensor(objective(window, algorithm.config, i)) for i in range(N)])
     rp, lr = (rows * N / pieces(window) for rows in per_world(algorithm, window, returns, state))
     v_rp, v_lr = (rows[:3].var(0).sum() for rows in (rp, lr))

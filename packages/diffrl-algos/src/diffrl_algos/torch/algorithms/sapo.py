@@ -43,7 +43,8 @@ from .._schedules import linear
 class SAPOConfig(GaussianConfig, CriticConfig):
     """Soft Analytic Policy Optimization (Xing et al. 2024).
 
-    The defaults are the paper's (Table 2). Every design choice in which it differs from SHAC (Appendix B.1) is a field,
+    The defaults are the paper's (Table 2), except for four minibatches in an epoch of the critics instead of one, as in
+    the released code. Every design choice in which it differs from SHAC (Appendix B.1) is a field,
     so that each can be switched off; the page of SAPO lists the ablations of Table 6 in these terms.
     """
 
