@@ -22,8 +22,8 @@ def soft_reward(reward: Array, entropy: Array, *, temperature: Array | float) ->
     Args:
         reward: rewards, shape ``[T, N]``.
         entropy: entropy of the policy at ``s_t`` [nat], shape ``[T, N]``.
-        temperature: weight of the entropy: a number of at least 0, or a scalar array of the same framework. The value of
-            an array is not checked, because that would read it from the device.
+        temperature: weight of the entropy: a number of at least 0, or a scalar array of the same framework. The value
+            of an array is not checked, because that would read it from the device.
 
     Returns:
         Soft rewards, shape ``[T, N]``.
