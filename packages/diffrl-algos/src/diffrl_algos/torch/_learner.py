@@ -48,6 +48,7 @@ class Learner(ABC, Generic[ConfigT, StateT]):
     name: ClassVar[str]
     """Name on the command line."""
     state_type: ClassVar[type[State]]
+    """Class of the state; ``first`` gives its fields."""
     gradients: ClassVar[bool] = True
     """Whether it learns through the environment's gradients."""
     processes: ClassVar[bool] = False
@@ -146,6 +147,8 @@ class Learner(ABC, Generic[ConfigT, StateT]):
 class ActorLearner(Learner[ActorConfigT, ActorStateT]):
     """A learner with a Gaussian actor."""
 
+    state_type: ClassVar[type[State]] = ActorState
+
     def actor(self, env: Env) -> GaussianActor:
         """The actor's network."""
         return gaussian_actor(self.config, env)
@@ -219,6 +222,8 @@ class ActorLearner(Learner[ActorConfigT, ActorStateT]):
 @dataclass(frozen=True)
 class CriticLearner(ActorLearner[ActorConfigT, CriticStateT]):
     """A learner with a Gaussian actor and critics."""
+
+    state_type: ClassVar[type[State]] = CriticState
 
     def critic(self, env: Env) -> Critic:
         """The critics' networks."""
