@@ -110,7 +110,10 @@ class Learner(ABC, Generic[ConfigT, StateT]):
         """One update, as the class describes it: the next state and its metrics."""
         with settings(self.config):
             clock, generator = Clock(), state.run.generator()
-            return account(state, self.learn(state, generator, clock), generator, clock)
+            learned = self.learn(state, generator, clock)
+            if not isinstance(learned, Learned):
+                raise TypeError(f"{type(self).__name__}.learn returned {type(learned).__name__}, not Learned")
+            return account(state, learned, generator, clock)
 
     def to_arrays(self, state: StateT) -> dict[str, np.ndarray]:
         """The state as named arrays, for a checkpoint."""
