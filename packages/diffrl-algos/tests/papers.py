@@ -240,8 +240,9 @@ AGPO = {
             "threshold": each(0.1, 0.1, 0.1, 0.01, 0.1),
         },
     ),
-    "Algorithm 1": {"": {"lam": 0.0}},  # Bellman targets of one step
-    "section 4": {"": {"variance": "norm", "truncation": "drop"}},  # Eq. 4: the sum ends where the credit is too little
+    "Algorithm 1": {"": {"lam": 0.0, "lr_schedule": "constant"}},  # Bellman targets of one step, and one rate, eta
+    # The norm of gradients "along the action dimension"; Eq. 4 for the trajectory that is truncated early.
+    "section 4": {"": {"variance": "norm", "truncation": "bootstrap"}},
     "section 4.2": {"": {"num_critics": 2, "entropy_floor": 1.0}},
     "Eq. 3": {"": {"ratio": "adaptive"}},
     "Appendix B": {"": {"state_dependent_std": True}},

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 import diffsim_core
-from diffrl_algos import SHACConfig, UsageError, get_algorithm, list_presets, load_preset
+from diffrl_algos import SHACConfig, UsageError, get_algorithm, list_presets, list_readings, load_preset
 from diffrl_algos._presets import default_preset, parse_preset
 
 FAMILY = """
@@ -66,6 +66,22 @@ def test_a_task_may_name_its_family_itself(folder, monkeypatch):
     assert load_preset("shac", "arm").config == SHACConfig(gamma=0.9, lam=0.8)
     assert load_preset("shac", "odd").config == SHACConfig(gamma=0.25, lam=0.8)
     assert default_preset("shac", "reach_9").config == SHACConfig()
+
+
+def test_a_reading_is_for_all_tasks(folder):
+    (folder / "readings").mkdir()
+    text = "[config]\ngamma = 0.8\nhorizon = 7\n[variants.ant.config]\nhorizon = 9\n"
+    (folder / "readings" / "shac-mine.toml").write_text(text, "utf-8")
+    assert list_readings() == [("shac", "mine")] and ("shac", "mine") not in list_presets()
+    for task, horizon in [("reach_7", 7), ("reach", 7), ("my_robot", 7), ("ant", 9)]:
+        preset = load_preset("shac", task, reading="mine")  # nothing of the task's own preset
+        assert (preset.config, preset.num_envs) == (SHACConfig(gamma=0.8, horizon=horizon), 64)
+        assert preset == default_preset("shac", task, "mine")
+    for call in (load_preset, default_preset):
+        with pytest.raises(UsageError, match="unknown reading of shac: 'min'; did you mean mine"):
+            call("shac", "reach", "min")
+        with pytest.raises(UsageError, match="unknown reading of rp: 'mine'; known: none"):
+            call("rp", "reach", "mine")
 
 
 def test_families_and_variants_are_listed(folder):

@@ -198,7 +198,7 @@ class TestCredit:
     @settings(deadline=None)
     @given(data=st.data(), gamma=factor, threshold=st.floats(0.001, 1.0))
     def test_no_credit_is_the_q_objective(self, windows, data, gamma, threshold):
-        """To the letter only the starts learn from Q, which is why ``restart`` is the default: there all steps do."""
+        """Without ``restart`` only the starts learn from Q, which is why it is the default: there all steps do."""
         w = data.draw(windows)
         arrays = (w.reward, w.value, w.value_next, 0.0, w.terminated, w.done)
         starts = gradest.segment_starts(w.done)

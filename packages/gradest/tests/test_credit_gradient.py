@@ -199,12 +199,13 @@ def test_shac_is_full_credit_in_one_segment_and_not_in_every(theta, steps, world
     assert (chain.computed(theta, "every") - shac).abs().max() > 1e-3
 
 
-def test_the_threshold_of_the_paper_silences_most_actions(theta):
-    """With ratios of 0.3, Eq. 4 to the letter ends at step 1 (0.09 < 0.1): later actions have no share at all."""
+@pytest.mark.parametrize("truncation", ["drop", "bootstrap"])
+def test_the_threshold_of_the_paper_silences_most_actions(theta, truncation):
+    """With ratios of 0.3 a segment ends at step 1 (0.09 < 0.1): later actions of the window have no share at all."""
     chain = Chain.draw(30, 4, 3)._replace(alpha=torch.full((4,), 0.3, dtype=torch.float64))
     noise = chain.noise.clone().requires_grad_()
     chain = chain._replace(noise=noise)
-    w = gradest.credit_weights(chain.alpha, chain.terminated, chain.done, gamma=GAMMA, truncation="drop")
+    w = gradest.credit_weights(chain.alpha, chain.terminated, chain.done, gamma=GAMMA, truncation=truncation)
     x, rows = chain.start, []
     for t in range(4):
         reward, q, after, value = chain.step(x, chain.act(theta.detach(), x, t))

@@ -28,6 +28,7 @@ from ._loggers import WandbLog as WandbLog
 from ._presets import Preset as Preset
 from ._presets import default_preset as default_preset
 from ._presets import list_presets as list_presets
+from ._presets import list_readings as list_readings
 from ._presets import load_preset as load_preset
 from ._registry import AlgorithmEntry as AlgorithmEntry
 from ._registry import get_algorithm as get_algorithm

@@ -14,6 +14,8 @@ from ._registry import get_algorithm
 
 _KEYS = {"env": ("num_envs",), "config": None, "task": None, "evaluation": ("episodes",)}
 """Tables of a preset and the keys that each takes; None where the configuration or the task decides."""
+_READINGS = "readings"
+"""Folder of the settings that are for all tasks."""
 _VARIANTS = "variants"
 """Table of tables: what a task named in it has in place of the values that the whole family shares."""
 
@@ -44,30 +46,42 @@ def list_presets() -> list[tuple[str, str]]:
     return sorted(pairs + variants)
 
 
-def load_preset(algorithm: str, task: str) -> Preset:
+def list_readings() -> list[tuple[str, str]]:
+    """``(algorithm, reading)`` of every setting for all tasks, sorted: ``("agpo", "paper")`` is AGPO to the letter."""
+    return sorted((algorithm, name) for algorithm, _, name in (stem.partition("-") for stem in _stems(_READINGS)))
+
+
+def load_preset(algorithm: str, task: str, reading: str | None = None) -> Preset:
     """The preset of an algorithm for a task.
 
     The file ``ALGORITHM-TASK.toml`` comes first, then that of the task's family (``diffsim_core.task_family``): the one
-    for ``pace_car`` serves ``pace_car_2``, the one for ``gym`` serves ``gym:Hopper-v5``.
+    for ``pace_car`` serves ``pace_car_2``, the one for ``gym`` serves ``gym:Hopper-v5``. A ``reading`` is one file for
+    all tasks, ``readings/ALGORITHM-READING.toml``: the algorithm as somebody else has it, such as its paper.
 
     Raises:
-        UsageError: the algorithm does not exist, or has no preset for the task; the nearest names are given.
+        UsageError: the algorithm does not exist, or has no such reading or no preset for the task; the nearest names
+            are given.
     """
     entry = get_algorithm(algorithm)
+    if reading is not None:
+        known = [name for of, name in list_readings() if of == entry.name]
+        if reading not in known:
+            raise unknown(f"reading of {entry.name}:", reading, known)
+        return _preset(entry.name, task, _read(entry.name, reading, _READINGS))
     name = _owner(entry.name, task)
     if name is None:
         raise unknown("preset", f"{algorithm}-{task}", (f"{a}-{t}" for a, t in list_presets()))
     return _preset(entry.name, task, _read(entry.name, name))
 
 
-def default_preset(algorithm: str, task: str) -> Preset:
+def default_preset(algorithm: str, task: str, reading: str | None = None) -> Preset:
     """What ``load_preset`` gives, or the algorithm's own defaults if it has no preset for the task.
 
     Raises:
-        UsageError: the algorithm does not exist.
+        UsageError: the algorithm or the reading does not exist.
     """
-    if _owner(algorithm, task) is not None:
-        return load_preset(algorithm, task)
+    if reading is not None or _owner(algorithm, task) is not None:
+        return load_preset(algorithm, task, reading)
     return Preset(algorithm=algorithm, task=task, config=get_algorithm(algorithm).config_class()())
 
 
@@ -133,13 +147,15 @@ def _owner(algorithm: str, task: str) -> str | None:
     return next((name for name in (task, task_family(task)) if f"{algorithm}-{name}" in stems), None)
 
 
-def _read(algorithm: str, task: str) -> dict[str, Any]:
-    stem = f"{algorithm}-{task}"
-    return _tables(stem, (_folder() / f"{stem}.toml").read_text("utf-8"))
+def _read(algorithm: str, name: str, folder: str = ".") -> dict[str, Any]:
+    stem = f"{algorithm}-{name}"
+    return _tables(stem, (_folder() / folder / f"{stem}.toml").read_text("utf-8"))
 
 
-def _stems() -> set[str]:
-    return {path.name.removesuffix(".toml") for path in _folder().iterdir() if path.name.endswith(".toml")}
+def _stems(folder: str = ".") -> set[str]:
+    """Names of the preset files in ``folder``, a folder of the bundled presets."""
+    path = _folder() / folder
+    return {file.name.removesuffix(".toml") for file in path.iterdir() if file.name.endswith(".toml")}
 
 
 def _folder() -> Any:

@@ -1,7 +1,6 @@
-"""AGPO's credit: how much simulated rewards count, step by step, and how much the Q function counts in their place.
+"""AGPO's credit: weights of simulated rewards and of the Q function, by the trust in each simulated step.
 
-A *segment* is a run of steps that share one credit: it begins where the credit is 1, and ends where the episode or the
-window ends, or where the credit falls below the threshold.
+A segment here begins at step 0 of the window, after every step that is done, and where the credit starts again.
 """
 
 from __future__ import annotations
@@ -16,42 +15,42 @@ from ._values import refuse_nan
 
 Truncation = Literal["drop", "bootstrap", "restart"]
 TRUNCATIONS = ("drop", "bootstrap", "restart")
-Segments = Literal["drop", "bootstrap", "restart", "every"]
-SEGMENTS = (*TRUNCATIONS, "every")
+Weighting = Literal["drop", "bootstrap", "restart", "every"]
+WEIGHTINGS = (*TRUNCATIONS, "every")
 
 
 class CreditWeights(NamedTuple):
-    """The weight of each number of a window in AGPO's objective, all ``[T, N]`` and constants to the gradient."""
+    """Weights of the numbers of a window in AGPO's objective, all ``[T, N]`` and constant."""
 
     reward: Array
     """``gamma^i beta_i``."""
     q_value: Array
     """``gamma^i (1 - alpha_i) beta_{i-1}``."""
     q_next: Array
-    """``gamma^(i+1) beta_i`` where a segment ends with a bootstrap value, else 0."""
+    """``gamma^(i+1) beta_i`` where the segment ends with a bootstrap value, else 0."""
     beta: Array
     """The credit ``beta_i`` itself."""
     link: Array
-    """Factor on the gradient that the state after the step passes back to the step: 1, or 0 where a new segment
-    begins; ``gamma alpha_i`` with ``truncation="every"``."""
+    """Factor of the gradient that the state after the step passes back to the step: 1, or 0 where a new segment begins;
+    ``gamma alpha_i`` with ``truncation="every"``."""
     restart: Array
-    """bool: the step begins a segment; its state must carry no gradient from before, unless ``link`` scales it."""
+    """bool: the step begins a segment, and its state must carry no gradient from earlier steps."""
 
 
 def credit_step(
     beta: Array, alpha: Array | float, done: Array, *, threshold: float = 0.1, truncation: Truncation = "restart"
 ) -> tuple[Array, Array]:
-    """One step of the credit, for use inside a roll-out, where ``alpha`` becomes known step by step.
+    """One step of the credit, for use inside a rollout that computes ``alpha`` step by step.
 
     ``beta_t = alpha_t beta_{t-1}``, with ``beta = 1`` before the first step of a segment (Gao et al. 2024, section 4).
 
     Where the second result is true, the credit starts at 1 again, and the state after this step must be cut from the
-    graph. A reset after ``done`` does so already; elsewhere use ``gate_gradient(state, ~restart)``.
+    graph. A reset does so after ``done``; elsewhere use ``gate_gradient(state, ~restart)``.
 
     Args:
         beta: credit before this step, shape ``[N]``; ones at the first.
         alpha: mixture ratio of this step, a number or a scalar array in [0, 1].
-        done: bool, the episode ended or was stopped at this step, shape ``[N]``.
+        done: bool, the episode ended or was truncated at this step, shape ``[N]``.
         threshold: credit below which the segment is truncated, in [0, 1].
         truncation: see ``credit_objective``.
 
@@ -80,12 +79,12 @@ def credit_weights(
     *,
     gamma: float,
     threshold: float = 0.1,
-    truncation: Segments = "restart",
+    truncation: Weighting = "restart",
 ) -> CreditWeights:
     """The weights of ``credit_objective``.
 
-    In a segment that goes to its end, with ``gamma = 1``, the weights of ``q_value`` and ``q_next`` sum to 1, because
-    ``sum_i (1 - alpha_i) beta_{i-1} = 1 - beta_{h-1}`` telescopes.
+    With ``gamma = 1`` the weights of ``q_value`` and ``q_next`` in a segment that is not terminated sum to 1, because
+    ``sum_i (1 - alpha_i) beta_{i-1} = 1 - beta_{h-1}``.
 
     **The gradient.** Let ``F_t = (1 - alpha_t) Q_t + alpha_t (r_t + gamma F_{t+1})`` be the recursion of appendix A.3
     from step ``t`` on, with the bootstrap value in place of ``F_{t+1}`` where the segment ends. If each state passes
@@ -102,19 +101,19 @@ def credit_weights(
       ``F_t`` for the action value. It is the gradient of the mean of ``F_t(s_t, pi_theta(s_t))`` with all ``s_t``, and
       the policy after step ``t``, held fixed.
 
-    So ``"every"`` is not the gradient of the mean of all ``F_t``, in which an action has a part in the segments
-    before it too: there the shares are ``c_t = 1 + gamma alpha_{t-1} c_{t-1}`` (two steps: 1 and
-    ``1 + gamma alpha_0``). Nor is it SHAC's with ``alpha = 1``, for want of ``gamma^t``.
+    So ``"every"`` is not the gradient of the mean of all ``F_t``, in which an action has a part in earlier segments
+    too: there the shares are ``c_t = 1 + gamma alpha_{t-1} c_{t-1}`` (two steps: 1 and ``1 + gamma alpha_0``). Nor is
+    it SHAC's with ``alpha = 1``, because ``gamma^t`` is missing.
 
     Args:
         alpha: mixture ratio of each step in [0, 1], shape ``[T]`` (``adaptive_ratio``).
-        terminated: bool, the episode ended by its own rules at this step, ``[T, N]``. A terminated step counts as done.
+        terminated: bool, the task itself ended with this step, ``[T, N]``. A terminated step counts as done.
         done: bool, ``terminated | truncated``, ``[T, N]``.
         gamma: discount per step, in [0, 1].
         threshold: credit below which a segment is truncated, in [0, 1].
-        truncation: see ``credit_objective``; or ``"every"``: every step begins a segment, none is truncated, and all
-            actions have the same share. These segments overlap. ``credit_mean`` of their weights has the gradient
-            above; its value is the mean of ``(1 - alpha_t) Q_t + alpha_t r_t`` and bootstrap values, and not of any F.
+        truncation: see ``credit_objective``; or ``"every"``, for which every step begins a segment of its own and none
+            is truncated, so that all actions have the same share. These segments overlap. The gradient of
+            ``credit_mean`` with these weights is the one above; its value is not the mean of the ``F_t``.
 
     Returns:
         See ``CreditWeights``.
@@ -124,7 +123,7 @@ def credit_weights(
     """
     xp = check_arrays({"alpha": (alpha, "T")}, {"terminated": (terminated, "T N"), "done": (done, "T N")})
     gamma, threshold = check_factor("gamma", gamma), check_factor("threshold", threshold)
-    check_choice("truncation", truncation, SEGMENTS)
+    check_choice("truncation", truncation, WEIGHTINGS)
     refuse_nan(xp, alpha=alpha)
     alpha = stop_gradient(alpha)
     ends = ends_of(xp, done | terminated)
@@ -132,31 +131,33 @@ def credit_weights(
         return _every(xp, alpha, terminated, ends, gamma)
 
     def step(carry: Any, row: Any) -> Any:
-        discount, before, live, fresh = carry
+        discount, beta_before, live, begins = carry
         alpha_t, terminated_t, ends_t = row
         one, zero = xp.ones_like(discount), xp.zeros_like(discount)
         weight = xp.where(live, discount, zero)
-        beta = alpha_t * before
+        beta = alpha_t * beta_before
         cut = beta < threshold
         stops = ends_t & ~cut if truncation == "drop" else ends_t | cut
         bootstrap = xp.where(stops & ~terminated_t, gamma * weight * beta, zero)
-        again = (ends_t | cut) if truncation == "restart" else ends_t
-        out = (weight * beta, weight * (1 - alpha_t) * before, bootstrap, beta, xp.where(again, zero, one), fresh)
-        carry = (xp.where(again, one, gamma * discount), xp.where(again, one, beta), again | (live & ~cut), again)
+        restart = (ends_t | cut) if truncation == "restart" else ends_t
+        link = xp.where(restart, zero, one)
+        out = (weight * beta, weight * (1 - alpha_t) * beta_before, bootstrap, beta, link, begins)
+        live = restart | (live & ~cut)
+        carry = (xp.where(restart, one, gamma * discount), xp.where(restart, one, beta), live, restart)
         return carry, out
 
-    one, yes = alpha[0] * xp.zeros_like(xp.astype(done[0, :], alpha.dtype)) + 1, xp.ones_like(done[0, :])
-    return CreditWeights(*scan_steps(step, (one, one, yes, yes), (alpha, terminated, ends)))
+    one, true = alpha[0] * xp.zeros_like(xp.astype(done[0, :], alpha.dtype)) + 1, xp.ones_like(done[0, :])
+    return CreditWeights(*scan_steps(step, (one, one, true, true), (alpha, terminated, ends)))
 
 
 def _every(xp: Any, alpha: Array, terminated: Array, ends: Array, gamma: float) -> CreditWeights:
-    """``credit_weights`` where every step begins a segment."""
-    yes = xp.ones_like(ends)
-    one = xp.astype(yes, alpha.dtype)
+    """``credit_weights`` with ``truncation="every"``."""
+    true = xp.ones_like(ends)
+    one = xp.astype(true, alpha.dtype)
     alpha = alpha[:, None] * one
     link = xp.where(ends, xp.zeros_like(alpha), gamma * alpha)
     bootstrap = xp.where(ends & ~terminated, gamma * alpha, xp.zeros_like(alpha))
-    return CreditWeights(alpha, one - alpha, bootstrap, alpha, link, yes)
+    return CreditWeights(alpha, one - alpha, bootstrap, alpha, link, true)
 
 
 def credit_objective(
@@ -171,30 +172,29 @@ def credit_objective(
     threshold: float = 0.1,
     truncation: Truncation = "restart",
 ) -> Array:
-    """The objective of AGPO's policy: simulated rewards as far as the credit reaches, the Q function for the rest.
+    """AGPO's policy objective: credit-weighted simulated rewards, and the Q function with the remaining weight.
 
     ``1/h (sum_{i<h} gamma^i [(1 - alpha_i) beta_{i-1} Q_i + beta_i r_i] + gamma^h beta_{h-1} Q_h)`` with
     ``beta_t = prod_{k<=t} alpha_k`` (Gao et al. 2024, Eq. 4), for every segment of the window, averaged over steps and
-    worlds. ``Q_h`` is left out where the segment ended by termination. ``alpha = 1`` gives SHAC's objective,
-    ``segment_objective`` with ``q_next`` for its values; ``alpha = 0`` the Q function at the starts.
+    worlds. A segment that ended by termination has no ``Q_h``. ``alpha = 1`` gives SHAC's objective,
+    ``segment_objective`` with ``q_next`` for its values; ``alpha = 0`` gives the Q function at the first steps.
 
-    The paper truncates a trajectory early once its credit is below the threshold (section 4). That can be read in
-    three ways:
+    The paper truncates a trajectory early once its credit is below the threshold (section 4), which has three readings:
 
-    - ``"drop"``, to the letter: no term after that step counts.
-    - ``"bootstrap"``: the Q function stands for the rest of the segment, ``gamma^(t+1) beta_t Q_{t+1}``.
-    - ``"restart"``: the same, and a new segment begins at the next step with credit and discount 1, so that all steps
-      teach the policy. Its state must be cut from the graph: see ``credit_step``.
+    - ``"bootstrap"``: Eq. 4 with a shorter horizon, whose last term ``gamma^(t+1) beta_t Q_{t+1}`` replaces the rest.
+    - ``"drop"``: no later term counts, and this last one does not either.
+    - ``"restart"``: as ``"bootstrap"``, and a new segment begins at the next step with credit and discount 1, so that
+      every step contributes. Its state must be cut from the graph: see ``credit_step``.
 
-    With a threshold of 0 all three are the same.
+    With a threshold of 0 all three agree.
 
     Args:
         reward: rewards, differentiable, shape ``[T, N]``.
         q_value: ``Q(s_t, a_t)``, ``[T, N]``.
-        q_next: ``Q(final_obs_t, a')`` with ``a'`` of the policy: the bootstrap value of each step, before any reset,
-            ``[T, N]``.
+        q_next: ``Q(final_obs_t, a')`` with ``a'`` from the policy: the value of the observation after each step, before
+            any reset, ``[T, N]``.
         alpha: mixture ratio in [0, 1]: ``[T]`` (``adaptive_ratio``), or one number. No gradient flows through it.
-        terminated: bool, the episode ended by its own rules at this step, ``[T, N]``. A terminated step counts as done.
+        terminated: bool, the task itself ended with this step, ``[T, N]``. A terminated step counts as done.
         done: bool, ``terminated | truncated``, ``[T, N]``.
         gamma: discount per step, in [0, 1].
         threshold: credit below which a segment is truncated, in [0, 1]; 0.1 in the paper, 0.01 for Walker2d.
@@ -218,7 +218,7 @@ def credit_objective(
 
 
 def credit_mean(weights: CreditWeights, reward: Array, q_value: Array, q_next: Array) -> Array:
-    """``credit_objective`` for weights that were computed before.
+    """``credit_objective`` with given weights.
 
     Args:
         weights: from ``credit_weights``.
@@ -239,15 +239,15 @@ def credit_mean(weights: CreditWeights, reward: Array, q_value: Array, q_next: A
     return xp.mean(w.reward * reward + w.q_value * q_value + w.q_next * tail)
 
 
-def effective_horizon(alpha: Array, done: Array, *, threshold: float = 0.1, truncation: Segments = "restart") -> Array:
-    """Simulated rewards that a segment counts, on average: the number to watch while AGPO runs.
+def effective_horizon(alpha: Array, done: Array, *, threshold: float = 0.1, truncation: Weighting = "restart") -> Array:
+    """Mean number of simulated rewards that count in a segment, a metric of AGPO's training.
 
-    ``sum(beta) / (number of segments)``: the window's length if every ``alpha`` is 1 and nothing ends, 0 if it is 0.
-    With ``truncation="every"`` the mean over all steps of the credit from that step on, discounts left out.
+    ``sum(beta) / (number of segments)``: the length of the window if every ``alpha`` is 1 and no episode ends, 0 if
+    every ``alpha`` is 0.
 
     Args:
         alpha: mixture ratio of each step in [0, 1], shape ``[T]``.
-        done: bool, the episode ended or was stopped at this step, shape ``[T, N]``.
+        done: bool, the episode ended or was truncated at this step, shape ``[T, N]``.
         threshold: credit below which a segment is truncated, in [0, 1].
         truncation: see ``credit_weights``.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._errors import unknown
 from .._imports import import_module
-from .._presets import list_presets, load_preset
+from .._presets import list_presets, list_readings, load_preset
 from .._registry import list_algorithms
 from ._parser import Parser, Result, add_import
 
@@ -52,4 +52,7 @@ def _presets() -> list[dict[str, Any]]:
             summary += f", for the family {name}{': ' if tasks else ''}{', '.join(tasks)}"
         row = {"name": f"{algorithm}-{name}", "algorithm": algorithm, "task": name, "tasks": tasks, "summary": summary}
         rows.append(row)
+    for algorithm, reading in list_readings():
+        row = {"name": f"{algorithm} --reading {reading}", "algorithm": algorithm, "reading": reading, "tasks": known}
+        rows.append({**row, "summary": "for every task"})
     return rows

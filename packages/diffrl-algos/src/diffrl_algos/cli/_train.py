@@ -100,6 +100,11 @@ def _parser(entry: AlgorithmEntry | None) -> Parser:
     parser.add_argument(
         "--stop-after", type=int, metavar="K", help="stop after K updates, with budget and schedules kept"
     )
+    parser.add_argument(
+        "--reading",
+        metavar="NAME",
+        help="begin with this setting in place of the preset; agpo has paper, Gao et al. 2024",
+    )
     parser.add_argument("--out", metavar="DIR", help="run folder; default runs/ALGO-TASK-sSEED-TIME")
     parser.add_argument("--seed", type=int, help="names all random numbers of the run; default 0")
     parser.add_argument("--num-envs", type=int, metavar="N", help="worlds in parallel; default from the preset")
@@ -148,7 +153,7 @@ def _spec(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
 
     if not diffsim_core.is_task(args.task):
         raise unknown("task", args.task, diffsim_core.list_tasks())
-    preset = default_preset(entry.name, args.task)
+    preset = default_preset(entry.name, args.task, args.reading)
     cls = entry.config_class()
     given = {key.removeprefix("config."): value for key, value in vars(args).items() if key.startswith("config.")}
     changes = {name: _fields.parse(cls, name, text) for name, text in given.items() if text is not None}
