@@ -234,7 +234,7 @@ def test_observations_may_stay_as_they_are(worlds, name):
 def test_environments_it_cannot_learn_in_are_refused(worlds, name):
     env = worlds()
     env.spec = dataclasses.replace(env.spec, differentiable=False)
-    with pytest.raises(ValueError, match=f"(?i)'toy' is not differentiable; {name} learns"):
+    with pytest.raises(ValueError, match=f"(?i)'toy' is not differentiable, and {name} learns"):
         build(name).init(env, 0)
 
 
