@@ -1,4 +1,4 @@
-"""The promises every environment keeps, each as a function that lists how it was broken."""
+"""The promises of every environment, each a function that yields its violations."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ class CheckError(AssertionError):
 
 
 class Outcome(NamedTuple):
-    """What a step gave back."""
+    """Result of a step."""
 
     state: EnvState
     transition: Transition
 
 
 class Start(NamedTuple):
-    """What a reset gave back."""
+    """Result of a reset."""
 
     state: EnvState
     obs: PyTree
 
 
 class Subject:
-    """The environment under check, with what every check needs of it."""
+    """The environment under test, with the helpers of all checks."""
 
     def __init__(self, env: Env, seed: int, num_steps: int) -> None:
         self.env = env
@@ -61,7 +61,7 @@ class Subject:
         return Outcome(*self._step(state, action))
 
     def run(self, state: EnvState, actions: list[Array]) -> Iterator[tuple[EnvState, Outcome]]:
-        """The state before each step, and what the step gave back."""
+        """The state before each step, and the result of the step."""
         for action in actions:
             before, outcome = state, self.step(state, action)
             state = outcome.state
@@ -96,10 +96,10 @@ def numbers(tree: PyTree) -> dict[str, Numbers]:
 def differing(a: PyTree, b: PyTree, worlds: slice | Numbers | None = None) -> list[str]:
     """Names of leaves whose bits differ (in the given worlds)."""
     names = []
-    for (name, left), right in zip(numbers(a).items(), numbers(b).values(), strict=True):
-        if left.ndim and worlds is not None:
-            left, right = left[worlds], right[worlds]
-        if left.shape != right.shape or left.dtype != right.dtype or left.tobytes() != right.tobytes():
+    for (name, one), other in zip(numbers(a).items(), numbers(b).values(), strict=True):
+        if one.ndim and worlds is not None:
+            one, other = one[worlds], other[worlds]
+        if one.shape != other.shape or one.dtype != other.dtype or one.tobytes() != other.tobytes():
             names.append(name)
     return names
 
@@ -185,7 +185,7 @@ def clipping(s: Subject) -> Iterator[str]:
 
 
 def independence(s: Subject) -> Iterator[str]:
-    """What happens in one world changes no bit of another."""
+    """One world changes no bit of another."""
     actions = s.actions(s.num_steps)
     others = np.arange(s.env.num_envs) != 0
 
@@ -226,7 +226,7 @@ def gradients(s: Subject) -> Iterator[str]:
         elif not any(values.any() for values in found.values()) and _depends(s, late, name):
             yield f"the gradient of {name} is zero at a truncated step; it must reach the episode that ended"
 
-    # every world is done here, so nothing may pass
+    # every world is done here, so no gradient may pass
     def everything(after: EnvState, transition: Transition) -> Array:
         return _summed((after.physics, transition.obs))
 
@@ -237,7 +237,7 @@ def gradients(s: Subject) -> Iterator[str]:
 
 
 def containment(s: Subject) -> Iterator[str]:
-    """A world that leaves the finite range costs that world and no other."""
+    """A world that leaves the finite range affects no other world."""
     action, bad = s.actions()[0], s.env.num_envs // 2
     others = np.arange(s.env.num_envs) != bad
 
