@@ -123,14 +123,14 @@ def shapes(s: Subject) -> Iterator[str]:
             expected[which] = ((n, spec.num_obs), s.dtype)
     expected |= {name: ((n,), np.dtype(bool)) for name in ("terminated", "truncated", "diverged")}
     expected |= {f"metrics.{name}": ((n,), None) for name in transition.metrics}
-    found = numbers(transition) | {name: to_numpy(leaf) for name, leaf in tree_leaves(s.start_obs, "reset obs")}
-    for name in found.keys() ^ expected.keys():
-        yield f"{name} is {'not expected' if name in found else 'missing'}; spec.obs_shapes is {dict(spec.obs_shapes)}"
+    arrays = numbers(transition) | {name: to_numpy(leaf) for name, leaf in tree_leaves(s.start_obs, "reset obs")}
+    for name in arrays.keys() ^ expected.keys():
+        yield f"{name} is {'not expected' if name in arrays else 'missing'}; spec.obs_shapes is {dict(spec.obs_shapes)}"
     for name, (shape, dtype) in expected.items():
-        if name not in found:
+        if name not in arrays:
             continue
-        if found[name].shape != shape or dtype not in (None, found[name].dtype):
-            yield f"{name} has shape {found[name].shape}, dtype {found[name].dtype}; expected {shape}, {dtype}"
+        if arrays[name].shape != shape or dtype not in (None, arrays[name].dtype):
+            yield f"{name} has shape {arrays[name].shape}, dtype {arrays[name].dtype}; expected {shape}, {dtype}"
     for (name, old), new in zip(numbers(s.start).items(), numbers(state).values(), strict=True):
         if old.shape != new.shape or old.dtype != new.dtype:
             yield f"state.{name} was {old.shape}, {old.dtype} and is {new.shape}, {new.dtype} after a step"
@@ -220,19 +220,19 @@ def gradients(s: Subject) -> Iterator[str]:
     """Gradients are finite, reach rewards and final_obs, and do not pass a reset."""
     late, action = s.at_time_limit(s.after(s.num_steps)), s.actions()[0]
     for name, target in (("reward", lambda a, r: r.reward), ("final_obs", lambda a, r: _summed(r.final_obs))):
-        found = numbers(s.pull(late, action, target))
-        if not all(np.isfinite(values).all() for values in found.values()):
+        gradient = numbers(s.pull(late, action, target))
+        if not all(np.isfinite(values).all() for values in gradient.values()):
             yield f"the gradient of {name} is not finite"
-        elif not any(values.any() for values in found.values()) and _depends(s, late, name):
+        elif not any(values.any() for values in gradient.values()) and _depends(s, late, name):
             yield f"the gradient of {name} is zero at a truncated step; it must reach the episode that ended"
 
     # every world is done here, so no gradient may pass
     def everything(after: EnvState, transition: Transition) -> Array:
         return _summed((after.physics, transition.obs))
 
-    found = numbers(s.pull(late, action, everything))
-    if any(values.any() for values in found.values()):
-        largest = max(float(np.abs(values).max()) for values in found.values())
+    gradient = numbers(s.pull(late, action, everything))
+    if any(values.any() for values in gradient.values()):
+        largest = max(float(np.abs(values).max()) for values in gradient.values())
         yield f"a gradient of {largest:g} passes through a reset; it must be exactly 0"
 
 
@@ -290,5 +290,5 @@ def _depends(s: Subject, state: EnvState, name: str) -> bool:
 
 
 def _worlds(mask: Numbers) -> str:
-    found = np.flatnonzero(mask)
-    return ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")
+    worlds = np.flatnonzero(mask)
+    return ", ".join(map(str, worlds[:5])) + (", ..." if len(worlds) > 5 else "")

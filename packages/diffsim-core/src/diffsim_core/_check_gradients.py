@@ -166,13 +166,13 @@ def _differences(loss: Callable[[PyTree], Numbers], inputs: PyTree) -> tuple[dic
                 # right slope minus left slope, without the part from curvature, which grows with h: if a switch is much
                 # nearer than h, differences of all widths agree on the mean of both slopes, which is neither
                 kink = np.abs(2 * (up - 2 * here + down) / h - (far_up - 2 * here + far_down) / (2 * h))
-                found, disagreement = (4 * narrow - wide) / 3, np.abs(narrow - wide) + rounding / h
+                estimated, disagreement = (4 * narrow - wide) / 3, np.abs(narrow - wide) + rounding / h
                 better = disagreement < estimate[:, column]
                 # a switch inside the wider differences may cancel by chance, but narrower ones then give another slope
-                moved = np.where(better, 0.0, np.abs(found - best[name][:, column]))
+                moved = np.where(better, 0.0, np.abs(estimated - best[name][:, column]))
                 uncertainty = np.maximum(disagreement, kink * (_SWITCHING / _KINK))
                 doubt[name][:, column] = np.where(better, uncertainty, np.maximum(doubt[name][:, column], moved))
-                best[name][better, column] = found[better]
+                best[name][better, column] = estimated[better]
                 estimate[better, column] = disagreement[better]
     return best, doubt
 

@@ -97,8 +97,8 @@ def _window(
         return total
 
     tensor = from_numpy(actions, state.t)
-    found = {h: to_numpy(value_and_grad(lambda x, h=h: summed(x, h), tensor)[1]) for h in horizons}
-    return found, alive, int(diverged.sum())
+    gradients = {h: to_numpy(value_and_grad(lambda x, h=h: summed(x, h), tensor)[1]) for h in horizons}
+    return gradients, alive, int(diverged.sum())
 
 
 def _differences(
@@ -125,7 +125,7 @@ def _differences(
     parts = {name: tree_map(widened, getattr(state, name), getattr(large.start, name)) for name in names}
     nominal = large.start._replace(**parts)
     given = [tiled(action.astype(np.float64)) for action in actions]
-    found = np.zeros((2, len(horizons), horizon, num_envs, num_actions))
+    differences = np.zeros((2, len(horizons), horizon, num_envs, num_actions))
     for t in range(horizon):
         perturbed = [from_numpy(given[t] + shift, nominal.t)]
         perturbed += [from_numpy(action, nominal.t) for action in given[t + 1 :]]
@@ -134,9 +134,9 @@ def _differences(
             total += to_numpy(transition.reward).reshape(total.shape) * alive[k]
             if k + 1 in horizons:
                 change = (total[0::2] - total[1::2]) / (2 * signs[0::2, None, None])
-                found[:, horizons.index(k + 1), t] = np.moveaxis(change, 1, 2)
+                differences[:, horizons.index(k + 1), t] = np.moveaxis(change, 1, 2)
         nominal, _ = large.step(nominal, from_numpy(given[t], nominal.t))
-    narrow, wide = found
+    narrow, wide = differences
     return dict(zip(horizons, narrow, strict=True)), dict(zip(horizons, wide, strict=True))
 
 

@@ -31,7 +31,7 @@ def rollout(
         state: from ``env.reset``, or as an earlier rollout returned it.
         obs: the observation that belongs to ``state``.
         num_steps: length T of the window, at least 1.
-        key: a JAX random key, of which each step gets its own (JAX only; torch policies bring their generator).
+        key: a JAX random key, from which each step gets its own (JAX only; a torch policy has its own generator).
         between: ``between(t, state, obs) -> (state, obs)``, called once before each step t = 0, ..., T-1. The policy
             sees, the step starts from and the trajectory records its result. It cuts or weights gradients
             between steps; its values may differ too, their shapes and dtypes may not. In JAX ``t`` is traced.

@@ -62,10 +62,10 @@ class Randomised:
     def __getattr__(self, name: str) -> Any:
         if name == "task":  # a copy has no attributes yet
             raise AttributeError(name)
-        found = getattr(self.task, name)
+        value = getattr(self.task, name)
         if name == "metrics":
-            return lambda xp, physics, action, after, *rest: found(xp, _plain(physics), action, _plain(after), *rest)
-        return found
+            return lambda xp, physics, action, after, *rest: value(xp, _plain(physics), action, _plain(after), *rest)
+        return value
 
     def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:
         """The initial state of the task, and the parameters of this episode."""

@@ -78,8 +78,8 @@ class RigidTask:
     substeps: ClassVar[int] = 16
     """Default number of sub-steps in a control step."""
     memory: ClassVar[str] = "fast"
-    """What the backward pass is left, unless the option of that name says otherwise or a window would take much of
-    the device's memory."""
+    """Default of the simulator's option ``memory``; a window that would take much of the device's memory uses
+    ``"low"``."""
 
     def __init__(self, dynamics: RigidDynamics, *, episode_length: int, obs_names: tuple[str, ...]) -> None:
         if episode_length < 1:
