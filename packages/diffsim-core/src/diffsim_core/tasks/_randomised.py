@@ -1,4 +1,4 @@
-"""``Randomised``: a rigid-body task whose model's parameters are drawn anew in every world and episode."""
+"""``Randomised``: domain randomisation of a rigid-body task, whose parameters are drawn for each world and episode."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from diffsim_core._protocol import Array, PyTree, Random, Task
 from diffsim_core.rigid.dynamics import MuscleState, RigidState
 
 _STREAM = 1 << 20
-"""Of the random numbers of the parameters, far from those that tasks count up from zero."""
+"""Stream of the parameters' random numbers; tasks number theirs from zero."""
 
 
 class Randomised:
@@ -29,8 +29,8 @@ class Randomised:
         ranges: lower and upper factor for each name.
 
     Raises:
-        ValueError: for an unknown name, a range that is not finite, empty or gives impossible values, or a name that
-            selects nothing but zeros.
+        ValueError: for an unknown name, a range that is empty, not finite or gives impossible values, or a name that
+            selects only zeros.
         TypeError: if the task's dynamics has no parameters.
     """
 
@@ -49,7 +49,7 @@ class Randomised:
             group = list(parameters.groups[name])
             self._group[group] = k
             if not parameters.nominal[group].any():
-                raise ValueError(f"randomize: {name!r} is zero in the model, and stays so whatever it is multiplied by")
+                raise ValueError(f"randomize: {name!r} is zero in the model, so a factor has no effect; leave it out")
             for factor in (low, high):
                 values = parameters.nominal.copy()
                 values[group] *= factor
@@ -60,15 +60,15 @@ class Randomised:
         self._nominal = parameters.nominal.astype(self.dynamics.dtype)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "task":  # not there yet while being copied
+        if name == "task":  # a copy has no attributes yet
             raise AttributeError(name)
-        found = getattr(self.task, name)
+        value = getattr(self.task, name)
         if name == "metrics":
-            return lambda xp, physics, action, after, *rest: found(xp, _plain(physics), action, _plain(after), *rest)
-        return found
+            return lambda xp, physics, action, after, *rest: value(xp, _plain(physics), action, _plain(after), *rest)
+        return value
 
     def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:
-        """The task's initial state, and this episode's parameters."""
+        """The initial state of the task, and the parameters of this episode."""
         physics, task = self.task.initial(xp, random)
         drawn = random.uniform(_STREAM, (len(self.ranges),))
         factor = xp.take(drawn, from_numpy(self._group, drawn), axis=1)
@@ -76,17 +76,17 @@ class Randomised:
         return self.dynamics.state_type(*physics, params=nominal * (low + width * factor)), task
 
     def observe(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
-        """What the task sees; parameters are hidden from it."""
+        """The observation of the task, which does not contain the parameters."""
         return self.task.observe(xp, _plain(physics), task)
 
     def reward(
         self, xp: Any, physics: PyTree, action: Array, next_physics: PyTree, next_obs: Array, task: PyTree
     ) -> Array:
-        """The task's."""
+        """That of the task."""
         return self.task.reward(xp, _plain(physics), action, _plain(next_physics), next_obs, task)
 
     def terminated(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
-        """The task's."""
+        """That of the task."""
         return self.task.terminated(xp, _plain(physics), task)
 
 
