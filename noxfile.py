@@ -228,7 +228,7 @@ def docs(session: nox.Session) -> None:
         return
     session.run("mkdocs", "build", "--strict", env=env)
     install(session, *editable(), "--group", "test")
-    pytest(session, "tests/test_docs.py", "tests/test_notebooks.py")
+    pytest(session, "tests")
 
 
 @nox.session

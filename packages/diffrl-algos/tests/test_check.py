@@ -51,7 +51,8 @@ def in_place(right, state):
 
 
 def forgets_the_generator(right, state, arrays):
-    return right(state, arrays)._replace(rng=state.rng)
+    found = right(state, arrays)
+    return found.replace(run=found.run._replace(rng=state.run.rng))
 
 
 def from_nothing(right, state, arrays):
@@ -68,7 +69,7 @@ def silent_about_names(right, state, arrays):
 def takes_nan(right, state):
     new, metrics = right(state)
     if metrics["refused_updates"]:
-        new = new._replace(actor=new.actor * torch.nan)
+        new = new.replace(actor=new.actor * torch.nan)
     return new, metrics
 
 
@@ -81,12 +82,14 @@ def stops(right, state):
 
 def unseeded(right, env, seed):
     state = right(env, seed)
-    return state._replace(actor=state.actor + 1e-3 * torch.randn_like(state.actor))
+    return state.replace(actor=state.actor + 1e-3 * torch.randn_like(state.actor))
 
 
 CASES = {
-    "iteration is 2 after 1 updates": {"update": after(lambda s, n, m: (n._replace(iteration=n.iteration + 1), m))},
-    "env_steps stays at": {"update": after(lambda s, n, m: (n._replace(env_steps=s.env_steps), m))},
+    "iteration is 2 after 1 updates": {
+        "update": after(lambda s, n, m: (n.replace(run=n.run._replace(iteration=n.iteration + 1)), m))
+    },
+    "env_steps stays at": {"update": after(lambda s, n, m: (n.replace(run=n.run._replace(env_steps=s.env_steps)), m))},
     "metrics have no return_mean": {"update": after(lambda s, n, m: (n, {k: m[k] for k in m if k != "return_mean"}))},
     "metrics.extra is of type Tensor": {"update": after(lambda s, n, m: (n, {**m, "extra": torch.zeros(())}))},
     "metrics.extra is nan": {"update": after(lambda s, n, m: (n, {**m, "extra": float("nan")}))},

@@ -24,7 +24,7 @@ class Backend(Protocol):
         ...
 
     def stop_gradient(self, x: Array) -> Array:
-        """``x``, any shape, with no gradient flowing through it."""
+        """``x``, any shape, through which no gradient flows."""
         ...
 
     def to_numpy(self, x: Array) -> np.ndarray[Any, Any]:

@@ -1,4 +1,4 @@
-"""Checks of arguments: a wrong array is an error that names it, never a silent broadcast."""
+"""Checks of arguments: an array of the wrong shape is an error that names it, never a silent broadcast."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def check_window(floats: Mapping[str, Array], flags: Mapping[str, Array]) -> Any
 def check_arrays(floats: Mapping[str, tuple[Array, str]], flags: Mapping[str, tuple[Array, str]] | None = None) -> Any:
     """Array namespace of arrays given as ``{name: (array, axes)}``; the first sets framework and dtype.
 
-    ``axes`` names the axes, apart by spaces: ``"T N"``, ``"N P"``, ``""`` for a scalar array. A name that
-    comes again must have the same length, ``...`` (alone or last) stands for any number of axes and a number
-    for itself. Every axis must hold at least one element.
+    ``axes`` names the axes, separated by spaces: ``"T N"``, ``"N P"``, ``""`` for a scalar array. Axes of the same name
+    must have the same length. ``...`` (alone or last) stands for any number of axes, a number for an axis of this
+    length. Every axis must hold at least one element.
 
-    Looks only at types, shapes and dtypes, so it costs microseconds and works on tracers.
+    The check reads only types, shapes and dtypes. It takes microseconds and works on tracers.
 
     Raises:
-        ValueError: an array is no array of a supported framework, mixes frameworks, has axes other than named
-            or of other lengths than the array that first named them, is not floating point (``floats``),
-            differs in dtype from the first float, or is not boolean (``flags``).
+        ValueError: an array is not of a supported framework, or of another framework than the first; its axes are not
+            as named, or differ in length from the array that first named them; it is not floating point (``floats``) or
+            not boolean (``flags``), or its dtype differs from that of the first float.
     """
     named = {**floats, **(flags or {})}
     first = next(iter(named))
@@ -48,7 +48,7 @@ def check_arrays(floats: Mapping[str, tuple[Array, str]], flags: Mapping[str, tu
         if (other := _backend(name, array)) is not library:
             raise ValueError(
                 f"{name} is a {other.name} array but {first} is a {library.name} array; "
-                "convert one of them, all arrays must come from one framework"
+                "convert one of them, because all arrays must be of one framework"
             )
         _check_axes(name, tuple(array.shape), axes, lengths)
     xp = array_namespace(named[first][0])
@@ -75,7 +75,7 @@ def check_number(
 ) -> float:
     """``number`` as a Python float in [``low``, ``high``].
 
-    ``above`` leaves ``low`` itself out, ``infinite`` lets an infinite number in.
+    ``above`` excludes ``low`` itself, ``infinite`` allows infinity.
     """
     bounds = f"{'(' if above else '['}{low:g}, {high:g}{']' if infinite or high < math.inf else ')'}"
     try:
@@ -99,13 +99,13 @@ def check_count(name: str, count: int, *, least: int = 1) -> int:
 
 
 def check_choice(name: str, choice: str, known: tuple[str, ...]) -> None:
-    """Refuse a word that is none of those known."""
+    """Raise ``ValueError`` unless ``choice`` is one of the known words."""
     if choice not in known:
         raise ValueError(f"{name} is {choice!r}; expected one of {', '.join(map(repr, known))}")
 
 
 def check_samples(name: str, array: Array, axis: int = 0, *, least: int = 2) -> None:
-    """Refuse a number of samples too small for what is computed from them, a variance by default.
+    """Check the number of samples, by default for a variance.
 
     Raises:
         ValueError: ``axis`` of ``array`` is shorter than ``least``.
@@ -113,7 +113,7 @@ def check_samples(name: str, array: Array, axis: int = 0, *, least: int = 2) -> 
     if (count := array.shape[axis]) < least:
         raise ValueError(
             f"{name} has shape {tuple(array.shape)}: {count} samples along axis {axis}; "
-            f"expected at least {least}, a variance needs them"
+            f"expected at least {least}, which a variance needs"
         )
 
 

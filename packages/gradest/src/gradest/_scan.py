@@ -1,4 +1,4 @@
-"""The one loop over time that every estimator here is made of: a first-order linear recurrence."""
+"""The loop over time that every estimator uses: a first-order linear recurrence."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def linear_scan(a: Array, b: Array, x0: Array, *, reverse: bool) -> Array:
     ``s = t + 1``, starting from ``x_T = x0``. Shapes: ``a`` and ``b`` ``[T, N]``, ``x0`` ``[N]``,
     result ``[T, N]``.
 
-    Everything that does not depend on the previous step belongs in ``a`` and ``b``, outside the loop:
-    on small arrays the time goes into the number of operations, not into their size.
+    Everything that does not depend on the previous step belongs in ``a`` and ``b``, outside the loop: on small arrays
+    the number of operations takes the time, not their size.
     """
     return backend_of(b).linear_scan(a, b, x0, reverse)
 
@@ -25,6 +25,6 @@ def linear_scan(a: Array, b: Array, x0: Array, *, reverse: bool) -> Array:
 def scan_steps(step: Callable[[Any, Any], tuple[Any, Any]], start: Any, rows: tuple[Array, ...]) -> tuple[Array, ...]:
     """Run ``carry, outs = step(carry, rows_t)`` over the leading axis of ``rows``; the stacked ``outs``.
 
-    For what is no linear recurrence. ``carry`` and ``outs`` are tuples of arrays.
+    For recurrences that are not linear. ``carry`` and ``outs`` are tuples of arrays.
     """
     return backend_of(rows[0]).scan_steps(step, start, rows)

@@ -1,4 +1,4 @@
-"""Constants to the gradient: NumPy's arrays as they are, the others' detached."""
+"""Arrays as constants to the gradient."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from ._backend import backend_of
 
 
 def stop_gradient(x: Array) -> Array:
-    """``x`` with no gradient flowing through it, any shape."""
+    """``x``, any shape, through which no gradient flows."""
     return backend_of(x).stop_gradient(x)

@@ -1,4 +1,4 @@
-"""The one check that looks at numbers: NaN in, error out, wherever numbers can be looked at."""
+"""The check for NaN in arguments, wherever numbers can be read without waiting."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _nan_allowed: ContextVar[bool] = ContextVar("gradest_nan_allowed", default=False
 
 @contextmanager
 def allow_nan() -> Iterator[None]:
-    """Let NaN pass through every estimator inside a ``with`` block, instead of refusing it.
+    """Allow NaN in the arguments of every estimator inside a ``with`` block.
 
-    For those who look after NaN themselves (an algorithm that drops a bad update), and for loops where the one
-    extra pass over each argument is felt. The setting belongs to the current thread or task.
+    For algorithms that handle NaN themselves (by rejecting a bad update), and for loops in which the additional pass
+    over each argument costs too much. The setting belongs to the current thread or task.
 
     ::
 
@@ -34,13 +34,13 @@ def allow_nan() -> Iterator[None]:
 
 
 def refuse_nan(xp: Any, result: Array | None = None, /, **arrays: Array) -> None:
-    """Raise on NaN in any of the floating-point ``arrays``, named as the caller's arguments are.
+    """Raise on NaN in any of the floating-point ``arrays``, whose names are those of the caller's arguments.
 
-    With a ``result`` into which NaN in any of them would have gone, only that is looked at, unless it holds NaN: one
-    pass over a mean costs nothing beside one over each argument.
+    If NaN in any of them would reach ``result``, pass it: the arrays are checked only if ``result`` holds NaN, and a
+    pass over a mean costs nothing compared with a pass over each argument.
 
-    Nothing is looked at inside ``allow_nan``, while a framework traces, compiles or maps (there are no numbers
-    yet) or on an accelerator (looking would make the host wait for it).
+    Nothing is checked inside ``allow_nan``, while a framework traces, compiles or maps (numbers do not exist yet), or
+    on an accelerator (the host would wait for it).
 
     Raises:
         ValueError: an array holds NaN; the message names it, the count and the first place.
@@ -61,7 +61,7 @@ def _raise(xp: Any, name: str, array: Array) -> None:
     where = f", the first at [{index}]" if index else ""
     raise ValueError(
         f"{name} has shape {tuple(array.shape)} and holds {count} NaN{where}; expected numbers: "
-        "mask them out first, or call inside gradest.allow_nan()"
+        "mask NaN out first, or call inside gradest.allow_nan()"
     )
 
 

@@ -202,9 +202,8 @@ class ActorLearner(Learner[ActorConfigT, ActorStateT]):
         host: Mapping[str, Any] | None = None,
         **fields: Any,
     ) -> Learned:
-        """What was learned from a window; actor, critics and the norm of the gradient must be ``finite`` too."""
+        """What was learned from a window; actor and critics must be ``finite`` too."""
         must = [changes[name] for name in ("actor", "critic") if name in changes]
-        must += [metrics[name] for name in ("grad_norm",) if name in metrics]
         host = {"actor_lr": self.lr(state, self.config.actor_lr), **(host or {})}
         steps = (window.trajectory, window.env_state, window.obs)
         return Learned(*steps, changes, (*must, *finite), metrics, host, **fields)

@@ -191,7 +191,7 @@ class OffPolicyLearner(Learner[ConfigT, StateT]):
 
 
 class QFunctions:
-    """The Q functions and their targets during one update: clones of a state's, which gradient steps change in place."""
+    """The Q functions and their targets during one update: clones of a state's, changed in place."""
 
     def __init__(self, config: OffPolicyConfig, critic: Critic, state: OffPolicyState, lr: float) -> None:
         self._critic, self._config, self._lr = critic, config, lr

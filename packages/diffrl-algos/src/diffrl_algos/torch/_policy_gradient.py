@@ -52,5 +52,5 @@ class PolicyGradient(AdvantageLearner[ConfigT, OnPolicyState]):
         fitted, critic_loss = self.fit_values(state, values, optimizer, generator)
         metrics |= {**estimates, "critic_loss": critic_loss, "value_mean": values.target_value.mean()}
         clock.lap("critic_s")
-        finite = (values.target_value, values.x, values.advantage.detach())
+        finite = (metrics["grad_norm"], values.target_value, values.x, values.advantage.detach())
         return self.learned(state, window, changes | fitted, metrics, *finite)

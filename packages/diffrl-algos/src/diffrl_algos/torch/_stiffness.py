@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffsim_core import Env, EnvState, Transition
+from diffsim_core import Env, EnvState, Trajectory, Transition
 
 from ._state import leaves, map_leaves
-from ._window import Window
 
 _METRIC = "stiffness"
 
@@ -46,12 +45,12 @@ class StiffnessProbe:
         return _norm(pulled) / _norm(noise)
 
 
-def mean_stiffness(window: Window) -> tuple[Window, Tensor]:
+def mean_stiffness(window: Trajectory) -> tuple[Trajectory, Tensor]:
     """The window without the metric, and its mean ``[T]`` over the worlds whose episode did not end; 1 if all ended."""
-    metrics = dict(window.trajectory.metrics)
-    rows = zip(metrics.pop(_METRIC), ~window.trajectory.done, strict=True)
+    metrics = dict(window.metrics)
+    rows = zip(metrics.pop(_METRIC), ~window.done, strict=True)
     stiffness = torch.stack([_masked_mean(values, valid) for values, valid in rows])
-    return window._replace(trajectory=window.trajectory._replace(metrics=metrics)), stiffness
+    return window._replace(metrics=metrics), stiffness
 
 
 def _is_float(leaf: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Arrays of any framework for Matplotlib, and the axes to draw on."""
+"""Conversion of arrays for Matplotlib, and the axes to draw on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .._backend import backend_of
 
 
 def numpy(name: str, array: Array, ndim: int) -> np.ndarray[Any, Any]:
-    """``array`` as NumPy's, of the rank that can be drawn."""
+    """``array`` in NumPy, checked to have ``ndim`` axes."""
     host = backend_of(array).to_numpy(array)
     if host.ndim != ndim or not host.size:
         raise ValueError(f"{name} has shape {host.shape}; expected {ndim} axes, none of them empty")

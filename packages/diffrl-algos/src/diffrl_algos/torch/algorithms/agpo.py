@@ -39,12 +39,13 @@ from .._window import Window, normal
 class AGPOConfig(GaussianConfig, CriticConfig):
     """Adaptive-Gradient Policy Optimization (Gao et al. 2024).
 
-    The defaults are those of Table 1 for Ant, but for ``lam``; docs/algorithms/agpo.md says what the paper leaves open and how
-    it is read here.
+    Networks, rates and weights are by default those of Table 1 for Ant. Ours are ``lam``, ``truncation``,
+    ``lr_schedule`` and ``kl_coef``; ``--reading paper`` has the paper's. docs/algorithms/agpo.md says how we read what
+    the paper leaves open.
     """
 
     lam: float = 0.95
-    """Lambda of the Q functions' targets; 0 is the paper's one-step target (Algorithm 1). docs/algorithms/agpo.md has figures."""
+    """Lambda of the Q functions' targets; 0 is the paper's one-step target (Algorithm 1)."""
     actor_hidden: tuple[int, ...] = (256, 128, 64)
     """Widths of the actor's hidden layers (Table 1)."""
     critic_hidden: tuple[int, ...] = (256, 128, 64)
@@ -66,31 +67,34 @@ class AGPOConfig(GaussianConfig, CriticConfig):
     entropy_coef: float = 0.01
     """Weight of the policy's entropy in its objective (Table 1)."""
     entropy_floor: float = 1.0
-    """Part of that weight with which the entropy counts at every step; the rest counts in the part 1 - alpha in which
-    the Q function teaches, which needs spread to learn from. 1 is the paper's, less is ours (docs/algorithms/agpo.md)."""
-    kl_coef: float = 0.3
-    """Weight of the divergence from ``kl_reference`` (Table 1)."""
-    kl_reference: Literal["acting", "previous"] = "acting"
-    """The policy from which the divergence is measured: the one that acted, where its gradient is zero, one step being
-    taken for each window, or the one of the update before."""
+    """Share of that weight that every step has. The remaining share is multiplied by 1 - alpha, the part of the Q
+    function, which needs actions with spread to learn from. 1 is the paper, less is ours (docs/algorithms/agpo.md)."""
+    kl_coef: float = 0.0
+    """Weight of the divergence from the policy of the update before, KL(new || previous), in the actor's loss. The
+    paper has 0.3 (Table 1, section 4.2) and does not name the reference; ``--reading paper`` has it."""
+    kl_reference: Literal["previous", "acting"] = "previous"
+    """The policy that the divergence is measured from. ``acting``, which older runs have, has no gradient at the one
+    step that is taken, and is left out of the loss."""
     ratio: Literal["adaptive", "tolerant", "fixed"] = "adaptive"
-    """Where the mixture ratio alpha of each step comes from: the gradients' variances as in Eq. 3; the same, but 1
-    where the simulator's gradients spread no more than ``tolerance``, which is ours (docs/algorithms/agpo.md); or
-    ``fixed_ratio``."""
+    """The mixture ratio alpha of each step. ``adaptive``: from the gradients' variances (Eq. 3). ``tolerant``, which is
+    ours: the same, but 1 where the simulator's gradients spread no more than ``tolerance`` (docs/algorithms/agpo.md).
+    ``fixed``: ``fixed_ratio``."""
     tolerance: float = 4.0
-    """Standard deviation of the norms of the simulator's gradients over the worlds, in units of their median, up to
-    which a step is trusted altogether, if the ratio is tolerant."""
+    """A tolerant ratio is 1 up to this standard deviation of the norms of the simulator's gradients over the worlds, in
+    units of their median."""
     fixed_ratio: float = 1.0
     """The ratio if it is fixed: 1 is the simulator's gradient alone, 0 that of the Q functions (Figure 8)."""
     threshold: float = 0.1
-    """Credit below which a piece of an episode is truncated (Table 1)."""
+    """A segment is truncated where its credit falls below this (Table 1)."""
     truncation: Literal["every", "restart", "bootstrap", "drop"] = "every"
-    """What happens then: a new piece begins, the Q function takes the rest, or the rest counts nothing. With ``every``
-    a piece begins at every step and needs no threshold."""
+    """``restart``: a truncated segment ends with a Q value and a new one starts. ``bootstrap``: it ends with a Q value
+    (the paper). ``drop``: it ends without. ``every``, which is ours, has no threshold: each action is credited with the
+    segment that starts with it, once, whatever the credit before it. ``gradest.credit_weights`` says which gradient
+    each of them is."""
     variance: Literal["norm", "vector"] = "norm"
-    """Whether the variances are those of the gradients' norms (section 4) or of the gradients (Definition 3.1)."""
+    """Take variances of the gradients' norms (section 4), or of the gradients themselves (Definition 3.1)."""
     nonfinite: Literal["zero", "mask"] = "zero"
-    """A step where some world's gradient is not finite gets ratio 0, or is judged by the other worlds."""
+    """A step where some world's gradient is not finite gets ratio 0, or takes its ratio from the other worlds."""
     state_dependent_std: bool = True
     """Make the standard deviation an output of the network (Appendix B); otherwise it is one parameter per action."""
     logstd_min: float = -5.0
@@ -119,9 +123,9 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
     """Adaptive-Gradient Policy Optimization.
 
     Each update rolls the stochastic policy out for ``horizon`` steps and finds, for each of them, how the simulator's
-    gradient and the Q function's are to be mixed (Eq. 1-3; ``ratio``). It takes one Adam step up the objective that
-    mixes them so (Eq. 4), and fits the Q functions to their targets. An update whose gradient is not finite changes no
-    parameter; it is counted.
+    gradient and the Q function's are to be mixed (Eq. 1-3; ``ratio``). It takes one Adam step along the gradient that
+    ``gradest.credit_weights`` describes (Eq. 4 where ``truncation`` is bootstrap, drop or restart), and fits the Q
+    functions to their targets. An update whose gradient is not finite changes no parameter; it is counted.
     """
 
     config: AGPOConfig = field(default_factory=AGPOConfig)
@@ -157,14 +161,15 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
         )
         alpha = self._ratio(window, graph, q, q_next)
 
-        # The objective (Eq. 4).
+        # The objective (Eq. 4). With truncation="every" its gradient counts, not its value.
         x = obs.detach()
         options: dict[str, Any] = {"threshold": c.threshold, "truncation": c.truncation}
         credit = gradest.credit_weights(alpha, *window.ends, gamma=c.gamma, **options)
         graph.open(credit.link)
         objective = gradest.credit_mean(credit, c.reward_scale * steps.reward, q, q_next)
         entropy, kl = self._regularisers(nets.actor, actor, state.previous, x, eps[0])
-        penalty = c.kl_coef * kl if c.kl_reference == "previous" else 0.0
+        # Without the test, a divergence that overflows would spoil the gradient by zero times infinity.
+        penalty = c.kl_coef * kl if c.kl_coef > 0 and c.kl_reference == "previous" else 0.0
         # The Q functions need actions with spread to learn from; the simulator does not.
         weight = c.entropy_coef * (c.entropy_floor + (1.0 - c.entropy_floor) * (1.0 - alpha))
         loss = -(objective + (weight * entropy).mean() - penalty)
@@ -192,7 +197,7 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
         }
         changes |= {"previous": state.actor, **fitted}
         clock.lap("critic_s")
-        return self.learned(state, window, changes, metrics, target_value, inputs)
+        return self.learned(state, window, changes, metrics, metrics["grad_norm"], target_value, inputs)
 
     def _ratio(self, window: Window, graph: CreditGraph, q: Tensor, q_next: Tensor) -> Tensor:
         """Mixture ratio ``alpha [T]`` of every step (Eq. 3, or ours), for ``q``, ``q_next`` ``[T, N]``."""

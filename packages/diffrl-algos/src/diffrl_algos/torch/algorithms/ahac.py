@@ -118,8 +118,8 @@ class AHAC(ValueLearner[AHACConfig, AHACState]):
 
         # The window and its value.
         actor, normalize, window = self.explore(state, generator, horizon=length, env=probe)
-        window, stiffness = mean_stiffness(window)
-        steps = window.trajectory
+        steps, stiffness = mean_stiffness(window.trajectory)
+        window = window._replace(trajectory=steps)
         values = self.critic(env)(state.target, normalize(steps.final_obs))
         value_next = values.amin(0)
         loss = -gradest.segment_objective(steps.reward, value_next, *window.ends, gamma=c.gamma)
@@ -143,7 +143,9 @@ class AHAC(ValueLearner[AHACConfig, AHACState]):
         }
         host = {"horizon": length, "critic_passes": len(losses), "critic_loss": losses[-1]}
         clock.lap("critic_s")
-        return self.learned(state, window, changes | fitted, metrics, target_value, x, stiffness, host=host)
+        return self.learned(
+            state, window, changes | fitted, metrics, metrics["grad_norm"], target_value, x, stiffness, host=host
+        )
 
     def critic(self, env: Env) -> Critic:
         return value_critic(self.config, env, self.config.num_critics)

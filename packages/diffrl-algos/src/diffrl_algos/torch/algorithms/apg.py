@@ -56,7 +56,9 @@ class APG(ActorLearner[APGConfig, ActorState]):
         clock.lap("rollout_s")
         changes, metrics = self.descend(state, loss, actor, window, optimizer)
         clock.lap("backward_s")
-        return self.learned(state, window, changes, metrics, loss.detach(), steps.obs, episodes=run.episodes)
+        return self.learned(
+            state, window, changes, metrics, metrics["grad_norm"], loss.detach(), steps.obs, episodes=run.episodes
+        )
 
 
 ALGORITHM = APG

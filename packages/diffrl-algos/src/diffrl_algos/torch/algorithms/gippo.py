@@ -34,7 +34,8 @@ _GUARD = 4.0
 class GIPPOConfig(OnPolicyConfig):
     """Gradient Informed Proximal Policy Optimization (Son et al. 2023).
 
-    The defaults are those of its Appendix 7.4.2 for Ant; ``load_preset`` gives those of a task.
+    The defaults are those of its Appendix 7.4.2 for Ant, with the networks and the critic's rate of CartPole;
+    ``load_preset`` gives those of a task.
     """
 
     actor_lr: float = 1e-4
@@ -82,8 +83,8 @@ class GIPPOConfig(OnPolicyConfig):
     """Minibatches in an epoch of PPO, drawn at random."""
     near: Literal["virtual", "guarded", "alpha", "old"] = "virtual"
     """The policy that PPO stays near. ``virtual``: the policy halfway between the old one and the alpha-policy (the
-    paper). ``guarded``: the same, but the alpha-policy in minibatches where the two densities of some sample differ by a
-    factor of more than e^4 (the released code). ``alpha``: the alpha-policy. ``old``: the old policy."""
+    paper). ``guarded``: the same, but the alpha-policy in minibatches where the two densities of some sample differ by
+    a factor of more than e^4 (the released code). ``alpha``: the alpha-policy. ``old``: the old policy."""
     ppo_betas: tuple[float, float] = (0.9, 0.999)
     """Decay rates of the moments of PPO's Adam; ``betas`` are those of the fit and of the critic."""
 

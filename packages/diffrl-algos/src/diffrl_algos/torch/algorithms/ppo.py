@@ -32,7 +32,7 @@ class PPOConfig(AdvantageConfig):
     """Proximal Policy Optimization (Schulman et al. 2017), the model-free baseline.
 
     The defaults are those with which Xing et al. 2024 compare (Table 2), except for the form of the policy's standard
-    deviation, which is SHAC's.
+    deviation, which is SHAC's, and for two minibatches in an epoch instead of one, as in their released configuration.
     """
 
     actor_lr: float = 5e-4

@@ -43,7 +43,8 @@ from .._schedules import linear
 class SAPOConfig(GaussianConfig, CriticConfig):
     """Soft Analytic Policy Optimization (Xing et al. 2024).
 
-    The defaults are the paper's (Table 2). Every design choice in which it differs from SHAC (Appendix B.1) is a field,
+    The defaults are the paper's (Table 2), except for four minibatches in an epoch of the critics instead of one, as in
+    the released code. Every design choice in which it differs from SHAC (Appendix B.1) is a field,
     so that each can be switched off; the page of SAPO lists the ablations of Table 6 in these terms.
     """
 
@@ -196,7 +197,9 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
             **({"return_unit": returns.unit(loss.dtype)} if c.normalize_return else {}),
         }
         clock.lap("critic_s")
-        return self.learned(state, window, changes | fitted, metrics, log_temperature, target_value, x)
+        return self.learned(
+            state, window, changes | fitted, metrics, metrics["grad_norm"], log_temperature, target_value, x
+        )
 
     def value(self, state: SAPOState) -> ValueFunction:
         """The critics' mean soft value of observations, for viewers."""

@@ -73,7 +73,7 @@ class SHAC(ValueLearner[SHACConfig, TargetState]):
         fitted, critic_loss = self.fit(state, x, target_value, optimizer, generator)
         metrics |= {"critic_loss": critic_loss, "value_mean": target_value.mean()}
         clock.lap("critic_s")
-        return self.learned(state, window, changes | fitted, metrics, target_value, x)
+        return self.learned(state, window, changes | fitted, metrics, metrics["grad_norm"], target_value, x)
 
 
 ALGORITHM = SHAC
