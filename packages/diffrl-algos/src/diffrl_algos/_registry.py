@@ -7,13 +7,15 @@ of its docstring is the summary. Both are read without importing the file, so li
 from __future__ import annotations
 
 import ast
+import dataclasses
 import functools
 import importlib
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ._errors import UsageError, unknown
 
@@ -38,12 +40,32 @@ class AlgorithmEntry:
     """One line for ``diffrl list algos``."""
 
     def config_class(self) -> type:
+        """The class of the configuration.
+
+        Raises:
+            UsageError: a class does not exist, or none is known for the configuration.
+        """
         if self.config:
-            return cast("type", _load(self.config))
-        return typing.get_type_hints(_load(self.algorithm))["config"]
+            found = self._load(self.config)
+        else:
+            found = typing.get_type_hints(self._load(self.algorithm)).get("config")
+        if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+            raise UsageError(
+                f"algorithm {self.name!r}: the class of its configuration is {found}, which is no dataclass; annotate "
+                f"the field config of {self.algorithm}, or name the class in the entry's config"
+            )
+        return found
 
     def build(self, config: Any) -> Algorithm:
-        return _load(self.algorithm)(config)
+        """The algorithm with a configuration."""
+        return self._load(self.algorithm)(config)
+
+    def _load(self, path: str) -> Any:
+        module, _, attribute = path.partition(":")
+        found = importlib.import_module(module)
+        if not hasattr(found, attribute):
+            raise UsageError(f"algorithm {self.name!r}: {path!r} does not exist; the entry needs 'module:Class'")
+        return getattr(found, attribute)
 
 
 _ENTRIES: dict[str, AlgorithmEntry] = {}
@@ -83,9 +105,14 @@ def get_algorithm(name: str) -> AlgorithmEntry:
     if found is None:
         known = {entry.name: entry for entry in list_algorithms()}
         if name not in known:
-            raise unknown("algorithm", name, known)
+            raise unknown_algorithm(name, known)
         found = known[name]
     return found
+
+
+def unknown_algorithm(name: str, known: Iterable[str]) -> UsageError:
+    """An error for a name that no algorithm has."""
+    return UsageError(f"{unknown('algorithm', name, known)} (an algorithm of your own needs --import FILE)")
 
 
 @functools.cache
@@ -99,8 +126,3 @@ def _own() -> dict[str, AlgorithmEntry]:
             algorithm = f"diffrl_algos.torch.algorithms.{name}:ALGORITHM"
             entries[name] = AlgorithmEntry(name=name, algorithm=algorithm, summary=doc.partition("\n")[0])
     return entries
-
-
-def _load(path: str) -> Any:
-    module, _, attribute = path.partition(":")
-    return getattr(importlib.import_module(module), attribute)

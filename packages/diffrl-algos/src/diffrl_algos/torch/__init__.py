@@ -6,10 +6,16 @@ from ._account import Clock as Clock
 from ._account import Learned as Learned
 from ._adam import Adam as Adam
 from ._adam import Optimizer as Optimizer
+from ._critic import Critic as Critic
+from ._distributions import Gaussian as Gaussian
 from ._learner import ActorLearner as ActorLearner
 from ._learner import CriticLearner as CriticLearner
 from ._learner import Learner as Learner
 from ._learner import ValueLearner as ValueLearner
+from ._networks import gaussian_actor as gaussian_actor
+from ._networks import q_critic as q_critic
+from ._networks import value_critic as value_critic
+from ._policy import GaussianActor as GaussianActor
 from ._run_state import ActorState as ActorState
 from ._run_state import CriticState as CriticState
 from ._run_state import RunState as RunState
@@ -18,6 +24,7 @@ from ._run_state import TargetState as TargetState
 from ._state import from_arrays as from_arrays
 from ._state import to_arrays as to_arrays
 from ._window import Window as Window
+from ._window import cut_every as cut_every
 from ._window import explore as explore
 from ._window import gradients as gradients
 from ._window import normal as normal

@@ -37,6 +37,7 @@ class Learned:
     changes: Mapping[str, Any]
     """New values of fields of the state, which are taken over if everything in ``finite`` is finite."""
     finite: tuple[Tensor, ...]
+    """What the update was computed from, and its results; a gradient may be finite where a reward is not (``gate``)."""
     metrics: Mapping[str, Tensor]
     """Scalars to report."""
     host: Mapping[str, Any] = field(default_factory=dict)
@@ -49,6 +50,12 @@ class Learned:
     """Control steps in addition to those of the window."""
     refused: bool = False
     """Refuse the update whatever ``finite`` says."""
+
+    def __post_init__(self) -> None:
+        for name, value in self.metrics.items():
+            if not isinstance(value, Tensor) or value.ndim:
+                given = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise TypeError(f"metric {name!r} is {given}, not a scalar tensor; plain numbers belong in host")
 
 
 def account(state: StateT, learned: Learned, generator: torch.Generator, clock: Clock) -> tuple[StateT, Metrics]:

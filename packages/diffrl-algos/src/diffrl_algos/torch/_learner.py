@@ -48,6 +48,7 @@ class Learner(ABC, Generic[ConfigT, StateT]):
     name: ClassVar[str]
     """Name on the command line."""
     state_type: ClassVar[type[State]]
+    """Class of the state; ``first`` gives its fields."""
     gradients: ClassVar[bool] = True
     """Whether it learns through the environment's gradients."""
     processes: ClassVar[bool] = False
@@ -109,7 +110,10 @@ class Learner(ABC, Generic[ConfigT, StateT]):
         """One update, as the class describes it: the next state and its metrics."""
         with settings(self.config):
             clock, generator = Clock(), state.run.generator()
-            return account(state, self.learn(state, generator, clock), generator, clock)
+            learned = self.learn(state, generator, clock)
+            if not isinstance(learned, Learned):
+                raise TypeError(f"{type(self).__name__}.learn returned {type(learned).__name__}, not Learned")
+            return account(state, learned, generator, clock)
 
     def to_arrays(self, state: StateT) -> dict[str, np.ndarray]:
         """The state as named arrays, for a checkpoint."""
@@ -145,6 +149,8 @@ class Learner(ABC, Generic[ConfigT, StateT]):
 @dataclass(frozen=True)
 class ActorLearner(Learner[ActorConfigT, ActorStateT]):
     """A learner with a Gaussian actor."""
+
+    state_type: ClassVar[type[State]] = ActorState
 
     def actor(self, env: Env) -> GaussianActor:
         """The actor's network."""
@@ -218,6 +224,8 @@ class ActorLearner(Learner[ActorConfigT, ActorStateT]):
 @dataclass(frozen=True)
 class CriticLearner(ActorLearner[ActorConfigT, CriticStateT]):
     """A learner with a Gaussian actor and critics."""
+
+    state_type: ClassVar[type[State]] = CriticState
 
     def critic(self, env: Env) -> Critic:
         """The critics' networks."""

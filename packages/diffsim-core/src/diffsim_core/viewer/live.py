@@ -296,6 +296,7 @@ def _mesh(shape: Shape) -> tuple[Any, Any]:
     from trimesh import creation, util
 
     size = np.asarray(shape.size, float)
+    made: Any
     if shape.type == "capsule":
         made = creation.capsule(height=2 * size[1], radius=size[0], count=[16, 24])
     elif shape.type == "cylinder":
