@@ -93,15 +93,15 @@ CASES = {
     "same seed gives different bits in .*actor": {"init": unseeded},
     "seeds 0 and 1 give the same run": {"init": lambda right, env, seed: right(env, 0)},
     "from_arrays does not restore rng": {"from_arrays": forgets_the_generator},
-    "with dtype <U3; a checkpoint holds numbers": {
+    "with dtype <U3; a checkpoint holds named arrays of numbers": {
         "to_arrays": lambda right, state: {**right(state), "who": np.asarray("one")},
         "from_arrays": lambda right, state, arrays: right(state, {k: v for k, v in arrays.items() if k != "who"}),
     },
     "update changes actor of the state it was given": {"update": in_place},
-    "without any array is taken without an error": {"from_arrays": from_nothing},
+    "without any array raises no error": {"from_arrays": from_nothing},
     "raises an error that names no array: no": {"from_arrays": silent_about_names},
-    "gives actions outside": {"policy": lambda right, state, **o: lambda obs: 2 + 0 * right(state, **o)(obs)},
-    r"gives actions of shape \(6, 1, 1\)": {
+    "returns actions outside": {"policy": lambda right, state, **o: lambda obs: 2 + 0 * right(state, **o)(obs)},
+    r"returns actions of shape \(6, 1, 1\)": {
         "policy": lambda right, state, **o: lambda obs: right(state, **o)(obs)[..., None]
     },
     "made twice with one seed": {

@@ -1,7 +1,7 @@
-"""The conformance kit of algorithms: run it on your own before you train with it.
+"""The conformance kit of algorithms: run it on your own algorithm before you train with it.
 
-``check_algorithm`` tests what the training loop, checkpoints and resumed runs rely on. It knows of no framework:
-states are compared as the arrays that the algorithm itself gives of them.
+``check_algorithm`` tests everything that the training loop, checkpoints and resumed runs rely on. It works with every
+framework, because it compares states as the arrays that the algorithm's own ``to_arrays`` returns.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class CheckError(AssertionError):
-    """An algorithm broke promises; ``violations`` lists them all."""
+    """An algorithm broke promises; ``violations`` lists all of them."""
 
     def __init__(self, name: str, violations: list[str]) -> None:
         self.violations = violations
@@ -35,16 +35,16 @@ def check_algorithm(algorithm: Algorithm, make_env: Callable[[], Env], *, update
 
     Args:
         algorithm: the algorithm, with a configuration whose updates are quick.
-        make_env: makes an environment that it can learn in, the same each time; its episodes should end, and begin
-            differently with another seed.
+        make_env: makes an environment that it can learn in, the same each time. Its episodes should end within a few
+            windows, and begin differently with another seed.
         updates: updates in each half of a run.
-        seed: of the runs.
+        seed: seed of the runs.
 
     Returns:
-        The promises that were tested.
+        The tested promises.
 
     Raises:
-        CheckError: listing every promise that was broken.
+        CheckError: it lists every broken promise.
     """
     subject = _Subject(algorithm, make_env, updates, seed)
     checks = [_bookkeeping, _determinism, _resume, _arguments, _foreign_arrays, _policies, _numbers]
@@ -70,11 +70,11 @@ class _Subject:
         return state
 
     def arrays(self, state: Any) -> Arrays:
-        """A copy, as some of them may be views of the state."""
+        """A copy, because some arrays may be views of the state."""
         return {name: np.array(array) for name, array in self.algorithm.to_arrays(state).items()}
 
     def differing(self, a: Any, b: Any) -> list[str]:
-        """Names of arrays whose bits are not the same."""
+        """Names of arrays whose bits differ."""
         one, other = (x if isinstance(x, dict) else self.arrays(x) for x in (a, b))
         names = sorted(one.keys() | other.keys())
         return [n for n in names if n not in one or n not in other or one[n].tobytes() != other[n].tobytes()]
@@ -94,14 +94,13 @@ def _bookkeeping(s: _Subject) -> Iterator[str]:
             yield f"env_steps stays at {before} in update {k + 1}"
         if "return_mean" not in metrics:
             yield "metrics have no return_mean"
-        figures = {name: value for name, value in metrics.items() if name != "divergences"}
-        for name, value in figures.items():
+        for name, value in ((name, value) for name, value in metrics.items() if name != "divergences"):
             try:
                 json.dumps(value)
             except (TypeError, ValueError):
                 yield f"metrics.{name} is of type {type(value).__name__}, which JSON cannot hold"
             if isinstance(value, float) and not math.isfinite(value):
-                yield f"metrics.{name} is {value} in update {k + 1}; give None for what is not known"
+                yield f"metrics.{name} is {value} in update {k + 1}; return None for an unknown value"
 
 
 def _determinism(s: _Subject) -> Iterator[str]:
@@ -114,12 +113,12 @@ def _determinism(s: _Subject) -> Iterator[str]:
 
 
 def _resume(s: _Subject) -> Iterator[str]:
-    """A run that goes on from its arrays goes on to the same bits."""
+    """A run that is resumed from its arrays continues to the same bits."""
     half = s.run(s.start())
     saved = s.arrays(half)
     for name, array in saved.items():
         if not isinstance(name, str) or array.dtype.kind not in "biuf":
-            yield f"to_arrays gives {name!r} with dtype {array.dtype}; a checkpoint holds numbers under names"
+            yield f"to_arrays returns {name!r} with dtype {array.dtype}; a checkpoint holds named arrays of numbers"
     restored = s.algorithm.from_arrays(s.start(), saved)
     if names := s.differing(saved, restored):
         yield f"from_arrays does not restore {', '.join(names)}"
@@ -128,7 +127,7 @@ def _resume(s: _Subject) -> Iterator[str]:
 
 
 def _arguments(s: _Subject) -> Iterator[str]:
-    """An update leaves the state it was given as it was."""
+    """An update does not change the state that it is given."""
     state = s.run(s.start(), 1)
     before = s.arrays(state)
     once = s.run(state, 1)
@@ -139,7 +138,7 @@ def _arguments(s: _Subject) -> Iterator[str]:
 
 
 def _foreign_arrays(s: _Subject) -> Iterator[str]:
-    """Arrays that are not a state's are refused with an error that names one."""
+    """Arrays that do not fit the state are refused with an error that names one."""
     state = s.start()
     arrays = s.arrays(state)
     largest = max(arrays, key=lambda name: arrays[name].size)
@@ -150,14 +149,14 @@ def _foreign_arrays(s: _Subject) -> Iterator[str]:
         except ValueError as error:
             if not any(name in str(error) for name in arrays):
                 yield f"from_arrays {what} raises an error that names no array: {error}"
-        except Exception as error:  # whatever it raises instead is the finding
+        except Exception as error:  # any other exception is a violation
             yield f"from_arrays {what} raises {type(error).__name__}; expected a ValueError that names the array"
         else:
-            yield f"from_arrays {what} is taken without an error"
+            yield f"from_arrays {what} raises no error; expected a ValueError that names the array"
 
 
 def _policies(s: _Subject) -> Iterator[str]:
-    """The policy gives actions of the right shape in [-1, 1], the same each time it is made."""
+    """The policy returns actions of the right shape in [-1, 1], the same each time it is made."""
     state, env = s.run(s.start()), s.make_env()
     _, obs = env.reset(s.seed)
     shape = (env.num_envs, env.spec.num_actions)
@@ -165,31 +164,31 @@ def _policies(s: _Subject) -> Iterator[str]:
         what = f"policy(deterministic={deterministic})"
         first, again = (_numpy(s.algorithm.policy(state, deterministic=deterministic, seed=3)(obs)) for _ in range(2))
         if first.shape != shape:
-            yield f"{what} gives actions of shape {first.shape}, expected {shape}"
+            yield f"{what} returns actions of shape {first.shape}, expected {shape}"
         if not (np.abs(first) <= 1).all():
-            yield f"{what} gives actions outside [-1, 1]"
+            yield f"{what} returns actions outside [-1, 1]"
         if first.tobytes() != again.tobytes():
-            yield f"{what} made twice with one seed gives different actions"
+            yield f"{what} made twice with one seed returns different actions"
 
 
 def _numbers(s: _Subject) -> Iterator[str]:
-    """A reward that is not a number costs an update and not the policy."""
-    spoilt = _Spoilt(s.make_env())
-    state = s.run(s.algorithm.init(spoilt, s.seed), 1)
-    spoilt.countdown = 2
+    """A reward that is not a number may cost an update, but not the policy."""
+    spoiled = _NaNReward(s.make_env())
+    state = s.run(s.algorithm.init(spoiled, s.seed), 1)
+    spoiled.countdown = 2
     try:
         for what in ("a reward that is not a number", "one more update"):
             state = s.run(state, 1)
-            action = _numpy(s.algorithm.policy(state)(spoilt.reset(s.seed)[1]))
+            action = _numpy(s.algorithm.policy(state)(spoiled.reset(s.seed)[1]))
             if not np.isfinite(action).all():
                 yield f"after {what} the policy's actions are not finite"
                 return
-    except Exception as error:  # a run must go on, whatever happened
+    except Exception as error:  # a run must continue in any case
         yield f"a reward that is not a number ends in {type(error).__name__}: {error}"
 
 
-class _Spoilt:
-    """Worlds in which the reward of one step, ``countdown`` from now, is not a number."""
+class _NaNReward:
+    """Worlds in which the reward of one step, ``countdown`` steps from now, is not a number."""
 
     def __init__(self, env: Env) -> None:
         self.env, self.spec, self.num_envs, self.countdown = env, env.spec, env.num_envs, 0
