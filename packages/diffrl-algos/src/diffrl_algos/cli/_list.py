@@ -1,4 +1,4 @@
-"""``diffrl list``: what there is. Imports no array library."""
+"""``diffrl list``: list algorithms, tasks or presets. It imports no array library."""
 
 from __future__ import annotations
 
