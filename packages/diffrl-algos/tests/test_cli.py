@@ -186,7 +186,9 @@ def test_budgets_in_steps_and_seconds(diffrl, tmp_path):
     assert code == 0 and json.loads(out)["env_steps"] == 36
     assert json.loads((tmp_path / "a" / "run.json").read_text())["config"]["iterations"] == 3
     code, out, _ = diffrl("train", "shac", "toy", *SMALL, "--seconds", 0.05, "--out", tmp_path / "b", "--json")
-    assert code == 0 and 0.05 <= json.loads(out)["wall_s"] < 2.0
+    lines = (tmp_path / "b" / "metrics.jsonl").read_text().splitlines()
+    assert code == 0 and json.loads(out)["wall_s"] >= 0.05
+    assert all(json.loads(line)["wall_s"] < 0.05 for line in lines[:-1]), "the first update beyond the budget ends it"
 
 
 def test_diverged_worlds_are_dumped(diffrl, tmp_path, worlds):
@@ -320,11 +322,11 @@ def test_signals_save_and_the_run_goes_on(tmp_path, number, code):
     command, options = in_process("train", "shac", "toy", *shape, "--iterations", 4000, "--out", run, "--json")
     process = subprocess.Popen(command, **options)
     log = run / "metrics.jsonl"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(process.pid, number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == code, err
     stopped = json.loads(out)
     done = stopped["iterations"]

@@ -10,7 +10,7 @@ from diffsim_traffic.sumo import PROFILE, Highway, Platoon, simulate_platoon
 
 from .host import step
 
-pytest.importorskip("libsumo", reason="needs diffsim-traffic[sumo]")
+pytest.importorskip("libsumo")
 
 
 def ours(platoon: Platoon, record) -> TrafficState:
