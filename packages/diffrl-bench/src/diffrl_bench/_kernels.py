@@ -86,8 +86,7 @@ def bench_kernels(task: str, arches: Sequence[int], *, dtype: str = "float32") -
     rows = []
     for arch in arches:
         found = compile_for(dynamics.cuda_module(), arch)
-        steps = {name: kernel for name, kernel in found.items() if name not in ("lead", "follow", "probe")}
-        rows += [_row(name, kernel, arch) for name, kernel in sorted(steps.items())]
+        rows += [_row(name, kernel, arch) for name, kernel in sorted(found.items())]
     return {
         "benchmark": "kernels",
         "task": task,
