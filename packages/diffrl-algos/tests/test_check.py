@@ -13,9 +13,9 @@ import torch
 
 import diffrl_algos
 from diffrl_algos import SHACConfig, evaluate, get_algorithm, train
+from diffrl_algos._imports import import_module
 from diffrl_algos.check import CheckError, check_algorithm
 from diffrl_algos.cli import main
-from diffrl_algos.cli._parser import import_module
 from diffrl_algos.torch import SHAC
 
 GUIDE = Path(__file__).parents[3] / "docs" / "own-algorithm.md"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffsim_core._interop import compiled, framework_of, from_numpy, to_numpy, value_and_grad
+from diffsim_core._interop import backend_of, from_numpy, to_numpy, value_and_grad
 from diffsim_core._protocol import Array, Env, EnvState, PyTree, Transition
 from diffsim_core._tree import tree_leaves, tree_map
 
@@ -46,8 +46,8 @@ class Subject:
         self.num_steps = num_steps
         self.first = Start(*env.reset(seed))
         self.start, self.start_obs = self.first
-        self.arrays = framework_of(self.start.t)
-        self._step = compiled(env.step, self.arrays)
+        self.backend = backend_of(self.start.t)
+        self._step = self.backend.compiled(env.step)
         self.dtype = to_numpy(next(leaf for _, leaf in tree_leaves(self.start_obs))).dtype
         self.random = np.random.default_rng(seed)
 

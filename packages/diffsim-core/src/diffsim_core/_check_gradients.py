@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from diffsim_core._check_env import Numbers, Subject
-from diffsim_core._interop import compiled, from_numpy, to_numpy, value_and_grad
+from diffsim_core._interop import from_numpy, to_numpy, value_and_grad
 from diffsim_core._protocol import Array, Env, EnvState, PyTree
 from diffsim_core._tree import tree_leaves, tree_map
 
@@ -72,7 +72,7 @@ def check_gradients(env: Env, *, steps: int = 1, warmup: int = 40, seed: int = 0
 
     grad = value_and_grad(lambda tree: loss(tree).sum(), inputs)[1]
     exact = {name: _world_first(name, to_numpy(leaf)) for name, leaf in tree_leaves(grad)}
-    fast = compiled(loss, subject.arrays)
+    fast = subject.backend.compiled(loss)
     differences, doubt = _differences(lambda tree: to_numpy(fast(tree)), inputs)
 
     scale = np.max([np.abs(fd).max(axis=1) for fd in differences.values()], axis=0)

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from diffsim_core._interop import from_numpy, to_numpy
-from diffsim_core._protocol import PyTree
-from diffsim_core._rollout import Trajectory
+from diffsim_core._protocol import PyTree, Trajectory
 from diffsim_core._tree import tree_leaves, tree_map
 
 _FORMAT = "diffsim-divergence-1"

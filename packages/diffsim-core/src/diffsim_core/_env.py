@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from diffsim_core._interop import device_of, differentiable, framework_of, has_int64, namespace
+from diffsim_core._interop import backend, backend_of, differentiable
 from diffsim_core._protocol import Array, EnvSpec, EnvState, PyTree, Task, Transition
-from diffsim_core._random import Random, seed_array
+from diffsim_core._random import EpisodeRandom, seed_array
 from diffsim_core._tree import tree_leaves, tree_map
 
 
@@ -63,10 +63,11 @@ class TaskEnv:
         self.device = device
         self.dtype = dtype
         self.world_offset = world_offset
-        self.xp: Any = namespace(arrays)
-        if dtype == "float64" and not has_int64(self.xp):
+        self._backend = library = backend(arrays)
+        self.xp: Any = library.xp
+        if dtype == "float64" and not library.has_int64():
             raise ValueError("dtype='float64' with JAX needs jax.config.update('jax_enable_x64', True)")
-        self._array_device = device_of(arrays, device)
+        self._array_device = library.device(device)
         self.dynamics_step = differentiable(dynamics)
         """``(physics, control) -> (next_physics, ok)``, the simulator without task and resets."""
         self.spec = EnvSpec(
@@ -82,12 +83,7 @@ class TaskEnv:
             obs_shapes={name: tuple(shape) for name, shape in getattr(task, "obs_shapes", {}).items()},
         )
         # Whether to look before resetting: skips most of the work, but on CUDA would wait for the device.
-        self._look = arrays == "torch" and device == "cpu"
-        if arrays == "torch":
-            from diffsim_core._interop_torch import no_grad
-        else:
-            from diffsim_core._interop_jax import no_grad
-        self._no_grad = no_grad
+        self._look = library.can_read(device)
 
     def reset(self, seed: int) -> tuple[EnvState, PyTree]:
         """First state and observation ``[N, no]`` of every world; equal seeds give equal bits.
@@ -97,9 +93,9 @@ class TaskEnv:
                 dynamics.
         """
         xp = self.xp
-        seed_ = seed_array(xp, seed, self._array_device)
+        seed_ = seed_array(self._backend, seed, self._array_device)
         episode = xp.zeros((self.num_envs,), dtype=xp.int32, device=self._array_device)
-        physics, task, obs = self._no_grad(lambda: self._start(seed_, episode))
+        physics, task, obs = self._backend.no_grad(lambda: self._start(seed_, episode))
         self._check_initial(physics, task, obs)
         return EnvState(physics, task, xp.zeros_like(episode), episode, seed_), obs
 
@@ -109,12 +105,10 @@ class TaskEnv:
         Raises:
             ValueError: if the action or the state has a wrong shape, dtype or device.
         """
-        xp, task = self.xp, self.task
+        xp, task, library = self.xp, self.task, self._backend
         self._check_action(action)
         action = self._clip(action)
-        control = task.control(xp, action)
-        if self.arrays == "torch":
-            control = tuple(array.contiguous() for array in control)
+        control = tuple(map(library.contiguous, task.control(xp, action)))
         physics, ok = self.dynamics_step(state.physics, control)
         memory = task.advance(xp, action, state.task)
         obs = task.observe(xp, physics, memory)
@@ -155,7 +149,7 @@ class TaskEnv:
         final_obs = tree_map(finite, obs)
 
         episode = after.episode + xp.astype(done, after.episode.dtype)
-        new_physics, new_memory, new_obs = self._no_grad(lambda: self._start(after.seed, episode))
+        new_physics, new_memory, new_obs = self._backend.no_grad(lambda: self._start(after.seed, episode))
 
         def select(new: Array, old: Array) -> Array:
             return xp.where(xp.reshape(done, (-1,) + (1,) * (old.ndim - 1)), new, old)
@@ -172,19 +166,13 @@ class TaskEnv:
 
     def _start(self, seed: Array, episode: Array) -> tuple[PyTree, PyTree, PyTree]:
         """Physics, task state and observation at the start of the given episodes."""
-        random = Random(seed, episode, dtype=self.dtype, device=self.device, world_offset=self.world_offset)
+        random = EpisodeRandom(seed, episode, dtype=self.dtype, device=self.device, world_offset=self.world_offset)
         physics, memory = self.task.initial(self.xp, random)
-        if self.arrays == "torch":
-            physics = tree_map(lambda array: array.contiguous(), physics)
-        physics = self.task.dynamics.state_type(*physics)
+        physics = self.task.dynamics.state_type(*map(self._backend.contiguous, physics))
         return physics, memory, self.task.observe(self.xp, physics, memory)
 
     def _clip(self, action: Array) -> Array:
-        if self.arrays == "torch":
-            return action.clamp(-1.0, 1.0)
-        from diffsim_core._interop_jax import clip_unit
-
-        return clip_unit(action)
+        return self._backend.clip_unit(action)
 
     def _metrics(
         self, physics: PyTree, action: Array, next_physics: PyTree, obs: PyTree, memory: PyTree
@@ -196,8 +184,8 @@ class TaskEnv:
         shape = (self.num_envs, self.spec.num_actions)
         if tuple(action.shape) != shape:
             raise ValueError(f"action has shape {tuple(action.shape)}, expected {shape}: one row for each world")
-        if framework_of(action) != self.arrays:
-            raise TypeError(f"action is a {framework_of(action)} array, but the environment was made for {self.arrays}")
+        if (given := backend_of(action)) is not self._backend:
+            raise TypeError(f"action is a {given.name} array, but the environment was made for {self.arrays}")
 
     def _check_initial(self, physics: PyTree, memory: PyTree, obs: PyTree) -> None:
         name, n = self.spec.name, self.num_envs

@@ -1,4 +1,4 @@
-"""The torch bridge: one ``autograd.Function`` around a simulator's ``step`` and ``vjp``.
+"""torch: the bridge, one ``autograd.Function`` around a simulator's ``step`` and ``vjp``, and the ``Backend``.
 
 A control step of 64 worlds takes a few hundred microseconds, so the bridge passes bare pointers,
 makes no Warp arrays and copies nothing.
@@ -7,16 +7,29 @@ makes no Warp arrays and copies nothing.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import array_api_compat.torch as xp
 import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
+from diffsim_core._backend import Backend, Fill
 from diffsim_core._buffer import Buffer
-from diffsim_core._interop import check_count, out_spec
-from diffsim_core._protocol import Dynamics, PyTree
+from diffsim_core._protocol import (
+    Between,
+    Dynamics,
+    Env,
+    EnvState,
+    Policy,
+    PyTree,
+    Trajectory,
+    check_count,
+    out_spec,
+)
+from diffsim_core._rollout_loop import loop_rollout
 from diffsim_core._tree import tree_leaves, tree_map
 
 
@@ -173,22 +186,75 @@ def warp_stream(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     return wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(device)))
 
 
-def no_grad(function: Callable[[], Any]) -> Any:
-    """Call ``function`` with nothing recorded for a backward pass."""
-    with torch.no_grad():
-        return function()
+class TorchBackend:
+    """See ``Backend``."""
+
+    name = "torch"
+    xp: Any = xp
+    device = staticmethod(torch_device)
+
+    def has_int64(self) -> bool:
+        return True
+
+    def can_read(self, device: str) -> bool:
+        return device == "cpu"
+
+    def from_numpy(self, values: np.ndarray[Any, Any], like: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(np.array(values, order="C")).to(like.device)
+
+    def to_numpy(self, array: torch.Tensor) -> np.ndarray[Any, Any]:
+        return array.detach().cpu().numpy().copy()
+
+    def contiguous(self, array: torch.Tensor) -> torch.Tensor:
+        return array.contiguous()
+
+    def clip_unit(self, array: torch.Tensor) -> torch.Tensor:
+        return array.clamp(-1.0, 1.0)
+
+    def stop_gradient(self, array: torch.Tensor) -> torch.Tensor:
+        return array.detach()
+
+    def no_grad(self, function: Callable[[], Any]) -> Any:
+        with torch.no_grad():
+            return function()
+
+    def value_and_grad(self, function: Callable[[PyTree], torch.Tensor], tree: PyTree) -> tuple[torch.Tensor, PyTree]:
+        tree = tree_map(lambda leaf: leaf.detach().clone().requires_grad_(), tree)
+        value = function(tree)
+        leaves = [leaf for _, leaf in tree_leaves(tree)]
+        if value.requires_grad:
+            grads = iter(torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True))
+        else:
+            grads = iter([torch.zeros_like(leaf) for leaf in leaves])
+        return value.detach(), tree_map(lambda _: next(grads), tree)
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return function
+
+    def bridge(self, dynamics: Dynamics) -> TorchBridge:
+        return TorchBridge(dynamics)
+
+    def draw(self, fill: Fill, seed: torch.Tensor, episode: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        episode = episode.contiguous()
+        worlds = len(episode)
+        out = torch.empty((worlds, *shape), dtype=getattr(torch, fill.dtype), device=episode.device)
+        with warp_stream(episode.device):
+            fill(worlds, math.prod(shape), seed.data_ptr(), episode.data_ptr(), out.data_ptr())
+        return out
+
+    def rollout(
+        self,
+        env: Env,
+        policy: Policy,
+        state: EnvState,
+        obs: PyTree,
+        num_steps: int,
+        key: Any,
+        between: Between | None,
+    ) -> tuple[Trajectory, EnvState, PyTree]:
+        if key is not None:
+            raise ValueError("key is for JAX; a torch policy draws from its own generator")
+        return loop_rollout(self, env, policy, state, obs, num_steps, between)
 
 
-def tensor_from_numpy(values: np.ndarray[Any, Any], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.array(values, order="C")).to(device)
-
-
-def torch_value_and_grad(function: Callable[[PyTree], torch.Tensor], tree: PyTree) -> tuple[torch.Tensor, PyTree]:
-    tree = tree_map(lambda leaf: leaf.detach().clone().requires_grad_(), tree)
-    value = function(tree)
-    leaves = [leaf for _, leaf in tree_leaves(tree)]
-    if value.requires_grad:
-        grads = iter(torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True))
-    else:
-        grads = iter([torch.zeros_like(leaf) for leaf in leaves])
-    return value.detach(), tree_map(lambda _: next(grads), tree)
+TORCH: Backend = TorchBackend()

@@ -1,24 +1,25 @@
 """The shared tensor/environment protocol: what passes between simulators, tasks, environments and algorithms.
 
-State in, state out. Every array is a torch tensor or a JAX array of one framework; worlds are
-the first axis. Containers are ``NamedTuple`` s, which both frameworks already treat as pytrees, so
-``import diffsim_core`` needs neither.
+State in, state out. All arrays of a program are torch tensors, or all are JAX arrays; worlds are the first axis.
+Containers are ``NamedTuple`` s, which both libraries treat as trees of arrays, so ``import diffsim_core`` needs
+neither. Every other module may import this one; it imports none of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from diffsim_core._buffer import Buffer
-    from diffsim_core._random import Random
 
 Array = Any
 """A torch tensor or a JAX array."""
 PyTree = Any
 """Arrays in (named) tuples and mappings."""
+Policy = Callable[..., Any]
+"""``policy(obs [N, no]) -> action [N, na]``, or ``-> (action, aux)`` with any tree of arrays ``aux``."""
 
 
 class EnvState(NamedTuple):
@@ -54,7 +55,52 @@ class Transition(NamedTuple):
     """``[N]`` bool: the world left the finite range in this step; its gradient is masked, it is
     reset and counted."""
     metrics: Mapping[str, Array]
-    """Task-specific figures, each ``[N]``."""
+    """Task-specific numbers, each ``[N]``."""
+
+
+Between = Callable[[Any, EnvState, PyTree], tuple[EnvState, PyTree]]
+"""``between(t, state, obs) -> (state, obs)``: called before step ``t`` of a rollout; a traced integer in JAX."""
+
+
+class Diverged(NamedTuple):
+    """What led each world to its first divergence within a window: enough to see it happen again.
+
+    Every field has one entry for each world; those of worlds that did not diverge mean nothing.
+    """
+
+    step: Array
+    """Step of the window at which the world diverged, int32 ``[N]``; -1 where it did not."""
+    state: EnvState
+    """State before that step (``seed`` is a scalar)."""
+    action: Array
+    """``[N, na]`` action of that step."""
+
+
+class Trajectory(NamedTuple):
+    """A window of ``T`` steps of ``N`` worlds, time first."""
+
+    obs: PyTree
+    """``[T, N, no]`` what the policy saw."""
+    action: Array
+    """``[T, N, na]`` as the policy gave it."""
+    reward: Array
+    """``[T, N]``"""
+    terminated: Array
+    """``[T, N]`` bool: the MDP ended with this step."""
+    truncated: Array
+    """``[T, N]`` bool: stopped by us; bootstrap with V(final_obs)."""
+    done: Array
+    """``[T, N]`` bool: terminated or truncated; the next row belongs to a new episode."""
+    final_obs: PyTree
+    """``[T, N, no]`` what the step led to, before any reset."""
+    diverged: Array
+    """``[T, N]`` bool: left the finite range in this step."""
+    metrics: Mapping[str, Array]
+    """Task-specific numbers, each ``[T, N]``."""
+    divergences: Diverged
+    """For ``collect_divergences``, which makes records that can be saved and replayed."""
+    aux: PyTree = ()
+    """What the policy returned besides its actions, each array ``[T, ...]``; ``()`` if nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +195,45 @@ class Dynamics(Protocol):
         in_cotangent: Sequence[Buffer],
     ) -> None:
         """Write cotangents of ``(*state, *control)`` to ``in_cotangent``, from those of the next state."""
+        ...
+
+
+def out_spec(dynamics: Dynamics) -> tuple[ArraySpec, ...]:
+    """What a simulator writes: a state, unless it has an ``out_spec`` of its own (sensors do)."""
+    return getattr(dynamics, "out_spec", dynamics.state_spec)
+
+
+def check_count(dynamics: Dynamics, state: Sequence[Any], control: Sequence[Any]) -> None:
+    """Raise ``ValueError`` unless as many arrays were given as the dynamics has."""
+    for name, given, spec in (
+        ("state", state, dynamics.state_spec),
+        ("control", control, dynamics.control_spec),
+    ):
+        if len(given) != len(spec):
+            names = ", ".join(entry.name for entry in spec)
+            raise ValueError(f"{name} needs {len(spec)} arrays ({names}), got {len(given)}")
+
+
+class Random(Protocol):
+    """The random numbers of one episode in each of ``N`` worlds, as a task draws them.
+
+    Streams are numbered by the task. Equal (seed, world, episode, stream, entry) give equal numbers, in torch and in
+    JAX, whatever ``N`` is. Different streams are independent, and ``uniform`` and ``normal`` of one stream are too.
+    """
+
+    num_envs: int
+    """Number of worlds N."""
+
+    def uniform(self, stream: int, shape: tuple[int, ...] = (), low: float = 0.0, high: float = 1.0) -> Array:
+        """``[N, *shape]`` numbers uniform in ``[low, high)``."""
+        ...
+
+    def normal(self, stream: int, shape: tuple[int, ...] = ()) -> Array:
+        """``[N, *shape]`` standard normal numbers."""
+        ...
+
+    def constant(self, value: Any) -> Array:
+        """``value`` (numbers of shape ``[*shape]``) repeated for every world, ``[N, *shape]``."""
         ...
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
+from diffsim_core._nearest import unknown
 from diffsim_core._protocol import Task
 
 TaskFactory = Callable[..., Task]
@@ -126,7 +126,7 @@ def make(
         ImportError: if the array library, or Gymnasium, is not installed.
     """
     from diffsim_core._env import TaskEnv
-    from diffsim_core._interop import namespace
+    from diffsim_core._interop import backend
 
     if (family := _family(name)) is not None:
         if randomize:
@@ -143,21 +143,13 @@ def make(
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-    namespace(arrays)
+    backend(arrays)
     task = factory(num_envs=num_envs, device=device, dtype=dtype, **options)
     if randomize:
         from diffsim_core.tasks._randomised import Randomised
 
         task = Randomised(task, randomize)
     return TaskEnv(task, num_envs, arrays=arrays, device=device, dtype=dtype, world_offset=world_offset)
-
-
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """``unknown task 'amt'; did you mean 'ant'? Known: ant, cartpole``."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
-    return f"unknown {what} {name!r}{hint} Known: {', '.join(names) or 'none'}"
 
 
 def _family(name: str) -> str | None:

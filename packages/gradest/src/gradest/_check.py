@@ -7,10 +7,11 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
-from array_api_compat import array_namespace, is_jax_array, is_numpy_array, is_torch_array
+from array_api_compat import array_namespace, is_numpy_array
 
-Array = Any
-"""A NumPy array, a torch tensor or a JAX array (a tracer too)."""
+from ._array import Array as Array
+from ._backend import Backend, backend_of
+from ._numpy import NUMPY
 
 
 def check_window(floats: Mapping[str, Array], flags: Mapping[str, Array]) -> Any:
@@ -41,12 +42,12 @@ def check_arrays(floats: Mapping[str, tuple[Array, str]], flags: Mapping[str, tu
     """
     named = {**floats, **(flags or {})}
     first = next(iter(named))
-    framework = _framework(first, named[first][0])
+    library = _backend(first, named[first][0])
     lengths: dict[str, tuple[Any, str]] = {}
     for name, (array, axes) in named.items():
-        if (other := _framework(name, array)) != framework:
+        if (other := _backend(name, array)) is not library:
             raise ValueError(
-                f"{name} is a {other} array but {first} is a {framework} array; "
+                f"{name} is a {other.name} array but {first} is a {library.name} array; "
                 "convert one of them, all arrays must come from one framework"
             )
         _check_axes(name, tuple(array.shape), axes, lengths)
@@ -148,12 +149,9 @@ def _check_axes(name: str, shape: tuple[int, ...], axes: str, lengths: dict[str,
             raise ValueError(f"{name} has shape {shape}; expected ({wanted}) like {owner}")
 
 
-def _framework(name: str, array: Array) -> str:
-    if is_numpy_array(array):
-        return "NumPy"
-    if is_torch_array(array):
-        return "torch"
-    if is_jax_array(array):
-        return "JAX"
-    kind = f"{type(array).__module__}.{type(array).__qualname__}"
-    raise ValueError(f"{name} is of type {kind}; expected a NumPy array, a torch tensor or a JAX array")
+def _backend(name: str, array: Array) -> Backend:
+    found = backend_of(array)
+    if found is NUMPY and not is_numpy_array(array):
+        kind = f"{type(array).__module__}.{type(array).__qualname__}"
+        raise ValueError(f"{name} is of type {kind}; expected a NumPy array, a torch tensor or a JAX array")
+    return found

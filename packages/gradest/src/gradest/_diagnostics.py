@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ._backend import backend_of
 from ._check import Array, check_arrays, check_factor, check_number, check_samples
-from ._length import largest, root, scaled
+from ._length import root, scaled
 from ._scan import linear_scan
 from ._statistics import covariance_of, sample_axes
 from ._values import refuse_nan
@@ -92,7 +93,7 @@ def cosine_similarity(a: Array, b: Array) -> Array:
     if not a.ndim:
         raise ValueError("a has shape (); expected [..., P]")
     refuse_nan(xp, a=a, b=b)
-    a, b = scaled(xp, a, largest(xp, a)), scaled(xp, b, largest(xp, b))
+    a, b = scaled(xp, a, backend_of(a).largest(a)), scaled(xp, b, backend_of(b).largest(b))
     lengths = root(xp, xp.sum(a * a, axis=-1)) * root(xp, xp.sum(b * b, axis=-1))
     some = lengths > 0
     cosine = xp.sum(a * b, axis=-1) / xp.where(some, lengths, xp.ones_like(lengths))

@@ -6,12 +6,8 @@ NaN, and one NaN in one world reaches the parameters that all worlds share. A ga
 
 from __future__ import annotations
 
-from typing import Any
-
-from array_api_compat import is_jax_array, is_torch_array
-
+from ._backend import backend_of
 from ._check import Array, check_arrays, check_number
-from ._length import shortened
 
 
 def gate_gradient(x: Array, keep: Array) -> Array:
@@ -35,15 +31,7 @@ def gate_gradient(x: Array, keep: Array) -> Array:
     xp = check_arrays({"x": (x, "..." if whole else "N ...")}, {"keep": (keep, "..." if whole else "N")})
     if not whole:
         keep = xp.reshape(keep, (-1, *(1 for _ in x.shape[1:])))
-    if is_torch_array(x):
-        from ._torch import Gate
-
-        return Gate.apply(x, keep)
-    if is_jax_array(x):
-        from ._jax import gate_jax
-
-        return gate_jax(x, keep)
-    return x
+    return backend_of(x).gate(x, keep)
 
 
 def gate_nonfinite(x: Array) -> Array:
@@ -85,22 +73,4 @@ def gate_norm(x: Array, *, max_norm: float) -> Array:
 
 def _bounded(x: Array, max_norm: float) -> Array:
     check_arrays({"x": (x, "N ...")})
-    if is_torch_array(x):
-        from ._torch import Bound
-
-        return Bound.apply(x, max_norm)
-    if is_jax_array(x):
-        from ._jax import bound_jax
-
-        return bound_jax(x, max_norm)
-    return x
-
-
-def bound(xp: Any, g: Array, max_norm: float) -> Array:
-    """The backward pass of ``gate_norm`` and ``gate_nonfinite``."""
-    flat = xp.reshape(g, (g.shape[0], -1))
-    if max_norm < float("inf"):
-        flat = shortened(xp, flat, max_norm)
-    else:
-        flat = xp.where(xp.all(xp.isfinite(flat), axis=-1)[:, None], flat, xp.zeros_like(flat))
-    return xp.reshape(flat, g.shape)
+    return backend_of(x).bound(x, max_norm)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from array_api_compat import is_torch_array
 
+from ._backend import backend_of
 from ._check import Array, check_arrays, check_count, check_number
 from ._stop import stop_gradient
 from ._values import refuse_nan
@@ -47,7 +47,7 @@ def finite_difference_gradient(
     for k in range(count):
         d = xp.astype(place == float(k), theta.dtype) if directions is None else directions[k, :]
         out.append((_number(f, theta + width * d) - _number(f, theta - width * d)) / (2 * width))
-    return _like(xp, out, theta)
+    return backend_of(theta).from_numpy(out, theta)
 
 
 def random_directions(rng: np.random.Generator, theta: Array, *, count: int = 2) -> Array:
@@ -64,12 +64,12 @@ def random_directions(rng: np.random.Generator, theta: Array, *, count: int = 2)
     Raises:
         ValueError: an argument has the wrong type or shape, or there are fewer parameters than directions.
     """
-    xp = check_arrays({"theta": (theta, "P")})
+    check_arrays({"theta": (theta, "P")})
     count = check_count("count", count)
     if count > theta.shape[0]:
         raise ValueError(f"count is {count}; expected at most {theta.shape[0]}, the number of parameters in theta")
     q, r = np.linalg.qr(rng.normal(size=(theta.shape[0], count)))
-    return _like(xp, (q * np.sign(np.diag(r))).T.tolist(), theta)
+    return backend_of(theta).from_numpy((q * np.sign(np.diag(r))).T.tolist(), theta)
 
 
 def landscape_line(f: Callable[[Array], Any], theta: Array, direction: Array, radii: Sequence[float]) -> Array:
@@ -87,9 +87,9 @@ def landscape_line(f: Callable[[Array], Any], theta: Array, direction: Array, ra
     Raises:
         ValueError: an argument has the wrong type or shape, or ``f`` returns no single number.
     """
-    xp = check_arrays({"theta": (theta, "P"), "direction": (direction, "P")})
+    check_arrays({"theta": (theta, "P"), "direction": (direction, "P")})
     theta = stop_gradient(theta)
-    return _like(xp, [_number(f, theta + float(r) * direction, finite=False) for r in radii], theta)
+    return backend_of(theta).from_numpy([_number(f, theta + float(r) * direction, finite=False) for r in radii], theta)
 
 
 def landscape_plane(f: Callable[[Array], Any], theta: Array, directions: Array, radii: Sequence[float]) -> Array:
@@ -109,23 +109,18 @@ def landscape_plane(f: Callable[[Array], Any], theta: Array, directions: Array, 
     Raises:
         ValueError: an argument has the wrong type or shape, or ``f`` returns no single number.
     """
-    xp = check_arrays({"theta": (theta, "P"), "directions": (directions, "2 P")})
+    check_arrays({"theta": (theta, "P"), "directions": (directions, "2 P")})
     theta, (d0, d1) = stop_gradient(theta), (directions[0, :], directions[1, :])
     radii = [float(r) for r in radii]
     rows = [[_number(f, theta + r * d0 + s * d1, finite=False) for s in radii] for r in radii]
-    return _like(xp, rows, theta)
+    return backend_of(theta).from_numpy(rows, theta)
 
 
 def _number(f: Callable[[Array], Any], theta: Array, *, finite: bool = True) -> float:
     value = f(theta)
-    if np.ndim(value.detach() if is_torch_array(value) else value):
+    if np.ndim(stop_gradient(value)):
         raise ValueError(f"f returned shape {tuple(value.shape)}; expected one number")
     number = float(value)
     if finite and not np.isfinite(number):
         raise ValueError(f"f returned {number}; expected a finite number near theta")
     return number
-
-
-def _like(xp: Any, numbers: Any, like: Array) -> Array:
-    array = xp.asarray(numbers, dtype=like.dtype)
-    return array.to(like.device) if is_torch_array(like) else array

@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from array_api_compat import is_jax_array
-
-from ._check import Array
-
-
-def largest(xp: Any, x: Array) -> Array:
-    """Largest absolute value along the last axis; infinite or NaN where ``x`` is."""
-    if is_jax_array(x):
-        return xp.max(xp.abs(x), axis=-1)
-    # two passes, but no temporary array, which XLA would not make anyway
-    high, low = xp.max(x, axis=-1), -xp.min(x, axis=-1)
-    return xp.where(high > low, high, low)
+from ._array import Array
 
 
 def scaled(xp: Any, x: Array, top: Array) -> Array:
@@ -46,3 +35,13 @@ def root(xp: Any, x: Array) -> Array:
     """Square root whose derivative at zero is zero."""
     positive = x > 0
     return xp.where(positive, xp.sqrt(xp.where(positive, x, xp.ones_like(x))), xp.zeros_like(x))
+
+
+def bound(xp: Any, g: Array, max_norm: float) -> Array:
+    """The backward pass of ``gate_norm`` and ``gate_nonfinite``."""
+    flat = xp.reshape(g, (g.shape[0], -1))
+    if max_norm < float("inf"):
+        flat = shortened(xp, flat, max_norm)
+    else:
+        flat = xp.where(xp.all(xp.isfinite(flat), axis=-1)[:, None], flat, xp.zeros_like(flat))
+    return xp.reshape(flat, g.shape)

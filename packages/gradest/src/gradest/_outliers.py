@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ._backend import backend_of
 from ._check import Array, check_arrays, check_factor, check_number
-from ._length import largest, length, shortened
+from ._length import length, shortened
 from ._statistics import sample_axes
 from ._values import refuse_nan
 
@@ -110,7 +111,7 @@ def _quantile(xp: Any, norm: Array, finite: Array, at: float) -> Array:
 
 def _lengths(xp: Any, gradients: Array) -> tuple[Array, Array, Array]:
     """Gradients with zeros for samples that are not finite, which samples are, and lengths."""
-    top = largest(xp, gradients)
+    top = backend_of(gradients).largest(gradients)
     finite = xp.isfinite(top)
     gradients = xp.where(finite[..., None], gradients, xp.zeros_like(gradients))
     return gradients, finite, length(xp, gradients, xp.where(finite, top, xp.zeros_like(top)))

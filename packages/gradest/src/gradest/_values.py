@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from array_api_compat import is_jax_array, is_torch_array
-
-from ._check import Array
+from ._array import Array
+from ._backend import backend_of
 
 _nan_allowed: ContextVar[bool] = ContextVar("gradest_nan_allowed", default=False)
 
@@ -48,24 +47,16 @@ def refuse_nan(xp: Any, result: Array | None = None, /, **arrays: Array) -> None
     """
     if _is_compiling() or _nan_allowed.get():
         return
-    if result is not None and not _holds_nan(xp, result):
+    if result is not None and not backend_of(result).holds_nan(result):
         return
     for name, array in arrays.items():
-        if _holds_nan(xp, array):
+        if backend_of(array).holds_nan(array):
             _raise(xp, name, array)
-
-
-def _holds_nan(xp: Any, array: Array) -> bool:
-    if not _readable(array):
-        return False
-    # One pass, no temporary: a maximum is NaN where any element is.
-    top = xp.max(array.detach() if is_torch_array(array) else array)
-    return bool(top != top)
 
 
 def _raise(xp: Any, name: str, array: Array) -> None:
     bad = xp.isnan(array)
-    count = int(xp.sum(xp.astype(bad, xp.int64 if not is_jax_array(array) else xp.int32)))
+    count = int(xp.sum(xp.astype(bad, xp.int32)))
     index = ", ".join(str(int(i[0])) for i in xp.nonzero(bad)) if array.ndim else ""
     where = f", the first at [{index}]" if index else ""
     raise ValueError(
@@ -77,23 +68,3 @@ def _raise(xp: Any, name: str, array: Array) -> None:
 def _is_compiling() -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and torch.compiler.is_compiling()
-
-
-def _readable(array: Array) -> bool:
-    """Whether ``array`` holds numbers at hand: no tracer, no mapped tensor, on the host."""
-    if is_torch_array(array):
-        return array.device.type == "cpu" and not _is_mapped(array)
-    if is_jax_array(array):
-        jax = sys.modules["jax"]
-        return not isinstance(array, jax.core.Tracer) and all(one.platform == "cpu" for one in array.devices())
-    return True
-
-
-def _is_mapped(tensor: Array) -> bool:
-    """Inside ``torch.func.vmap`` (or a transform of it) a tensor has no single value; inside grad it has."""
-    functorch = sys.modules["torch"]._C._functorch
-    while functorch.is_functorch_wrapped_tensor(tensor):
-        if functorch.is_batchedtensor(tensor):
-            return True
-        tensor = functorch.get_unwrapped(tensor)
-    return False

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .._errors import unknown
+from .._imports import import_module
 from .._presets import list_presets, load_preset
 from .._registry import list_algorithms
-from ._parser import Parser, Result, add_import, import_module
+from ._parser import Parser, Result, add_import
 
 _KINDS = ("algos", "tasks", "presets")
 _MORE = {"tasks": "\nand gym:ID for an environment of Gymnasium, without gradients"}

@@ -14,6 +14,7 @@ from .. import _fields
 from .._callbacks import ProgressLine
 from .._clips import Clips
 from .._errors import UsageError, unknown
+from .._imports import import_module
 from .._live import PORT, Live
 from .._presets import default_preset
 from .._processes import launched
@@ -22,7 +23,7 @@ from .._run import Run, default_path
 from .._session import resume_run, start_run
 from .._spec import RunSpec
 from .._train import Budget, Callback
-from ._parser import Parser, Result, add_import, import_module
+from ._parser import Parser, Result, add_import
 
 _SIGNAL_CODES = {"SIGINT": 130, "SIGTERM": 143}
 _WITH_RESUME = {"resume", "stop_after", "json", "imports", "clips", "live", "port"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core._interop import framework_of, from_numpy, stop_gradient, to_numpy
+from diffsim_core._interop import backend, backend_of, from_numpy, stop_gradient, to_numpy
 from diffsim_core._protocol import Array, Env, EnvState, Transition
 from diffsim_core._tree import tree_map
 
@@ -85,6 +85,8 @@ class Driver:
 
 def require_torch(driver: Driver, library: str) -> None:
     """Raise ``TypeError`` unless the environment gives torch tensors; the first reset is spent on finding out."""
-    arrays = framework_of(driver.reset())
-    if arrays != "torch":
-        raise TypeError(f"{library} needs torch tensors, and this environment gives {arrays} arrays: arrays='torch'")
+    given = backend_of(driver.reset())
+    if given is not backend("torch"):
+        raise TypeError(
+            f"{library} needs torch tensors, and this environment gives {given.name} arrays: arrays='torch'"
+        )

@@ -12,11 +12,13 @@ import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
-from diffsim_core._interop import device_of, framework_of, namespace, to_numpy
+from diffsim_core._interop import backend, backend_of, to_numpy
 from diffsim_core._protocol import Array, EnvSpec, EnvState, Transition
 from diffsim_core._random import seed_array
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
+_ARRAYS = "torch"
+"""The only library whose arrays always hold numbers that a guest can be given."""
 # Processes begin afresh: copies of one that has threads (torch's, JAX's) may wait for each other for ever.
 _MODES: dict[str, Callable[..., VectorEnv[Any, Any, Any]]] = {
     "sync": SyncVectorEnv,
@@ -81,8 +83,8 @@ class FromGymnasium:
         for what, value, least in (("num_envs", num_envs, 1), ("world_offset", world_offset, 0)):
             if value < least:
                 raise ValueError(f"{what} must be at least {least}, got {value}")
-        if arrays != "torch":
-            raise ValueError(f"arrays={arrays!r}: an environment of Gymnasium cannot be traced; use arrays='torch'")
+        if arrays != _ARRAYS:
+            raise ValueError(f"arrays={arrays!r}: an environment of Gymnasium cannot be traced; use arrays={_ARRAYS!r}")
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         if vectorization_mode not in _MODES:
@@ -93,8 +95,8 @@ class FromGymnasium:
         self.num_envs = num_envs
         self.world_offset = world_offset
         self.arrays, self.device, self.dtype = arrays, device, dtype
-        self._xp: Any = namespace("torch")
-        self._array_device = device_of("torch", device)
+        self._backend = backend(_ARRAYS)
+        self._array_device = self._backend.device(device)
         one = made()
         self.spec = _spec_of(one, name or (env if isinstance(env, str) else None), max_episode_steps)
         actions = _actions_of(one, self.spec.name)
@@ -112,8 +114,8 @@ class FromGymnasium:
         Raises:
             ValueError: the seed is negative or too large, or the guest begins with numbers that are not finite.
         """
-        xp, n = self._xp, self.num_envs
-        seed_ = seed_array(xp, seed, self._array_device)
+        n = self.num_envs
+        seed_ = seed_array(self._backend, seed, self._array_device)
         zero = np.zeros(n, dtype=np.int32)
         obs = self._begin(seed, zero, np.ones(n, dtype=bool))
         if not np.isfinite(obs).all():
@@ -189,12 +191,12 @@ class FromGymnasium:
         return EnvState(Shown(obs), (), t, episode, seed), obs
 
     def _array(self, values: Numbers) -> Array:
-        return self._xp.asarray(values.copy(), device=self._array_device)
+        return self._backend.xp.asarray(values.copy(), device=self._array_device)
 
     def _check_action(self, action: Array) -> None:
         shape = (self.num_envs, self.spec.num_actions)
-        if framework_of(action) != "torch":
-            raise TypeError(f"action is a {framework_of(action)} array, but the environment gives torch tensors")
+        if (given := backend_of(action)) is not self._backend:
+            raise TypeError(f"action is a {given.name} array, but the environment gives torch tensors")
         if tuple(action.shape) != shape:
             raise ValueError(f"action has shape {tuple(action.shape)}, expected {shape}: one row for each world")
 

@@ -8,7 +8,7 @@ import newton
 import numpy as np
 import warp as wp
 
-from diffsim_core._registry import unknown
+from diffsim_core._nearest import unknown
 
 SOLVERS = {"featherstone": newton.solvers.SolverFeatherstone, "semi_implicit": newton.solvers.SolverSemiImplicit}
 CONTROLS = ("joint_f", "joint_target_q", "joint_target_qd")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from diffsim_core._protocol import Array, PyTree
-from diffsim_core._random import Random
+from diffsim_core._protocol import Array, PyTree, Random
 from diffsim_core.rigid.dynamics import RigidState
 from diffsim_core.rigid.model import RigidModel
 from diffsim_core.tasks._running import RunningTask

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from diffsim_core._interop import from_numpy
-from diffsim_core._protocol import Array, PyTree, Task
-from diffsim_core._random import Random
+from diffsim_core._protocol import Array, PyTree, Random, Task
 from diffsim_core.rigid.dynamics import MuscleState, RigidState
 
 _STREAM = 1 << 20

@@ -6,8 +6,8 @@ import abc
 import math
 from typing import Any, ClassVar, NamedTuple
 
+from diffsim_core._nearest import unknown
 from diffsim_core._protocol import Array, PyTree
-from diffsim_core._registry import unknown
 from diffsim_core.rigid.dynamics import RigidDynamics
 from diffsim_core.rigid.model import RigidModel
 from diffsim_core.tasks._rigid import RigidTask

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from diffsim_core._protocol import Array, PyTree
-from diffsim_core._random import Random
+from diffsim_core._protocol import Array, PyTree, Random
 from diffsim_core.rigid.dynamics import RigidDynamics, RigidState
 from diffsim_core.tasks._rigid import RigidTask, bundled_task
 

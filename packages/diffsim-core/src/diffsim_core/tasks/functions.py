@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 import warp as wp
 
 from diffsim_core._buffer import Buffer
-from diffsim_core._protocol import Array, ArraySpec, PyTree
-from diffsim_core._random import Random
+from diffsim_core._protocol import Array, ArraySpec, PyTree, Random
 from diffsim_core._warp import start_warp
 
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffsim_core._interop import from_numpy
-from diffsim_core._protocol import Array, PyTree
-from diffsim_core._random import Random
+from diffsim_core._protocol import Array, PyTree, Random
 from diffsim_core.rigid.dynamics import RigidState
 from diffsim_core.rigid.model import JointType, RigidModel
 from diffsim_core.tasks._rigid import CONTROL_DT, RigidTask, bundled_model, simulate

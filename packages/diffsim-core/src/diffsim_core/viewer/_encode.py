@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffsim_core.viewer._motion import Motion
+if TYPE_CHECKING:  # a motion shows itself by this module
+    from diffsim_core.viewer._motion import Motion
 
 _ARROW = 0.6
 """Length of a strong contact force, stronger than three in four, in units of the robot's reach."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from diffsim_core.rigid.contacts import HeightField
+from diffsim_core.viewer.html import html_page
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 SingleArray = np.ndarray[Any, np.dtype[Any]]
@@ -170,8 +171,6 @@ class Motion:
 
     def _repr_html_(self) -> str:
         """How a notebook shows it: the page, in a frame of its own that is let to do nothing but run its script."""
-        from diffsim_core.viewer.html import html_page
-
         frame = '<iframe sandbox="allow-scripts" style="width: 100%; height: 480px; border: 0" srcdoc="{}"></iframe>'
         return frame.format(escape(html_page(self)))
 

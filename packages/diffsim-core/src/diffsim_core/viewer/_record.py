@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from diffsim_core._env import TaskEnv
-from diffsim_core._interop import device_of, to_numpy
+from diffsim_core._interop import backend, to_numpy
 from diffsim_core._protocol import Array, EnvState, PyTree, Transition
 from diffsim_core._tree import tree_map
 from diffsim_core.rigid._quat import quat_mul, rotation
@@ -269,7 +269,7 @@ def _poses(env: TaskEnv, dynamics: RigidDynamics, carriers: Mapping[int, Body], 
 def _flat(env: TaskEnv, array: Any) -> Array:
     """``[T, N, k]`` of NumPy as ``[T * N, k]`` of the environment's library."""
     values = np.ascontiguousarray(array.reshape(-1, array.shape[-1]), dtype=env.dtype)
-    return env.xp.asarray(values, device=device_of(env.arrays, env.device))
+    return env.xp.asarray(values, device=backend(env.arrays).device(env.device))
 
 
 def _shapes(model: RigidModel, carriers: Mapping[int, Body]) -> tuple[Shape, ...]:

@@ -6,9 +6,12 @@ import json
 from importlib import resources
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
 from diffsim_core.viewer._encode import encode
-from diffsim_core.viewer._motion import Motion
+
+if TYPE_CHECKING:  # a motion shows itself by this module
+    from diffsim_core.viewer._motion import Motion
 
 _SCRIPTS = ("algebra", "meshes", "motion", "renderer", "scene", "camera", "charts", "main")
 

@@ -1,0 +1,51 @@
+"""``rollout`` as a ``lax.scan``, for JAX arrays: one compiled step, whatever the length of the window."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from diffsim_core._protocol import Between, Diverged, Env, EnvState, Policy, PyTree, Trajectory
+from diffsim_core._rollout_loop import action_and_aux, assemble
+
+
+def scan_rollout(
+    env: Env,
+    policy: Policy,
+    state: EnvState,
+    obs: PyTree,
+    num_steps: int,
+    key: Any,
+    between: Between | None,
+) -> tuple[Trajectory, EnvState, PyTree]:
+    """``rollout`` with JAX arrays; see there."""
+
+    def act(observed: PyTree, t: jax.Array) -> tuple[jax.Array, PyTree]:
+        return action_and_aux(policy(observed) if key is None else policy(observed, jax.random.fold_in(key, t)))
+
+    def body(carry: tuple[EnvState, PyTree, Diverged], t: jax.Array) -> tuple[Any, Any]:
+        before, observed, first = carry
+        if between is not None:
+            before, observed = between(t, before, observed)
+        action, aux = act(observed, t)
+        after, transition = env.step(before, action)
+        new = transition.diverged & (first.step < 0)
+        this = jax.lax.stop_gradient(Diverged(jnp.full_like(first.step, t), before, action))
+
+        def select(current: jax.Array, kept: jax.Array) -> jax.Array:
+            if current.ndim == 0:
+                return kept
+            return jnp.where(new.reshape((-1,) + (1,) * (current.ndim - 1)), current, kept)
+
+        first = jax.tree.map(select, this, first)
+        return (after, transition.obs, first), (observed, action, aux, transition)
+
+    action, _ = jax.eval_shape(act, obs, jnp.int32(0))
+    never = jnp.full(state.t.shape, -1, jnp.int32)
+    first = jax.lax.stop_gradient(Diverged(never, state, jnp.zeros(action.shape, action.dtype)))
+    (state, last, first), (observed, actions, aux, steps) = jax.lax.scan(
+        body, (state, obs, first), jnp.arange(num_steps)
+    )
+    return assemble(observed, actions, aux, steps, first), state, last
