@@ -11,10 +11,10 @@ from mktestdocs import check_md_file
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/*/README.md")])
 NEEDS = {
-    "docs/myosim.md": "myo_sim",
-    "docs/adapters.md": "rsl_rl",
-    "docs/calibration.md": "libsumo",
-    "docs/newton.md": "newton",
+    "docs/engine/myosim.md": "myo_sim",
+    "docs/environments/adapters.md": "rsl_rl",
+    "docs/traffic/calibration.md": "libsumo",
+    "docs/environments/newton.md": "newton",
 }
 """Pages about a package that only an extra installs."""
 MODULES = {

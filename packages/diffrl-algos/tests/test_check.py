@@ -18,7 +18,7 @@ from diffrl_algos.check import CheckError, check_algorithm
 from diffrl_algos.cli import main
 from diffrl_algos.torch import SHAC
 
-GUIDE = Path(__file__).parents[3] / "docs" / "own-algorithm.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "algorithms" / "own-algorithm.md"
 
 
 class Broken:

@@ -284,3 +284,14 @@ def test_register_refuses_taken_names_and_strange_strings(registered):
         diffsim_core.register_task("ant", factory)
     with pytest.raises(ValueError, match="must be 'module:function'"):
         diffsim_core.register_task("new", "module.function")
+
+
+def test_a_task_belongs_to_a_family(registered, monkeypatch):
+    """Named by ``register_task``, else by the name: a part before a colon, or what precedes a number at the end."""
+    monkeypatch.setattr("diffsim_core._registry._DECLARED_FAMILIES", {})
+    names = {"pace_car_10": "pace_car", "ackley_64": "ackley", "gym:Hopper-v5": "gym", "gym:Env_2": "gym", "_7": "_7"}
+    names |= {name: name for name in ("ant", "humanoid_mtu", "newton_ant", "ant2", "pendulum_2_b")}
+    assert {name: diffsim_core.task_family(name) for name in names} == names
+    diffsim_core.register_task("arm_left", factory, family="arm")
+    diffsim_core.register_task("arm_7", factory, family="arm_7")
+    assert [diffsim_core.task_family(name) for name in ("arm_left", "arm_7")] == ["arm", "arm_7"]

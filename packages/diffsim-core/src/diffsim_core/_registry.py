@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
@@ -33,10 +34,12 @@ _BUILTIN = {
 _FAMILIES = {"gym": "diffsim_core.adapters:FromGymnasium"}
 """Of names like ``gym:Hopper-v5``: the environments themselves, whose tasks are not ours."""
 _REGISTERED: dict[str, str | TaskFactory] = {}
+_DECLARED_FAMILIES: dict[str, str] = {}
+"""Families of tasks that ``register_task`` was given one for."""
 _GIVEN_BY_MAKE = ("num_envs", "device", "dtype")
 
 
-def register_task(name: str, factory: str | TaskFactory) -> None:
+def register_task(name: str, factory: str | TaskFactory, *, family: str | None = None) -> None:
     """Make a task known to ``make`` in this process.
 
     An installed package does it for good with an entry point of group ``diffsim.tasks``, whose name is the
@@ -46,6 +49,7 @@ def register_task(name: str, factory: str | TaskFactory) -> None:
         name: the name ``make`` knows it by.
         factory: ``factory(*, num_envs, device, dtype, **options) -> Task``, or ``"module:function"``, imported when
             first made.
+        family: the name it shares with its variants, see ``task_family``, if not the one its own name gives.
 
     Raises:
         ValueError: if the name is taken by another factory, or a string is not of the form ``module:function``.
@@ -56,6 +60,8 @@ def register_task(name: str, factory: str | TaskFactory) -> None:
     if known != factory:
         raise ValueError(f"task {name!r} is already registered, as {known!r}; choose another name")
     _REGISTERED[name] = factory
+    if family is not None:
+        _DECLARED_FAMILIES[name] = family
 
 
 def list_tasks() -> list[str]:
@@ -66,6 +72,18 @@ def list_tasks() -> list[str]:
 def is_task(name: str) -> bool:
     """Whether ``make`` knows a task of that name, or the family it is of (``gym:`` and an id of Gymnasium)."""
     return name in _sources() or _family(name) is not None
+
+
+def task_family(name: str) -> str:
+    """The name that the variants of a task share, and with it their presets: ``pace_car`` for ``pace_car_2``.
+
+    It is the one that ``register_task`` was given; else the part before a colon (``gym`` for ``gym:Hopper-v5``), or
+    the name without the number at its end (``ackley`` for ``ackley_64``). A task with neither is its own family.
+    Nothing is imported, and the name need not be one that ``make`` knows.
+    """
+    if name in _DECLARED_FAMILIES:
+        return _DECLARED_FAMILIES[name]
+    return re.sub(r"(?<=.)_\d+$", "", name.partition(":")[0])
 
 
 def task_factory(name: str) -> TaskFactory:

@@ -1,4 +1,4 @@
-"""AGPO's mixture ratio: how much a step of the simulator can be trusted, judged at the action node."""
+"""AGPO's mixture ratio: how far the gradient of one simulated step can be trusted, judged at the action node."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ._mixture import weight_of
 from ._stop import stop_gradient
 
 _FLOOR = 1e-8
-"""Added to the median norm, so that gradients that are mostly zero can be standardised."""
+"""Added to the median norm, which is 0 where most gradients are."""
 
 
 def adaptive_ratio(
@@ -21,11 +21,12 @@ def adaptive_ratio(
     nonfinite: Literal["zero", "mask"] = "zero",
     tolerance: float | None = None,
 ) -> Array:
-    """AGPO's adaptive mixture ratio: the weight of the simulator's gradient beside the Q function's, for each step.
+    """AGPO's adaptive mixture ratio: the weight of the simulator's gradient; the rest is the Q function's.
 
-    ``alpha = v0 / (v0 + v1)`` (Gao et al. 2024, Eq. 3), with ``v1`` and ``v0`` the variances over the worlds of the
-    action gradients' norms, each divided by the median norm (section 4): ``first`` is the gradient of ``r + gamma
-    Q(x', u')`` by the action, ``zeroth`` that of ``Q(x, u)``. One ratio holds for all worlds. It is a constant.
+    ``alpha = v0 / (v0 + v1)`` (Gao et al. 2024, Eq. 3). ``v1`` and ``v0`` are the variances, over the worlds, of the
+    norms of two gradients with respect to the action of one step, each divided by their median (section 4.2): the
+    gradient of ``r + gamma Q(x', u')`` (``first``, Eq. 1) and that of ``Q(x, u)`` (``zeroth``, Eq. 2). One ratio holds
+    for all worlds. No gradient flows through it.
 
     The paper leaves open what is standardised and how non-finite gradients count:
 
@@ -34,18 +35,19 @@ def adaptive_ratio(
     - ``nonfinite="zero"`` gives a step no weight if the simulator's gradient is infinite or NaN in any valid world;
       ``"mask"`` leaves such worlds out. A world whose ``zeroth`` is not finite is always left out.
 
-    Steps with fewer than two worlds left get 0. NaN is therefore no error here.
+    A step with fewer than two worlds to judge by gets 0. So NaN is no error here.
 
-    Where simulator and Q function are both right, their gradients are equal and Eq. 3 gives 1/2. It weighs spreads, and
-    cannot see that only one of the two may be biased. With ``tolerance``, which is ours, a step whose ``v1`` is at most
-    ``tolerance^2`` has a ratio of 1: the simulator is trusted altogether unless its gradients spread by more than so
-    many of their medians, and by Eq. 3 then.
+    Where simulator and Q function are both right, their gradients are equal and Eq. 3 gives 1/2. It compares spreads,
+    and cannot see that one of the two is biased. With ``tolerance``, which is ours, a step whose ``v1`` is at most
+    ``tolerance^2`` gets 1: the simulator is trusted fully unless its gradients spread by more than so many medians,
+    and as Eq. 3 says where they do.
 
     Args:
-        first: gradients of one simulated step by the action, shape ``[N, m]``, or ``[T, N, m]`` for several.
-        zeroth: gradients of the Q function by the action, same shape.
-        valid: bool, worlds to judge by, shape ``[N]`` or ``[T, N]``: leave out those that were just reset. All by
-            default.
+        first: gradients of one simulated step with respect to the action, shape ``[N, m]``, or ``[T, N, m]`` for
+            several.
+        zeroth: gradients of the Q function with respect to the action, same shape.
+        valid: bool, worlds to judge by, shape ``[N]`` or ``[T, N]``: leave out those whose episode ends in the step.
+            All by default.
         variance: ``"norm"`` or ``"vector"``.
         nonfinite: ``"zero"`` or ``"mask"``.
         tolerance: standard deviation of the simulator's gradients over the worlds, in units of their median norm, up to
@@ -82,23 +84,23 @@ def adaptive_ratio(
 
 
 def _standardised_variance(xp: Any, gradients: Array, kept: Array, count: Array, vector: bool) -> Array:
-    """Variance over the worlds kept, of gradients or of their norms, in units of the median norm."""
+    """Variance over the worlds in ``kept``, of gradients or of their norms, in units of the median norm."""
     gradients = xp.where(kept[..., None], gradients, xp.zeros_like(gradients))
     norm = xp.sqrt(xp.sum(gradients * gradients, axis=-1))
     scale = _median(xp, norm, kept, count)[..., None] + _FLOOR
     values = gradients / scale[..., None] if vector else (norm / scale)[..., None]
     keep = xp.astype(kept, norm.dtype)[..., None]
     mean = xp.sum(values * keep, axis=-2, keepdims=True) / xp.clip(count, 1.0, None)[..., None, None]
-    apart = (values - mean) * keep
-    spread = xp.sum(apart * apart, axis=(-2, -1)) / xp.clip(count - 1, 1.0, None)
+    difference = (values - mean) * keep
+    spread = xp.sum(difference * difference, axis=(-2, -1)) / xp.clip(count - 1, 1.0, None)
     # Finite gradients whose squares are not: infinity less infinity.
     return xp.where(xp.isnan(spread), xp.full_like(spread, float("inf")), spread)
 
 
 def _median(xp: Any, x: Array, kept: Array, count: Array) -> Array:
-    """Median over the last axis of the elements kept: the mean of the middle two. (torch's own is the lower one.)"""
+    """Median over the last axis of the elements in ``kept``: the mean of the middle two. (torch has the lower one.)"""
     ordered = xp.sort(xp.where(kept, x, xp.full_like(x, float("inf"))), axis=-1)
-    # as sums over one place each, because the place depends on the numbers
+    # Sums that pick one place each, because the place depends on the numbers.
     place = xp.cumulative_sum(xp.ones_like(x), axis=-1) - 1.0
     zero = xp.zeros_like(x)
     middle = [xp.clip(xp.floor((count - 1) / 2), 0.0, None), xp.floor(count / 2)]

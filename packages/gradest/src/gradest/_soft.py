@@ -6,7 +6,7 @@ from ._check import Array, check_arrays, check_number
 from ._values import refuse_nan
 
 
-def soft_reward(reward: Array, entropy: Array, *, temperature: float) -> Array:
+def soft_reward(reward: Array, entropy: Array, *, temperature: Array | float) -> Array:
     """Reward plus what the policy's randomness is worth.
 
     ``r_t + temperature H_t``, with ``H_t`` the entropy of the policy at the state the action was taken in.
@@ -22,7 +22,8 @@ def soft_reward(reward: Array, entropy: Array, *, temperature: float) -> Array:
     Args:
         reward: rewards, shape ``[T, N]``.
         entropy: entropy of the policy at ``s_t`` [nat], shape ``[T, N]``.
-        temperature: weight of the entropy, at least 0.
+        temperature: weight of the entropy: a number of at least 0, or a scalar array of the same framework, whose value
+            is not checked, so that nothing has to be read from a device.
 
     Returns:
         Soft rewards, shape ``[T, N]``.
@@ -30,8 +31,12 @@ def soft_reward(reward: Array, entropy: Array, *, temperature: float) -> Array:
     Raises:
         ValueError: an argument has the wrong framework, shape, dtype or range, or holds NaN; the message names it.
     """
-    xp = check_arrays({"reward": (reward, "T N"), "entropy": (entropy, "T N")})
-    temperature = check_number("temperature", temperature, 0.0)
+    arrays = {"reward": (reward, "T N"), "entropy": (entropy, "T N")}
+    if isinstance(temperature, int | float):
+        temperature = check_number("temperature", temperature, 0.0)
+    else:
+        arrays["temperature"] = (temperature, "")
+    xp = check_arrays(arrays)
     soft = reward + temperature * entropy
     refuse_nan(xp, soft, reward=reward, entropy=entropy)
     return soft

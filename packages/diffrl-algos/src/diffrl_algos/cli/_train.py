@@ -30,18 +30,7 @@ _WITH_RESUME = {"resume", "stop_after", "json", "imports", "clips", "live", "por
 
 
 def run(arguments: Sequence[str]) -> Result | int:
-    for k, argument in enumerate(arguments):
-        # Before the algorithm is looked up, for it may be the module's own.
-        if argument == "--import" and k + 1 < len(arguments):
-            import_module(arguments[k + 1])
-        elif argument.startswith("--import="):
-            import_module(argument.partition("=")[2])
-    entries = {entry.name: entry for entry in list_algorithms()}
-    entry = next((entries[argument] for argument in arguments if argument in entries), None)
-    if entry is None and arguments and not arguments[0].startswith("-"):
-        raise unknown("algorithm", arguments[0], entries)
-    parser = _parser(entry)
-    args = parser.parse(arguments)
+    entry, args = _parse(arguments)
     if args.resume is None and args.task is None:
         raise UsageError("diffrl train needs ALGO and TASK, or --resume DIR; see diffrl list algos, diffrl list tasks")
     if args.stop_after is not None and args.stop_after < 1:
@@ -55,8 +44,7 @@ def run(arguments: Sequence[str]) -> Result | int:
         callbacks += [*_clips(args, path, lambda: Run.open(path).spec), *_live(args, path)]
         summary = resume_run(path, callbacks=callbacks, stop_after=args.stop_after)
     else:
-        if entry is None or args.algorithm != entry.name:
-            raise unknown("algorithm", args.algorithm, entries)
+        assert entry is not None and entry.name == args.algorithm
         spec = _spec(entry, args)
         path = Path(args.out) if args.out is not None else default_path(spec)
         callbacks += [*_clips(args, path, lambda: spec), *_live(args, path)]
@@ -65,6 +53,29 @@ def run(arguments: Sequence[str]) -> Result | int:
         summary = start_run(spec, path, callbacks=callbacks, stop_after=args.stop_after)
     code = _SIGNAL_CODES.get(summary.get("signal") or "", 0)
     return Result(summary, _text(summary), args.json, code) if launched()[0] == 0 else code
+
+
+def _parse(arguments: Sequence[str]) -> tuple[AlgorithmEntry | None, Namespace]:
+    """The algorithm and all arguments; without an algorithm only where a run is resumed or there are no names.
+
+    Raises:
+        UsageError: an unknown option or algorithm, or a value of the wrong type.
+    """
+    common = _parser(None)
+    for module in common.values("--import", arguments):
+        import_module(module)  # before the algorithm is looked up, for the module may register it
+    entries = {entry.name: entry for entry in list_algorithms()}
+    names = common.positionals(arguments)
+    entry = entries.get(names[0]) if names else None
+    if names and entry is None and not common.values("--resume", arguments):
+        configs = (known.config_class() for known in entries.values())
+        fields = {f"--{name.replace('_', '-')}" for config in configs for name in _fields.field_types(config)}
+        common.check_options(arguments, common.options | fields)
+        for option, value in common.split(arguments):
+            if len(names) == 1 and value in entries and common.may_take_a_value(option):
+                raise UsageError(f"{option} took {value!r} for its own value; give ALGO and TASK before {option}")
+        raise unknown("algorithm", names[0], entries)
+    return entry, (common if entry is None else _parser(entry)).parse(arguments)
 
 
 def _clips(args: Namespace, path: Path, spec: Callable[[], RunSpec]) -> list[Callback]:

@@ -12,6 +12,8 @@ from diffsim_core.viewer._motion import Contacts as Contacts
 from diffsim_core.viewer._motion import Motion as Motion
 from diffsim_core.viewer._motion import MusclePaths as MusclePaths
 from diffsim_core.viewer._motion import Shape as Shape
+from diffsim_core.viewer._shapes import Part as Part
+from diffsim_core.viewer._shapes import register_shape as register_shape
 from diffsim_core.viewer.html import html_page as html_page
 from diffsim_core.viewer.html import write_html as write_html
 

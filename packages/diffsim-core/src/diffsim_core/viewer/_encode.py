@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffsim_core.viewer._shapes import PARTS
+
 if TYPE_CHECKING:  # a motion shows itself by this module
-    from diffsim_core.viewer._motion import Motion
+    from diffsim_core.viewer._motion import Motion, Shape
 
 _ARROW = 0.6
 """Length of a strong contact force, stronger than three in four, in units of the robot's reach."""
@@ -36,10 +38,7 @@ def encode(motion: Motion) -> dict[str, Any]:
         "frames": T,
         "worlds": N,
         "bodies": motion.bodies,
-        "shapes": [
-            {key: value for key, value in vars(shape).items() if key != "name"} | {"rgba": visible(shape.rgba)}
-            for shape in motion.shapes
-        ],
+        "shapes": [_shape(shape) for shape in motion.shapes],
         "root": _base64(root, "<f4"),
         "position": _base64(position, "<i2"),
         "positionStep": position_step,
@@ -60,6 +59,11 @@ def encode(motion: Motion) -> dict[str, Any]:
         "viewDistance": round(2.6 * extent + 1.0, 2),
         "viewHeight": round(height, 3),
     }
+
+
+def _shape(shape: Shape) -> dict[str, Any]:
+    placed = {"type": shape.type, "body": shape.body, "pos": shape.pos, "quat": shape.quat}
+    return placed | {"parts": PARTS[shape.type](shape.size), "rgba": visible(shape.rgba)}
 
 
 def _steps(values: Any) -> tuple[Any, float]:

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 
 from diffsim_core.rigid.contacts import HeightField
+from diffsim_core.viewer._shapes import PARTS
 from diffsim_core.viewer.html import html_page
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 SingleArray = np.ndarray[Any, np.dtype[Any]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
-SHAPES = ("sphere", "capsule", "box", "cylinder", "ellipsoid", "plane", "mesh")
-"""What can be drawn; a ``mesh`` is drawn as the box about it."""
 _FORMAT = "diffsim-motion-1"
 
 
@@ -29,7 +28,8 @@ class Shape:
 
     name: str
     type: str
-    """One of ``sphere``, ``capsule``, ``box``, ``cylinder``, ``ellipsoid``, ``plane``, ``mesh``."""
+    """One of ``sphere``, ``capsule``, ``box``, ``cylinder``, ``ellipsoid``, ``plane``, ``mesh``, which is drawn as the
+    box about it, or a type given to ``register_shape``."""
     body: int
     """Index of the body it moves with; -1 is the world."""
     pos: tuple[float, ...]
@@ -287,8 +287,8 @@ def _check(motion: Motion) -> None:
 
 
 def _check_shape(shape: Shape, num_bodies: int) -> None:
-    if shape.type not in SHAPES:
-        raise ValueError(f"shape {shape.name!r} is of type {shape.type!r}: use one of {', '.join(SHAPES)}")
+    if shape.type not in PARTS:
+        raise ValueError(f"shape {shape.name!r} is of type {shape.type!r}: use one of {', '.join(PARTS)}")
     if type(shape.body) is not int or not -1 <= shape.body < num_bodies:
         raise ValueError(f"shape {shape.name!r} is on body {shape.body!r}: there are {num_bodies}, and -1 is the world")
     for name, count in (("pos", 3), ("quat", 4), ("size", 3), ("rgba", 4)):

@@ -16,6 +16,7 @@ from diffsim_core.viewer._encode import reach, visible
 from diffsim_core.viewer._motion import Motion, Shape
 from diffsim_core.viewer._placing import muscle_lines, place, worlds_aside
 from diffsim_core.viewer._record import check_rigid
+from diffsim_core.viewer._shapes import PARTS
 
 _FRAMES_PER_SECOND = 30.0
 _SLOWLY = 0.2
@@ -292,7 +293,7 @@ def _flat(points: Any, colors: Any) -> tuple[Any, Any]:
 
 def _mesh(shape: Shape) -> tuple[Any, Any]:
     """Vertices and faces in the shape's own frame."""
-    from trimesh import creation
+    from trimesh import creation, util
 
     size = np.asarray(shape.size, float)
     if shape.type == "capsule":
@@ -303,8 +304,21 @@ def _mesh(shape: Shape) -> tuple[Any, Any]:
         made = creation.icosphere(subdivisions=3)
         made.apply_scale(size[0] if shape.type == "sphere" else size)
     else:
-        made = creation.box(extents=2 * size)
+        made = util.concatenate([_unit(part.mesh, part.half, part.z) for part in PARTS[shape.type](shape.size)])
     return np.asarray(made.vertices, np.float32), np.asarray(made.faces, np.uint32)
+
+
+def _unit(mesh: str, half: tuple[float, ...], z: float) -> Any:
+    from trimesh import creation
+
+    made = {
+        "sphere": lambda: creation.icosphere(subdivisions=3),
+        "box": lambda: creation.box(extents=(2, 2, 2)),
+        "cylinder": lambda: creation.cylinder(radius=1, height=2, sections=32),
+    }[mesh]()
+    made.apply_scale(half)
+    made.apply_translation((0, 0, z))
+    return made
 
 
 def _terrain(field: Any) -> tuple[Any, Any]:

@@ -15,10 +15,13 @@ import numpy as np
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.rigid._quat import quat_mul, rotation
 from diffsim_core.viewer._encode import newtons_per_metre, reach
-from diffsim_core.viewer._motion import FloatArray, Motion
+from diffsim_core.viewer._motion import FloatArray, Motion, Shape
+from diffsim_core.viewer._shapes import PARTS
 
 _PLATFORMS = ("egl", "osmesa", "glfw")
 """Ways to OpenGL, in the order they are tried; the environment variable MUJOCO_GL names one."""
+_OWN_GEOMS = ("sphere", "capsule", "box", "cylinder", "ellipsoid")
+"""Types of shapes that MuJoCo draws itself; the others are drawn in parts."""
 _ARROW_WIDTH = 0.02
 _RELAXED, _TENSE = np.array([0.86, 0.72, 0.66]), np.array([0.78, 0.06, 0.06])
 SUFFIXES = (".gif", ".mp4")
@@ -127,7 +130,7 @@ def _render(motion: Motion, frames: list[int], width: int, height: int, view: _V
     model = _stage(motion, width, height)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
-    shapes = len(motion.shapes) + len(motion.muscles.muscle)
+    shapes = sum(len(_geoms(shape)) for shape in motion.shapes) + len(motion.muscles.muscle)
     scene = mujoco.MjvScene(model, maxgeom=shapes + len(motion.contacts.frame) + 16)
     option, camera = mujoco.MjvOption(), mujoco.MjvCamera()
     camera.azimuth, camera.elevation, camera.distance = view
@@ -196,18 +199,27 @@ def _new_geom(scene: Any) -> Any:
 
 def _put_shapes(scene: Any, motion: Motion, frame: int) -> None:
     for shape in motion.shapes:
-        if shape.type == "plane":
-            continue
         pos, quat = np.array(shape.pos), np.array(shape.quat)
         if shape.body >= 0:
             body = motion.quaternion[frame, 0, shape.body].astype(np.float64)
             body /= np.linalg.norm(body)
             pos, quat = motion.position[frame, 0, shape.body] + rotation(body) @ pos, quat_mul(body, quat)
-        name = "box" if shape.type == "mesh" else shape.type
-        kind = getattr(mujoco.mjtGeom, f"mjGEOM_{name.upper()}")
-        axes = rotation(quat / np.linalg.norm(quat)).ravel()
+        axes = rotation(quat / np.linalg.norm(quat))
         rgba = np.array(shape.rgba, dtype=np.float32)
-        mujoco.mjv_initGeom(_new_geom(scene), kind, np.array(shape.size), pos, axes, rgba)
+        for name, size, z in _geoms(shape):
+            kind = getattr(mujoco.mjtGeom, f"mjGEOM_{name.upper()}")
+            mujoco.mjv_initGeom(_new_geom(scene), kind, np.array(size), pos + z * axes[:, 2], axes.ravel(), rgba)
+
+
+def _geoms(shape: Shape) -> list[tuple[str, tuple[float, ...], float]]:
+    """What MuJoCo draws of a shape: type and size of each geom, and its place along the shape's axis."""
+    if shape.type in _OWN_GEOMS:
+        return [(shape.type, shape.size, 0.0)]
+    geoms = []
+    for mesh, half, z in PARTS[shape.type](shape.size):
+        name = "ellipsoid" if mesh == "sphere" else mesh
+        geoms.append((name, (half[0], half[2], 0.0) if mesh == "cylinder" else half, z))
+    return geoms
 
 
 def _line(scene: Any, kind: Any, width: float, ends: tuple[FloatArray, FloatArray], rgb: Any) -> None:

@@ -4,7 +4,8 @@
 // which one outward and one inward pass over the links deliver: Phi is a sum over links of forces paired with X,
 // the velocity field that lambda would produce. Moving joint i carries everything beyond it rigidly, and a rigid
 // motion delta of a subtree changes Phi only through the predecessor's V, A and X as the subtree sees them, and
-// through the ground. No derivative of M, of its factor or of an inertia is ever formed. See docs/adjoint.md.
+// through the ground. No derivative of M, of its factor or of an inertia is ever formed. See
+// docs/development/adjoint.md.
 #pragma once
 #include "integrate.h"
 #include "parameters.h"

@@ -1,6 +1,6 @@
 // Model parameters as inputs. With DS_PARAMS the model's reals are lanes (P is R), read from the model and then, entry
 // by entry, from each world's parameters: real[slot] = constant + sum of coefficient times parameter. The adjoint
-// collects the cotangent of every real in an array of the same layout; see docs/adjoint.md, "Parameters".
+// collects the cotangent of every real in an array of the same layout; see docs/development/adjoint.md, "Parameters".
 #pragma once
 #include "actuators.h"
 #include "dynamics.h"

@@ -1,6 +1,6 @@
 // One contact of link A with link B, or with the world: the force law at any normal, and what its adjoint needs.
 // With unit normal n (from B to A), u the velocity of A against B at the point p and x the same of the test
-// velocity, Phi's share is psi(d, n, u, x) = -x . f(d, n, u); see docs/adjoint.md.
+// velocity, Phi's share is psi(d, n, u, x) = -x . f(d, n, u); see docs/development/adjoint.md.
 #pragma once
 #include "forces.h"
 
