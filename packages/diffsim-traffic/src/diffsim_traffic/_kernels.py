@@ -10,7 +10,7 @@ from diffsim_traffic.laws import Law
 _SOURCE = Path(__file__).with_name("_source")
 
 _MODEL = {"integers": "const int*", "reals": "const T*", "num_worlds": "int"}
-STEP, VJP = step_arguments(("x", "v", "y", "psi", "drivers"), ("steering", "acceleration"))
+STEP, VJP = step_arguments(("x", "v", "y", "psi"), ("steering", "acceleration"), ("drivers",))
 _FUNCTIONS = {
     "traffic_step": Arguments("StepArgs", **_MODEL, **STEP),
     "traffic_step_vjp": Arguments("StepVjpArgs", **_MODEL, **VJP),

@@ -32,16 +32,22 @@ class TrafficState(NamedTuple):
     """Lateral positions of vehicles under control ``[N, C]`` [m]."""
     psi: Any
     """Headings of vehicles under control ``[N, C]`` [rad], 0 along the road."""
+
+
+class TrafficConstants(NamedTuple):
+    """What no step changes, of every world."""
+
     drivers: Any
-    """Parameters of each driver's law ``[N, D, np]``, in the order of ``Law.parameters``. No step changes them."""
+    """Parameters of each driver's law ``[N, D, np]``, in the order of ``Law.parameters``."""
 
 
 class TrafficDynamics:
     """One time step of traffic, and its vector-Jacobian product.
 
     Controls are ``steering`` (angle of the front wheels, ``[N, C]`` [rad]) and ``acceleration`` (``[N, C]``
-    [m/s^2]). Gradients along lanes are exact; who follows whom is decided anew in every step and passes none
-    on (but see ``TrafficModel.lane_smoothing``). A world whose drivers have parameters that make no sense diverges.
+    [m/s^2]), constants the parameters of the drivers. Gradients along lanes are exact; who follows whom is decided anew
+    in every step and passes none on (but see ``TrafficModel.lane_smoothing``). A world whose drivers have parameters
+    that make no sense diverges.
 
     Args:
         model: The road and its vehicles.
@@ -49,13 +55,14 @@ class TrafficDynamics:
         dtype: ``"float32"`` for work, ``"float64"`` for checks.
         device: ``"cpu"`` or ``"cuda[:i]"``.
         threads: CPU threads; by default every core this process may use, or ``DIFFSIM_NUM_THREADS``.
-        limit: A world in which any number of the state, but for drivers, exceeds this after a step has diverged.
+        limit: A world in which any number of the state exceeds this after a step has diverged.
 
     Raises:
         ValueError: for an argument that makes no sense.
     """
 
     state_type: type = TrafficState
+    constant_type: type = TrafficConstants
 
     def __init__(
         self,
@@ -85,8 +92,8 @@ class TrafficDynamics:
             ArraySpec("v", (vehicles,)),
             ArraySpec("y", (c,)),
             ArraySpec("psi", (c,)),
-            ArraySpec("drivers", (d, len(model.law.parameters))),
         )
+        self.constant_spec = (ArraySpec("drivers", (d, len(model.law.parameters))),)
         self.control_spec = (ArraySpec("steering", (c,)), ArraySpec("acceleration", (c,)))
         on_cuda = device.startswith("cuda")
         built = self._kernels(on_cuda)

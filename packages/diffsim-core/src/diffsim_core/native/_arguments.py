@@ -89,14 +89,17 @@ class Arguments:
         return (name, name + _STRIDE) if name in self.own else (name,)
 
 
-def step_arguments(state: Iterable[str], control: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+def step_arguments(
+    state: Iterable[str], control: Iterable[str], constants: Iterable[str] = ()
+) -> tuple[dict[str, str], dict[str, str]]:
     """Arguments of a simulator's step and of its vector-Jacobian product, by the names of its arrays.
 
-    For an array ``q`` of the state they are ``q``, ``q_out`` and the cotangents ``gq``, ``gq_out``, then ``ok`` and
-    ``saved``, in the order of :class:`diffsim_core.Dynamics`.
+    For an array ``q`` of the state they are ``q``, ``q_out`` and the cotangents ``gq``, ``gq_out``; for a control or a
+    constant ``u`` they are ``u`` and ``gu``; then ``ok`` and ``saved``. Their order is that of
+    :class:`diffsim_core.Dynamics`.
     """
-    state, control = tuple(state), tuple(control)
-    inputs = dict.fromkeys((*state, *control), "const T*")
+    state = tuple(state)
+    inputs = dict.fromkeys((*state, *control, *constants), "const T*")
     outputs = {f"{name}_out": "T*" for name in state}
     back = {f"g{name}": "const T*" for name in outputs} | {f"g{name}": "T*" for name in inputs}
     step = {**inputs, **outputs, "ok": "int*", "saved": "T*"}

@@ -19,7 +19,7 @@ MODEL = {"integers": "const int*", "reals": "const T*", "num_worlds": "int"}
 _SUBSTEPS = {"substeps": "int", "keep_factor": "int", "dt": "T", "limit": "T"}
 _INPUTS = {"q": "const T*", "qd": "const T*", "act": "const T*", "u": "const T*", "params": "const T*"}
 _PROBED = {"mass": "T*", "force": "T*", "qdd": "T*", "touching": "T*"}
-STEP, VJP = step_arguments(("q", "qd", "act", "params"), ("u",))
+STEP, VJP = step_arguments(("q", "qd", "act"), ("u",), ("params",))
 _FUNCTIONS = {
     "control_step": Arguments("StepArgs", **MODEL, **_SUBSTEPS, **STEP),
     "control_step_vjp": Arguments("StepVjpArgs", **MODEL, **_SUBSTEPS, **VJP),

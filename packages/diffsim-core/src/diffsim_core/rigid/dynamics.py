@@ -45,33 +45,11 @@ class MuscleState(NamedTuple):
     """Activations ``[N, na]``."""
 
 
-class ParametricState(NamedTuple):
-    """State of every world, and its parameters: a state that no step changes."""
+class ModelParameters(NamedTuple):
+    """Constants of every world, where some of the model's numbers are inputs."""
 
-    q: Array
-    """Coordinates ``[N, nq]``."""
-    qd: Array
-    """Velocities ``[N, nv]``."""
     params: Array
     """Model parameters ``[N, np]``, in the order of ``RigidDynamics.parameters.names``."""
-
-
-class ParametricMuscleState(NamedTuple):
-    """:class:`ParametricState` of a model whose muscles have activations."""
-
-    q: Array
-    qd: Array
-    act: Array
-    params: Array
-
-
-STATES = {
-    (False, False): RigidState,
-    (True, False): MuscleState,
-    (False, True): ParametricState,
-    (True, True): ParametricMuscleState,
-}
-"""State type by whether there are activations, and parameters."""
 
 
 class Probe(NamedTuple):
@@ -107,8 +85,8 @@ class RigidDynamics:
             the model's.
         backward_smoothing: The same in the backward pass alone: its gradient is that of contact smoothed by this width,
             taken along the trajectory of the forward pass, which is not changed. By default ``contact_smoothing``.
-        parameters: Names of the model's numbers that become an input, see :class:`Parameters`; the state is then a
-            ``ParametricState``.
+        parameters: Names of the model's numbers that become an input, see :class:`Parameters`; the simulator then has
+            the constants :class:`ModelParameters`.
         limit: A world in which any coordinate or velocity exceeds this after a control step has diverged.
 
     Raises:
@@ -158,19 +136,21 @@ class RigidDynamics:
         self.threads = threads or default_threads()
         self.parameters = Parameters(model, parameters)
         self.state_spec: tuple[ArraySpec, ...] = (ArraySpec("q", (model.nq,)), ArraySpec("qd", (model.nv,)))
-        self.state_type: type = STATES[model.na > 0, len(self.parameters) > 0]
+        self.state_type: type = MuscleState if model.na else RigidState
         if model.na:
             self.state_spec = (*self.state_spec, ArraySpec("act", (model.na,)))
-        if self.parameters:
-            self.state_spec = (*self.state_spec, ArraySpec("params", (len(self.parameters),)))
         self.control_spec = (ArraySpec("u", (model.nu,)),)
+        count = len(self.parameters)
+        self.constant_spec: tuple[ArraySpec, ...] = (ArraySpec("params", (count,)),) if count else ()
+        self.constant_type: type = ModelParameters
         self._packed = self.parameters.pack(backward_smoothing)
         self._on_cuda = device.startswith("cuda")
         self._kernels = kernels(dtype, self._on_cuda, self._size(self._on_cuda))
         # One allocation for the model's life: kernels are handed its addresses.
         self._integers = wp.array(self._packed.integers, dtype=wp.int32, device=device)
         self._reals = wp.array(self._packed.reals.astype(dtype), dtype=scalar(dtype), device=device)
-        step, vjp = step_arguments((spec.name for spec in self.state_spec), ("u",))
+        specs = (self.state_spec, self.control_spec, self.constant_spec)
+        step, vjp = step_arguments(*([spec.name for spec in kind] for kind in specs))
         absent = [name for name in (*STEP, *VJP) if name not in step | vjp]
         constants = {
             "integers": self._integers.ptr or 0,
@@ -211,7 +191,7 @@ class RigidDynamics:
         ok: Buffer,
         saved: Buffer | None,
     ) -> None:
-        """See :class:`diffsim_core.Dynamics`; ``control`` is ``(u [N, nu],)`` in actuator units."""
+        """See :class:`diffsim_core.Dynamics`; the control is ``u [N, nu]`` in actuator units."""
         buffers = (*state, *control, *out, ok)
         self._run(self._step, ok, [*[buffer.ptr for buffer in buffers], 0 if saved is None else saved.ptr])
 

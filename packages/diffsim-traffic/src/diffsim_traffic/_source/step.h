@@ -174,10 +174,7 @@ DS_ENTRY void traffic_step(int index, const StepArgs& args)
         Decision k = decide(m, i, d, ahead_x, ahead_v, ego);
         R moved = d.x + dt * (m.semi_implicit ? k.next : d.v);
         ok = ok & valid(d.p) & bounded(d.v, T(DS_HUGE)) & bounded(moved, limit) & bounded(k.next, limit);
-        for (int j = 0; j < TR_PARAMS; j++) {
-            ok = ok & bounded(d.p[j], T(DS_HUGE));
-            put(r, args.drivers_out, m.nd * TR_PARAMS, i * TR_PARAMS + j, d.p[j]);
-        }
+        for (int j = 0; j < TR_PARAMS; j++) ok = ok & bounded(d.p[j], T(DS_HUGE));
         put(r, args.x_out, width, m.nc + i, moved);
         put(r, args.v_out, width, m.nc + i, k.next);
         last_x = d.x;
@@ -234,7 +231,7 @@ DS_ENTRY void traffic_step_vjp(int index, const StepVjpArgs& args)
         gnext = select(k.moves, gnext, zero);
         own_v = own_v + gnext;
         R ga = dt * gnext, own_p[TR_PARAMS];
-        for (int j = 0; j < TR_PARAMS; j++) own_p[j] = get(r, args.gdrivers_out, pwidth, i * TR_PARAMS + j);
+        for (int j = 0; j < TR_PARAMS; j++) own_p[j] = zero;
 #if TR_SMOOTH
         Pull pull = following_vjp(k.f, ga * (splat(T(1)) - k.weight), own_v, own_p);
         Pull other = following_vjp(k.g, ga * k.weight, own_v, own_p);

@@ -137,10 +137,6 @@ DS_ENTRY void control_step(int index, const StepArgs& args)
     load(b, args.act, activations(m), before_step);
     for (int i = 0; i < activations(m); i++) act[i] = select(ok, act[i], before_step[i]);
     store(b, act, activations(m), args.act_out);
-#if DS_PARAMS
-    size_t np = parameters(args.integers, args.reals).np, end = np * (b.first + DS_LANES);
-    for (size_t i = np * b.first; i < end && i < np * args.num_worlds; i++) args.params_out[i] = args.params[i];
-#endif
     R flag = select(ok, splat(T(1)), R{});
     for (int l = 0; l < DS_LANES && b.first + l < args.num_worlds; l++) args.ok[b.first + l] = int(get(flag, l));
 }
@@ -182,7 +178,7 @@ DS_ENTRY void control_step_vjp(int index, const StepVjpArgs& args)
 #if DS_PARAMS
     R gparameter[DS_MAX_NP];
     for (int a = 0; a < m.nu; a++) accumulate(m, gr, m.gear + a, gtau[m.actuator[a]] * control[a]);
-    load(b, args.gparams_out, from.np, gparameter);
+    for (int j = 0; j < from.np; j++) gparameter[j] = R{};
     for (int e = 0; e < from.ne; e++) {
         int j = from.entry[2 * e + 1];
         gparameter[j] = gparameter[j] + gr[from.entry[2 * e]] * from.coefficient[e];
