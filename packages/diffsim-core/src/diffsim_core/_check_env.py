@@ -251,10 +251,16 @@ def containment(s: Subject) -> Iterator[str]:
         return transition.reward
 
     clean, clean_grad = s.step(s.start, action), s.pull(s.start, action, reward)
+
+    def infinite(tree: PyTree) -> PyTree:
+        return tree_map(lambda leaf: spoilt(leaf, np.inf), tree)
+
     cases = {
-        "an infinite state": (s.start._replace(physics=tree_map(lambda a: spoilt(a, np.inf), s.start.physics)), action),
+        "an infinite state": (s.start._replace(physics=infinite(s.start.physics)), action),
         "an action that is not a number": (s.start, spoilt(action, np.nan)),
     }
+    if next(tree_leaves(s.start.constants), None) is not None:
+        cases["an infinite constant"] = (s.start._replace(constants=infinite(s.start.constants)), action)
     for what, (state, act) in cases.items():
         after, transition = s.step(state, act)
         row = numbers(transition)

@@ -28,8 +28,8 @@ class GradientReport:
     max_rel_error: float
     """Largest over worlds and inputs of ``max |AD - FD| / max |FD|``."""
     rel_error: dict[str, float]
-    """The error of each input: ``physics.q``, ``physics.qd``, ``actions``, and ``parameters`` if the physics state has
-    any (one random direction for each kind)."""
+    """The error of each input: ``physics.q``, ``physics.qd``, ``actions``, and the simulator's constants. A rigid model's
+    constants are ``parameters``, one random direction for each kind; others are named like ``constants.drivers``."""
     worlds: int
     """Worlds compared."""
     switching: int
@@ -43,9 +43,10 @@ def check_gradients(env: Env, *, steps: int = 1, warmup: int = 40, seed: int = 0
     """Compare the gradients of ``steps`` control steps with central differences.
 
     The loss of each world is a random linear function of all rewards, ``final_obs`` and the last physics state. Every
-    coordinate of the first physics state and of the actions is perturbed, quaternions included (models normalise them).
-    The first state is that after ``warmup`` steps of random actions. The difference of each coordinate is Richardson's
-    extrapolation from widths ``h`` and ``2h``, with the ``h`` for which the two agree best.
+    coordinate of the first physics state and of the actions is perturbed, quaternions included (models normalise them),
+    and so are the constants of the first episode. The first state is that after ``warmup`` steps of random actions. The
+    difference of each coordinate is Richardson's extrapolation from widths ``h`` and ``2h``, with the ``h`` for which
+    the two agree best.
 
     Args:
         env: made with ``dtype="float64"``; some 64 worlds are a good number on a CPU.
@@ -62,12 +63,12 @@ def check_gradients(env: Env, *, steps: int = 1, warmup: int = 40, seed: int = 0
     state = subject.after(warmup)
     actions = from_numpy(np.stack([to_numpy(action) for action in subject.actions(steps)]), state.t)
     inputs = {"physics": state.physics, "actions": actions}
-    if hasattr(state.physics, "params"):
-        inputs = {**inputs, "physics": state.physics._replace(params=())}
+    directions = None
+    if hasattr(state.constants, "params"):
         directions = _directions(subject)
         inputs["parameters"] = from_numpy(np.zeros((env.num_envs, len(directions))), state.t)
-    else:
-        directions = None
+    elif next(tree_leaves(state.constants), None) is not None:
+        inputs["constants"] = state.constants
     loss = _loss(subject, state, steps, directions)
 
     grad = value_and_grad(lambda tree: loss(tree).sum(), inputs)[1]
@@ -105,7 +106,7 @@ def _directions(subject: Subject) -> Numbers:
 
 
 def _loss(subject: Subject, state: EnvState, steps: int, directions: Numbers | None) -> Callable[[PyTree], Array]:
-    """``[N]``: all outputs of the steps except parameters, times fixed random weights."""
+    """``[N]``: all outputs of the steps, times fixed random weights."""
     env, random = subject.env, subject.random
 
     def weights(like: Array) -> Array:
@@ -113,7 +114,7 @@ def _loss(subject: Subject, state: EnvState, steps: int, directions: Numbers | N
 
     on_reward = [weights(state.t) for _ in range(steps)]
     on_obs = [tree_map(weights, subject.start_obs) for _ in range(steps)]
-    on_physics = tree_map(weights, _without_params(state.physics))
+    on_physics = tree_map(weights, state.physics)
 
     def weighted(on: PyTree, tree: PyTree) -> Array:
         leaves = zip(tree_leaves(on), tree_leaves(tree), strict=True)
@@ -121,23 +122,19 @@ def _loss(subject: Subject, state: EnvState, steps: int, directions: Numbers | N
         return sum(parts[1:], parts[0])
 
     def loss(inputs: PyTree) -> Array:
-        physics = inputs["physics"]
+        constants = inputs.get("constants", state.constants)
         if directions is not None:
-            moved = state.physics.params + inputs["parameters"] @ from_numpy(directions, state.t)
-            physics = physics._replace(params=moved)
-        now = state._replace(physics=physics)
+            moved = state.constants.params + inputs["parameters"] @ from_numpy(directions, state.t)
+            constants = constants._replace(params=moved)
+        now = state._replace(physics=inputs["physics"], constants=constants)
         total = None
         for k in range(steps):
             now, transition = env.step(now, inputs["actions"][k])
             part = on_reward[k] * transition.reward + weighted(on_obs[k], transition.final_obs)
             total = part if total is None else total + part
-        return total + weighted(on_physics, _without_params(now.physics))
+        return total + weighted(on_physics, now.physics)
 
     return loss
-
-
-def _without_params(physics: PyTree) -> PyTree:
-    return physics._replace(params=()) if hasattr(physics, "params") else physics
 
 
 def _differences(loss: Callable[[PyTree], Numbers], inputs: PyTree) -> tuple[dict[str, Numbers], dict[str, Numbers]]:

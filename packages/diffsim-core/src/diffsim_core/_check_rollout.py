@@ -121,7 +121,7 @@ def _differences(
         dtype = np.float64 if to_numpy(leaf).dtype.kind == "f" else to_numpy(leaf).dtype
         return from_numpy(tiled(to_numpy(leaf).astype(dtype)), like)
 
-    names = ("physics", "task", "t", "episode")
+    names = ("physics", "task", "t", "episode", "constants")
     parts = {name: tree_map(widened, getattr(state, name), getattr(large.start, name)) for name in names}
     nominal = large.start._replace(**parts)
     given = [tiled(action.astype(np.float64)) for action in actions]

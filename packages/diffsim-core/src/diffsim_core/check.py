@@ -104,7 +104,7 @@ def check_task(
     horizon: int = 64,
     rollout_envs: int = 8,
 ) -> TaskReport:
-    """Run every check. For a rigid-body task the gradients include those w.r.t. every kind of model parameter.
+    """Run every check. Gradients of a rigid-body task include those w.r.t. every kind of parameter that its model has.
 
     Args:
         make: ``make(num_envs=, dtype=) -> Env``, for instance ``functools.partial(diffsim_core.make, "ant")``.

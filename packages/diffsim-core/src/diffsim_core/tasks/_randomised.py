@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from diffsim_core._interop import from_numpy
-from diffsim_core._protocol import Array, PyTree, Random, Task
-from diffsim_core.rigid.dynamics import MuscleState, RigidState
+from diffsim_core._protocol import Array, Random, Task
 
 _STREAM = 1 << 20
 """Stream of the parameters' random numbers; tasks number theirs from zero."""
@@ -20,9 +19,8 @@ class Randomised:
     """A task with domain randomisation: ``Randomised(task, {"link_density:torso": (0.8, 1.2)})``.
 
     Every name (see ``diffsim_core.rigid.Parameters``) gets a factor for each world and episode, uniform in its range,
-    by which all parameters it selects are multiplied. The physics state is a ``ParametricState``: the parameters stay
-    with the episode, gradients with respect to them flow, and a diverged world can be replayed with its own. The
-    inner task sees coordinates and velocities only.
+    by which all parameters it selects are multiplied. They are constants of the simulator, ``state.constants.params``:
+    they stay with the episode, gradients with respect to them flow, and a diverged world can be replayed with its own.
 
     Args:
         task: a task on ``RigidDynamics``.
@@ -62,38 +60,14 @@ class Randomised:
     def __getattr__(self, name: str) -> Any:
         if name == "task":  # a copy has no attributes yet
             raise AttributeError(name)
-        value = getattr(self.task, name)
-        if name == "metrics":
-            return lambda xp, physics, action, after, *rest: value(xp, _plain(physics), action, _plain(after), *rest)
-        return value
+        return getattr(self.task, name)
 
-    def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:
-        """The initial state of the task, and the parameters of this episode."""
-        physics, task = self.task.initial(xp, random)
+    def constants(self, xp: Any, random: Random) -> tuple[Array]:
+        """The model parameters of an episode."""
         drawn = random.uniform(_STREAM, (len(self.ranges),))
         factor = xp.take(drawn, from_numpy(self._group, drawn), axis=1)
         low, width, nominal = (from_numpy(part, drawn) for part in (self._low, self._width, self._nominal))
-        return self.dynamics.state_type(*physics, params=nominal * (low + width * factor)), task
-
-    def observe(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
-        """The observation of the task, which does not contain the parameters."""
-        return self.task.observe(xp, _plain(physics), task)
-
-    def reward(
-        self, xp: Any, physics: PyTree, action: Array, next_physics: PyTree, next_obs: Array, task: PyTree
-    ) -> Array:
-        """That of the task."""
-        return self.task.reward(xp, _plain(physics), action, _plain(next_physics), next_obs, task)
-
-    def terminated(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
-        """That of the task."""
-        return self.task.terminated(xp, _plain(physics), task)
-
-
-def _plain(physics: PyTree) -> RigidState | MuscleState:
-    if hasattr(physics, "act"):
-        return MuscleState(physics.q, physics.qd, physics.act)
-    return RigidState(physics.q, physics.qd)
+        return (nominal * (low + width * factor),)
 
 
 def _checked(name: str, given: tuple[float, float]) -> tuple[float, float]:
