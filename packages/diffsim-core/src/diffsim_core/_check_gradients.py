@@ -28,8 +28,8 @@ class GradientReport:
     max_rel_error: float
     """Largest over worlds and inputs of ``max |AD - FD| / max |FD|``."""
     rel_error: dict[str, float]
-    """The error of each input: ``physics.q``, ``physics.qd``, ``actions``, and the simulator's constants. A rigid model's
-    constants are ``parameters``, one random direction for each kind; others are named like ``constants.drivers``."""
+    """The error of each input: ``physics.q``, ``physics.qd``, ``actions``, and the simulator's constants. Those of a
+    rigid model are ``parameters``, one random direction for each kind; others are named like ``constants.drivers``."""
     worlds: int
     """Worlds compared."""
     switching: int
