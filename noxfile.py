@@ -64,13 +64,23 @@ def editable() -> list[str]:
     return [arg for name, extras in PACKAGES.items() for arg in ("--editable", f"packages/{name}{extras}")]
 
 
-def pytest(session: nox.Session, *args: str) -> None:
-    session.run("python", "-m", "pytest", *args, env=ONE_THREAD)
+def pytest(session: nox.Session, *args: str, workers: str = "auto", extras: bool = True) -> None:
+    """pytest in ``workers`` processes, by default one for each core.
+
+    Args:
+        session: where pytest is installed.
+        args: of pytest; ``-n0`` among them asks for one process, which a debugger needs.
+        workers: how many.
+        extras: in CI, whether a test that is skipped for a missing extra fails.
+    """
+    env = {**ONE_THREAD, "REQUIRE_EXTRAS": "1" if extras and os.environ.get("CI") else "0"}
+    env |= {"REQUIRE_EXTRAS": os.environ["REQUIRE_EXTRAS"]} if extras and "REQUIRE_EXTRAS" in os.environ else {}
+    session.run("python", "-m", "pytest", "--numprocesses", workers, "--dist", "worksteal", *args, env=env)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The tests of every package, in one process: ``-- packages/gradest`` or any other argument of pytest."""
+    """The tests of every package, on every core: ``-- packages/gradest`` or any other argument of pytest."""
     install(session, *editable(), "--group", "test")
     pytest(session, *session.posargs)
 
@@ -79,7 +89,14 @@ def tests(session: nox.Session) -> None:
 def slow_tests(session: nox.Session) -> None:
     """Long trainings, large numbers of hostile files and the like: all of them, or ``-- packages/gradest``."""
     install(session, *editable(), "--group", "test")
-    pytest(session, "-m", "slow and not gpu", *(session.posargs or ["packages", "tests/test_notebooks.py"]))
+    pytest(session, "-m", "slow and not gpu and not timing", *(session.posargs or ["packages", "tests"]))
+
+
+@nox.session
+def timing_tests(session: nox.Session) -> None:
+    """Tests that assert how long something takes, one after another; the machine should be quiet."""
+    install(session, *editable(), "--group", "test")
+    pytest(session, "-m", "timing and not gpu", *(session.posargs or ["packages", "tests"]), workers="0")
 
 
 @nox.session
@@ -211,7 +228,7 @@ def docs(session: nox.Session) -> None:
         return
     session.run("mkdocs", "build", "--strict", env=env)
     install(session, *editable(), "--group", "test")
-    pytest(session, "tests/test_docs.py", "tests/test_notebooks.py")
+    pytest(session, "tests")
 
 
 @nox.session

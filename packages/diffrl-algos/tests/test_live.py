@@ -135,7 +135,7 @@ def test_what_cannot_be_shown_is_refused_before_anything_is_trained(tmp_path, ca
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        words = f"--live: port {port} of 127.0.0.1 cannot be had"
+        words = f"--live: port {port} of 127.0.0.1 cannot be opened"
         assert words in refused("train", "shac", "cartpole", *OPTIONS, "--out", run, "--live", "--port", port)
         assert not run.exists()
         assert train(run) == 0

@@ -29,6 +29,7 @@ DIFFERENCES: list[tuple[str, tuple[str, ...], str, Any, str]] = [
     ("agpo", (DEFAULTS, *papers.AGPO_TASKS), "lam", 0.95, "TD(lambda) targets, with which it learns faster"),
     ("agpo", (DEFAULTS, *papers.AGPO_TASKS), "truncation", "every", "Eq. 4 leaves most steps without a gradient"),
     ("agpo", (DEFAULTS, *papers.AGPO_TASKS), "lr_schedule", "linear", "SHAC's schedule"),
+    ("agpo", (DEFAULTS, *papers.AGPO_TASKS), "kl_coef", 0.0, "off: its reference is not named (docs, AGPO)"),
     ("agpo", papers.AGPO_TASKS, "ratio", "tolerant", TOLERANT),
     ("agpo", ("ant", "humanoid", "walker2d", "half_cheetah"), "entropy_floor", 0.1, TOLERANT),
     ("agpo", ("hopper",), "entropy_floor", 0.0, TOLERANT),

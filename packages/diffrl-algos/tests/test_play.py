@@ -114,7 +114,7 @@ def test_values_are_the_critics(name):
     state, _ = algorithm.update(algorithm.init(env, 0))
     _, obs = env.reset(5)
     value = algorithm.value(state)
-    x = (obs - state.stats.mean) / (state.stats.var + 1e-5).sqrt() if config.normalize_obs else obs
+    x = (obs - state.run.stats.mean) / (state.run.stats.var + 1e-5).sqrt() if config.normalize_obs else obs
     single = value.critic.mlp.num_params
     nets = [value.critic.mlp(value.critic.mlp.split(part), x.float())[:, 0] for part in state.critic.split(single)]
     expected = torch.stack(nets).mean(0)

@@ -23,7 +23,8 @@ from diffrl_bench._peers import (
     permutation_test,
 )
 
-sb3 = pytest.importorskip("diffrl_bench._sb3", reason="needs the extra peers")
+pytest.importorskip("stable_baselines3")
+sb3 = pytest.importorskip("diffrl_bench._sb3")
 
 
 @pytest.mark.parametrize("algo", ALGORITHMS)

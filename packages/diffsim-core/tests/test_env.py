@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import diffsim_core
-from diffsim_core import EnvState, Random, rollout, stop_gradient
+from diffsim_core import EnvState, EpisodeRandom, rollout, stop_gradient
 from diffsim_core.check import check_env
 
 from .pendulum import Pendulum, PendulumState, make_pendulum
@@ -129,7 +129,7 @@ def test_new_episodes_start_from_their_own_numbers():
         state, row = env.step(state, torch.zeros(5, 2))
         if step % 2:
             starts.append(row.obs)
-            random = Random(state.seed, state.episode, dtype="float32", device="cpu")
+            random = EpisodeRandom(state.seed, state.episode, dtype="float32", device="cpu")
             (q, qd), _ = env.task.initial(env.xp, random)
             assert torch.equal(state.physics.q, q) and torch.equal(state.physics.qd, qd)
     assert len(torch.cat(starts).unique(dim=0)) == 20

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ._checkpoint import checkpoint_names
 from ._clips import play_run
 from ._errors import CheckpointError, UsageError
+from ._imports import import_module
 from ._run import Run
 from ._train import Callback, Status, Update
 
@@ -157,8 +158,6 @@ def _usage_errors() -> Iterator[None]:
 
 def main(text: str) -> None:
     """The process that shows a training, until its standard input closes."""
-    from .cli._parser import import_module
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for training, which then ends this process
     if hasattr(os, "nice"):
         os.nice(19)

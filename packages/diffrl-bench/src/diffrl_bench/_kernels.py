@@ -55,16 +55,17 @@ def step_bytes(dynamics: Any) -> dict[str, int]:
     ``forward`` records nothing, ``recording`` stores the input of the backward pass.
     """
     number = 4 if dynamics.dtype == "float32" else 8
-    state, control = (
-        sum(math.prod(part.shape) for part in spec) for spec in (dynamics.state_spec, dynamics.control_spec)
+    state, control, constants = (
+        sum(math.prod(part.shape) for part in spec)
+        for spec in (dynamics.state_spec, dynamics.control_spec, getattr(dynamics, "constant_spec", ()))
     )
     many = 1024
     kept = dynamics.saved_size(many) // many
-    forward = number * (2 * state + control) + 4
+    forward = number * (2 * state + control + constants) + 4
     return {
         "forward": forward,
         "recording": forward + number * kept,
-        "backward": number * (kept + 2 * state + 2 * control) + 4,
+        "backward": number * (kept + 2 * (state + control + constants)) + 4,
     }
 
 
@@ -86,8 +87,7 @@ def bench_kernels(task: str, arches: Sequence[int], *, dtype: str = "float32") -
     rows = []
     for arch in arches:
         found = compile_for(dynamics.cuda_module(), arch)
-        steps = {name: kernel for name, kernel in found.items() if name not in ("lead", "follow", "probe")}
-        rows += [_row(name, kernel, arch) for name, kernel in sorted(steps.items())]
+        rows += [_row(name, kernel, arch) for name, kernel in sorted(found.items())]
     return {
         "benchmark": "kernels",
         "task": task,

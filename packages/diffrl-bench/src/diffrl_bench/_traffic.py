@@ -137,14 +137,13 @@ def _ours(bench: TrafficBench, worlds: int, gradients: bool) -> Callable[[Stopwa
     x = torch.cat([-_SPACING * torch.arange(n) for n in lanes]).float().repeat(worlds, 1)
     none = torch.zeros(worlds, 0)
     drivers = torch.tensor(IDM.row(**_DRIVER)).float().repeat(worlds, bench.num_vehicles, 1)
-    start = TrafficState(x, torch.full_like(x, _SPEED), none, none, drivers)
+    start = TrafficState(x, torch.full_like(x, _SPEED), none, none)
 
     def run(watch: Stopwatch) -> None:
-        leaf = start.drivers.clone().requires_grad_(gradients)
-        state = start._replace(drivers=leaf)
+        leaf, state = drivers.clone().requires_grad_(gradients), start
         watch.restart()
         for _ in range(bench.steps):
-            state, _ = step(state, (none, none))
+            state, _ = step(state, (none, none), (leaf,))
         if gradients:
             torch.autograd.grad(state.x.sum() + state.v.sum(), leaf)
         watch.lap("all")

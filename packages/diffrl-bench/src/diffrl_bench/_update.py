@@ -152,7 +152,7 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
     """
     from torch import autograd
 
-    from diffrl_algos.torch import _adam, _off_policy, _training
+    from diffrl_algos.torch import _account, _adam, _learner, _off_policy, _window
 
     def part(label: str) -> Callable[[Any], Any]:
         return lambda original: spans.wrap(label, original)
@@ -176,8 +176,10 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
         (autograd, "grad", part("backward_rest")),
         (autograd, "backward", part("backward_rest")),
         (_adam.Optimizer, "step_", part("optimiser")),
-        (_training.Clock, "lap", lap),
+        (_account.Clock, "lap", lap),
+        (_window, "rollout", rollout),
         (_off_policy, "rollout", rollout),
+        (_learner, "fit_critic", part("critic")),
         (_off_policy.QFunctions, "fit", part("critic")),
     ]
     where_there = [
@@ -185,7 +187,6 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
         (dynamics, "vjp", part("backward_simulator")),
         (env, "dynamics_step", part("bridge_forward")),
         (module, "rollout", rollout),
-        (module, "fit_critic", part("critic")),
     ]
     return replaced(*everywhere, *(change for change in where_there if hasattr(*change[:2])))
 

@@ -52,7 +52,7 @@ class DynamicsWindow:
     def __init__(self, env: Any, begin: Start) -> None:
         self.diverged = 0
         self._step: Callable[..., Any] = env.dynamics_step
-        self._physics = stop_gradient(begin.state.physics)
+        self._physics, self._constants = stop_gradient((begin.state.physics, begin.state.constants))
         self._controls = [
             tuple(part.contiguous() for part in env.task.control(env.xp, action)) for action in begin.actions
         ]
@@ -75,7 +75,7 @@ class DynamicsWindow:
     def _run(self, controls: list[tuple[Tensor, ...]]) -> tuple[list[Tensor], list[Tensor]]:
         physics, states, oks = self._physics, [], []
         for control in controls:
-            physics, ok = self._step(physics, control)
+            physics, ok = self._step(physics, control, self._constants)
             states.extend(physics)
             oks.append(ok)
         return states, oks

@@ -29,7 +29,7 @@ def test_compiles_to_a_cubin(tmp_path, dtype, inputs):
 
 
 def test_sensors_compile_to_a_cubin(tmp_path):
-    module = sensor_kernels("float32", True, SizeClass.of(9, 14, 81, 8, on_cuda=True), 64)[0].module
+    module = sensor_kernels("float32", True, SizeClass.of(9, 14, 81, 8, on_cuda=True), 64).module
     wp.compile_aot_module(module, device=None, arch=90, module_dir=str(tmp_path), use_ptx=False, strip_hash=True)
     (cubin,) = tmp_path.glob("*.cubin")
     assert b"sense_vjp_cuda_kernel_forward" in cubin.read_bytes()

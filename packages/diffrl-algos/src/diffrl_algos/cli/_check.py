@@ -6,7 +6,8 @@ import functools
 from collections.abc import Sequence
 
 from .._errors import UsageError, unknown
-from ._parser import Parser, Result, add_import, import_module
+from .._imports import import_module
+from ._parser import Parser, Result, add_import
 
 
 def run(arguments: Sequence[str]) -> Result:

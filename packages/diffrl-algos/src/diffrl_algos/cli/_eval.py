@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .._errors import UsageError
+from .._imports import import_module
 from .._session import evaluate_run
-from ._parser import Parser, Result, add_import, import_module
+from ._parser import Parser, Result, add_import
 
 
 def run(arguments: Sequence[str]) -> Result:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .._export import export_run
-from ._parser import Parser, Result, add_import, import_module
+from .._imports import import_module
+from ._parser import Parser, Result, add_import
 
 
 def run(arguments: Sequence[str]) -> Result:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._errors import unknown
+from .._imports import import_module
 from .._presets import list_presets, list_readings, load_preset
 from .._registry import list_algorithms
-from ._parser import Parser, Result, add_import, import_module
+from ._parser import Parser, Result, add_import
 
 _KINDS = ("algos", "tasks", "presets")
 _MORE = {"tasks": "\nand gym:ID for an environment of Gymnasium, without gradients"}

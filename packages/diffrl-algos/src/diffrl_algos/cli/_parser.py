@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
-import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from .._errors import UsageError, unknown
@@ -119,30 +115,3 @@ def add_import(parser: Parser) -> None:
         metavar="MODULE",
         help="a module or .py file that registers your own tasks or algorithms; may be repeated",
     )
-
-
-def import_module(name: str) -> None:
-    """Import a module by name (the current folder counts) or a ``.py`` file by path.
-
-    Raises:
-        UsageError: it does not exist.
-    """
-    path = Path(name)
-    if path.suffix == ".py":
-        if not path.is_file():
-            raise UsageError(f"--import {name}: no such file")
-        spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-        return
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name not in (name, name.partition(".")[0]):
-            raise
-        raise UsageError(f"--import {name}: no such module; give a module name or a .py file") from None
-    finally:
-        sys.path.pop(0)

@@ -12,9 +12,10 @@ import numpy as np
 
 from .._clips import Played, play_run
 from .._errors import UsageError
+from .._imports import import_module
 from .._live import PORT, live_view, watch_run
 from .._session import stop_on_signals
-from ._parser import Parser, Result, add_import, import_module
+from ._parser import Parser, Result, add_import
 
 
 def run(arguments: Sequence[str]) -> Result:

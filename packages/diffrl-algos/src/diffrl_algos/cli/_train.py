@@ -14,15 +14,16 @@ from .. import _fields
 from .._callbacks import ProgressLine
 from .._clips import Clips
 from .._errors import UsageError, unknown
+from .._imports import import_module
 from .._live import PORT, Live
 from .._presets import default_preset
 from .._processes import launched
-from .._registry import AlgorithmEntry, list_algorithms
+from .._registry import AlgorithmEntry, list_algorithms, unknown_algorithm
 from .._run import Run, default_path
 from .._session import resume_run, start_run
 from .._spec import RunSpec
 from .._train import Budget, Callback
-from ._parser import Parser, Result, add_import, import_module
+from ._parser import Parser, Result, add_import
 
 _SIGNAL_CODES = {"SIGINT": 130, "SIGTERM": 143}
 _WITH_RESUME = {"resume", "stop_after", "json", "imports", "clips", "live", "port"}
@@ -73,7 +74,7 @@ def _parse(arguments: Sequence[str]) -> tuple[AlgorithmEntry | None, Namespace]:
         for option, value in common.split(arguments):
             if len(names) == 1 and value in entries and common.may_take_a_value(option):
                 raise UsageError(f"{option} took {value!r} for its own value; give ALGO and TASK before {option}")
-        raise unknown("algorithm", names[0], entries)
+        raise unknown_algorithm(names[0], entries)
     return entry, (common if entry is None else _parser(entry)).parse(arguments)
 
 
@@ -164,7 +165,7 @@ def _spec(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
     num_envs = preset.num_envs if args.num_envs is None else args.num_envs
     budget = {"iterations": changes.get("iterations"), "env_steps": args.env_steps, "seconds": args.seconds}
     budget = {name: value for name, value in budget.items() if value is not None}
-    if args.env_steps is not None and num_envs > 0:
+    if args.env_steps is not None and num_envs > 0 and hasattr(config, "horizon"):
         # Learning-rate schedules should end with the budget.
         per_update = num_envs * config.horizon
         config = dataclasses.replace(config, iterations=max(1, -(-args.env_steps // per_update)))
