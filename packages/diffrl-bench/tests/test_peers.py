@@ -140,5 +140,5 @@ def test_two_sides_that_differ_are_told_apart() -> None:
 def test_bad_input() -> None:
     with pytest.raises(ValueError, match="seeds is 1; it must be at least 2"):
         PeersBench(seeds=1)
-    with pytest.raises(ValueError, match="'shac' has no counterpart; there are ppo, sac, td3"):
+    with pytest.raises(ValueError, match="'shac' has no counterpart; choose from ppo, sac, td3"):
         PeersBench(algos=["shac"])
