@@ -57,6 +57,33 @@ def networks(state):
     return {name: getattr(state, name) for name in NETWORKS if hasattr(state, name)}
 
 
+def as_in_version_0_1(arrays):
+    """The names of arrays before states had a field ``run`` and worlds had constants."""
+    return {name.removeprefix("run.").replace(".constants.", ".physics."): array for name, array in arrays.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_checkpoints_of_version_0_1_load(worlds, name):
+    algorithm = build(name)
+    state, _ = run(algorithm, algorithm.init(worlds(), 1), 2)
+    old = as_in_version_0_1(algorithm.to_arrays(state))
+    assert "obs" in old and "env_state.physics.x" in old and not any(key.startswith("run.") for key in old)
+    loaded = algorithm.from_arrays(algorithm.init(worlds(), 2), old)
+    assert same_bits(state, loaded) and same_bits(algorithm.update(state)[0], algorithm.update(loaded)[0])
+
+
+def test_checkpoints_of_version_0_1_load_where_the_worlds_have_constants():
+    algorithm = build("shac")
+
+    def randomised():
+        return diffsim_core.make("cartpole", num_envs=3, randomize={"link_mass": (0.8, 1.2)}, threads=1)
+
+    state = algorithm.init(randomised(), 1)
+    old = as_in_version_0_1(algorithm.to_arrays(state))
+    assert any(key.startswith("env_state.physics.params") for key in old)
+    assert same_bits(state, algorithm.from_arrays(algorithm.init(randomised(), 2), old))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_same_seed_same_bits(worlds, name):
     algorithm = build(name)

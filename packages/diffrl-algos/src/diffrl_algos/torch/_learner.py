@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -30,7 +30,7 @@ from ._observations import flat, layout_of
 from ._policy import GaussianActor, GaussianPolicy
 from ._run_state import ActorState, CriticState, RunState, State
 from ._schedules import learning_rate
-from ._state import from_arrays, to_arrays
+from ._state import from_arrays, leaves, to_arrays
 from ._window import Window, explore, gradients, normal
 
 ConfigT = TypeVar("ConfigT", bound=UpdateConfig)
@@ -125,7 +125,7 @@ class Learner(ABC, Generic[ConfigT, StateT]):
         Raises:
             ValueError: a name, shape or dtype is not that of ``state``; the message names it.
         """
-        return from_arrays(state, migrated(arrays))
+        return from_arrays(state, migrated(arrays, {name for name, _ in leaves(state)}))
 
     def lr(self, state: StateT, start: float) -> float:
         """The learning rate of this update, for one that starts at ``start``."""
@@ -283,8 +283,16 @@ class ValueLearner(CriticLearner[ActorConfigT, CriticStateT]):
         return ValueFunction(self.critic(state.env), state.critic, shift, scale, layout=layout_of(state.env))
 
 
-def migrated(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """Arrays under their present names: version 0.1 kept the fields of ``run`` beside those of the networks."""
+def migrated(arrays: Mapping[str, np.ndarray], names: Collection[str]) -> Mapping[str, np.ndarray]:
+    """Arrays under the ``names`` of the present state.
+
+    Version 0.1 kept the fields of ``run`` next to the networks, and a simulator's constants in its state.
+    """
     if any(name.startswith("run.") for name in arrays):
         return arrays
-    return {f"run.{name}" if name.partition(".")[0] in RunState._fields else name: a for name, a in arrays.items()}
+    renamed = {f"run.{n}" if n.partition(".")[0] in RunState._fields else n: array for n, array in arrays.items()}
+    for name in names:
+        before, constants, field = name.partition(".constants.")
+        if constants and name not in renamed and f"{before}.physics.{field}" in renamed:
+            renamed[name] = renamed.pop(f"{before}.physics.{field}")
+    return renamed
