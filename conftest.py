@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import resource
@@ -108,6 +109,17 @@ def _peak() -> int:
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if own is None else own
 
 
+def _held() -> int:
+    """Bytes that this process holds now; 0 where that is unknown."""
+    return _bytes("/proc/self/status", "VmRSS") or 0
+
+
+def _trim() -> None:
+    """glibc keeps freed memory for later; MuJoCo's compiler frees some 100 MB for each large model."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
+
+
 class Memory:
     """Keeps each process of tests below ``limit`` bytes: empties caches between files, reports, and fails where asked.
 
@@ -121,6 +133,8 @@ class Memory:
         self.strict = strict
         self.grown: list[tuple[int, str]] = []
         """By how much the tests that grew this process most did so."""
+        self.kept = 0
+        """Bytes that were left when memory was last given back."""
         self.processes: dict[str, tuple[int, list[tuple[int, str]]]] = {}
         """Peak and ``grown`` of each process."""
 
@@ -132,13 +146,25 @@ class Memory:
         return result
 
     @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self) -> None:
+        """Everything that is there now stays to the end: cyclic collections need not visit it each time."""
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 20)
+
+    @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
-        """After a file, let compiled JAX functions and cycles of objects go. It takes time, so only if need be."""
-        held = _bytes("/proc/self/status", "VmRSS") or 0
-        if nextitem is not None and nextitem.path != item.path and held > 0.6 * self.limit:
-            if "jax" in sys.modules:
-                sys.modules["jax"].clear_caches()
+        """Give memory back: after a test that took much, and after a file what JAX compiled for it."""
+        held = _held()
+        if nextitem is None or held < self.limit / 2:
+            return
+        leaves_file = nextitem.path != item.path
+        if leaves_file and "jax" in sys.modules:
+            sys.modules["jax"].clear_caches()
+        if leaves_file or held > self.kept + self.limit / 20:
             gc.collect()
+            _trim()
+            self.kept = _held()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -170,4 +196,9 @@ class Memory:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """What JAX compiles is kept on disk, as Warp's kernels are: the other workers and the next run find it there."""
+    if (cache := getattr(config, "cache", None)) is not None and "jax" not in sys.modules:
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache.mkdir("jax")))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     config.pluginmanager.register(Memory(MEMORY_LIMIT, strict=bool(os.environ.get("CI"))))

@@ -50,7 +50,7 @@ def test_the_tour_with_a_second_of_training(tmp_path: Path) -> None:
     assert f"figures/{name}.svg" in (ROOT / "docs/start/quickstart.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.timing
 def test_the_tour_takes_less_than_five_minutes_and_shac_is_ahead() -> None:
     begun = time.monotonic()
     space: dict[str, Any] = {}

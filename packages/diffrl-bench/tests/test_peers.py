@@ -23,7 +23,8 @@ from diffrl_bench._peers import (
     permutation_test,
 )
 
-sb3 = pytest.importorskip("diffrl_bench._sb3", reason="needs the extra peers")
+pytest.importorskip("stable_baselines3")
+sb3 = pytest.importorskip("diffrl_bench._sb3")
 
 
 @pytest.mark.parametrize("algo", ALGORITHMS)
@@ -139,5 +140,5 @@ def test_two_sides_that_differ_are_told_apart() -> None:
 def test_bad_input() -> None:
     with pytest.raises(ValueError, match="seeds is 1; it must be at least 2"):
         PeersBench(seeds=1)
-    with pytest.raises(ValueError, match="'shac' has no counterpart; there are ppo, sac, td3"):
+    with pytest.raises(ValueError, match="'shac' has no counterpart; choose from ppo, sac, td3"):
         PeersBench(algos=["shac"])

@@ -6,7 +6,7 @@ import pytest
 
 from diffrl_bench import SimBench, UpdateBench, bench_sim, bench_update
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.timing
 
 
 def test_ant_dynamics_on_one_core() -> None:

@@ -210,6 +210,7 @@ def test_stop_gradient_keeps_values_and_structure():
     assert jax.grad(lambda x: stop_gradient((x * x,))[0] + x)(3.0) == 1.0
 
 
+@pytest.mark.timing
 def test_the_bridge_costs_little():
     """The target is well under 50 us a call; the best of many calls is steady on a busy machine."""
 

@@ -1,6 +1,6 @@
 """Differentiable simulators for learning: the shared protocol, the rigid-body engine and its tasks.
 
-Importing this package loads neither an array library nor a simulator; names arrive when first used.
+Importing this package loads neither an array library nor a simulator. Each of those loads when a name first needs it.
 """
 
 from __future__ import annotations

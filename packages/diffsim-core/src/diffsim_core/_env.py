@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from diffsim_core._interop import backend, backend_of, differentiable
-from diffsim_core._protocol import Array, EnvSpec, EnvState, PyTree, Task, Transition
+from diffsim_core._protocol import Array, EnvSpec, EnvState, PyTree, Task, Transition, constant_spec
 from diffsim_core._random import EpisodeRandom, seed_array
 from diffsim_core._tree import tree_leaves, tree_map
 
@@ -69,7 +69,9 @@ class TaskEnv:
             raise ValueError("dtype='float64' with JAX needs jax.config.update('jax_enable_x64', True)")
         self._array_device = library.device(device)
         self.dynamics_step = differentiable(dynamics)
-        """``(physics, control) -> (next_physics, ok)``, the simulator without task and resets."""
+        """``(physics, control, constants) -> (next_physics, ok)``, the simulator without task and resets."""
+        self.constants_vary = bool(constant_spec(dynamics)) and bool(getattr(task, "constants_vary", True))
+        """Whether the simulator's constants differ from episode to episode."""
         self.spec = EnvSpec(
             name=task.name,
             num_obs=task.num_obs,
@@ -96,8 +98,9 @@ class TaskEnv:
         seed_ = seed_array(self._backend, seed, self._array_device)
         episode = xp.zeros((self.num_envs,), dtype=xp.int32, device=self._array_device)
         physics, task, obs = self._backend.no_grad(lambda: self._start(seed_, episode))
-        self._check_initial(physics, task, obs)
-        return EnvState(physics, task, xp.zeros_like(episode), episode, seed_), obs
+        constants = self._backend.no_grad(lambda: self._constants(seed_, episode))
+        self._check_initial(physics, task, constants, obs)
+        return EnvState(physics, task, xp.zeros_like(episode), episode, seed_, constants), obs
 
     def step(self, state: EnvState, action: Array) -> tuple[EnvState, Transition]:
         """One control step with ``action [N, na]`` in [-1, 1] (clipped), and the reset of worlds that are done.
@@ -109,7 +112,7 @@ class TaskEnv:
         self._check_action(action)
         action = self._clip(action)
         control = tuple(map(library.contiguous, task.control(xp, action)))
-        physics, ok = self.dynamics_step(state.physics, control)
+        physics, ok = self.dynamics_step(state.physics, control, state.constants)
         memory = task.advance(xp, action, state.task)
         obs = task.observe(xp, physics, memory)
         reward = task.reward(xp, state.physics, action, physics, obs, memory)
@@ -120,7 +123,7 @@ class TaskEnv:
         terminated = task.terminated(xp, physics, memory) & ok
         truncated = ((t >= task.horizon) & ~terminated) | diverged
         done = terminated | truncated
-        after = EnvState(physics, memory, t, state.episode, state.seed)
+        after = EnvState(physics, memory, t, state.episode, state.seed, state.constants)
         if self._look and not bool(done.any()):
             return after, Transition(reward, terminated, truncated, obs, obs, diverged, metrics)
         return self._reset_done(after, reward, terminated, truncated, done, diverged, obs, metrics)
@@ -154,22 +157,38 @@ class TaskEnv:
         def select(new: Array, old: Array) -> Array:
             return xp.where(xp.reshape(done, (-1,) + (1,) * (old.ndim - 1)), new, old)
 
+        constants = after.constants
+        if self.constants_vary:
+            new_constants = self._backend.no_grad(lambda: self._constants(after.seed, episode))
+            constants = tree_map(select, new_constants, constants)
         state = EnvState(
             physics=tree_map(select, new_physics, after.physics),
             task=tree_map(select, new_memory, after.task),
             t=xp.where(done, xp.zeros_like(after.t), after.t),
             episode=episode,
             seed=after.seed,
+            constants=constants,
         )
         next_obs = tree_map(select, new_obs, final_obs)
         return state, Transition(reward, terminated, truncated, final_obs, next_obs, diverged, metrics)
 
     def _start(self, seed: Array, episode: Array) -> tuple[PyTree, PyTree, PyTree]:
         """Physics, task state and observation at the start of the given episodes."""
-        random = EpisodeRandom(seed, episode, dtype=self.dtype, device=self.device, world_offset=self.world_offset)
-        physics, memory = self.task.initial(self.xp, random)
+        physics, memory = self.task.initial(self.xp, self._random(seed, episode))
         physics = self.task.dynamics.state_type(*map(self._backend.contiguous, physics))
         return physics, memory, self.task.observe(self.xp, physics, memory)
+
+    def _constants(self, seed: Array, episode: Array) -> PyTree:
+        """The simulator's constants in the given episodes."""
+        dynamics: Any = self.task.dynamics
+        if not constant_spec(dynamics):
+            return ()
+        task: Any = self.task
+        drawn = task.constants(self.xp, self._random(seed, episode))
+        return dynamics.constant_type(*map(self._backend.contiguous, drawn))
+
+    def _random(self, seed: Array, episode: Array) -> EpisodeRandom:
+        return EpisodeRandom(seed, episode, dtype=self.dtype, device=self.device, world_offset=self.world_offset)
 
     def _clip(self, action: Array) -> Array:
         return self._backend.clip_unit(action)
@@ -187,9 +206,10 @@ class TaskEnv:
         if (given := backend_of(action)) is not self._backend:
             raise TypeError(f"action is a {given.name} array, but the environment was made for {self.arrays}")
 
-    def _check_initial(self, physics: PyTree, memory: PyTree, obs: PyTree) -> None:
-        name, n = self.spec.name, self.num_envs
-        for spec, array in zip(self.task.dynamics.state_spec, physics, strict=True):
+    def _check_initial(self, physics: PyTree, memory: PyTree, constants: PyTree, obs: PyTree) -> None:
+        name, n, dynamics = self.spec.name, self.num_envs, self.task.dynamics
+        specs = (*dynamics.state_spec, *constant_spec(dynamics))
+        for spec, array in zip(specs, (*physics, *constants), strict=True):
             self._check_array(f"initial {spec.name} of task {name!r}", array, (n, *spec.shape))
         for leaf, array in tree_leaves(memory, "task"):
             if array.ndim < 1 or array.shape[0] != n:

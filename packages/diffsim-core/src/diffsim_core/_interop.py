@@ -73,28 +73,29 @@ def _ask_libraries(array: Any) -> Backend:
     raise TypeError(f"expected a {expected}, got {type(array).__module__}.{type(array).__qualname__}")
 
 
-def differentiable(dynamics: Dynamics) -> Callable[[PyTree, Sequence[Array]], tuple[PyTree, Array]]:
+def differentiable(dynamics: Dynamics) -> Callable[..., tuple[PyTree, Array]]:
     """Turn a simulator's ``step`` and ``vjp`` into a function that torch and JAX can differentiate.
 
-    The function returned maps ``(state, control)`` to ``(next_state, ok)``: ``state`` and
-    ``next_state`` hold arrays ``[N, *shape]`` as ``dynamics.state_spec`` says, ``control`` as
-    ``dynamics.control_spec`` says, and ``ok`` is bool ``[N]``, false where a world left the finite
-    range (its next state repeats its state; its cotangents are exactly zero). First derivatives
-    only. With JAX it works inside ``jit``, ``grad``, ``scan`` and, world batch by world batch, ``vmap``.
+    The function returned maps ``(state, control)``, or ``(state, control, constants)``, to ``(next_state, ok)``:
+    ``state`` and ``next_state`` hold arrays ``[N, *shape]`` as ``dynamics.state_spec`` says, ``control`` as
+    ``dynamics.control_spec`` says, ``constants`` as ``dynamics.constant_spec`` says where the simulator has any, and
+    ``ok`` is bool ``[N]``, false where a world left the finite range (its next state repeats its state; its cotangents
+    are exactly zero). First derivatives only. With JAX it works inside ``jit``, ``grad``, ``scan`` and, world batch by
+    world batch, ``vmap``.
 
     Raises:
         ValueError: (the function) for a wrong number of arrays, or an array of wrong shape, dtype or
             device, or a torch tensor that is not contiguous; the message names the array.
         TypeError: (the function) for anything that is not a torch or JAX array.
     """
-    bridges: dict[Backend, Callable[[PyTree, Sequence[Array]], tuple[PyTree, Array]]] = {}
+    bridges: dict[Backend, Callable[..., tuple[PyTree, Array]]] = {}
 
-    def step(state: PyTree, control: Sequence[Array]) -> tuple[PyTree, Array]:
+    def step(state: PyTree, control: Sequence[Array], constants: Sequence[Array] = ()) -> tuple[PyTree, Array]:
         library = backend_of(state[0])
         bridge = bridges.get(library)
         if bridge is None:
             bridge = bridges[library] = library.bridge(dynamics)
-        return bridge(state, control)
+        return bridge(state, control, constants)
 
     return step
 

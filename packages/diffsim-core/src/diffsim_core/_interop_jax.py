@@ -16,7 +16,7 @@ from jax.core import Tracer
 
 from diffsim_core._backend import Backend, Fill
 from diffsim_core._buffer import Buffer
-from diffsim_core._protocol import ArraySpec, Dynamics, PyTree, check_count, out_spec
+from diffsim_core._protocol import ArraySpec, Dynamics, PyTree, check_count, constant_spec, out_spec
 from diffsim_core._rollout_scan import scan_rollout
 from diffsim_core._warp import start_warp
 
@@ -24,11 +24,13 @@ _SCALAR = {"float32": wp.float32, "float64": wp.float64, "int32": wp.int32}
 
 
 class JaxBridge:
-    """``(state, control) -> (next_state, ok)`` on JAX arrays; see ``differentiable``."""
+    """``(state, control, constants) -> (next_state, ok)`` on JAX arrays; see ``differentiable``."""
 
     def __init__(self, dynamics: Dynamics) -> None:
         self.dynamics = dynamics
-        self.specs = (*dynamics.state_spec, *dynamics.control_spec)
+        kinds = {"state": dynamics.state_spec, "control": dynamics.control_spec, "constants": constant_spec(dynamics)}
+        self.specs = tuple(spec for specs in kinds.values() for spec in specs)
+        self.names = tuple(f"{kind}.{spec.name}" for kind, specs in kinds.items() for spec in specs)
         self.num_state = len(dynamics.state_spec)
         self.out_specs = tuple(ArraySpec(f"{i}_{spec.name}", spec.shape) for i, spec in enumerate(out_spec(dynamics)))
         self.on_cuda = dynamics.device.startswith("cuda")
@@ -37,14 +39,15 @@ class JaxBridge:
         self._vjp = self._ffi_vjp()
         self._differentiable = self._custom_vjp()
 
-    def __call__(self, state: PyTree, control: Sequence[jax.Array]) -> tuple[PyTree, jax.Array]:
-        check_count(self.dynamics, state, control)
-        arrays = (*state, *control)
+    def __call__(
+        self, state: PyTree, control: Sequence[jax.Array], constants: Sequence[jax.Array]
+    ) -> tuple[PyTree, jax.Array]:
+        check_count(self.dynamics, state, control, constants)
+        arrays = (*state, *control, *constants)
         num_worlds = arrays[0].shape[0]
-        for i, (array, spec) in enumerate(zip(arrays, self.specs, strict=True)):
+        for name, array, spec in zip(self.names, arrays, self.specs, strict=True):
             shape = (num_worlds, *spec.shape)
             if array.shape != shape or array.dtype != self.dynamics.dtype:
-                name = f"{'state' if i < self.num_state else 'control'}.{spec.name}"
                 hint = "; float64 needs jax_enable_x64" if self.dynamics.dtype == "float64" else ""
                 raise ValueError(
                     f"{name} has shape {array.shape}, dtype {array.dtype}; "

@@ -27,6 +27,7 @@ from diffsim_core._protocol import (
     PyTree,
     Trajectory,
     check_count,
+    constant_spec,
     out_spec,
 )
 from diffsim_core._rollout_loop import loop_rollout
@@ -34,25 +35,30 @@ from diffsim_core._tree import tree_leaves, tree_map
 
 
 class TorchBridge:
-    """``(state, control) -> (next_state, ok)`` on torch tensors; see ``differentiable``."""
+    """``(state, control, constants) -> (next_state, ok)`` on torch tensors; see ``differentiable``."""
 
     def __init__(self, dynamics: Dynamics) -> None:
         self.dynamics = dynamics
-        self.num_state = len(dynamics.state_spec)
+        constants = constant_spec(dynamics)
+        self.num_state, self.num_constants = len(dynamics.state_spec), len(constants)
         self.out_tails = tuple(spec.shape for spec in out_spec(dynamics))
         self.dtype: torch.dtype = getattr(torch, dynamics.dtype)
         self.device = torch_device(dynamics.device)
         self._shelves: dict[int, list[torch.Tensor]] = {}
-        self.tails = tuple(spec.shape for spec in (*dynamics.state_spec, *dynamics.control_spec))
+        self.tails = tuple(spec.shape for spec in (*dynamics.state_spec, *dynamics.control_spec, *constants))
         self.names = (
             *(f"state.{spec.name}" for spec in dynamics.state_spec),
             *(f"control.{spec.name}" for spec in dynamics.control_spec),
+            *(f"constants.{spec.name}" for spec in constants),
         )
 
-    def __call__(self, state: PyTree, control: Sequence[torch.Tensor]) -> tuple[PyTree, torch.Tensor]:
-        if len(state) != self.num_state or len(control) != len(self.names) - self.num_state:
-            check_count(self.dynamics, state, control)
-        arrays = (*state, *control)
+    def __call__(
+        self, state: PyTree, control: Sequence[torch.Tensor], constants: Sequence[torch.Tensor]
+    ) -> tuple[PyTree, torch.Tensor]:
+        arrays = (*state, *control, *constants)
+        counts_fit = len(state) == self.num_state and len(constants) == self.num_constants
+        if not counts_fit or len(arrays) != len(self.names):
+            check_count(self.dynamics, state, control, constants)
         self._check(arrays)
         if torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
             *out, ok = _Step.apply(self, *arrays)  # pyright: ignore[reportGeneralTypeIssues]

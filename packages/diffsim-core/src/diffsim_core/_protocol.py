@@ -35,6 +35,9 @@ class EnvState(NamedTuple):
     """Episode number of each world, int32 ``[N]``; with seed and world it names the random numbers."""
     seed: Array
     """Seed given to ``reset``, int64 scalar array."""
+    constants: PyTree = ()
+    """The simulator's constants in this episode, for instance ``ModelParameters(params [N, np])``; ``()`` if none. No
+    step changes them, so every state of an episode refers to the same arrays."""
 
 
 class Transition(NamedTuple):
@@ -146,7 +149,7 @@ class Env(Protocol):
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """Name and shape per world of one array of a simulator's state or control."""
+    """Name and shape per world of one array of a simulator's state, controls or constants."""
 
     name: str
     shape: tuple[int, ...]
@@ -158,6 +161,11 @@ class Dynamics(Protocol):
     ``step`` and ``vjp`` only enqueue work on ``device`` and never allocate. A world whose step leaves
     the finite range is *contained*: ``ok`` becomes 0, its output repeats its input state, and its
     cotangents come out exactly zero.
+
+    A simulator may have *constants*: arrays for each world that enter a step and get cotangents, and that no step
+    changes, such as masses and friction coefficients. It then has ``constant_spec``, with an entry for each of them,
+    and ``constant_type``, a NamedTuple class with a field for each entry. ``step`` and ``vjp`` find them after the
+    controls.
     """
 
     device: str
@@ -182,7 +190,10 @@ class Dynamics(Protocol):
         ok: Buffer,
         saved: Buffer | None,
     ) -> None:
-        """Write the next state to ``out`` and 1/0 to ``ok`` (int32 ``[N]``); fill ``saved`` if given."""
+        """Write the next state to ``out`` and 1/0 to ``ok`` (int32 ``[N]``); fill ``saved`` if given.
+
+        ``control`` holds the controls, and after them the constants.
+        """
         ...
 
     def vjp(
@@ -194,7 +205,11 @@ class Dynamics(Protocol):
         out_cotangent: Sequence[Buffer],
         in_cotangent: Sequence[Buffer],
     ) -> None:
-        """Write cotangents of ``(*state, *control)`` to ``in_cotangent``, from those of the next state."""
+        """Write cotangents of ``(*state, *control)`` to ``in_cotangent``, from those of the next state.
+
+        ``control`` holds the controls, and after them the constants; cotangents of constants are those of this step
+        alone.
+        """
         ...
 
 
@@ -203,11 +218,17 @@ def out_spec(dynamics: Dynamics) -> tuple[ArraySpec, ...]:
     return getattr(dynamics, "out_spec", dynamics.state_spec)
 
 
-def check_count(dynamics: Dynamics, state: Sequence[Any], control: Sequence[Any]) -> None:
+def constant_spec(dynamics: Dynamics) -> tuple[ArraySpec, ...]:
+    """Arrays that enter a simulator's steps and that no step changes; most have none."""
+    return getattr(dynamics, "constant_spec", ())
+
+
+def check_count(dynamics: Dynamics, state: Sequence[Any], control: Sequence[Any], constants: Sequence[Any]) -> None:
     """Raise ``ValueError`` unless as many arrays were given as the dynamics has."""
     for name, given, spec in (
         ("state", state, dynamics.state_spec),
         ("control", control, dynamics.control_spec),
+        ("constants", constants, constant_spec(dynamics)),
     ):
         if len(given) != len(spec):
             names = ", ".join(entry.name for entry in spec)
@@ -241,6 +262,10 @@ class Task(Protocol):
     """What a user writes: array-API code that serves torch and JAX from one source.
 
     ``xp`` is the array namespace (array-api-compat) of the arrays handed in.
+
+    A task on a simulator that has constants also has ``constants(xp, random)``: those of a new episode in every world,
+    one array for each entry of ``dynamics.constant_spec``. Where they are the same in every episode, it sets
+    ``constants_vary = False``: a reset then leaves them as they are.
     """
 
     name: str

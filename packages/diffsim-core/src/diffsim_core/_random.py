@@ -1,8 +1,8 @@
-"""Random numbers by name: seed, world, episode and stream decide each number, and nothing else does.
+"""Random numbers by name: each is a function of seed, world, episode and stream alone.
 
-There is no generator to carry, to save or to split. The numbers are Philox-4x32-10 (Salmon, Moraes,
+No generator is carried, saved or split. The numbers are Philox-4x32-10 (Salmon, Moraes,
 Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011) with the seed as key and
-(block, stream, episode, world) as counter, made by one Warp kernel that torch and JAX both call.
+(block, stream, episode, world) as counter, made by one Warp kernel for torch and JAX.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ MAX_STREAM = 2**30
 class EpisodeRandom:
     """The random numbers of one episode in each of ``N`` worlds: what an environment hands to a task as ``Random``.
 
-    Equal (seed, world, episode, stream, entry) give equal numbers, in torch and in JAX, whatever ``N``
-    is; different streams are independent, and ``uniform`` and ``normal`` of one stream are too.
-    Each call is one kernel: drawing all of a task's numbers in one call is the quickest.
+    Equal (seed, world, episode, stream, entry) give equal numbers, in torch and in JAX, for every ``N``. Different
+    streams are independent, and so are ``uniform`` and ``normal`` of one stream. Each call launches one kernel, so a
+    task is fastest if it draws all its numbers in one call.
 
     Args:
         seed: integer scalar array.
         episode: int32 ``[N]``.
         dtype: ``"float32"`` or ``"float64"``; both are roundings of the same numbers.
-        world_offset: number of the first world, for a batch that is part of a larger one.
+        world_offset: number of the first world; above 0 if the batch is a part of a larger one.
     """
 
     def __init__(self, seed: Array, episode: Array, *, dtype: str, device: str, world_offset: int = 0) -> None:
@@ -45,7 +45,7 @@ class EpisodeRandom:
         self.num_envs: int = episode.shape[0]
 
     def uniform(self, stream: int, shape: tuple[int, ...] = (), low: float = 0.0, high: float = 1.0) -> Array:
-        """``[N, *shape]`` numbers uniform in ``[low, high)``, bounds rounded to the dtype.
+        """``[N, *shape]`` uniform numbers in ``[low, high)``, with bounds rounded to the dtype.
 
         Raises:
             ValueError: if ``low < high`` does not hold (after rounding) or ``stream`` is out of range.
@@ -119,7 +119,7 @@ class _Fill(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def _command(fill: _Fill, worlds: int, per_world: int) -> Any:
-    """A recorded launch; replaying it costs a fifth of a fresh one."""
+    """A recorded launch, which costs a fifth of a new one."""
     import warp as wp
 
     from diffsim_core._philox import random_kernel

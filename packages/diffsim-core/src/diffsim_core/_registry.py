@@ -1,4 +1,4 @@
-"""Tasks by name: ``make("ant")``, and how other packages add theirs."""
+"""Tasks by name: ``make("ant")``, and the registry to which other packages add theirs."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ _BUILTIN = {
     "newton_hopper": "diffsim_core.tasks.newton:make_hopper",
 }
 _FAMILIES = {"gym": "diffsim_core.adapters:FromGymnasium"}
-"""Of names like ``gym:Hopper-v5``: the environments themselves, whose tasks are not ours."""
+"""Makers of whole environments, for names like ``gym:Hopper-v5``."""
 _REGISTERED: dict[str, str | TaskFactory] = {}
 _DECLARED_FAMILIES: dict[str, str] = {}
-"""Families of tasks that ``register_task`` was given one for."""
-_GIVEN_BY_MAKE = ("num_envs", "device", "dtype")
+"""Families that ``register_task`` was given."""
+_FROM_MAKE = ("num_envs", "device", "dtype")
 
 
 def register_task(name: str, factory: str | TaskFactory, *, family: str | None = None) -> None:
-    """Make a task known to ``make`` in this process.
+    """Register a task for ``make`` in this process.
 
-    An installed package does it for good with an entry point of group ``diffsim.tasks``, whose name is the
-    task's and whose value is ``"module:function"``.
+    An installed package registers one permanently with an entry point of group ``diffsim.tasks``: its name is the
+    task's name, its value is ``"module:function"``.
 
     Args:
-        name: the name ``make`` knows it by.
-        factory: ``factory(*, num_envs, device, dtype, **options) -> Task``, or ``"module:function"``, imported when
-            first made.
-        family: the name it shares with its variants, see ``task_family``, if not the one its own name gives.
+        name: name of the task in ``make``.
+        factory: ``factory(*, num_envs, device, dtype, **options) -> Task``, or ``"module:function"``, which is
+            imported with the first task.
+        family: family of the task, see ``task_family``; by default the one that its name gives.
 
     Raises:
-        ValueError: if the name is taken by another factory, or a string is not of the form ``module:function``.
+        ValueError: if another factory has the name, or a string is not of the form ``module:function``.
     """
     if isinstance(factory, str) and factory.count(":") != 1:
         raise ValueError(f"factory of task {name!r} must be 'module:function' or a callable, got {factory!r}")
@@ -65,12 +65,12 @@ def register_task(name: str, factory: str | TaskFactory, *, family: str | None =
 
 
 def list_tasks() -> list[str]:
-    """Names of all tasks, sorted; nothing is imported."""
+    """Sorted names of all tasks. It imports none of them."""
     return sorted(_sources())
 
 
 def is_task(name: str) -> bool:
-    """Whether ``make`` knows a task of that name, or the family it is of (``gym:`` and an id of Gymnasium)."""
+    """Whether ``make`` knows a task of that name, or a family of tasks for it (``gym:`` and an id of Gymnasium)."""
     return name in _sources() or _family(name) is not None
 
 
@@ -102,7 +102,7 @@ def task_factory(name: str) -> TaskFactory:
 
 
 def task_options(name: str) -> tuple[str, ...] | None:
-    """Names of the options of a task, or None if its factory takes any.
+    """Names of the options of a task, or None if its factory accepts any.
 
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
@@ -110,7 +110,7 @@ def task_options(name: str) -> tuple[str, ...] | None:
     parameters = inspect.signature(task_factory(name)).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None
-    return tuple(parameter.name for parameter in parameters if parameter.name not in _GIVEN_BY_MAKE)
+    return tuple(parameter.name for parameter in parameters if parameter.name not in _FROM_MAKE)
 
 
 def make(
@@ -131,10 +131,10 @@ def make(
         arrays: ``"torch"`` or ``"jax"``.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
         dtype: ``"float32"`` for work, ``"float64"`` for gradient checks.
-        world_offset: number of the first world, where the batch is a part of a larger one.
-        randomize: of a rigid-body task, parameters of its model and the range of a factor that is drawn for each
-            world and episode: ``{"link_density:torso": (0.8, 1.2)}``, see ``diffsim_core.tasks.Randomised``.
-        options: the task's own.
+        world_offset: number of the first world; above 0 if the batch is a part of a larger one.
+        randomize: for a rigid-body task, parameters of its model with the range of a factor that is drawn for each
+            world and episode: ``{"link_density:torso": (0.8, 1.2)}``; see ``diffsim_core.tasks.Randomised``.
+        options: options of the task.
 
     Returns:
         A ``TaskEnv``, or ``diffsim_core.adapters.FromGymnasium``.
@@ -148,7 +148,7 @@ def make(
 
     if (family := _family(name)) is not None:
         if randomize:
-            raise ValueError(f"randomize is for rigid-body tasks, and {name!r} is none")
+            raise ValueError(f"randomize works with rigid-body tasks only, and {name!r} is not one; leave it out")
         given = {"arrays": arrays, "device": device, "dtype": dtype, "world_offset": world_offset}
         return _imported(family)(name.partition(":")[2], num_envs, name=name, **given, **options)
     factory = task_factory(name)
@@ -171,13 +171,13 @@ def make(
 
 
 def _family(name: str) -> str | None:
-    """Where the environments of a name like ``gym:Hopper-v5`` are made, or None."""
+    """The maker of environments with a name like ``gym:Hopper-v5``, or None."""
     family, colon, rest = name.partition(":")
     return _FAMILIES.get(family) if colon and rest else None
 
 
 def _imported(source: str) -> Any:
-    """What ``module:function`` names."""
+    """The object named by ``module:function``."""
     module, function = source.split(":")
     return getattr(importlib.import_module(module), function)
 

@@ -1,4 +1,4 @@
-"""``rollout``: a policy and an environment for a window of steps; a loop in torch, ``lax.scan`` in JAX."""
+"""``rollout``: a policy in an environment for a window of steps, as a loop in torch and a ``lax.scan`` in JAX."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def rollout(
     *,
     between: Between | None = None,
 ) -> tuple[Trajectory, EnvState, PyTree]:
-    """Let ``policy`` act for ``num_steps`` steps.
+    """Run ``policy`` in ``env`` for ``num_steps`` steps.
 
     Gradients flow through all of it: cut the window with ``stop_gradient((state, obs))`` before the call.
     With JAX the loop is a ``lax.scan`` and may be inside ``jit`` and ``grad``.
@@ -31,13 +31,13 @@ def rollout(
         state: from ``env.reset``, or as an earlier rollout returned it.
         obs: the observation that belongs to ``state``.
         num_steps: length T of the window, at least 1.
-        key: a JAX random key, of which each step gets its own (JAX only; torch policies bring their generator).
+        key: a JAX random key, from which each step gets its own (JAX only; a torch policy has its own generator).
         between: ``between(t, state, obs) -> (state, obs)``, called once before each step t = 0, ..., T-1. The policy
-            sees, the step starts from and the trajectory records what it returns. It cuts or weights gradients
+            sees, the step starts from and the trajectory records its result. It cuts or weights gradients
             between steps; its values may differ too, their shapes and dtypes may not. In JAX ``t`` is traced.
 
     Returns:
-        The trajectory, and the state and observation to go on from, which ``between`` has not seen.
+        The trajectory, and the state and observation that the next rollout starts from (before any ``between``).
 
     Raises:
         ValueError: if ``num_steps`` is less than 1, ``key`` is given with torch, or the policy returns a tuple that

@@ -70,18 +70,19 @@ def loop_rollout(
 
 
 def _first_divergences(backend: Backend, states: list[EnvState], actions: list[Array], diverged: Array) -> Diverged:
+    """Without a divergence the rows mean nothing. Nothing is read from a device that would make the host wait."""
     xp = backend.xp
-    num_envs = diverged.shape[1]
-    found = xp.any(diverged, axis=0)
+    any_step = xp.any(diverged, axis=0)
     first = xp.argmax(xp.astype(diverged, xp.int32), axis=0)
-    step = xp.where(found, xp.astype(first, xp.int32), xp.full_like(first, -1, dtype=xp.int32))
+    step = xp.where(any_step, xp.astype(first, xp.int32), xp.full_like(first, -1, dtype=xp.int32))
     start = tree_map(backend.stop_gradient, states[0])
-    if not bool(xp.any(found)):
+    if backend.can_read(str(diverged.device)) and not bool(xp.any(any_step)):
         return Diverged(step, start, backend.stop_gradient(actions[0]))
-    worlds = xp.arange(num_envs, device=diverged.device)
+    worlds = xp.arange(diverged.shape[1], device=diverged.device)
 
     def pick(*leaves: Array) -> Array:
-        return backend.stop_gradient(xp.stack(leaves)[first, worlds])
+        return xp.stack(leaves)[first, worlds]
 
     seedless = [state._replace(seed=None) for state in states]
-    return Diverged(step, tree_map(pick, *seedless)._replace(seed=start.seed), pick(*actions))
+    state, action = backend.no_grad(lambda: (tree_map(pick, *seedless), pick(*actions)))
+    return Diverged(step, state._replace(seed=start.seed), action)

@@ -37,7 +37,7 @@ def test_the_undamaged_sources() -> None:
 
 
 def test_300_mutants(tmp_path: Path) -> None:
-    summary = run(tmp_path, 0, 300, timeout=120)
+    summary = run(tmp_path, 0, 300, timeout=900)
     assert summary["loaded"] + summary["refused"] == 300
     assert summary["loaded"] > 20  # else the damage is so coarse that only the XML parser is tested
     assert summary["refused"] > 100
@@ -47,6 +47,6 @@ def test_300_mutants(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, 10_000, 1000))
 def test_10_000_mutants(tmp_path: Path, first: int) -> None:
-    summary = run(tmp_path, first, 1000, timeout=600)
+    summary = run(tmp_path, first, 1000, timeout=3000)
     assert summary["loaded"] + summary["refused"] == 1000
     assert summary["slowest_s"] < 1

@@ -19,6 +19,7 @@ from diffsim_traffic.model import Road as Road
 from diffsim_traffic.model import TrafficModel as TrafficModel
 
 if TYPE_CHECKING:
+    from diffsim_traffic.dynamics import TrafficConstants as TrafficConstants
     from diffsim_traffic.dynamics import TrafficDynamics as TrafficDynamics
     from diffsim_traffic.dynamics import TrafficState as TrafficState
     from diffsim_traffic.playback import write_html as write_html
@@ -34,6 +35,7 @@ except PackageNotFoundError:
 
 _LAZY = {
     "Scene": "scene",
+    "TrafficConstants": "dynamics",
     "TrafficDynamics": "dynamics",
     "TrafficState": "dynamics",
     "plot_space_time": "plot",

@@ -53,7 +53,7 @@ class Platoon:
         IDM.check(self.parameters(), self.dt)
 
     def parameters(self) -> np.ndarray[Any, Any]:
-        """``[D, 5]`` as in ``TrafficState.drivers``."""
+        """``[D, 5]`` as in ``TrafficConstants.drivers``."""
         return np.stack([IDM.row(**driver) for driver in self.drivers])
 
     def leader_speeds(self) -> np.ndarray[Any, Any]:

@@ -150,8 +150,8 @@ def _check_axes(name: str, shape: tuple[int, ...], axes: str, lengths: dict[str,
 
 
 def _backend(name: str, array: Array) -> Backend:
-    found = backend_of(array)
-    if found is NUMPY and not is_numpy_array(array):
+    backend = backend_of(array)
+    if backend is NUMPY and not is_numpy_array(array):
         kind = f"{type(array).__module__}.{type(array).__qualname__}"
         raise ValueError(f"{name} is of type {kind}; expected a NumPy array, a torch tensor or a JAX array")
-    return found
+    return backend

@@ -31,7 +31,7 @@ def quantile_mask(gradients: Array, *, low: float = 0.0, high: float = 0.9) -> A
     """Which samples have a gradient whose norm lies between two quantiles.
 
     The rule "Quantile" of AGPO's comparison (Gao et al. 2024, Figure 7), "gradients within a specific quantile range".
-    Quantiles are taken over the finite samples of each step and interpolated between norms. Samples that are not finite
+    The quantiles of each step are those of its finite samples, interpolated between norms. Samples that are not finite
     are excluded.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the commands share: arguments with one-line errors, results, modules of the user's own."""
+"""Shared parts of the commands: arguments with one-line errors, results, and the user's own modules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .._errors import UsageError, unknown
 
 
 class Result(NamedTuple):
-    """What a command prints on stdout."""
+    """The output of a command on stdout."""
 
     value: Any
     """For ``--json``: one object or array."""
@@ -21,11 +21,11 @@ class Result(NamedTuple):
 
 
 class HelpShown(Exception):
-    """``--help`` was asked for and printed."""
+    """``--help`` was requested and printed."""
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose errors are ``UsageError``, and which names the nearest options."""
+    """An argparse parser whose errors are ``UsageError`` and name the nearest options."""
 
     def __init__(self, command: str, description: str) -> None:
         super().__init__(prog=f"diffrl {command}", description=description, allow_abbrev=False)
@@ -106,7 +106,7 @@ def _is_option(argument: str) -> bool:
 
 
 def add_import(parser: Parser) -> None:
-    """``--import``, for tasks and algorithms of the user's own."""
+    """Add ``--import``, for the user's own tasks and algorithms."""
     parser.add_argument(
         "--import",
         dest="imports",

@@ -1,4 +1,4 @@
-"""``diffrl train``: a new run, or more of one."""
+"""``diffrl train``: start a run, or continue one."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _clips(args: Namespace, path: Path, spec: Callable[[], RunSpec]) -> list[Cal
     if args.clips is None:
         return []
     if spec().eval_every is None:
-        raise UsageError("--clips shows evaluations on the way; give --eval-every too")
+        raise UsageError("--clips needs evaluations during training; give --eval-every too")
     return [Clips(path / "clips", args.clips)]
 
 
@@ -96,9 +96,9 @@ def _parser(entry: AlgorithmEntry | None) -> Parser:
     parser = Parser("train", "Train a policy and evaluate it; with ALGO given, --help lists its configuration.")
     parser.add_argument("algorithm", nargs="?", metavar="ALGO", help="see diffrl list algos")
     parser.add_argument("task", nargs="?", metavar="TASK", help="see diffrl list tasks")
-    parser.add_argument("--resume", metavar="DIR", help="go on with the run in DIR from its last checkpoint")
+    parser.add_argument("--resume", metavar="DIR", help="continue the run in DIR from its last checkpoint")
     parser.add_argument(
-        "--stop-after", type=int, metavar="K", help="stop after K updates, with budget and schedules kept"
+        "--stop-after", type=int, metavar="K", help="stop after K updates; budget and schedules do not change"
     )
     parser.add_argument(
         "--reading",
@@ -111,14 +111,16 @@ def _parser(entry: AlgorithmEntry | None) -> Parser:
     parser.add_argument("--device", help="cpu, cuda or cuda:i; default cpu")
     parser.add_argument("--env-steps", type=int, metavar="K", help="budget in control steps over all worlds")
     parser.add_argument(
-        "--seconds", type=float, metavar="X", help="budget in seconds of training; schedules keep theirs"
+        "--seconds", type=float, metavar="X", help="budget in seconds of training; schedules do not change"
     )
     parser.add_argument(
         "--task-option", action="append", metavar="NAME=VALUE", help="option of the task; tables in JSON"
     )
     parser.add_argument("--eval-episodes", type=int, metavar="K", help="episodes of an evaluation")
-    parser.add_argument("--eval-every", type=int, metavar="K", help="updates between evaluations; default only the end")
-    parser.add_argument("--stop-at-return", type=float, metavar="X", help="complete once the mean return is at least X")
+    parser.add_argument(
+        "--eval-every", type=int, metavar="K", help="updates between evaluations; default none before the end"
+    )
+    parser.add_argument("--stop-at-return", type=float, metavar="X", help="end once the mean return is at least X")
     parser.add_argument("--tensorboard", action="store_true", default=None, help="write event files to DIR/tensorboard")
     parser.add_argument(
         "--wandb", nargs="?", const="diffrl", metavar="PROJECT", help="log to Weights & Biases; default project diffrl"
@@ -129,14 +131,16 @@ def _parser(entry: AlgorithmEntry | None) -> Parser:
         type=int,
         const=4,
         metavar="N",
-        help="write N worlds (4) of every evaluation to DIR/clips as HTML",
+        help="write N worlds (default 4) of every evaluation to DIR/clips as HTML",
     )
     parser.add_argument(
         "--live", action="store_true", default=None, help="show the policy of each new checkpoint in a browser"
     )
-    parser.add_argument("--port", type=int, metavar="P", help=f"of --live; default {PORT}")
+    parser.add_argument("--port", type=int, metavar="P", help=f"port of --live; default {PORT}")
     parser.add_argument("--checkpoint-every", type=int, metavar="K", help="updates between checkpoints; default 50")
-    parser.add_argument("--keep-checkpoints", type=int, metavar="K", help="checkpoints kept beside the best; default 3")
+    parser.add_argument(
+        "--keep-checkpoints", type=int, metavar="K", help="checkpoints kept besides the best; default 3"
+    )
     add_import(parser)
     if entry is not None:
         group = parser.add_argument_group(f"configuration of {entry.name}")
@@ -148,7 +152,7 @@ def _parser(entry: AlgorithmEntry | None) -> Parser:
 
 
 def _spec(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
-    """The run that the arguments describe: the preset, with what they change."""
+    """The run that the arguments describe: the preset with their changes."""
     import diffsim_core
 
     if not diffsim_core.is_task(args.task):
@@ -159,10 +163,10 @@ def _spec(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
     changes = {name: _fields.parse(cls, name, text) for name, text in given.items() if text is not None}
     config = _fields.replace(preset.config, changes)
     num_envs = preset.num_envs if args.num_envs is None else args.num_envs
-    chosen = {"iterations": changes.get("iterations"), "env_steps": args.env_steps, "seconds": args.seconds}
-    chosen = {name: value for name, value in chosen.items() if value is not None}
+    budget = {"iterations": changes.get("iterations"), "env_steps": args.env_steps, "seconds": args.seconds}
+    budget = {name: value for name, value in budget.items() if value is not None}
     if args.env_steps is not None and num_envs > 0 and hasattr(config, "horizon"):
-        # The learning rates should end where the budget does.
+        # Learning-rate schedules should end with the budget.
         per_update = num_envs * config.horizon
         config = dataclasses.replace(config, iterations=max(1, -(-args.env_steps // per_update)))
     options: dict[str, Any] = {
@@ -181,7 +185,7 @@ def _spec(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
         task=args.task,
         config=config,
         num_envs=num_envs,
-        budget=Budget(**(chosen or {"iterations": config.iterations})),
+        budget=Budget(**(budget or {"iterations": config.iterations})),
         task_options={**preset.task_options, **_task_options(args.task_option or [])},
         **{name: value for name, value in options.items() if value is not None},
     )
@@ -205,10 +209,10 @@ def _table(text: str, value: str) -> Any:
 
 
 def _text(summary: dict[str, Any]) -> str:
-    where = f"{summary['iterations']} updates, {summary['env_steps']:,} steps, {summary['wall_s']:.1f} s"
+    done = f"{summary['iterations']} updates, {summary['env_steps']:,} steps, {summary['wall_s']:.1f} s"
     if summary["status"] != "finished":
-        return f"{summary['status']} after {where}; go on with: diffrl train --resume {summary['run']}"
+        return f"{summary['status']} after {done}; continue with: diffrl train --resume {summary['run']}"
     return (
         f"return {summary['return_mean']:.1f} +- {summary['return_std']:.1f} over {summary['episodes']} episodes "
-        f"(deterministic, mean length {summary['length_mean']:.1f}) after {where}; run folder {summary['run']}"
+        f"(deterministic, mean length {summary['length_mean']:.1f}) after {done}; run folder {summary['run']}"
     )

@@ -22,17 +22,14 @@ from diffsim_core.rigid.muscles import Muscles as Muscles
 from diffsim_core.rigid.parameters import Parameters as Parameters
 
 if TYPE_CHECKING:
+    from diffsim_core.rigid.dynamics import ModelParameters as ModelParameters
     from diffsim_core.rigid.dynamics import MuscleState as MuscleState
-    from diffsim_core.rigid.dynamics import ParametricMuscleState as ParametricMuscleState
-    from diffsim_core.rigid.dynamics import ParametricState as ParametricState
     from diffsim_core.rigid.dynamics import Probe as Probe
     from diffsim_core.rigid.dynamics import RigidDynamics as RigidDynamics
     from diffsim_core.rigid.dynamics import RigidState as RigidState
     from diffsim_core.rigid.sensors import Sensors as Sensors
 
-_LAZY = dict.fromkeys(
-    ("MuscleState", "ParametricMuscleState", "ParametricState", "Probe", "RigidDynamics", "RigidState"), "dynamics"
-)
+_LAZY = dict.fromkeys(("ModelParameters", "MuscleState", "Probe", "RigidDynamics", "RigidState"), "dynamics")
 _LAZY["Sensors"] = "sensors"
 
 

@@ -23,7 +23,7 @@ class CartPole(RigidTask):
         self.random_start = random_start
 
     def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:
-        """Hanging at rest in the middle, plus noise of +-pi/2 on both coordinates and +-0.25 on both rates."""
+        """The hanging pole at rest in the middle, plus noise of +-pi/2 on both coordinates and +-0.25 on both rates."""
         q, qd = random.constant([0.0, -math.pi]), random.constant([0.0, 0.0])
         if self.random_start:
             q = q + random.uniform(0, (2,), -math.pi / 2, math.pi / 2)

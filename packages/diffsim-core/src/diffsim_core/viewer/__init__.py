@@ -1,6 +1,6 @@
-"""What a roll-out looks like: recorded as a :class:`Motion`, shown as a standalone HTML file or a video.
+"""Viewers: a rollout is recorded as a :class:`Motion` and shown as a standalone HTML file, a video or a live page.
 
-Importing this loads NumPy alone.
+Importing this module loads NumPy only.
 """
 
 from __future__ import annotations

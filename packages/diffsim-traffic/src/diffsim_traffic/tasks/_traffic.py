@@ -60,14 +60,15 @@ class TrafficTask:
         self.num_obs = len(obs_names)
         self.num_actions = len(action_names)
         self.spread = spread
+        self.constants_vary = spread > 0
         self.drivers = np.broadcast_to(values, (model.num_drivers, len(law.parameters))).astype(dynamics.dtype)
 
-    def draw_drivers(self, random: Random) -> Any:
+    def constants(self, xp: Any, random: Random) -> tuple[Any]:
         """Parameters of the drivers of every world, ``[N, D, np]``."""
         drivers = random.constant(self.drivers)
         if not self.spread:
-            return drivers
-        return drivers * random.uniform(_DRIVERS, self.drivers.shape, 1 - self.spread, 1 + self.spread)
+            return (drivers,)
+        return (drivers * random.uniform(_DRIVERS, self.drivers.shape, 1 - self.spread, 1 + self.spread),)
 
     def advance(self, xp: Any, action: Any, task: Any) -> Any:
         """Nothing is remembered between steps."""

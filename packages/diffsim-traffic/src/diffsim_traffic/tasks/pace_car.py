@@ -152,7 +152,7 @@ class PaceCar(TrafficTask):
         if lanes > 1:
             lane = xp.floor(random.uniform(0, (1,), 0.0, float(lanes)))
             y = lane * model.road.lane_width
-        return TrafficState(x, xp.zeros_like(x), y, xp.zeros_like(y), self.draw_drivers(random)), ()
+        return TrafficState(x, xp.zeros_like(x), y, xp.zeros_like(y)), ()
 
     def control(self, xp: Any, action: Any) -> tuple[Any, ...]:
         """Steering [rad] and acceleration [m/s^2]."""
@@ -160,7 +160,7 @@ class PaceCar(TrafficTask):
 
     def observe(self, xp: Any, physics: Any, task: Any) -> Any:
         """``[N, 4 V]``, see ``obs_names``."""
-        x, v, y, psi, _ = physics
+        x, v, y, psi = physics
         dy = self._lane_y(x) - y * self._others(x)
         ego = v[:, :1]
         still = xp.zeros_like(stop_gradient(v[:, 1:]))

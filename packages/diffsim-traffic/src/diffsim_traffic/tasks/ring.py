@@ -97,7 +97,7 @@ class Ring(TrafficTask):
         if self.speed_noise:
             speed = speed + random.uniform(1, (v,), -self.speed_noise, self.speed_noise)
         y = random.constant([0.0])
-        return TrafficState(x, speed, y, y, self.draw_drivers(random)), ()
+        return TrafficState(x, speed, y, y), ()
 
     def control(self, xp: Any, action: Any) -> tuple[Any, ...]:
         """No steering, and the acceleration [m/s^2]."""

@@ -1,7 +1,8 @@
 // What sensors read from a state: poses and velocities of frames fixed to links, and the ground's force at contact
 // points; and the vector-Jacobian product, by the same argument about rigid motions as in adjoint.h.
 #pragma once
-#include "step.h"
+#include "adjoint.h"
+#include "block.h"
 
 namespace ds {
 
@@ -69,15 +70,14 @@ DS_FN void place(Model& m, const Sensors& f, const Block& b, const T* q, const T
     attitudes(m, f, scene.s, scene.Q);
 }
 
-DS_ENTRY void sense(int index, const int* mi, const T* mr, const int* si, const T* sr, int n, const T* q, const T* v,
-                    T* values)
+DS_ENTRY void sense(int index, const SenseArgs& args)
 {
-    Model m = unpack(mi, mr, mr + mi[H_REALS]);
-    Sensors f = unpack_sensors(si, sr);
-    Block b = block(index, n);
+    Model m = unpack(args.integers, args.reals, args.reals + args.integers[H_REALS]);
+    Sensors f = unpack_sensors(args.sensor_integers, args.sensor_reals);
+    Block b = block(index, args.num_worlds);
     Scene scene;
     const Kinematics& k = scene.k;
-    place(m, f, b, q, v, scene);
+    place(m, f, b, args.q, args.qd, scene);
     R out[DS_MAX_OUT];
     for (int j = 0; j < f.outputs; j++) out[j] = R{};
     for (int a = 0; a < f.n; a++) {
@@ -108,7 +108,7 @@ DS_ENTRY void sense(int index, const int* mi, const T* mr, const int* si, const 
         if (kind == VELOCIMETER) put(y, V3{dot(axes.c[0], u), dot(axes.c[1], u), dot(axes.c[2], u)});
         if (kind == GYRO) put(y, V3{dot(axes.c[0], w), dot(axes.c[1], w), dot(axes.c[2], w)});
     }
-    store(b, out, f.outputs, values);
+    store(b, out, f.outputs, args.values);
 }
 
 // cotangents of a link's velocity V, and of its rigid displacement W
@@ -137,18 +137,17 @@ DS_FN void contact_force_vjp(const Model& m, const Kinematics& k, int i, const P
     b.W.v.z = b.W.v.z + pd;
 }
 
-DS_ENTRY void sense_vjp(int index, const int* mi, const T* mr, const int* si, const T* sr, int n, const T* q, const T* v,
-                        const T* gvalues, T* gq, T* gv)
+DS_ENTRY void sense_vjp(int index, const SenseVjpArgs& args)
 {
-    Model m = unpack(mi, mr, mr + mi[H_REALS]);
-    Sensors f = unpack_sensors(si, sr);
-    Block b = block(index, n);
+    Model m = unpack(args.integers, args.reals, args.reals + args.integers[H_REALS]);
+    Sensors f = unpack_sensors(args.sensor_integers, args.sensor_reals);
+    Block b = block(index, args.num_worlds);
     Scene scene;
     const Kinematics& k = scene.k;
     const State& s = scene.s;
-    place(m, f, b, q, v, scene);
+    place(m, f, b, args.q, args.qd, scene);
     R out[DS_MAX_OUT];
-    load(b, gvalues, f.outputs, out);
+    load(b, args.gvalues, f.outputs, out);
     SensedBar bar[DS_MAX_NL];
     for (int i = 0; i < m.nl; i++) bar[i] = {zero6(), zero6()};
     for (int a = 0; a < f.n; a++) {
@@ -205,8 +204,8 @@ DS_ENTRY void sense_vjp(int index, const int* mi, const T* mr, const int* si, co
             up.W = up.W + c.W;
         }
     }
-    store(b, g.q, m.nq, gq);
-    store(b, g.v, m.nv, gv);
+    store(b, g.q, m.nq, args.gq);
+    store(b, g.v, m.nv, args.gqd);
 }
 
 }  // namespace ds
