@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -217,14 +216,15 @@ def test_what_learn_gives_is_checked_by_name(trust, worlds, monkeypatch):
 
 
 @pytest.fixture
-def search(monkeypatch):
-    """The page's algorithm without ``Learner``, which uses the imports of its first example."""
+def search(monkeypatch, tmp_path):
+    """The page's algorithm without ``Learner``, after the first example, whose imports it uses."""
     monkeypatch.setattr("diffrl_algos._registry._ENTRIES", dict(diffrl_algos._registry._ENTRIES))
     (source,) = (example for example in EXAMPLES if "class Search:" in example)
-    module = types.ModuleType("search")
-    monkeypatch.setitem(sys.modules, "search", module)
-    exec(compile(EXAMPLES[0] + source.partition("\nfor promise")[0], "search.py", "exec"), vars(module))
-    return module
+    path = tmp_path / "search.py"
+    path.write_text(EXAMPLES[0] + source.partition("\nfor promise")[0], encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "search", None)
+    import_module(str(path))
+    return sys.modules["search"]
 
 
 def test_an_algorithm_without_the_learner_learns(search, worlds):
@@ -235,3 +235,13 @@ def test_an_algorithm_without_the_learner_learns(search, worlds):
     before, after = (evaluate(env, algorithm.policy(s), episodes=32, seed=99).return_mean for s in (start, end))
     assert before < 25.0 < 36.0 < after
     assert set(to_arrays(end)) == {"weights", "rng", "iteration", "env_steps", "refused"}
+
+
+def test_the_command_trains_it_for_a_number_of_steps(search, diffrl):
+    """Its configuration has no horizon, from which the updates of such a budget would follow."""
+    entry = diffrl_algos.AlgorithmEntry(name="search", algorithm="search:Search", summary="")
+    diffrl_algos.register_algorithm(entry)
+    options = ["--num-envs", "4", "--task-option", "horizon=6", "--eval-episodes", "3"]
+    summary = diffrl("train", "search", "toy", *options, "--env-steps", "50", "--out", "run")
+    assert (summary["status"], summary["iterations"], summary["env_steps"]) == ("finished", 3, 72)
+    assert diffrl("eval", "run")["return_mean"] == summary["return_mean"]
