@@ -50,6 +50,6 @@ def is_string_stable(v: float, *, a: float, b: float, T: float, s0: float, v0: f
 
 
 def gain(omega: float, v: float, *, a: float, b: float, T: float, s0: float, v0: float) -> float:
-    """A follower's speed amplitude divided by its leader's, for a small oscillation of ``omega`` [rad/s] about ``v``."""
+    """A follower's speed amplitude divided by its leader's, for small oscillations of ``omega`` [rad/s] about ``v``."""
     by_gap, by_v, by_lead = sensitivities(v, a=a, b=b, T=T, s0=s0, v0=v0)
     return float(abs((by_gap + 1j * omega * by_lead) / (by_gap - omega**2 - 1j * omega * by_v)))
