@@ -196,4 +196,9 @@ class Memory:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """What JAX compiles is kept on disk, as Warp's kernels are: the other workers and the next run find it there."""
+    if (cache := getattr(config, "cache", None)) is not None and "jax" not in sys.modules:
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache.mkdir("jax")))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     config.pluginmanager.register(Memory(MEMORY_LIMIT, strict=bool(os.environ.get("CI"))))

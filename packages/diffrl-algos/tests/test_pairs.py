@@ -13,13 +13,12 @@ import diffsim_core
 from diffrl_algos import get_algorithm, list_algorithms
 from diffsim_core._registry import task_options
 
-HERE = [
-    task
+NEEDS_NEWTON = pytest.mark.skipif(importlib.util.find_spec("newton") is None, reason="could not import 'newton'")
+PAIRS = [
+    pytest.param(entry.name, task, id=f"{entry.name}-{task}", marks=NEEDS_NEWTON if "newton" in task else ())
     for task in diffsim_core.list_tasks()
-    if not task.startswith("newton_") or importlib.util.find_spec("newton") is not None
+    for entry in list_algorithms()
 ]
-"""All tasks but those whose extra is missing."""
-PAIRS = [(entry.name, task) for task in HERE for entry in list_algorithms()]
 SMALL = {
     "iterations": 2,
     "horizon": 4,
@@ -47,7 +46,7 @@ def worlds(task: str, arrays: str):
     return diffsim_core.make(task, num_envs=2, arrays=arrays, **short)
 
 
-@pytest.mark.parametrize(("algorithm", "task"), PAIRS, ids=["-".join(pair) for pair in PAIRS])
+@pytest.mark.parametrize(("algorithm", "task"), PAIRS)
 def test_two_updates(algorithm, task):
     entry = get_algorithm(algorithm)
     env = worlds(task, entry.arrays)

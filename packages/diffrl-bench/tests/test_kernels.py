@@ -12,8 +12,19 @@ from diffrl_bench._kernels import ARCHITECTURES, bench_kernels, resident_warps
 from diffrl_bench.cli import main
 
 
-@pytest.mark.parametrize("arch", [80, 90, 100])
-def test_the_simulator_compiles_for_every_architecture(arch):
+def quickly(module, arch):
+    """``compile_for`` at a level of optimisation that takes half the time."""
+    level = wp.get_module_options(module)["optimization_level"]
+    wp.set_module_options({"optimization_level": 1}, module)
+    try:
+        return compile_for(module, arch)
+    finally:
+        wp.set_module_options({"optimization_level": level}, module)
+
+
+@pytest.mark.parametrize(("arch", "compiler"), [(80, quickly), (90, compile_for), (100, quickly)])
+def test_the_simulator_compiles_for_every_architecture(arch, compiler, monkeypatch):
+    monkeypatch.setattr("diffrl_bench._kernels.compile_for", compiler)
     report = bench_kernels("cartpole", [arch])
     step, vjp = report["kernels"]
     assert (step["kernel"], vjp["kernel"]) == ("control_step", "control_step_vjp")
@@ -81,10 +92,11 @@ def test_bad_input_is_named(tmp_path, capsys):
         read_cubin(tmp_path / "a.cubin")
 
 
-def test_the_command_prints_a_table_and_json(capfd):
+def test_the_command_prints_a_table_and_json(capfd, monkeypatch):
     assert main(["kernels", "--task", "pace_car_1", "--arch", "90"]) == 0
     text = capfd.readouterr().out
     assert "traffic_step_vjp" in text and "H100" in text and "forward and" not in text
+    monkeypatch.setattr("diffrl_bench._kernels.compile_for", quickly)
     assert main(["kernels", "--task", "pace_car_1", "--arch", "90", "--json"]) == 0
     report = json.loads(capfd.readouterr().out)
     assert [row["kernel"] for row in report["kernels"]] == ["traffic_step", "traffic_step_vjp"]

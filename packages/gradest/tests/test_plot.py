@@ -95,4 +95,4 @@ def test_without_matplotlib_the_extra_is_named():
     code = "import sys; sys.modules['matplotlib'] = None\nimport gradest.plot"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode != 0
-    assert "pip install gradest[plot]" in run.stderr.splitlines()[-1]
+    assert "pip install 'gradest[plot]'" in run.stderr.splitlines()[-1]

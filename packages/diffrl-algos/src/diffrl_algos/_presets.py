@@ -85,6 +85,12 @@ def default_preset(algorithm: str, task: str, reading: str | None = None) -> Pre
     return Preset(algorithm=algorithm, task=task, config=get_algorithm(algorithm).config_class()())
 
 
+def preset_size(algorithm: str, task: str) -> tuple[int, int]:
+    """``(updates, worlds)`` of a preset, from its file alone, without importing the algorithm and its framework."""
+    env, config, *_ = _for_task(_read(algorithm, _owner(algorithm, task) or task), task)
+    return config["iterations"], env.get("num_envs", Preset.num_envs)
+
+
 def parse_preset(algorithm: str, task: str, text: str) -> Preset:
     """A preset from TOML with the tables ``env``, ``config``, ``task`` and ``evaluation``.
 
@@ -98,8 +104,7 @@ def parse_preset(algorithm: str, task: str, text: str) -> Preset:
 
 
 def _preset(algorithm: str, task: str, tables: dict[str, Any]) -> Preset:
-    own = tables[_VARIANTS].get(task, {})
-    env, config, options, evaluation = ({**tables.get(name, {}), **own.get(name, {})} for name in _KEYS)
+    env, config, options, evaluation = _for_task(tables, task)
     return Preset(
         algorithm=algorithm,
         task=task,
@@ -108,6 +113,12 @@ def _preset(algorithm: str, task: str, tables: dict[str, Any]) -> Preset:
         task_options=options,
         eval_episodes=evaluation.get("episodes", 128),
     )
+
+
+def _for_task(tables: dict[str, Any], task: str) -> list[dict[str, Any]]:
+    """The tables in the order of ``_KEYS``, with the values of the task's variant."""
+    own = tables[_VARIANTS].get(task, {})
+    return [{**tables.get(name, {}), **own.get(name, {})} for name in _KEYS]
 
 
 def _tables(preset: str, text: str) -> dict[str, Any]:

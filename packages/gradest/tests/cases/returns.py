@@ -9,8 +9,8 @@ import gradest
 from .case import Case
 
 rng = np.random.default_rng(7)
-reward, value, value_next = ((x, "T N") for x in rng.normal(size=(3, 17, 6)))
-_terminated, _truncated = rng.random((2, 17, 6)) < 0.12
+reward, value, value_next = ((x, "T N") for x in rng.normal(size=(3, 9, 6)))
+_terminated, _truncated = rng.random((2, 9, 6)) < 0.15
 _terminated[-1], _truncated[-1] = [True, False, False, True, False, False], [False, True, False, True, False, False]
 terminated, done = (_terminated, "T N"), (_terminated | _truncated, "T N")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._errors import unknown
 from .._imports import import_module
-from .._presets import list_presets, list_readings, load_preset
+from .._presets import list_presets, list_readings, preset_size
 from .._registry import list_algorithms
 from ._parser import Parser, Result, add_import
 
@@ -44,8 +44,8 @@ def _presets() -> list[dict[str, Any]]:
 
     rows, pairs, known = [], list_presets(), diffsim_core.list_tasks()
     for algorithm, name in pairs:
-        preset = load_preset(algorithm, name)
-        summary = f"{preset.config.iterations} updates of {preset.num_envs} worlds"
+        updates, worlds = preset_size(algorithm, name)
+        summary = f"{updates} updates of {worlds} worlds"
         tasks = [name] if name in known else []
         tasks += [t for t in known if diffsim_core.task_family(t) == name and (algorithm, t) not in pairs]
         if tasks != [name]:
