@@ -12,7 +12,12 @@ from ._errors import UsageError, unknown
 from ._fields import from_mapping
 from ._registry import get_algorithm
 
-_KEYS = {"env": ("num_envs",), "config": None, "task": None, "evaluation": ("episodes",)}
+_KEYS: dict[str, tuple[str, ...] | None] = {
+    "env": ("num_envs",),
+    "config": None,
+    "task": None,
+    "evaluation": ("episodes",),
+}
 """Tables of a preset and the keys that each takes; None where the configuration or the task decides."""
 _READINGS = "readings"
 """Folder of the settings that are for all tasks."""
@@ -145,8 +150,8 @@ def _check(where: str, tables: Any, known: list[str]) -> None:
         if not isinstance(table, dict):
             raise UsageError(f"{name} of preset {where} is {table!r}; it must be a table")
         keys = _KEYS[name]
-        for key in table if keys is not None else ():
-            if key not in keys:
+        for key in table:
+            if keys is not None and key not in keys:
                 raise unknown(f"key of [{name}] in preset {where}:", key, keys)
 
 

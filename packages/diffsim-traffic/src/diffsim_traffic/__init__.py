@@ -1,6 +1,6 @@
-"""Differentiable traffic: drivers who follow each other on many lanes, and vehicles under control among them.
+"""Differentiable traffic: drivers who follow each other on many lanes, and controlled vehicles among them.
 
-Importing this package loads neither an array library nor a simulator; names arrive when first used.
+Importing this package loads neither an array library nor a simulator; each name is imported on first use.
 """
 
 from __future__ import annotations
