@@ -201,7 +201,7 @@ class Program:
             kernel = launcher.kernels.entries[launch.function]
             (struct,) = kernel.adj.arg_types.values()
             options = {"device": launcher.device, "block_dim": _CUDA_BLOCK, "record_cmd": True}
-            command = wp.launch(kernel, dim=count, inputs=[struct()], **options)
+            command: Any = wp.launch(kernel, dim=count, inputs=[struct()], **options)
             parts.append(self._part(launch, num_worlds, lambda size, room=command.params[-1]: room))
             commands.append(command)
 
