@@ -11,6 +11,7 @@ import torch
 
 import diffsim_core
 from diffsim_core import TaskEnv
+from diffsim_core._interop import to_numpy, value_and_grad
 from diffsim_core.check import check_env, check_gradients
 from diffsim_traffic import TrafficConstants, tasks
 from diffsim_traffic.tasks import pace_car, ring
@@ -205,6 +206,31 @@ def test_drivers_differ_from_world_to_world_and_episode_to_episode():
     middle = torch.tensor(env.task.drivers[0])
     assert len(torch.unique(drawn[:, 0])) == 32
     assert ((drawn / middle - 1).abs() <= 0.2 + 1e-6).all() and ((drawn / middle - 1).abs() > 0.15).any()
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.1])
+def test_gradients_with_respect_to_drivers_pass_a_rollout_in_torch_and_in_jax(spread):
+    """Through resets where every episode has the same drivers; up to the first where they are drawn anew."""
+    pytest.importorskip("jax")
+    gradients = []
+    for arrays in ("torch", "jax"):
+        env = make("pace_car_2", 3, arrays=arrays, dtype="float32", spread=spread, episode_length=4)
+        assert env.constants_vary == (spread > 0)
+        state, obs = env.reset(0)
+        xp = env.xp
+
+        def loss(constants, env=env, state=state, obs=obs, xp=xp):
+            window = diffsim_core.rollout(
+                env, lambda obs: xp.zeros((3, 2)), state._replace(constants=constants), obs, num_steps=10
+            )
+            if env.arrays == "torch" and not env.constants_vary:
+                assert window[1].constants is constants
+            return window[0].final_obs.sum()
+
+        _, found = value_and_grad(loss, state.constants)
+        gradients.append(to_numpy(found.drivers))
+        assert np.abs(gradients[-1]).max() > 1e-3
+    np.testing.assert_allclose(gradients[1], gradients[0], rtol=1e-4, atol=1e-6)
 
 
 def test_all_lanes_are_drawn():

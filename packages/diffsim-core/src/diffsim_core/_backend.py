@@ -6,7 +6,7 @@ Everything else is array-API code, the same for both. ``_interop_torch`` and ``_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -87,7 +87,7 @@ class Backend(Protocol):
         """``function``, compiled where the library does so ahead of the run."""
         ...
 
-    def bridge(self, dynamics: Dynamics) -> Callable[[PyTree, Sequence[Array]], tuple[PyTree, Array]]:
+    def bridge(self, dynamics: Dynamics) -> Callable[..., tuple[PyTree, Array]]:
         """``dynamics`` as a differentiable function of this library's arrays; see ``differentiable``."""
         ...
 

@@ -114,7 +114,7 @@ def load_divergences(path: str | os.PathLike[str]) -> list[Divergence]:
                     task=str(one["task"]),
                     **{name: int(one[name]) for name in _NUMBERS},
                     action=file[f"{i}/action"],
-                    state={_RENAMED.get(name, name): file[f"{i}/state/{name}"] for name in one["state"]},
+                    state={_RENAMED.get(str(name), str(name)): file[f"{i}/state/{name}"] for name in one["state"]},
                 )
                 for i, one in enumerate(meta["records"])
             ]

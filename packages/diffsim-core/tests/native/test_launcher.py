@@ -86,6 +86,8 @@ def test_wrong_lists_and_calls_are_named():
         launcher.program(Launch("clear"), given=("carried", "cell", "out", "output"))
     with pytest.raises(ValueError, match="there is no function 'sort' to launch; the kernels have clear, scatter"):
         launcher.program(Launch("sort"), given=())
+    with pytest.raises(ValueError, match="got 2 arguments, expected 3: carried, cell, out"):
+        Grid().program.run(3, 1, (0, 0))
     for name, listed in (("cells", "int"), ("pile", "")):
         with pytest.raises(ValueError, match=rf"scratch '{name}' must be a pointer of one type.*\[.*{listed}.*\]"):
             Launcher(grid_kernels(), device="cpu", constants={}, scratch={name: lambda n: n * CELLS}, threads=1)

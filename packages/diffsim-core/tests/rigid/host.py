@@ -25,7 +25,7 @@ def buffer(array: Any) -> Buffer:
 
 
 def _state(q: Any, qd: Any, act: Any) -> list[Buffer]:
-    return [buffer(a) for a in (q, qd, act) if a is not None]
+    return [buffer(q), buffer(qd), *([buffer(act)] if act is not None and act.shape[1] else [])]
 
 
 def step(dynamics: RigidDynamics, q: Any, qd: Any, u: Any, act: Any = None) -> Step:
@@ -48,14 +48,13 @@ def vjp(
     """Cotangents of q, qd, u and, of a model that has them, activations."""
     out = step(dynamics, q, qd, u, act)
     given = [np.full_like(a, np.nan) for a in (q, qd, u, act) if a is not None]
-    bars = [buffer(a) for a in given]
     dynamics.vjp(
         _state(q, qd, act),
         [buffer(u)],
         buffer(out.ok),
         buffer(out.saved),
         _state(gq, gqd, gact),
-        [*bars[:2], *bars[3:], bars[2]],
+        [*_state(*given[:2], given[3] if len(given) > 3 else None), buffer(given[2])],
     )
     return tuple(given)
 

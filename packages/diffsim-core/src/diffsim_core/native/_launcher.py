@@ -140,7 +140,13 @@ class Program:
             num_worlds: how many.
             worth: threads that the work deserves; no more than there are, or items, will take part.
             values: of the arguments that were announced as given, in their order.
+
+        Raises:
+            ValueError: for another number of values.
         """
+        if len(values) != len(self._given):
+            wanted = ", ".join(self._given)
+            raise ValueError(f"got {len(values)} arguments, expected {len(self._given)}: {wanted}")
         launcher = self._launcher
         with launcher.lock:
             plan = self._plans.get(num_worlds)
@@ -195,7 +201,7 @@ class Program:
             kernel = launcher.kernels.entries[launch.function]
             (struct,) = kernel.adj.arg_types.values()
             options = {"device": launcher.device, "block_dim": _CUDA_BLOCK, "record_cmd": True}
-            command = wp.launch(kernel, dim=count, inputs=[struct()], **options)
+            command: Any = wp.launch(kernel, dim=count, inputs=[struct()], **options)
             parts.append(self._part(launch, num_worlds, lambda size, room=command.params[-1]: room))
             commands.append(command)
 

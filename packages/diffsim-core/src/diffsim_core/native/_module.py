@@ -118,7 +118,7 @@ def _header(header: str, functions: Mapping[str, Arguments], dtype: str, on_cuda
     return f'{text}#include "team.h"\nnamespace ds {{\n{head}\n{body}}}\n'
 
 
-def _cuda_kernel(name: str, arguments: Arguments, dtype: str, module: wp.Module) -> wp.Kernel:
+def _cuda_kernel(name: str, arguments: Arguments, dtype: str, module: wp.Module) -> Any:
     struct = arguments.warp_struct(dtype, module)
 
     # Warp reads types from the annotations, as objects, and names from the qualified names.
@@ -136,7 +136,7 @@ def _cuda_kernel(name: str, arguments: Arguments, dtype: str, module: wp.Module)
     return wp.kernel(kernel, module=module)
 
 
-def _team_kernels(module: wp.Module) -> dict[str, wp.Kernel]:
+def _team_kernels(module: wp.Module) -> dict[str, Any]:
     @wp.kernel(module=module)
     def lead(pool: wp.uint64):
         _lead(pool)

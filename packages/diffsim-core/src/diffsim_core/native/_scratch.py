@@ -59,8 +59,9 @@ class Scratch:
         if buffer is None or buffer.size < needed + _LINE:
             if buffer is not None and self._threads is None:
                 self._outgrown.append(buffer)  # a CUDA graph may have captured its address
-            buffer = self._buffers[name] = wp.empty(needed + _LINE, dtype=wp.uint8, device=self._device)
-        return -(-buffer.ptr // _LINE) * _LINE
+            kind: Any = wp.uint8
+            buffer = self._buffers[name] = wp.empty(needed + _LINE, dtype=kind, device=self._device)
+        return -(-(buffer.ptr or 0) // _LINE) * _LINE
 
 
 def _listed(name: str, kernels: Kernels) -> Arguments:

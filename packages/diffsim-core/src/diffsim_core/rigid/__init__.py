@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from diffsim_core.rigid.dynamics import RigidState as RigidState
     from diffsim_core.rigid.sensors import Sensors as Sensors
 
-_LAZY = dict.fromkeys(("ModelParameters", "MuscleState", "Probe", "RigidDynamics", "RigidState"), "dynamics")
+_LAZY: dict[str, str] = dict.fromkeys(
+    ("ModelParameters", "MuscleState", "Probe", "RigidDynamics", "RigidState"), "dynamics"
+)
 _LAZY["Sensors"] = "sensors"
 
 
