@@ -49,7 +49,14 @@ def scalar(dtype: str) -> Any:
 
 
 def native_module(
-    name: str, header: str, *, folders: Sequence[Path], dtype: str, on_cuda: bool, defines: Mapping[str, Any]
+    name: str,
+    header: str,
+    *,
+    folders: Sequence[Path],
+    dtype: str,
+    on_cuda: bool,
+    defines: Mapping[str, Any],
+    first: Sequence[str] = (),
 ) -> wp.Module:
     """A Warp module whose kernels see ``header``, a file in one of ``folders``.
 
@@ -60,6 +67,7 @@ def native_module(
         dtype: ``"float32"`` or ``"float64"``.
         on_cuda: which compiler.
         defines: macros beside ``DS_REAL``, ``DS_DOUBLE``, ``DS_LANES`` and ``DS_HUGE``.
+        first: headers to include before ``header``, by name or absolute path.
     """
     start_warp()
     macros = {
@@ -69,7 +77,8 @@ def native_module(
         "DS_HUGE": "1e30f" if dtype == "float32" else "1e200",
         **defines,
     }
-    preamble = "".join(f"#define {key} {value}\n" for key, value in macros.items()) + f'#include "{header}"\n'
+    preamble = "".join(f"#define {key} {value}\n" for key, value in macros.items())
+    preamble += "".join(f'#include "{each}"\n' for each in (*first, header))
     folders = [*folders, SOURCE]
     options = wp.ModuleBuildOptions(
         extra_cpu_include_dirs=folders,

@@ -7,14 +7,15 @@ of worlds take to simulate.
 
 import functools
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import warp as wp
 
 from diffsim_core.native import Kernels, cpu_lanes, native_module, team_kernels
-
-_SOURCE = Path(__file__).with_name("_source")
+from diffsim_core.rigid._named import SOURCE, Entry, cases, digest, include
+from diffsim_core.rigid.contact_laws import CONTACT_LAWS, ContactLaw, compiled_laws
+from diffsim_core.rigid.joints import JOINTS, Joint, extra_joints
+from diffsim_core.rigid.model import RigidModel
 
 # Warp reads the argument types of native functions from their annotations, as objects, so this list of pointers
 # (uint64) and sizes is spelt out at each function.
@@ -73,6 +74,19 @@ class SizeClass:
     reals: int = 0
     """Reals of a model some of which are inputs; zero where none is."""
     parameters: int = 0
+    joints: tuple[Joint, ...] = ()
+    """Types beyond those that every module is compiled with."""
+    joint_parameters: int = 0
+    """Of these types, for each link."""
+    laws: tuple[ContactLaw, ...] = ()
+    """Of contact, beyond those that every module is compiled with."""
+
+    def with_types(self, model: RigidModel) -> "SizeClass":
+        """The class of a model with those types of joint and that contact law."""
+        laws = compiled_laws(model.contact_law)[len(CONTACT_LAWS.built_in) :]
+        return replace(
+            self, joints=extra_joints(model), joint_parameters=model.joint_parameters.shape[1], laws=laws
+        )
 
     def with_inputs(self, reals: int, parameters: int) -> "SizeClass":
         """The class of a model with that many reals, of which ``parameters`` numbers are inputs; 0 for none."""
@@ -123,6 +137,8 @@ def rigid_module(
 
     ``more`` are bounds of that header's own: name and value.
     """
+    joints, laws = (*JOINTS.built_in, *size.joints), (*CONTACT_LAWS.built_in, *size.laws)
+    types: tuple[Entry, ...] = (*joints, *laws)
     defines = {
         "DS_MAX_NL": size.links,
         "DS_MAX_NV": size.dofs,
@@ -135,6 +151,9 @@ def rigid_module(
         "DS_PARAMS": int(size.parameters > 0),
         "DS_MAX_NR": size.reals,
         "DS_MAX_NP": size.parameters,
+        "DS_JOINT_PARAMETERS": size.joint_parameters,
+        "DS_JOINTS(X, ...)": cases(joints),
+        "DS_LAWS(X, ...)": cases(laws),
         **dict(more),
     }
     place = "cuda" if on_cuda else "cpu"
@@ -142,8 +161,12 @@ def rigid_module(
     name += "_servos" if size.servos else ""
     name += f"_muscles{size.activations}" if size.muscles else ""
     name += f"_p{size.parameters}_r{size.reals}" if size.parameters else ""
+    name += f"_j{size.joint_parameters}" if size.joint_parameters else ""
+    name += "".join(f"_{digest(entry)}" for entry in (*size.joints, *size.laws))
     name += "".join(f"_{value}" for _, value in more)
-    return native_module(name, header, folders=[_SOURCE], dtype=dtype, on_cuda=on_cuda, defines=defines)
+    folders = [SOURCE, *dict.fromkeys(entry.header.resolve().parent for entry in types)]
+    first = [include(entry) for entry in types]
+    return native_module(name, header, folders=folders, dtype=dtype, on_cuda=on_cuda, defines=defines, first=first)
 
 
 def _define(module: wp.Module) -> tuple[Any, Any, Any]:

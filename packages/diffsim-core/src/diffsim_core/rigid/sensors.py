@@ -89,7 +89,7 @@ class Sensors:
         integers = np.concatenate([[len(rows), start], np.array(rows).ravel()]).astype(np.int32)
         reals = np.concatenate([*tables, model.link_quat.ravel()]).astype(self.dtype)
         self._on_cuda = self.device.startswith("cuda")
-        size = SizeClass.of(model.nl, model.nv, 1, model.nu, on_cuda=self._on_cuda)
+        size = SizeClass.of(model.nl, model.nv, 1, model.nu, on_cuda=self._on_cuda).with_types(model)
         self._sense, self._sense_vjp = sensor_kernels(self.dtype, self._on_cuda, size, -(-start // 64) * 64)
         packed = dynamics.parameters.plain().pack(dynamics.backward_smoothing)
         scalar = wp.float32 if self.dtype == "float32" else wp.float64
