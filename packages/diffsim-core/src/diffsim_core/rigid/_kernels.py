@@ -152,7 +152,7 @@ def rigid_module(
         "DS_MAX_NR": size.reals,
         "DS_MAX_NP": size.parameters,
         "DS_JOINT_PARAMETERS": size.joint_parameters,
-        "DS_JOINTS(X, ...)": cases(joints),
+        "DS_JOINTS(X, ...)": cases(joints, "nq", "nv", "world"),
         "DS_LAWS(X, ...)": cases(laws),
         **dict(more),
     }

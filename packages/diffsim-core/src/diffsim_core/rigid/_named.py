@@ -91,9 +91,13 @@ def struct_name(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
 
 
-def cases(entries: Sequence[Entry]) -> str:
-    """The value of an X-macro over entries: ``X(0, Free, __VA_ARGS__) X(1, Ball, __VA_ARGS__)``."""
-    return " ".join(f"X({i}, {struct_name(entry.name)}, __VA_ARGS__)" for i, entry in enumerate(entries))
+def cases(entries: Sequence[Entry], *fields: str) -> str:
+    """The value of an X-macro over entries: ``X(0, Slide, 1, __VA_ARGS__)`` with the field ``nq``, and so on."""
+    rows = (
+        ", ".join([str(i), struct_name(entry.name), *(str(getattr(entry, field)) for field in fields)])
+        for i, entry in enumerate(entries)
+    )
+    return " ".join(f"X({row}, __VA_ARGS__)" for row in rows)
 
 
 def include(entry: Entry) -> str:

@@ -123,7 +123,7 @@ def _ancestry(model: RigidModel) -> tuple[Any, Any, Any]:
 def _link_integers(model: RigidModel) -> Any:
     slides_only: list[bool] = []
     numbers = {joint: number for number, joint in enumerate(compiled_joints(model))}
-    table = np.zeros((model.nl, 8), dtype=np.int64)
+    table = np.zeros((model.nl, 11), dtype=np.int64)
     for i, joint in enumerate(_joints(model)):
         parent = int(model.link_parent[i])
         slides_only.append(joint.translates and (parent < 0 or slides_only[parent]))
@@ -137,6 +137,9 @@ def _link_integers(model: RigidModel) -> Any:
             rotated,
             model.link_mass[i] > 0,
             model.joint_stiffness[i] != 0,
+            joint.world,
+            model.joint_dof[i] + joint.world,
+            joint.nv - joint.world,
         )
     return table
 

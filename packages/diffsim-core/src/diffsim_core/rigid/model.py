@@ -248,7 +248,7 @@ class RigidModel:
         if (new.nq, new.nv, new.world) != (old.nq, old.nv, old.world):
             raise ValueError(
                 f"joint {name!r} is of type {old.name!r} with {old.nq} coordinates and {old.nv} velocities, and cannot "
-                f"become {kind!r} with {new.nq} and {new.nv}"
+                f"become {kind!r} with {new.nq} coordinates and {new.nv} velocities"
             )
         if set(parameters) != set(new.parameters):
             wanted, given = ", ".join(new.parameters) or "none", ", ".join(sorted(parameters)) or "none"

@@ -22,7 +22,6 @@ from diffsim_core.rigid._twin_algebra import quat_mul as quat_mul
 from diffsim_core.rigid._twin_algebra import rotation_matrix as rotation_matrix
 from diffsim_core.rigid._twin_algebra import rotation_vector as rotation_vector
 from diffsim_core.rigid._twin_algebra import spatial_inertia as spatial_inertia
-from diffsim_core.rigid.contact_laws import Gains
 from diffsim_core.rigid.joints import JOINTS, Joint
 from diffsim_core.rigid.model import FloatArray, RigidModel
 from diffsim_core.rigid.twin_contact import SLIP_FLOOR as SLIP_FLOOR
@@ -176,7 +175,7 @@ def contact_forces(model: RigidModel, kin: Kinematics, qd: FloatArray) -> FloatA
     wrench = np.zeros((model.nl, 6))
     V = velocities(model, kin, qd)
 
-    def add(contact: Contact, links: tuple[int, ...], gains: Gains) -> None:
+    def add(contact: Contact, links: tuple[int, ...], gains: tuple[float, float, float, float]) -> None:
         signs = (1, -1)[: len(links)]
         u = sum(s * (V[i, 3:] + np.cross(V[i, :3], contact.x)) for s, i in zip(signs, links, strict=True) if i >= 0)
         force = contact_force(model.contact_law, model.contact_smoothing, gains, contact, u)
@@ -185,12 +184,12 @@ def contact_forces(model: RigidModel, kin: Kinematics, qd: FloatArray) -> FloatA
                 wrench[i] += s * np.concatenate([np.cross(contact.x, force), force])
 
     for c, i in enumerate(model.contact_link):
-        gains = Gains(model.contact_kn[c], model.contact_kd[c], model.contact_kt[c], model.contact_mu[c])
+        gains = model.contact_kn[c], model.contact_kd[c], model.contact_kt[c], model.contact_mu[c]
         add(ground_contact(model, c, kin.rotation[i], kin.position[i]), (i,), gains)
     pairs = model.pairs
     for p, links in enumerate(pairs.link):
         poses = tuple((kin.rotation[i], kin.position[i]) if i >= 0 else (np.eye(3), np.zeros(3)) for i in links)
-        gains = Gains(pairs.kn[p], pairs.kd[p], pairs.kt[p], pairs.mu[p])
+        gains = pairs.kn[p], pairs.kd[p], pairs.kt[p], pairs.mu[p]
         add(pair_contact(pairs, p, poses), tuple(links), gains)
     return project(model, kin, wrench)
 

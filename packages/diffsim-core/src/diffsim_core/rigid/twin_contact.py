@@ -30,7 +30,9 @@ class Contact(NamedTuple):
     """Signed distance [m], negative inside."""
 
 
-def contact_force(law: str, width: float, gains: Gains, contact: Contact, u: FloatArray) -> FloatArray:
+def contact_force(
+    law: str, width: float, gains: tuple[float, float, float, float], contact: Contact, u: FloatArray
+) -> FloatArray:
     """Force ``[3]`` [N] on the first shape: the law's along the normal, and friction across it.
 
     With normal speed ``un``, tangential velocity ``ut`` and ``m = min(d, 0)``, that is ``-(w - d)^2 / 4w`` where a
@@ -42,7 +44,7 @@ def contact_force(law: str, width: float, gains: Gains, contact: Contact, u: Flo
     Args:
         law: name in ``CONTACT_LAWS``.
         width: of the smoothing [m]; zero for none.
-        gains: the contact's constants.
+        gains: kn, kd, kt, mu.
         contact: where.
         u: velocity ``[3]`` of the first shape against the second at the point [m/s].
     """
@@ -50,8 +52,9 @@ def contact_force(law: str, width: float, gains: Gains, contact: Contact, u: Flo
     if m == 0:
         return np.zeros(3)
     un = u @ contact.n
-    normal, bound = CONTACT_LAWS[law].normal(gains, m, un)
-    return normal * contact.n + friction(gains.kt, bound, u - un * contact.n)
+    constants = Gains(*gains)
+    normal, bound = CONTACT_LAWS[law].normal(constants, m, un)
+    return normal * contact.n + friction(constants.kt, bound, u - un * contact.n)
 
 
 def friction(kt: float, bound: float, ut: FloatArray) -> FloatArray:

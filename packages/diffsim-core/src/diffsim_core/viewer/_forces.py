@@ -8,7 +8,6 @@ import numpy as np
 
 from diffsim_core.rigid import twin_contact
 from diffsim_core.rigid._quat import rotation
-from diffsim_core.rigid.contact_laws import Gains
 from diffsim_core.rigid.model import Body, FloatArray, IntArray, RigidModel
 from diffsim_core.rigid.twin_contact import Contact
 from diffsim_core.viewer._motion import Contacts
@@ -58,20 +57,20 @@ def contacts_of(model: RigidModel, carriers: Mapping[int, Body], pose: FloatArra
     links = _Links(carriers, pose)
     rows: list[tuple[int, FloatArray, FloatArray]] = []
 
-    def add(frame: int, contact: Contact, pair: tuple[int, int], gains: Gains) -> None:
+    def add(frame: int, contact: Contact, pair: tuple[int, int], gains: tuple[float, float, float, float]) -> None:
         a, b = (links.velocity(link, frame, contact.x) for link in pair)
         force = twin_contact.contact_force(model.contact_law, model.contact_smoothing, gains, contact, a - b)
         if force.any():
             rows.append((frame, contact.x, force))
 
     for c, link in enumerate(map(int, model.contact_link)):
-        gains = Gains(model.contact_kn[c], model.contact_kd[c], model.contact_kt[c], model.contact_mu[c])
+        gains = model.contact_kn[c], model.contact_kd[c], model.contact_kt[c], model.contact_mu[c]
         for frame in _near_ground(model, links, c):
             contact = twin_contact.ground_contact(model, c, *links.pose(link, frame))
             add(frame, contact, (link, -1), gains)
     pairs = model.pairs
     for p, (first, second) in enumerate(pairs.link.tolist()):
-        gains = Gains(pairs.kn[p], pairs.kd[p], pairs.kt[p], pairs.mu[p])
+        gains = pairs.kn[p], pairs.kd[p], pairs.kt[p], pairs.mu[p]
         for frame in _near_each_other(model, links, p):
             poses = links.pose(first, frame), links.pose(second, frame)
             add(frame, twin_contact.pair_contact(pairs, p, poses), (first, second), gains)

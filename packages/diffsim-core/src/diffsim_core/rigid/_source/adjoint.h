@@ -11,17 +11,21 @@
 
 namespace ds {
 
-// cotangents of the coordinates and velocities that a joint moves after WORLD, from those of the link's motion and of its rate
+// a joint's part of the cotangents, from those of its link's motion and of its rate; b: of what comes before the joint
 template <class J>
 DS_FN void joint_vjp(const Model& m, const State& s, const int* link, const P* real, const SV* S, const R* lambda,
-                     const SV& by_rate, const SV& by_motion, State& g)
+                     const SV& by_rate, const SV& by_motion, const LinkBar& b, State& g)
 {
     int a = link[L_Q], d = link[L_DOF];
+    for (int j = 0; j < J::WORLD; j++) g.v[d + j] = g.v[d + j] - lambda[d + j] * m.damping[d + j];
+    if (J::WORLD) {
+        add(g.v + d, -b.V.v);
+        add(g.q + a, -b.W.v);
+    }
     R turn[J::NV - J::WORLD];
-    for (int j = 0; j < J::NV - J::WORLD; j++) {
-        int c = d + J::WORLD + j;
-        g.v[c] = g.v[c] - dot(S[c], by_rate) - lambda[c] * m.damping[c];
-        turn[j] = -dot(S[c], by_motion);
+    for (int j = J::WORLD; j < J::NV; j++) {
+        g.v[d + j] = g.v[d + j] - dot(S[d + j], by_rate) - lambda[d + j] * m.damping[d + j];
+        turn[j - J::WORLD] = -dot(S[d + j], by_motion);
     }
     J::coordinates_vjp(link, real, s.q + a, lambda + d, turn, g.q + a);
 }
@@ -96,12 +100,7 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
         SV by_rate = b.V - cross_force(Vp, b.A);                              // paired with S: d Phi / d qd
         b.V = b.V + cross_force(joint_motion(link, k.S, s.v), b.A);           // cotangent of Vp
         SV by_motion = b.W - cross_force(Vp, b.V) - cross_force(Ap, b.A) - cross_force(Xp, b.X);  // d Phi / d delta
-        for (int j = 0; j < world_columns(link); j++) g.v[d + j] = g.v[d + j] - lambda[d + j] * m.damping[d + j];
-        if (world_columns(link)) {
-            add(g.v + d, -b.V.v);
-            add(g.q + a, -b.W.v);
-        }
-        DS_WITH_JOINT(link, joint_vjp<J>(m, s, link, real, k.S, lambda, by_rate, by_motion, g))
+        DS_WITH_JOINT(link, joint_vjp<J>(m, s, link, real, k.S, lambda, by_rate, by_motion, b, g))
         if (parent >= 0) {
             LinkBar& up_bar = bar[parent];
             up_bar.V = up_bar.V + b.V;

@@ -44,7 +44,7 @@ DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, con
 #endif
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;
-        subtract_joint_projection(link, k.S, F[i], tau);
+        subtract_projection(link, k.S, F[i], tau);
         if (link[L_PARENT] >= 0) F[link[L_PARENT]] = F[link[L_PARENT]] + F[i];
     }
 }
@@ -61,8 +61,8 @@ DS_FN void mass_matrix(const Model& m, const Kinematics& k, const Inertia* body,
         const int* link = m.link + i * LI_COLUMNS;
         int parent = link[L_PARENT], d = link[L_DOF], root = i;
         while (m.link[root * LI_COLUMNS + L_PARENT] >= 0) root = m.link[root * LI_COLUMNS + L_PARENT];
-        int free_columns = world_columns(m.link + root * LI_COLUMNS);
-        for (int j = d; j < d + dofs(link); j++) {
+        int free_columns = m.link[root * LI_COLUMNS + L_WORLD];
+        for (int j = d; j < link[L_TURN] + link[L_TURNS]; j++) {
             SV f = I[i] * k.S[j];
             int row = m.row[j], depth = m.depth[j];
             for (int e = depth; e >= free_columns; e--) M.m[row + e] = dot(k.S[m.ancestor[row + e]], f);

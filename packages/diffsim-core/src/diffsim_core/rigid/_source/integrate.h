@@ -11,7 +11,7 @@ DS_FN void integrate(const Model& m, State& s, const R* qdd, T dt)
         const int* link = m.link + i * LI_COLUMNS;
         R* q = s.q + link[L_Q];
         const R* v = s.v + link[L_DOF];
-        if (world_columns(link)) add(q, vec(v) * splat(dt));
+        if (link[L_WORLD]) add(q, vec(v) * splat(dt));
         DS_WITH_JOINT(link, J::integrate(q, v, dt))
     }
 }
@@ -23,7 +23,7 @@ DS_FN void integrate_vjp(const Model& m, const State& s, const R* qdd, T dt, Sta
     for (int i = 0; i < m.nl; i++) {
         const int* link = m.link + i * LI_COLUMNS;
         int a = link[L_Q], d = link[L_DOF];
-        if (world_columns(link)) add(g.v + d, vec(g.q + a) * splat(dt));
+        if (link[L_WORLD]) add(g.v + d, vec(g.q + a) * splat(dt));
         DS_WITH_JOINT(link, J::integrate_vjp(s.q + a, s.v + d, qdd + d, dt, g.q + a, g.v + d))
     }
 }

@@ -13,7 +13,7 @@
 //                                            gv; v before the step, so that v + qdd dt moved it
 //     pull_back(q, turn, out)                cotangent of q, from those of moving the link along each column of S
 //     forces(link, real, q, tau)             adds spring and limits
-//     coordinates_vjp(link, real, q, lambda, turn, gq)   adds what pull_back gives, and -lambda times forces' derivative
+//     coordinates_vjp(link, real, q, lambda, turn, gq)   adds what pull_back gives, and the gradient of lambda . forces
 //     force_gains_vjp(m, link, real, q, lambda, bar)     with DS_PARAMS: adds the cotangents of stiffness and limits
 //
 // What adjoint.h relies on: the columns of S after WORLD are carried along with the link, so they are constant in its

@@ -18,7 +18,7 @@ struct Kinematics {
 // velocity (or its like) of the predecessor of a link: the parent; for a link placed in the world the moving, unrotated origin
 DS_FN SV before(const Model& m, const int* link, const SV* field, const R* dof, V3 base)
 {
-    if (world_columns(link)) return {zero3(), vec(dof) + base};
+    if (link[L_WORLD]) return {zero3(), vec(dof) + base};
     if (link[L_PARENT] < 0) return {zero3(), base};
     return field[link[L_PARENT]];
 }
@@ -30,7 +30,7 @@ DS_FN void pose(const Model& m, const State& s, Kinematics& k)
         const P* real = m.linkr + i * LR_COLUMNS;
         int parent = link[L_PARENT], d = link[L_DOF];
         const R* q = s.q + link[L_Q];
-        if (world_columns(link)) {
+        if (link[L_WORLD]) {
             DS_WITH_JOINT(link, J::place(real, q, k.E[i], k.r[i], k.S + d + J::WORLD))
             k.height[i] = q[2];
             if (m.places) k.x[i] = q[0], k.y[i] = q[1];

@@ -16,8 +16,11 @@ enum {
 // the first reals
 enum { G_GRAVITY = 0, G_GROUND = 3, G_COLUMNS };
 
-// columns of the integer table of links; L_TYPE is a number that joints.h knows, see DS_JOINTS there
-enum { L_PARENT, L_TYPE, L_Q, L_DOF, L_ORIGIN, L_ROTATED, L_MASSIVE, L_STIFF, LI_COLUMNS };
+// columns of the integer table of links; L_TYPE is a number that joints.h knows, see DS_JOINTS there; L_WORLD says how many
+// of a joint's velocities, from L_DOF, are its link's in the world, and L_TURNS how many follow, from L_TURN
+enum {
+    L_PARENT, L_TYPE, L_Q, L_DOF, L_ORIGIN, L_ROTATED, L_MASSIVE, L_STIFF, L_WORLD, L_TURN, L_TURNS, LI_COLUMNS
+};
 // columns of the real table of links; L_OWN are the parameters that a type of joint has beyond these
 enum {
     L_POS = 0, L_ROT = 3, L_AXIS = 12, L_MASS = 15, L_COM = 16, L_INERTIA = 19, L_STIFFNESS = 25, L_LOWER = 26,
@@ -110,14 +113,12 @@ DS_FN void add(R* a, Quat b) { a[0] = a[0] + b.w, a[1] = a[1] + b.x, a[2] = a[2]
 DS_FN void accumulate(const Model& m, R* bar, const P* real, R by) { bar[real - m.reals] = bar[real - m.reals] + by; }
 #endif
 
-// A number that no generated case has. The loader refuses such models by name, so this is a defect of the engine:
-// better to stop than to take one type for another.
+// A number that no generated case has. None can come here: rigid/_pack.py takes each number from the list that the cases
+// were generated from, and refuses a type or law that is not in it by name.
 DS_FN void unknown_type()
 {
-#ifdef __CUDACC__
-    __trap();
-#else
-    __builtin_trap();
+#ifndef __CUDACC__
+    __builtin_unreachable();
 #endif
 }
 

@@ -162,7 +162,7 @@ DS_ENTRY void sense_vjp(int index, const int* mi, const T* mr, const int* si, co
         int a = link[L_Q], d = link[L_DOF];
         SensedBar c = bar[i];
         SV by_motion = c.W - cross_force(before(m, link, k.V, s.v + d, zero3()), c.V);
-        if (world_columns(link)) {
+        if (link[L_WORLD]) {
             put(g.v + d, c.V.v);
             put(g.q + a, c.W.v);
         }
