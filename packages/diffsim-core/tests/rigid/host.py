@@ -8,7 +8,8 @@ import numpy as np
 
 from diffsim_core._buffer import Buffer
 from diffsim_core.rigid.dynamics import RigidDynamics
-from diffsim_core.rigid.model import JointType, RigidModel
+from diffsim_core.rigid.joints import JOINTS
+from diffsim_core.rigid.model import RigidModel
 
 
 class Step(NamedTuple):
@@ -66,8 +67,8 @@ def random_states(
     rng = np.random.default_rng(seed)
     q = model.q_ref + spread * rng.standard_normal((n, model.nq))
     for kind, a in zip(model.joint_type, model.joint_q, strict=True):
-        start = {JointType.FREE: a + 3, JointType.BALL: a}.get(JointType(kind))
-        if start is not None:
+        if (offset := JOINTS.at(int(kind)).quaternion) is not None:
+            start = a + offset
             q[:, start : start + 4] /= np.linalg.norm(q[:, start : start + 4], axis=1, keepdims=True)
     qd = speed * rng.standard_normal((n, model.nv))
     u = rng.uniform(-1, 1, (n, model.nu))

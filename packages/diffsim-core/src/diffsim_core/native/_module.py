@@ -61,6 +61,7 @@ def native_kernels(
     dtype: str,
     on_cuda: bool,
     defines: Mapping[str, Any],
+    first: Sequence[str] = (),
 ) -> Kernels:
     """Kernels of C++ functions, compiled at their first launch and then cached on disk by Warp.
 
@@ -75,6 +76,7 @@ def native_kernels(
         dtype: ``"float32"`` or ``"float64"``.
         on_cuda: which compiler.
         defines: macros in addition to ``DS_REAL``, ``DS_DOUBLE``, ``DS_LANES`` and ``DS_HUGE``.
+        first: headers to include before ``header``, by name or absolute path.
     """
     start_warp()
     lanes = 1 if on_cuda else cpu_lanes(dtype)
@@ -86,7 +88,7 @@ def native_kernels(
         **defines,
     }
     preamble = "".join(f"#define {key} {value}\n" for key, value in macros.items())
-    preamble += _header(header, functions, dtype, on_cuda)
+    preamble += _header((*first, header), functions, dtype, on_cuda)
     folders = [*folders, SOURCE]
     options = wp.ModuleBuildOptions(
         extra_cpu_include_dirs=folders,
@@ -105,10 +107,11 @@ def native_kernels(
     return Kernels(functions=frozen, dtype=dtype, on_cuda=on_cuda, lanes=lanes, module=module, entries=entries)
 
 
-def _header(header: str, functions: Mapping[str, Arguments], dtype: str, on_cuda: bool) -> str:
+def _header(headers: Sequence[str], functions: Mapping[str, Arguments], dtype: str, on_cuda: bool) -> str:
     """The text that native sources see: structs, the engine, and what calls its functions."""
     structs = "".join(arguments.declaration(dtype) for arguments in dict.fromkeys(functions.values()))
-    text = f'#include "lanes.h"\nnamespace ds {{\n{structs}}}\n#include "{header}"\n'
+    included = "".join(f'#include "{each}"\n' for each in headers)
+    text = f'#include "lanes.h"\nnamespace ds {{\n{structs}}}\n{included}'
     if on_cuda:
         callers = "".join(arguments.on_cuda(name) for name, arguments in functions.items())
         return f"{text}namespace ds {{\n{callers}}}\n"

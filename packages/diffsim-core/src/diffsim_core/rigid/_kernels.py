@@ -8,11 +8,12 @@ of worlds take to simulate.
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from diffsim_core.native import Arguments, Kernels, native_kernels, step_arguments
-
-_SOURCE = Path(__file__).with_name("_source")
+from diffsim_core.rigid._named import SOURCE, Entry, cases, digest, include
+from diffsim_core.rigid.contact_laws import CONTACT_LAWS, ContactLaw, compiled_laws
+from diffsim_core.rigid.joints import JOINTS, Joint, extra_joints
+from diffsim_core.rigid.model import RigidModel
 
 MODEL = {"integers": "const int*", "reals": "const T*", "num_worlds": "int"}
 """The packed model, see ``_source/model.h``."""
@@ -45,6 +46,17 @@ class SizeClass:
     reals: int = 0
     """Reals of a model some of which are inputs; zero where none is."""
     parameters: int = 0
+    joints: tuple[Joint, ...] = ()
+    """Joint types in addition to those that every module has."""
+    joint_parameters: int = 0
+    """Parameters that these types have, for each link."""
+    laws: tuple[ContactLaw, ...] = ()
+    """Contact laws in addition to those that every module has."""
+
+    def with_types(self, model: RigidModel) -> "SizeClass":
+        """The class of a model with those types of joint and that contact law."""
+        laws = compiled_laws(model.contact_law)[len(CONTACT_LAWS.built_in) :]
+        return replace(self, joints=extra_joints(model), joint_parameters=model.joint_parameters.shape[1], laws=laws)
 
     def with_inputs(self, reals: int, parameters: int) -> "SizeClass":
         """The class of a model with that many reals, of which ``parameters`` numbers are inputs; 0 for none."""
@@ -90,6 +102,8 @@ def rigid_kernels(
 
     ``more`` are bounds of that header's own: name and value.
     """
+    joints, laws = (*JOINTS.built_in, *size.joints), (*CONTACT_LAWS.built_in, *size.laws)
+    types: tuple[Entry, ...] = (*joints, *laws)
     defines = {
         "DS_MAX_NL": size.links,
         "DS_MAX_NV": size.dofs,
@@ -102,6 +116,9 @@ def rigid_kernels(
         "DS_PARAMS": int(size.parameters > 0),
         "DS_MAX_NR": size.reals,
         "DS_MAX_NP": size.parameters,
+        "DS_JOINT_PARAMETERS": size.joint_parameters,
+        "DS_JOINTS(X, ...)": cases(joints, "nq", "nv", "world"),
+        "DS_LAWS(X, ...)": cases(laws),
         **dict(more),
     }
     place = "cuda" if on_cuda else "cpu"
@@ -109,5 +126,9 @@ def rigid_kernels(
     name += "_servos" if size.servos else ""
     name += f"_muscles{size.activations}" if size.muscles else ""
     name += f"_p{size.parameters}_r{size.reals}" if size.parameters else ""
+    name += f"_j{size.joint_parameters}" if size.joint_parameters else ""
+    name += "".join(f"_{digest(entry)}" for entry in (*size.joints, *size.laws))
     name += "".join(f"_{value}" for _, value in more)
-    return native_kernels(name, header, functions, folders=[_SOURCE], dtype=dtype, on_cuda=on_cuda, defines=defines)
+    folders = [SOURCE, *dict.fromkeys(entry.header.resolve().parent for entry in types)]
+    compiler = {"folders": folders, "dtype": dtype, "on_cuda": on_cuda, "defines": defines}
+    return native_kernels(name, header, functions, **compiler, first=[include(entry) for entry in types])

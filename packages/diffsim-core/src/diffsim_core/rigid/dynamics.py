@@ -175,6 +175,7 @@ class RigidDynamics:
         model = self.model
         size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu, on_cuda=on_cuda)
         size = replace(size, servos=model.ns > 0, muscles=model.muscles.n > 0, activations=-(-model.na // 16) * 16)
+        size = size.with_types(model)
         return size.with_inputs(self._packed.num_reals, len(self.parameters))
 
     def saved_size(self, num_worlds: int) -> int:

@@ -89,7 +89,7 @@ class Sensors:
         integers = np.concatenate([[len(rows), start], np.array(rows).ravel()]).astype(np.int32)
         reals = np.concatenate([*tables, model.link_quat.ravel()]).astype(self.dtype)
         on_cuda = self.device.startswith("cuda")
-        size = SizeClass.of(model.nl, model.nv, 1, model.nu, on_cuda=on_cuda)
+        size = SizeClass.of(model.nl, model.nv, 1, model.nu, on_cuda=on_cuda).with_types(model)
         kernels = sensor_kernels(self.dtype, on_cuda, size, -(-start // 64) * 64)
         packed = dynamics.parameters.plain().pack(dynamics.backward_smoothing)
         real = scalar(self.dtype)
