@@ -101,7 +101,7 @@ def test_vjp_of_gains_equals_central_differences(kind, law):
     q, qd, u = tumbled_states(m, 12, seed=5, spread=0.08)
     params = np.tile(d.parameters.nominal, (12, 1)) * np.random.default_rng(6).uniform(0.8, 1.2, (12, 4))
     rng = np.random.default_rng(7)
-    cotangents = [rng.standard_normal(q.shape), rng.standard_normal(qd.shape), np.zeros_like(params)]
+    cotangents = [rng.standard_normal(q.shape), rng.standard_normal(qd.shape)]
     found = parametric.vjp(d, q, qd, params, u, cotangents)[2]
     assert (np.abs(found).max(axis=0) > 0).all()
     for j in range(4):
