@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -60,15 +60,143 @@ def leaves(tree: Any) -> Iterator[tuple[str, Any]]:
 
 def to_arrays(state: Any) -> dict[str, np.ndarray]:
     """Named arrays of a state; ints become int64 scalars. Several processes give those of one with all worlds."""
+    return _to_arrays(dict(leaves(state)), _per_world(state))
+
+
+def _to_arrays(parts: Mapping[str, Any], per_world: Collection[str]) -> dict[str, np.ndarray]:
+    """Arrays of leaves; those of the fields ``per_world`` are gathered from all processes."""
+    found = {
+        name: leaf if isinstance(leaf, Tensor) else torch.tensor(leaf)
+        for name, leaf in parts.items()
+        if not isinstance(leaf, Stored)
+    }
+    split = {name for name, leaf in found.items() if _is_per_world(name, leaf, per_world)}
+    distributed.check_same({name: leaf for name, leaf in found.items() if name not in split})
+    arrays = {
+        name: (distributed.worlds(leaf, 0) if name in split else leaf).detach().cpu().numpy()
+        for name, leaf in found.items()
+    }
+    stored = {name: leaf.to_arrays() for name, leaf in parts.items() if isinstance(leaf, Stored)}
+    return arrays | {f"{name}.{key}": array for name, own in stored.items() for key, array in own.items()}
+
+
+def _per_world(state: Any) -> tuple[str, ...]:
+    """Fields with an entry for each world of this process."""
+    return ("run.obs", "run.env_state", "obs", "env_state", *getattr(state, "per_world", ()))
+
+
+def _is_per_world(name: str, leaf: Any, per_world: Collection[str]) -> bool:
+    """Whether an array has an entry for each world of this process, so that a checkpoint gathers it."""
+    return leaf.ndim > 0 and any(name == field or name.startswith(f"{field}.") for field in per_world)
+
+
+def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Self:
+        """What ``arrays`` hold, in the place of this; ``ValueError`` names an array that does not fit."""
+
+
+def map_leaves(fn: Callable[[str, Any], Any], tree: Any, name: str = "") -> Any:
+    """Apply ``fn(name, leaf)`` to every tensor, int and ``Stored`` of (named) tuples, lists and mappings.
+
+    The structure is kept. Names are joined by dots: ``env_state.physics.q``. Anything else (an environment, None) is
+    kept too.
+    """
+    if isinstance(tree, Tensor | Stored) or type(tree) is int:
+        return fn(name, tree)
+    if isinstance(tree, State):
+        names = [field.name for field in dataclasses.fields(tree)]
+        return type(tree)(**{k: map_leaves(fn, getattr(tree, k), f"{name}.{k}" if name else k) for k in names})
+    if isinstance(tree, tuple):
+        fields = getattr(tree, "_fields", range(len(tree)))
+        parts = [
+            map_leaves(fn, part, f"{name}.{key}" if name else str(key)) for key, part in zip(fields, tree, strict=True)
+        ]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+    if isinstance(tree, list):
+        return [map_leaves(fn, part, f"{name}.{k}" if name else str(k)) for k, part in enumerate(tree)]
+    if isinstance(tree, Mapping):
+        return {key: map_leaves(fn, part, f"{name}.{key}" if name else str(key)) for key, part in tree.items()}
+    return tree
+
+
+def leaves(tree: Any) -> Iterator[tuple[str, Any]]:
+    """``(name, leaf)`` of every tensor, int and ``Stored``, in order."""
+    found: list[tuple[str, Any]] = []
+    map_leaves(lambda name, leaf: found.append((name, leaf)), tree)
+    return iter(found)
+
+
+def to_arrays(state: Any) -> dict[str, np.ndarray]:
+    """Named arrays of a state; ints become int64 scalars. Several processes give those of one with all worlds."""
     parts = dict(leaves(state))
     found = {
         name: leaf if isinstance(leaf, Tensor) else torch.tensor(leaf)
         for name, leaf in parts.items()
         if not isinstance(leaf, Stored)
     }
-    distributed.check_same({name: leaf for name, leaf in found.items() if not _of_worlds(name, leaf)})
+    split = {name for name, leaf in found.items() if _is_per_world(name, leaf, per_world)}
+    distributed.check_same({name: leaf for name, leaf in found.items() if name not in split})
     arrays = {
-        name: (distributed.worlds(leaf, 0) if _of_worlds(name, leaf) else leaf).detach().cpu().numpy()
+        name: (distributed.worlds(leaf, 0) if name in split else leaf).detach().cpu().numpy()
+        for name, leaf in found.items()
+    }
+    stored = {name: leaf.to_arrays() for name, leaf in parts.items() if isinstance(leaf, Stored)}
+    return arrays | {f"{name}.{key}": array for name, own in stored.items() for key, array in own.items()}
+
+
+def _is_per_world(state: Any, name: str, leaf: Any) -> bool:
+    """Whether an array has an entry for each world of this process, so that a checkpoint gathers it."""
+    field, _, rest = name.partition(".")
+    owned = (*getattr(state, "per_world", ()), "obs", "env_state")
+    return leaf.ndim > 0 and (field in owned or (field == "run" and rest.partition(".")[0] in ("obs", "env_state")))
+
+
+def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Self:
+        """What ``arrays`` hold, in the place of this; ``ValueError`` names an array that does not fit."""
+
+
+def map_leaves(fn: Callable[[str, Any], Any], tree: Any, name: str = "") -> Any:
+    """Apply ``fn(name, leaf)`` to every tensor, int and ``Stored`` of (named) tuples, lists and mappings.
+
+    The structure is kept. Names are joined by dots: ``env_state.physics.q``. Anything else (an environment, None) is
+    kept too.
+    """
+    if isinstance(tree, Tensor | Stored) or type(tree) is int:
+        return fn(name, tree)
+    if isinstance(tree, State):
+        names = [field.name for field in dataclasses.fields(tree)]
+        return type(tree)(**{k: map_leaves(fn, getattr(tree, k), f"{name}.{k}" if name else k) for k in names})
+    if isinstance(tree, tuple):
+        fields = getattr(tree, "_fields", range(len(tree)))
+        parts = [
+            map_leaves(fn, part, f"{name}.{key}" if name else str(key)) for key, part in zip(fields, tree, strict=True)
+        ]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+    if isinstance(tree, list):
+        return [map_leaves(fn, part, f"{name}.{k}" if name else str(k)) for k, part in enumerate(tree)]
+    if isinstance(tree, Mapping):
+        return {key: map_leaves(fn, part, f"{name}.{key}" if name else str(key)) for key, part in tree.items()}
+    return tree
+
+
+def leaves(tree: Any) -> Iterator[tuple[str, Any]]:
+    """``(name, leaf)`` of every tensor, int and ``Stored``, in order."""
+    found: list[tuple[str, Any]] = []
+    map_leaves(lambda name, leaf: found.append((name, leaf)), tree)
+    return iter(found)
+
+
+def to_arrays(state: Any) -> dict[str, np.ndarray]:
+    """Named arrays of a state; ints become int64 scalars. Several processes give those of one with all worlds."""
+    parts = dict(leaves(state))
+    found = {
+        name: leaf if isinstance(leaf, Tensor) else torch.tensor(leaf)
+        for name, leaf in parts.items()
+        if not isinstance(leaf, Stored)
+    }
+    split = {name for name, leaf in found.items() if _is_per_world(name, leaf, per_world)}
+    distributed.check_same({name: leaf for name, leaf in found.items() if name not in split})
+    arrays = {
+        name: (distributed.worlds(leaf, 0) if name in split else leaf).detach().cpu().numpy()
         for name, leaf in found.items()
     }
     stored = {name: leaf.to_arrays() for name, leaf in parts.items() if isinstance(leaf, Stored)}
@@ -93,7 +221,8 @@ def from_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         for name in stored
     }
     arrays = {key: array for key, array in arrays.items() if not key.startswith(tuple(f"{name}." for name in stored))}
-    expected = to_arrays({name: leaf for name, leaf in leaves(state) if not isinstance(leaf, Stored)})
+    per_world = _per_world(state)
+    expected = _to_arrays({n: leaf for n, leaf in leaves(state) if not isinstance(leaf, Stored)}, per_world)
     if missing := sorted(expected.keys() - arrays.keys()):
         raise ValueError(f"array {missing[0]!r} is missing (and {len(missing) - 1} more)")
     if extra := sorted(arrays.keys() - expected.keys()):
@@ -110,7 +239,7 @@ def from_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
             return leaf.from_arrays(theirs[name])
         if isinstance(leaf, Tensor):
             whole = torch.from_numpy(arrays[name].copy())
-            return (distributed.mine(whole, 0) if _of_worlds(name, leaf) else whole).to(leaf.device)
+            return (distributed.mine(whole, 0) if _is_per_world(name, leaf, per_world) else whole).to(leaf.device)
         return int(arrays[name])
 
     return map_leaves(rebuild, state)
