@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from diffsim_core._registry import unknown
+from diffsim_core._nearest import unknown
 
 SOURCE = Path(__file__).with_name("_source")
 
