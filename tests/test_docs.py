@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,10 @@ from mktestdocs import check_md_file
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/*/README.md")])
 NEEDS = {
-    "docs/myosim.md": "myo_sim",
-    "docs/adapters.md": "rsl_rl",
-    "docs/calibration.md": "libsumo",
-    "docs/newton.md": "newton",
+    "docs/engine/myosim.md": "myo_sim",
+    "docs/environments/adapters.md": "rsl_rl",
+    "docs/traffic/calibration.md": "libsumo",
+    "docs/environments/newton.md": "newton",
 }
 """Pages about a package that only an extra installs."""
 MODULES = {
@@ -43,6 +44,10 @@ MODULES = {
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if (module := NEEDS.get(page.relative_to(ROOT).as_posix())) is not None:
         pytest.importorskip(module)
+    # What a page registers must not stay for the tests of other pages and packages.
+    for registry in ("diffsim_core._registry._REGISTERED", "diffrl_algos._registry._ENTRIES"):
+        module, _, name = registry.rpartition(".")
+        monkeypatch.setattr(registry, dict(getattr(importlib.import_module(module), name)))
     monkeypatch.chdir(tmp_path)
     check_md_file(fpath=page, memory=True)
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TOUR = ROOT / "docs/tour.ipynb"
+TOUR = ROOT / "docs/start/tour.ipynb"
 pytest.importorskip("matplotlib")
 
 
 def drawing() -> Any:
-    """``docs/figures/draw_gradients.py``, which executes notebooks."""
-    script = importlib.util.spec_from_file_location("draw_gradients", ROOT / "docs/figures/draw_gradients.py")
+    """``docs/figures/draw/gradients.py``, which executes notebooks."""
+    script = importlib.util.spec_from_file_location("gradients", ROOT / "docs/figures/draw/gradients.py")
     assert script is not None
     assert script.loader is not None
     module = importlib.util.module_from_spec(script)
@@ -47,7 +47,7 @@ def test_the_tour_with_a_second_of_training(tmp_path: Path) -> None:
     short = tmp_path / "tour.ipynb"
     short.write_text(text.replace("SECONDS = 60", "SECONDS = 1").replace("steps=240", "steps=20"), encoding="utf-8")
     (name,) = drawing().run(short, None)
-    assert f"figures/{name}.svg" in (ROOT / "docs/quickstart.md").read_text(encoding="utf-8")
+    assert f"figures/{name}.svg" in (ROOT / "docs/start/quickstart.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.timing

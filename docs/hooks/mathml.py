@@ -16,6 +16,8 @@ def on_page_content(page_html: str, **_: Any) -> str:
 
     def mathml(match: re.Match[str]) -> str:
         tex = html.unescape(match[2]).strip().replace("{aligned}", "{align*}")
-        return convert(tex, display="block" if match[1] == "div" else "inline")
+        if match[1] == "span":
+            return convert(tex, display="inline")
+        return f'<div class="formula">{convert(tex, display="block")}</div>'
 
     return FORMULA.sub(mathml, page_html)

@@ -70,12 +70,14 @@ def main(folder, num_worlds):
             algorithm, state, metrics = train(name, env)
             arrays = algorithm.to_arrays(state)
             again = algorithm.from_arrays(algorithm.init(env, 0), arrays)
-            assert np.array_equal(again.obs.numpy(), state.obs.numpy()), "a checkpoint gives each its own worlds back"
+            assert np.array_equal(again.run.obs.numpy(), state.run.obs.numpy()), (
+                "a checkpoint gives each its own worlds back"
+            )
             numbers = {key: value for key, value in metrics.items() if isinstance(value, float)}
             if rank == 0:
                 np.savez(folder / f"{name}.npz", **arrays, **{f"metrics/{key}": v for key, v in numbers.items()})
         _, state, metrics = train("shac", Poisoned(env, rank), 3)
-        assert metrics["refused_updates"] == state.refused == 1, "what one process finds bad, all refuse"
+        assert metrics["refused_updates"] == state.run.refused == 1, "what one process finds bad, all refuse"
         errors(env, rank)
 
 
@@ -103,7 +105,7 @@ def errors(env, rank):
     shac = build("shac")
     state = shac.init(env, 0)
     with pytest.raises(RunError, match="no longer agree on actor: are their machines"):
-        shac.to_arrays(state._replace(actor=state.actor + rank))
+        shac.to_arrays(state.replace(actor=state.actor + rank))
 
 
 if __name__ == "__main__":

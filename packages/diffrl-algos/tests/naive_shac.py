@@ -33,9 +33,9 @@ class NaiveSHAC:
         self.actor_params = [*self.actor.parameters(), self.logstd]
         self.actor_adam = torch.optim.Adam(self.actor_params, lr=c.actor_lr, betas=c.betas)
         self.critic_adam = torch.optim.Adam(self.critic.parameters(), lr=c.critic_lr, betas=c.betas)
-        self.env, self.env_state, self.obs = state.env, state.env_state, state.obs
+        self.env, self.env_state, self.obs = state.env, state.run.env_state, state.run.obs
         self.generator = torch.Generator()
-        self.generator.set_state(state.rng)
+        self.generator.set_state(state.run.rng)
         self.mean, self.var, self.count = torch.zeros(num_obs), torch.ones(num_obs), 1e-4
         self.mean, self.var = self.mean.double(), self.var.double()
         self.iteration = 0

@@ -52,7 +52,7 @@ class Twin:
     def __init__(self, algorithm, state):
         self.c, self.env, self.state, self.policy = algorithm.config, state.env, state, algorithm.policy(state)
         generator = torch.Generator()
-        generator.set_state(state.rng)
+        generator.set_state(state.run.rng)
         self.eps, self.fresh = torch.randn(2, self.c.horizon, 6, 1, generator=generator, dtype=torch.float64)
         self.actor = state.actor.clone().requires_grad_()
 
@@ -126,7 +126,7 @@ def test_an_update_with_pieces_from_every_step(worlds):
     new, metrics = algorithm.update(state)
     twin = Twin(algorithm, state)
     fixed = twin.actor.detach()
-    starts, alphas, env_state, obs = [], [], state.env_state, state.obs
+    starts, alphas, env_state, obs = [], [], state.run.env_state, state.run.obs
     for t in range(c.horizon):
         starts.append((cut(env_state), obs.detach()))
         alphas.append(twin.alone(env_state, obs, t))
@@ -155,13 +155,13 @@ def test_an_update_with_pieces_from_every_step(worlds):
 @pytest.mark.parametrize("threshold", [0.0, 0.4])
 def test_an_update_is_the_papers(worlds, threshold):
     """Algorithm 1 with loops over worlds: gradients at the action of one step alone, credit, objective, target."""
-    c = AGPOConfig(**SMALL, threshold=threshold, truncation="restart", kl_reference="previous", lam=0.0)
+    c = AGPOConfig(**SMALL, threshold=threshold, truncation="restart", kl_coef=0.3, lam=0.0)
     algorithm = AGPO(c)
     state, _ = algorithm.update(algorithm.init(worlds(dtype="float64"), 4))
     new, metrics = algorithm.update(state)
 
     twin, n, steps = Twin(algorithm, state), 6, 8
-    env_state, obs = state.env_state, state.obs
+    env_state, obs = state.run.env_state, state.run.obs
     rows = []
     beta, alphas = [1.0] * n, []
     for t in range(steps):
@@ -221,7 +221,7 @@ def test_a_step_whose_gradient_is_not_finite_gets_no_weight(worlds):
     """And the update goes on: a gate is a choice, where a weight of zero would make NaN."""
     algorithm = AGPO(AGPOConfig(**SMALL))
     state, metrics = run(algorithm, algorithm.init(Poisoned(worlds(), "gradient", countdown=8 + 3), 0), 3)
-    assert state.refused == 0 and torch.isfinite(state.actor).all()
+    assert state.run.refused == 0 and torch.isfinite(state.actor).all()
     clean = algorithm.init(worlds(), 0)
     _, (_, expected, _) = run(algorithm, clean, 3)
     assert metrics[1]["alpha_mean"] < expected["alpha_mean"]
@@ -270,7 +270,7 @@ def test_with_a_ratio_of_one_and_no_ends_all_truncations_agree(worlds):
         {"truncation": "restart"},
         {"truncation": "bootstrap"},
         {"truncation": "drop"},
-        {"kl_reference": "previous"},
+        {"kl_coef": 0.3},
         {"variance": "vector"},
         {"truncation": "restart", "threshold": 0.0},
         {"entropy_coef": 0.0},
@@ -290,11 +290,10 @@ def test_every_choice_matters(worlds, change):
 
 def test_the_divergence_may_be_from_the_policy_before(worlds):
     """At the first update there is none; a heavy penalty keeps steps from adding up."""
-    before = {**SMALL, "kl_reference": "previous"}
-    algorithm = AGPO(AGPOConfig(**before))
+    algorithm = AGPO(AGPOConfig(**SMALL))
     _, metrics = run(algorithm, algorithm.init(worlds(), 0), 3)
     assert metrics[0]["kl"] == 0.0 and metrics[1]["kl"] > 0.0
-    heavy = AGPO(AGPOConfig(**before, kl_coef=1000.0))
+    heavy = AGPO(AGPOConfig(**SMALL, kl_coef=1000.0))
     _, held = run(heavy, heavy.init(worlds(), 0), 3)
     assert held[2]["kl"] < metrics[2]["kl"]
 
@@ -303,7 +302,7 @@ def test_the_divergence_from_the_policy_that_acted_has_no_gradient(worlds):
     """One step is taken for each window, so that its weight changes nothing."""
     states = []
     for kl_coef in (0.0, 1000.0):
-        algorithm = AGPO(AGPOConfig(**SMALL, kl_coef=kl_coef))
+        algorithm = AGPO(AGPOConfig(**SMALL, kl_coef=kl_coef, kl_reference="acting"))
         states.append(run(algorithm, algorithm.init(worlds(), 0), 3)[0])
     assert torch.equal(states[0].actor, states[1].actor)
 
@@ -338,10 +337,10 @@ def test_entropy_may_count_where_the_simulator_is_not_trusted(worlds, trust, cou
 
 
 def test_one_world_has_no_variance(worlds):
-    with pytest.raises(ValueError, match="num_envs is 1; AGPO takes variances over at least 2 worlds"):
+    with pytest.raises(ValueError, match="num_envs is 1, and AGPO takes variances over worlds; give it at least 2"):
         AGPO(AGPOConfig(**SMALL)).init(worlds(num_envs=1), 0)
     fixed = AGPO(AGPOConfig(**SMALL, ratio="fixed"))
-    assert fixed.update(fixed.init(worlds(num_envs=1), 0))[0].refused == 0
+    assert fixed.update(fixed.init(worlds(num_envs=1), 0))[0].run.refused == 0
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 import diffsim_core
 from diffrl_algos import AHACConfig, SHACConfig
 from diffrl_algos.torch import AHAC, SHAC
-from diffrl_algos.torch._stiffness import StiffnessProbe
+from diffrl_algos.torch._stiffness import StiffnessProbe, mean_stiffness
 
 from .learning import before_and_after
 from .toy import DT, GAIN
@@ -36,8 +36,9 @@ def test_where_nothing_adapts_it_is_shac(worlds):
     mine, theirs = ahac.init(worlds(), 3), shac.init(worlds(), 3)
     assert torch.equal(mine.actor, theirs.actor) and torch.equal(mine.critic, theirs.critic)
     mine, theirs = ahac.update(mine)[0], shac.update(theirs)[0]
-    for name in ("actor", "critic", "target", "obs"):
+    for name in ("actor", "critic", "target"):
         assert torch.equal(getattr(mine, name), getattr(theirs, name)), name
+    assert torch.equal(mine.run.obs, theirs.run.obs)
     assert torch.equal(mine.actor_adam.v, theirs.actor_adam.v) and mine.horizon == 8
 
 
@@ -60,8 +61,10 @@ def test_stiffness_is_that_of_the_simulators_jacobian_alone(worlds):
     for _ in range(6):
         x, v = (torch.randn(5, 1, generator=generator, dtype=torch.float64) for _ in range(2))
         expected.append(growth(jacobian, torch.cat([x, v], dim=1)).mean())
-    torch.testing.assert_close(probe.stiffness(), torch.stack(expected), rtol=1e-12, atol=1e-12)
-    assert not probe.stiffness().requires_grad
+    rest, found = mean_stiffness(window)
+    assert "stiffness" in window.metrics and "stiffness" not in rest.metrics
+    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-12, atol=1e-12)
+    assert not found.requires_grad
 
 
 def test_stiffness_of_a_robot_equals_differences():
@@ -69,7 +72,7 @@ def test_stiffness_of_a_robot_equals_differences():
     state, _ = env.reset(2)
     action = torch.tensor([[0.5], [-0.3], [0.0]], dtype=torch.float64)
     probe = StiffnessProbe(env, torch.Generator().manual_seed(1))
-    probe.step(state, action)
+    _, step = probe.step(state, action)
     generator = torch.Generator().manual_seed(1)
     noise = torch.cat([torch.randn(3, 2, generator=generator, dtype=torch.float64) for _ in range(2)], dim=1)
 
@@ -86,7 +89,7 @@ def test_stiffness_of_a_robot_equals_differences():
     jacobian = torch.stack(rows, dim=2)
     pulled = torch.einsum("ni,nij->nj", noise, jacobian)
     expected = (pulled.norm(dim=1) / noise.norm(dim=1)).mean()
-    torch.testing.assert_close(probe.stiffness()[0], expected, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(step.metrics["stiffness"].mean(), expected, rtol=1e-6, atol=1e-8)
 
 
 def test_stiffness_squared_is_the_mean_squared_singular_value(worlds):
@@ -106,8 +109,8 @@ def test_contact_is_stiff_and_flight_is_not():
     env = diffsim_core.make("ant", num_envs=8, threads=1)
     probe = StiffnessProbe(env, torch.Generator().manual_seed(0))
     state, obs = env.reset(0)
-    diffsim_core.rollout(probe, lambda _: torch.zeros(8, 8), state, obs, 30)
-    found = probe.stiffness()
+    window, _, _ = diffsim_core.rollout(probe, lambda _: torch.zeros(8, 8), state, obs, 30)
+    _, found = mean_stiffness(window)
     assert (found[:3] < 1.5).all() and found[-5:].mean() > 10
 
 
@@ -115,16 +118,16 @@ def test_worlds_that_end_are_no_measure(worlds):
     env = worlds(num_envs=4, dtype="float64", limit=50.0, horizon=3)
     probe = StiffnessProbe(env, torch.Generator().manual_seed(0))
     state, obs = env.reset(0)
-    diffsim_core.rollout(probe, lambda _: torch.zeros(4, 1, dtype=torch.float64), state, obs, 4)
-    found = probe.stiffness()
+    window, _, _ = diffsim_core.rollout(probe, lambda _: torch.zeros(4, 1, dtype=torch.float64), state, obs, 4)
+    _, found = mean_stiffness(window)
     assert found[2] == 1.0 and (found[[0, 1, 3]] != 1.0).all()
     # Where some end, the others count: zero gradients through their resets do not pull the mean down.
     env = worlds(num_envs=50, dtype="float64", limit=0.5, horizon=30)
     probe = StiffnessProbe(env, torch.Generator().manual_seed(0))
-    state, _ = env.reset(0)
-    _, step = probe.step(state, torch.zeros(50, 1, dtype=torch.float64))
-    assert 10 < step.terminated.sum() < 40
-    assert abs(probe.stiffness()[0].item() - 1.0) < 0.05
+    state, obs = env.reset(0)
+    window, _, _ = diffsim_core.rollout(probe, lambda _: torch.zeros(50, 1, dtype=torch.float64), state, obs, 1)
+    assert 10 < window.terminated.sum() < 40
+    assert abs(mean_stiffness(window)[1].item() - 1.0) < 0.05
 
 
 @pytest.mark.parametrize(
@@ -199,10 +202,10 @@ def test_critics_start_apart_and_the_least_counts(worlds):
     _, metrics = algorithm.update(state)
     eager = second.clone()
     eager[-1] += 1000.0
-    _, same = algorithm.update(state._replace(target=torch.cat([first, eager])))
+    _, same = algorithm.update(state.replace(target=torch.cat([first, eager])))
     alone = AHAC(AHACConfig(**SMALL, num_critics=1))
-    single = alone.init(worlds(), 0)._replace(actor=state.actor, critic=first, target=first)
-    _, expected = alone.update(single._replace(rng=state.rng))
+    single = alone.init(worlds(), 0).replace(actor=state.actor, critic=first, target=first)
+    _, expected = alone.update(single.replace(run=single.run._replace(rng=state.run.rng)))
     assert same["value_mean"] == pytest.approx(expected["value_mean"], rel=1e-6)
     assert metrics["value_mean"] < same["value_mean"] and metrics["value_spread"] > 0
 

@@ -29,10 +29,11 @@ def test_without_a_critic_shac_takes_the_same_step(worlds):
     shac, apg = SHAC(SHACConfig(**SMALL)), APG(APGConfig(**SMALL))
     theirs, mine = shac.init(worlds(), 3), apg.init(worlds(), 3)
     zeros = torch.zeros_like(theirs.critic)
-    theirs = theirs._replace(critic=zeros, target=zeros, critic_adam=Adam.init(zeros), rng=mine.rng)
+    theirs = theirs.replace(critic=zeros, target=zeros, critic_adam=Adam.init(zeros))
+    theirs = theirs.replace(run=theirs.run._replace(rng=mine.run.rng))
     assert torch.equal(mine.actor, theirs.actor)
     mine, theirs = apg.update(mine)[0], shac.update(theirs)[0]
-    assert torch.equal(mine.actor, theirs.actor) and torch.equal(mine.obs, theirs.obs)
+    assert torch.equal(mine.actor, theirs.actor) and torch.equal(mine.run.obs, theirs.run.obs)
 
 
 def test_windows_that_restart_are_whole_episodes(worlds):
@@ -41,12 +42,12 @@ def test_windows_that_restart_are_whole_episodes(worlds):
     algorithm = APG(APGConfig(**{**SMALL, "horizon": 6}, restart=True))
     state, metrics = run(algorithm, algorithm.init(env, 0), 4)
     assert metrics[-1]["episodes"] == 4 * 6 and metrics[-1]["length_mean"] == 6
-    assert all((state.env_state.t == 0).tolist())
+    assert all((state.run.env_state.t == 0).tolist())
     half, _ = run(algorithm, algorithm.init(env, 0), 2)
     restored = from_arrays(algorithm.init(env, 0), to_arrays(half))
     again, _ = run(algorithm, restored, 2)
     assert all(np.array_equal(a, b) for a, b in zip(to_arrays(state).values(), to_arrays(again).values(), strict=True))
-    seeds = {int(half.env_state.seed), int(state.env_state.seed)}
+    seeds = {int(half.run.env_state.seed), int(state.run.env_state.seed)}
     assert len(seeds) == 2
 
 

@@ -33,7 +33,7 @@ def save(run, iteration, count, score=None):
     run.save(arrays(count), figures)
 
 
-def pieces(run):
+def chunks(run):
     return sorted(int(path.stem) for path in (run.checkpoints / "replay").glob("*.safetensors"))
 
 
@@ -46,7 +46,7 @@ def test_each_row_is_written_once_and_dropped_when_the_buffer_has_moved_past_it(
     sizes = []
     for iteration, count in enumerate((4, 8, 8, 9, 14, 20, 35), start=1):
         save(run, iteration, count)
-        sizes.append((iteration, pieces(run)))
+        sizes.append((iteration, chunks(run)))
         assert same(run.load(whole=True)[0], arrays(count))
         small, _ = run.load()
         assert not any(name.startswith("replay.rows.") for name in small) and small["actor"][0] == count
@@ -61,13 +61,15 @@ def test_each_row_is_written_once_and_dropped_when_the_buffer_has_moved_past_it(
     ]
 
 
-def test_an_older_checkpoint_is_gone_on_from_while_its_rows_are_there_and_evaluated_ever_after(tmp_path):
+def test_an_older_checkpoint_can_be_resumed_from_while_its_rows_exist_and_evaluated_always(tmp_path):
     run = Run.create(tmp_path / "run", spec(keep_checkpoints=5), arrays(0))
     for iteration, count in enumerate((6, 12, 18, 24), start=1):
         save(run, iteration, count)
-    assert pieces(run) == [18, 24]
+    assert chunks(run) == [18, 24]
     assert same(run.load("4", whole=True)[0], arrays(24))
-    with pytest.raises(CheckpointError, match="buffer of iteration 2 held: that checkpoint can be evaluated, not gone"):
+    with pytest.raises(
+        CheckpointError, match="replay buffer at iteration 2; this checkpoint can be evaluated, but not resumed"
+    ):
         run.load("2", whole=True)
     assert run.load("2")[0]["actor"][0] == 12
 
@@ -81,11 +83,11 @@ def test_going_on_from_an_earlier_checkpoint_leaves_what_came_after_it(tmp_path)
     assert same(run.load(whole=True)[0], arrays(6))
     run.prepare_resume(2)
     save(run, 3, 8)
-    assert pieces(run) == [3, 6, 8] and same(run.load(whole=True)[0], arrays(8))
+    assert chunks(run) == [3, 6, 8] and same(run.load(whole=True)[0], arrays(8))
     assert not list((run.checkpoints / "replay").glob(".*"))
 
 
-def test_a_damaged_piece_is_refused_and_a_good_checkpoint_named(tmp_path):
+def test_a_damaged_chunk_is_refused_and_a_good_checkpoint_named(tmp_path):
     run = Run.create(tmp_path / "run", spec(keep_checkpoints=5), arrays(0))
     for iteration, count in enumerate((3, 6), start=1):
         save(run, iteration, count)
@@ -101,13 +103,13 @@ def test_a_damaged_piece_is_refused_and_a_good_checkpoint_named(tmp_path):
         run.load(whole=True)
 
 
-def test_pieces_of_something_else_are_refused(tmp_path):
+def test_chunks_of_something_else_are_refused(tmp_path):
     run = Run.create(tmp_path / "run", spec(), arrays(0))
     save(run, 1, 3)
     figures = {"iteration": 3, "env_steps": 0, "wall_s": 0.0, "return_mean": None}
     for odd in ({"actor": np.zeros(3)}, {"replay.rows.obs": np.zeros((0, 2))}, {}):
         save_checkpoint(run.checkpoints / "replay", odd, run=run.identity, **figures)
-        with pytest.raises(CheckpointError, match="holds no rows of a replay buffer: foreign"):
+        with pytest.raises(CheckpointError, match="holds no rows of a replay buffer: it is not from this run"):
             run.load(whole=True)
 
 

@@ -99,7 +99,7 @@ def test_three_and_three_are_six(diffrl, tmp_path):
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("whole", "parts")
     ]
-    timed = {"wall_s", "rollout_s", "backward_s", "critic_s"}
+    timed = {"wall_s", "rollout_s", "backward_s", "critic_s", "account_s"}
     a, b = ([{k: v for k, v in line.items() if k not in timed} for line in log] for log in logs)
     assert a == b
     walls = [line["wall_s"] for line in logs[1]]
@@ -249,7 +249,7 @@ def test_check_refuses_what_has_no_float64(diffrl):
         (["train", "shac", "toy", "--iterations", "3", "--seconds", "2"], "a budget is one of"),
         (["train", "shac", "toy", "--stop-after", "0"], "--stop-after is 0"),
         (["train", "shac", "toy", "--device", "tpu"], "device is 'tpu'"),
-        (["train", "agpo", "toy", "--num-envs", "1"], "num_envs is 1; AGPO takes variances over at least 2 worlds"),
+        (["train", "agpo", "toy", "--num-envs", "1"], "num_envs is 1, and AGPO takes variances over worlds"),
         (["train", "shac", "toy", "--device", "cuda:99"], "use --device cpu"),
         (["train", "shac", "toy", "--eval-every", "0"], "eval_every is 0; expected an integer of at least 1"),
         (["train", "shac", "toy", "--stop-at-return", "nan"], "stop_at_return is nan; expected a finite number"),
@@ -300,11 +300,12 @@ def test_a_damaged_checkpoint_is_refused_and_nothing_changes(diffrl, tmp_path):
 
 
 def test_help_and_lists_load_no_array_library():
+    """The help of one algorithm comes from its configuration, which is in its file: that one imports its framework."""
     script = (
         "import sys; from diffrl_algos.cli import main; import contextlib, io\n"
         "for arguments in (['--help'], ['list', 'tasks'], ['list', 'presets'], ['list', 'algos']):\n"
         "    assert main(arguments) == 0\n"
-        "with contextlib.suppress(SystemExit): main(['train', 'shac', '--help'])\n"
+        "with contextlib.suppress(SystemExit): main(['train', '--help'])\n"
         "print(sorted({'torch', 'jax', 'warp', 'mujoco'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 
 from diffrl_algos.torch._distributions import Gaussian, log_det_tanh
 from diffrl_algos.torch._mlp import MLP
-from diffrl_algos.torch._policy import GaussianActor, GaussianPolicy, NoisyPolicy
+from diffrl_algos.torch._normalize import Affine
+from diffrl_algos.torch._policy import GaussianActor, GaussianPolicy
+from diffrl_algos.torch._window import explore
+from diffsim_core import EnvState, Transition
 
 means, logstds = st.floats(-2.0, 2.0), st.floats(-2.5, 1.0)
 
@@ -98,6 +102,22 @@ def test_density_far_out_is_finite_and_exact():
     torch.testing.assert_close(grad, -2.0 * u.detach().sign())
 
 
+class Still:
+    """Worlds that show the same observation for ever."""
+
+    def __init__(self, obs):
+        self.obs, self.num_envs = obs, len(obs)
+
+    def run(self):
+        t = torch.zeros(self.num_envs, dtype=torch.int32)
+        state = EnvState((), (), t, t, torch.zeros((), dtype=torch.int64))
+        return SimpleNamespace(env=self, env_state=state, obs=self.obs)
+
+    def step(self, state, action):
+        flags = torch.zeros(self.num_envs, dtype=torch.bool)
+        return state, Transition(action.sum(1), flags, flags, self.obs, self.obs, flags, {})
+
+
 @pytest.mark.parametrize("state_dependent", [False, True])
 def test_policies_act_as_their_distribution_says(state_dependent):
     g = torch.Generator().manual_seed(1)
@@ -109,15 +129,14 @@ def test_policies_act_as_their_distribution_says(state_dependent):
     obs, eps = torch.randn(5, 3, generator=g), torch.randn(4, 5, 2, generator=g)
     shift, scale = torch.full((3,), 0.1), torch.full((3,), 2.0)
     flat.requires_grad_()
-    noisy = NoisyPolicy(actor, flat, shift, scale, eps)
-    actions = torch.stack([noisy(obs) for _ in range(4)])
-    gaussian = noisy.gaussian()
+    window = explore(actor, flat, Affine(shift, scale), Still(obs).run(), eps)
+    actions, gaussian = window.trajectory.action, window.policy
     alone = actor(actor.split(flat), shift + scale * obs)
     torch.testing.assert_close(gaussian.mean, alone.mean.expand(4, 5, 2))
     torch.testing.assert_close(gaussian.logstd.expand(4, 5, 2), alone.logstd.expand(4, 5, 2))
     assert gaussian.logstd.min() >= -1.5 and gaussian.logstd.max() <= 0.5
-    torch.testing.assert_close(noisy.samples(), gaussian.mean + eps * gaussian.logstd.exp())
-    torch.testing.assert_close(actions, torch.tanh(noisy.samples()))
+    torch.testing.assert_close(window.u, gaussian.mean + eps * gaussian.logstd.exp())
+    torch.testing.assert_close(actions, torch.tanh(window.u))
     assert torch.autograd.grad(actions.sum(), flat)[0].abs().sum() > 0
 
     mean = GaussianPolicy(actor, flat, shift, scale, None)(obs)

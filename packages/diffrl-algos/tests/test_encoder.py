@@ -210,7 +210,7 @@ def test_statistics_are_of_the_vector_alone():
     algorithm = SAPO(SAPOConfig(**SMALL))
     state, _ = run(algorithm, algorithm.init(beacon(64), 0), 3)
     policy = algorithm.policy(state)
-    assert state.obs.shape == (64, 26) and state.stats.mean.shape == (2,)
+    assert state.run.obs.shape == (64, 26) and state.run.stats.mean.shape == (2,)
     assert policy.shift.shape == (26,) and not policy.shift[2:].any() and (policy.scale[2:] == 1).all()
     assert policy.shift[:2].any() and (policy.scale[:2] != 1).all()
     plain = SAPO(SAPOConfig(**SMALL, normalize_obs=False))
@@ -252,12 +252,12 @@ def test_values_for_viewers_are_the_critics(share):
 def test_a_shared_encoder_is_the_actors_and_learns_nothing_from_values():
     algorithm = SAPO(SAPOConfig(**SMALL, share_encoder=True))
     state = algorithm.init(beacon(), 0)
-    actor, x = state.actor.clone().requires_grad_(), state.obs.clone()
+    actor, x = state.actor.clone().requires_grad_(), state.run.obs.clone()
     assert not algorithm._features(state.env, actor, x).requires_grad
     seen = algorithm._features(state.env, actor, x.requires_grad_())
     (grad,) = torch.autograd.grad(seen.sum(), x)
     assert seen.shape == (6, 9) and grad[:, 2:].any()
-    assert algorithm._critic(state.env)(state.critic, seen).shape == (2, 6)
+    assert algorithm.critic(state.env)(state.critic, seen).shape == (2, 6)
     moved = state.actor.clone()
     moved[:10] += 1.0
     assert not torch.allclose(algorithm._features(state.env, moved, x), seen)

@@ -10,7 +10,6 @@ import torch
 import diffsim_core
 from diffrl_algos import GIPPOConfig, train
 from diffrl_algos.torch import GIPPO
-from diffrl_algos.torch import _on_policy as on_policy
 from diffrl_algos.torch._adam import Adam, Optimizer
 from diffrl_algos.torch._attempts import attempt
 from gradest.torch import gae_gradient_by_steps
@@ -53,9 +52,9 @@ class Paper:
 
     def collect(self):
         c, generator = self.c, torch.Generator()
-        generator.set_state(self.state.rng)
+        generator.set_state(self.state.run.rng)
         eps = torch.randn(T, N, 1, generator=generator, dtype=torch.float64)
-        env_state, obs, actor = self.state.env_state, self.state.obs, self.state.actor.clone().requires_grad_()
+        env_state, obs, actor = self.state.run.env_state, self.state.run.obs, self.state.actor.clone().requires_grad_()
         rows = []
         for t in range(T):
             x = self.x(obs)
@@ -158,46 +157,47 @@ def window_of(worlds, **changes):
     algorithm = GIPPO(GIPPOConfig(**SMALL, **changes))
     state, _ = algorithm.update(algorithm.init(worlds(dtype="float64"), 0))
     generator = torch.Generator()
-    generator.set_state(state.rng)
-    return algorithm, state, on_policy.collect(algorithm.config, state, state.actor.clone().requires_grad_(), generator)
+    generator.set_state(state.run.rng)
+    _, window, values = algorithm.collect(state, generator, push=True)
+    return algorithm, state, window, values
 
 
 def test_rows_of_a_batch_belong_together(worlds):
     """Row ``t N + i`` of every part is step ``t`` of world ``i``: the published code mixed the orders of two parts."""
-    algorithm, _, window = window_of(worlds)
+    algorithm, _, window, values = window_of(worlds)
     assert window.trajectory.done[:-1].any()
-    acted = window.noisy.each_sample()
-    by_steps = gae_gradient_by_steps(window.advantage, acted)
-    batch = algorithm._batch(window)
-    log_prob = window.policy.log_prob(window.u)
+    by_steps = gae_gradient_by_steps(values.advantage, window.push)
+    batch, lost = algorithm._batch(window, values)
+    log_prob = window.policy.log_prob(window.u.detach())
+    assert lost == 0
     for t in range(T):
         for i in range(N):
             row, policy = t * N + i, type(window.policy)(window.policy.mean[t, i], window.policy.logstd[t, i])
-            assert torch.equal(batch.u[row], acted[t][i].detach())
-            assert batch.advantage[row] == window.advantage[t, i]
+            assert torch.equal(batch.u[row], window.u[t, i].detach())
+            assert batch.advantage[row] == values.advantage[t, i]
             assert batch.log_prob[row] == log_prob[t, i] == policy.log_prob(batch.u[row])
             assert torch.equal(policy.mean + batch.eps[row] * policy.logstd.exp(), batch.u[row])
             torch.testing.assert_close(batch.gradient[row], by_steps[t, i], rtol=1e-9, atol=1e-12)
 
 
 def test_the_order_of_rows_changes_no_measurement(worlds):
-    algorithm, state, window = window_of(worlds)
-    batch = algorithm._batch(window)
+    algorithm, state, window, values = window_of(worlds)
+    batch, _ = algorithm._batch(window, values)
     order = torch.randperm(N * T, generator=torch.Generator().manual_seed(0))
     mixed = type(batch)(*(part[order] for part in batch))
-    actor = on_policy.Networks.of(algorithm.config, state.env).actor
+    actor = algorithm.actor(state.env)
     one, other = (algorithm._fit(actor, state, rows, 0.02) for rows in (batch, mixed))
     torch.testing.assert_close(one.params, other.params, rtol=1e-9, atol=1e-12)
 
 
 def test_values_at_an_end_are_those_of_what_the_step_led_to(worlds):
     """Not of the episode that begins there, as in the published code of the algorithms without gradients."""
-    algorithm, state, window = window_of(worlds)
+    algorithm, state, window, values = window_of(worlds)
     steps, paper = window.trajectory, Paper(algorithm.config, algorithm, state)
-    torch.testing.assert_close(window.value_next, paper.value(steps.final_obs))
+    torch.testing.assert_close(values.value_next, paper.value(steps.final_obs))
     assert steps.truncated[:-1].any()
     began = torch.cat([steps.obs[1:], window.obs[None]])
-    assert (paper.value(began) - window.value_next)[steps.done].abs().min() > 1e-6
+    assert (paper.value(began) - values.value_next)[steps.done].abs().min() > 1e-6
 
 
 @pytest.mark.parametrize(("near", "apart"), [("virtual", 0.1), ("guarded", 0.1), ("guarded", 5.0), ("alpha", 0.1)])
@@ -243,7 +243,7 @@ def test_an_attempt_can_be_judged_by_what_it_leaves():
     start = torch.ones(1, dtype=torch.float64)
     phase = attempt(once, start, Adam.init(start), 2.5, most=8, compound=True)
     assert phase.succeeded and phase.attempts == 1 and phase.params.item() == pytest.approx(-1.5)
-    judged = attempt(once, start, Adam.init(start), 2.5, most=8, compound=True, left=lambda flat: flat.square().sum())
+    judged = attempt(once, start, Adam.init(start), 2.5, most=8, compound=True, result=lambda flat: flat.square().sum())
     assert judged.attempts == 2 and judged.params.item() == pytest.approx(1 - 2.5 / 1.5)
     assert judged.loss.item() == pytest.approx((1 - 2.5 / 1.5) ** 2)
 

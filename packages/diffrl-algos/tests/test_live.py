@@ -135,12 +135,12 @@ def test_what_cannot_be_shown_is_refused_before_anything_is_trained(tmp_path, ca
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        words = f"--live: port {port} of 127.0.0.1 cannot be had"
+        words = f"--live: port {port} of 127.0.0.1 cannot be opened"
         assert words in refused("train", "shac", "cartpole", *OPTIONS, "--out", run, "--live", "--port", port)
         assert not run.exists()
         assert train(run) == 0
         assert words in refused("play", run, "--live", "--port", port)
-    assert "--live writes no file; leave out --html" in refused("play", run, "--live", "--html", "a.html")
+    assert "--live writes no file; remove --html" in refused("play", run, "--live", "--html", "a.html")
     assert "is not a run folder" in refused("play", tmp_path / "none", "--live", "--port", free_port())
     with pytest.raises(UsageError, match="only rigid bodies"):
         Live(run, int(free_port())).on_start(type("State", (), {"env": object()}), 0.0)

@@ -109,5 +109,5 @@ def test_the_name_of_a_run_is_read_with_care(tmp_path, monkeypatch):
     from diffrl_algos import RunError, WandbLog
 
     (tmp_path / "wandb.json").write_text("[]")
-    with pytest.raises(RunError, match=r"wandb.json names no run"):
+    with pytest.raises(RunError, match=r"wandb.json does not name a run"):
         WandbLog("p", tmp_path).on_start(None, 0.0)

@@ -46,7 +46,7 @@ class Twin:
         self.targets = [self.net(part, (3, *c.critic_hidden, 1)) for part in state.target.view(2, -1)]
         self.actor_adam = self.adamw([self.actor], state.actor_adam, c.actor_lr)
         self.critic_adam = self.adamw(self.critics, state.critic_adam, c.critic_lr)
-        policy_shift, policy_scale = state.stats.affine(torch.float64)
+        policy_shift, policy_scale = state.run.stats.affine(torch.float64)
         self.norm = lambda obs: policy_shift + policy_scale * obs
 
     @staticmethod
@@ -97,7 +97,7 @@ def flat(*nets):
 def numbers_of(state, window_shape, warm):
     """The generator of an update, past what the window drew from it."""
     generator = torch.Generator()
-    generator.set_state(state.rng)
+    generator.set_state(state.run.rng)
     torch.randn(window_shape, generator=generator, dtype=torch.float64)
     if warm:
         torch.rand(window_shape, generator=generator, dtype=torch.float64)
@@ -213,7 +213,7 @@ def test_the_buffer_holds_what_happened(worlds, make, config):
     algorithm = make(config(**SMALL))
     state, metrics = run(algorithm, algorithm.init(Watched(), 0), 2)
     rows = state.replay.to_arrays()
-    assert metrics[-1]["replay_steps"] == 2 * 8 * 4 == rows["rows.reward"].size and state.diverged > 0
+    assert metrics[-1]["replay_steps"] == 2 * 8 * 4 == rows["rows.reward"].size and state.run.diverged > 0
     for name in ("final_obs", "terminated", "diverged", "reward"):
         np.testing.assert_array_equal(rows[f"rows.{name}"], torch.stack([getattr(s, name) for _, s in seen]).numpy())
     np.testing.assert_array_equal(rows["rows.done"], torch.stack([s.terminated | s.truncated for _, s in seen]).numpy())
@@ -239,18 +239,20 @@ def test_td3_explores_with_noise_after_tanh(worlds):
     algorithm = TD3(TD3Config(**SMALL, exploration_noise=0.3))
     state = algorithm.init(worlds(), 0)
     mean = algorithm.policy(state)
-    one, same, other = (algorithm.policy(state, deterministic=False, seed=s)(state.obs) for s in (1, 1, 2))
-    assert torch.equal(one, same) and not torch.equal(one, other) and torch.equal(mean(state.obs), mean(state.obs))
+    one, same, other = (algorithm.policy(state, deterministic=False, seed=s)(state.run.obs) for s in (1, 1, 2))
+    assert (
+        torch.equal(one, same) and not torch.equal(one, other) and torch.equal(mean(state.run.obs), mean(state.run.obs))
+    )
     net = mean.mlp
-    x = torch.addcmul(mean.shift, state.obs, mean.scale)
-    torch.testing.assert_close(mean(state.obs), torch.tanh(net(net.split(state.actor), x)))
+    x = torch.addcmul(mean.shift, state.run.obs, mean.scale)
+    torch.testing.assert_close(mean(state.run.obs), torch.tanh(net(net.split(state.actor), x)))
     wide = torch.zeros(20_000, 2)
     noise = algorithm.policy(state, deterministic=False)(wide) - mean(wide)
     assert noise.std().item() == pytest.approx(0.3, rel=0.02)
     wild = TD3(TD3Config(**SMALL, exploration_noise=5.0)).policy(state, deterministic=False)(wide)
     assert wild.abs().max() == 1.0
     window = algorithm.update(state)[0].replay.to_arrays()["rows.action"][0, :, 0]
-    assert not np.allclose(window, mean(state.obs)[:, 0].numpy(), atol=0.01)
+    assert not np.allclose(window, mean(state.run.obs)[:, 0].numpy(), atol=0.01)
 
 
 def test_a_gradient_step_that_is_not_the_actors_reports_no_actor(worlds):
@@ -279,7 +281,7 @@ def test_a_refused_window_is_not_remembered_and_not_read_across(worlds, make, co
     algorithm = make(config(**SMALL))
     state, metrics = run(algorithm, algorithm.init(Poisoned(), 0), 3)
     rows = state.replay.to_arrays()
-    assert state.refused == 1 and metrics[1]["actor_loss"] is None and state.replay.count == 16
+    assert state.run.refused == 1 and metrics[1]["actor_loss"] is None and state.replay.count == 16
     assert np.isfinite(rows["rows.reward"]).all()
     np.testing.assert_array_equal(rows["rows.apart"].any(1), np.arange(16) == 8)
 
@@ -333,7 +335,11 @@ def test_three_and_three_are_six_on_disk(algo, tmp_path, capfd):
     for name in ("00000003", "00000004", "00000005", "00000006"):
         (whole / "checkpoints" / f"{name}.json").unlink()
     code, out = diffrl("train", "--resume", whole)
-    assert code != 0 and "buffer of iteration 2 held: that checkpoint can be evaluated, not gone on from" in out.err
+    assert (
+        code != 0
+        and "lacks steps of the replay buffer at iteration 2; this checkpoint can be evaluated, but not resumed from"
+        in out.err
+    )
 
 
 @pytest.mark.parametrize(("make", "config"), BOTH)

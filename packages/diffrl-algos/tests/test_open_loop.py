@@ -11,7 +11,8 @@ import torch
 import diffsim_core
 from diffrl_algos import PODSConfig, TrajOptConfig, evaluate, train
 from diffrl_algos.torch import PODS, TrajOpt
-from diffrl_algos.torch._open_loop import CutEnv, OpenLoopPolicy, first_episode, first_return
+from diffrl_algos.torch._open_loop import OpenLoopPolicy, first_episode, first_return
+from diffrl_algos.torch._window import cut_every
 
 from .toy import DT, GAIN, PointTask
 
@@ -35,8 +36,8 @@ def play(env, actions, gamma=1.0, length=None, seed=3):
     """``[N]`` returns of open-loop actions ``[T, N, na]``."""
     state, obs = env.reset(seed)
     coming = iter(actions.unbind(0))
-    cut = CutEnv(env, len(actions) if length is None else length)
-    window, _, _ = diffsim_core.rollout(cut, lambda _: next(coming), state, obs, len(actions))
+    cut = cut_every(len(actions) if length is None else length)
+    window, _, _ = diffsim_core.rollout(env, lambda _: next(coming), state, obs, len(actions), between=cut)
     return first_return(window, gamma), window
 
 
@@ -169,10 +170,10 @@ def pods_and_window(env, config, seed=2):
     algorithm = PODS(config)
     state = algorithm.init(env, seed)
     policy = algorithm.policy(state)
-    window, _, _ = diffsim_core.rollout(env, policy, state.env_state, state.obs, config.horizon)
+    window, _, _ = diffsim_core.rollout(env, policy, state.run.env_state, state.run.obs, config.horizon)
     leaf = window.action.clone().requires_grad_()
     coming = iter(leaf.unbind(0))
-    played, _, _ = diffsim_core.rollout(env, lambda _: next(coming), state.env_state, state.obs, config.horizon)
+    played, _, _ = diffsim_core.rollout(env, lambda _: next(coming), state.run.env_state, state.run.obs, config.horizon)
     returns = first_return(played, config.gamma)
     (grad,) = torch.autograd.grad(returns.sum(), leaf)
     return algorithm, state, window, grad, returns.detach()
@@ -183,7 +184,7 @@ def test_line_search_takes_the_largest_step_that_improves(worlds):
     config = PODSConfig(**SMALL, step_size=4.0, line_search=5)
     env = worlds(num_envs=12, dtype="float64", limit=0.9, horizon=6)
     algorithm, state, window, grad, returns = pods_and_window(env, config)
-    improved, gain, trials = algorithm._improve(state, window.action, grad, returns)
+    improved, gain, trials = algorithm._improve(state.run, window.action, grad, returns)
     size = grad.square().mean((0, 2)).sqrt()
     sizes, best, won = [4.0 * 0.5**k for k in range(5)], window.action.clone(), torch.zeros(12, dtype=torch.float64)
     taken = []
@@ -192,7 +193,7 @@ def test_line_search_takes_the_largest_step_that_improves(worlds):
             tried = window.action.clone()
             tried[:, i] = (tried[:, i] + step * grad[:, i] / size[i]).clamp(-1, 1)
             coming = iter(tried.unbind(0))
-            out, _, _ = diffsim_core.rollout(env, lambda _, c=coming: next(c), state.env_state, state.obs, 8)
+            out, _, _ = diffsim_core.rollout(env, lambda _, c=coming: next(c), state.run.env_state, state.run.obs, 8)
             if (gained := first_return(out, config.gamma)[i] - returns[i]) > 0:
                 best[:, i], won[i] = tried[:, i], gained
                 taken.append(k)
@@ -207,7 +208,7 @@ def test_without_a_line_search_the_step_is_taken_as_it_is(worlds):
     config = PODSConfig(**SMALL, step_size=0.05, line_search=0)
     env = worlds(num_envs=6, dtype="float64", limit=5.0, horizon=30)
     algorithm, state, window, grad, returns = pods_and_window(env, config)
-    improved, _, trials = algorithm._improve(state, window.action, grad, returns)
+    improved, _, trials = algorithm._improve(state.run, window.action, grad, returns)
     moved = improved - window.action
     assert trials == 0 and (improved.abs() < 1).all()
     torch.testing.assert_close(moved.square().mean((0, 2)).sqrt(), torch.full((6,), 0.05, dtype=torch.float64))
@@ -222,19 +223,19 @@ def test_imitation_is_a_regression_on_the_steps_that_count(worlds):
     algorithm = PODS(config)
     state = algorithm.init(env, 2)
     generator = torch.Generator()
-    generator.set_state(state.rng)
+    generator.set_state(state.run.rng)
     new, metrics = algorithm.update(state)
-    started = state._replace(env_state=None)
+    started = state.replace(run=state.run._replace(env_state=None))
     seed = int(torch.randint(2**31, (), generator=generator))
     env_state, obs = env.reset(seed)
-    started = state._replace(env_state=env_state, obs=obs)
+    started = state.replace(run=state.run._replace(env_state=env_state, obs=obs))
     window, _, _ = diffsim_core.rollout(env, algorithm.policy(state), env_state, obs, 8)
     leaf = window.action.clone().requires_grad_()
     coming = iter(leaf.unbind(0))
     played, _, _ = diffsim_core.rollout(env, lambda _: next(coming), env_state, obs, 8)
     returns = first_return(played, config.gamma)
     (grad,) = torch.autograd.grad(returns.sum(), leaf)
-    target, _, _ = algorithm._improve(started, window.action, grad, returns.detach())
+    target, _, _ = algorithm._improve(started.run, window.action, grad, returns.detach())
     rows = [(window.obs[t, i], target[t, i]) for t in range(8) for i in range(7) if not window.done[:t, i].any()]
     x, y = (torch.stack(part) for part in zip(*rows, strict=True))
     assert 0 < len(x) < 8 * 7

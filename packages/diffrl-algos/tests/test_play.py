@@ -66,7 +66,7 @@ def test_by_default_it_lands_in_the_run(run, capfd):
     [
         (["--worlds", "0"], "--worlds is 0"),
         (["--seconds", "-1"], "--seconds is -1"),
-        (["--html", "nowhere/a.html"], "there is no folder"),
+        (["--html", "nowhere/a.html"], "does not exist; create it first"),
         (["--checkpoint", "77"], "77"),
         (["--video", "a.avi"], "use .gif or .mp4"),
     ],
@@ -114,7 +114,7 @@ def test_values_are_the_critics(name):
     state, _ = algorithm.update(algorithm.init(env, 0))
     _, obs = env.reset(5)
     value = algorithm.value(state)
-    x = (obs - state.stats.mean) / (state.stats.var + 1e-5).sqrt() if config.normalize_obs else obs
+    x = (obs - state.run.stats.mean) / (state.run.stats.var + 1e-5).sqrt() if config.normalize_obs else obs
     single = value.critic.mlp.num_params
     nets = [value.critic.mlp(value.critic.mlp.split(part), x.float())[:, 0] for part in state.critic.split(single)]
     expected = torch.stack(nets).mean(0)
@@ -170,7 +170,7 @@ def test_a_world_that_is_over_stays():
 def test_clips_that_cannot_be_are_refused_at_once(worlds, tmp_path):
     from diffrl_algos import UsageError
 
-    with pytest.raises(UsageError, match="0 worlds shows nothing"):
+    with pytest.raises(UsageError, match="a clip has 0 worlds; give at least 1"):
         Clips(tmp_path, worlds=0)
     config = SHACConfig(iterations=1, horizon=4, actor_hidden=(8,), critic_hidden=(8,))
     with pytest.raises(UsageError, match="only rigid bodies"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,6 @@ import diffsim_core
 import gradest
 from diffrl_algos import LRConfig, LRRPConfig, PEConfig, RPConfig, train
 from diffrl_algos.torch import LR, LRRP, PE, RP
-from diffrl_algos.torch import _on_policy as on_policy
 
 N, T = 6, 8
 SMALL = {"iterations": 10, "horizon": T, "actor_hidden": (8,), "critic_hidden": (16,), "critic_iterations": 2}
@@ -24,19 +24,31 @@ def estimate(worlds, name, **changes):
     algorithm = kind(config(**{**SMALL, **changes}))
     state, _ = algorithm.update(algorithm.init(worlds(dtype="float64"), 0))
     generator = torch.Generator()
-    generator.set_state(state.rng)
-    actor = state.actor.clone().requires_grad_()
+    generator.set_state(state.run.rng)
     with torch.set_grad_enabled(algorithm.gradients):
-        window = algorithm._collect(state, actor, generator)
-    gradient, figures = algorithm._estimate(window, actor, state)
-    return gradient, figures, window, actor, state, algorithm
+        actor, window, values = algorithm.collect(state, generator, between=kind.between, push=algorithm.push)
+    gradient, figures = algorithm.estimate(window, values, actor, state)
+    return gradient, figures, merged(window, values), actor, state, algorithm
 
 
-def again(algorithm, state, actor):
-    """The same window with a graph."""
+def merged(window, values):
+    """A window and its advantages as one object."""
+    fields = {**window._asdict(), **values._asdict(), "u": window.u.detach()}
+    return SimpleNamespace(**fields, ends=window.ends, parts=(window, values))
+
+
+def again(algorithm, state):
+    """The same window with a graph, and the actor's parameters in it."""
     generator = torch.Generator()
-    generator.set_state(state.rng)
-    return on_policy.collect(algorithm.config, state, actor, generator)
+    generator.set_state(state.run.rng)
+    actor, window, values = algorithm.collect(state, generator, push=True)
+    return actor, merged(window, values)
+
+
+def per_world(algorithm, window, returns, state):
+    """The RP and LR gradients of each world."""
+    (by_action,) = torch.autograd.grad(returns.sum(), window.push, retain_graph=True)
+    return algorithm._per_world(*window.parts, by_action, state)
 
 
 def objective(window, c, world=None):
@@ -60,7 +72,7 @@ def pieces(window):
 def test_lr_is_the_score_times_standardised_advantages(worlds):
     gradient, _, window, actor, state, algorithm = estimate(worlds, "lr")
     assert not window.advantage.requires_grad and pieces(window) > N
-    network = on_policy.Networks.of(algorithm.config, state.env).actor
+    network = algorithm.actor(state.env)
     scaled = (window.advantage - window.advantage.mean()) / window.advantage.std()
     total = 0.0
     for t in range(T):
@@ -74,7 +86,7 @@ def test_lr_is_the_score_times_standardised_advantages(worlds):
 
 def test_rp_is_the_gradient_of_td_lambda_returns(worlds):
     gradient, _, window, actor, state, algorithm = estimate(worlds, "rp")
-    window = again(algorithm, state, actor)
+    actor, window = again(algorithm, state)
     (expected,) = torch.autograd.grad(objective(window, algorithm.config) / pieces(window), actor)
     torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-14)
 
@@ -85,7 +97,7 @@ def test_rp_is_the_slope_of_its_objective(worlds):
     direction = torch.randn(actor.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     h, values = 1e-6, []
     for sign in (1, -1):
-        moved = again(algorithm, state, (actor + sign * h * direction).detach())
+        _, moved = again(algorithm, state.replace(actor=(actor + sign * h * direction).detach()))
         assert torch.equal(moved.trajectory.done, window.trajectory.done)
         values.append(objective(moved, algorithm.config) / pieces(window))
     assert float((values[0] - values[1]) / (2 * h)) == pytest.approx(float(gradient @ direction), rel=1e-6)
@@ -94,12 +106,12 @@ def test_rp_is_the_slope_of_its_objective(worlds):
 def test_per_world_gradients_are_those_of_one_backward_pass_each(worlds):
     """The RP gradients of single worlds without a pass through the simulator for each."""
     _, figures, window, actor, state, algorithm = estimate(worlds, "lrrp")
-    window = again(algorithm, state, actor)
+    actor, window = again(algorithm, state)
     c = algorithm.config
     returns = torch.stack([torch.as_tensor(objective(window, c, i)) for i in range(N)])
     one_by_one = [torch.autograd.grad(returns[i], actor, retain_graph=True)[0] for i in range(N)]
-    rp, lr = algorithm._per_world(window, returns, state)
-    network = on_policy.Networks.of(c, state.env).actor
+    rp, lr = per_world(algorithm, window, returns, state)
+    network = algorithm.actor(state.env)
     for i in range(N):
         torch.testing.assert_close(rp[i], one_by_one[i], rtol=1e-8, atol=1e-12)
         score, k = 0.0, 0
@@ -115,10 +127,10 @@ def test_per_world_gradients_are_those_of_one_backward_pass_each(worlds):
 
 
 def test_the_mixture_is_its_two_parts(worlds):
-    gradient, figures, window, actor, state, algorithm = estimate(worlds, "lrrp", variance_samples=3)
-    window = again(algorithm, state, actor)
+    gradient, figures, window, _, state, algorithm = estimate(worlds, "lrrp", variance_samples=3)
+    _, window = again(algorithm, state)
     returns = torch.stack([torch.as_tensor(objective(window, algorithm.config, i)) for i in range(N)])
-    rp, lr = (rows * N / pieces(window) for rows in algorithm._per_world(window, returns, state))
+    rp, lr = (rows * N / pieces(window) for rows in per_world(algorithm, window, returns, state))
     v_rp, v_lr = (rows[:3].var(0).sum() for rows in (rp, lr))
     weight = v_lr / (v_lr + v_rp)
     torch.testing.assert_close(gradient, weight * rp.mean(0) + (1 - weight) * lr.mean(0), rtol=1e-8, atol=1e-12)
@@ -130,12 +142,12 @@ def test_lr_and_rp_estimate_one_gradient(worlds):
     algorithm = LRRP(LRRPConfig(**{**SMALL, "horizon": 3}))
     env = worlds(num_envs=4000, dtype="float64", limit=1e9, horizon=50)
     state, _ = algorithm.update(algorithm.init(env, 0))
-    window = again(algorithm, state, state.actor.clone().requires_grad_())
+    _, window = again(algorithm, state)
     assert not window.trajectory.done.any()
     returns = gradest.reparameterised_objective(
         window.trajectory.reward, window.value_next, *window.ends, gamma=0.99, lam=0.95
     )
-    rp, lr = algorithm._per_world(window, returns, state)
+    rp, lr = per_world(algorithm, window, returns, state)
     error = ((rp - lr).var(0) / len(rp)).sqrt()
     assert ((rp.mean(0) - lr.mean(0)).abs() <= 4 * error + 1e-12).all()
     assert rp.mean(0).norm() > 5 * (rp.var(0).sum() / len(rp)).sqrt()
@@ -143,9 +155,9 @@ def test_lr_and_rp_estimate_one_gradient(worlds):
 
 def test_pe_goes_up_one_step_and_the_value_after_it(worlds):
     gradient, _, window, actor, state, algorithm = estimate(worlds, "pe")
-    c, nets = algorithm.config, on_policy.Networks.of(algorithm.config, state.env)
+    c, nets = algorithm.config, algorithm.networks(state.env)
     policy, total = algorithm.policy(state), 0.0
-    env_state, obs = state.env_state, state.obs
+    env_state, obs = state.run.env_state, state.run.obs
     for t in range(T):
         x = policy.shift + policy.scale * obs
         gaussian = nets.actor(nets.actor.split(actor), x)
@@ -163,11 +175,11 @@ def test_lr_asks_for_no_gradient(worlds):
     env.spec = dataclasses.replace(env.spec, differentiable=False)
     algorithm = LR(LRConfig(**SMALL))
     state, _ = algorithm.update(algorithm.init(env, 0))
-    assert state.refused == 0
+    assert state.run.refused == 0
 
 
 def test_variances_need_two_worlds(worlds):
-    with pytest.raises(ValueError, match="num_envs is 1; LRRP takes variances over at least 2"):
+    with pytest.raises(ValueError, match="num_envs is 1, and LRRP takes variances over worlds; it needs 2"):
         LRRP(LRRPConfig(**SMALL)).init(worlds(num_envs=1), 0)
     with pytest.raises(ValueError, match="variance_samples is 1; it must be 0 or at least 2"):
         LRRPConfig(variance_samples=1)

@@ -14,7 +14,7 @@ from diffrl_algos import PPOConfig
 from diffrl_algos.torch import PPO
 from diffrl_algos.torch._distributions import Gaussian
 from diffrl_algos.torch._normalize import value_units
-from diffrl_algos.torch._schedules import follow_divergence
+from diffrl_algos.torch._schedules import adapt_to_divergence
 
 from .learning import before_and_after
 
@@ -37,7 +37,7 @@ def test_an_update_is_the_papers(worlds):
 
     n, steps, env = 6, 8, state.env
     generator = torch.Generator()
-    generator.set_state(state.rng)
+    generator.set_state(state.run.rng)
     eps = torch.randn(steps, n, 1, generator=generator, dtype=torch.float64)
     policy, mean, std = algorithm.policy(state), state.value_stats.mean, (state.value_stats.var + 1e-5).sqrt()
 
@@ -53,7 +53,7 @@ def test_an_update_is_the_papers(worlds):
     def policy_x(obs):
         return policy.shift + policy.scale * obs
 
-    env_state, obs = state.env_state, state.obs
+    env_state, obs = state.run.env_state, state.run.obs
     xs, us, rewards, values, nexts, terms, dones = [], [], [], [], [], [], []
     for t in range(steps):
         xs.append(policy_x(obs))
@@ -138,8 +138,8 @@ def test_no_gradient_of_the_environment_is_asked_for(worlds):
 def test_values_in_units_of_their_statistics_or_not(worlds):
     plain = PPO(PPOConfig(**SMALL, normalize_value=False))
     state, _ = plain.update(plain.init(worlds(), 0))
-    assert value_units(state.value_stats, state.obs, False) == (0.0, 1.0)
-    mean, std = value_units(state.value_stats, state.obs, True)
+    assert value_units(state.value_stats, state.run.obs, False) == (0.0, 1.0)
+    mean, std = value_units(state.value_stats, state.run.obs, True)
     assert mean == state.value_stats.mean.float() and std**2 == pytest.approx(float(state.value_stats.var) + 1e-5)
     scaled = PPO(PPOConfig(**SMALL))
     other, _ = scaled.update(scaled.init(worlds(), 0))
@@ -160,7 +160,7 @@ def test_learning_rates(worlds, adaptive):
 
 @given(st.floats(1e-6, 1e-2), st.floats(0.0, 1.0), st.floats(1e-4, 0.1))
 def test_the_rate_follows_the_divergence_within_limits(lr, kl, target):
-    new = follow_divergence(lr, kl, target)
+    new = adapt_to_divergence(lr, kl, target)
     assert 1e-6 <= new <= 1e-2
     if kl > 2 * target:
         assert new == max(lr / 1.5, 1e-6)
@@ -171,7 +171,7 @@ def test_the_rate_follows_the_divergence_within_limits(lr, kl, target):
 
 
 def test_a_divergence_that_is_not_a_number_is_too_far():
-    assert follow_divergence(1e-3, math.nan, 0.01) == 1e-3 / 1.5
+    assert adapt_to_divergence(1e-3, math.nan, 0.01) == 1e-3 / 1.5
 
 
 def test_squashing_changes_neither_ratios_nor_divergences():

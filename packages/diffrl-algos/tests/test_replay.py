@@ -167,7 +167,7 @@ def test_a_shorter_window_is_not_the_one_before():
 
 
 def test_bytes_of_a_row_and_memory_that_is_not_taken_yet():
-    """docs/sac.md gives the size of a full buffer from this."""
+    """docs/algorithms/sac.md gives the size of a full buffer from this."""
     replay = Replay.init(1_000_000, 32, 64, 37, 8, torch.zeros(1))
     assert replay.row_bytes == 4 * (37 + 37 + 8 + 1) + 4
     assert replay.capacity * 64 == 1_000_000 and len(replay) == 0

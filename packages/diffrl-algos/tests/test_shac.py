@@ -38,9 +38,9 @@ def test_updates_equal_a_slow_twin(worlds, small, shuffle):
         torch.testing.assert_close(state.actor, actor.detach(), rtol=1e-7, atol=1e-9)
         for mine, theirs in ((state.critic, twin.critic), (state.target, twin.target)):
             torch.testing.assert_close(mine, parameters_to_vector(theirs.parameters()).detach(), rtol=1e-7, atol=1e-9)
-        torch.testing.assert_close(state.stats.mean, twin.mean, rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(state.stats.var, twin.var, rtol=1e-10, atol=1e-12)
-        torch.testing.assert_close(state.obs, twin.obs, rtol=1e-7, atol=1e-9)
+        torch.testing.assert_close(state.run.stats.mean, twin.mean, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(state.run.stats.var, twin.var, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(state.run.obs, twin.obs, rtol=1e-7, atol=1e-9)
         finished = metrics["episodes"]
     # Several segments in a window, some of them ended by the task and not by time.
     assert finished > 4 * 6 * 8 / 5
@@ -61,16 +61,16 @@ def test_statistics_are_frozen_in_a_window(worlds, small):
             return env_state, step
 
     before = state
-    after, _ = algorithm.update(state._replace(env=Watched(state.env)))
+    after, _ = algorithm.update(state.replace(run=state.run._replace(env=Watched(state.env))))
     policy = algorithm.policy(before)
-    obs = before.obs
+    obs = before.run.obs
     for action, next_obs in seen:
         torch.testing.assert_close(action, policy(obs), rtol=1e-6, atol=1e-6)
         obs = next_obs
-    everything = torch.cat([before.obs, *(o for _, o in seen[:-1])])
-    expected = before.stats.update(everything)
-    torch.testing.assert_close(after.stats.mean, expected.mean, rtol=1e-12, atol=0)
-    assert after.stats.weight == before.stats.weight + len(everything)
+    everything = torch.cat([before.run.obs, *(o for _, o in seen[:-1])])
+    expected = before.run.stats.update(everything)
+    torch.testing.assert_close(after.run.stats.mean, expected.mean, rtol=1e-12, atol=0)
+    assert after.run.stats.weight == before.run.stats.weight + len(everything)
 
 
 def test_learning_rates_fall_linearly_and_stay_at_the_end(worlds, small):
@@ -87,12 +87,12 @@ def test_policies(worlds, small):
     algorithm = SHAC(small)
     state, _ = run(algorithm, algorithm.init(worlds(), 0), 2)
     mean = algorithm.policy(state)
-    assert torch.equal(mean(state.obs), mean(state.obs))
-    assert not mean(state.obs).requires_grad and mean(state.obs).abs().max() <= 1
-    one, same, other = (algorithm.policy(state, deterministic=False, seed=s)(state.obs) for s in (1, 1, 2))
+    assert torch.equal(mean(state.run.obs), mean(state.run.obs))
+    assert not mean(state.run.obs).requires_grad and mean(state.run.obs).abs().max() <= 1
+    one, same, other = (algorithm.policy(state, deterministic=False, seed=s)(state.run.obs) for s in (1, 1, 2))
     assert torch.equal(one, same) and not torch.equal(one, other)
     # Undo tanh: the spread around the mean is sigma.
-    wide = state.obs.repeat(4000, 1)
+    wide = state.run.obs.repeat(4000, 1)
     noise = torch.atanh(algorithm.policy(state, deterministic=False)(wide)) - torch.atanh(mean(wide))
     assert noise.std().item() == pytest.approx(state.actor[-1].exp().item(), rel=0.02)
 

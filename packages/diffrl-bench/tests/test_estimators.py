@@ -1,4 +1,4 @@
-"""What gradest costs beside the same expression by hand."""
+"""The cost of gradest compared with the same expression by hand."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_comparison_of_two_things_is_refused(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--framework", "tinygrad"], "framework 'tinygrad' is not known; expected one of numpy, torch, jax"),
+        (["--framework", "tinygrad"], "framework 'tinygrad' is unknown; expected one of numpy, torch, jax"),
         (["--rows", "1"], "expected at least 2 rows and columns"),
     ],
 )

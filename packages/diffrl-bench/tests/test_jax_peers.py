@@ -1,4 +1,4 @@
-"""Simulators in JAX beside ours: what is timed is what it says, and their gradients are JAX's."""
+"""Simulators in JAX next to ours: the timed work is the named work, and their gradients are JAX's."""
 
 from __future__ import annotations
 
@@ -63,17 +63,17 @@ def test_figures_are_of_simulated_time():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ValueError, match="beside names 'mjy'; known are mjx, brax-generalized"):
+    with pytest.raises(ValueError, match="beside is 'mjy'; choose from mjx, brax-generalized"):
         SimBench(beside=("mjy",))
-    with pytest.raises(ValueError, match="Brax has none like it; it has ant"):
+    with pytest.raises(ValueError, match=r"Brax has no robot like task .*; it has ant"):
         brax_window("cartpole", "spring", 1, 1, device="cpu")
-    with pytest.raises(ValueError, match=r"device is 'cuda', and JAX has none.*jax\[cuda12\]"):
+    with pytest.raises(ValueError, match=r"device is 'cuda', which JAX does not have.*jax\[cuda12\]"):
         brax_window("ant", "spring", 1, 1, device="cuda")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("task", "name"), [("cartpole", "mjx"), ("hopper", "brax-spring")])
-def test_a_peer_runs_beside_ours(task, name):
+def test_a_peer_runs_next_to_ours(task, name):
     pytest.importorskip("mujoco.mjx" if name == "mjx" else "brax")
     settings = {"num_envs": 4, "horizon": 4, "repeats": 1, "threads": 1, "scaling_envs": 0, "peers": False}
     (peer,) = bench_sim(SimBench(task=task, beside=(name,), **settings))["beside"]

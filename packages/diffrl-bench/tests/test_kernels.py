@@ -84,11 +84,11 @@ def test_large_blocks_share_one_limit():
 
 def test_bad_input_is_named(tmp_path, capsys):
     assert main(["kernels", "--arch", "50"]) == 2
-    assert "arch is 50; the limits of 80, 90, 100 are known" in capsys.readouterr().err
+    assert "arch is 50; it must be one of 80, 90, 100" in capsys.readouterr().err
     assert main(["kernels", "--task", "dejong"]) == 2
     assert "task 'dejong' has no CUDA kernels of its own" in capsys.readouterr().err
     (tmp_path / "a.cubin").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"a\.cubin is no object file"):
+    with pytest.raises(ValueError, match=r"a\.cubin is not an object file"):
         read_cubin(tmp_path / "a.cubin")
 
 

@@ -35,25 +35,21 @@ def test_both_sides_begin_with_the_same_policy_and_values(algo: str) -> None:
     state = algorithm.init(env, 3)
     # With our seed torch would draw the same weights there.
     theirs = sb3.model(algo, config, env, 9)
-    before = sb3.policy_of(algo, theirs)(state.obs)
+    before = sb3.policy_of(algo, theirs)(state.run.obs)
     sb3.copy_weights(algo, theirs, state)
-    mine = algorithm.policy(state)(state.obs)
-    after = sb3.policy_of(algo, theirs)(state.obs)
+    mine = algorithm.policy(state)(state.run.obs)
+    after = sb3.policy_of(algo, theirs)(state.run.obs)
     torch.testing.assert_close(after, mine, rtol=0, atol=1e-6)
     assert not torch.allclose(before, mine, atol=1e-3)
-    x = torch.cat([state.obs, mine], 1)
+    x = torch.cat([state.run.obs, mine], 1)
     if algo == "ppo":
-        from diffrl_algos.torch._ppo import _Networks
-
-        values = _Networks.of(config, env).critic(state.critic, state.obs)
-        found = [theirs.policy.predict_values(state.obs)[:, 0]]
+        values = algorithm.critic(env)(state.critic, state.run.obs)
+        found = [theirs.policy.predict_values(state.run.obs)[:, 0]]
         assert torch.equal(theirs.policy.log_std, state.actor[-1:])
     else:
-        from diffrl_algos.torch._off_policy import critic_of
-
-        values = critic_of(config, env)(state.critic, x)
+        values = algorithm.critic(env)(state.critic, x)
         for critic in (theirs.policy.critic, theirs.policy.critic_target):
-            found = [q[:, 0] for q in critic(state.obs, mine)]
+            found = [q[:, 0] for q in critic(state.run.obs, mine)]
             torch.testing.assert_close(torch.stack(found), values, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(torch.stack(found), values, rtol=1e-5, atol=1e-6)
 
@@ -66,8 +62,8 @@ def test_the_spread_of_sacs_policy_is_copied_too() -> None:
     theirs = sb3.model("sac", config, env, 9)
     sb3.copy_weights("sac", theirs, state)
     actor = algorithm.policy(state).actor
-    ours = actor(actor.split(state.actor), state.obs)
-    mean, logstd, _ = theirs.policy.actor.get_action_dist_params(state.obs)
+    ours = actor(actor.split(state.actor), state.run.obs)
+    mean, logstd, _ = theirs.policy.actor.get_action_dist_params(state.run.obs)
     torch.testing.assert_close(mean, ours.mean, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(logstd, ours.logstd, rtol=1e-5, atol=1e-6)
 
@@ -140,5 +136,5 @@ def test_two_sides_that_differ_are_told_apart() -> None:
 def test_bad_input() -> None:
     with pytest.raises(ValueError, match="seeds is 1; it must be at least 2"):
         PeersBench(seeds=1)
-    with pytest.raises(ValueError, match="'shac' has no counterpart; there are ppo, sac, td3"):
+    with pytest.raises(ValueError, match="'shac' has no counterpart; choose from ppo, sac, td3"):
         PeersBench(algos=["shac"])

@@ -136,7 +136,7 @@ def test_the_muscles_need_their_files(tmp_path: Path) -> None:
 
 
 def test_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no recording is known for task 'walker2d'"):
+    with pytest.raises(ValueError, match="task 'walker2d' has no recording"):
         compare("walker2d", tmp_path)
     with pytest.raises(ValueError, match="does not exist; pass the folder"):
         compare("ant", tmp_path)

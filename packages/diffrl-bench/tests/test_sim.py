@@ -162,7 +162,7 @@ def test_report_holds_what_the_command_line_promises(report: dict[str, Any]) -> 
         assert part["of_copy"] == pytest.approx(part["bytes_per_s"] / report["memory_traffic"]["copy_bytes_per_s"])
 
 
-def test_mujoco_runs_beside(report: dict[str, Any]) -> None:
+def test_mujoco_runs_in_the_same_report(report: dict[str, Any]) -> None:
     first = report["peers"][0]
     assert first["name"] == "mujoco"
     assert first["threads"] == 1

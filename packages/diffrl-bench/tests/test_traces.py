@@ -1,4 +1,4 @@
-"""The best of a run, figures over its updates, and the table beside a paper."""
+"""The best return of a run, metrics over its updates, and the table that compares them with a paper."""
 
 from __future__ import annotations
 

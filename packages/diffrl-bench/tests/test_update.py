@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from diffrl_algos import default_preset, get_algorithm, list_algorithms
-from diffrl_algos.torch import _adam, _training
+from diffrl_algos.torch import _account, _adam, _learner, _off_policy, _window
 from diffrl_bench import UpdateBench, bench_update
 from diffrl_bench._report import update_text
 from diffrl_bench._spans import Spans
@@ -70,8 +70,9 @@ def test_timing_changes_no_bits_and_leaves_nothing_behind(algo: str) -> None:
     module: Any = sys.modules[type(algorithm).__module__]
 
     def functions() -> list[Any]:
-        shared = (getattr(module, name, None) for name in ("rollout", "fit_critic"))
-        return [torch.autograd.grad, _adam.Optimizer.step_, _training.Clock.lap, env.step, *shared]
+        rollouts = [_window.rollout, _off_policy.rollout, getattr(module, "rollout", None)]
+        fits = [_learner.fit_critic, _off_policy.QFunctions.fit]
+        return [torch.autograd.grad, _adam.Optimizer.step_, _account.Clock.lap, env.step, *rollouts, *fits]
 
     # The first update of some learns nothing yet.
     state, before = algorithm.update(algorithm.init(env, 0))[0], functions()

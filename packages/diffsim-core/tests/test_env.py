@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import diffsim_core
-from diffsim_core import EnvState, Random, rollout, stop_gradient
+from diffsim_core import EnvState, EpisodeRandom, rollout, stop_gradient
 from diffsim_core.check import check_env
 
 from .pendulum import Pendulum, PendulumState, make_pendulum
@@ -129,7 +129,7 @@ def test_new_episodes_start_from_their_own_numbers():
         state, row = env.step(state, torch.zeros(5, 2))
         if step % 2:
             starts.append(row.obs)
-            random = Random(state.seed, state.episode, dtype="float32", device="cpu")
+            random = EpisodeRandom(state.seed, state.episode, dtype="float32", device="cpu")
             (q, qd), _ = env.task.initial(env.xp, random)
             assert torch.equal(state.physics.q, q) and torch.equal(state.physics.qd, qd)
     assert len(torch.cat(starts).unique(dim=0)) == 20
@@ -284,3 +284,14 @@ def test_register_refuses_taken_names_and_strange_strings(registered):
         diffsim_core.register_task("ant", factory)
     with pytest.raises(ValueError, match="must be 'module:function'"):
         diffsim_core.register_task("new", "module.function")
+
+
+def test_a_task_belongs_to_a_family(registered, monkeypatch):
+    """Named by ``register_task``, else by the name: a part before a colon, or what precedes a number at the end."""
+    monkeypatch.setattr("diffsim_core._registry._DECLARED_FAMILIES", {})
+    names = {"pace_car_10": "pace_car", "ackley_64": "ackley", "gym:Hopper-v5": "gym", "gym:Env_2": "gym", "_7": "_7"}
+    names |= {name: name for name in ("ant", "humanoid_mtu", "newton_ant", "ant2", "pendulum_2_b")}
+    assert {name: diffsim_core.task_family(name) for name in names} == names
+    diffsim_core.register_task("arm_left", factory, family="arm")
+    diffsim_core.register_task("arm_7", factory, family="arm_7")
+    assert [diffsim_core.task_family(name) for name in ("arm_left", "arm_7")] == ["arm", "arm_7"]

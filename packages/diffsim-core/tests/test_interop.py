@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from diffsim_core import differentiable, stop_gradient
-from diffsim_core._interop import framework_of, namespace
+from diffsim_core._interop import backend, backend_of
 
 from .pendulum import PendulumDynamics, PendulumState
 
@@ -197,8 +197,8 @@ def test_other_arrays_are_refused():
     with pytest.raises(TypeError, match=r"torch\.Tensor or a jax\.Array, got numpy\.ndarray"):
         differentiable(PendulumDynamics())(PendulumState(q, qd), (u,))
     with pytest.raises(ValueError, match="'torch' or 'jax', got 'numpy'"):
-        namespace("numpy")
-    assert framework_of(torch.zeros(1)) == "torch" and framework_of(jnp.zeros(1)) == "jax"
+        backend("numpy")
+    assert backend_of(torch.zeros(1)) is backend("torch") and backend_of(jnp.zeros(1)) is backend("jax")
 
 
 def test_stop_gradient_keeps_values_and_structure():
@@ -238,8 +238,8 @@ def _timed(call) -> float:
         ("import diffsim_core; diffsim_core.list_tasks()", ["torch", "jax", "warp", "mujoco"]),
         ("import diffsim_core.check", ["torch", "jax", "warp", "mujoco"]),
         ("from diffsim_core import *; from diffsim_core import TaskEnv, rollout", ["torch", "jax", "mujoco"]),
-        ("import torch; from diffsim_core._interop import namespace; namespace('torch')", ["jax"]),
-        ("import jax; from diffsim_core._interop import namespace; namespace('jax')", ["torch"]),
+        ("import torch; from diffsim_core._interop import backend; backend('torch')", ["jax"]),
+        ("import jax; from diffsim_core._interop import backend; backend('jax')", ["torch"]),
     ],
 )
 def test_imports_stay_light(code, absent):

@@ -11,8 +11,8 @@ import warp as wp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffsim_core import Random
-from diffsim_core._interop import namespace
+from diffsim_core import EpisodeRandom
+from diffsim_core._interop import backend
 from diffsim_core._philox import philox
 from diffsim_core._random import MAX_STREAM, seed_array
 
@@ -56,15 +56,15 @@ def twin(seed, world, episode, stream, size, low=None, high=None):
     return np.stack(pairs, axis=1).reshape(-1)[:size]
 
 
-def torch_random(seed=0, episode=(0, 0, 0), dtype="float64", world_offset=0) -> Random:
+def torch_random(seed=0, episode=(0, 0, 0), dtype="float64", world_offset=0) -> EpisodeRandom:
     episodes = torch.tensor(episode, dtype=torch.int32)
-    key = seed_array(namespace("torch"), seed, "cpu")
-    return Random(key, episodes, dtype=dtype, device="cpu", world_offset=world_offset)
+    key = seed_array(backend("torch"), seed, "cpu")
+    return EpisodeRandom(key, episodes, dtype=dtype, device="cpu", world_offset=world_offset)
 
 
-def jax_random(seed=0, episode=(0, 0, 0), dtype="float32", world_offset=0) -> Random:
-    key = seed_array(jnp, seed, jax.devices("cpu")[0])
-    return Random(key, jnp.asarray(episode, jnp.int32), dtype=dtype, device="cpu", world_offset=world_offset)
+def jax_random(seed=0, episode=(0, 0, 0), dtype="float32", world_offset=0) -> EpisodeRandom:
+    key = seed_array(backend("jax"), seed, jax.devices("cpu")[0])
+    return EpisodeRandom(key, jnp.asarray(episode, jnp.int32), dtype=dtype, device="cpu", world_offset=world_offset)
 
 
 @wp.kernel(enable_backward=False)
@@ -132,14 +132,16 @@ def test_torch_and_jax_draw_the_same_bits(seed):
         here, there = draw(a), draw(b)
         assert here.shape == there.shape and here.shape[0] == 3
         assert here.numpy().tobytes() == np.asarray(there).tobytes()
-        traced = jax.jit(lambda e, draw=draw: draw(Random(b.seed, e, dtype="float32", device="cpu", world_offset=11)))
+        traced = jax.jit(
+            lambda e, draw=draw: draw(EpisodeRandom(b.seed, e, dtype="float32", device="cpu", world_offset=11))
+        )
         assert np.asarray(traced(b.episode)).tobytes() == np.asarray(there).tobytes()
 
 
 def test_jax_with_64_bit_types_takes_long_seeds():
     with jax.enable_x64(True):
-        key = seed_array(jnp, 2**40 + 5, jax.devices("cpu")[0])
-        found = Random(key, jnp.zeros(3, jnp.int32), dtype="float64", device="cpu").normal(0, (4,))
+        key = seed_array(backend("jax"), 2**40 + 5, jax.devices("cpu")[0])
+        found = EpisodeRandom(key, jnp.zeros(3, jnp.int32), dtype="float64", device="cpu").normal(0, (4,))
         assert found.dtype == jnp.float64
         assert np.asarray(found).tobytes() == torch_random(2**40 + 5).normal(0, (4,)).numpy().tobytes()
 
@@ -185,7 +187,7 @@ def test_moments_and_correlations():
 
 def test_errors():
     with pytest.raises(ValueError, match=r"below 2\*\*63, got -1"):
-        seed_array(namespace("torch"), -1, "cpu")
+        seed_array(backend("torch"), -1, "cpu")
     with pytest.raises(ValueError, match=r"below 2\*\*31 .*jax_enable_x64"):
         jax_random(2**31)
     with pytest.raises(ValueError, match=rf"stream must lie in 0 \.\. {MAX_STREAM - 1}, got -1"):

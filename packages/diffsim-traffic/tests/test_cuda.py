@@ -24,9 +24,9 @@ def window(device: str, dtype: str, law: str, steps: int, **options: object):
     state, steering, acceleration = some_worlds(model, 67, seed=9)
     inputs = [tensor(a) for a in (*state, steering, acceleration)]
     step = differentiable(TrafficDynamics(model, dt=0.1, dtype=dtype, device=device))
-    now = TrafficState(*inputs[:5])
+    now = TrafficState(*inputs[:4])
     for _ in range(steps):
-        now, ok = step(now, inputs[5:])
+        now, ok = step(now, inputs[5:], inputs[4:5])
         assert bool(ok.all())
     generator = torch.Generator().manual_seed(0)
     weights = [torch.randn(a.shape, generator=generator, dtype=torch.float64).to(device, kind) for a in now]

@@ -5,28 +5,28 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffsim_traffic import IDM, Road, TrafficDynamics, TrafficModel, TrafficState
+from diffsim_traffic import IDM, Road, TrafficDynamics, TrafficModel
 from diffsim_traffic.sumo import PROFILE, Highway, Platoon, simulate_platoon
 
-from .host import step
+from .host import Worlds, step
 
 pytest.importorskip("libsumo")
 
 
-def ours(platoon: Platoon, record) -> TrafficState:
+def ours(platoon: Platoon, record) -> Worlds:
     """The same drivers behind the same leader; positions of centres, ``[T, V]``."""
     n = len(platoon.drivers)
     model = TrafficModel(road=Road(), drivers_per_lane=(n,), length=platoon.length)
     dynamics = TrafficDynamics(model, dt=platoon.dt, dtype="float64")
     row = platoon.parameters()[None]
-    state = TrafficState(record.x[:1], record.v[:1], np.zeros((1, 1)), np.zeros((1, 1)), row)
+    state = Worlds(record.x[:1], record.v[:1], np.zeros((1, 1)), np.zeros((1, 1)), row)
     acceleration = np.diff(record.v[:, 0]) / platoon.dt
     states = [state]
     for a in acceleration:
         state, ok = step(dynamics, state, np.zeros((1, 1)), np.full((1, 1), a))
         assert ok.all()
         states.append(state)
-    return TrafficState(*(np.concatenate(arrays) for arrays in zip(*states, strict=True)))
+    return Worlds(*(np.concatenate(arrays) for arrays in zip(*states, strict=True)))
 
 
 def test_a_platoon_is_sumos_over_two_minutes():

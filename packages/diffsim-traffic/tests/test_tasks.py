@@ -11,8 +11,9 @@ import torch
 
 import diffsim_core
 from diffsim_core import TaskEnv
+from diffsim_core._interop import to_numpy, value_and_grad
 from diffsim_core.check import check_env, check_gradients
-from diffsim_traffic import tasks
+from diffsim_traffic import TrafficConstants, tasks
 from diffsim_traffic.tasks import pace_car, ring
 
 FACTORIES = {
@@ -155,8 +156,8 @@ def put(env, x, v, y, psi=0.0):
 def test_what_ends_an_episode(collision, x, y, ended):
     env = make("pace_car_2", 2, collision=collision)
     state = put(env, [x, 10.0, 0.0, -8.0, -20.0], 0.0, y)
-    standing = state.physics.drivers * torch.tensor([1e-9, 1, 1, 1, 1])
-    _, transition = env.step(state._replace(physics=state.physics._replace(drivers=standing)), torch.zeros(2, 2))
+    standing = state.constants.drivers * torch.tensor([1e-9, 1, 1, 1, 1])
+    _, transition = env.step(state._replace(constants=TrafficConstants(standing)), torch.zeros(2, 2))
     assert transition.terminated.tolist() == [ended] * 2
     assert bool((transition.reward == -1).all()) == ended
 
@@ -201,10 +202,35 @@ def test_drivers_differ_from_world_to_world_and_episode_to_episode():
     env = make("pace_car_2", 4, episode_length=1)
     state, _ = env.reset(0)
     again, _ = env.step(state, torch.zeros(4, 2))
-    drawn = torch.cat([state.physics.drivers, again.physics.drivers]).reshape(-1, 5)
+    drawn = torch.cat([state.constants.drivers, again.constants.drivers]).reshape(-1, 5)
     middle = torch.tensor(env.task.drivers[0])
     assert len(torch.unique(drawn[:, 0])) == 32
     assert ((drawn / middle - 1).abs() <= 0.2 + 1e-6).all() and ((drawn / middle - 1).abs() > 0.15).any()
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.1])
+def test_gradients_with_respect_to_drivers_pass_a_rollout_in_torch_and_in_jax(spread):
+    """Through resets where every episode has the same drivers; up to the first where they are drawn anew."""
+    pytest.importorskip("jax")
+    gradients = []
+    for arrays in ("torch", "jax"):
+        env = make("pace_car_2", 3, arrays=arrays, dtype="float32", spread=spread, episode_length=4)
+        assert env.constants_vary == (spread > 0)
+        state, obs = env.reset(0)
+        xp = env.xp
+
+        def loss(constants, env=env, state=state, obs=obs, xp=xp):
+            window = diffsim_core.rollout(
+                env, lambda obs: xp.zeros((3, 2)), state._replace(constants=constants), obs, num_steps=10
+            )
+            if env.arrays == "torch" and not env.constants_vary:
+                assert window[1].constants is constants
+            return window[0].final_obs.sum()
+
+        _, found = value_and_grad(loss, state.constants)
+        gradients.append(to_numpy(found.drivers))
+        assert np.abs(gradients[-1]).max() > 1e-3
+    np.testing.assert_allclose(gradients[1], gradients[0], rtol=1e-4, atol=1e-6)
 
 
 def test_all_lanes_are_drawn():

@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffsim_traffic import Road, TrafficDynamics, TrafficModel, TrafficState, equilibrium
+from diffsim_traffic import Road, TrafficDynamics, TrafficModel, equilibrium
 from diffsim_traffic.laws import IDM
 
-from .host import step
+from .host import Worlds, step
 
 CALM = {"a": 2.5, "b": 1.5, "T": 1.6, "s0": 2.0, "v0": 30.0}
 NERVOUS = {"a": 0.6, "b": 1.5, "T": 1.0, "s0": 2.0, "v0": 30.0}
 
 
-def platoon(drivers: dict[str, float], cars: int, v: float, dt: float) -> tuple[TrafficDynamics, TrafficState]:
+def platoon(drivers: dict[str, float], cars: int, v: float, dt: float) -> tuple[TrafficDynamics, Worlds]:
     """A vehicle under control and drivers behind it, at the equilibrium of ``v``."""
     model = TrafficModel(road=Road(), drivers_per_lane=(cars,))
     away = equilibrium.equilibrium_gap(v, **drivers) + 5.0
     x = -away * np.arange(cars + 1)[None, :]
     row = np.broadcast_to(IDM.row(**drivers), (1, cars, 5))
-    state = TrafficState(x, np.full((1, cars + 1), v), np.zeros((1, 1)), np.zeros((1, 1)), row)
+    state = Worlds(x, np.full((1, cars + 1), v), np.zeros((1, 1)), np.zeros((1, 1)), row)
     return TrafficDynamics(model, dt=dt, dtype="float64"), state
 
 
@@ -42,7 +42,7 @@ def test_small_oscillations_grow_or_shrink_as_the_transfer_function_says():
     cases = [(drivers, omega) for drivers in (CALM, NERVOUS) for omega in (0.1, 0.3, 1.0)]
     worlds = [platoon(drivers, cars, v, dt) for drivers, _ in cases]
     dynamics = worlds[0][0]
-    state = TrafficState(*(np.concatenate(arrays) for arrays in zip(*(state for _, state in worlds), strict=True)))
+    state = Worlds(*(np.concatenate(arrays) for arrays in zip(*(state for _, state in worlds), strict=True)))
     omega = np.array([[omega] for _, omega in cases])
     settle, longest = round(150 / dt), round(2 * np.pi / 0.1 / dt)
     zero, seen = np.zeros((len(cases), 1)), []

@@ -89,7 +89,7 @@ def test_a_page_of_a_recording_has_every_episode_of_every_world(tmp_path):
 
 
 def test_scenes_of_one_page_are_of_one_road(tmp_path):
-    with pytest.raises(ValueError, match="scene 'b' is of another road"):
+    with pytest.raises(ValueError, match="scene 'b' has another road"):
         write_html({"a": some_scene(), "b": some_scene(ring=100.0)}, tmp_path / "page.html")
     with pytest.raises(ValueError, match="at least one"):
         write_html({}, tmp_path / "page.html")
@@ -118,7 +118,7 @@ def test_histograms_hold_all_speeds_of_drivers():
     area = outline.get_path().to_polygons()[0]
     x, y = area.T
     assert abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2 == pytest.approx(1.0)  # a density
-    with pytest.raises(ValueError, match="no speeds to draw"):
+    with pytest.raises(ValueError, match="one has no drivers"):
         plot_speeds({})
 
 

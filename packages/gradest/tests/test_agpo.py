@@ -15,7 +15,7 @@ READINGS = ("drop", "bootstrap", "restart")
 
 class TestRatio:
     def twin(self, first, zeroth, valid=None, variance="norm"):
-        """By the definition, with NumPy's own median and variance over the worlds left."""
+        """By the definition, with NumPy's own median and variance over the worlds that count."""
         keep = np.isfinite(first).all(-1) & np.isfinite(zeroth).all(-1)
         if valid is not None:
             keep &= valid
@@ -129,14 +129,14 @@ class TestRatio:
 
 
 def recursion(reward, q, q_next, alpha, terminated, done, gamma, threshold, truncation):
-    """Appendix A.3, one world and one piece at a time: F_i = r_i + gamma [(1 - a_{i+1}) Q_{i+1} + a_{i+1} F_{i+1}].
+    """Appendix A.3, one world and one segment at a time: F_i = r_i + gamma [(1 - a_{i+1}) Q_{i+1} + a_{i+1} F_{i+1}].
 
-    Returns the sum over pieces of ``(1 - a) Q + a F`` at their first steps.
+    Returns the sum over segments of ``(1 - a) Q + a F`` at their first steps.
     """
     steps, worlds = reward.shape
 
     def blend(i, n, credit):
-        """``(1 - a_i) Q_i + a_i F_i``, and the step at which the piece was left."""
+        """``(1 - a_i) Q_i + a_i F_i``, and the last step of the segment."""
         credit = credit * alpha[i]
         cut, end = credit < threshold, done[i, n] or i == steps - 1
         if cut and truncation == "drop":
@@ -179,7 +179,7 @@ class TestCredit:
     @settings(deadline=None)
     @given(data=st.data(), threshold=factor)
     def test_the_shares_sum_to_one(self, windows, data, threshold):
-        """Undiscounted and without termination, each piece hands out a whole between Q_i and the Q that follows."""
+        """Undiscounted and without termination, the weights of each segment's Q values sum to 1."""
         w, alpha = data.draw(problems(windows))
         free = np.zeros_like(w.done)
         for truncation in ("bootstrap", "restart"):
@@ -198,7 +198,7 @@ class TestCredit:
     @settings(deadline=None)
     @given(data=st.data(), gamma=factor, threshold=st.floats(0.001, 1.0))
     def test_no_credit_is_the_q_objective(self, windows, data, gamma, threshold):
-        """To the letter only the starts learn from Q, which is why ``restart`` is the default: there all steps do."""
+        """Without ``restart`` only the starts learn from Q, which is why it is the default: there all steps do."""
         w = data.draw(windows)
         arrays = (w.reward, w.value, w.value_next, 0.0, w.terminated, w.done)
         starts = gradest.segment_starts(w.done)
@@ -228,8 +228,8 @@ class TestCredit:
             )
 
     @pytest.mark.parametrize("seed", range(3))
-    def test_every_step_may_begin_a_piece(self, seed):
-        """The weights and links give the gradient of the mean of all pieces, each written out from its own start."""
+    def test_every_step_may_begin_a_segment(self, seed):
+        """Weights and links give each action the gradient of its own segment, written out from its own start."""
         rng = np.random.default_rng(seed)
         torch = pytest.importorskip("torch")
         alpha, gamma, steps = torch.tensor(rng.random(6)), 0.9, 6
@@ -240,26 +240,26 @@ class TestCredit:
         states = [start]
 
         def step(x, t):
-            """Action, reward, its Q, and the state that follows with its value."""
+            """Reward, Q of the action, the next state, and its value."""
             action = noise[t] - 0.3 * x
             after = torch.sin(x + action)
             return -(after**2) - action**2, torch.cos(x * action), after, after**3
 
-        def piece(x, t):
+        def segment(x, t):
             """``F_t`` of every world."""
             reward, q, after, follows = step(x, t)
             rest = torch.where(terminated[t], 0.0, follows)
             if t < steps - 1:
-                rest = torch.where(done[t], rest, piece(after, t + 1))
+                rest = torch.where(done[t], rest, segment(after, t + 1))
             return (1 - alpha[t]) * q + alpha[t] * (reward + gamma * rest)
 
         for t in range(steps):
             after = step(states[-1], t)[2]
             states.append(torch.where(done[t], start, after).detach())
-        # Only the action that begins a piece learns from it.
+        # The segments overlap, and only the action that begins one is credited with it.
         want = []
         for t in range(steps):
-            (g,) = torch.autograd.grad(piece(states[t], t).sum(), noise)
+            (g,) = torch.autograd.grad(segment(states[t], t).sum(), noise)
             want.append(g[t])
 
         w = gradest.credit_weights(alpha, terminated, done, gamma=gamma, truncation="every")
@@ -273,8 +273,8 @@ class TestCredit:
         (got,) = torch.autograd.grad(total, noise)
         torch.testing.assert_close(got, torch.stack(want), rtol=1e-12, atol=1e-14)
 
-    def test_the_horizon_of_overlapping_pieces(self):
-        """With alpha = 1/2 a piece counts 1/2 + 1/4 + ...: less than one, however long the window."""
+    def test_the_horizon_of_overlapping_segments(self):
+        """With alpha = 1/2 a segment counts 1/2 + 1/4 + ...: less than one, however long the window."""
         got = gradest.effective_horizon(np.full(60, 0.5), np.zeros((60, 2), dtype=bool), truncation="every")
         assert got == pytest.approx(1.0 - 1.0 / 60, rel=1e-9)
         done = np.ones((5, 2), dtype=bool)

@@ -6,25 +6,15 @@ Importing this package loads no array library. The algorithms are in ``diffrl_al
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from ._algorithm import Algorithm as Algorithm
 from ._algorithm import Policy as Policy
 from ._clips import Clips as Clips
-from ._configs import AGPOConfig as AGPOConfig
-from ._configs import AHACConfig as AHACConfig
-from ._configs import APGConfig as APGConfig
-from ._configs import GIPPOConfig as GIPPOConfig
-from ._configs import LRConfig as LRConfig
-from ._configs import LRRPConfig as LRRPConfig
-from ._configs import PEConfig as PEConfig
-from ._configs import PODSConfig as PODSConfig
-from ._configs import PPOConfig as PPOConfig
-from ._configs import RPConfig as RPConfig
-from ._configs import SACConfig as SACConfig
-from ._configs import SAPOConfig as SAPOConfig
-from ._configs import SHACConfig as SHACConfig
-from ._configs import TD3Config as TD3Config
-from ._configs import TrajOptConfig as TrajOptConfig
+from ._config import CriticConfig as CriticConfig
+from ._config import GaussianConfig as GaussianConfig
+from ._config import UpdateConfig as UpdateConfig
+from ._config import WindowConfig as WindowConfig
 from ._errors import CheckpointError as CheckpointError
 from ._errors import RunError as RunError
 from ._errors import UsageError as UsageError
@@ -38,6 +28,7 @@ from ._loggers import WandbLog as WandbLog
 from ._presets import Preset as Preset
 from ._presets import default_preset as default_preset
 from ._presets import list_presets as list_presets
+from ._presets import list_readings as list_readings
 from ._presets import load_preset as load_preset
 from ._registry import AlgorithmEntry as AlgorithmEntry
 from ._registry import get_algorithm as get_algorithm
@@ -53,3 +44,13 @@ try:
     __version__ = version("diffrl-algos")
 except PackageNotFoundError:
     __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    # A configuration is in its algorithm's file, which imports torch. It is imported when it is first asked for.
+    if name.endswith("Config") and not name.startswith("_"):
+        from . import torch
+
+        if hasattr(torch, name):
+            return getattr(torch, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

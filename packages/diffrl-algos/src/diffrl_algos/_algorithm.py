@@ -18,7 +18,8 @@ before the first step and after each step with the worlds ``[N]`` (bool) that be
 """
 
 Metrics = Mapping[str, Any]
-"""Figures of one update, ready for JSON: numbers, or None for what is not known yet."""
+"""The numbers that an update reports, ready for JSON; None for one that is not known yet. ``divergences`` may hold
+records of diverged worlds (``diffsim_core.Divergence``), which go to a file of their own."""
 
 
 class TrainState(Protocol):
@@ -39,7 +40,11 @@ class TrainState(Protocol):
 
 
 class Algorithm(Protocol):
-    """State in, state out: an algorithm is its configuration and these functions."""
+    """State in, state out: an algorithm is its configuration and these functions.
+
+    Two more are optional. ``template(env, seed)`` gives a state to load a checkpoint into, without the checks of
+    training; ``init`` serves otherwise. ``value(state)`` gives a function of observations, whose values viewers show.
+    """
 
     name: str
 

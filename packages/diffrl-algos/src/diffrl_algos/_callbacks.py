@@ -1,4 +1,4 @@
-"""What happens beside training: the progress line, the log, checkpoints, dumps of diverged worlds."""
+"""Callbacks of a run: the progress line, the log, checkpoints, dumps of diverged worlds."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _MAX_DUMPS = 100
 
 
 class ProgressLine(Callback):
-    """One line with iteration, steps per second, return and time left; redrawn on a terminal.
+    """One line with iteration, steps per second, return and remaining time.
 
-    Elsewhere (a file, a pipe) a line every ten seconds.
+    A terminal redraws it; a file or a pipe gets a new line every ten seconds.
     """
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
-        self._live = out.isatty()
-        self._interval = 0.2 if self._live else 10.0
+        self._redraws = out.isatty()
+        self._interval = 0.2 if self._redraws else 10.0
 
     def on_start(self, state: Any, fraction: float) -> None:
         self._start = self._shown = time.perf_counter()
@@ -35,16 +35,16 @@ class ProgressLine(Callback):
         now = time.perf_counter()
         if now - self._shown >= self._interval:
             self._shown = now
-            self._show(update, end="" if self._live else "\n")
+            self._show(update, end="" if self._redraws else "\n")
 
     def on_evaluation(self, update: Update) -> None:
-        found = update.evaluation
-        assert found is not None
+        evaluation = update.evaluation
+        assert evaluation is not None
         line = (
-            f"evaluation at iteration {update.metrics['iteration']}: return {found.return_mean:.1f} "
-            f"+- {found.return_std:.1f} over {len(found.returns)} episodes"
+            f"evaluation at iteration {update.metrics['iteration']}: return {evaluation.return_mean:.1f} "
+            f"+- {evaluation.return_std:.1f} over {len(evaluation.returns)} episodes"
         )
-        self._out.write(f"\r\x1b[2K{line}\n" if self._live else f"{line}\n")
+        self._out.write(f"\r\x1b[2K{line}\n" if self._redraws else f"{line}\n")
         self._out.flush()
 
     def on_stop(self, update: Update | None, status: Status) -> None:
@@ -54,28 +54,28 @@ class ProgressLine(Callback):
     def _show(self, update: Update, end: str) -> None:
         elapsed = max(time.perf_counter() - self._start, 1e-9)
         gained = update.fraction - self._first_fraction
-        left = elapsed * max(0.0, 1.0 - update.fraction) / gained if gained > 0 else float("nan")
+        remaining = elapsed * max(0.0, 1.0 - update.fraction) / gained if gained > 0 else float("nan")
         rate = (update.metrics["env_steps"] - self._first_steps) / elapsed
-        line = progress_text(update, rate, left)
-        self._out.write(f"\r\x1b[2K{line}{end}" if self._live else f"{line}{end}")
+        line = progress_text(update, rate, remaining)
+        self._out.write(f"\r\x1b[2K{line}{end}" if self._redraws else f"{line}{end}")
         self._out.flush()
 
 
-def progress_text(update: Update, rate: float, left_s: float) -> str:
+def progress_text(update: Update, rate: float, remaining_s: float) -> str:
     """``iteration 120  12 %  245,760 steps  19,300 steps/s  return -812.4  0:01:30 left``."""
-    figures = update.metrics
-    score = figures["return_mean"]
+    metrics = update.metrics
+    score = metrics["return_mean"]
     parts = [
-        f"iteration {figures['iteration']}",
+        f"iteration {metrics['iteration']}",
         f"{min(1.0, update.fraction):4.0%}",
-        f"{figures['env_steps']:,} steps",
+        f"{metrics['env_steps']:,} steps",
         f"{rate:,.0f} steps/s",
         f"return {score:.1f}" if score is not None else "return not known yet",
-        f"{_clock(left_s)} left",
+        f"{_clock(remaining_s)} left",
     ]
-    for name, words in (("diverged", "diverged worlds"), ("refused_updates", "refused updates")):
-        if figures.get(name):
-            parts.append(f"{figures[name]} {words}")
+    for name, words in (("diverged", "diverged worlds"), ("refused_updates", "rejected updates")):
+        if metrics.get(name):
+            parts.append(f"{metrics[name]} {words}")
     return "  ".join(parts)
 
 
@@ -93,16 +93,16 @@ class MetricsLog(Callback):
     def on_update(self, update: Update) -> None:
         self._append("metrics.jsonl", update.metrics)
 
-    def _append(self, name: str, figures: Mapping[str, Any]) -> None:
+    def _append(self, name: str, metrics: Mapping[str, Any]) -> None:
         with (self._folder / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(plain(figures), allow_nan=False) + "\n")
+            file.write(json.dumps(plain(metrics), allow_nan=False) + "\n")
 
 
 class Checkpointer(Callback):
-    """Saves every ``checkpoint_every`` updates, where an evaluation is the best so far, and where training stops.
+    """Saves every ``checkpoint_every`` updates, at the best evaluation so far, and when training stops.
 
-    Of several processes each has one, for their arrays are put together, and process 0 writes. It saves at every
-    evaluation then, which the others know of without being told.
+    Each of several processes has one, because a checkpoint gathers the arrays of all; process 0 writes. With several
+    processes it saves at every evaluation, because the others know when those are but not how good.
     """
 
     def __init__(self, run: Run, algorithm: Algorithm) -> None:
@@ -118,9 +118,9 @@ class Checkpointer(Callback):
             self._save(update)
 
     def _evaluated(self, update: Update) -> bool:
-        every, found = self._run.spec.eval_every, update.evaluation
+        every, evaluation = self._run.spec.eval_every, update.evaluation
         if _processes.size() == 1:
-            return found is not None and self._run.is_better(found.return_mean)
+            return evaluation is not None and self._run.is_better(evaluation.return_mean)
         return every is not None and (update.metrics["iteration"] % every == 0 or update.fraction >= 1.0)
 
     def _save(self, update: Update) -> None:
@@ -132,7 +132,7 @@ class Checkpointer(Callback):
 
 
 class DivergenceLog(Callback):
-    """Writes worlds that diverged to ``divergences/``: the first 100 updates that had any."""
+    """Writes diverged worlds to ``divergences/``, of the first 100 updates that have any."""
 
     def __init__(self, run: Run) -> None:
         self._folder = run.path / "divergences"

@@ -1,4 +1,4 @@
-"""What a policy does, to be looked at: clips of evaluations during training, and motions of finished runs."""
+"""Recordings of a policy to look at: clips of evaluations during training, and motions of finished runs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 class Clips(Callback):
     """Writes an HTML file of every evaluation, ``FOLDER/ITERATION.html``: the first episodes of its first worlds.
 
-    It needs evaluations on the way (``train(..., evaluator=...)`` or ``--eval-every``) and a task of rigid bodies or
-    another that can be shown.
+    It needs evaluations during training (``train(..., evaluator=...)`` or ``--eval-every``) and a task that can be
+    shown, such as one of rigid bodies.
 
     Args:
-        folder: where to; it is made.
-        worlds: how many worlds a clip shows.
+        folder: folder of the files; it is created.
+        worlds: number of worlds in a clip.
 
     Raises:
         UsageError: ``worlds`` is not positive; when training begins, the task has nothing to show.
@@ -37,7 +37,7 @@ class Clips(Callback):
 
     def __init__(self, folder: Path | str, worlds: int = 4) -> None:
         if worlds < 1:
-            raise UsageError(f"a clip of {worlds} worlds shows nothing; give at least 1")
+            raise UsageError(f"a clip has {worlds} worlds; give at least 1")
         self.record = worlds
         self._folder = Path(folder)
 
@@ -58,7 +58,7 @@ class Clips(Callback):
 
 
 def footage_of(recording: Recording) -> Footage:
-    """The recorded episodes; a world whose episode is over stays as it was in its last frame."""
+    """The recorded episodes; a world stays in its last frame once its episode is over."""
     from diffsim_core import tree_map
     from diffsim_core.viewer import Footage
 
@@ -75,7 +75,7 @@ def footage_of(recording: Recording) -> Footage:
 
 
 class Played(NamedTuple):
-    """What the policy of a run did, and the worlds it did it in."""
+    """A recording of the policy of a run, and its environment."""
 
     env: Env
     footage: Footage
@@ -108,19 +108,19 @@ def play_run(
     deterministic: bool = True,
     which: str = "last",
 ) -> Played:
-    """What the policy of a run does in fresh worlds, with the values of its critic if it has one.
+    """Record the policy of a run in fresh worlds, with the values of its critic if it has one.
 
     Args:
         path: run folder.
         seconds: simulated time; by default until every world has finished its episodes.
-        episodes: whole episodes of each world; 1 by default, where ``seconds`` are not given.
-        worlds: how many worlds to show.
-        seed: names the worlds' random numbers; by default as in the evaluation that ends the run.
+        episodes: whole episodes of each world; by default 1 without ``seconds``.
+        worlds: number of worlds.
+        seed: names the worlds' random numbers; by default the seed of the evaluation that ends the run.
         deterministic: take the mean of the policy's actions.
         which: the checkpoint: ``"last"``, ``"best"`` or a name.
 
     Raises:
-        RunError: ``path`` is no run folder.
+        RunError: ``path`` is not a run folder.
         CheckpointError: the checkpoint does not exist, or is damaged.
         UsageError: the task has nothing to show, or a number is out of range.
     """
@@ -149,7 +149,7 @@ def play_run(
 
 @contextlib.contextmanager
 def _shown() -> Iterator[None]:
-    """What cannot be recorded is the user's choice of task, not a fault of the program."""
+    """Turn the viewer's error about a task that it cannot show into a ``UsageError``."""
     try:
         yield
     except TypeError as error:

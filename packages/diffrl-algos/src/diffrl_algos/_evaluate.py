@@ -1,4 +1,4 @@
-"""Evaluation of a policy on fresh worlds, at the end of a run or while it learns."""
+"""Evaluation of a policy in fresh worlds, at the end of a run or during training."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """What some worlds did in the first episode of an evaluation, as NumPy arrays ``[T, W, ...]``.
+    """The first episode of some worlds of an evaluation, as NumPy arrays ``[T, W, ...]``.
 
     Row ``t`` holds the state that the policy acted in, its action, and the reward. ``T`` is the longest of the ``W``
-    episodes; a world whose own was shorter goes on with its next one, and ``length`` says where.
+    episodes; a world with a shorter one continues with its next episode after ``length`` rows.
     """
 
     task: str
@@ -34,9 +34,9 @@ class Recording:
     physics: Any
     """State of the simulator in its own containers, for instance ``RigidState(q [T, W, nq], qd [T, W, nv])``."""
     memory: Any
-    """What the task remembers between steps, in its own containers; ``()`` if nothing."""
+    """The task's own state between steps, in its own containers; ``()`` if it has none."""
     action: np.ndarray[Any, Any]
-    """``[T, W, na]`` as the policy gave it; the environment clips it to [-1, 1]."""
+    """``[T, W, na]`` as the policy returned it; the environment clips it to [-1, 1]."""
     reward: np.ndarray[Any, Any]
     """``[T, W]``"""
     length: np.ndarray[Any, Any]
@@ -54,13 +54,13 @@ class Evaluation:
     lengths: np.ndarray[Any, Any]
     """Control steps of each episode, int64."""
     diverged: int
-    """Episodes that ended because their world left the finite range; they count with what they had."""
+    """Episodes that ended because their world left the finite range; they count with their return so far."""
     env_steps: int
     """Control steps taken, summed over worlds."""
     seconds: float = 0.0
-    """Wall-clock time it took [s]."""
+    """Wall-clock time of the evaluation [s]."""
     recording: Recording | None = None
-    """What the first worlds did, where that was asked for."""
+    """The first worlds, if a recording was requested."""
 
     @property
     def return_mean(self) -> float:
@@ -76,7 +76,7 @@ class Evaluation:
         return float(self.lengths.mean())
 
     def to_json(self) -> dict[str, Any]:
-        """The figures under the names that ``diffrl eval --json`` prints."""
+        """The numbers under the names that ``diffrl eval --json`` prints."""
         return {
             "return_mean": self.return_mean,
             "return_std": self.return_std,
@@ -89,13 +89,13 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluator:
-    """When and how a policy is evaluated while it learns: in worlds of its own, so that training keeps its bits.
+    """When and how a policy is evaluated during training: in separate worlds, so that training keeps its bits.
 
-    The episodes are the same each time, so that what changes between evaluations is the policy.
+    The episodes are the same each time, so that only the policy changes between evaluations.
     """
 
     env: Env
-    """Worlds to evaluate in; not those of the training."""
+    """Worlds to evaluate in; not the worlds of the training."""
     every: int
     """Updates between evaluations."""
     episodes: int = 128
@@ -116,15 +116,15 @@ class Evaluator:
 def evaluate(env: Env, policy: Policy, *, episodes: int, seed: int, record: int = 0) -> Evaluation:
     """Run ``policy`` until every world has finished its share of ``episodes``.
 
-    The share of a world is fixed beforehand. Taking the first ``episodes`` to finish anywhere would
-    favour short episodes, which are the failures.
+    The share of a world is fixed beforehand: the first ``episodes`` to finish in any world would mostly be short ones,
+    which are the failures.
 
     Args:
         env: worlds to use; they are reset with ``seed`` first.
         policy: observations to actions.
         episodes: whole episodes to run, at least 1.
         seed: names the worlds' random numbers.
-        record: how many worlds to record in their first episode; at most all of them are.
+        record: number of worlds to record in their first episode, at most all.
 
     Raises:
         ValueError: ``episodes`` is not positive, or ``record`` is negative.
@@ -132,8 +132,8 @@ def evaluate(env: Env, policy: Policy, *, episodes: int, seed: int, record: int 
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}; expected at least 1")
     if record < 0:
-        raise ValueError(f"record is {record}; expected a number of worlds")
-    begun = time.perf_counter()
+        raise ValueError(f"record is {record}; expected a number of worlds, at least 0")
+    start = time.perf_counter()
     n = env.num_envs
     share = np.full(n, episodes // n) + (np.arange(n) < episodes % n)
     finished: list[tuple[list[float], list[int]]] = [([], []) for _ in range(n)]
@@ -172,7 +172,7 @@ def evaluate(env: Env, policy: Policy, *, episodes: int, seed: int, record: int 
         np.asarray(lengths, dtype=np.int64),
         diverged,
         steps,
-        time.perf_counter() - begun,
+        time.perf_counter() - start,
         tape.recording() if tape is not None else None,
     )
 

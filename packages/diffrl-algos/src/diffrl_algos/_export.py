@@ -1,4 +1,4 @@
-"""The policy of a run as one file, tried before it is written."""
+"""The policy of a run as one file, which is tested before it is written."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _TOLERANCE = 1e-5
 
 
 def export_run(path: Path, out: Path, *, form: str = "onnx", which: str = "last") -> dict[str, Any]:
-    """Write the deterministic policy of a checkpoint to ``out`` and return what the file says of itself.
+    """Write the deterministic policy of a checkpoint to ``out`` and return the file's own description.
 
-    The file maps observations as the environment gives them, float32 ``[N, no]``, to actions ``[N, na]`` in [-1, 1];
-    the statistics that observations are normalised with are inside. Where an observation is a mapping of arrays, they
-    are put together one after another, as ``obs_arrays`` in the file says. Before it is written it is loaded and
-    compared with the policy on the first observations of 64 worlds.
+    The file maps observations of the environment, float32 ``[N, no]``, to actions ``[N, na]`` in [-1, 1]; it contains
+    the statistics that observations are normalised with. If an observation is a mapping of arrays, they are
+    concatenated in the order of ``obs_arrays`` in the file. Before it is written, the file is loaded and compared with
+    the policy on the first observations of 64 worlds.
 
     Args:
         path: run folder.
-        out: file to write; one that exists is replaced.
+        out: file to write; an existing one is replaced.
         form: ``"onnx"`` or ``"torch"`` (``torch.export``).
         which: ``"last"``, ``"best"`` or an iteration.
 
     Raises:
-        UsageError: an unknown format, a missing extra, or a policy that is no function of the observation.
+        UsageError: an unknown format, a missing extra, or a policy that is not a function of the observation.
         RunError: the run cannot be read, ``out`` cannot be written, or the exported policy acts differently.
     """
     if form not in FORMATS:
@@ -39,7 +39,7 @@ def export_run(path: Path, out: Path, *, form: str = "onnx", which: str = "last"
     run = Run.open(path)
     entry = get_algorithm(run.spec.algorithm)
     if entry.arrays != "torch":
-        raise UsageError(f"{entry.name} learns in {entry.arrays}; policies of torch are exported")
+        raise UsageError(f"{entry.name} learns in {entry.arrays}; only policies of torch can be exported")
     if form == "onnx":
         for package in ("onnx", "onnxscript", "onnxruntime"):
             require(package, "export")
@@ -76,16 +76,19 @@ def export_run(path: Path, out: Path, *, form: str = "onnx", which: str = "last"
         about["obs_arrays"] = [[name, list(shape)] for name, shape in layout.shapes]
         obs = layout.flatten(obs)
     if not isinstance(obs, torch.Tensor):
-        raise UsageError(f"{entry.name}: only a function of one observation vector, or with an encoder, is exported")
+        raise UsageError(
+            f"the policy of {entry.name} cannot be exported; it must be a function of one observation vector, or have "
+            "an encoder"
+        )
     obs = obs.cpu()
-    wanted = policy(obs).clamp(-1.0, 1.0)
+    expected = policy(obs).clamp(-1.0, 1.0)
     try:
         program = files.export_policy(policy, spec.num_obs)
     except ValueError as error:
         raise UsageError(f"{entry.name}: {error}") from None
     data = files.onnx_bytes(program, about, spec.num_obs) if form == "onnx" else files.torch_bytes(program, about)
     read = files.onnx_policy if form == "onnx" else files.torch_policy
-    error = float((read(data)(obs) - wanted).abs().max())
+    error = float((read(data)(obs) - expected).abs().max())
     if not error <= _TOLERANCE:
         raise RunError(f"the exported policy differs from the run's by {error:.1e}; nothing was written")
     try:

@@ -1,10 +1,11 @@
-"""Configurations as data: typed fields read from text and tables, with the docstring under each field."""
+"""Configurations as data: typed fields that are read from text and tables, with the docstring under each field."""
 
 from __future__ import annotations
 
 import ast
 import contextlib
 import dataclasses
+import functools
 import inspect
 import math
 import textwrap
@@ -18,11 +19,12 @@ Config = TypeVar("Config")
 
 
 def field_types(cls: type) -> dict[str, Any]:
-    """Names and types of the fields that a configuration takes."""
+    """Names and types of a configuration's fields."""
     hints = typing.get_type_hints(cls)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
 
 
+@functools.cache
 def field_docs(cls: type) -> dict[str, str]:
     """The docstring under each field, inherited ones included, on one line."""
     docs: dict[str, str] = {}
@@ -38,7 +40,7 @@ def field_docs(cls: type) -> dict[str, str]:
 
 
 def from_mapping(cls: type[Config], values: Mapping[str, Any]) -> Config:
-    """A configuration from a table (TOML or JSON); fields not given keep their defaults.
+    """A configuration from a table (TOML or JSON); fields that are not in it keep their defaults.
 
     Raises:
         UsageError: an unknown field (the nearest are named), a value of the wrong type or range.
@@ -62,7 +64,7 @@ def to_mapping(config: Any) -> dict[str, Any]:
 
 
 def parse(cls: type, name: str, text: str) -> Any:
-    """The value of a field from text, as a flag gives it: ``0.98``, ``true``, ``128,64,32``.
+    """The value of a field from the text of a flag: ``0.98``, ``true``, ``128,64,32``.
 
     Raises:
         UsageError: the text is not of the field's type.
@@ -96,7 +98,7 @@ def literal(text: str) -> Any:
 
 
 def _convert(name: str, kind: Any, value: Any, shown: Any = None) -> Any:
-    """``value`` as a field of type ``kind`` holds it; ``shown`` is how the error spells it."""
+    """``value`` as a field of type ``kind`` holds it; the error shows ``shown`` in its place if given."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal and value in arguments:
         return value

@@ -1,4 +1,4 @@
-"""Files that are either there in full or not at all, and JSON that is always valid."""
+"""Atomic files, and JSON that is always valid."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 from ._errors import RunError
 
 _MARGIN = 64 * 2**20
-"""Bytes kept free beside what is asked for: logs, and other users of the disk."""
+"""Bytes kept free in addition to the request, for logs and for other users of the disk."""
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` so that a crash leaves the old file or the new one, never a part."""
+    """Write ``data`` to ``path`` so that a crash leaves the old file or the new one, never a part of it."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -34,13 +34,13 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what a killed ``write_atomic`` left."""
+    """Remove the temporary files of a killed ``write_atomic``."""
     for path in folder.glob(".*.part"):
         path.unlink(missing_ok=True)
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON can hold it: tuples become lists, numbers that are not finite become null."""
+    """``value`` in JSON's types: tuples become lists, numbers that are not finite become null."""
     if isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -56,7 +56,7 @@ def dump_json(value: Any) -> bytes:
 
 
 def canonical_json(value: Any) -> bytes:
-    """One spelling for equal values: what hashes are taken of."""
+    """JSON with one spelling for equal values, as input of hashes."""
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -65,7 +65,7 @@ def read_json(path: Path, *, limit: int = 2**20) -> dict[str, Any]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds no JSON object.
+        ValueError: the file does not hold a JSON object.
     """
     with path.open("rb") as file:
         data = file.read(limit + 1)
@@ -81,10 +81,10 @@ def read_json(path: Path, *, limit: int = 2**20) -> dict[str, Any]:
 
 
 def require_writable(folder: Path, needed: int) -> None:
-    """Say before work starts that ``folder`` cannot take ``needed`` bytes.
+    """Check that ``folder`` can be written to and has room for ``needed`` bytes.
 
     Raises:
-        RunError: no permission to write, or not enough free space; the message says what to do.
+        RunError: no permission to write, or too little free space; the message has a remedy.
     """
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe.", suffix=".part"):

@@ -1,4 +1,4 @@
-"""The live view: a run's newest policy in a browser, while it is trained or after."""
+"""The live view: a run's newest policy in a browser, during training or afterwards."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ._checkpoint import checkpoint_names
 from ._clips import play_run
 from ._errors import CheckpointError, UsageError
+from ._imports import import_module
 from ._run import Run
 from ._train import Callback, Status, Update
 
@@ -24,16 +25,16 @@ if TYPE_CHECKING:
     from diffsim_core.viewer.live import LiveView
 
 PORT = 8080
-_LOOK_EVERY = 1.0
-"""Time between two looks for a new checkpoint [s]."""
+_POLL_SECONDS = 1.0
+"""Time between two checks for a new checkpoint [s]."""
 _TRAINING_SECONDS = 6.0
-"""Simulated time that is shown of each policy while it is trained [s]."""
+"""Simulated time of each policy that is shown during training [s]."""
 
 
 @contextlib.contextmanager
 def live_view(port: int) -> Iterator[LiveView]:
-    """A view that is closed at the end; ``UsageError`` where there can be none."""
-    with _named():
+    """A view that is closed at the end; ``UsageError`` if it cannot be opened."""
+    with _usage_errors():
         from diffsim_core.viewer.live import LiveView
 
         view = LiveView(port)
@@ -44,20 +45,20 @@ def live_view(port: int) -> Iterator[LiveView]:
 
 
 def watch_run(path: Path, view: LiveView, wait: Callable[[float], bool], **options: Any) -> int:
-    """Show the policy of a run, and each new one that training leaves in its folder, until told to stop.
+    """Show the policy of a run, and each newer one that training saves, until ``wait`` returns True.
 
     Args:
         path: run folder.
-        view: where.
-        wait: waits so many seconds; True ends it.
-        options: those of ``play_run``; a checkpoint other than the last is not followed.
+        view: the view to show them in.
+        wait: waits so many seconds; True ends the view.
+        options: options of ``play_run``. With ``which`` other than ``"last"``, newer checkpoints are not shown.
 
     Returns:
-        How many policies were shown.
+        Number of policies shown.
 
     Raises:
-        RunError: ``path`` is no run folder.
-        CheckpointError: the checkpoint asked for does not exist, or is damaged.
+        RunError: ``path`` is not a run folder.
+        CheckpointError: the requested checkpoint does not exist, or is damaged.
         UsageError: the task is not one of rigid bodies, or an option is out of range.
     """
     run = Run.open(path)
@@ -70,7 +71,7 @@ def watch_run(path: Path, view: LiveView, wait: Callable[[float], bool], **optio
             try:
                 played = play_run(path, which=newest if which == "last" else which, **options)
             except CheckpointError:
-                # One that training has just removed; of a run at rest it would be there the next time.
+                # Training may have removed it just now. If it is still the newest, it is damaged.
                 if which != "last" or checkpoint_names(run.checkpoints)[-1:] == [newest]:
                     raise
                 continue
@@ -84,24 +85,24 @@ def watch_run(path: Path, view: LiveView, wait: Callable[[float], bool], **optio
             [line["env_steps"] for line in lines],
             [line["return_mean"] for line in lines],
         )
-        if wait(_LOOK_EVERY):
+        if wait(_POLL_SECONDS):
             return count
 
 
 class Live(Callback):
-    """Shows training in a browser, from a process of its own that looks at the checkpoints: training keeps its bits.
+    """Shows training in a browser. A separate process reads the checkpoints, so training keeps its bits.
 
     Args:
         path: run folder.
-        port: of the page, on this machine.
+        port: port of the page on this machine.
         imports: modules that register tasks or algorithms.
 
     Raises:
-        UsageError: viser is not installed, the port cannot be had; when training begins, the task has nothing to show.
+        UsageError: viser is not installed or the port is not free; when training begins, the task has nothing to show.
     """
 
     def __init__(self, path: Path, port: int = PORT, imports: Sequence[str] = ()) -> None:
-        with _named():
+        with _usage_errors():
             from diffsim_core.viewer.live import check_live
 
             check_live(port)
@@ -109,25 +110,25 @@ class Live(Callback):
         self._child: subprocess.Popen[bytes] | None = None
 
     def on_start(self, state: Any, fraction: float) -> None:
-        with _named():
+        with _usage_errors():
             from diffsim_core.viewer.live import check_live
 
             check_live(self._port, env=state.env)
-        what = {"path": str(self._path), "port": self._port, "imports": self._imports}
-        self._complaint = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process that writes it
+        request = {"path": str(self._path), "port": self._port, "imports": self._imports}
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process that writes it
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "diffrl_algos._live", json.dumps(what)],
-            stdin=subprocess.PIPE,  # whose end tells it that this process has ended, however that happened
+            [sys.executable, "-m", "diffrl_algos._live", json.dumps(request)],
+            stdin=subprocess.PIPE,  # it closes when this process ends, in whatever way, and so ends the child
             stdout=subprocess.DEVNULL,
-            stderr=self._complaint,
+            stderr=self._errors,
         )
         print(f"live view: http://127.0.0.1:{self._port}", file=sys.stderr)
 
     def on_update(self, update: Update) -> None:
         if self._child is not None and self._child.poll() is not None:
-            self._complaint.seek(0)
-            last = (self._complaint.read().decode(errors="replace").splitlines() or ["no reason given"])[-1]
-            print(f"\nthe live view has ended: {last}; training goes on", file=sys.stderr)
+            self._errors.seek(0)
+            last = (self._errors.read().decode(errors="replace").splitlines() or ["no reason given"])[-1]
+            print(f"\nthe live view has ended: {last}; training continues", file=sys.stderr)
             self._end()
 
     def on_stop(self, update: Update | None, status: Status) -> None:
@@ -143,11 +144,12 @@ class Live(Callback):
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-        self._complaint.close()
+        self._errors.close()
 
 
 @contextlib.contextmanager
-def _named() -> Iterator[None]:
+def _usage_errors() -> Iterator[None]:
+    """Turn the viewer's errors into ``UsageError`` that names the option."""
     try:
         yield
     except (ImportError, ValueError, TypeError) as error:
@@ -155,14 +157,12 @@ def _named() -> Iterator[None]:
 
 
 def main(text: str) -> None:
-    """The process that shows a training, until its standard input ends."""
-    from .cli._parser import import_module
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for training, which ends this process in its turn
+    """The process that shows a training, until its standard input closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for training, which then ends this process
     if hasattr(os, "nice"):
         os.nice(19)
-    what = json.loads(text)
-    for name in what["imports"]:
+    request = json.loads(text)
+    for name in request["imports"]:
         import_module(name)
     import torch
 
@@ -174,8 +174,8 @@ def main(text: str) -> None:
         ended.set()
 
     threading.Thread(target=listen, daemon=True).start()
-    with live_view(what["port"]) as view:
-        watch_run(Path(what["path"]), view, ended.wait, seconds=_TRAINING_SECONDS)
+    with live_view(request["port"]) as view:
+        watch_run(Path(request["path"]), view, ended.wait, seconds=_TRAINING_SECONDS)
 
 
 if __name__ == "__main__":

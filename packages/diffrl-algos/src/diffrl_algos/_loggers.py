@@ -1,4 +1,4 @@
-"""Training logged to TensorBoard and to Weights & Biases; each needs the extra of its name."""
+"""Loggers for TensorBoard and for Weights & Biases; each needs the extra of its name."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ._train import Callback, Status, Update
 
 
 class TensorBoardLog(Callback):
-    """Writes the figures of every update and evaluation as TensorBoard scalars over iterations.
+    """Writes the metrics of every update and evaluation as TensorBoard scalars over iterations.
 
-    What an earlier process logged after the state that training goes on from is superseded.
+    It supersedes the entries that an earlier process logged after the checkpoint that training resumes from.
 
     Args:
-        folder: where the event files go, the ``--logdir`` of TensorBoard.
+        folder: folder of the event files, the ``--logdir`` of TensorBoard.
 
     Raises:
         UsageError: the extra ``tensorboard`` is not installed.
@@ -44,22 +44,22 @@ class TensorBoardLog(Callback):
     def on_stop(self, update: Update | None, status: Status) -> None:
         self._writer.close()
 
-    def _write(self, group: str, figures: Mapping[str, Any], update: Update) -> None:
-        for name, value in _numbers(group, figures).items():
+    def _write(self, group: str, metrics: Mapping[str, Any], update: Update) -> None:
+        for name, value in _numbers(group, metrics).items():
             self._writer.add_scalar(name, value, update.metrics["iteration"])
 
 
 class WandbLog(Callback):
-    """Logs the figures of every update and evaluation to Weights & Biases, over iterations.
+    """Logs the metrics of every update and evaluation to Weights & Biases, over iterations.
 
-    ``WANDB_MODE=offline`` keeps them in the folder until ``wandb sync``; everything else that the ``wandb`` package
-    reads from its environment holds as well. The name of its run is kept in ``wandb.json``, so that a resumed run goes
-    on there.
+    ``WANDB_MODE=offline`` keeps them in the folder until ``wandb sync``; the other environment variables of the
+    ``wandb`` package have their usual effect. The file ``wandb.json`` holds the name of its run, so that a resumed run
+    continues there.
 
     Args:
-        project: of Weights & Biases.
-        folder: where its files go.
-        config: what to show as the run's configuration.
+        project: project of Weights & Biases.
+        folder: folder of its files.
+        config: the run's configuration as it is shown there.
 
     Raises:
         UsageError: the extra ``wandb`` is not installed.
@@ -101,16 +101,18 @@ class WandbLog(Callback):
             try:
                 return str(read_json(file)["id"])
             except (ValueError, KeyError):
-                raise RunError(f"{file} names no run of Weights & Biases; remove it to log to a new one") from None
+                raise RunError(
+                    f"{file} does not name a run of Weights & Biases; remove it to log to a new one"
+                ) from None
         name = secrets.token_hex(6)
         write_atomic(file, dump_json({"id": name}))
         return name
 
 
-def _numbers(group: str, figures: Mapping[str, Any]) -> dict[str, float]:
-    """``{"train/return_mean": ...}``: the figures that are numbers."""
+def _numbers(group: str, metrics: Mapping[str, Any]) -> dict[str, float]:
+    """``{"train/return_mean": ...}``: the metrics that are numbers."""
     return {
         f"{group}/{name}": value
-        for name, value in figures.items()
+        for name, value in metrics.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }

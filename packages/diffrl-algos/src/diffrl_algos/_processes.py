@@ -1,6 +1,7 @@
-"""The processes of one run: who this one is, and what all of them have to agree on. Imports torch only to start.
+"""The processes of one run: number and rank, and the few values that all of them must agree on.
 
-``torchrun`` starts them; without it there is one, and everything here is what it would be without these functions.
+``torchrun`` starts them. Without it there is one process, and these functions change nothing. This module imports torch
+only to join several processes.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def size() -> int:
 
 
 def rank() -> int:
-    """Number of this process; 0 does what is done once."""
+    """Index of this process; process 0 does the work that is done once."""
     group = _group()
     return 0 if group is None else group.get_rank()
 
@@ -33,7 +34,7 @@ def share(num_envs: int) -> tuple[int, int]:
     """``(number, first)`` of this process's worlds.
 
     Raises:
-        UsageError: the processes cannot have the same number of them.
+        UsageError: the worlds cannot be divided evenly.
     """
     if num_envs % size():
         raise UsageError(f"num_envs is {num_envs}; {size()} processes need a multiple of {size()}")
@@ -41,7 +42,7 @@ def share(num_envs: int) -> tuple[int, int]:
 
 
 def device(name: str) -> str:
-    """The device of this process, where the run's is ``name``: ``cuda`` is one GPU for each process of a machine."""
+    """The device of this process for a run on ``name``: ``cuda`` gives each process of a machine one GPU."""
     if size() == 1 or name == "cpu":
         return name
     if name != "cuda":
@@ -50,16 +51,16 @@ def device(name: str) -> str:
 
 
 def launched() -> tuple[int, int]:
-    """``(rank, size)`` as ``torchrun`` told this process, joined yet or not; ``(0, 1)`` without it."""
-    given = os.environ
-    if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= given.keys():
+    """``(rank, size)`` in the environment that ``torchrun`` sets, joined or not; ``(0, 1)`` without it."""
+    env = os.environ
+    if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= env.keys():
         return 0, 1
-    return int(given["RANK"]), int(given["WORLD_SIZE"])
+    return int(env["RANK"]), int(env["WORLD_SIZE"])
 
 
 @contextlib.contextmanager
 def started(on: str) -> Iterator[None]:
-    """Join the processes that ``torchrun`` started, if it did, for a run on device ``on``."""
+    """Join the processes that ``torchrun`` started, if there are any, for a run on device ``on``."""
     if launched()[1] == 1 or _group() is not None:
         yield
         return
@@ -69,7 +70,7 @@ def started(on: str) -> Iterator[None]:
     if on != "cpu" and torch.cuda.device_count() < here:
         raise UsageError(f"{here} processes on this machine, but torch sees {torch.cuda.device_count()} CUDA devices")
     if on == "cpu":
-        # Together they take the cores that one would.
+        # All processes together use the cores that one process would.
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         os.environ.setdefault("DIFFSIM_NUM_THREADS", str(max(1, cores // here)))
     else:
@@ -86,7 +87,7 @@ def started(on: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """Say in our words that another process was lost while they exchanged something."""
+    """Turn torch's error about a lost process into ``LostProcessError``."""
     try:
         yield
     except RuntimeError as error:

@@ -1,11 +1,21 @@
-"""Algorithms by name. An entry holds names only, so that listing them imports no framework."""
+"""Algorithms by name.
+
+The package's own algorithms are the files of ``torch/algorithms``: a file's name is the algorithm's, and the first line
+of its docstring is the summary. Both are read without importing the file, so listing algorithms imports no framework.
+"""
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import functools
 import importlib
+import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, cast
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 from ._errors import UsageError, unknown
 
@@ -21,47 +31,44 @@ class AlgorithmEntry:
 
     name: str
     algorithm: str
-    """``"module:Class"``; called with the configuration it gives an ``Algorithm``."""
-    config: str
-    """``"module:Class"`` of the configuration, a frozen dataclass; its module should be light."""
-    arrays: str
+    """``"module:Class"``; called with a configuration, it gives an ``Algorithm``."""
+    config: str = ""
+    """``"module:Class"`` of the configuration, a frozen dataclass; by default the type of ``Class.config``."""
+    arrays: str = "torch"
     """Framework of the environments it takes: ``"torch"`` or ``"jax"``."""
     summary: str
+    """One line for ``diffrl list algos``."""
 
     def config_class(self) -> type:
-        return cast("type", _load(self.config))
+        """The class of the configuration.
+
+        Raises:
+            UsageError: a class does not exist, or none is known for the configuration.
+        """
+        if self.config:
+            found = self._load(self.config)
+        else:
+            found = typing.get_type_hints(self._load(self.algorithm)).get("config")
+        if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+            raise UsageError(
+                f"algorithm {self.name!r}: the class of its configuration is {found}, which is no dataclass; annotate "
+                f"the field config of {self.algorithm}, or name the class in the entry's config"
+            )
+        return found
 
     def build(self, config: Any) -> Algorithm:
-        return _load(self.algorithm)(config)
+        """The algorithm with a configuration."""
+        return self._load(self.algorithm)(config)
+
+    def _load(self, path: str) -> Any:
+        module, _, attribute = path.partition(":")
+        found = importlib.import_module(module)
+        if not hasattr(found, attribute):
+            raise UsageError(f"algorithm {self.name!r}: {path!r} does not exist; the entry needs 'module:Class'")
+        return getattr(found, attribute)
 
 
-_SUMMARIES = {
-    "AGPO": "Adaptive-Gradient Policy Optimization (Gao et al. 2024)",
-    "AHAC": "Adaptive Horizon Actor-Critic (Georgiev et al. 2024)",
-    "APG": "Analytic policy gradient, backpropagation through time (Freeman et al. 2021)",
-    "GIPPO": "Gradient Informed PPO (Son et al. 2023)",
-    "LR": "Likelihood-ratio policy gradient, without gradients of the simulator (Son et al. 2023, 7.4.1)",
-    "LRRP": "LR and RP mixed by inverse variance (Parmas et al. 2018; Son et al. 2023, 7.4.1)",
-    "PE": "Policy enhancement by one simulated step of gradient (Qiao et al. 2021)",
-    "PODS": "Policy optimisation via differentiable simulation, first order (Mora et al. 2021)",
-    "PPO": "Proximal Policy Optimization, without gradients of the simulator (Schulman et al. 2017)",
-    "RP": "Reparameterised policy gradient (Son et al. 2023, 7.4.1)",
-    "SAC": "Soft Actor-Critic, without gradients of the simulator (Haarnoja et al. 2018)",
-    "SAPO": "Soft Analytic Policy Optimization (Xing et al. 2024)",
-    "SHAC": "Short-Horizon Actor-Critic (Xu et al. 2022)",
-    "TD3": "Twin Delayed DDPG, without gradients of the simulator (Fujimoto et al. 2018)",
-    "TrajOpt": "One open-loop sequence of actions, by gradients (Xing et al. 2024)",
-}
-_ENTRIES = {
-    name.lower(): AlgorithmEntry(
-        name=name.lower(),
-        algorithm=f"diffrl_algos.torch:{name}",
-        config=f"diffrl_algos:{name}Config",
-        arrays="torch",
-        summary=summary,
-    )
-    for name, summary in _SUMMARIES.items()
-}
+_ENTRIES: dict[str, AlgorithmEntry] = {}
 
 
 def register_algorithm(entry: AlgorithmEntry) -> None:
@@ -73,7 +80,8 @@ def register_algorithm(entry: AlgorithmEntry) -> None:
     Raises:
         UsageError: another algorithm has this name.
     """
-    if _ENTRIES.get(entry.name, entry) != entry:
+    known = {**_own(), **_ENTRIES}
+    if known.get(entry.name, entry) != entry:
         raise UsageError(f"an algorithm named {entry.name!r} exists already; choose another name")
     _ENTRIES[entry.name] = entry
 
@@ -83,7 +91,8 @@ def list_algorithms() -> list[AlgorithmEntry]:
     for point in entry_points(group=_GROUP):
         if point.name not in _ENTRIES:
             register_algorithm(point.load())
-    return [_ENTRIES[name] for name in sorted(_ENTRIES)]
+    known = {**_own(), **_ENTRIES}
+    return [known[name] for name in sorted(known)]
 
 
 def get_algorithm(name: str) -> AlgorithmEntry:
@@ -92,13 +101,28 @@ def get_algorithm(name: str) -> AlgorithmEntry:
     Raises:
         UsageError: there is none; the nearest names are given.
     """
-    if name not in _ENTRIES:
+    found = _ENTRIES.get(name) or _own().get(name)
+    if found is None:
         known = {entry.name: entry for entry in list_algorithms()}
         if name not in known:
-            raise unknown("algorithm", name, known)
-    return _ENTRIES[name]
+            raise unknown_algorithm(name, known)
+        found = known[name]
+    return found
 
 
-def _load(path: str) -> Any:
-    module, _, attribute = path.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+def unknown_algorithm(name: str, known: Iterable[str]) -> UsageError:
+    """An error for a name that no algorithm has."""
+    return UsageError(f"{unknown('algorithm', name, known)} (an algorithm of your own needs --import FILE)")
+
+
+@functools.cache
+def _own() -> dict[str, AlgorithmEntry]:
+    """The package's own algorithms."""
+    entries: dict[str, AlgorithmEntry] = {}
+    for file in files("diffrl_algos").joinpath("torch", "algorithms").iterdir():
+        name = file.name.removesuffix(".py")
+        if file.name.endswith(".py") and not name.startswith("_"):
+            doc = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
+            algorithm = f"diffrl_algos.torch.algorithms.{name}:ALGORITHM"
+            entries[name] = AlgorithmEntry(name=name, algorithm=algorithm, summary=doc.partition("\n")[0])
+    return entries

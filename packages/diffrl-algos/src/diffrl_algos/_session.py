@@ -88,6 +88,19 @@ def evaluation_seed(seed: int) -> int:
     return (seed + 1_000_003) % 2**31
 
 
+def _template(spec: RunSpec) -> Any:
+    """A state to load a checkpoint into, to act with. It needs neither gradients nor the memory of training.
+
+    An algorithm may have a method ``template(env, seed)`` for it; without one its ``init`` serves.
+    """
+    algorithm = get_algorithm(spec.algorithm).build(spec.config)
+    make = getattr(algorithm, "template", algorithm.init)
+    try:
+        return make(spec.make_env(), spec.seed)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
 def _begin(spec: RunSpec) -> Any:
     """The state before the first update; ``UsageError`` where the algorithm cannot learn in this environment."""
     if _processes.size() > 1 and get_algorithm(spec.algorithm).arrays != "torch":
@@ -179,7 +192,7 @@ def restore(run: Run, which: str, *, whole: bool = False) -> tuple[Any, Manifest
     """The state of a checkpoint, in an environment made anew; ``whole`` to go on from, else to act with."""
     arrays, manifest = run.load(which, whole=whole)
     algorithm = get_algorithm(run.spec.algorithm).build(run.spec.config)
-    state = _begin(run.spec)
+    state = _begin(run.spec) if whole else _template(run.spec)
     try:
         return algorithm.from_arrays(state, arrays), manifest
     except ValueError as error:

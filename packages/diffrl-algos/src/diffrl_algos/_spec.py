@@ -1,4 +1,4 @@
-"""What determines a run: algorithm, task, configuration, seed, device, budget."""
+"""The description of a run: algorithm, task, configuration, seed, device, budget."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 OPTIONAL = ("eval_every", "stop_at_return", "tensorboard", "wandb")
-"""Fields that a run's description has only where they are used; runs made before there were any go on."""
+"""Fields that a description leaves out if they are not used. So runs from before they existed can be resumed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """Everything that determines a run."""
+    """All settings that determine a run."""
 
     algorithm: str
     task: str
@@ -38,15 +38,15 @@ class RunSpec:
     checkpoint_every: int = 50
     """Updates between checkpoints."""
     keep_checkpoints: int = 3
-    """Checkpoints kept, beside the best."""
+    """Checkpoints kept in addition to the best."""
     eval_every: int | None = None
-    """Updates between evaluations while it learns; None for none."""
+    """Updates between evaluations during training; None for none."""
     stop_at_return: float | None = None
-    """Mean return at which the run is complete, of an evaluation if there are any, else of training episodes."""
+    """Mean return at which the run is complete: of evaluations if there are any, else of training episodes."""
     tensorboard: bool = False
     """Write event files for TensorBoard."""
     wandb: str | None = None
-    """Project of Weights & Biases to log to."""
+    """Project of Weights & Biases to log to; None for none."""
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "eval_episodes", "checkpoint_every", "keep_checkpoints"):
@@ -64,16 +64,16 @@ class RunSpec:
             raise UsageError(f"seed is {self.seed!r}; expected an integer from 0 to {2**31 - 1}")
         if self.device != "cpu" and self.device.partition(":")[0] != "cuda":
             raise UsageError(f"device is {self.device!r}; expected cpu, cuda or cuda:i")
-        # Types as a file gives them back (0 for a float becomes 0.0), so that the identity survives it.
+        # The types that a file gives back (0 for a float becomes 0.0), so that equality survives saving.
         object.__setattr__(self, "config", from_mapping(type(self.config), to_mapping(self.config)))
 
     def to_json(self) -> dict[str, Any]:
         """The run as a JSON object; ``from_json`` is the inverse."""
         unused = {key for key in OPTIONAL if getattr(self, key) is None or getattr(self, key) is False}
-        apart = {"config", "budget", "task_options", *unused}
+        converted = {"config", "budget", "task_options"}
         return plain(
             {
-                **{key: value for key, value in vars(self).items() if key not in apart},
+                **{key: value for key, value in vars(self).items() if key not in converted | unused},
                 "task_options": dict(self.task_options),
                 "budget": {key: value for key, value in vars(self.budget).items() if value is not None},
                 "config": to_mapping(self.config),
@@ -82,17 +82,17 @@ class RunSpec:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunSpec:
-        """Raises ``UsageError`` or ``TypeError`` where the values are not those of a run."""
+        """Raises ``UsageError`` or ``TypeError`` if the values do not describe a run."""
         config = from_mapping(get_algorithm(values["algorithm"]).config_class(), values["config"])
         if not isinstance(values["task"], str) or not isinstance(values["device"], str):
             raise UsageError("task and device must be names")
         return cls(**{**values, "config": config, "budget": Budget(**values["budget"])})
 
     def make_env(self, num_envs: int | None = None) -> Env:
-        """The task's worlds: ``num_envs`` of them, or this process's share of the run's.
+        """The task with ``num_envs`` worlds, by default this process's share of the run's worlds.
 
         Raises:
-            UsageError: the task, one of its options or the device does not exist, or an extra that it needs is missing.
+            UsageError: the task, one of its options or the device does not exist, or it needs a missing extra.
         """
         import diffsim_core
 

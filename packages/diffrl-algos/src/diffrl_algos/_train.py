@@ -1,4 +1,4 @@
-"""The training loop. It knows budgets, callbacks and when to stop, and nothing of gradients."""
+"""The training loop: budgets, callbacks and when to stop. It knows nothing of gradients."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Status = Literal["finished", "stopped", "interrupted"]
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """When a run is complete: exactly one of the three."""
+    """The end of a run, given by exactly one of the three fields."""
 
     iterations: int | None = None
     """Updates."""
     env_steps: int | None = None
     """Control steps, summed over worlds; the update that reaches them is the last."""
     seconds: float | None = None
-    """Wall-clock time of training [s], earlier parts of a resumed run included."""
+    """Wall-clock time of training [s], including the earlier parts of a resumed run."""
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in vars(self).items() if value is not None}
@@ -40,7 +40,7 @@ class Budget:
                 raise UsageError(f"{name} is {value}; a budget must be positive")
 
     def fraction(self, iteration: int, env_steps: int, wall_s: float) -> float:
-        """How much of the budget is used; the run is complete at 1."""
+        """Used part of the budget; the run is complete at 1."""
         if self.iterations is not None:
             return iteration / self.iterations
         if self.env_steps is not None:
@@ -50,48 +50,48 @@ class Budget:
 
 
 class Update(NamedTuple):
-    """What a callback sees after an update."""
+    """The argument of a callback after an update."""
 
     state: Any
     """The algorithm's ``TrainState``."""
     metrics: dict[str, Any]
-    """``iteration``, ``env_steps``, ``wall_s``, ``return_mean`` and what else the algorithm reports; all JSON."""
+    """``iteration``, ``env_steps``, ``wall_s``, ``return_mean`` and the algorithm's other metrics, ready for JSON."""
     divergences: list[Any]
     """Records of worlds that diverged in this update (``diffsim_core.Divergence``)."""
     fraction: float
-    """Part of the budget used."""
+    """Used part of the budget."""
     evaluation: Evaluation | None = None
-    """The evaluation after this update, if there was one."""
+    """The evaluation after this update, if any."""
 
 
 class Callback:
-    """Something that happens beside training: progress, logs, checkpoints. Override what you need."""
+    """Actions during training: progress, logs, checkpoints. Override the methods that you need."""
 
     record: int = 0
-    """Worlds whose motion this callback wants in ``update.evaluation.recording``."""
+    """Number of worlds that this callback needs in ``update.evaluation.recording``."""
 
     def on_start(self, state: Any, fraction: float) -> None:
         """Before the first update of this call of ``train``."""
 
     def on_evaluation(self, update: Update) -> None:
-        """After every evaluation, before the ``on_update`` of the same update; ``update.evaluation`` is there."""
+        """After every evaluation, before the ``on_update`` of the same update; ``update.evaluation`` is not None."""
 
     def on_update(self, update: Update) -> None:
         """After every update."""
 
     def on_stop(self, update: Update | None, status: Status) -> None:
-        """After the last update; ``update`` is None if there was none."""
+        """After the last update; ``update`` is None if there was no update."""
 
 
 class TrainResult(NamedTuple):
-    """Where training ended."""
+    """The end of a call of ``train``."""
 
     state: Any
     metrics: dict[str, Any]
-    """Those of the last update; empty if there was none."""
+    """Metrics of the last update; empty if there was no update."""
     status: Status
     wall_s: float
-    """Training time [s], earlier parts included; evaluations are not."""
+    """Training time [s], including earlier parts of the run, without evaluations."""
     reached: bool = False
     """Whether it ended because the return reached ``stop_at_return``."""
 
@@ -116,18 +116,18 @@ def train(
     Args:
         algorithm: for instance ``diffrl_algos.torch.SHAC(config)``.
         env: the worlds to learn in.
-        budget: default is the algorithm's own ``config.iterations``. A schedule of learning rates follows
+        budget: by default the algorithm's own ``config.iterations``. Learning-rate schedules end at
             ``config.iterations`` whatever the budget: set both to shorten a run.
         callbacks: called in order after every update.
-        seed: names all random numbers of the run; unused when ``state`` is given.
-        state: go on from here instead of from ``algorithm.init(env, seed)``.
-        wall_s: training time that ``state`` already took [s].
-        stop_after: stop after that many updates of this call, with the budget unchanged.
-        evaluator: evaluates the deterministic policy every ``evaluator.every`` updates and where the budget ends.
+        seed: names all random numbers of the run; unused with ``state``.
+        state: state to resume from, instead of ``algorithm.init(env, seed)``.
+        wall_s: training time so far of ``state`` [s].
+        stop_after: stop after so many updates of this call; the budget does not change.
+        evaluator: evaluates the deterministic policy every ``evaluator.every`` updates and at the end of the budget.
         stop_at_return: training is finished once the mean return is at least this: of an evaluation, or, without
             ``evaluator``, of the last finished training episodes.
-        score: the mean return that ``state`` was left with, where that is known.
-        interrupt: asked after every update; True stops.
+        score: the last mean return of ``state``, if known.
+        interrupt: called after every update; True stops training.
     """
     if stop_after is not None and stop_after < 1:
         raise UsageError(f"stop_after is {stop_after}; expected at least 1")
@@ -152,8 +152,8 @@ def train(
             start += evaluation.seconds if evaluation is not None else 0.0
         wall_s, score = _processes.agree(wall_s, score)
         fraction = budget.fraction(state.iteration, state.env_steps, wall_s)
-        figures = {"iteration": state.iteration, "env_steps": state.env_steps, "wall_s": wall_s, **metrics}
-        update = Update(state, figures, figures.pop("divergences", []), fraction, evaluation)
+        metrics = {"iteration": state.iteration, "env_steps": state.env_steps, "wall_s": wall_s, **metrics}
+        update = Update(state, metrics, metrics.pop("divergences", []), fraction, evaluation)
         for callback in callbacks if evaluation is not None else ():
             callback.on_evaluation(update)
         for callback in callbacks:

@@ -1,4 +1,4 @@
-"""How closely a task must follow its recording to count as agreeing."""
+"""Bounds on the errors with which a task agrees with its recording."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ BOUNDS = {
     "reward_error": 1e-2,
     "gradient_cosine": 0.995,
 }
-"""Largest errors after one control step and after the last, of the summed reward, and the smallest cosine. For scale:
-caching the mass matrix moves that simulator's own Ant by 5e-3 and its gradient to a cosine of 0.9994."""
+"""Largest errors after one control step, after the last one and of the summed reward, and the smallest cosine. For
+comparison: caching the mass matrix changes that simulator's own Ant by 5e-3, and its gradient to a cosine of 0.9994."""
 
 
 def agrees(row: Mapping[str, Any]) -> bool:
-    """Whether a row of ``reference.run`` is within the bounds; one that is not a number is not."""
+    """Whether a row of ``reference.run`` is within the bounds; a NaN is not."""
     errors = ("position_error_first", "position_error_last", "reward_error")
     return all(row[key] <= BOUNDS[key] for key in errors) and row["gradient_cosine"] >= BOUNDS["gradient_cosine"]

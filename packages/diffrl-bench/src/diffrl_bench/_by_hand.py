@@ -1,4 +1,4 @@
-"""Expressions as one would write them in a notebook, without gradest: what ``bench estimators`` compares it with.
+"""Expressions written by hand, as in a notebook: ``bench estimators`` compares gradest with them.
 
 ``xp`` is ``numpy``, ``torch`` or ``jax.numpy``; no argument is checked. Loops over time are the framework's usual ones.
 """
@@ -50,7 +50,7 @@ def gae(xp: Any, reward: Array, value: Array, value_next: Array, terminated: Arr
 
 
 def n_step_returns(xp: Any, reward: Array, value_next: Array, terminated: Array, done: Array) -> Array:
-    """Five steps: the one-step return, four times over."""
+    """Five-step returns, as the one-step return extended four times."""
     one = reward + 0.99 * (1.0 - terminated) * value_next
     goes_on = xp.concatenate([1.0 - done[:-1], 0.0 * done[-1:]])
     G = one
@@ -115,7 +115,7 @@ def clip_max_norm(xp: Any, gradients: Array) -> Array:
 
 
 def cosine_similarity(xp: Any, a: Array, b: Array) -> Array:
-    """Scaled first: gradients through many steps are too long to be squared in single precision."""
+    """Scaled first, because the squares of gradients through many steps overflow in single precision."""
     a, b = a / _top(xp, a), b / _top(xp, b)
     return (a * b).sum(-1) / xp.sqrt((a * a).sum(-1)) / xp.sqrt((b * b).sum(-1))
 

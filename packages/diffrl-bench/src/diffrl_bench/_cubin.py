@@ -1,4 +1,4 @@
-"""What CUDA's compiler made of a module's kernels, read from the object file; no GPU is needed."""
+"""Registers and memory of a module's compiled CUDA kernels, read from the object file; no GPU is needed."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Any, NamedTuple
 _REGISTERS, _FRAME = 0x2F, 0x11
 """Attributes of ``.nv.info``: EIATTR_REGCOUNT and EIATTR_FRAME_SIZE, each a symbol and a number."""
 _PAIR = 4
-"""The format of attributes that have their size beside them."""
+"""The format of attributes that state their size."""
 _SUFFIX = "_cuda_kernel_forward"
 
 
 class Kernel(NamedTuple):
-    """What one kernel takes."""
+    """Resources of one kernel."""
 
     registers: int
-    """Of a thread."""
+    """Registers of a thread."""
     local_bytes: int
-    """Of a thread: arrays and whatever did not fit into registers; it lies in the GPU's caches and memory."""
+    """Local memory of a thread: arrays and everything that did not fit into registers."""
     shared_bytes: int
-    """Of a block."""
+    """Shared memory of a block."""
     code_bytes: int
 
 
 def compile_for(module: Any, arch: int) -> dict[str, Kernel]:
-    """Compile a Warp module for a compute capability and read what its kernels take.
+    """Compile a Warp module for a compute capability and read the resources of its kernels.
 
     Args:
         module: a Warp module of kernels.
         arch: for instance 90 for an H100.
 
     Raises:
-        RuntimeError: this version of Warp cannot compile for it; what its compiler said is on stderr.
+        RuntimeError: this version of Warp cannot compile for it; stderr has the compiler's message.
     """
     import warp as wp
 
@@ -50,10 +50,10 @@ def compile_for(module: Any, arch: int) -> dict[str, Kernel]:
 
 
 def read_cubin(path: Path) -> dict[str, Kernel]:
-    """What the kernels of an object file take, by their names in the source.
+    """Resources of the kernels of an object file, by their names in the source.
 
     Raises:
-        ValueError: the file is none of CUDA's.
+        ValueError: the file is not a CUDA object file.
     """
     from elftools.common.exceptions import ELFError
     from elftools.elf.elffile import ELFFile
@@ -63,9 +63,9 @@ def read_cubin(path: Path) -> dict[str, Kernel]:
             elf = ELFFile(file)
             info, symbols = elf.get_section_by_name(".nv.info"), elf.get_section_by_name(".symtab")
         except ELFError as error:
-            raise ValueError(f"{path} is no object file: {error}") from None
+            raise ValueError(f"{path} is not an object file: {error}") from None
         if info is None or symbols is None:
-            raise ValueError(f"{path} is no object file of CUDA: it lacks .nv.info or .symtab")
+            raise ValueError(f"{path} is not a CUDA object file: it lacks .nv.info or .symtab")
         names = [symbol.name for symbol in symbols.iter_symbols()]
         attributes = _attributes(info.data())
         sizes = {section.name: section["sh_size"] for section in elf.iter_sections()}
@@ -82,7 +82,7 @@ def read_cubin(path: Path) -> dict[str, Kernel]:
 
 
 def _attributes(data: bytes) -> dict[tuple[int, int], int]:
-    """``(attribute, symbol) -> number`` of those that are such pairs."""
+    """``(attribute, symbol) -> number`` of the attributes in ``_PAIR``'s format."""
     found: dict[tuple[int, int], int] = {}
     place = 0
     while place < len(data):

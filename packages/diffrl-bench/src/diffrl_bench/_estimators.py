@@ -1,4 +1,4 @@
-"""``bench estimators``: what gradest's checks and generality cost, beside the same expression written by hand."""
+"""``bench estimators``: the cost of gradest's checks and generality, compared with expressions written by hand."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
 def bench_estimators(
     *, shape: tuple[int, int] = (1000, 1000), repeats: int = 15, frameworks: Sequence[str] = FRAMEWORKS
 ) -> dict[str, Any]:
-    """Time every function on both sides by turns, on one core as far as the framework lets itself be told.
+    """Time every function and its expression by hand by turns, on one core where the framework allows it.
 
     Args:
-        shape: of every array, ``[T, N]`` or ``[N, P]``.
-        repeats: timed calls of either side; the ratio is the median of the pairs'.
-        frameworks: those to time; JAX is compiled, torch and NumPy are not.
+        shape: shape of every array, ``[T, N]`` or ``[N, P]``.
+        repeats: timed calls of each; the ratio is the median over the pairs.
+        frameworks: frameworks to time; JAX is compiled, torch and NumPy are not.
 
     Returns:
         A report for JSON.
@@ -95,7 +95,7 @@ def bench_estimators(
 
 
 def estimators_text(report: Mapping[str, Any]) -> str:
-    """What ``bench estimators`` prints without ``--json``."""
+    """The text of ``bench estimators`` without ``--json``."""
     rows = [
         (
             f"{row['framework']} {row['function']}",
@@ -127,7 +127,7 @@ def _arrays(shape: tuple[int, int]) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _framework(name: str) -> tuple[Any, Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-    """Namespace, conversion of an array, waiting for a result, and compilation."""
+    """The framework's namespace, and functions that convert an array, wait for a result, and compile."""
     if name == "numpy":
         return np, np.asarray, lambda x: x, lambda f: f
     if name == "torch":
@@ -138,11 +138,11 @@ def _framework(name: str) -> tuple[Any, Callable[..., Any], Callable[..., Any], 
         import jax
 
         return jax.numpy, jax.numpy.asarray, jax.block_until_ready, jax.jit
-    raise ValueError(f"framework {name!r} is not known; expected one of {', '.join(FRAMEWORKS)}")
+    raise ValueError(f"framework {name!r} is unknown; expected one of {', '.join(FRAMEWORKS)}")
 
 
 def _numeric(f: Callable[..., Any], xp: Any, *arrays: Any) -> Any:
-    """By hand flags are numbers, as in most code: the conversion is part of it."""
+    """The expression with flags converted to numbers first, as most code does."""
     float32 = getattr(xp, "float32")  # noqa: B009  - torch's and NumPy's, by one name
     flag = xp.bool if hasattr(xp, "bool") else xp.bool_
     cast = [(x.to(float32) if xp.__name__ == "torch" else x.astype(float32)) if x.dtype == flag else x for x in arrays]
@@ -154,13 +154,13 @@ def _check_equal(framework: str, name: str, ours: Any, theirs: Any) -> None:
     a, b = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
     scale = max(1e-3, float(np.abs(b).max()))
     if a.shape != b.shape or float(np.abs(a - b).max()) > 1e-3 * scale:
-        raise ValueError(f"{name} on {framework} differs from the expression by hand; the comparison means nothing")
+        raise ValueError(f"{name} on {framework} differs from the expression by hand; they cannot be compared")
 
 
 def _pairs(
     ours: Callable[..., Any], theirs: Callable[..., Any], call: list[Any], finish: Callable[..., Any], repeats: int
 ) -> list[tuple[float, float]]:
-    """Seconds of both, by turns and each of them first as often as the other."""
+    """Seconds of both functions, by turns; each is first equally often."""
 
     def seconds(f: Callable[..., Any]) -> float:
         start = time.perf_counter()

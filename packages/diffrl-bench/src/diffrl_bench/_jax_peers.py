@@ -1,4 +1,4 @@
-"""MJX and Brax beside ours in the same run: simulators in JAX, forward and backward."""
+"""MJX and Brax in the same run as our simulators: steps in JAX, forward and backward."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ BRAX = {
     "humanoid": "humanoid",
     "walker2d": "walker2d",
 }
-"""Brax's own environments of about the same robots."""
+"""Brax's own environments of similar robots."""
 NAMES = ("mjx", "brax-generalized", "brax-spring", "brax-positional")
 _ITERATIONS, _LINE_SEARCH = 1, 4
-"""Of MJX's solver: one iteration is what it can be differentiated through."""
+"""Iterations of MJX's solver: it can be differentiated with a single one only."""
 _WARM_UP = 32
 
 
 class JaxWindow:
-    """A window of a simulator in JAX: its steps compiled once, for all worlds, and called one after another.
+    """A window of a simulator in JAX: one step, compiled for all worlds, is called once for each control.
 
-    Laps: ``forward``, and ``forward_backward``, the forward pass that keeps every state followed by the
-    vector-Jacobian products of all steps, each of which simulates its step again. That form compiles once whatever the
-    horizon; a scan of 32 steps took this machine's XLA minutes.
+    Laps: ``forward``, and ``forward_backward``: the forward pass, which keeps every state, and then the
+    vector-Jacobian products of all steps, each of which simulates its step again. This form compiles once for every
+    horizon; XLA took minutes for a scan of 32 steps.
 
     Args:
-        name: what it is called in the report.
+        name: name in the report.
         step: ``step(state, control) -> state`` of one world.
         state: pytree of ``[N, ...]``.
         controls: ``T`` arrays ``[N, nu]``.
         step_s: duration of a control step [s].
-        substeps: own steps of the simulator in it.
+        substeps: the simulator's own steps in a control step.
     """
 
     def __init__(
@@ -61,13 +61,13 @@ class JaxWindow:
         self._pull = jax.jit(jax.vmap(self._pulled(step)))
         began = time.perf_counter()
         self.by_control: Any = None
-        """Gradient of the sum of the last state's numbers by every control, ``[T, N, nu]``."""
+        """Gradient of the sum of the last state's numbers with respect to every control, ``[T, N, nu]``."""
         self(Stopwatch(Clock()))
         self.compile_s = time.perf_counter() - began
 
     @property
     def steps(self) -> int:
-        """Own steps in a window, summed over worlds."""
+        """The simulator's own steps in a window, summed over worlds."""
         return len(self._controls) * self.num_worlds * self.substeps
 
     @property
@@ -95,7 +95,7 @@ class JaxWindow:
         self.by_control = np.stack(by_control[::-1])
 
     def finite_gradients(self) -> float:
-        """Share of worlds all of whose gradients are finite."""
+        """Share of worlds whose gradients are all finite."""
         return float(self._jax.numpy.isfinite(self.by_control).all(axis=(0, 2)).mean())
 
     def _floats(self, state: Any) -> list[Any]:
@@ -103,7 +103,7 @@ class JaxWindow:
         return [leaf for leaf, moving in zip(leaves, self._moving, strict=True) if moving]
 
     def _pulled(self, step: Callable[[Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
-        """Vector-Jacobian product of one world's step by the floats of its state, and by the control."""
+        """Vector-Jacobian product of one world's step, with respect to the floats of its state and to the control."""
 
         def pull(state: Any, control: Any, gradient: Any) -> Any:
             fixed = self._jax.tree_util.tree_leaves(state)
@@ -121,12 +121,12 @@ class JaxWindow:
 def mjx_window(mjcf: str, qpos: Any, qvel: Any, control: Any, *, dt: float, device: str) -> JaxWindow:
     """The same bodies, start and actions in MJX, single precision.
 
-    A control step is split as MuJoCo's is; the solver is Newton's with one iteration, through which alone MJX can be
-    differentiated, so its contacts are softer than MuJoCo's.
+    A control step is split as MuJoCo's is. The solver is Newton's with one iteration, because MJX cannot be
+    differentiated with more; so its contacts are softer than MuJoCo's.
 
     Raises:
         ImportError: MJX is not installed.
-        ValueError: JAX has no such device, or MJX does not know something in the model.
+        ValueError: JAX has no such device, or MJX does not support a part of the model.
     """
     jax, where = _jax(), _device(device)
     mujoco: Any = importlib.import_module("mujoco")
@@ -155,17 +155,17 @@ def mjx_window(mjcf: str, qpos: Any, qvel: Any, control: Any, *, dt: float, devi
 
 
 def brax_window(task: str, backend: str, rows: int, worlds: int, *, device: str) -> JaxWindow:
-    """Brax's own environment of that robot, its dynamics alone, for ``rows`` random controls of ``worlds`` worlds.
+    """The dynamics of Brax's own environment of that robot, for ``rows`` random controls of ``worlds`` worlds.
 
-    Start and length of a step are its own.
+    The start and the length of a step are Brax's.
 
     Raises:
         ImportError: Brax is not installed.
-        ValueError: it has no such robot, or JAX no such device.
+        ValueError: Brax has no such robot, or JAX no such device.
     """
     jax, where = _jax(), _device(device)
     if task not in BRAX:
-        raise ValueError(f"task {task!r}: Brax has none like it; it has {', '.join(BRAX)}")
+        raise ValueError(f"Brax has no robot like task {task!r}; it has {', '.join(BRAX)}")
     envs: Any = importlib.import_module("brax.envs")
     env = envs.get_environment(BRAX[task], backend=backend)
     with jax.default_device(where):
@@ -180,7 +180,7 @@ def brax_window(task: str, backend: str, rows: int, worlds: int, *, device: str)
 
 
 def _jax() -> Any:
-    # JAX would take three quarters of a GPU's memory at once, and leave none to torch.
+    # By default JAX reserves three quarters of a GPU's memory, which leaves too little to torch.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     return importlib.import_module("jax")
 
@@ -191,4 +191,4 @@ def _device(device: str) -> Any:
     try:
         return jax.devices(kind)[int(index or 0)]
     except (RuntimeError, IndexError) as error:
-        raise ValueError(f"device is {device!r}, and JAX has none: {error}; install jax[cuda12]") from None
+        raise ValueError(f"device is {device!r}, which JAX does not have: {error}; install jax[cuda12]") from None

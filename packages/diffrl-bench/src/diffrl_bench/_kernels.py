@@ -1,4 +1,4 @@
-"""``diffrl bench kernels``: what a simulator's kernels take of a GPU, from compiling them alone."""
+"""``diffrl bench kernels``: the GPU resources of a simulator's kernels, from the compiler alone."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ._machine import versions
 
 WARP = 32
 BLOCK = 32
-"""Threads of a block, as the engines launch them: one world each."""
+"""Threads of a block as the engines launch it, one world each."""
 _RESERVED_SHARED = 1024
-"""Of every block, taken by the system since compute capability 8.0."""
+"""Bytes of every block that the system reserves since compute capability 8.0."""
 
 
 class Multiprocessor(NamedTuple):
     """Limits of one multiprocessor (CUDA programming guide, table of technical specifications)."""
 
     gpu: str
-    """Where it is met, and how many of them there are."""
+    """A GPU that has it, and how many multiprocessors that GPU has."""
     count: int
     registers: int
     warps: int
@@ -34,9 +34,9 @@ ARCHITECTURES = {
     100: Multiprocessor("B200", 148, 65536, 64, 32, 228 * 1024),
 }
 _PARTITIONS = 4
-"""Of a multiprocessor's registers; a warp's lie in one of them."""
+"""Partitions of a multiprocessor's registers; the registers of a warp lie in one of them."""
 _REGISTER_UNIT = 256
-"""Registers are given to a warp in such pieces."""
+"""Registers are allocated to a warp in units of this size."""
 
 
 def resident_warps(kernel: Kernel, limits: Multiprocessor, block: int = BLOCK) -> int:
@@ -50,44 +50,44 @@ def resident_warps(kernel: Kernel, limits: Multiprocessor, block: int = BLOCK) -
 
 
 def step_bytes(dynamics: Any) -> dict[str, int]:
-    """Bytes that one world's control step must read and write in the device's memory, whatever the kernel does.
+    """Bytes of device memory that one world's control step must read and write with any kernel.
 
-    ``forward`` records nothing, ``recording`` what the backward pass needs.
+    ``forward`` records nothing, ``recording`` stores the input of the backward pass.
     """
     number = 4 if dynamics.dtype == "float32" else 8
-    state, control = (
-        sum(math.prod(part.shape) for part in spec) for spec in (dynamics.state_spec, dynamics.control_spec)
+    state, control, constants = (
+        sum(math.prod(part.shape) for part in spec)
+        for spec in (dynamics.state_spec, dynamics.control_spec, getattr(dynamics, "constant_spec", ()))
     )
     many = 1024
     kept = dynamics.saved_size(many) // many
-    forward = number * (2 * state + control) + 4
+    forward = number * (2 * state + control + constants) + 4
     return {
         "forward": forward,
         "recording": forward + number * kept,
-        "backward": number * (kept + 2 * state + 2 * control) + 4,
+        "backward": number * (kept + 2 * (state + control + constants)) + 4,
     }
 
 
 def bench_kernels(task: str, arches: Sequence[int], *, dtype: str = "float32") -> dict[str, Any]:
-    """Compile a task's simulator for each architecture, and say what its kernels take.
+    """Compile a task's simulator for each architecture, and report the resources of its kernels.
 
     Raises:
-        ValueError: for an unknown task, number type or architecture, or a simulator that is not ours.
+        ValueError: an unknown task, number type or architecture, or a simulator that is not ours.
         RuntimeError: CUDA's compiler failed.
     """
     from diffsim_core import make
 
     for arch in arches:
         if arch not in ARCHITECTURES:
-            raise ValueError(f"arch is {arch}; the limits of {', '.join(map(str, ARCHITECTURES))} are known")
+            raise ValueError(f"arch is {arch}; it must be one of {', '.join(map(str, ARCHITECTURES))}")
     dynamics = make(task, num_envs=1, dtype=dtype).task.dynamics
     if not hasattr(dynamics, "cuda_module"):
         raise ValueError(f"task {task!r} has no CUDA kernels of its own: {type(dynamics).__name__}")
     rows = []
     for arch in arches:
         found = compile_for(dynamics.cuda_module(), arch)
-        steps = {name: kernel for name, kernel in found.items() if name not in ("lead", "follow", "probe")}
-        rows += [_row(name, kernel, arch) for name, kernel in sorted(steps.items())]
+        rows += [_row(name, kernel, arch) for name, kernel in sorted(found.items())]
     return {
         "benchmark": "kernels",
         "task": task,

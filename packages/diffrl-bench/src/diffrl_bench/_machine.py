@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""The machine and the versions of a measurement."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PACKAGES = (
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory and load, ready for JSON; what the system does not tell is None."""
+    """Processor, cores, memory and load, ready for JSON; None where the system does not say."""
     return {
         "cpu": _cpu_model(),
         "cores": available_cores(),
@@ -42,7 +42,7 @@ def describe(facts: dict[str, Any]) -> str:
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python and of the packages that matter for speed; None where one is not installed."""
+    """Versions of Python and of the packages that matter for speed; None if a package is not installed."""
     return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
 
 

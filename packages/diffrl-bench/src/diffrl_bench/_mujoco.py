@@ -1,4 +1,4 @@
-"""MuJoCo on the same model, beside ours in the same run."""
+"""MuJoCo on the same model, in the same run as our simulator."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 
 from ._stopwatch import Stopwatch
 
-# Its stubs do not name what the module takes from its core.
+# MuJoCo's stubs do not name what the module imports from its core.
 mujoco: Any = importlib.import_module("mujoco")
 rollout: Any = importlib.import_module("mujoco.rollout")
 
 LONGEST_STEP = 0.01
-"""Longest step MuJoCo is given [s]: that of its own Ant in Gymnasium."""
+"""Longest step of MuJoCo [s], which is that of its own Ant in Gymnasium."""
 JACOBIANS = 16
 """Finite-difference Jacobians in one lap."""
 
@@ -25,19 +25,19 @@ _EPS = 1e-6
 
 
 def bundled_mjcf(task: str) -> str | None:
-    """MJCF text of a task of diffsim-core, or None where there is no file of that name."""
+    """MJCF text of a task of diffsim-core, or None if there is no file of that name."""
     file = resources.files("diffsim_core.tasks") / "models" / f"{task}.xml"
     return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 class MuJoCoWindow:
-    """The same window as ours for ``mujoco.rollout``: same bodies, start and actions, forward only.
+    """The same window for ``mujoco.rollout``: the same bodies, start and actions, forward only.
 
     A control step is split into the fewest equal steps of at most ``LONGEST_STEP``. Everything else is MuJoCo's
     default: its Euler integrator, Newton solver, contacts and joint limits as constraints, float64.
 
-    Laps: ``forward``; with ``jacobians`` also ``jacobians``, ``mjd_transitionFD`` at ``JACOBIANS`` of the start states,
-    which is how MuJoCo itself offers derivatives: forward differences of one step by its state and control.
+    Laps: ``forward``; with ``jacobians`` also ``jacobians``, ``mjd_transitionFD`` at ``JACOBIANS`` of the start states.
+    These are MuJoCo's own derivatives: forward differences of one step with respect to its state and control.
 
     Args:
         mjcf: the model.

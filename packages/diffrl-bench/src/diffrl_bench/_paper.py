@@ -1,4 +1,4 @@
-"""What runs reached at best, beside what a paper says."""
+"""The best returns of runs, compared with a paper's."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ def _short(value: float | None) -> str:
 
 
 def _ratio(mean: float | None, paper: float) -> str:
-    """How many times the paper's loss, where both are losses."""
+    """Our loss divided by the paper's, if both are losses."""
     return f"{mean / paper:.2g}" if mean is not None and mean <= 0.0 and paper < 0.0 else "-"

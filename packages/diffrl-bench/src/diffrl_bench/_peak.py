@@ -1,4 +1,4 @@
-"""How much memory a piece of work takes while it runs."""
+"""Peak memory of a function."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _PROCESS = Path("/proc/self")
 
 
 def peak_growth(work: Callable[[], object]) -> int | None:
-    """Bytes by which resident memory at its highest during ``work`` exceeded that before it.
+    """Bytes by which the peak of resident memory during ``work`` exceeds the memory before it.
 
-    None where the system does not tell (anything but Linux). Memory that the process had already, free for use again,
-    does not count. Pages of mapped files that a system short of memory takes away meanwhile are counted as if they had
-    stayed: otherwise they would hide as much of what the work took.
+    None on systems other than Linux, which do not report it. Memory that the process already has, free for reuse, does
+    not count. If the system reclaims pages of mapped files during the work, they count as if they had stayed;
+    otherwise they would hide as much of the work's own memory.
     """
-    # Garbage of whoever came before, freed only during the work, would hide as much too.
+    # Earlier garbage that is freed only during the work would hide as much, too.
     gc.collect()
     before, files = _resident("VmRSS"), _resident("RssFile") or 0
     reset = before is not None and _reset_peak()

@@ -1,4 +1,4 @@
-"""``diffrl bench peers``: PPO, SAC and TD3 beside Stable-Baselines3, everything else equal."""
+"""``diffrl bench peers``: PPO, SAC and TD3 compared with Stable-Baselines3, everything else equal."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _REWARD_SCALE = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class PeersBench:
-    """What to compare."""
+    """Settings of the comparison."""
 
     algos: Sequence[str] = ALGORITHMS
     task: str = "cartpole"
     seeds: int = 5
-    """Seeds 0, 1, ... of each algorithm, on either side."""
+    """Number of seeds 0, 1, ... of each algorithm, on each side."""
     iterations: int = 100
     """Updates of a run: windows of 32 steps in 64 worlds."""
     num_envs: int = 64
@@ -38,11 +38,11 @@ class PeersBench:
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         if unknown := sorted(set(self.algos) - set(ALGORITHMS)):
-            raise ValueError(f"algorithm {unknown[0]!r} has no counterpart; there are {', '.join(ALGORITHMS)}")
+            raise ValueError(f"algorithm {unknown[0]!r} has no counterpart; choose from {', '.join(ALGORITHMS)}")
 
 
 def config_of(algo: str, iterations: int) -> Any:
-    """Hyper-parameters that both sides can have: no layer normalisation, clipping, decay or statistics."""
+    """Hyper-parameters that both sides support: no layer normalisation, clipping, decay or statistics."""
     from diffrl_algos import get_algorithm
 
     shared: dict[str, Any] = {
@@ -79,7 +79,7 @@ def config_of(algo: str, iterations: int) -> Any:
 
 
 class Scaled:
-    """Worlds whose rewards are multiplied by 0.05 for learning, on both sides alike."""
+    """Worlds whose rewards are multiplied by 0.05 for learning, on both sides."""
 
     def __init__(self, env: Any) -> None:
         self._env, self.spec, self.num_envs = env, env.spec, env.num_envs
@@ -93,9 +93,9 @@ class Scaled:
 
 
 def bench_peers(bench: PeersBench, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
-    """Train every algorithm on both sides with every seed, by turns, and return the report that ``--json`` prints.
+    """Train every algorithm on both sides with every seed, by turns, and return the report of ``--json``.
 
-    Both sides begin a seed with the same weights and the same worlds; random numbers are then each its own.
+    Both sides begin a seed with the same weights and the same worlds. After that each draws its own random numbers.
 
     Raises:
         ImportError: Stable-Baselines3 is not installed.
@@ -106,7 +106,7 @@ def bench_peers(bench: PeersBench, say: Callable[[str], None] = lambda line: Non
     rows = []
     for algo, seed in itertools.product(bench.algos, range(bench.seeds)):
         sides = {"ours": _ours, "stable-baselines3": _theirs}
-        # Whose turn is first changes from seed to seed.
+        # The side that begins alternates between seeds.
         for side in sorted(sides, reverse=bool(seed % 2)):
             returns, steps, seconds = sides[side](bench, algo, seed)
             row = {"algo": algo, "side": side, "seed": seed, "return_mean": returns, "env_steps": steps}
@@ -153,7 +153,7 @@ def compare(algo: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def permutation_test(a: Sequence[float], b: Sequence[float]) -> float:
-    """Exact two-sided p-value of the difference of means: the part of all splits of the values with one as large."""
+    """Exact two-sided p-value of the difference of means: the share of all splits with a difference as large."""
     values, total = np.asarray([*a, *b]), sum(a) + sum(b)
     observed = abs(np.mean(a) - np.mean(b))
     sums = np.array([values[list(chosen)].sum() for chosen in itertools.combinations(range(len(values)), len(a))])
@@ -162,7 +162,7 @@ def permutation_test(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def bootstrap_interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    """95 % percentile interval of ``mean(a) - mean(b)``, either side drawn anew 10,000 times."""
+    """95 % percentile interval of ``mean(a) - mean(b)`` over 10,000 resamples of both sides."""
     rng = np.random.default_rng(0)
     means = [rng.choice(np.asarray(x), (10_000, len(x))).mean(1) for x in (a, b)]
     low, high = np.percentile(means[0] - means[1], [2.5, 97.5])
@@ -170,7 +170,7 @@ def bootstrap_interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, f
 
 
 def peers_text(report: dict[str, Any], *, markdown: bool = False) -> str:
-    """What ``bench peers`` prints without ``--json``."""
+    """The text of ``bench peers`` without ``--json``."""
     head = ("", "ours", "Stable-Baselines3", "difference, 95 % interval", "p", "steps/s, ours", "theirs")
     rows = []
     for row in report["comparisons"]:

@@ -1,4 +1,4 @@
-"""A picture of figures over the updates of a suite's runs."""
+"""A figure of metrics over the updates of a suite's runs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ._traces import Traces
 
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _WIDE = 100.0
-"""Figures of one sign whose size spans more than this are drawn on a logarithmic axis."""
+"""Values of one sign whose ratio is larger than this are drawn on a logarithmic axis."""
 
 
 def plot_traces(traces: Traces, rows: Sequence[Row], names: Sequence[str], title: str, file: Path) -> None:
-    """A row for each name, a column for each algorithm and task that has them; a line for each seed.
+    """A row for each metric, a column for each algorithm and task that has them; a line for each seed.
 
-    Figures of one sign that span orders of magnitude have a logarithmic axis, negative ones with their sign changed.
+    Values of one sign that span orders of magnitude have a logarithmic axis, negative ones with their sign changed.
     """
     require_format(file)
     groups: dict[tuple[str, str], list[str]] = {}
@@ -55,7 +55,7 @@ def plot_traces(traces: Traces, rows: Sequence[Row], names: Sequence[str], title
 
 
 def _scale(values: np.ndarray) -> tuple[float, bool]:
-    """The sign to draw figures with, and whether on a logarithmic axis."""
+    """The sign of the drawn values, and whether the axis is logarithmic."""
     for sign in (1.0, -1.0):
         if (sign * values > 0).all() and (sign * values).max() > _WIDE * (sign * values).min():
             return sign, True

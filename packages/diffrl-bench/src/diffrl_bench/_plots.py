@@ -1,4 +1,4 @@
-"""Pictures: bars of ``bench sim``, learning curves of a suite. The ending of the file chooses SVG, PNG or PDF."""
+"""Figures: bars of ``bench sim``, learning curves of a suite. The file's ending chooses SVG, PNG or PDF."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STYLE: Any = {
 
 
 def require_format(file: Path) -> None:
-    """Raises ``ValueError`` for an ending that is none of ``FORMATS``."""
+    """Raise ``ValueError`` unless the file ends in one of ``FORMATS``."""
     if file.suffix not in FORMATS:
         raise ValueError(f"{file} must end in {', '.join(FORMATS)}")
 
@@ -155,9 +155,9 @@ def _curves(axes: Axes, lines: Sequence[tuple[Any, Any]], finals: Sequence[float
 
 
 def _side_by_side(lines: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
-    """A common ``x [200]`` and ``y [K, 200]`` of ``K`` lines.
+    """``K`` lines on a common axis: ``x [200]`` and ``y [K, 200]``.
 
-    Where every seed has values; beyond that a median would jump as seeds end.
+    The axis ends where the first seed does; beyond that the median would jump.
     """
     grid = np.linspace(max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines), 200)
     return grid, np.stack([np.interp(grid, x, y) for x, y in lines])
@@ -201,6 +201,6 @@ def _bar(kind: str, spread: Mapping[str, float], num_envs: int, report: Mapping[
 
 
 def save(figure: Figure, file: Path) -> None:
-    """Write a picture that is the same file for the same data."""
+    """Write a figure; the same data gives the same file."""
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(file.suffix, {})
     figure.savefig(file, dpi=160, facecolor="white", metadata=metadata)

@@ -13,7 +13,7 @@ _HEAD = ("", "control steps/s", "slowest to fastest repeat", "sub-steps/s", "sim
 
 
 def sim_text(report: Mapping[str, Any]) -> str:
-    """What ``bench sim`` prints without ``--json``."""
+    """The text of ``bench sim`` without ``--json``."""
     steps = report["num_envs"] * report["horizon"]
     title = (
         f"{report['task']}: {count(report['num_envs'], 'world')}, windows of {report['horizon']} control steps of "
@@ -34,18 +34,18 @@ def sim_text(report: Mapping[str, Any]) -> str:
         _moved(report["memory_traffic"]),
     ]
     if report["diverged"]:
-        lines.append(f"{count(report['diverged'], 'world step')} diverged and was contained: the figures include them")
+        lines.append(f"{count(report['diverged'], 'world step')} diverged and was contained; the numbers include them")
     if (scaling := report["scaling"]) is not None:
         lines += ["", *_scaling(scaling, report["horizon"])]
     if report["peers"]:
         lines += ["", *_peer_notes(report)]
     if report["beside"]:
-        lines += ["", *_beside(report["beside"])]
+        lines += ["", *_jax_peers(report["beside"])]
     return "\n".join(lines)
 
 
 def update_text(report: Mapping[str, Any]) -> str:
-    """What ``bench update`` prints without ``--json``."""
+    """The text of ``bench update`` without ``--json``."""
     whole, timed = report["update_s"], report["timed_update_s"]
     rows = [(part_name(name), _ms(s), f"{s / timed['median']:.0%}") for name, s in report["parts_s"].items()]
     rows.append(("sum of the medians", _ms(report["parts_sum_s"]), f"{report['parts_sum_s'] / timed['median']:.0%}"))
@@ -77,7 +77,7 @@ def _moved(traffic: Mapping[str, Any]) -> str:
 
 
 def kernels_text(report: Mapping[str, Any]) -> str:
-    """What ``bench kernels`` prints without ``--json``."""
+    """The text of ``bench kernels`` without ``--json``."""
     head = ("kernel", "for", "registers", "local bytes", "code", "warps of 64", "worlds at a time")
     rows = [
         (
@@ -105,7 +105,7 @@ def kernels_text(report: Mapping[str, Any]) -> str:
 
 
 def reference_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What ``bench reference`` prints without ``--json``."""
+    """The text of ``bench reference`` without ``--json``."""
     head = ("task", "first position", "last position", "steps", "reward", "gradient cosine", "gradient norm", "agrees")
     cells = [
         (
@@ -152,7 +152,7 @@ def _peer_row(peer: Mapping[str, Any], steps: int) -> tuple[str, ...]:
     )
 
 
-def _beside(peers: Sequence[Mapping[str, Any]]) -> list[str]:
+def _jax_peers(peers: Sequence[Mapping[str, Any]]) -> list[str]:
     head = ("", "control steps/s", "simulated s/s", "ours: times as many", "finite", "compiling, s")
     rows = [
         (

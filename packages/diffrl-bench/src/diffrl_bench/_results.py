@@ -31,7 +31,7 @@ def read_results(folder: Path) -> list[Row]:
     """Rows of ``results.json``; none if there is no such file.
 
     Raises:
-        ValueError: the file is damaged or foreign.
+        ValueError: the file is damaged, or of another program.
     """
     file = folder / "results.json"
     if not file.exists():
@@ -54,7 +54,7 @@ def write_results(folder: Path, suite: str, rows: Sequence[Row]) -> None:
 
 
 def write_curves(folder: Path, runs: Mapping[str, Path]) -> None:
-    """Collect the learning curves of run folders, by run, into ``curves.csv``; those it has of other runs stay."""
+    """Collect the learning curves of run folders into ``curves.csv``; the curves of other runs in it stay."""
     curves = read_curves(folder) if (folder / "curves.csv").exists() else {}
     curves |= {name: curve(path / "metrics.jsonl") for name, path in runs.items()}
     rows = [[name, *map(cell, point)] for name in sorted(curves) for point in curves[name].tolist()]
@@ -80,7 +80,7 @@ def read_curves(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def curve(metrics: Path) -> np.ndarray[Any, Any]:
-    """``[points, 4]`` from a run's ``metrics.jsonl``, at most ``CURVE_POINTS``; lines without a return are left out."""
+    """``[points, 4]`` from a run's ``metrics.jsonl``, at most ``CURVE_POINTS``, without lines that have no return."""
     points = []
     for line in metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else ():
         values = json.loads(line)
@@ -93,7 +93,7 @@ def curve(metrics: Path) -> np.ndarray[Any, Any]:
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:
-    """One row for each algorithm and task: median and quartiles over seeds of what the finished runs reached."""
+    """One row for each algorithm and task: median and quartiles over seeds of the finished runs' returns."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["algorithm"], row["task"]), []).append(row)
@@ -169,7 +169,7 @@ def cell(value: Any) -> Any:
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Whole or not at all."""
+    """Write a file atomically."""
     part = file.with_name(file.name + ".part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, file)

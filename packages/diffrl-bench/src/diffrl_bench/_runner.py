@@ -1,4 +1,4 @@
-"""``diffrl bench run``: the runs of a suite in local processes. What is finished is not run again."""
+"""``diffrl bench run``: the runs of a suite in local processes. Finished runs are not run again."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """How a suite is run."""
+    """Settings of running a suite."""
 
     out: Path
-    """Folder of the results; each run has a folder in it."""
+    """Folder of the results, with a folder for each run."""
     jobs: int | None = None
-    """Runs at a time; None is what the suite says."""
+    """Runs at a time; None for the suite's number."""
     threads: int | None = None
-    """CPU threads of each run's simulator; None is what the suite says."""
+    """CPU threads of each run's simulator; None for the suite's number."""
     options: tuple[str, ...] = ()
-    """Further options of ``diffrl train`` for every run."""
+    """Additional options of ``diffrl train`` for every run."""
     command: tuple[str, ...] = ()
-    """What starts ``diffrl``; by default that of this environment."""
+    """The command that starts ``diffrl``; by default that of this environment."""
 
     def __post_init__(self) -> None:
         for name in ("jobs", "threads"):
@@ -57,10 +57,10 @@ class RunSettings:
 
 
 def run_suite(suite: Suite, settings: RunSettings, say: Callable[[str], None] = lambda line: None) -> list[Row]:
-    """Run what is not finished yet, and return the rows of all runs of the suite, in its order.
+    """Run every unfinished run, and return the rows of all runs of the suite, in its order.
 
-    A run that was cut off goes on from its last checkpoint; one that failed is tried again. A failure does not stop
-    the others. Ctrl-C and SIGTERM stop the running ones after their update, with a checkpoint.
+    A run that was cut off continues from its last checkpoint; one that failed is tried again. A failure does not stop
+    the others. Ctrl-C and SIGTERM stop the running ones after their current update, with a checkpoint.
 
     Raises:
         ValueError: the folder holds results of the same runs with other options.
@@ -110,7 +110,7 @@ def _run_all(
             while waiting or running:
                 while waiting and len(running) < facts["jobs"]:
                     running.append(_Process(waiting.pop(0), settings, facts))
-                    # So that a later call knows what options a run that was cut off has.
+                    # So that a later call knows the options of a run that was cut off.
                     record({**_row(running[-1].run, "unfinished"), **facts})
                     say(f"{running[-1].run.name}: {running[-1].beginning}, {len(waiting)} waiting")
                 for process in [process for process in running if process.poll() is not None]:
@@ -120,7 +120,7 @@ def _run_all(
                     say(_outcome(row))
                 time.sleep(_POLL_S)
         except KeyboardInterrupt:
-            say("stopping: every run writes a checkpoint; the same command goes on with them")
+            say("stopping: every run writes a checkpoint; the same command continues them")
             for process in running:
                 process.terminate()
             for process in running:
@@ -132,7 +132,7 @@ def _run_all(
 
 
 class _Process:
-    """One run as a process of its own."""
+    """One run in a separate process."""
 
     def __init__(self, run: PlannedRun, settings: RunSettings, facts: dict[str, Any]) -> None:
         self.run = run
@@ -144,7 +144,7 @@ class _Process:
         self.beginning = "goes on" if self._resumed else "started"
         self._log: IO[str] = self._log_path.open("a", encoding="utf-8")
         self._began = time.perf_counter()
-        # In a session of its own, so that Ctrl-C reaches it once, through us.
+        # In a separate session, so that it gets Ctrl-C once, from this process.
         self._process = subprocess.Popen(
             [*(settings.command or _diffrl()), "train", *arguments],
             stdin=subprocess.DEVNULL,
@@ -158,7 +158,7 @@ class _Process:
         return self._process.poll()
 
     def row(self) -> Row:
-        """What came of it."""
+        """The row of the results."""
         seconds = time.perf_counter() - self._began
         row = _row(self.run, "failed")
         summary = _read(self._folder / "summary.json")
@@ -173,11 +173,11 @@ class _Process:
         return {**row, **self._facts}
 
     def terminate(self) -> None:
-        """Ask it to stop after its update."""
+        """Ask the run to stop after its current update."""
         self._process.terminate()
 
     def wait(self) -> None:
-        """Until it has stopped; another Ctrl-C kills it."""
+        """Wait until the run has stopped; another Ctrl-C kills it."""
         try:
             self._process.wait()
         except KeyboardInterrupt:
@@ -231,7 +231,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 
     try:
         before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: signals are somebody else's business
+    except ValueError:  # only the main thread may handle signals
         yield
         return
     try:

@@ -1,4 +1,4 @@
-"""Stable-Baselines3 on our environments: a vectorised environment, and its models with our networks' first weights."""
+"""Stable-Baselines3 on our environments: a vectorised environment, and models with our networks' initial weights."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 class Worlds(SB3VecEnv):
     """Our worlds for Stable-Baselines3.
 
-    With ``squash`` the bounds of actions are out of reach and ``tanh`` is taken of what arrives: PPO's policy there is
-    a plain Gaussian, and so is ours before ``tanh``.
+    With ``squash`` the bounds of actions are out of reach, and the environment takes ``tanh`` of each action. PPO's
+    policy in Stable-Baselines3 is a plain Gaussian, as ours is before ``tanh``.
     """
 
     def __init__(self, env: Env, seed: int, *, squash: bool) -> None:
@@ -86,7 +86,7 @@ def model(algo: str, config: Any, env: Env, seed: int) -> Any:
 
 @torch.no_grad()
 def copy_weights(algo: str, theirs: Any, state: Any) -> None:
-    """Give a model the weights that our ``state`` begins with, targets too."""
+    """Copy the weights of our initial ``state`` into a model, target networks included."""
     policy = theirs.policy
     if algo == "ppo":
         actor = [*_linears(policy.mlp_extractor.policy_net), policy.action_net]
@@ -98,7 +98,7 @@ def copy_weights(algo: str, theirs: Any, state: Any) -> None:
         hidden = _linears(policy.actor.latent_pi)
         rest = _fill(hidden, state.actor)
         mean, logstd = policy.actor.mu, policy.actor.log_std
-        # One layer of ours has both outputs.
+        # Our network has both outputs in one layer.
         weights, biases = rest.split([2 * mean.weight.numel(), 2 * mean.bias.numel()])
         for layer, weight, bias in zip((mean, logstd), weights.chunk(2), biases.chunk(2), strict=True):
             layer.weight.copy_(weight.view_as(layer.weight))
@@ -112,7 +112,7 @@ def copy_weights(algo: str, theirs: Any, state: Any) -> None:
 
 
 def policy_of(algo: str, theirs: Any) -> Callable[[Tensor], Tensor]:
-    """Its deterministic policy as a function of our observations."""
+    """The model's deterministic policy as a function of our observations."""
 
     def act(obs: Tensor) -> Tensor:
         action = torch.from_numpy(np.asarray(theirs.predict(obs.numpy(), deterministic=True)[0]))
@@ -126,7 +126,7 @@ def _linears(net: nn.Module) -> list[nn.Linear]:
 
 
 def _fill(layers: list[nn.Linear], flat: Tensor) -> Tensor:
-    """Write the beginning of ``flat`` into layers; what is left of it."""
+    """Write the beginning of ``flat`` into layers, and return the rest of it."""
     for layer in layers:
         for part in (layer.weight, layer.bias):
             part.copy_(flat[: part.numel()].view_as(part))

@@ -1,4 +1,4 @@
-"""``diffrl bench sim``: how fast a simulator steps and differentiates, other engines beside it in the same run."""
+"""``diffrl bench sim``: the speed of a simulator, forward and backward, with other engines in the same run."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ _WARM_UP = 2
 
 @dataclass(frozen=True, kw_only=True)
 class SimBench:
-    """What to measure."""
+    """Settings of the measurement."""
 
     task: str = "ant"
     num_envs: int = 64
-    """Worlds side by side (N)."""
+    """Worlds in parallel (N)."""
     horizon: int = 32
     """Control steps in a window (T)."""
     threads: int | None = None
-    """CPU threads of the simulator; None is its own default, every core this process may use."""
+    """CPU threads of the simulator; None for its default, every core that this process may use."""
     device: str = "cpu"
     dtype: str = "float32"
     memory: str | None = None
-    """The simulator's option of that name, "fast" or "low"; None is the task's default."""
+    """The simulator's option ``memory``, "fast" or "low"; None for the task's default."""
     repeats: int = 20
-    """Windows timed of each kind; before them come two that are not."""
+    """Timed windows of each kind, after two for warm-up."""
     scaling_envs: int = 1024
-    """Worlds of the comparison of one thread with all; 0 leaves it out."""
+    """Worlds of the comparison of one thread with all threads; 0 for no comparison."""
     peers: bool = True
-    """Measure MuJoCo beside, if the task has an MJCF file."""
+    """Measure MuJoCo as well, if the task has an MJCF file."""
     beside: tuple[str, ...] = ()
-    """Simulators in JAX to measure beside: ``"mjx"``, ``"brax-generalized"``, ``"brax-spring"`` and so on."""
+    """Simulators in JAX to measure as well: ``"mjx"``, ``"brax-generalized"``, ``"brax-spring"`` and so on."""
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "horizon", "repeats"):
@@ -51,14 +51,14 @@ class SimBench:
             raise ValueError(f"scaling_envs is {self.scaling_envs}; it must be 0 or more")
         for name in self.beside:
             if name not in NAMES:
-                raise ValueError(f"beside names {name!r}; known are {', '.join(NAMES)}")
+                raise ValueError(f"beside is {name!r}; choose from {', '.join(NAMES)}")
 
 
 def bench_sim(bench: SimBench) -> dict[str, Any]:
-    """Measure, and return the report that ``--json`` prints (see the documentation's page on benchmarks).
+    """Measure, and return the report of ``--json`` (see the documentation's page on benchmarks).
 
     Raises:
-        ValueError: for an unknown task or device, or an option that the task does not take.
+        ValueError: an unknown task or device, or an option that the task does not have.
     """
     import torch
 
@@ -93,7 +93,7 @@ def bench_sim(bench: SimBench) -> dict[str, Any]:
     window = {"substeps": substeps, "dt": dt}
     rounds = bench.repeats + _WARM_UP
     scaling_steps = bench.horizon * bench.scaling_envs if scaling else 0
-    # Each window is simulated twice, without and with recording; one more of the environment's is for its memory.
+    # Each window is simulated without and with recording; the environment's has one more, for its memory.
     env_steps = 2 * rounds * (2 * steps + len(scaling) * scaling_steps) + 2 * steps
     return {
         "benchmark": "sim",
@@ -134,10 +134,10 @@ def _walls(laps: Laps) -> dict[str, list[float]]:
 def window_figures(laps: Laps, steps: int, *, substeps: int, dt: float) -> dict[str, Any]:
     """Rates and ratios of windows of ``steps`` control steps, summed over worlds; medians over repeats.
 
-    ``backward_over_forward`` is the time of the backward pass alone over that of the forward pass that records
-    nothing; ``recording_over_forward`` is the time of the forward pass that records over the same. Both are medians
-    of the ratios within each repeat. Rates per ``cpu_s`` count processor time of all threads instead of wall time,
-    which a busy machine disturbs less.
+    ``backward_over_forward`` is the time of the backward pass alone, divided by that of the forward pass that records
+    nothing; ``recording_over_forward`` is the time of the recording forward pass, divided by the same. Both are medians
+    of the ratios within each repeat. Rates per ``cpu_s`` use the processor time of all threads instead of wall time,
+    because a busy machine disturbs it less.
     """
     forward, recording, backward = (laps[part] for part in ("forward", "recording", "backward"))
     both = _walls(laps)["forward_backward"]
@@ -166,7 +166,7 @@ def window_figures(laps: Laps, steps: int, *, substeps: int, dt: float) -> dict[
 
 
 def _traffic(laps: Laps, moved: dict[str, int], steps: int, copied: float) -> dict[str, Any]:
-    """Bytes that the dynamics cannot but move, over the time it took, beside what a copy reaches on the same device."""
+    """The dynamics' least memory traffic divided by its time, and the rate of a copy on the same device."""
     sizes = {"forward": moved["forward"], "forward_backward": moved["recording"] + moved["backward"]}
     walls = _walls(laps)
     rows = {name: (size, size * steps / statistics.median(walls[name])) for name, size in sizes.items()}
@@ -180,7 +180,7 @@ def _traffic(laps: Laps, moved: dict[str, int], steps: int, copied: float) -> di
 
 
 def scaling_figures(laps: dict[int, Laps], bench: SimBench, window: dict[str, Any]) -> dict[str, Any] | None:
-    """One thread against all: a row of figures for each number of threads, and how many times faster all are."""
+    """One thread and all threads: a row of numbers for each, and the speed-up."""
     if not laps:
         return None
     steps = bench.scaling_envs * bench.horizon
@@ -223,13 +223,13 @@ def peer_figures(laps: Laps, peer: Any, steps: int, dt: float) -> dict[str, Any]
 
 
 def jax_figures(laps: Laps, peer: Any, ours: Laps, simulated_s: float) -> dict[str, Any]:
-    """A simulator in JAX over a window as long as ours in steps: simulated seconds per second, and how many times ours.
+    """A simulator in JAX over a window of as many steps as ours: simulated seconds per second, and our speed-up.
 
     Args:
-        laps: the peer's.
-        peer: its window.
-        ours: those of our dynamics.
-        simulated_s: what a window of ours simulates, summed over worlds [s].
+        laps: the peer's laps.
+        peer: the peer's window.
+        ours: the laps of our dynamics.
+        simulated_s: simulated time of our window, summed over worlds [s].
     """
     duration = peer.step_s * peer.steps / peer.substeps
     walls = {name: statistics.median(lap.wall for lap in laps[name]) for name in ("forward", "forward_backward")}
@@ -263,14 +263,14 @@ def _jax_window(name: str, bench: SimBench, env: Any, begin: Any) -> Any:
 
 
 def _controls(env: Any, begin: Any) -> Any:
-    """``[T, N, nu]`` in the units of the task's model file: its motors take the control that ours take."""
+    """``[T, N, nu]`` in the units of the task's model file, whose motors have the same controls as ours."""
     import numpy as np
 
     return np.stack([env.task.control(env.xp, action)[0].cpu().numpy() for action in begin.actions])
 
 
 def _memory(bench: SimBench, env: Any, window: Callable[[], None]) -> dict[str, Any]:
-    """What a window keeps for its backward pass, and how far it raised the process's memory when it first ran."""
+    """Memory that a window keeps for its backward pass, and the growth of the process in its first run."""
     from diffsim_core import kept_bytes
 
     step = kept_bytes(env, 1)

@@ -1,4 +1,4 @@
-"""Where time goes inside a call: spans that exclude the spans within them, so that they add up to the whole."""
+"""Times inside a call: spans that exclude the spans within them, so that they add up to the whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ._stopwatch import Clock
 
 
 class Spans:
-    """A stack of labels; every moment counts for the label on top, and for the floor where the stack is empty."""
+    """A stack of labels. Time counts for the label on top, and for the rest while the stack is empty."""
 
     def __init__(self, clock: Clock | None = None, floor: str = "rest_of_report") -> None:
         self._clock = clock or Clock()
@@ -18,27 +18,27 @@ class Spans:
         self.begin()
 
     def begin(self) -> None:
-        """Forget everything and start."""
+        """Start again from zero."""
         self.totals: dict[str, float] = {}
         """Seconds under each label."""
         self.calls: dict[str, int] = {}
-        """How often each label was entered."""
+        """Number of times that each label was entered."""
         self._stack: list[str] = []
         self._last = self._now()
 
     def end(self) -> float:
-        """Close the books and return the seconds since ``begin``, which the totals add up to."""
+        """Stop, and return the seconds since ``begin``, which is the sum of the totals."""
         self._book()
         return sum(self.totals.values())
 
     def settle(self, label: str) -> None:
-        """Count for ``label`` what happened outside all spans since ``begin`` or the last call."""
+        """Count for ``label`` the time outside all spans since ``begin`` or the last call."""
         self._book()
         self.totals[label] = self.totals.get(label, 0.0) + self.totals.pop(self._floor, 0.0)
 
     @contextlib.contextmanager
     def span(self, label: str) -> Iterator[None]:
-        """Count the block for ``label``, less what spans within it count for theirs."""
+        """Count the block for ``label``, without the spans within it."""
         self._book()
         self._stack.append(label)
         self.calls[label] = self.calls.get(label, 0) + 1
@@ -49,7 +49,7 @@ class Spans:
             self._stack.pop()
 
     def wrap(self, label: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """``function``, each call of it a span."""
+        """``function`` with a span around each call."""
 
         def timed(*args: Any, **kwargs: Any) -> Any:
             with self.span(label):
@@ -70,7 +70,7 @@ class Spans:
 
 @contextlib.contextmanager
 def replaced(*changes: tuple[Any, str, Callable[[Any], Any]]) -> Iterator[None]:
-    """Give objects, classes or modules another attribute for a while: ``(owner, name, old -> new)``.
+    """Replace attributes of objects, classes or modules within a context: ``(owner, name, old -> new)``.
 
     Raises:
         ValueError: an owner has no such attribute.
@@ -80,7 +80,9 @@ def replaced(*changes: tuple[Any, str, Callable[[Any], Any]]) -> Iterator[None]:
     try:
         for owner, name, change in changes:
             if not hasattr(owner, name):
-                raise ValueError(f"{owner!r} has no {name!r}: this version of diffrl-bench does not know its parts")
+                raise ValueError(
+                    f"{owner!r} has no {name!r}; install a diffrl-bench of the version of the measured package"
+                )
             undo.append((owner, name, vars(owner).get(name, missing)))
             setattr(owner, name, change(getattr(owner, name)))
         yield

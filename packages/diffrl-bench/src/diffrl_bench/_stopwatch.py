@@ -1,4 +1,4 @@
-"""Timing that a busy machine does not bend: consecutive laps, wall and processor time, interleaved repeats."""
+"""Timing that is robust on a busy machine: consecutive laps, wall and processor time, interleaved repeats."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Any, NamedTuple
 
 
 class Lap(NamedTuple):
-    """How long one part took."""
+    """Duration of one part."""
 
     wall: float
-    """By the clock on the wall [s]."""
+    """Wall-clock time [s]."""
     cpu: float
     """Processor time of the whole process, all threads together [s]."""
 
 
 def _nothing() -> None:
-    """A CPU needs no waiting for."""
+    """Do nothing: a CPU has no queue to wait for."""
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Where times come from; tests hand in their own."""
+    """The source of times; tests use their own."""
 
     wall: Callable[[], float] = time.perf_counter
     cpu: Callable[[], float] = time.process_time
@@ -34,7 +34,7 @@ class Clock:
     """Called before each reading: on a GPU, waits for the work enqueued so far."""
 
     def read(self) -> Lap:
-        """Both times, once everything enqueued is done."""
+        """Both times, after everything enqueued is done."""
         self.wait()
         return Lap(self.wall(), self.cpu())
 
@@ -48,7 +48,7 @@ class Stopwatch:
         self._last = clock.read()
 
     def restart(self) -> None:
-        """Begin a part here: what happened since the last lap belongs to nothing."""
+        """Begin a part here; the time since the last lap does not count."""
         self._last = self._clock.read()
 
     def lap(self, part: str) -> None:
@@ -65,16 +65,16 @@ Laps = dict[str, list[Lap]]
 def interleave(
     cases: Mapping[str, Callable[[Stopwatch], None]], *, repeats: int, warm_up: int = 2, clock: Clock | None = None
 ) -> dict[str, Laps]:
-    """Run every case once in each repeat, so that a disturbance of the machine falls on all of them alike.
+    """Run every case once in each repeat, so that a disturbance of the machine affects all cases alike.
 
-    Each repeat begins with another case, so that none always follows the same neighbour. Python's cyclic garbage
-    collector is off meanwhile.
+    Each repeat begins with another case, so that no case always follows the same one. Python's cyclic garbage collector
+    is off meanwhile.
 
     Args:
-        cases: what to time; a case calls ``restart`` and ``lap`` of the stopwatch handed in.
+        cases: the cases to time; each calls ``restart`` and ``lap`` of the stopwatch that it is given.
         repeats: repeats that count.
-        warm_up: repeats before them that do not.
-        clock: the computer's by default.
+        warm_up: repeats before them that do not count.
+        clock: source of times, by default the computer's.
     """
     clock = clock or Clock()
     names = list(cases)
@@ -92,12 +92,12 @@ def interleave(
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, smallest and largest, as they go into JSON."""
+    """Median, smallest and largest value, ready for JSON."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def busy_cores(laps: Sequence[Lap]) -> float:
-    """Processor time over wall time: how many cores were at work on average."""
+    """Processor time divided by wall time: the mean number of busy cores."""
     wall = sum(lap.wall for lap in laps)
     return sum(lap.cpu for lap in laps) / wall if wall > 0 else 0.0
 

@@ -1,4 +1,4 @@
-"""Suites: which algorithms to train on which tasks, with which seeds, as TOML."""
+"""Suites: the algorithms, tasks and seeds of many runs, as TOML."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PlannedRun:
     task: str
     seed: int
     options: tuple[str, ...] = ()
-    """Further options of ``diffrl train``."""
+    """Additional options of ``diffrl train``."""
 
     @property
     def name(self) -> str:
@@ -32,7 +32,7 @@ class PlannedRun:
 
     @property
     def arguments(self) -> list[str]:
-        """Arguments of ``diffrl train``, but where to write."""
+        """Arguments of ``diffrl train``, without the run folder."""
         return [self.algorithm, self.task, "--seed", str(self.seed), *self.options]
 
 
@@ -45,12 +45,12 @@ class Suite:
     jobs: int = 1
     """Runs at a time."""
     threads: int | None = None
-    """CPU threads of each run's simulator; None shares the cores among the jobs."""
+    """CPU threads of each run's simulator; None divides the cores among the jobs."""
     runs: tuple[PlannedRun, ...]
     traces: tuple[str, ...] = ()
-    """Figures of an update whose course is kept, beside the learning curve."""
+    """Metrics of an update that are kept over the run, in addition to the learning curve."""
     paper: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    """By algorithm and task, what a paper says that its runs reached at best, on average over seeds."""
+    """A paper's best return, averaged over seeds, by algorithm and task."""
 
     def __post_init__(self) -> None:
         names = [run.name for run in self.runs]
@@ -67,7 +67,7 @@ def load_suite(name_or_path: str) -> Suite:
     """A suite that comes with this package, or one from a ``.toml`` file.
 
     Raises:
-        ValueError: there is none of that name, or the file is not a suite; the message says what is wrong.
+        ValueError: there is no suite of that name, or the file is not a suite; the message names the error.
     """
     if name_or_path in list_suites():
         return parse_suite((_folder() / f"{name_or_path}.toml").read_text(encoding="utf-8"), name_or_path)

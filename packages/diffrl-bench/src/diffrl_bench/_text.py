@@ -1,4 +1,4 @@
-"""Figures and tables for people."""
+"""Numbers and tables as text."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Any figures of a suite's runs over their updates, and the best of each run.
+"""Metrics of a suite's runs over their updates, and the best return of each run.
 
-traces.csv     what the suite names under ``traces``, thinned
+traces.csv     the metrics that the suite names under ``traces``, thinned
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ TRACE_POINTS = 100
 """Points kept of each run."""
 
 Traces = dict[str, dict[str, np.ndarray[Any, Any]]]
-"""Run to name to ``[points]``; ``iteration`` is one of the names."""
+"""``{run: {metric: [points]}}``; ``iteration`` is one of the metrics."""
 
 
 def best_return(metrics: Path) -> float | None:
     """The largest ``return_mean`` of a run's ``metrics.jsonl``; None if no episode finished.
 
-    ``return_mean`` is the mean of the last 100 training episodes, those of the stochastic policy.
+    ``return_mean`` is the mean of the last 100 training episodes, with the stochastic policy.
     """
     values = [line["return_mean"] for line in _lines(metrics) if line["return_mean"] is not None]
     return max(values) if values else None
 
 
 def write_traces(folder: Path, runs: Mapping[str, Path], names: Sequence[str]) -> None:
-    """Collect figures of run folders, by run, into ``traces.csv``; those it has of other runs stay."""
+    """Collect metrics of run folders into ``traces.csv``; the metrics of other runs in it stay."""
     columns = ["iteration", *names]
     found = read_traces(folder) if (folder / "traces.csv").exists() else {}
     for run, path in runs.items():
         lines = _lines(path / "metrics.jsonl")
         keep = np.unique(np.linspace(0, len(lines) - 1, TRACE_POINTS).round().astype(int)) if lines else []
         kept = [lines[k] for k in keep]
-        # A figure that an algorithm does not have, or not yet, is not a number.
+        # A metric that an algorithm does not have, or not yet, becomes NaN.
         found[run] = {
             name: np.array([np.nan if line.get(name) is None else float(line[name]) for line in kept])
             for name in columns
@@ -50,7 +50,7 @@ def write_traces(folder: Path, runs: Mapping[str, Path], names: Sequence[str]) -
 
 
 def read_traces(folder: Path) -> Traces:
-    """What ``write_traces`` wrote.
+    """The metrics that ``write_traces`` wrote.
 
     Raises:
         ValueError: there is no ``traces.csv``, or it is damaged.

@@ -1,4 +1,4 @@
-"""``diffrl bench traffic``: drivers per second beside SUMO, the cost of a world, the pace car beside its origin."""
+"""``diffrl bench traffic``: drivers per second compared with SUMO, the cost of a world, the pace car's simulators."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SPACING, _SPEED, _DT = 30.0, 15.0, 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class TrafficBench:
-    """What to measure. All of it runs on one thread."""
+    """Settings of the measurement. Everything runs on one thread."""
 
     num_vehicles: int = 1000
     """Drivers on the highway."""
@@ -36,7 +36,7 @@ class TrafficBench:
     """Steps in a window of the pace car."""
     repeats: int = 9
     peers: bool = True
-    """Measure SUMO beside, if it is installed."""
+    """Measure SUMO as well, if it is installed."""
 
     def __post_init__(self) -> None:
         for name in ("num_vehicles", "num_lanes", "steps", "horizon", "repeats"):
@@ -45,11 +45,11 @@ class TrafficBench:
         if self.num_vehicles < self.num_lanes:
             raise ValueError(f"num_vehicles is {self.num_vehicles}; it must be at least num_lanes, {self.num_lanes}")
         if not self.worlds or min(self.worlds) < 1:
-            raise ValueError(f"worlds is {list(self.worlds)}; it must be numbers of at least 1")
+            raise ValueError(f"worlds is {list(self.worlds)}; each number must be at least 1")
 
 
 def bench_traffic(bench: TrafficBench) -> dict[str, Any]:
-    """Measure, and return the report that ``--json`` prints."""
+    """Measure, and return the report of ``--json``."""
     import torch
 
     began, facts = time.perf_counter(), machine()
@@ -105,7 +105,7 @@ def _highway(bench: TrafficBench) -> list[dict[str, Any]]:
         laps = interleave(cases, repeats=bench.repeats)
         if "SUMO" in cases and sumo.num_vehicles != bench.num_vehicles:
             raise RuntimeError(
-                f"SUMO has {sumo.num_vehicles} of {bench.num_vehicles} vehicles left: nothing to compare"
+                f"SUMO has {sumo.num_vehicles} of {bench.num_vehicles} vehicles left; they cannot be compared"
             )
     rows = [_rate(name, laps[name], counts[name]) for name in cases]
     for row in rows:
@@ -137,14 +137,13 @@ def _ours(bench: TrafficBench, worlds: int, gradients: bool) -> Callable[[Stopwa
     x = torch.cat([-_SPACING * torch.arange(n) for n in lanes]).float().repeat(worlds, 1)
     none = torch.zeros(worlds, 0)
     drivers = torch.tensor(IDM.row(**_DRIVER)).float().repeat(worlds, bench.num_vehicles, 1)
-    start = TrafficState(x, torch.full_like(x, _SPEED), none, none, drivers)
+    start = TrafficState(x, torch.full_like(x, _SPEED), none, none)
 
     def run(watch: Stopwatch) -> None:
-        leaf = start.drivers.clone().requires_grad_(gradients)
-        state = start._replace(drivers=leaf)
+        leaf, state = drivers.clone().requires_grad_(gradients), start
         watch.restart()
         for _ in range(bench.steps):
-            state, _ = step(state, (none, none))
+            state, _ = step(state, (none, none), (leaf,))
         if gradients:
             torch.autograd.grad(state.x.sum() + state.v.sum(), leaf)
         watch.lap("all")
@@ -178,7 +177,7 @@ def _pace_cars(bench: TrafficBench, cases: list[tuple[int, int]]) -> list[dict[s
 
 
 def traffic_text(report: Mapping[str, Any]) -> str:
-    """What ``bench traffic`` prints without ``--json``."""
+    """The text of ``bench traffic`` without ``--json``."""
     highway = [
         (row["name"], rounded(row["updates_per_cpu_s"]), rounded(row.get("over_sumo"))) for row in report["highway"]
     ]

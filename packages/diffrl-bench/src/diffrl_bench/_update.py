@@ -25,27 +25,27 @@ PARTS = {
     "critic": "critic",
     "optimiser": "optimisers and clipping",
 }
-"""Parts that every algorithm is made of, in the order of the report, and what they are."""
+"""The parts of every algorithm, in the order of the report, and their descriptions."""
 
 _REST = "rest_of_"
-"""What no part of ``PARTS`` covers, with the name of the phase after it: phases are the algorithm's own laps."""
+"""Prefix of the time outside ``PARTS``; the name of a phase, which is a lap of the algorithm, stands after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateBench:
-    """What to measure."""
+    """Settings of the measurement."""
 
     algo: str = "shac"
     task: str = "ant"
     num_envs: int | None = None
-    """Worlds; None is the preset's number."""
+    """Worlds; None for the preset's number."""
     threads: int | None = None
-    """CPU threads of the simulator; None is its own default."""
+    """CPU threads of the simulator; None for its default."""
     device: str = "cpu"
     updates: int = 20
-    """Updates timed of each kind, plain and taken apart, in turns."""
+    """Timed updates of each kind, plain and with parts, by turns."""
     warm_up: int = 5
-    """Updates before them."""
+    """Updates before the timed ones."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -56,13 +56,13 @@ class UpdateBench:
 
 
 def bench_update(bench: UpdateBench) -> dict[str, Any]:
-    """Measure, and return the report that ``--json`` prints.
+    """Measure, and return the report of ``--json``.
 
-    Updates of the task's preset, or else of the algorithm's defaults, run in turns as they are and with every part
-    timed, so that the cost of timing shows too.
+    Updates with the task's preset, or else with the algorithm's defaults, run by turns as they are and with every part
+    timed. The difference is the cost of timing.
 
     Raises:
-        ValueError: for an unknown algorithm, task or device.
+        ValueError: an unknown algorithm, task or device.
     """
     import diffsim_core
     from diffrl_algos import default_preset, get_algorithm
@@ -119,7 +119,7 @@ def bench_update(bench: UpdateBench) -> dict[str, Any]:
 
 
 def timed_update(algorithm: Any, state: Any, clock: Clock) -> tuple[Any, Lap]:
-    """The next state, and the time it took, of the wall and of the processor."""
+    """The next state, and the wall and processor time of the update."""
     before = clock.read()
     state, _ = algorithm.update(state)
     after = clock.read()
@@ -127,7 +127,7 @@ def timed_update(algorithm: Any, state: Any, clock: Clock) -> tuple[Any, Lap]:
 
 
 def update_figures(plain: list[float], whole: list[float], parts: list[dict[str, float]]) -> dict[str, Any]:
-    """Medians over updates; parts that an update does not have count as zero."""
+    """Medians over updates; a part that an update does not have counts as zero."""
     names = [*PARTS, *dict.fromkeys(name for part in parts for name in part if name not in PARTS)]
     medians = {name: statistics.median(part.get(name, 0.0) for part in parts) for name in names}
     return {
@@ -139,20 +139,20 @@ def update_figures(plain: list[float], whole: list[float], parts: list[dict[str,
 
 
 def part_name(label: str) -> str:
-    """What a part is, in words."""
+    """Description of a part."""
     return PARTS.get(label) or f"rest of the phase {label.removeprefix(_REST)!r}"
 
 
 def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractContextManager[None]:
     """Time the parts of an update while the context is open.
 
-    Nothing here knows an algorithm: simulator and task are timed through the protocol, backward passes in torch's own
-    functions, and what its module calls of the shared parts (``rollout``, ``fit_critic``) where it calls them. What is
-    left over goes to the phases into which the algorithm divides its update itself.
+    It works with every algorithm: simulator and task are timed through the protocol, backward passes in torch's own
+    functions, and the shared parts (``rollout``, ``fit_critic``) where the algorithm's module calls them. The remaining
+    time goes to the phases into which the algorithm itself divides its update.
     """
     from torch import autograd
 
-    from diffrl_algos.torch import _adam, _off_policy, _training
+    from diffrl_algos.torch import _account, _adam, _learner, _off_policy, _window
 
     def part(label: str) -> Callable[[Any], Any]:
         return lambda original: spans.wrap(label, original)
@@ -176,8 +176,10 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
         (autograd, "grad", part("backward_rest")),
         (autograd, "backward", part("backward_rest")),
         (_adam.Optimizer, "step_", part("optimiser")),
-        (_training.Clock, "lap", lap),
+        (_account.Clock, "lap", lap),
+        (_window, "rollout", rollout),
         (_off_policy, "rollout", rollout),
+        (_learner, "fit_critic", part("critic")),
         (_off_policy.QFunctions, "fit", part("critic")),
     ]
     where_there = [
@@ -185,11 +187,10 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
         (dynamics, "vjp", part("backward_simulator")),
         (env, "dynamics_step", part("bridge_forward")),
         (module, "rollout", rollout),
-        (module, "fit_critic", part("critic")),
     ]
     return replaced(*everywhere, *(change for change in where_there if hasattr(*change[:2])))
 
 
 def _dynamics(env: Any) -> Any:
-    """The simulator behind an environment, or None where it keeps that to itself."""
+    """The simulator of an environment, or None if it does not show one."""
     return getattr(getattr(env, "task", None), "dynamics", None)

@@ -1,4 +1,4 @@
-"""Windows of simulation through the torch bridge: what ``diffrl bench sim`` times."""
+"""Windows of simulation through the torch bridge, which ``diffrl bench sim`` times."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from diffsim_core import stop_gradient
 from ._stopwatch import Clock, Stopwatch
 
 SETTLING_STEPS = 64
-"""Control steps under random actions before anything is timed: robots have met the ground by then."""
+"""Control steps under random actions before the timed ones, so that robots touch the ground."""
 
 
 class Start(NamedTuple):
-    """Where windows begin, and the actions they take."""
+    """First state of the windows, and their actions."""
 
     state: Any
     """An ``EnvState``."""
@@ -26,7 +26,7 @@ class Start(NamedTuple):
 
 
 def start(env: Any, horizon: int, seed: int = 0) -> Start:
-    """Settle every world under random actions, and draw the actions of a window."""
+    """Simulate every world under random actions for a while, and draw the actions of a window."""
     generator = torch.Generator().manual_seed(seed)
     shape = (horizon, env.num_envs, env.spec.num_actions)
 
@@ -44,15 +44,15 @@ def start(env: Any, horizon: int, seed: int = 0) -> Start:
 class DynamicsWindow:
     """``T`` control steps of the simulator alone, always from the same state.
 
-    Laps: ``forward`` records nothing for a gradient; ``recording`` is the forward pass that keeps what the
-    backward pass needs; ``backward`` is the vector-Jacobian product of all ``T`` steps, with a cotangent of
-    one at every state of the window and gradients with respect to every control.
+    Laps: ``forward`` records nothing for a gradient; ``recording`` is the forward pass that stores the input of the
+    backward pass; ``backward`` is the vector-Jacobian product of all ``T`` steps, with a cotangent of one at every
+    state of the window and gradients with respect to every control.
     """
 
     def __init__(self, env: Any, begin: Start) -> None:
         self.diverged = 0
         self._step: Callable[..., Any] = env.dynamics_step
-        self._physics = stop_gradient(begin.state.physics)
+        self._physics, self._constants = stop_gradient((begin.state.physics, begin.state.constants))
         self._controls = [
             tuple(part.contiguous() for part in env.task.control(env.xp, action)) for action in begin.actions
         ]
@@ -75,14 +75,14 @@ class DynamicsWindow:
     def _run(self, controls: list[tuple[Tensor, ...]]) -> tuple[list[Tensor], list[Tensor]]:
         physics, states, oks = self._physics, [], []
         for control in controls:
-            physics, ok = self._step(physics, control)
+            physics, ok = self._step(physics, control, self._constants)
             states.extend(physics)
             oks.append(ok)
         return states, oks
 
 
 class EnvWindow:
-    """``T`` whole environment steps: observation, reward and resets too. The next repeat goes on where this one ended.
+    """``T`` whole environment steps, with observation, reward and resets. Each repeat continues the last one.
 
     Laps as in ``DynamicsWindow``; the backward pass is that of the summed rewards, with respect to every action.
     """
@@ -128,7 +128,7 @@ def clock_of(device: str) -> Clock:
 
 def copy_rate(device: str, clock: Clock, *, repeats: int = 5) -> float:
     """Bytes per second, read and written, of the fastest of some copies within a device's memory."""
-    size = 2**28 if device.startswith("cuda") else 2**26  # more than what caches hold
+    size = 2**28 if device.startswith("cuda") else 2**26  # larger than the caches
     source = torch.ones(size // 4, device=device)
     target = torch.empty_like(source)
     walls = []
@@ -143,7 +143,7 @@ def require_device(device: str) -> str | None:
     """Name of the GPU, or None for a CPU.
 
     Raises:
-        ValueError: the device does not exist here.
+        ValueError: this machine does not have the device.
     """
     if device == "cpu":
         return None

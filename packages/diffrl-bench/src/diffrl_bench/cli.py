@@ -1,7 +1,7 @@
 """``diffrl bench``: arguments, output and exit codes.
 
-Results go to stdout, everything else to stderr. Exit code 0 only on success, 2 for bad input, 1 where something that
-was asked for failed.
+Results go to stdout, everything else to stderr. The exit code is 0 only on success, 2 for bad input, and 1 if a
+measurement or a run failed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(arguments[:cut])
         args.rest = tuple(arguments[cut + 1 :])
         if args.rest and args.command != "run":
-            raise _UsageError(f"bench {args.command} takes nothing after --")
+            raise _UsageError(f"bench {args.command} takes no arguments after --")
         command: Callable[[argparse.Namespace], _Result] = args.function
         with _results_only():
             result = command(args)
@@ -176,8 +176,8 @@ def _table(args: argparse.Namespace) -> _Result:
 
     suite, rows = _rows(args)
     value = {"suite": suite.name, "summary": summarise(rows), "runs": rows}
-    beside = [best_table(rows, suite.paper, markdown=True)] if suite.paper else []
-    return _Result(value, "\n\n".join([*beside, table_text(rows, markdown=True)]))
+    compared = [best_table(rows, suite.paper, markdown=True)] if suite.paper else []
+    return _Result(value, "\n\n".join([*compared, table_text(rows, markdown=True)]))
 
 
 def _plot(args: argparse.Namespace) -> _Result:
@@ -242,38 +242,40 @@ def _parser() -> _Parser:
         command.set_defaults(function=function)
         return command
 
-    sim = add("sim", _sim, "Steps per second of a simulator, forward and backward, with MuJoCo beside it.")
+    sim = add("sim", _sim, "Steps per second of a simulator, forward and backward, and of MuJoCo.")
     _add_target(sim)
     sim.set_defaults(num_envs=64)
     sim.add_argument("--horizon", type=int, default=32, metavar="T", help="control steps in a window; default 32")
     sim.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    sim.add_argument("--memory", choices=("fast", "low"), help="what backward passes are left; default the task's own")
+    sim.add_argument(
+        "--memory", choices=("fast", "low"), help="memory kept for backward passes; default the task's own"
+    )
     sim.add_argument("--repeats", type=int, default=20, metavar="R", help="windows timed of each kind; default 20")
     sim.add_argument(
         "--scaling-envs",
         type=int,
         default=1024,
         metavar="N",
-        help="worlds of the comparison of one thread with all; 0 leaves it out; default 1024",
+        help="worlds of the comparison of one thread with all; 0 for none; default 1024",
     )
-    sim.add_argument("--no-peers", action="store_true", help="leave out MuJoCo")
+    sim.add_argument("--no-peers", action="store_true", help="do not measure MuJoCo")
     sim.add_argument(
         "--beside",
         action="append",
         metavar="NAME",
-        help="mjx, brax-generalized, brax-spring or brax-positional beside it (extra jax-peers); may be repeated",
+        help="also measure mjx, brax-generalized, brax-spring or brax-positional (extra jax-peers); may be repeated",
     )
-    sim.add_argument("--plot", metavar="FILE", help="draw the figures: .svg, .png or .pdf")
+    sim.add_argument("--plot", metavar="FILE", help="draw the results: .svg, .png or .pdf")
 
     traffic = add(
-        "traffic", _traffic, "Drivers per second with SUMO beside, the cost of a world of traffic, and the pace car."
+        "traffic", _traffic, "Drivers per second, compared with SUMO, the cost of a world of traffic, and the pace car."
     )
     traffic.add_argument("--vehicles", type=int, default=1000, metavar="V", help="drivers on a highway; default 1000")
-    traffic.add_argument("--lanes", type=int, default=4, metavar="L", help="of the highway; default 4")
+    traffic.add_argument("--lanes", type=int, default=4, metavar="L", help="lanes of the highway; default 4")
     traffic.add_argument("--repeats", type=int, default=9, metavar="R", help="timings of each kind; default 9")
-    traffic.add_argument("--no-peers", action="store_true", help="leave out SUMO")
+    traffic.add_argument("--no-peers", action="store_true", help="do not measure SUMO")
 
-    update = add("update", _update, "Where the time of one update goes.")
+    update = add("update", _update, "Times of the parts of one update.")
     update.add_argument("--algo", default="shac", help="default shac")
     _add_target(update)
     update.add_argument("--updates", type=int, default=20, metavar="K", help="updates timed; default 20")
@@ -288,17 +290,17 @@ def _parser() -> _Parser:
     for name in ("skeleton", "muscles"):
         reference.add_argument(f"--{name}", metavar="FILE", help=f"{name} of humanoid_mtu, its authors' file")
 
-    estimators = add(
-        "estimators", _estimators, "Time of gradest's functions, with the same expressions by hand beside them."
-    )
-    estimators.add_argument("--rows", type=int, default=1000, help="of every array; default 1000")
-    estimators.add_argument("--columns", type=int, default=1000, help="of every array; default 1000")
+    estimators = add("estimators", _estimators, "Time gradest's functions and the same expressions by hand.")
+    estimators.add_argument("--rows", type=int, default=1000, help="rows of every array; default 1000")
+    estimators.add_argument("--columns", type=int, default=1000, help="columns of every array; default 1000")
     estimators.add_argument("--repeats", type=int, default=15, metavar="K", help="timed pairs of calls; default 15")
     estimators.add_argument(
         "--framework", dest="frameworks", action="append", metavar="NAME", help="numpy, torch or jax; default all"
     )
 
-    compiled = add("kernels", _kernels, "What a simulator's CUDA kernels take: they are compiled, no GPU is needed.")
+    compiled = add(
+        "kernels", _kernels, "GPU resources of a simulator's CUDA kernels; they are compiled, and no GPU is needed."
+    )
     compiled.add_argument("--task", default="ant", help="see diffrl list tasks; default ant")
     compiled.add_argument("--dtype", default="float32", help="float32 or float64; default float32")
     compiled.add_argument(
@@ -310,21 +312,23 @@ def _parser() -> _Parser:
         help="80, 90 or 100; may be repeated; default all",
     )
 
-    peers = add("peers", _peers, "PPO, SAC and TD3 beside Stable-Baselines3, everything else equal.")
+    peers = add("peers", _peers, "Compare PPO, SAC and TD3 with Stable-Baselines3, everything else equal.")
     peers.add_argument("--algo", dest="algos", action="append", metavar="ALGO", help="may be repeated; default all")
     peers.add_argument("--task", default="cartpole", help="default cartpole")
     peers.add_argument("--seeds", type=int, default=5, metavar="K", help="seeds of each side; default 5")
     peers.add_argument("--iterations", type=int, default=100, metavar="K", help="updates of a run; default 100")
     peers.add_argument("--num-envs", type=int, default=64, metavar="N", help="worlds; default 64")
-    peers.add_argument("--episodes", type=int, default=128, metavar="K", help="of the final evaluation; default 128")
+    peers.add_argument(
+        "--episodes", type=int, default=128, metavar="K", help="episodes of the final evaluation; default 128"
+    )
 
-    run = add("run", _run, "Train every run of a suite that is not finished; after -- more options of diffrl train.")
+    run = add("run", _run, "Train every unfinished run of a suite; options of diffrl train may follow after --.")
     run.add_argument("--jobs", type=int, metavar="J", help="runs at a time; default from the suite")
     run.add_argument("--threads", type=int, metavar="K", help="simulator threads of each; default cores / jobs")
     run.add_argument("--device", help="cpu, cuda or cuda:i")
     plot = add("plot", _plot, "Draw a suite's learning curves.")
     plot.add_argument(
-        "--traces", action="store_true", help="draw the figures that the suite keeps traces of, over updates, instead"
+        "--traces", action="store_true", help="draw the metrics that the suite keeps traces of instead, over updates"
     )
     plot.add_argument("--together", action="store_true", help="a panel for each task with all algorithms in it")
     plot.add_argument("--file", metavar="FILE", help=".svg, .png or .pdf; default curves.svg in the results' folder")
@@ -348,10 +352,10 @@ def _fail(message: str, code: int) -> int:
 
 @contextlib.contextmanager
 def _results_only() -> Iterator[None]:
-    """Send what libraries print on stdout to stderr, native code included."""
+    """Send everything that libraries print on stdout to stderr, including native code."""
     sys.stdout.flush()
     try:
-        kept = os.dup(1)
+        stdout = os.dup(1)
     except OSError:  # no stdout at all
         yield
         return
@@ -360,5 +364,5 @@ def _results_only() -> Iterator[None]:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(stdout, 1)
+        os.close(stdout)

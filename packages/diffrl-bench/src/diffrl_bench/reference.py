@@ -1,6 +1,6 @@
-"""Our tasks against recorded trajectories of the simulator that the SHAC paper released.
+"""Our tasks compared with recorded trajectories of the simulator that SHAC's authors released.
 
-The recordings are not part of this project. A folder holds ``NAME_mm1.npz`` files (mass matrix rebuilt at every
+The recordings are not part of this project. Their folder holds ``NAME_mm1.npz`` files (mass matrix rebuilt at every
 sub-step) with the arrays ``q0, qd0, actions, q, qd, reward, grad_actions`` of a few worlds over a few control steps.
 That simulator has y up, quaternions xyzw, and the free joint's velocity as a twist at the world's origin.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 MUSCLES = "humanoid_mtu"
-"""The task whose skeleton and muscles are files of other projects, too."""
+"""The task that also needs a skeleton and muscles from files of another project."""
 FILES = {
     "cartpole": "CartPoleSwingUpEnv_mm1.npz",
     "hopper": "HopperEnv_mm1.npz",
@@ -36,18 +36,18 @@ _TURN_BACK = np.array([0.5, -0.5, -0.5, -0.5])
 
 @dataclass(frozen=True)
 class Agreement:
-    """How closely one task follows its recording."""
+    """Errors of one task compared with its recording."""
 
     task: str
     position_error_first: float
     """Largest difference of any generalised position after one control step [m, rad, quaternion entries]."""
     position_error_last: float
-    """The same after the last one."""
+    """The same after the last control step."""
     steps: int
     reward_error: float
     """Relative difference of the summed rewards."""
     gradient_cosine: float
-    """Cosine between the two gradients of the summed rewards by all actions."""
+    """Cosine between the two gradients of the summed rewards with respect to all actions."""
     gradient_norm_ratio: float
 
 
@@ -55,20 +55,20 @@ def compare(task: str, folder: Path, dtype: str = "float64", **options: Any) -> 
     """Replay a recording's actions from its initial states and compare.
 
     Args:
-        task: Name of the task.
-        folder: Holds the recordings.
+        task: name of the task.
+        folder: folder of the recordings.
         dtype: ``"float32"`` or ``"float64"``.
-        options: The task's.
+        options: options of the task.
 
     Raises:
-        ValueError: if there is no recording of ``task``, or its file is not in ``folder``.
+        ValueError: there is no recording of ``task``, or its file is not in ``folder``.
     """
     import torch
 
     from diffsim_core import make
 
     if task not in FILES:
-        raise ValueError(f"no recording is known for task {task!r}; there are {', '.join(sorted(FILES))}")
+        raise ValueError(f"task {task!r} has no recording; choose from {', '.join(sorted(FILES))}")
     path = folder / FILES[task]
     if not path.is_file():
         raise ValueError(f"{path} does not exist; pass the folder that holds {FILES[task]}")
@@ -108,7 +108,7 @@ def run(
     """``compare`` for each task, as JSON-ready rows; by default all, that with muscles only if given its files.
 
     Raises:
-        ValueError: as ``compare``, or if ``humanoid_mtu`` is asked for without its files.
+        ValueError: as ``compare``, or ``humanoid_mtu`` is requested without its files.
     """
     files = {"skeleton": skeleton, "muscles": muscles}
     given = [name for name, path in files.items() if path is not None]
@@ -120,7 +120,7 @@ def run(
 
 
 def _to_our_axes(task: str, env: Any, q: Any, qd: Any) -> tuple[Any, Any]:
-    """Coordinates and velocities of a recording as ours."""
+    """Coordinates and velocities of a recording in our conventions."""
     if task not in FREE_ROOT:
         return q, qd
     q, qd = _from_y_up(q, qd)

@@ -1,6 +1,6 @@
 """Differentiable simulators for learning: the shared protocol, the rigid-body engine and its tasks.
 
-Importing this package loads neither an array library nor a simulator; names arrive when first used.
+Importing this package loads neither an array library nor a simulator. Each of those loads when a name first needs it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from diffsim_core._protocol import Dynamics as Dynamics
 from diffsim_core._protocol import Env as Env
 from diffsim_core._protocol import EnvSpec as EnvSpec
 from diffsim_core._protocol import EnvState as EnvState
+from diffsim_core._protocol import Random as Random
 from diffsim_core._protocol import Task as Task
+from diffsim_core._protocol import Trajectory as Trajectory
 from diffsim_core._protocol import Transition as Transition
 from diffsim_core._registry import is_task as is_task
 from diffsim_core._registry import list_tasks as list_tasks
 from diffsim_core._registry import make as make
 from diffsim_core._registry import register_task as register_task
+from diffsim_core._registry import task_family as task_family
 
 if TYPE_CHECKING:
     from diffsim_core._buffer import Buffer as Buffer
@@ -36,8 +39,7 @@ if TYPE_CHECKING:
     from diffsim_core._memory import free_bytes as free_bytes
     from diffsim_core._memory import kept_bytes as kept_bytes
     from diffsim_core._memory import require_memory as require_memory
-    from diffsim_core._random import Random as Random
-    from diffsim_core._rollout import Trajectory as Trajectory
+    from diffsim_core._random import EpisodeRandom as EpisodeRandom
     from diffsim_core._rollout import rollout as rollout
     from diffsim_core._tree import tree_map as tree_map
 
@@ -49,9 +51,8 @@ except PackageNotFoundError:
 _LAZY = {
     "Buffer": "_buffer",
     "Divergence": "_divergence",
-    "Random": "_random",
+    "EpisodeRandom": "_random",
     "TaskEnv": "_env",
-    "Trajectory": "_rollout",
     "collect_divergences": "_divergence",
     "differentiable": "_interop",
     "free_bytes": "_memory",

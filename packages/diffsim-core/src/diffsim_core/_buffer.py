@@ -1,4 +1,4 @@
-"""Device memory as it crosses the bridge: a pointer with a shape, viewed as a Warp array on demand."""
+"""``Buffer``: device memory between an array library and a simulator, a pointer with a shape."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 
 class Buffer:
-    """A dense row-major array owned by somebody else.
+    """A contiguous row-major array that another object owns.
 
-    Native kernels take ``ptr`` as it is, which costs nothing; kernels in Warp's own language ask for
-    ``array()``, which wraps it (some ten microseconds).
+    Native kernels use ``ptr`` directly, at no cost. Kernels in Warp's language use ``array()``, which takes some ten
+    microseconds.
     """
 
     __slots__ = ("device", "dtype", "ptr", "shape")
@@ -29,7 +29,7 @@ class Buffer:
 
     @classmethod
     def of(cls, array: Any) -> Buffer:
-        """View a contiguous ``wp.array`` as a buffer (the array must outlive it)."""
+        """A buffer on the memory of a contiguous ``wp.array``, which must outlive the buffer."""
         import warp as wp
 
         if not array.is_contiguous:

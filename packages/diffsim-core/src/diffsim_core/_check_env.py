@@ -1,4 +1,4 @@
-"""The promises every environment keeps, each as a function that lists how it was broken."""
+"""The promises of every environment, each a function that yields its violations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffsim_core._interop import compiled, framework_of, from_numpy, to_numpy, value_and_grad
+from diffsim_core._interop import backend_of, from_numpy, to_numpy, value_and_grad
 from diffsim_core._protocol import Array, Env, EnvState, PyTree, Transition
 from diffsim_core._tree import tree_leaves, tree_map
 
@@ -24,21 +24,21 @@ class CheckError(AssertionError):
 
 
 class Outcome(NamedTuple):
-    """What a step gave back."""
+    """Result of a step."""
 
     state: EnvState
     transition: Transition
 
 
 class Start(NamedTuple):
-    """What a reset gave back."""
+    """Result of a reset."""
 
     state: EnvState
     obs: PyTree
 
 
 class Subject:
-    """The environment under check, with what every check needs of it."""
+    """The environment under test, with the helpers of all checks."""
 
     def __init__(self, env: Env, seed: int, num_steps: int) -> None:
         self.env = env
@@ -46,8 +46,8 @@ class Subject:
         self.num_steps = num_steps
         self.first = Start(*env.reset(seed))
         self.start, self.start_obs = self.first
-        self.arrays = framework_of(self.start.t)
-        self._step = compiled(env.step, self.arrays)
+        self.backend = backend_of(self.start.t)
+        self._step = self.backend.compiled(env.step)
         self.dtype = to_numpy(next(leaf for _, leaf in tree_leaves(self.start_obs))).dtype
         self.random = np.random.default_rng(seed)
 
@@ -61,7 +61,7 @@ class Subject:
         return Outcome(*self._step(state, action))
 
     def run(self, state: EnvState, actions: list[Array]) -> Iterator[tuple[EnvState, Outcome]]:
-        """The state before each step, and what the step gave back."""
+        """The state before each step, and the result of the step."""
         for action in actions:
             before, outcome = state, self.step(state, action)
             state = outcome.state
@@ -96,10 +96,10 @@ def numbers(tree: PyTree) -> dict[str, Numbers]:
 def differing(a: PyTree, b: PyTree, worlds: slice | Numbers | None = None) -> list[str]:
     """Names of leaves whose bits differ (in the given worlds)."""
     names = []
-    for (name, left), right in zip(numbers(a).items(), numbers(b).values(), strict=True):
-        if left.ndim and worlds is not None:
-            left, right = left[worlds], right[worlds]
-        if left.shape != right.shape or left.dtype != right.dtype or left.tobytes() != right.tobytes():
+    for (name, one), other in zip(numbers(a).items(), numbers(b).values(), strict=True):
+        if one.ndim and worlds is not None:
+            one, other = one[worlds], other[worlds]
+        if one.shape != other.shape or one.dtype != other.dtype or one.tobytes() != other.tobytes():
             names.append(name)
     return names
 
@@ -123,14 +123,14 @@ def shapes(s: Subject) -> Iterator[str]:
             expected[which] = ((n, spec.num_obs), s.dtype)
     expected |= {name: ((n,), np.dtype(bool)) for name in ("terminated", "truncated", "diverged")}
     expected |= {f"metrics.{name}": ((n,), None) for name in transition.metrics}
-    found = numbers(transition) | {name: to_numpy(leaf) for name, leaf in tree_leaves(s.start_obs, "reset obs")}
-    for name in found.keys() ^ expected.keys():
-        yield f"{name} is {'not expected' if name in found else 'missing'}; spec.obs_shapes is {dict(spec.obs_shapes)}"
+    arrays = numbers(transition) | {name: to_numpy(leaf) for name, leaf in tree_leaves(s.start_obs, "reset obs")}
+    for name in arrays.keys() ^ expected.keys():
+        yield f"{name} is {'not expected' if name in arrays else 'missing'}; spec.obs_shapes is {dict(spec.obs_shapes)}"
     for name, (shape, dtype) in expected.items():
-        if name not in found:
+        if name not in arrays:
             continue
-        if found[name].shape != shape or dtype not in (None, found[name].dtype):
-            yield f"{name} has shape {found[name].shape}, dtype {found[name].dtype}; expected {shape}, {dtype}"
+        if arrays[name].shape != shape or dtype not in (None, arrays[name].dtype):
+            yield f"{name} has shape {arrays[name].shape}, dtype {arrays[name].dtype}; expected {shape}, {dtype}"
     for (name, old), new in zip(numbers(s.start).items(), numbers(state).values(), strict=True):
         if old.shape != new.shape or old.dtype != new.dtype:
             yield f"state.{name} was {old.shape}, {old.dtype} and is {new.shape}, {new.dtype} after a step"
@@ -185,7 +185,7 @@ def clipping(s: Subject) -> Iterator[str]:
 
 
 def independence(s: Subject) -> Iterator[str]:
-    """What happens in one world changes no bit of another."""
+    """One world changes no bit of another."""
     actions = s.actions(s.num_steps)
     others = np.arange(s.env.num_envs) != 0
 
@@ -220,24 +220,24 @@ def gradients(s: Subject) -> Iterator[str]:
     """Gradients are finite, reach rewards and final_obs, and do not pass a reset."""
     late, action = s.at_time_limit(s.after(s.num_steps)), s.actions()[0]
     for name, target in (("reward", lambda a, r: r.reward), ("final_obs", lambda a, r: _summed(r.final_obs))):
-        found = numbers(s.pull(late, action, target))
-        if not all(np.isfinite(values).all() for values in found.values()):
+        gradient = numbers(s.pull(late, action, target))
+        if not all(np.isfinite(values).all() for values in gradient.values()):
             yield f"the gradient of {name} is not finite"
-        elif not any(values.any() for values in found.values()) and _depends(s, late, name):
+        elif not any(values.any() for values in gradient.values()) and _depends(s, late, name):
             yield f"the gradient of {name} is zero at a truncated step; it must reach the episode that ended"
 
-    # every world is done here, so nothing may pass
+    # every world is done here, so no gradient may pass
     def everything(after: EnvState, transition: Transition) -> Array:
         return _summed((after.physics, transition.obs))
 
-    found = numbers(s.pull(late, action, everything))
-    if any(values.any() for values in found.values()):
-        largest = max(float(np.abs(values).max()) for values in found.values())
+    gradient = numbers(s.pull(late, action, everything))
+    if any(values.any() for values in gradient.values()):
+        largest = max(float(np.abs(values).max()) for values in gradient.values())
         yield f"a gradient of {largest:g} passes through a reset; it must be exactly 0"
 
 
 def containment(s: Subject) -> Iterator[str]:
-    """A world that leaves the finite range costs that world and no other."""
+    """A world that leaves the finite range affects no other world."""
     action, bad = s.actions()[0], s.env.num_envs // 2
     others = np.arange(s.env.num_envs) != bad
 
@@ -251,10 +251,16 @@ def containment(s: Subject) -> Iterator[str]:
         return transition.reward
 
     clean, clean_grad = s.step(s.start, action), s.pull(s.start, action, reward)
+
+    def infinite(tree: PyTree) -> PyTree:
+        return tree_map(lambda leaf: spoilt(leaf, np.inf), tree)
+
     cases = {
-        "an infinite state": (s.start._replace(physics=tree_map(lambda a: spoilt(a, np.inf), s.start.physics)), action),
+        "an infinite state": (s.start._replace(physics=infinite(s.start.physics)), action),
         "an action that is not a number": (s.start, spoilt(action, np.nan)),
     }
+    if next(tree_leaves(s.start.constants), None) is not None:
+        cases["an infinite constant"] = (s.start._replace(constants=infinite(s.start.constants)), action)
     for what, (state, act) in cases.items():
         after, transition = s.step(state, act)
         row = numbers(transition)
@@ -290,5 +296,5 @@ def _depends(s: Subject, state: EnvState, name: str) -> bool:
 
 
 def _worlds(mask: Numbers) -> str:
-    found = np.flatnonzero(mask)
-    return ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")
+    worlds = np.flatnonzero(mask)
+    return ", ".join(map(str, worlds[:5])) + (", ..." if len(worlds) > 5 else "")

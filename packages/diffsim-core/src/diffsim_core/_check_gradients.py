@@ -1,4 +1,4 @@
-"""Gradients of a few steps against central differences in float64."""
+"""Check of the gradients of a few steps against central differences in float64."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Any
 import numpy as np
 
 from diffsim_core._check_env import Numbers, Subject
-from diffsim_core._interop import compiled, from_numpy, to_numpy, value_and_grad
+from diffsim_core._interop import from_numpy, to_numpy, value_and_grad
 from diffsim_core._protocol import Array, Env, EnvState, PyTree
 from diffsim_core._tree import tree_leaves, tree_map
 
 _WIDTHS = (1e-4, 1e-5, 1e-6, 1e-7)
-"""Half-widths of the differences that compete for each coordinate, widest first."""
+"""Half-widths of the differences, of which each coordinate uses the best; widest first."""
 _SWITCHING = 1e-5
-"""Differences that disagree by more than this (relative) with narrower ones lie across a switch."""
+"""Relative disagreement of differences of two widths above which a switch lies between them."""
 _KINK = 1e-6
-"""Slopes to the left and to the right that differ by more than this (relative) meet at a switch."""
+"""Relative difference of one-sided slopes above which they meet at a switch."""
 
 
 @dataclass(frozen=True)
 class GradientReport:
-    """How far gradients are from central differences."""
+    """Errors of gradients against central differences."""
 
     max_rel_error: float
     """Largest over worlds and inputs of ``max |AD - FD| / max |FD|``."""
     rel_error: dict[str, float]
-    """The same for each input: ``physics.q``, ``physics.qd``, ``actions``, and ``parameters``, where the physics state
-    has any: one random direction for each kind."""
+    """The error of each input: ``physics.q``, ``physics.qd``, ``actions``, and the simulator's constants. Those of a
+    rigid model are ``parameters``, one random direction for each kind; others are named like ``constants.drivers``."""
     worlds: int
     """Worlds compared."""
     switching: int
-    """Worlds left out, because a switch (touch-down, slip, a limit) lies within the differences' reach and
+    """Worlds excluded, because a switch (touch-down, slip, a limit) lies within the width of the differences, so that
     they disagree with each other."""
     active_contacts: int | None
     """Contacts in all compared worlds at the start, if the simulator counts them (``dynamics.active_contacts``)."""
@@ -42,16 +42,17 @@ class GradientReport:
 def check_gradients(env: Env, *, steps: int = 1, warmup: int = 40, seed: int = 0) -> GradientReport:
     """Compare the gradients of ``steps`` control steps with central differences.
 
-    One random cotangent for each world on every reward, ``final_obs`` and the last physics state; every coordinate of
-    the first physics state and of the actions is perturbed, quaternions included (models normalise them). States
-    are those of ``warmup`` steps under random actions. The difference of each coordinate is Richardson's
-    extrapolation from widths ``h`` and ``2h``, with the ``h`` at which the two agree best.
+    The loss of each world is a random linear function of all rewards, ``final_obs`` and the last physics state. Every
+    coordinate of the first physics state and of the actions is perturbed, quaternions included (models normalise them),
+    and so are the constants of the first episode. The first state is that after ``warmup`` steps of random actions. The
+    difference of each coordinate is Richardson's extrapolation from widths ``h`` and ``2h``, with the ``h`` for which
+    the two agree best.
 
     Args:
-        env: made with ``dtype="float64"``; on a CPU, some 64 worlds are a good number.
-        steps: control steps between inputs and outputs.
-        warmup: steps of random actions before.
-        seed: for initial states, actions and cotangents.
+        env: made with ``dtype="float64"``; some 64 worlds are a good number on a CPU.
+        steps: number of control steps from inputs to outputs.
+        warmup: number of steps of random actions before them.
+        seed: seed of initial states, actions and cotangents.
 
     Raises:
         ValueError: if ``env`` is not float64, or differences disagree with each other in every world.
@@ -62,21 +63,21 @@ def check_gradients(env: Env, *, steps: int = 1, warmup: int = 40, seed: int = 0
     state = subject.after(warmup)
     actions = from_numpy(np.stack([to_numpy(action) for action in subject.actions(steps)]), state.t)
     inputs = {"physics": state.physics, "actions": actions}
-    if hasattr(state.physics, "params"):
-        inputs = {**inputs, "physics": state.physics._replace(params=())}
+    directions = None
+    if hasattr(state.constants, "params"):
         directions = _directions(subject)
         inputs["parameters"] = from_numpy(np.zeros((env.num_envs, len(directions))), state.t)
-    else:
-        directions = None
+    elif next(tree_leaves(state.constants), None) is not None:
+        inputs["constants"] = state.constants
     loss = _loss(subject, state, steps, directions)
 
     grad = value_and_grad(lambda tree: loss(tree).sum(), inputs)[1]
     exact = {name: _world_first(name, to_numpy(leaf)) for name, leaf in tree_leaves(grad)}
-    fast = compiled(loss, subject.arrays)
+    fast = subject.backend.compiled(loss)
     differences, doubt = _differences(lambda tree: to_numpy(fast(tree)), inputs)
 
     scale = np.max([np.abs(fd).max(axis=1) for fd in differences.values()], axis=0)
-    # An input that hardly matters is measured against the one that matters most.
+    # an input of tiny influence is measured against the most influential one
     size = {name: np.maximum(np.abs(fd).max(axis=1), 1e-3 * scale) for name, fd in differences.items()}
     clear = np.all([doubt[name].max(axis=1) <= _SWITCHING * size[name] for name in size], axis=0)
     if not clear.any():
@@ -96,7 +97,7 @@ def check_gradients(env: Env, *, steps: int = 1, warmup: int = 40, seed: int = 0
 
 
 def _directions(subject: Subject) -> Numbers:
-    """``[kinds, np]``: a random direction for each kind of parameter, each entry on the scale of its own value."""
+    """``[kinds, np]``: a random direction for each kind of parameter, with entries in proportion to their values."""
     parameters: Any = subject.env.task.dynamics.parameters  # pyright: ignore[reportAttributeAccessIssue]
     kinds = [name.split(":")[0] for name in parameters.names]
     size = np.where(parameters.nominal == 0, 0.01, np.abs(parameters.nominal))
@@ -105,7 +106,7 @@ def _directions(subject: Subject) -> Numbers:
 
 
 def _loss(subject: Subject, state: EnvState, steps: int, directions: Numbers | None) -> Callable[[PyTree], Array]:
-    """``[N]``: everything the steps produce but parameters, times fixed random weights."""
+    """``[N]``: all outputs of the steps, times fixed random weights."""
     env, random = subject.env, subject.random
 
     def weights(like: Array) -> Array:
@@ -113,7 +114,7 @@ def _loss(subject: Subject, state: EnvState, steps: int, directions: Numbers | N
 
     on_reward = [weights(state.t) for _ in range(steps)]
     on_obs = [tree_map(weights, subject.start_obs) for _ in range(steps)]
-    on_physics = tree_map(weights, _without_params(state.physics))
+    on_physics = tree_map(weights, state.physics)
 
     def weighted(on: PyTree, tree: PyTree) -> Array:
         leaves = zip(tree_leaves(on), tree_leaves(tree), strict=True)
@@ -121,27 +122,23 @@ def _loss(subject: Subject, state: EnvState, steps: int, directions: Numbers | N
         return sum(parts[1:], parts[0])
 
     def loss(inputs: PyTree) -> Array:
-        physics = inputs["physics"]
+        constants = inputs.get("constants", state.constants)
         if directions is not None:
-            moved = state.physics.params + inputs["parameters"] @ from_numpy(directions, state.t)
-            physics = physics._replace(params=moved)
-        now = state._replace(physics=physics)
+            moved = state.constants.params + inputs["parameters"] @ from_numpy(directions, state.t)
+            constants = constants._replace(params=moved)
+        now = state._replace(physics=inputs["physics"], constants=constants)
         total = None
         for k in range(steps):
             now, transition = env.step(now, inputs["actions"][k])
             part = on_reward[k] * transition.reward + weighted(on_obs[k], transition.final_obs)
             total = part if total is None else total + part
-        return total + weighted(on_physics, _without_params(now.physics))
+        return total + weighted(on_physics, now.physics)
 
     return loss
 
 
-def _without_params(physics: PyTree) -> PyTree:
-    return physics._replace(params=()) if hasattr(physics, "params") else physics
-
-
 def _differences(loss: Callable[[PyTree], Numbers], inputs: PyTree) -> tuple[dict[str, Numbers], dict[str, Numbers]]:
-    """Best central differences ``[N, coordinates]`` of each input, and their own error estimates."""
+    """Best central differences ``[N, coordinates]`` of each input, and estimates of their errors."""
     best: dict[str, Numbers] = {}
     doubt: dict[str, Numbers] = {}
     here = loss(inputs)
@@ -163,16 +160,16 @@ def _differences(loss: Callable[[PyTree], Numbers], inputs: PyTree) -> tuple[dic
             for h in _WIDTHS:
                 up, down, far_up, far_down = (shifted(column, by) for by in (h, -h, 2 * h, -2 * h))
                 narrow, wide = (up - down) / (2 * h), (far_up - far_down) / (4 * h)
-                # Right slope less left slope, without its part from curvature, which grows with h. A switch much nearer
-                # than h leaves differences of all widths the same: the mean of both slopes, which is neither.
+                # right slope minus left slope, without the part from curvature, which grows with h: if a switch is much
+                # nearer than h, differences of all widths agree on the mean of both slopes, which is neither
                 kink = np.abs(2 * (up - 2 * here + down) / h - (far_up - 2 * here + far_down) / (2 * h))
-                found, disagreement = (4 * narrow - wide) / 3, np.abs(narrow - wide) + rounding / h
+                estimated, disagreement = (4 * narrow - wide) / 3, np.abs(narrow - wide) + rounding / h
                 better = disagreement < estimate[:, column]
-                # A switch inside the wider differences may hide by chance, but narrower ones then see another slope.
-                moved = np.where(better, 0.0, np.abs(found - best[name][:, column]))
-                seen = np.maximum(disagreement, kink * (_SWITCHING / _KINK))
-                doubt[name][:, column] = np.where(better, seen, np.maximum(doubt[name][:, column], moved))
-                best[name][better, column] = found[better]
+                # a switch inside the wider differences may cancel by chance, but narrower ones then give another slope
+                moved = np.where(better, 0.0, np.abs(estimated - best[name][:, column]))
+                uncertainty = np.maximum(disagreement, kink * (_SWITCHING / _KINK))
+                doubt[name][:, column] = np.where(better, uncertainty, np.maximum(doubt[name][:, column], moved))
+                best[name][better, column] = estimated[better]
                 estimate[better, column] = disagreement[better]
     return best, doubt
 
@@ -187,7 +184,7 @@ def _with(inputs: PyTree, name: str, values: Numbers) -> PyTree:
 
 
 def _world_first(name: str, values: Numbers) -> Numbers:
-    """``[N, coordinates]``; actions come time-major."""
+    """``[N, coordinates]``; actions are time-major before."""
     if name == "actions":
         values = np.moveaxis(values, 1, 0)
     return values.reshape(values.shape[0], -1).copy()

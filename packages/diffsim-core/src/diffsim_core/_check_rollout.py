@@ -1,4 +1,4 @@
-"""How long a window of backpropagation may be: gradients of rollouts against central differences."""
+"""Check of the gradients of whole rollouts against central differences, by horizon."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from diffsim_core._protocol import Array, Env, EnvState
 from diffsim_core._tree import tree_map
 
 _H = 1e-6
-"""Half-width of the differences; a second set is ten times wider."""
+"""Half-width of the differences; a second set is ten times as wide."""
 _AGREE = 0.999
-"""Differences of the two widths that agree less than this (cosine) lie across a switch."""
+"""Cosine between differences of the two widths below which a switch lies between them."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class RolloutReport:
     cosine_32: float
     """Smallest over worlds at a horizon of 32 steps (or the longest tested, if shorter), away from switching."""
     switching_32: int
-    """Worlds left out there: differences of two widths disagree."""
+    """Worlds excluded there, because differences of two widths disagree."""
     horizon_of_trust: int
     """Longest tested horizon up to which the median cosine never falls under 0.9."""
     horizon_tested: int
@@ -40,15 +40,15 @@ def check_rollout(
 ) -> RolloutReport:
     """Gradient of the summed reward with respect to all actions, in float32, against differences in float64.
 
-    Rewards count up to the end of the episode each world starts in. All perturbed copies of a step run as worlds
-    of one large environment, so the cost is some ``horizon**2 / 2`` steps of ``4 num_envs num_actions`` worlds.
+    Rewards count to the end of the episode in which each world starts. All perturbed copies of a step run as worlds of
+    one large environment, so the cost is about ``horizon**2 / 2`` steps of ``4 num_envs num_actions`` worlds.
 
     Args:
         make: ``make(num_envs=, dtype=) -> Env``.
-        num_envs: worlds, each with a cosine of its own.
+        num_envs: number of worlds, each with its own cosine.
         horizon: longest window [control steps].
-        warmup: steps of random actions before the window.
-        seed: for initial states and actions.
+        warmup: number of steps of random actions before the window.
+        seed: seed of initial states and actions.
     """
     work = Subject(make(num_envs=num_envs, dtype="float32"), seed, warmup)
     state = work.after(warmup)
@@ -79,7 +79,7 @@ def check_rollout(
 def _window(
     work: Subject, state: EnvState, actions: Numbers, horizons: list[int]
 ) -> tuple[dict[int, Numbers], Numbers, int]:
-    """Gradients ``[T, N, na]`` by horizon, which steps count ``[T, N]``, and the number of diverged worlds."""
+    """Gradients ``[T, N, na]`` by horizon; the steps that count ``[T, N]``; the number of diverged worlds."""
     horizon, num_envs = actions.shape[:2]
     alive = np.ones((horizon, num_envs), dtype=bool)
     diverged = np.zeros(num_envs, dtype=bool)
@@ -97,8 +97,8 @@ def _window(
         return total
 
     tensor = from_numpy(actions, state.t)
-    found = {h: to_numpy(value_and_grad(lambda x, h=h: summed(x, h), tensor)[1]) for h in horizons}
-    return found, alive, int(diverged.sum())
+    gradients = {h: to_numpy(value_and_grad(lambda x, h=h: summed(x, h), tensor)[1]) for h in horizons}
+    return gradients, alive, int(diverged.sum())
 
 
 def _differences(
@@ -121,11 +121,11 @@ def _differences(
         dtype = np.float64 if to_numpy(leaf).dtype.kind == "f" else to_numpy(leaf).dtype
         return from_numpy(tiled(to_numpy(leaf).astype(dtype)), like)
 
-    names = ("physics", "task", "t", "episode")
+    names = ("physics", "task", "t", "episode", "constants")
     parts = {name: tree_map(widened, getattr(state, name), getattr(large.start, name)) for name in names}
     nominal = large.start._replace(**parts)
     given = [tiled(action.astype(np.float64)) for action in actions]
-    found = np.zeros((2, len(horizons), horizon, num_envs, num_actions))
+    differences = np.zeros((2, len(horizons), horizon, num_envs, num_actions))
     for t in range(horizon):
         perturbed = [from_numpy(given[t] + shift, nominal.t)]
         perturbed += [from_numpy(action, nominal.t) for action in given[t + 1 :]]
@@ -134,9 +134,9 @@ def _differences(
             total += to_numpy(transition.reward).reshape(total.shape) * alive[k]
             if k + 1 in horizons:
                 change = (total[0::2] - total[1::2]) / (2 * signs[0::2, None, None])
-                found[:, horizons.index(k + 1), t] = np.moveaxis(change, 1, 2)
+                differences[:, horizons.index(k + 1), t] = np.moveaxis(change, 1, 2)
         nominal, _ = large.step(nominal, from_numpy(given[t], nominal.t))
-    narrow, wide = found
+    narrow, wide = differences
     return dict(zip(horizons, narrow, strict=True)), dict(zip(horizons, wide, strict=True))
 
 

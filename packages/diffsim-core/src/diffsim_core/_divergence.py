@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from diffsim_core._interop import from_numpy, to_numpy
-from diffsim_core._protocol import PyTree
-from diffsim_core._rollout import Trajectory
+from diffsim_core._protocol import PyTree, Trajectory
 from diffsim_core._tree import tree_leaves, tree_map
 
 _FORMAT = "diffsim-divergence-1"
 _NUMBERS = ("seed", "world", "episode", "t")
+_RENAMED = {"physics.params": "constants.params", "physics.drivers": "constants.drivers"}
+"""Arrays of older files: constants were part of the physics state."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def load_divergences(path: str | os.PathLike[str]) -> list[Divergence]:
                     task=str(one["task"]),
                     **{name: int(one[name]) for name in _NUMBERS},
                     action=file[f"{i}/action"],
-                    state={name: file[f"{i}/state/{name}"] for name in one["state"]},
+                    state={_RENAMED.get(str(name), str(name)): file[f"{i}/state/{name}"] for name in one["state"]},
                 )
                 for i, one in enumerate(meta["records"])
             ]
@@ -155,9 +156,9 @@ def _state_of(env: Any, state: Any, records: Sequence[Divergence]) -> Any:
         return from_numpy(np.stack([one.state[name] for one in records]), leaf)
 
     filled = tree_map(fill, _movable(state))
-    return state._replace(physics=filled["physics"], task=filled["task"], t=filled["t"])
+    return state._replace(**filled)
 
 
 def _movable(state: Any) -> PyTree:
     """The part of a state that moves from one environment to another, in the order records keep."""
-    return {"physics": state.physics, "task": state.task, "t": state.t}
+    return {"physics": state.physics, "task": state.task, "t": state.t, "constants": state.constants}

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from diffsim_core._interop import device_of, differentiable, framework_of, has_int64, namespace
-from diffsim_core._protocol import Array, EnvSpec, EnvState, PyTree, Task, Transition
-from diffsim_core._random import Random, seed_array
+from diffsim_core._interop import backend, backend_of, differentiable
+from diffsim_core._protocol import Array, EnvSpec, EnvState, PyTree, Task, Transition, constant_spec
+from diffsim_core._random import EpisodeRandom, seed_array
 from diffsim_core._tree import tree_leaves, tree_map
 
 
@@ -63,12 +63,15 @@ class TaskEnv:
         self.device = device
         self.dtype = dtype
         self.world_offset = world_offset
-        self.xp: Any = namespace(arrays)
-        if dtype == "float64" and not has_int64(self.xp):
+        self._backend = library = backend(arrays)
+        self.xp: Any = library.xp
+        if dtype == "float64" and not library.has_int64():
             raise ValueError("dtype='float64' with JAX needs jax.config.update('jax_enable_x64', True)")
-        self._array_device = device_of(arrays, device)
+        self._array_device = library.device(device)
         self.dynamics_step = differentiable(dynamics)
-        """``(physics, control) -> (next_physics, ok)``, the simulator without task and resets."""
+        """``(physics, control, constants) -> (next_physics, ok)``, the simulator without task and resets."""
+        self.constants_vary = bool(constant_spec(dynamics)) and bool(getattr(task, "constants_vary", True))
+        """Whether the simulator's constants differ from episode to episode."""
         self.spec = EnvSpec(
             name=task.name,
             num_obs=task.num_obs,
@@ -82,12 +85,7 @@ class TaskEnv:
             obs_shapes={name: tuple(shape) for name, shape in getattr(task, "obs_shapes", {}).items()},
         )
         # Whether to look before resetting: skips most of the work, but on CUDA would wait for the device.
-        self._look = arrays == "torch" and device == "cpu"
-        if arrays == "torch":
-            from diffsim_core._interop_torch import no_grad
-        else:
-            from diffsim_core._interop_jax import no_grad
-        self._no_grad = no_grad
+        self._look = library.can_read(device)
 
     def reset(self, seed: int) -> tuple[EnvState, PyTree]:
         """First state and observation ``[N, no]`` of every world; equal seeds give equal bits.
@@ -97,11 +95,12 @@ class TaskEnv:
                 dynamics.
         """
         xp = self.xp
-        seed_ = seed_array(xp, seed, self._array_device)
+        seed_ = seed_array(self._backend, seed, self._array_device)
         episode = xp.zeros((self.num_envs,), dtype=xp.int32, device=self._array_device)
-        physics, task, obs = self._no_grad(lambda: self._start(seed_, episode))
-        self._check_initial(physics, task, obs)
-        return EnvState(physics, task, xp.zeros_like(episode), episode, seed_), obs
+        physics, task, obs = self._backend.no_grad(lambda: self._start(seed_, episode))
+        constants = self._backend.no_grad(lambda: self._constants(seed_, episode))
+        self._check_initial(physics, task, constants, obs)
+        return EnvState(physics, task, xp.zeros_like(episode), episode, seed_, constants), obs
 
     def step(self, state: EnvState, action: Array) -> tuple[EnvState, Transition]:
         """One control step with ``action [N, na]`` in [-1, 1] (clipped), and the reset of worlds that are done.
@@ -109,13 +108,11 @@ class TaskEnv:
         Raises:
             ValueError: if the action or the state has a wrong shape, dtype or device.
         """
-        xp, task = self.xp, self.task
+        xp, task, library = self.xp, self.task, self._backend
         self._check_action(action)
         action = self._clip(action)
-        control = task.control(xp, action)
-        if self.arrays == "torch":
-            control = tuple(array.contiguous() for array in control)
-        physics, ok = self.dynamics_step(state.physics, control)
+        control = tuple(map(library.contiguous, task.control(xp, action)))
+        physics, ok = self.dynamics_step(state.physics, control, state.constants)
         memory = task.advance(xp, action, state.task)
         obs = task.observe(xp, physics, memory)
         reward = task.reward(xp, state.physics, action, physics, obs, memory)
@@ -126,7 +123,7 @@ class TaskEnv:
         terminated = task.terminated(xp, physics, memory) & ok
         truncated = ((t >= task.horizon) & ~terminated) | diverged
         done = terminated | truncated
-        after = EnvState(physics, memory, t, state.episode, state.seed)
+        after = EnvState(physics, memory, t, state.episode, state.seed, state.constants)
         if self._look and not bool(done.any()):
             return after, Transition(reward, terminated, truncated, obs, obs, diverged, metrics)
         return self._reset_done(after, reward, terminated, truncated, done, diverged, obs, metrics)
@@ -155,36 +152,46 @@ class TaskEnv:
         final_obs = tree_map(finite, obs)
 
         episode = after.episode + xp.astype(done, after.episode.dtype)
-        new_physics, new_memory, new_obs = self._no_grad(lambda: self._start(after.seed, episode))
+        new_physics, new_memory, new_obs = self._backend.no_grad(lambda: self._start(after.seed, episode))
 
         def select(new: Array, old: Array) -> Array:
             return xp.where(xp.reshape(done, (-1,) + (1,) * (old.ndim - 1)), new, old)
 
+        constants = after.constants
+        if self.constants_vary:
+            new_constants = self._backend.no_grad(lambda: self._constants(after.seed, episode))
+            constants = tree_map(select, new_constants, constants)
         state = EnvState(
             physics=tree_map(select, new_physics, after.physics),
             task=tree_map(select, new_memory, after.task),
             t=xp.where(done, xp.zeros_like(after.t), after.t),
             episode=episode,
             seed=after.seed,
+            constants=constants,
         )
         next_obs = tree_map(select, new_obs, final_obs)
         return state, Transition(reward, terminated, truncated, final_obs, next_obs, diverged, metrics)
 
     def _start(self, seed: Array, episode: Array) -> tuple[PyTree, PyTree, PyTree]:
         """Physics, task state and observation at the start of the given episodes."""
-        random = Random(seed, episode, dtype=self.dtype, device=self.device, world_offset=self.world_offset)
-        physics, memory = self.task.initial(self.xp, random)
-        if self.arrays == "torch":
-            physics = tree_map(lambda array: array.contiguous(), physics)
-        physics = self.task.dynamics.state_type(*physics)
+        physics, memory = self.task.initial(self.xp, self._random(seed, episode))
+        physics = self.task.dynamics.state_type(*map(self._backend.contiguous, physics))
         return physics, memory, self.task.observe(self.xp, physics, memory)
 
-    def _clip(self, action: Array) -> Array:
-        if self.arrays == "torch":
-            return action.clamp(-1.0, 1.0)
-        from diffsim_core._interop_jax import clip_unit
+    def _constants(self, seed: Array, episode: Array) -> PyTree:
+        """The simulator's constants in the given episodes."""
+        dynamics: Any = self.task.dynamics
+        if not constant_spec(dynamics):
+            return ()
+        task: Any = self.task
+        drawn = task.constants(self.xp, self._random(seed, episode))
+        return dynamics.constant_type(*map(self._backend.contiguous, drawn))
 
-        return clip_unit(action)
+    def _random(self, seed: Array, episode: Array) -> EpisodeRandom:
+        return EpisodeRandom(seed, episode, dtype=self.dtype, device=self.device, world_offset=self.world_offset)
+
+    def _clip(self, action: Array) -> Array:
+        return self._backend.clip_unit(action)
 
     def _metrics(
         self, physics: PyTree, action: Array, next_physics: PyTree, obs: PyTree, memory: PyTree
@@ -196,12 +203,13 @@ class TaskEnv:
         shape = (self.num_envs, self.spec.num_actions)
         if tuple(action.shape) != shape:
             raise ValueError(f"action has shape {tuple(action.shape)}, expected {shape}: one row for each world")
-        if framework_of(action) != self.arrays:
-            raise TypeError(f"action is a {framework_of(action)} array, but the environment was made for {self.arrays}")
+        if (given := backend_of(action)) is not self._backend:
+            raise TypeError(f"action is a {given.name} array, but the environment was made for {self.arrays}")
 
-    def _check_initial(self, physics: PyTree, memory: PyTree, obs: PyTree) -> None:
-        name, n = self.spec.name, self.num_envs
-        for spec, array in zip(self.task.dynamics.state_spec, physics, strict=True):
+    def _check_initial(self, physics: PyTree, memory: PyTree, constants: PyTree, obs: PyTree) -> None:
+        name, n, dynamics = self.spec.name, self.num_envs, self.task.dynamics
+        specs = (*dynamics.state_spec, *constant_spec(dynamics))
+        for spec, array in zip(specs, (*physics, *constants), strict=True):
             self._check_array(f"initial {spec.name} of task {name!r}", array, (n, *spec.shape))
         for leaf, array in tree_leaves(memory, "task"):
             if array.ndim < 1 or array.shape[0] != n:

@@ -1,9 +1,11 @@
-"""The JAX bridge: a ``custom_vjp`` around a simulator's ``step`` and ``vjp``, called through XLA's FFI."""
+"""JAX: the bridge, a ``custom_vjp`` around a simulator's ``step`` and ``vjp`` (by XLA's FFI), and the ``Backend``."""
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -12,24 +14,23 @@ import numpy as np
 import warp as wp
 from jax.core import Tracer
 
+from diffsim_core._backend import Backend, Fill
 from diffsim_core._buffer import Buffer
-from diffsim_core._interop import check_count, out_spec
-from diffsim_core._protocol import ArraySpec, Dynamics, Env, EnvState, PyTree
-from diffsim_core._rollout import Diverged, Trajectory
+from diffsim_core._protocol import ArraySpec, Dynamics, PyTree, check_count, constant_spec, out_spec
+from diffsim_core._rollout_scan import scan_rollout
 from diffsim_core._warp import start_warp
-
-XP = jnp
-"""The array namespace, for modules that do not import JAX themselves."""
 
 _SCALAR = {"float32": wp.float32, "float64": wp.float64, "int32": wp.int32}
 
 
 class JaxBridge:
-    """``(state, control) -> (next_state, ok)`` on JAX arrays; see ``differentiable``."""
+    """``(state, control, constants) -> (next_state, ok)`` on JAX arrays; see ``differentiable``."""
 
     def __init__(self, dynamics: Dynamics) -> None:
         self.dynamics = dynamics
-        self.specs = (*dynamics.state_spec, *dynamics.control_spec)
+        kinds = {"state": dynamics.state_spec, "control": dynamics.control_spec, "constants": constant_spec(dynamics)}
+        self.specs = tuple(spec for specs in kinds.values() for spec in specs)
+        self.names = tuple(f"{kind}.{spec.name}" for kind, specs in kinds.items() for spec in specs)
         self.num_state = len(dynamics.state_spec)
         self.out_specs = tuple(ArraySpec(f"{i}_{spec.name}", spec.shape) for i, spec in enumerate(out_spec(dynamics)))
         self.on_cuda = dynamics.device.startswith("cuda")
@@ -38,14 +39,15 @@ class JaxBridge:
         self._vjp = self._ffi_vjp()
         self._differentiable = self._custom_vjp()
 
-    def __call__(self, state: PyTree, control: Sequence[jax.Array]) -> tuple[PyTree, jax.Array]:
-        check_count(self.dynamics, state, control)
-        arrays = (*state, *control)
+    def __call__(
+        self, state: PyTree, control: Sequence[jax.Array], constants: Sequence[jax.Array]
+    ) -> tuple[PyTree, jax.Array]:
+        check_count(self.dynamics, state, control, constants)
+        arrays = (*state, *control, *constants)
         num_worlds = arrays[0].shape[0]
-        for i, (array, spec) in enumerate(zip(arrays, self.specs, strict=True)):
+        for name, array, spec in zip(self.names, arrays, self.specs, strict=True):
             shape = (num_worlds, *spec.shape)
             if array.shape != shape or array.dtype != self.dynamics.dtype:
-                name = f"{'state' if i < self.num_state else 'control'}.{spec.name}"
                 hint = "; float64 needs jax_enable_x64" if self.dynamics.dtype == "float64" else ""
                 raise ValueError(
                     f"{name} has shape {array.shape}, dtype {array.dtype}; "
@@ -166,26 +168,6 @@ def ffi_callable(
     )
 
 
-def stop_gradient_leaf(array: jax.Array) -> jax.Array:
-    return jax.lax.stop_gradient(array)
-
-
-def clip_unit(array: jax.Array) -> jax.Array:
-    """Clip to [-1, 1] with torch's derivative: 1 inside and on the bounds, 0 outside and for NaN."""
-    return jnp.where(jnp.abs(array) <= 1, array, jax.lax.stop_gradient(jnp.clip(array, -1, 1)))
-
-
-def no_grad(function: Callable[[], Any]) -> Any:
-    """Call ``function`` with its results cut from the graph."""
-    return jax.tree.map(jax.lax.stop_gradient, function())
-
-
-def array_from_numpy(values: np.ndarray[Any, Any], like: jax.Array) -> jax.Array:
-    if isinstance(like, Tracer):
-        return jnp.asarray(values)
-    return jax.device_put(values, like.sharding)
-
-
 def jax_device(name: str) -> Any:
     """JAX's device of that name.
 
@@ -200,55 +182,67 @@ def jax_device(name: str) -> Any:
         raise ValueError(f"device={name!r}: JAX has no such device here, only {found}") from error
 
 
-def x64_enabled() -> bool:
-    return bool(jax.config.read("jax_enable_x64"))
+@lru_cache(maxsize=1024)
+def _draw_call(fill: Fill) -> Callable[..., Any]:
+    def call(key: Any, episode: Any, out: Any) -> None:
+        worlds, per_world = out.shape
+        fill(worlds, per_world, key.ptr, episode.ptr, out.ptr)
+
+    arguments = {"key": ("int32", 1), "episode": ("int32", 1), "out": (fill.dtype, 2)}
+    return ffi_callable("random", call, arguments, 1)
 
 
-def jax_value_and_grad(function: Callable[[PyTree], jax.Array], tree: PyTree) -> tuple[jax.Array, PyTree]:
-    return jax.jit(jax.value_and_grad(function))(tree)
+class JaxBackend:
+    """See ``Backend``. Arrays may be traced, so that no number of theirs can be read."""
+
+    name = "jax"
+    xp: Any = jnp
+    device = staticmethod(jax_device)
+    rollout = staticmethod(scan_rollout)
+
+    def has_int64(self) -> bool:
+        return bool(jax.config.read("jax_enable_x64"))
+
+    def can_read(self, device: str) -> bool:
+        return False
+
+    def from_numpy(self, values: np.ndarray[Any, Any], like: jax.Array) -> jax.Array:
+        if isinstance(like, Tracer):
+            return jnp.asarray(values)
+        return jax.device_put(values, like.sharding)
+
+    def to_numpy(self, array: jax.Array) -> np.ndarray[Any, Any]:
+        return np.array(jax.lax.stop_gradient(array))
+
+    def contiguous(self, array: jax.Array) -> jax.Array:
+        return array
+
+    def clip_unit(self, array: jax.Array) -> jax.Array:
+        # jnp.clip alone would halve the derivative on the bounds; torch has 1 there, and 0 for NaN
+        return jnp.where(jnp.abs(array) <= 1, array, jax.lax.stop_gradient(jnp.clip(array, -1, 1)))
+
+    def stop_gradient(self, array: jax.Array) -> jax.Array:
+        return jax.lax.stop_gradient(array)
+
+    def no_grad(self, function: Callable[[], Any]) -> Any:
+        return jax.tree.map(jax.lax.stop_gradient, function())
+
+    def value_and_grad(self, function: Callable[[PyTree], jax.Array], tree: PyTree) -> tuple[jax.Array, PyTree]:
+        return jax.jit(jax.value_and_grad(function))(tree)
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.jit(function)
+
+    def bridge(self, dynamics: Dynamics) -> JaxBridge:
+        return JaxBridge(dynamics)
+
+    def draw(self, fill: Fill, seed: jax.Array, episode: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        high_word = seed >> 32 if seed.dtype == jnp.int64 else jnp.zeros_like(seed)
+        key = jnp.stack([seed, high_word]).astype(jnp.uint32).view(jnp.int32)
+        worlds = episode.shape[0]
+        dims = {"out": (worlds, math.prod(shape))}
+        (flat,) = _draw_call(fill)(key, jax.lax.stop_gradient(episode), output_dims=dims)
+        return flat.reshape((worlds, *shape))
 
 
-def jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    return jax.jit(function)
-
-
-def scan_rollout(
-    env: Env, policy: Callable[..., jax.Array], state: EnvState, obs: PyTree, num_steps: int, key: Any
-) -> tuple[Trajectory, EnvState, PyTree]:
-    """``rollout`` with JAX arrays; see there."""
-
-    def act(seen: PyTree, t: jax.Array) -> jax.Array:
-        return policy(seen) if key is None else policy(seen, jax.random.fold_in(key, t))
-
-    def body(carry: tuple[EnvState, PyTree, Diverged], t: jax.Array) -> tuple[Any, Any]:
-        before, seen, found = carry
-        action = act(seen, t)
-        after, transition = env.step(before, action)
-        new = transition.diverged & (found.step < 0)
-        this = jax.lax.stop_gradient(Diverged(jnp.full_like(found.step, t), before, action))
-
-        def select(current: jax.Array, kept: jax.Array) -> jax.Array:
-            if current.ndim == 0:
-                return kept
-            return jnp.where(new.reshape((-1,) + (1,) * (current.ndim - 1)), current, kept)
-
-        found = jax.tree.map(select, this, found)
-        return (after, transition.obs, found), (seen, action, transition)
-
-    shape = jax.eval_shape(act, obs, jnp.int32(0))
-    never = jnp.full(state.t.shape, -1, jnp.int32)
-    found = jax.lax.stop_gradient(Diverged(never, state, jnp.zeros(shape.shape, shape.dtype)))
-    (state, last, found), (seen, action, steps) = jax.lax.scan(body, (state, obs, found), jnp.arange(num_steps))
-    trajectory = Trajectory(
-        obs=seen,
-        action=action,
-        reward=steps.reward,
-        terminated=steps.terminated,
-        truncated=steps.truncated,
-        done=steps.terminated | steps.truncated,
-        final_obs=steps.final_obs,
-        diverged=steps.diverged,
-        metrics=steps.metrics,
-        divergences=found,
-    )
-    return trajectory, state, last
+JAX: Backend = JaxBackend()

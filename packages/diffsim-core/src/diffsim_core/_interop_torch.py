@@ -1,4 +1,4 @@
-"""The torch bridge: one ``autograd.Function`` around a simulator's ``step`` and ``vjp``.
+"""torch: the bridge, one ``autograd.Function`` around a simulator's ``step`` and ``vjp``, and the ``Backend``.
 
 A control step of 64 worlds takes a few hundred microseconds, so the bridge passes bare pointers,
 makes no Warp arrays and copies nothing.
@@ -7,39 +7,58 @@ makes no Warp arrays and copies nothing.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import array_api_compat.torch as xp
 import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
+from diffsim_core._backend import Backend, Fill
 from diffsim_core._buffer import Buffer
-from diffsim_core._interop import check_count, out_spec
-from diffsim_core._protocol import Dynamics, PyTree
+from diffsim_core._protocol import (
+    Between,
+    Dynamics,
+    Env,
+    EnvState,
+    Policy,
+    PyTree,
+    Trajectory,
+    check_count,
+    constant_spec,
+    out_spec,
+)
+from diffsim_core._rollout_loop import loop_rollout
 from diffsim_core._tree import tree_leaves, tree_map
 
 
 class TorchBridge:
-    """``(state, control) -> (next_state, ok)`` on torch tensors; see ``differentiable``."""
+    """``(state, control, constants) -> (next_state, ok)`` on torch tensors; see ``differentiable``."""
 
     def __init__(self, dynamics: Dynamics) -> None:
         self.dynamics = dynamics
-        self.num_state = len(dynamics.state_spec)
+        constants = constant_spec(dynamics)
+        self.num_state, self.num_constants = len(dynamics.state_spec), len(constants)
         self.out_tails = tuple(spec.shape for spec in out_spec(dynamics))
         self.dtype: torch.dtype = getattr(torch, dynamics.dtype)
         self.device = torch_device(dynamics.device)
         self._shelves: dict[int, list[torch.Tensor]] = {}
-        self.tails = tuple(spec.shape for spec in (*dynamics.state_spec, *dynamics.control_spec))
+        self.tails = tuple(spec.shape for spec in (*dynamics.state_spec, *dynamics.control_spec, *constants))
         self.names = (
             *(f"state.{spec.name}" for spec in dynamics.state_spec),
             *(f"control.{spec.name}" for spec in dynamics.control_spec),
+            *(f"constants.{spec.name}" for spec in constants),
         )
 
-    def __call__(self, state: PyTree, control: Sequence[torch.Tensor]) -> tuple[PyTree, torch.Tensor]:
-        if len(state) != self.num_state or len(control) != len(self.names) - self.num_state:
-            check_count(self.dynamics, state, control)
-        arrays = (*state, *control)
+    def __call__(
+        self, state: PyTree, control: Sequence[torch.Tensor], constants: Sequence[torch.Tensor]
+    ) -> tuple[PyTree, torch.Tensor]:
+        arrays = (*state, *control, *constants)
+        counts_fit = len(state) == self.num_state and len(constants) == self.num_constants
+        if not counts_fit or len(arrays) != len(self.names):
+            check_count(self.dynamics, state, control, constants)
         self._check(arrays)
         if torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
             *out, ok = _Step.apply(self, *arrays)  # pyright: ignore[reportGeneralTypeIssues]
@@ -173,22 +192,75 @@ def warp_stream(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     return wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(device)))
 
 
-def no_grad(function: Callable[[], Any]) -> Any:
-    """Call ``function`` with nothing recorded for a backward pass."""
-    with torch.no_grad():
-        return function()
+class TorchBackend:
+    """See ``Backend``."""
+
+    name = "torch"
+    xp: Any = xp
+    device = staticmethod(torch_device)
+
+    def has_int64(self) -> bool:
+        return True
+
+    def can_read(self, device: str) -> bool:
+        return device == "cpu"
+
+    def from_numpy(self, values: np.ndarray[Any, Any], like: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(np.array(values, order="C")).to(like.device)
+
+    def to_numpy(self, array: torch.Tensor) -> np.ndarray[Any, Any]:
+        return array.detach().cpu().numpy().copy()
+
+    def contiguous(self, array: torch.Tensor) -> torch.Tensor:
+        return array.contiguous()
+
+    def clip_unit(self, array: torch.Tensor) -> torch.Tensor:
+        return array.clamp(-1.0, 1.0)
+
+    def stop_gradient(self, array: torch.Tensor) -> torch.Tensor:
+        return array.detach()
+
+    def no_grad(self, function: Callable[[], Any]) -> Any:
+        with torch.no_grad():
+            return function()
+
+    def value_and_grad(self, function: Callable[[PyTree], torch.Tensor], tree: PyTree) -> tuple[torch.Tensor, PyTree]:
+        tree = tree_map(lambda leaf: leaf.detach().clone().requires_grad_(), tree)
+        value = function(tree)
+        leaves = [leaf for _, leaf in tree_leaves(tree)]
+        if value.requires_grad:
+            grads = iter(torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True))
+        else:
+            grads = iter([torch.zeros_like(leaf) for leaf in leaves])
+        return value.detach(), tree_map(lambda _: next(grads), tree)
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return function
+
+    def bridge(self, dynamics: Dynamics) -> TorchBridge:
+        return TorchBridge(dynamics)
+
+    def draw(self, fill: Fill, seed: torch.Tensor, episode: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        episode = episode.contiguous()
+        worlds = len(episode)
+        out = torch.empty((worlds, *shape), dtype=getattr(torch, fill.dtype), device=episode.device)
+        with warp_stream(episode.device):
+            fill(worlds, math.prod(shape), seed.data_ptr(), episode.data_ptr(), out.data_ptr())
+        return out
+
+    def rollout(
+        self,
+        env: Env,
+        policy: Policy,
+        state: EnvState,
+        obs: PyTree,
+        num_steps: int,
+        key: Any,
+        between: Between | None,
+    ) -> tuple[Trajectory, EnvState, PyTree]:
+        if key is not None:
+            raise ValueError("key is for JAX; a torch policy draws from its own generator")
+        return loop_rollout(self, env, policy, state, obs, num_steps, between)
 
 
-def tensor_from_numpy(values: np.ndarray[Any, Any], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.array(values, order="C")).to(device)
-
-
-def torch_value_and_grad(function: Callable[[PyTree], torch.Tensor], tree: PyTree) -> tuple[torch.Tensor, PyTree]:
-    tree = tree_map(lambda leaf: leaf.detach().clone().requires_grad_(), tree)
-    value = function(tree)
-    leaves = [leaf for _, leaf in tree_leaves(tree)]
-    if value.requires_grad:
-        grads = iter(torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True))
-    else:
-        grads = iter([torch.zeros_like(leaf) for leaf in leaves])
-    return value.detach(), tree_map(lambda _: next(grads), tree)
+TORCH: Backend = TorchBackend()

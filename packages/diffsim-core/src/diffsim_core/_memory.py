@@ -1,4 +1,4 @@
-"""How much memory the backward pass of a window needs, against how much a device has."""
+"""Memory: what the backward pass of a window needs, and what a device has free."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ _MEMINFO = Path("/proc/meminfo")
 
 
 def kept_bytes(env: Any, horizon: int) -> int:
-    """Bytes that the simulator keeps of ``horizon`` recorded steps of all worlds, for the backward pass.
+    """Bytes that the simulator saves for the backward pass of ``horizon`` steps of all worlds.
 
-    A whole window takes more: the graph of observations, rewards and networks comes on top. 0 for an environment that
-    is not of a :class:`diffsim_core.Dynamics`.
+    A whole window takes more: the graph of observations, rewards and networks is not included. The result is 0 for an
+    environment without a :class:`diffsim_core.Dynamics`.
     """
     dynamics = getattr(getattr(env, "task", None), "dynamics", None)
     return 0 if dynamics is None else saved_bytes(dynamics, env.num_envs, horizon)
 
 
 def saved_bytes(dynamics: Any, num_worlds: int, steps: int) -> int:
-    """The same of a simulator itself."""
+    """Bytes that a simulator saves for the backward pass of ``steps`` steps."""
     return dynamics.saved_size(num_worlds) * (4 if dynamics.dtype == "float32" else 8) * steps
 
 
 def free_bytes(device: str) -> int | None:
-    """Bytes that can still be had on ``device``, ``"cpu"`` or ``"cuda[:i]"``; None where that is not known."""
+    """Free bytes on ``device``, ``"cpu"`` or ``"cuda[:i]"``; None if unknown."""
     if device.startswith("cuda"):
         import warp as wp
 
@@ -36,10 +36,10 @@ def free_bytes(device: str) -> int | None:
 
 
 def require_memory(env: Any, horizon: int) -> None:
-    """Refuse a window that cannot fit, before anything of it is allocated.
+    """Raise for a window that cannot fit into memory, before it is allocated.
 
     Raises:
-        ValueError: its backward pass alone needs more than the device has left; the message says how much, and what
+        ValueError: its backward pass alone needs more than the device has free; the message says how much, and what
             takes less.
     """
     needed = kept_bytes(env, horizon)
@@ -50,6 +50,6 @@ def require_memory(env: Any, horizon: int) -> None:
     remedy = " or the task's option memory='low'" if getattr(dynamics, "memory", None) == "fast" else ""
     raise ValueError(
         f"num_envs={env.num_envs} and horizon={horizon}: the simulator of {env.spec.name!r} keeps "
-        f"{needed / 1e9:.1f} GB for the backward pass, and {env.device} has {free / 1e9:.1f} GB left; take fewer "
+        f"{needed / 1e9:.1f} GB for the backward pass, but {env.device} has {free / 1e9:.1f} GB free; use fewer "
         f"worlds, a shorter horizon{remedy}"
     )

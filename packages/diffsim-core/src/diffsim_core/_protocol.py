@@ -1,24 +1,25 @@
 """The shared tensor/environment protocol: what passes between simulators, tasks, environments and algorithms.
 
-State in, state out. Every array is a torch tensor or a JAX array of one framework; worlds are
-the first axis. Containers are ``NamedTuple`` s, which both frameworks already treat as pytrees, so
-``import diffsim_core`` needs neither.
+State in, state out. All arrays of a program are torch tensors, or all are JAX arrays; worlds are the first axis.
+Containers are ``NamedTuple`` s, which both libraries treat as trees of arrays, so ``import diffsim_core`` needs
+neither. Every other module may import this one; it imports none of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from diffsim_core._buffer import Buffer
-    from diffsim_core._random import Random
 
 Array = Any
 """A torch tensor or a JAX array."""
 PyTree = Any
 """Arrays in (named) tuples and mappings."""
+Policy = Callable[..., Any]
+"""``policy(obs [N, no]) -> action [N, na]``, or ``-> (action, aux)`` with any tree of arrays ``aux``."""
 
 
 class EnvState(NamedTuple):
@@ -34,6 +35,9 @@ class EnvState(NamedTuple):
     """Episode number of each world, int32 ``[N]``; with seed and world it names the random numbers."""
     seed: Array
     """Seed given to ``reset``, int64 scalar array."""
+    constants: PyTree = ()
+    """The simulator's constants in this episode, for instance ``ModelParameters(params [N, np])``; ``()`` if none. No
+    step changes them, so every state of an episode refers to the same arrays."""
 
 
 class Transition(NamedTuple):
@@ -54,7 +58,52 @@ class Transition(NamedTuple):
     """``[N]`` bool: the world left the finite range in this step; its gradient is masked, it is
     reset and counted."""
     metrics: Mapping[str, Array]
-    """Task-specific figures, each ``[N]``."""
+    """Task-specific numbers, each ``[N]``."""
+
+
+Between = Callable[[Any, EnvState, PyTree], tuple[EnvState, PyTree]]
+"""``between(t, state, obs) -> (state, obs)``: called before step ``t`` of a rollout; a traced integer in JAX."""
+
+
+class Diverged(NamedTuple):
+    """What led each world to its first divergence within a window: enough to see it happen again.
+
+    Every field has one entry for each world; those of worlds that did not diverge mean nothing.
+    """
+
+    step: Array
+    """Step of the window at which the world diverged, int32 ``[N]``; -1 where it did not."""
+    state: EnvState
+    """State before that step (``seed`` is a scalar)."""
+    action: Array
+    """``[N, na]`` action of that step."""
+
+
+class Trajectory(NamedTuple):
+    """A window of ``T`` steps of ``N`` worlds, time first."""
+
+    obs: PyTree
+    """``[T, N, no]`` what the policy saw."""
+    action: Array
+    """``[T, N, na]`` as the policy gave it."""
+    reward: Array
+    """``[T, N]``"""
+    terminated: Array
+    """``[T, N]`` bool: the MDP ended with this step."""
+    truncated: Array
+    """``[T, N]`` bool: stopped by us; bootstrap with V(final_obs)."""
+    done: Array
+    """``[T, N]`` bool: terminated or truncated; the next row belongs to a new episode."""
+    final_obs: PyTree
+    """``[T, N, no]`` what the step led to, before any reset."""
+    diverged: Array
+    """``[T, N]`` bool: left the finite range in this step."""
+    metrics: Mapping[str, Array]
+    """Task-specific numbers, each ``[T, N]``."""
+    divergences: Diverged
+    """For ``collect_divergences``, which makes records that can be saved and replayed."""
+    aux: PyTree = ()
+    """What the policy returned besides its actions, each array ``[T, ...]``; ``()`` if nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +149,7 @@ class Env(Protocol):
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """Name and shape per world of one array of a simulator's state or control."""
+    """Name and shape per world of one array of a simulator's state, controls or constants."""
 
     name: str
     shape: tuple[int, ...]
@@ -112,6 +161,11 @@ class Dynamics(Protocol):
     ``step`` and ``vjp`` only enqueue work on ``device`` and never allocate. A world whose step leaves
     the finite range is *contained*: ``ok`` becomes 0, its output repeats its input state, and its
     cotangents come out exactly zero.
+
+    A simulator may have *constants*: arrays for each world that enter a step and get cotangents, and that no step
+    changes, such as masses and friction coefficients. It then has ``constant_spec``, with an entry for each of them,
+    and ``constant_type``, a NamedTuple class with a field for each entry. ``step`` and ``vjp`` find them after the
+    controls.
     """
 
     device: str
@@ -136,7 +190,10 @@ class Dynamics(Protocol):
         ok: Buffer,
         saved: Buffer | None,
     ) -> None:
-        """Write the next state to ``out`` and 1/0 to ``ok`` (int32 ``[N]``); fill ``saved`` if given."""
+        """Write the next state to ``out`` and 1/0 to ``ok`` (int32 ``[N]``); fill ``saved`` if given.
+
+        ``control`` holds the controls, and after them the constants.
+        """
         ...
 
     def vjp(
@@ -148,7 +205,56 @@ class Dynamics(Protocol):
         out_cotangent: Sequence[Buffer],
         in_cotangent: Sequence[Buffer],
     ) -> None:
-        """Write cotangents of ``(*state, *control)`` to ``in_cotangent``, from those of the next state."""
+        """Write cotangents of ``(*state, *control)`` to ``in_cotangent``, from those of the next state.
+
+        ``control`` holds the controls, and after them the constants; cotangents of constants are those of this step
+        alone.
+        """
+        ...
+
+
+def out_spec(dynamics: Dynamics) -> tuple[ArraySpec, ...]:
+    """What a simulator writes: a state, unless it has an ``out_spec`` of its own (sensors do)."""
+    return getattr(dynamics, "out_spec", dynamics.state_spec)
+
+
+def constant_spec(dynamics: Dynamics) -> tuple[ArraySpec, ...]:
+    """Arrays that enter a simulator's steps and that no step changes; most have none."""
+    return getattr(dynamics, "constant_spec", ())
+
+
+def check_count(dynamics: Dynamics, state: Sequence[Any], control: Sequence[Any], constants: Sequence[Any]) -> None:
+    """Raise ``ValueError`` unless as many arrays were given as the dynamics has."""
+    for name, given, spec in (
+        ("state", state, dynamics.state_spec),
+        ("control", control, dynamics.control_spec),
+        ("constants", constants, constant_spec(dynamics)),
+    ):
+        if len(given) != len(spec):
+            names = ", ".join(entry.name for entry in spec)
+            raise ValueError(f"{name} needs {len(spec)} arrays ({names}), got {len(given)}")
+
+
+class Random(Protocol):
+    """The random numbers of one episode in each of ``N`` worlds, as a task draws them.
+
+    Streams are numbered by the task. Equal (seed, world, episode, stream, entry) give equal numbers, in torch and in
+    JAX, whatever ``N`` is. Different streams are independent, and ``uniform`` and ``normal`` of one stream are too.
+    """
+
+    num_envs: int
+    """Number of worlds N."""
+
+    def uniform(self, stream: int, shape: tuple[int, ...] = (), low: float = 0.0, high: float = 1.0) -> Array:
+        """``[N, *shape]`` numbers uniform in ``[low, high)``."""
+        ...
+
+    def normal(self, stream: int, shape: tuple[int, ...] = ()) -> Array:
+        """``[N, *shape]`` standard normal numbers."""
+        ...
+
+    def constant(self, value: Any) -> Array:
+        """``value`` (numbers of shape ``[*shape]``) repeated for every world, ``[N, *shape]``."""
         ...
 
 
@@ -156,6 +262,10 @@ class Task(Protocol):
     """What a user writes: array-API code that serves torch and JAX from one source.
 
     ``xp`` is the array namespace (array-api-compat) of the arrays handed in.
+
+    A task on a simulator that has constants also has ``constants(xp, random)``: those of a new episode in every world,
+    one array for each entry of ``dynamics.constant_spec``. Where they are the same in every episode, it sets
+    ``constants_vary = False``: a reset then leaves them as they are.
     """
 
     name: str

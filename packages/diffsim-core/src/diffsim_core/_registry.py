@@ -1,14 +1,15 @@
-"""Tasks by name: ``make("ant")``, and how other packages add theirs."""
+"""Tasks by name: ``make("ant")``, and the registry to which other packages add theirs."""
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
+from diffsim_core._nearest import unknown
 from diffsim_core._protocol import Task
 
 TaskFactory = Callable[..., Task]
@@ -31,24 +32,27 @@ _BUILTIN = {
     "newton_hopper": "diffsim_core.tasks.newton:make_hopper",
 }
 _FAMILIES = {"gym": "diffsim_core.adapters:FromGymnasium"}
-"""Of names like ``gym:Hopper-v5``: the environments themselves, whose tasks are not ours."""
+"""Makers of whole environments, for names like ``gym:Hopper-v5``."""
 _REGISTERED: dict[str, str | TaskFactory] = {}
-_GIVEN_BY_MAKE = ("num_envs", "device", "dtype")
+_DECLARED_FAMILIES: dict[str, str] = {}
+"""Families that ``register_task`` was given."""
+_FROM_MAKE = ("num_envs", "device", "dtype")
 
 
-def register_task(name: str, factory: str | TaskFactory) -> None:
-    """Make a task known to ``make`` in this process.
+def register_task(name: str, factory: str | TaskFactory, *, family: str | None = None) -> None:
+    """Register a task for ``make`` in this process.
 
-    An installed package does it for good with an entry point of group ``diffsim.tasks``, whose name is the
-    task's and whose value is ``"module:function"``.
+    An installed package registers one permanently with an entry point of group ``diffsim.tasks``: its name is the
+    task's name, its value is ``"module:function"``.
 
     Args:
-        name: the name ``make`` knows it by.
-        factory: ``factory(*, num_envs, device, dtype, **options) -> Task``, or ``"module:function"``, imported when
-            first made.
+        name: name of the task in ``make``.
+        factory: ``factory(*, num_envs, device, dtype, **options) -> Task``, or ``"module:function"``, which is
+            imported with the first task.
+        family: family of the task, see ``task_family``; by default the one that its name gives.
 
     Raises:
-        ValueError: if the name is taken by another factory, or a string is not of the form ``module:function``.
+        ValueError: if another factory has the name, or a string is not of the form ``module:function``.
     """
     if isinstance(factory, str) and factory.count(":") != 1:
         raise ValueError(f"factory of task {name!r} must be 'module:function' or a callable, got {factory!r}")
@@ -56,16 +60,30 @@ def register_task(name: str, factory: str | TaskFactory) -> None:
     if known != factory:
         raise ValueError(f"task {name!r} is already registered, as {known!r}; choose another name")
     _REGISTERED[name] = factory
+    if family is not None:
+        _DECLARED_FAMILIES[name] = family
 
 
 def list_tasks() -> list[str]:
-    """Names of all tasks, sorted; nothing is imported."""
+    """Sorted names of all tasks. It imports none of them."""
     return sorted(_sources())
 
 
 def is_task(name: str) -> bool:
-    """Whether ``make`` knows a task of that name, or the family it is of (``gym:`` and an id of Gymnasium)."""
+    """Whether ``make`` knows a task of that name, or a family of tasks for it (``gym:`` and an id of Gymnasium)."""
     return name in _sources() or _family(name) is not None
+
+
+def task_family(name: str) -> str:
+    """The name that the variants of a task share, and with it their presets: ``pace_car`` for ``pace_car_2``.
+
+    It is the one that ``register_task`` was given; else the part before a colon (``gym`` for ``gym:Hopper-v5``), or
+    the name without the number at its end (``ackley`` for ``ackley_64``). A task with neither is its own family.
+    Nothing is imported, and the name need not be one that ``make`` knows.
+    """
+    if name in _DECLARED_FAMILIES:
+        return _DECLARED_FAMILIES[name]
+    return re.sub(r"(?<=.)_\d+$", "", name.partition(":")[0])
 
 
 def task_factory(name: str) -> TaskFactory:
@@ -84,7 +102,7 @@ def task_factory(name: str) -> TaskFactory:
 
 
 def task_options(name: str) -> tuple[str, ...] | None:
-    """Names of the options of a task, or None if its factory takes any.
+    """Names of the options of a task, or None if its factory accepts any.
 
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
@@ -92,7 +110,7 @@ def task_options(name: str) -> tuple[str, ...] | None:
     parameters = inspect.signature(task_factory(name)).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None
-    return tuple(parameter.name for parameter in parameters if parameter.name not in _GIVEN_BY_MAKE)
+    return tuple(parameter.name for parameter in parameters if parameter.name not in _FROM_MAKE)
 
 
 def make(
@@ -113,10 +131,10 @@ def make(
         arrays: ``"torch"`` or ``"jax"``.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
         dtype: ``"float32"`` for work, ``"float64"`` for gradient checks.
-        world_offset: number of the first world, where the batch is a part of a larger one.
-        randomize: of a rigid-body task, parameters of its model and the range of a factor that is drawn for each
-            world and episode: ``{"link_density:torso": (0.8, 1.2)}``, see ``diffsim_core.tasks.Randomised``.
-        options: the task's own.
+        world_offset: number of the first world; above 0 if the batch is a part of a larger one.
+        randomize: for a rigid-body task, parameters of its model with the range of a factor that is drawn for each
+            world and episode: ``{"link_density:torso": (0.8, 1.2)}``; see ``diffsim_core.tasks.Randomised``.
+        options: options of the task.
 
     Returns:
         A ``TaskEnv``, or ``diffsim_core.adapters.FromGymnasium``.
@@ -126,11 +144,11 @@ def make(
         ImportError: if the array library, or Gymnasium, is not installed.
     """
     from diffsim_core._env import TaskEnv
-    from diffsim_core._interop import namespace
+    from diffsim_core._interop import backend
 
     if (family := _family(name)) is not None:
         if randomize:
-            raise ValueError(f"randomize is for rigid-body tasks, and {name!r} is none")
+            raise ValueError(f"randomize works with rigid-body tasks only, and {name!r} is not one; leave it out")
         given = {"arrays": arrays, "device": device, "dtype": dtype, "world_offset": world_offset}
         return _imported(family)(name.partition(":")[2], num_envs, name=name, **given, **options)
     factory = task_factory(name)
@@ -143,7 +161,7 @@ def make(
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-    namespace(arrays)
+    backend(arrays)
     task = factory(num_envs=num_envs, device=device, dtype=dtype, **options)
     if randomize:
         from diffsim_core.tasks._randomised import Randomised
@@ -152,22 +170,14 @@ def make(
     return TaskEnv(task, num_envs, arrays=arrays, device=device, dtype=dtype, world_offset=world_offset)
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """``unknown task 'amt'; did you mean 'ant'? Known: ant, cartpole``."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
-    return f"unknown {what} {name!r}{hint} Known: {', '.join(names) or 'none'}"
-
-
 def _family(name: str) -> str | None:
-    """Where the environments of a name like ``gym:Hopper-v5`` are made, or None."""
+    """The maker of environments with a name like ``gym:Hopper-v5``, or None."""
     family, colon, rest = name.partition(":")
     return _FAMILIES.get(family) if colon and rest else None
 
 
 def _imported(source: str) -> Any:
-    """What ``module:function`` names."""
+    """The object named by ``module:function``."""
     module, function = source.split(":")
     return getattr(importlib.import_module(module), function)
 

@@ -1,4 +1,4 @@
-"""Trees of arrays: named tuples, tuples, lists and mappings, the containers torch and JAX code share here."""
+"""Trees of arrays: named tuples, tuples, lists and mappings, the containers of torch and JAX code here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PyTree = Any
 
 
 def tree_map(function: Callable[..., Any], tree: PyTree, *rest: PyTree) -> PyTree:
-    """Apply ``function`` to corresponding leaves of trees of the same structure, and keep the structure."""
+    """Apply ``function`` to corresponding leaves of trees of the same structure; the result has that structure."""
     if isinstance(tree, tuple):
         leaves = [tree_map(function, *parts) for parts in zip(tree, *rest, strict=True)]
         return type(tree)(*leaves) if hasattr(tree, "_fields") else tuple(leaves)

@@ -1,4 +1,4 @@
-"""Warp, started quietly: its banner and module messages go to stdout, where a program's own output belongs."""
+"""Start of Warp without its banner and module messages, which would mix with a program's output on stdout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import warp as wp
 
 @functools.cache
 def start_warp() -> None:
-    """Initialise Warp once; a level that somebody chose in ``wp.config.log_level`` stays."""
+    """Initialise Warp once; a level that the user set in ``wp.config.log_level`` stays."""
     if wp.config.log_level == wp.LOG_INFO:
         wp.config.log_level = wp.LOG_WARNING
     wp.init()

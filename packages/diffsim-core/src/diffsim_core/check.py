@@ -1,8 +1,8 @@
 """The conformance kit: run it on your own environment before you train on it.
 
-``check_env`` tests the promises of the protocol, ``check_gradients`` the gradients of a few steps against
-central differences, ``check_rollout`` how far into the future gradients can be trusted, and ``check_task`` all
-three for a task made by name. They are what ``diffrl check`` prints.
+``check_env`` tests the promises of the protocol. ``check_gradients`` compares the gradients of a few steps with central
+differences. ``check_rollout`` finds the horizon up to which gradients can be trusted. ``check_task`` runs all three for
+a task made by name, and ``diffrl check`` prints its report.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ def check_env(env: Env, *, fewer: Env | None = None, seed: int = 0, num_steps: i
     """Test every promise an environment makes.
 
     Args:
-        env: at least two worlds, so that their independence can be seen.
+        env: at least two worlds, because the checks test their independence.
         fewer: the same environment with fewer worlds, to test that world i does not depend on N.
-        seed: for ``reset`` and the random actions.
+        seed: seed of ``reset`` and of the random actions.
         num_steps: steps to run in each test.
 
     Returns:
         The promises that were tested.
 
     Raises:
-        CheckError: listing every promise that was broken.
-        ValueError: if ``env`` has one world, or ``fewer`` not fewer worlds.
+        CheckError: with every promise that was broken.
+        ValueError: if ``env`` has one world, or ``fewer`` does not have fewer worlds.
     """
     if env.num_envs < 2:
-        raise ValueError(f"env has {env.num_envs} world; make it with at least 2 to see whether they are independent")
+        raise ValueError(f"env has {env.num_envs} world; make it with at least 2, to test that worlds are independent")
     if fewer is not None and fewer.num_envs >= env.num_envs:
         raise ValueError(f"fewer has {fewer.num_envs} worlds, env {env.num_envs}; it must have fewer")
     subject = Subject(env, seed, num_steps)
-    # The others read arrays by world, so they can only run once shapes are right.
+    # the other checks index arrays by world, so they need right shapes
     if violations := list(_check_env.shapes(subject)):
         raise CheckError(env.spec.name, violations)
     checks: list[Callable[[Subject], Any]] = [
@@ -69,13 +69,13 @@ def check_env(env: Env, *, fewer: Env | None = None, seed: int = 0, num_steps: i
 
 @dataclass(frozen=True)
 class TaskReport:
-    """All checks of one task."""
+    """Results of all checks of one task."""
 
     task: str
     violations: list[str]
-    """Promises of the protocol that were broken; empty is good."""
+    """Broken promises of the protocol; empty if all are kept."""
     deterministic: bool
-    """Same seed and actions, same bits."""
+    """Whether the same seed and actions give the same bits."""
     gradients: GradientReport
     rollout: RolloutReport
 
@@ -104,14 +104,14 @@ def check_task(
     horizon: int = 64,
     rollout_envs: int = 8,
 ) -> TaskReport:
-    """Run every check. Gradients of a rigid-body task include those by every kind of parameter its model has.
+    """Run every check. Gradients of a rigid-body task include those w.r.t. every kind of parameter that its model has.
 
     Args:
         make: ``make(num_envs=, dtype=) -> Env``, for instance ``functools.partial(diffsim_core.make, "ant")``.
-        num_envs: worlds for the checks of promises and of single steps.
-        seed: for initial states and random actions.
+        num_envs: number of worlds for the checks of promises and of single steps.
+        seed: seed of initial states and random actions.
         horizon: longest window of ``check_rollout``.
-        rollout_envs: worlds of ``check_rollout``.
+        rollout_envs: number of worlds for ``check_rollout``.
     """
     env = make(num_envs=num_envs, dtype="float32")
     violations: list[str] = []
@@ -129,7 +129,7 @@ def check_task(
 
 
 def _with_parameters(env: Env) -> Env:
-    """The environment with every parameter of its model an input, drawn within 10 % of the model's own; or itself."""
+    """The environment with all model parameters as inputs, drawn within 10 % of their values; or ``env`` itself."""
     task: Any = getattr(env, "task", None)
     dynamics = getattr(task, "dynamics", None)
     if not isinstance(env, TaskEnv) or not hasattr(dynamics, "with_parameters") or dynamics.parameters:

@@ -232,7 +232,7 @@ def test_wrong_arguments_name_what_is_wrong():
             NewtonDynamics(model, **{"dt": DT, "substeps": 1, **options})
     with pytest.raises(ValueError, match="state has 3 worlds, but the Newton model was finalised with 2"):
         compare(NewtonDynamics(model, dt=DT, substeps=1), [np.zeros((3, 1), np.float32)] * 3, [])
-    with pytest.raises(ValueError, match="Newton computes in single precision alone; use dtype='float32'"):
+    with pytest.raises(ValueError, match="Newton computes in single precision only; use dtype='float32'"):
         make("newton_cartpole", num_envs=2, dtype="float64")
     with pytest.raises(ValueError, match=r"'cartpole' has 2 coordinates and 2 velocities.*\(1,\), \(1,\), \(1,\)"):
         NewtonTask(make("cartpole", num_envs=2).task, NewtonDynamics(model, dt=DT, substeps=1))

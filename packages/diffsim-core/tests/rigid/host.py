@@ -8,7 +8,8 @@ import numpy as np
 
 from diffsim_core._buffer import Buffer
 from diffsim_core.rigid.dynamics import RigidDynamics
-from diffsim_core.rigid.model import JointType, RigidModel
+from diffsim_core.rigid.joints import JOINTS
+from diffsim_core.rigid.model import RigidModel
 
 
 class Step(NamedTuple):
@@ -25,7 +26,7 @@ def buffer(array: Any) -> Buffer:
 
 
 def _state(q: Any, qd: Any, act: Any) -> list[Buffer]:
-    return [buffer(a) for a in (q, qd, act) if a is not None]
+    return [buffer(q), buffer(qd), *([buffer(act)] if act is not None and act.shape[1] else [])]
 
 
 def step(dynamics: RigidDynamics, q: Any, qd: Any, u: Any, act: Any = None) -> Step:
@@ -48,14 +49,13 @@ def vjp(
     """Cotangents of q, qd, u and, of a model that has them, activations."""
     out = step(dynamics, q, qd, u, act)
     given = [np.full_like(a, np.nan) for a in (q, qd, u, act) if a is not None]
-    bars = [buffer(a) for a in given]
     dynamics.vjp(
         _state(q, qd, act),
         [buffer(u)],
         buffer(out.ok),
         buffer(out.saved),
         _state(gq, gqd, gact),
-        [*bars[:2], *bars[3:], bars[2]],
+        [*_state(*given[:2], given[3] if len(given) > 3 else None), buffer(given[2])],
     )
     return tuple(given)
 
@@ -67,8 +67,8 @@ def random_states(
     rng = np.random.default_rng(seed)
     q = model.q_ref + spread * rng.standard_normal((n, model.nq))
     for kind, a in zip(model.joint_type, model.joint_q, strict=True):
-        start = {JointType.FREE: a + 3, JointType.BALL: a}.get(JointType(kind))
-        if start is not None:
+        if (offset := JOINTS.at(int(kind)).quaternion) is not None:
+            start = a + offset
             q[:, start : start + 4] /= np.linalg.norm(q[:, start : start + 4], axis=1, keepdims=True)
     qd = speed * rng.standard_normal((n, model.nv))
     u = rng.uniform(-1, 1, (n, model.nu))

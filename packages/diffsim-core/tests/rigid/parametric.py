@@ -11,30 +11,30 @@ from diffsim_core.rigid.dynamics import RigidDynamics
 from .host import Step, buffer
 
 
-def step(dynamics: RigidDynamics, q: Any, qd: Any, params: Any, u: Any) -> tuple[Step, Any]:
-    """The step, and the parameters it passed on."""
+def step(dynamics: RigidDynamics, q: Any, qd: Any, params: Any, u: Any) -> Step:
+    """One control step."""
     out = Step(
         np.full_like(q, np.nan),
         np.full_like(qd, np.nan),
         np.full(len(q), -1, np.int32),
         np.full(dynamics.saved_size(len(q)), np.nan, q.dtype),
     )
-    kept = np.full_like(params, np.nan)
-    state, control = [buffer(x) for x in (q, qd, params)], [buffer(u)]
-    dynamics.step(state, control, [buffer(x) for x in (out.q, out.qd, kept)], buffer(out.ok), buffer(out.saved))
-    return out, kept
+    state, inputs = [buffer(x) for x in (q, qd)], [buffer(x) for x in (u, params)]
+    dynamics.step(state, inputs, [buffer(x) for x in (out.q, out.qd)], buffer(out.ok), buffer(out.saved))
+    return out
 
 
 def vjp(dynamics: RigidDynamics, q: Any, qd: Any, params: Any, u: Any, cotangents: Any) -> list[Any]:
-    """Cotangents of ``(q, qd, params, u)`` from those of the next ``(q, qd, params)``."""
-    out, _ = step(dynamics, q, qd, params, u)
+    """Cotangents of ``(q, qd, params, u)`` from those of the next ``(q, qd)``."""
+    out = step(dynamics, q, qd, params, u)
     given = [np.full_like(a, np.nan) for a in (q, qd, params, u)]
+    gq, gqd, gparams, gu = (buffer(a) for a in given)
     dynamics.vjp(
-        [buffer(x) for x in (q, qd, params)],
-        [buffer(u)],
+        [buffer(x) for x in (q, qd)],
+        [buffer(u), buffer(params)],
         buffer(out.ok),
         buffer(out.saved),
         [buffer(x) for x in cotangents],
-        [buffer(a) for a in given],
+        [gq, gqd, gu, gparams],
     )
     return given

@@ -43,7 +43,7 @@ def test_gains_as_inputs(shape: str, hills: bool, law: str) -> None:
     assert_equals_twin(d, q, qd, params, u)
     # short differences: with many contacts a kink is never far
     rng, arrays = np.random.default_rng(3), [q, qd, params, u]
-    cotangents = [rng.standard_normal(q.shape), rng.standard_normal(qd.shape), np.zeros_like(params)]
+    cotangents = [rng.standard_normal(q.shape), rng.standard_normal(qd.shape)]
     for k, (x, found) in enumerate(zip(arrays, vjp(d, *arrays, cotangents), strict=True)):
         size = np.abs(x).max(axis=0) if k == 2 else np.ones(x.shape[1])
         expected = np.zeros_like(x)
@@ -52,11 +52,11 @@ def test_gains_as_inputs(shape: str, hills: bool, law: str) -> None:
             for by in (-h, h):
                 moved = [a.copy() for a in arrays]
                 moved[k][:, j] += by
-                out, _ = step(d, *moved)
+                out = step(d, *moved)
                 ends.append((cotangents[0] * out.q).sum(1) + (cotangents[1] * out.qd).sum(1))
             expected[:, j] = (ends[1] - ends[0]) / (2 * h)
         assert x.size == 0 or np.abs((found - expected) * size).max() < 1e-6 * np.abs(expected * size).max()
-    gradient = np.abs(vjp(d, q, qd, params, u, [np.ones_like(x) for x in (q, qd, params)])[2] - 1).max(axis=0)
+    gradient = np.abs(vjp(d, q, qd, params, u, [np.ones_like(x) for x in (q, qd)])[2]).max(axis=0)
     for name in ("contact_kn:foot", "contact_mu:trunk", "pair_kn:rod+trunk", "pair_mu:rod+trunk"):
         assert gradient[parameters.names.index(name)] > 0, name
 

@@ -10,6 +10,8 @@ import warp as wp
 from diffsim_core.rigid._kernels import SizeClass, kernels
 from diffsim_core.rigid._sensor_kernels import sensor_kernels
 
+from .added import HUNT_CROSSLEY, SCREW
+
 
 def compile_quickly(module, folder):
     """The cubin at a level of optimisation that takes a third of the time; the compiler sees the same source."""
@@ -27,9 +29,10 @@ def compile_quickly(module, folder):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_compiles_to_a_cubin(tmp_path, dtype, inputs):
     """Bare, and with everything that is compiled in when a model asks for it."""
-    size = replace(SizeClass.of(9, 14, 81, 8, on_cuda=True), servos=inputs > 0, muscles=inputs > 0).with_inputs(
-        546, inputs
-    )
+    size = SizeClass.of(9, 14, 81, 8, on_cuda=True)
+    if inputs:
+        size = replace(size, servos=True, muscles=True, joints=(SCREW,), joint_parameters=1, laws=(HUNT_CROSSLEY,))
+        size = size.with_inputs(546, inputs)
     code = compile_quickly(kernels(dtype, True, size).module, tmp_path)
     assert code.startswith(b"\x7fELF")
     for kernel in (b"control_step_cuda_kernel_forward", b"control_step_vjp_cuda_kernel_forward"):
@@ -37,5 +40,5 @@ def test_compiles_to_a_cubin(tmp_path, dtype, inputs):
 
 
 def test_sensors_compile_to_a_cubin(tmp_path):
-    module = sensor_kernels("float32", True, SizeClass.of(9, 14, 81, 8, on_cuda=True), 64)[0].module
+    module = sensor_kernels("float32", True, SizeClass.of(9, 14, 81, 8, on_cuda=True), 64).module
     assert b"sense_vjp_cuda_kernel_forward" in compile_quickly(module, tmp_path)

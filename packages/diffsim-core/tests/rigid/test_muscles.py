@@ -99,22 +99,23 @@ def test_parameters_and_activations_share_a_step():
     q, qd, u, act = random_muscle_states(m, 3, 3)
     params = np.tile(d.parameters.nominal, (3, 1))
     rng = np.random.default_rng(3)
-    bars = [rng.standard_normal(a.shape) for a in (q, qd, act, params)]
+    bars = [rng.standard_normal(a.shape) for a in (q, qd, act)]
 
-    def run(*state):
-        out = [np.full_like(a, np.nan) for a in state[:4]]
+    def run(*arrays):
+        out = [np.full_like(a, np.nan) for a in arrays[:3]]
         ok, saved = np.zeros(3, np.int32), np.zeros(d.saved_size(3))
-        d.step([buffer(a) for a in state[:4]], [buffer(state[4])], [buffer(a) for a in out], buffer(ok), buffer(saved))
+        given = [buffer(a) for a in arrays]
+        d.step(given[:3], given[3:], [buffer(a) for a in out], buffer(ok), buffer(saved))
         return out, ok, saved
 
-    inputs = [q, qd, act, params, u]
+    inputs = [q, qd, act, u, params]
     out, ok, saved = run(*inputs)
     expected = step(plain, q, qd, u, act)
-    for found, value in zip(out[:3], (expected.q, expected.qd, expected.act), strict=True):
+    for found, value in zip(out, (expected.q, expected.qd, expected.act), strict=True):
         np.testing.assert_allclose(found, value, rtol=1e-12, atol=1e-12)
     found = [np.full_like(a, np.nan) for a in inputs]
-    state, control = [buffer(a) for a in inputs[:4]], [buffer(u)]
-    d.vjp(state, control, buffer(ok), buffer(saved), [buffer(b) for b in bars], [buffer(a) for a in found])
+    given = [buffer(a) for a in inputs]
+    d.vjp(given[:3], given[3:], buffer(ok), buffer(saved), [buffer(b) for b in bars], [buffer(a) for a in found])
     scale = max(np.abs(a).max() for a in found)
     for k, x in enumerate(inputs):
         for j in range(x.shape[1]):

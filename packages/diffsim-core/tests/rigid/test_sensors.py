@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from diffsim_core.io import load_model  # noqa: E402
-from diffsim_core.rigid import ParametricState, RigidDynamics, RigidState, Sensors, twin  # noqa: E402
+from diffsim_core.rigid import RigidDynamics, RigidState, Sensors, twin  # noqa: E402
 from diffsim_core.rigid.sensors import KINDS  # noqa: E402
 
 from .host import random_states  # noqa: E402
@@ -139,16 +139,15 @@ def test_of_a_body_is_the_sum_of_its_geoms():
     assert values.any() and np.allclose(values[:, :3], values[:, 3:])
 
 
-def test_jax_equals_torch_and_states_may_carry_parameters():
+def test_jax_equals_torch_where_parameters_are_inputs():
     jax = pytest.importorskip("jax")
     m = model("free-ball-hinge")
     dynamics = RigidDynamics(m, dt=1e-3, substeps=1, parameters=["gravity"])
     sensors = Sensors(dynamics, every_sensor(m)[:18])
     q, qd, _ = random_states(m, 11, seed=1, dtype="float32")
-    params = np.zeros((11, 3), np.float32)
-    state = ParametricState(*(torch.tensor(x) for x in (q, qd, params)))
+    state = RigidState(*(torch.tensor(x) for x in (q, qd)))
     expected = sensors(state).numpy()
-    found = jax.jit(lambda *s: sensors(ParametricState(*s)))(q, qd, params)
+    found = jax.jit(lambda *s: sensors(RigidState(*s)))(q, qd)
     np.testing.assert_allclose(found, expected, rtol=2e-6, atol=2e-6)
     gradient = jax.jit(jax.grad(lambda q: (sensors(RigidState(q, qd)) ** 2).sum()))(q)
     leaf = torch.tensor(q, requires_grad=True)

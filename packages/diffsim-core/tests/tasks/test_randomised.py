@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 import diffsim_core  # noqa: E402
 from diffsim_core._interop import to_numpy  # noqa: E402
 from diffsim_core.check import check_env, check_gradients, check_task  # noqa: E402
-from diffsim_core.rigid import Parameters, ParametricState  # noqa: E402
+from diffsim_core.rigid import Parameters, RigidState  # noqa: E402
 from diffsim_core.tasks import Randomised  # noqa: E402
 
 from ..pendulum import Pendulum  # noqa: E402
@@ -27,7 +27,7 @@ def made(**options):
 
 def test_parameters_lie_in_their_ranges_and_one_factor_serves_a_name():
     env = diffsim_core.make("ant", num_envs=256, randomize={"link_density": (0.5, 1.5), "contact_mu:*": (0.1, 0.9)})
-    params = to_numpy(env.reset(3)[0].physics.params)
+    params = to_numpy(env.reset(3)[0].constants.params)
     parameters = env.task.dynamics.parameters
     factor = params / parameters.nominal
     density, mu = (factor[:, list(group)] for group in parameters.groups.values())
@@ -41,14 +41,14 @@ def test_parameters_lie_in_their_ranges_and_one_factor_serves_a_name():
 def test_an_episode_keeps_its_parameters_and_the_next_has_others():
     env = made(num_envs=6, episode_length=3)
     state, _ = env.reset(0)
-    first = state.physics.params
+    first = state.constants.params
     for k in range(3):
-        assert torch.equal(state.physics.params, first)
+        assert torch.equal(state.constants.params, first)
         state, transition = env.step(state, torch.zeros(6, 1))
         assert bool(transition.truncated.all()) == (k == 2)
-    assert not (state.physics.params[:, 0] == first[:, 0]).any()
+    assert not (state.constants.params[:, 0] == first[:, 0]).any()
     again, _ = made(num_envs=3).reset(0)
-    assert torch.equal(again.physics.params, first[:3]), "named by seed, world and episode alone"
+    assert torch.equal(again.constants.params, first[:3]), "named by seed, world and episode alone"
 
 
 def test_the_parameters_act():
@@ -56,7 +56,8 @@ def test_the_parameters_act():
     state, _ = env.reset(0)
     after, _ = env.step(state, torch.ones(8, 1, dtype=torch.float64))
     assert len(set(after.physics.qd[:, 1].tolist())) == 8
-    assert isinstance(after.physics, ParametricState)
+    assert isinstance(after.physics, RigidState)
+    assert after.constants is state.constants, "no step copies them"
 
 
 def test_promises_of_the_protocol():
@@ -88,7 +89,7 @@ def test_jax_equals_torch():
         xp = env.xp
         step = env.step if arrays == "torch" else jax.jit(env.step)
         state, transition = step(state, xp.ones((4, 1), dtype=xp.float32))
-        results.append([to_numpy(x) for x in (state.physics.params, obs, transition.reward, state.physics.qd)])
+        results.append([to_numpy(x) for x in (state.constants.params, obs, transition.reward, state.physics.qd)])
     for a, b in zip(*results, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-6)
 

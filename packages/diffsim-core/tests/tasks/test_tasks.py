@@ -137,7 +137,7 @@ def test_action_penalty_takes_the_place_of_either_convention_s():
 @pytest.mark.parametrize("task", TASKS)
 def test_promises_of_the_protocol(task):
     tested = check_env(make(task, num_envs=4), fewer=make(task, num_envs=2))
-    assert "A world that leaves the finite range costs that world and no other." in tested
+    assert "A world that leaves the finite range affects no other world." in tested
     assert len(tested) == 8
 
 

@@ -157,7 +157,7 @@ def test_what_cannot_be_opened_is_named(monkeypatch):
         port = taken.getsockname()[1]
         for opened in (LiveView, check_live):
             with pytest.raises(
-                ValueError, match=rf"port {port} of 127\.0\.0\.1 cannot be had \(Address already in use\)"
+                ValueError, match=rf"port {port} of 127\.0\.0\.1 cannot be opened \(Address already in use\)"
             ):
                 opened(port)
     with pytest.raises(ValueError, match="port is 70000; give one from 1 to 65535"):

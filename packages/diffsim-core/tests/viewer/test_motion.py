@@ -79,7 +79,7 @@ def test_parts(motion):
     same(motion.select(), motion)
     for frames, worlds, words in (
         (slice(5, 5), None, "not empty"),
-        (slice(0, 9, 2), None, "without a step"),
+        (slice(0, 9, 2), None, "has no step"),
         (slice(None), [3], "worlds 0 to 2"),
         (slice(None), [1, 1], "each once"),
         (slice(None), [], "worlds 0 to 2"),

@@ -71,9 +71,9 @@ def test_what_makes_no_sense_is_named(motion, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"to be a \.avi; use \.gif or \.mp4"):
         write_video(motion, tmp_path / "clip.avi")
     for options, words in (
-        ({"world": 3}, "world=3: there are 3"),
+        ({"world": 3}, "world=3: the motion has 3 worlds"),
         ({"width": 0}, "width=0"),
-        ({"frames": [120]}, "there are 120"),
+        ({"frames": [120]}, "the motion has 120 frames"),
     ):
         with pytest.raises(ValueError, match=words):
             render(motion, **{"frames": [0], **options})

@@ -1,6 +1,6 @@
-"""Differentiable traffic: drivers who follow each other on many lanes, and vehicles under control among them.
+"""Differentiable traffic: drivers who follow each other on many lanes, and controlled vehicles among them.
 
-Importing this package loads neither an array library nor a simulator; names arrive when first used.
+Importing this package loads neither an array library nor a simulator; each name is imported on first use.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from diffsim_traffic.model import Road as Road
 from diffsim_traffic.model import TrafficModel as TrafficModel
 
 if TYPE_CHECKING:
+    from diffsim_traffic.dynamics import TrafficConstants as TrafficConstants
     from diffsim_traffic.dynamics import TrafficDynamics as TrafficDynamics
     from diffsim_traffic.dynamics import TrafficState as TrafficState
     from diffsim_traffic.playback import write_html as write_html
@@ -34,6 +35,7 @@ except PackageNotFoundError:
 
 _LAZY = {
     "Scene": "scene",
+    "TrafficConstants": "dynamics",
     "TrafficDynamics": "dynamics",
     "TrafficState": "dynamics",
     "plot_space_time": "plot",

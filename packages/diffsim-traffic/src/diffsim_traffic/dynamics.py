@@ -10,9 +10,9 @@ import numpy as np
 import warp as wp
 
 from diffsim_core import ArraySpec, Buffer
-from diffsim_core.native import Kernels, Launcher, default_threads, scalar
+from diffsim_core.native import Kernels, Launch, Launcher, Program, default_threads, scalar
 from diffsim_core.viewer import Footage
-from diffsim_traffic._kernels import kernels
+from diffsim_traffic._kernels import STEP, VJP, kernels
 from diffsim_traffic.model import TrafficModel
 from diffsim_traffic.playback import write_html
 from diffsim_traffic.scene import scenes_of
@@ -32,16 +32,22 @@ class TrafficState(NamedTuple):
     """Lateral positions of vehicles under control ``[N, C]`` [m]."""
     psi: Any
     """Headings of vehicles under control ``[N, C]`` [rad], 0 along the road."""
+
+
+class TrafficConstants(NamedTuple):
+    """What no step changes, of every world."""
+
     drivers: Any
-    """Parameters of each driver's law ``[N, D, np]``, in the order of ``Law.parameters``. No step changes them."""
+    """Parameters of each driver's law ``[N, D, np]``, in the order of ``Law.parameters``."""
 
 
 class TrafficDynamics:
     """One time step of traffic, and its vector-Jacobian product.
 
     Controls are ``steering`` (angle of the front wheels, ``[N, C]`` [rad]) and ``acceleration`` (``[N, C]``
-    [m/s^2]). Gradients along lanes are exact; who follows whom is decided anew in every step and passes none
-    on (but see ``TrafficModel.lane_smoothing``). A world whose drivers have parameters that make no sense diverges.
+    [m/s^2]), constants the parameters of the drivers. Gradients along lanes are exact; who follows whom is decided anew
+    in every step and passes none on (but see ``TrafficModel.lane_smoothing``). A world whose drivers have parameters
+    that make no sense diverges.
 
     Args:
         model: The road and its vehicles.
@@ -49,13 +55,14 @@ class TrafficDynamics:
         dtype: ``"float32"`` for work, ``"float64"`` for checks.
         device: ``"cpu"`` or ``"cuda[:i]"``.
         threads: CPU threads; by default every core this process may use, or ``DIFFSIM_NUM_THREADS``.
-        limit: A world in which any number of the state, but for drivers, exceeds this after a step has diverged.
+        limit: A world in which any number of the state exceeds this after a step has diverged.
 
     Raises:
         ValueError: for an argument that makes no sense.
     """
 
     state_type: type = TrafficState
+    constant_type: type = TrafficConstants
 
     def __init__(
         self,
@@ -85,8 +92,8 @@ class TrafficDynamics:
             ArraySpec("v", (vehicles,)),
             ArraySpec("y", (c,)),
             ArraySpec("psi", (c,)),
-            ArraySpec("drivers", (d, len(model.law.parameters))),
         )
+        self.constant_spec = (ArraySpec("drivers", (d, len(model.law.parameters))),)
         self.control_spec = (ArraySpec("steering", (c,)), ArraySpec("acceleration", (c,)))
         on_cuda = device.startswith("cuda")
         built = self._kernels(on_cuda)
@@ -94,8 +101,10 @@ class TrafficDynamics:
         # One allocation for the model's life: kernels are handed its addresses.
         self._integers = wp.array(integers, dtype=wp.int32, device=device)
         self._reals = wp.array(reals.astype(dtype), dtype=scalar(dtype), device=device)
-        addresses = (self._integers.ptr or 0, self._reals.ptr or 0)
-        self._launcher = Launcher(built, device=device, addresses=addresses, threads=self.threads)
+        addresses = {"integers": self._integers.ptr or 0, "reals": self._reals.ptr or 0}
+        launcher = Launcher(built, device=device, constants=addresses, threads=self.threads)
+        self._step = launcher.program(Launch("traffic_step"), given=tuple(STEP))
+        self._vjp = launcher.program(Launch("traffic_step_vjp"), given=tuple(VJP))
 
     def saved_size(self, num_worlds: int) -> int:
         """Nothing but the state is kept for the backward pass."""
@@ -110,7 +119,7 @@ class TrafficDynamics:
         saved: Buffer | None,
     ) -> None:
         """See :class:`diffsim_core.Dynamics`."""
-        self._run(0, state[0].shape[0], [*state, *control, *out, ok])
+        self._run(self._step, ok, [*[buffer.ptr for buffer in (*state, *control, *out, ok)], 0])
 
     def vjp(
         self,
@@ -122,7 +131,8 @@ class TrafficDynamics:
         in_cotangent: Sequence[Buffer],
     ) -> None:
         """See :class:`diffsim_core.Dynamics`."""
-        self._run(1, state[0].shape[0], [*state, *control, ok, *out_cotangent, *in_cotangent])
+        buffers = (*state, *control, ok, saved, *out_cotangent, *in_cotangent)
+        self._run(self._vjp, ok, [buffer.ptr for buffer in buffers])
 
     def cuda_module(self) -> wp.Module:
         """The module that this road runs on CUDA, wherever this one runs: to be compiled and looked into."""
@@ -136,9 +146,9 @@ class TrafficDynamics:
         model = self.model
         return kernels(model.law, self.dtype, on_cuda, model.num_controlled, model.lane_smoothing > 0)
 
-    def _run(self, kind: int, num_worlds: int, buffers: list[Buffer]) -> None:
-        worth = num_worlds * self.model.num_vehicles // _DRIVERS_WORTH_A_THREAD
-        self._launcher.run(kind, num_worlds, tuple(buffer.ptr for buffer in buffers), worth)
+    def _run(self, program: Program, ok: Buffer, addresses: list[int]) -> None:
+        num_worlds = ok.shape[0]
+        program.run(num_worlds, num_worlds * self.model.num_vehicles // _DRIVERS_WORTH_A_THREAD, addresses)
 
 
 def _pack(model: TrafficModel, dt: float, limit: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Uniform traffic of the Intelligent Driver Model: the gap at a speed, the speed at a gap, and whether waves grow."""
+"""Uniform traffic of the Intelligent Driver Model: gap and speed in equilibrium, and whether waves grow."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 
 
 def equilibrium_gap(v: float, *, a: float, b: float, T: float, s0: float, v0: float) -> float:
-    """The gap [m] at which drivers of equal speed ``v`` [m/s] keep it: ``(s0 + v T) / sqrt(1 - (v / v0)^4)``.
+    """The gap [m] at which drivers of equal speed ``v`` [m/s] keep this speed: ``(s0 + v T) / sqrt(1 - (v / v0)^4)``.
 
     Raises:
-        ValueError: if no gap does so, because ``v`` is not from 0 to below ``v0``.
+        ValueError: no such gap exists, because ``v`` is not from 0 to below ``v0``.
     """
     if not 0 <= v < v0:
         raise ValueError(f"v={v!r} m/s must be from 0 to below the desired speed v0={v0!r} m/s")
@@ -17,7 +17,7 @@ def equilibrium_gap(v: float, *, a: float, b: float, T: float, s0: float, v0: fl
 
 
 def equilibrium_speed(gap: float, *, a: float, b: float, T: float, s0: float, v0: float) -> float:
-    """The speed [m/s] that drivers keep at equal gaps [m]; 0 where the gap is not more than ``s0``."""
+    """The speed [m/s] that drivers keep at equal gaps [m]; 0 if the gap is at most ``s0``."""
     low, high = 0.0, v0
     for _ in range(200):
         middle = (low + high) / 2
@@ -27,7 +27,10 @@ def equilibrium_speed(gap: float, *, a: float, b: float, T: float, s0: float, v0
 
 
 def sensitivities(v: float, *, a: float, b: float, T: float, s0: float, v0: float) -> tuple[float, float, float]:
-    """Derivatives of the acceleration by gap, own speed and leader's speed, in uniform traffic of speed ``v`` > 0."""
+    """Derivatives of the acceleration with respect to gap, own speed and leader's speed, in uniform traffic.
+
+    Its speed ``v`` must be positive.
+    """
     gap = equilibrium_gap(v, a=a, b=b, T=T, s0=s0, v0=v0)
     desired, root = s0 + v * T, 2 * math.sqrt(a * b)
     by_gap = 2 * a * desired**2 / gap**3
@@ -36,7 +39,7 @@ def sensitivities(v: float, *, a: float, b: float, T: float, s0: float, v0: floa
 
 
 def is_string_stable(v: float, *, a: float, b: float, T: float, s0: float, v0: float) -> bool:
-    """Whether long waves in uniform traffic of speed ``v`` [m/s] die out from car to car.
+    """Whether long waves in uniform traffic of speed ``v`` [m/s] decay from car to car.
 
     The slope of the equilibrium speed over the gap must not exceed half the difference of the sensitivities to the
     leader's and the own speed (Treiber and Kesting, Traffic Flow Dynamics, chapter 15).
@@ -47,6 +50,6 @@ def is_string_stable(v: float, *, a: float, b: float, T: float, s0: float, v0: f
 
 
 def gain(omega: float, v: float, *, a: float, b: float, T: float, s0: float, v0: float) -> float:
-    """Amplitude of a follower's speed over its leader's, for a small oscillation of ``omega`` [rad/s] about ``v``."""
+    """A follower's speed amplitude divided by its leader's, for small oscillations of ``omega`` [rad/s] about ``v``."""
     by_gap, by_v, by_lead = sensitivities(v, a=a, b=b, T=T, s0=s0, v0=v0)
     return float(abs((by_gap + 1j * omega * by_lead) / (by_gap - omega**2 - 1j * omega * by_v)))

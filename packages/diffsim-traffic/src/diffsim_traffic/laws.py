@@ -1,4 +1,4 @@
-"""Laws of car following: how a driver accelerates, given the own speed, the leader's and the gap between them."""
+"""Laws of car following: a driver's acceleration from the own speed, the leader's speed and the gap between them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 Numbers = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 FREE = 1e12
-"""Gap of a driver with nobody ahead [m]; the leader then has the driver's own speed."""
+"""Gap of a driver without a leader [m]; the leader's speed is then the driver's own."""
 _SOURCE = Path(__file__).with_name("_source")
 
 
@@ -20,21 +20,21 @@ _SOURCE = Path(__file__).with_name("_source")
 class Law:
     """A law of car following.
 
-    To write one: a header that defines ``follow`` and ``valid`` as ``_source/law.h`` says, and the same formula
-    for NumPy, which tests compare with it and ``plot`` draws.
+    A new law needs a header that defines ``follow`` and ``valid`` as ``_source/law.h`` says, and the same formula in
+    NumPy, which tests compare with the header and ``plot`` draws.
     """
 
     name: str
     parameters: tuple[str, ...]
     """Names, in the order of the last axis of ``TrafficState.drivers``."""
     units: tuple[str, ...]
-    """One for each parameter."""
+    """Unit of each parameter."""
     header: Path
     """The C++ of the law."""
     acceleration: Callable[[Numbers, Numbers, Numbers, Numbers, float], Numbers]
     """``(v, gap, lead_v, parameters [..., np], dt) -> acceleration`` [m/s^2]; arrays that broadcast."""
     max_dt: Callable[[Numbers], Numbers]
-    """``parameters [..., np] ->`` the longest time step with which such a driver is simulated sensibly [s]."""
+    """``parameters [..., np] ->`` the longest accurate time step for such a driver [s]."""
     zero_allowed: tuple[str, ...] = ()
     """Parameters that may be 0; all others must be positive."""
     defines: Mapping[str, int] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Law:
         """Parameters of one driver by name, ``[np]`` float64.
 
         Raises:
-            ValueError: for a name that is unknown or missing.
+            ValueError: a name is unknown or missing.
         """
         if set(values) != set(self.parameters):
             given, wanted = ", ".join(sorted(values)) or "none", ", ".join(self.parameters)
@@ -52,10 +52,10 @@ class Law:
         return np.array([values[name] for name in self.parameters], dtype=np.float64)
 
     def check(self, drivers: Numbers, dt: float) -> None:
-        """Refuse parameters ``[..., np]`` that make no sense, or for which ``dt`` [s] is too long.
+        """Check that parameters ``[..., np]`` are in range, and ``dt`` [s] short enough for them.
 
         Raises:
-            ValueError: naming the parameter, its value and the remedy.
+            ValueError: a parameter or ``dt`` is not; the message names it, its value and a remedy.
         """
         values = np.asarray(drivers, dtype=np.float64)
         if values.shape[-1:] != (len(self.parameters),):
@@ -162,4 +162,4 @@ KRAUSS = Law(
 standstill gap s0, desired speed v0."""
 
 LAWS = {law.name: law for law in (IDM, IDM_CLIP_SUM, OVM, KRAUSS)}
-"""By name."""
+"""Laws by name."""

@@ -1,4 +1,4 @@
-"""What is simulated: a road, who is on it, and how they drive."""
+"""The traffic model: a road, its vehicles, and how they drive."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ INTEGRATIONS = ("semi_implicit", "explicit")
 class Road:
     """Parallel lanes, straight or closed to a ring. Lane i is centred at y = i ``lane_width``.
 
-    A ring is described along its lanes: x is the way along the road, which all lanes have of the same length, and the
-    curvature does not act on anybody.
+    On a ring, x is the distance along the road. All lanes have the same length, and the curvature has no effect on
+    vehicles.
     """
 
     num_lanes: int = 1
     lane_width: float = 4.0
-    """[m]"""
+    """Width of a lane [m]."""
     circumference: float | None = None
-    """Length of a ring [m]; None for a straight road without end."""
+    """Length of a ring [m]; None for an endless straight road."""
 
     def __post_init__(self) -> None:
         if self.num_lanes < 1:
@@ -41,11 +41,11 @@ class Road:
 
 @dataclass(frozen=True, kw_only=True)
 class TrafficModel:
-    """A road and its vehicles: ``num_controlled`` vehicles under control come first, then the drivers, lane by lane and
-    in each lane from the front to the back.
+    """A road and its vehicles: first ``num_controlled`` controlled ones, then the drivers, lane by lane, and in each
+    lane from the front to the back.
 
-    Drivers keep to their lanes and their order. Vehicles under control are kinematic bicycles that move freely across
-    lanes; one that leaves the road is seen by nobody.
+    Drivers keep their lane and their order. Controlled vehicles are kinematic bicycles that move freely across lanes;
+    drivers ignore one that is off the road.
     """
 
     road: Road
@@ -53,23 +53,23 @@ class TrafficModel:
     """Drivers in each lane, lane 0 first."""
     num_controlled: int = 1
     law: Law = IDM
-    """How drivers follow."""
+    """The drivers' law of car following."""
     length: float | Sequence[float] = 5.0
     """Length of every vehicle, or of each [m]."""
     integration: str = "semi_implicit"
     """``"semi_implicit"`` moves with the new speed, as SUMO does; ``"explicit"`` with the old one."""
     gap_floor: float = 1e-3
-    """A gap below this, overlaps included, counts as this [m]; gradients by the gap are then zero."""
+    """Least gap [m]: a smaller one, also that of an overlap, is replaced by it, with zero gradient."""
     max_braking: float = math.inf
-    """No driver brakes harder than this [m/s^2]; where the law asks for more its gradients are zero."""
+    """Strongest braking of a driver [m/s^2]; gradients are zero where the law demands more."""
     min_speed: float = 0.0
-    """Of vehicles under control [m/s]; drivers never drive backwards."""
+    """Least speed of controlled vehicles [m/s]; drivers never drive backwards."""
     max_speed: float = 40.0
-    """Of vehicles under control [m/s]."""
+    """Largest speed of controlled vehicles [m/s]."""
     lane_smoothing: float = 0.0
-    """0: a vehicle under control is in one lane, and no gradient passes through changing it. Otherwise the width [m]
-    around the line over which a driver begins to heed such a vehicle, which makes lane changes differentiable and the
-    simulation another one. One vehicle under control only."""
+    """Width [m] around a lane's border over which drivers gradually begin to follow a controlled vehicle. It makes lane
+    changes differentiable, changes the simulation, and allows one controlled vehicle only. With 0 such a vehicle is in
+    one lane, and a lane change has no gradient."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "drivers_per_lane", tuple(int(n) for n in self.drivers_per_lane))
@@ -79,7 +79,7 @@ class TrafficModel:
         if self.num_controlled < 0:
             raise ValueError(f"num_controlled={self.num_controlled!r} must be at least 0")
         if self.num_vehicles == 0:
-            raise ValueError("no vehicle: give drivers_per_lane a driver, or num_controlled at least 1")
+            raise ValueError("the model has no vehicle; give drivers_per_lane a driver, or num_controlled at least 1")
         if self.integration not in INTEGRATIONS:
             raise ValueError(f"integration={self.integration!r} must be one of {', '.join(INTEGRATIONS)}")
         for name in ("gap_floor", "max_braking"):
@@ -108,17 +108,17 @@ class TrafficModel:
 
     @property
     def lengths(self) -> np.ndarray[Any, Any]:
-        """Of each vehicle ``[V]`` [m]."""
+        """Length of each vehicle ``[V]`` [m]."""
         length = np.asarray(self.length, dtype=np.float64)
         return np.full(self.num_vehicles, length) if length.ndim == 0 else length
 
     @property
     def lane_of_driver(self) -> np.ndarray[Any, Any]:
-        """``[D]``"""
+        """Lane of each driver ``[D]``."""
         return np.repeat(np.arange(self.road.num_lanes), self.drivers_per_lane)
 
     def leaders(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """The driver ahead of each driver, -1 for none, and 1 where that one is a lap ahead; ``[D]`` both."""
+        """The driver ahead of each driver, -1 for none, and 1 if that driver is a lap ahead, else 0; ``[D]`` both."""
         lane = self.lane_of_driver
         front = np.append(True, lane[1:] != lane[:-1])[: len(lane)]
         ahead, laps = np.arange(len(lane)) - 1, np.zeros(len(lane), dtype=np.int64)
@@ -129,15 +129,15 @@ class TrafficModel:
         return ahead, laps
 
     def check_state(self, x: Any, v: Any, y: Any = None) -> None:
-        """Refuse vehicles that overlap or are out of order, and speeds out of range.
+        """Check that vehicles do not overlap and are in order, and that speeds are in range.
 
         Args:
-            x: Positions of centres ``[..., V]`` [m].
-            v: Speeds ``[..., V]`` [m/s].
-            y: Lateral positions of vehicles under control ``[..., C]`` [m]; left out, drivers alone are compared.
+            x: positions of centres ``[..., V]`` [m].
+            v: speeds ``[..., V]`` [m/s].
+            y: lateral positions of controlled vehicles ``[..., C]`` [m]; without them, only drivers are compared.
 
         Raises:
-            ValueError: naming the vehicles, the values and the remedy.
+            ValueError: they are not; the message names the vehicles, the values and a remedy.
         """
         x, v = np.asarray(x, dtype=np.float64), np.asarray(v, dtype=np.float64)
         shape = (self.num_vehicles,)
@@ -180,7 +180,7 @@ class TrafficModel:
             least = float(np.min(gap))
             raise ValueError(
                 f"vehicles {min(i, j)} and {max(i, j)} overlap or are out of order: the gap between them is {least:g}"
-                " m; place them further apart, drivers of a lane from the front to the back"
+                " m; increase the distance between them, and list the drivers of a lane from the front to the back"
             )
 
     def _check_ring(self, circumference: float) -> None:

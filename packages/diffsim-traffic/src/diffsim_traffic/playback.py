@@ -1,4 +1,4 @@
-"""Scenes as one HTML file that plays in any browser, without a network."""
+"""Scenes as one HTML file that plays offline in any browser."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _PLACE = "/*SCENES*/null"
 def write_html(scene: Scene | Mapping[str, Scene], path: str | os.PathLike[str], *, title: str = "Traffic") -> Path:
     """Write scenes as a page with play, pause, slow motion, scrubbing and zoom.
 
-    A straight road is followed along the vehicle under control (or the front driver); a ring is drawn as a circle.
-    Drivers are coloured by speed. Positions are kept to a centimetre.
+    On a straight road the view moves with the controlled vehicle (or the front driver); a ring is drawn as a circle.
+    Drivers are coloured by speed. Positions are stored to a centimetre.
 
     Args:
-        scene: What to play: one, or several by name to choose from, all on the same road with the same vehicles.
-        path: Where to write.
-        title: Of the page.
+        scene: one scene, or several by name, all on the same road with the same vehicles.
+        path: file to write.
+        title: title of the page.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: there is no scene, or they are of different roads or vehicles.
+        ValueError: there is no scene, or the scenes have different roads or vehicles.
         OSError: the file cannot be written.
     """
     scenes = {"scene": scene} if isinstance(scene, Scene) else dict(scene)
     if not scenes:
-        raise ValueError("scene is empty: give at least one to play")
+        raise ValueError("scene is empty; give at least one")
     first = next(iter(scenes.values()))
     for name, other in scenes.items():
         same = other.model.road == first.model.road and other.model.num_controlled == first.model.num_controlled
         if not same or other.dt != first.dt or other.model.num_vehicles != first.model.num_vehicles:
-            raise ValueError(f"scene {name!r} is of another road, step or number of vehicles than the first")
+            raise ValueError(f"scene {name!r} has another road, step or number of vehicles than the first scene")
     road = first.model.road
     data = {
         "title": title,
@@ -53,7 +53,7 @@ def write_html(scene: Scene | Mapping[str, Scene], path: str | os.PathLike[str],
         "scenes": [{"name": name, **_numbers(one)} for name, one in scenes.items()],
     }
     page = (resources.files("diffsim_traffic") / "_playback.html").read_text(encoding="utf-8")
-    # "</" would end the script that the data are in, whatever the title is
+    # "</" would end the script element that holds the data
     text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
     path = Path(path)
     path.write_text(page.replace(_PLACE, text), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Diagrams of scenes (the extra ``plot``): ways over time, and how speeds are distributed."""
+"""Diagrams of scenes (the extra ``plot``): positions over time, and distributions of speeds."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 
 def plot_space_time(scene: Scene, *, lane: int | None = None, ax: Axes | None = None) -> Axes:
-    """Every vehicle's way along the road over time, coloured by speed; those under control drawn black.
+    """Every vehicle's position along the road over time, coloured by speed; controlled vehicles are black.
 
-    On a ring the way is taken modulo the circumference.
+    On a ring, positions are modulo the circumference.
 
     Args:
-        scene: What to draw.
-        lane: Draw only what is in that lane; all lanes over each other by default.
-        ax: Where; a new figure by default.
+        scene: the scene to draw.
+        lane: draw only vehicles in this lane; by default all lanes over each other.
+        ax: axes to draw into; a new figure by default.
 
     Raises:
-        ValueError: for a lane that the road does not have.
-        ImportError: if Matplotlib is not installed; the message names the extra.
+        ValueError: the road does not have that lane.
+        ImportError: Matplotlib is not installed; the message names the extra.
     """
     plt = _pyplot()
     from matplotlib.collections import LineCollection
@@ -66,21 +66,21 @@ def plot_space_time(scene: Scene, *, lane: int | None = None, ax: Axes | None = 
 def plot_speeds(
     scenes: dict[str, Scene], *, target: float | None = None, bins: int = 40, ax: Axes | None = None
 ) -> Axes:
-    """Histograms of the drivers' speeds over all times of a scene, one for each name.
+    """Histograms of the drivers' speeds over all times, one for each scene.
 
     Args:
-        scenes: By name, for the legend.
-        target: A speed to mark [m/s].
-        bins: Of the histogram.
-        ax: Where; a new figure by default.
+        scenes: scenes by name; the names are the legend.
+        target: a speed to mark [m/s].
+        bins: number of bins.
+        ax: axes to draw into; a new figure by default.
 
     Raises:
-        ValueError: if there is nothing to draw.
-        ImportError: if Matplotlib is not installed; the message names the extra.
+        ValueError: there is no scene, or one has no drivers.
+        ImportError: Matplotlib is not installed; the message names the extra.
     """
     plt = _pyplot()
     if not scenes or any(scene.model.num_drivers == 0 for scene in scenes.values()):
-        raise ValueError("scenes is empty, or one has no drivers: there are no speeds to draw")
+        raise ValueError("scenes is empty, or one has no drivers; give scenes with drivers")
     ax = plt.figure(figsize=(6.5, 4), layout="constrained").gca() if ax is None else ax
     speeds = {name: scene.v[:, scene.model.num_controlled :].ravel() for name, scene in scenes.items()}
     edges = np.linspace(0, max(float(v.max()) for v in speeds.values()) + 1e-6, bins + 1)

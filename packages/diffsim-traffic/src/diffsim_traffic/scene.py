@@ -1,4 +1,4 @@
-"""``Scene``: what the vehicles of one world did, to look at."""
+"""``Scene``: a recording of the vehicles of one world, to look at."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Numbers = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A recording; vehicles in the order of the state, those under control first."""
+    """A recording; vehicles are in the order of the state, controlled ones first."""
 
     model: TrafficModel
     dt: float
-    """Between rows [s]."""
+    """Time between rows [s]."""
     x: Numbers
     """``[T, V]`` [m]"""
     v: Numbers
@@ -60,22 +60,22 @@ class Scene:
 def record_scene(
     env: Any, policy: Callable[[Any], Any], num_steps: int | None = None, *, world: int = 0, seed: int = 0
 ) -> Scene:
-    """Let a policy drive, and record one world until its episode ends.
+    """Run a policy, and record one world until its episode ends.
 
     Args:
         env: an environment of a traffic task.
         policy: ``policy(obs [N, no]) -> action [N, na]``.
-        num_steps: at most so many steps; an episode by default.
-        world: which one.
-        seed: for ``reset``.
+        num_steps: largest number of steps; by default an episode.
+        world: index of the recorded world.
+        seed: seed of ``reset``.
 
     Raises:
-        ValueError: if the environment is of another simulator, or a number is out of range.
+        ValueError: the environment has another simulator, or a number is out of range.
     """
     dynamics = getattr(getattr(env, "task", None), "dynamics", None)
     model = getattr(dynamics, "model", None)
     if not isinstance(model, TrafficModel):
-        raise ValueError(f"env {env.spec.name!r} is no traffic task; make one, for instance 'pace_car_4'")
+        raise ValueError(f"env {env.spec.name!r} is not a traffic task; make one, for instance 'pace_car_4'")
     if not 0 <= world < env.num_envs:
         raise ValueError(f"world={world!r} must be from 0 to {env.num_envs - 1}")
     steps = env.spec.horizon if num_steps is None else num_steps
@@ -94,10 +94,10 @@ def record_scene(
 
 
 def scenes_of(model: TrafficModel, footage: Footage, *, dt: float) -> dict[str, Scene]:
-    """Every episode of every world of a recording, by name, but for those of a single frame.
+    """Every episode of every world of a recording, by name, except episodes of a single frame.
 
     Raises:
-        ValueError: no episode is longer.
+        ValueError: no episode has two frames.
     """
     scenes: dict[str, Scene] = {}
     for world in range(footage.begins.shape[1]):
@@ -109,7 +109,7 @@ def scenes_of(model: TrafficModel, footage: Footage, *, dt: float) -> dict[str, 
                 name = f"world {world}" + (f", episode {episode}" if len(starts) > 1 else "")
                 scenes[name] = Scene(model=model, dt=dt, x=x, v=v, y=y, psi=psi)
     if not scenes:
-        raise ValueError("no episode has two frames: there is nothing to play")
+        raise ValueError("no episode has two frames; record more steps")
     return scenes
 
 

@@ -1,7 +1,7 @@
-"""Traffic of SUMO beside ours (the extra ``sumo``): a platoon behind a leader with a profile of speed, a highway.
+"""Traffic of SUMO to compare with (the extra ``sumo``): a platoon behind a leader with a speed profile, and a highway.
 
-SUMO (https://eclipse.dev/sumo) is run as it comes, in this process, by libsumo, on files made here. Its vehicles have
-their position at the front bumper; what is recorded here is the centre.
+SUMO (https://eclipse.dev/sumo) runs unchanged in this process, through libsumo, on files that this module writes. The
+position of its vehicles is the front bumper; the recordings here hold the centre.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ class Platoon:
     """Drivers of the Intelligent Driver Model behind a leader."""
 
     drivers: Sequence[Mapping[str, float]]
-    """Parameters of each, the one behind the leader first."""
+    """Parameters of each driver, from the one behind the leader on."""
     profile: Sequence[tuple[float, float]] = PROFILE
-    """Of the leader: times [s] and speeds [m/s]."""
+    """Speed profile of the leader: times [s] and speeds [m/s]."""
     spacing: float = 30.0
-    """Between fronts at the start [m]."""
+    """Distance between fronts at the start [m]."""
     length: float = 5.0
-    """Of a vehicle [m]."""
+    """Length of a vehicle [m]."""
     dt: float = 0.1
     """[s]"""
 
     def __post_init__(self) -> None:
         if not self.drivers:
-            raise ValueError("drivers is empty: a platoon needs at least 1")
+            raise ValueError("drivers is empty; a platoon needs at least 1")
         if not self.spacing > self.length:
             raise ValueError(f"spacing={self.spacing!r} m must exceed the length of a vehicle, {self.length!r} m")
         times = np.array([t for t, _ in self.profile], dtype=np.float64)
@@ -53,17 +53,17 @@ class Platoon:
         IDM.check(self.parameters(), self.dt)
 
     def parameters(self) -> np.ndarray[Any, Any]:
-        """``[D, 5]`` as in ``TrafficState.drivers``."""
+        """``[D, 5]`` as in ``TrafficConstants.drivers``."""
         return np.stack([IDM.row(**driver) for driver in self.drivers])
 
     def leader_speeds(self) -> np.ndarray[Any, Any]:
-        """At every step, ``[T + 1]`` [m/s]."""
+        """Speed of the leader at every step, ``[T + 1]`` [m/s]."""
         times, speeds = np.array(self.profile, dtype=np.float64).T
         return np.interp(np.arange(round(times[-1] / self.dt) + 1) * self.dt, times, speeds)
 
 
 class Record(NamedTuple):
-    """What vehicles did, the leader first."""
+    """Recorded vehicles, the leader first."""
 
     x: np.ndarray[Any, Any]
     """Positions of centres ``[T + 1, V]`` [m]."""
@@ -72,11 +72,11 @@ class Record(NamedTuple):
 
 
 def simulate_platoon(platoon: Platoon) -> Record:
-    """The platoon in SUMO.
+    """Simulate the platoon in SUMO.
 
     Raises:
-        ImportError: if SUMO is not installed; the message names the extra.
-        RuntimeError: if SUMO lost a vehicle.
+        ImportError: SUMO is not installed; the message names the extra.
+        RuntimeError: SUMO lost a vehicle.
     """
     speeds = platoon.leader_speeds()
     dt, length = platoon.dt, platoon.length
@@ -101,18 +101,18 @@ def simulate_platoon(platoon: Platoon) -> Record:
 
 
 class Highway:
-    """Equal drivers on a straight road in SUMO, to see how fast it is; use it in a ``with`` statement.
+    """Equal drivers on a straight road in SUMO, to measure its speed; use it in a ``with`` statement.
 
-    SUMO's drivers change lanes where that pays, by its own default model.
+    SUMO's drivers change lanes to gain speed, by SUMO's default model.
 
     Args:
-        num_vehicles: Over all lanes.
-        num_lanes: Of the road.
-        driver: Parameters of the Intelligent Driver Model by name.
-        spacing: Between fronts at the start [m].
-        speed: At the start [m/s].
-        dt: Duration of a step [s].
-        steps: As many will be made at most, which gives the road its length.
+        num_vehicles: vehicles over all lanes.
+        num_lanes: lanes of the road.
+        driver: parameters of the Intelligent Driver Model by name.
+        spacing: distance between fronts at the start [m].
+        speed: speed at the start [m/s].
+        dt: duration of a step [s].
+        steps: largest number of steps, which determines the length of the road.
     """
 
     def __init__(
@@ -141,11 +141,11 @@ class Highway:
 
     @property
     def num_vehicles(self) -> int:
-        """On the road now."""
+        """Vehicles on the road now."""
         return self._sumo.vehicle.getIDCount()
 
     def step(self, steps: int) -> None:
-        """Go on for so many steps; nothing is read out."""
+        """Simulate so many steps; nothing is read out."""
         for _ in range(steps):
             self._sumo.simulationStep()
 
@@ -169,7 +169,7 @@ def _type(kind: int, law: str, dt: float, length: float, **numbers: float) -> st
 
 
 class _Run:
-    """SUMO started on a straight road, every vehicle on it; as a context it is the module libsumo."""
+    """A context that runs SUMO on a straight road with every vehicle on it; its value is the module libsumo."""
 
     def __init__(self, *, road: float, lanes: int, types: list[str], cars: list[_Car], dt: float) -> None:
         self._libsumo, self._netconvert = _sumo()
@@ -193,7 +193,7 @@ class _Run:
             arguments = ["sumo", "--net-file", net, "--route-files", routes, "--no-step-log", "--no-warnings"]
             arguments += ["--step-length", repr(self._dt), "--collision.action", "none", "--seed", "1"]
             self._libsumo.start([*arguments, "--threads", "1", "--time-to-teleport", "-1"])
-            self._libsumo.simulationStep()  # inserts the vehicles, moves nobody
+            self._libsumo.simulationStep()  # inserts the vehicles without moving them
         return self._libsumo
 
     def __exit__(self, *error: object) -> None:
@@ -201,7 +201,7 @@ class _Run:
 
 
 def _sumo() -> tuple[Any, str]:
-    """libsumo, and the path of the program that makes road networks."""
+    """The module libsumo, and the path of the program that makes road networks."""
     try:
         import libsumo
         import sumolib

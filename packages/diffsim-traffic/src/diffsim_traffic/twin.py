@@ -1,4 +1,4 @@
-"""The readable twin: one world of traffic in plain NumPy, with whom a driver follows searched among all vehicles."""
+"""The readable twin: one world of traffic in plain NumPy, in which a driver's leader is searched among all vehicles."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class World(NamedTuple):
 
 
 def lane_of(model: TrafficModel, y: float) -> int:
-    """The lane at ``y`` [m], -1 off the road or right on a line."""
+    """The lane at ``y`` [m]; -1 off the road or exactly on a lane's border."""
     lane = math.floor(y / model.road.lane_width + 0.5)
     beside = abs(y - lane * model.road.lane_width) < model.road.lane_width / 2
     return lane if beside and 0 <= lane < model.road.num_lanes else -1
 
 
 def leader_of(model: TrafficModel, world: World, i: int) -> tuple[int, float]:
-    """The vehicle that driver ``i`` (0 is the first driver) follows, -1 for none, and how far ahead that is [m]."""
+    """The vehicle that driver ``i`` (0 is the first driver) follows, -1 for none, and its distance ahead [m]."""
     c = model.num_controlled
     lanes = [lane_of(model, y) for y in world.y] + list(model.lane_of_driver)
     me, best, nearest = c + i, -1, math.inf
@@ -40,14 +40,14 @@ def leader_of(model: TrafficModel, world: World, i: int) -> tuple[int, float]:
         if model.road.circumference is not None:
             distance %= model.road.circumference
             if j == me:
-                distance = model.road.circumference  # alone on a ring one follows oneself
+                distance = model.road.circumference  # a driver alone on a ring follows itself
         if lanes[j] == lanes[me] and 0 < distance < nearest:
             best, nearest = j, distance
     return best, nearest
 
 
 def accelerations(model: TrafficModel, world: World, dt: float) -> Numbers:
-    """Of the drivers, ``[D]`` [m/s^2]."""
+    """Accelerations of the drivers, ``[D]`` [m/s^2]."""
     c, lengths = model.num_controlled, model.lengths
     out = np.zeros(model.num_drivers)
     for i in range(model.num_drivers):
@@ -63,7 +63,7 @@ def accelerations(model: TrafficModel, world: World, dt: float) -> Numbers:
 
 
 def step(model: TrafficModel, world: World, steering: Numbers, acceleration: Numbers, dt: float) -> World:
-    """One time step; ``lane_smoothing`` is not part of the twin."""
+    """One time step, without ``lane_smoothing``."""
     c, lengths = model.num_controlled, model.lengths
     x, v, y, psi = world.x.copy(), world.v.copy(), world.y.copy(), world.psi.copy()
     v[c:] = np.maximum(0, world.v[c:] + dt * accelerations(model, world, dt))

@@ -1,17 +1,18 @@
 """Estimators over time-major ``[T, N]`` arrays: one source for NumPy, torch and JAX.
 
-Every function is pure, differentiable in its floating-point arguments where the framework
-differentiates, and works on the arrays it is given: no argument is converted, moved or changed.
+Every function is pure. It is differentiable in its floating-point arguments where the array library differentiates.
+It works on the arrays that it is given: it converts, moves or changes no argument.
 
-The words used throughout, for step ``t`` of a window of ``T`` steps in ``N`` independent worlds:
+Names used throughout, for step ``t`` of a window of ``T`` steps in ``N`` independent worlds:
 
 - ``reward[t]`` is ``r(s_t, a_t, s_{t+1})``.
-- ``value[t]`` is ``V(s_t)`` and ``value_next[t]`` is ``V(final_obs_t)``: the value of what step ``t``
-  led to, before any reset.
-- ``terminated[t]``: the task itself ended, nothing follows and nothing is bootstrapped.
-- ``done[t] = terminated[t] | truncated[t]``: step ``t + 1`` belongs to another episode. A step that
-  is done but not terminated was only stopped, and is bootstrapped with ``value_next[t]``.
-- The last step of the window is where we stopped looking: it too is bootstrapped unless terminated.
+- ``value[t]`` is ``V(s_t)``. ``value_next[t]`` is ``V(final_obs_t)``: the value of the observation after step ``t``,
+  before any reset.
+- ``terminated[t]``: the task itself ended with step ``t``, so its return has no bootstrap value.
+- ``done[t] = terminated[t] | truncated[t]``: step ``t + 1`` belongs to another episode. A step that is done but not
+  terminated was truncated, and ``value_next[t]`` is its bootstrap value.
+- A segment is the part of an episode that lies inside the window. The window truncates the last one: its last step is
+  bootstrapped too, unless it is terminated.
 """
 
 from __future__ import annotations

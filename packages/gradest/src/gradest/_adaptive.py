@@ -1,4 +1,4 @@
-"""AGPO's mixture ratio: how much a step of the simulator can be trusted, judged at the action node."""
+"""AGPO's adaptive mixture ratio: the weight of the simulator's gradient in each step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ._mixture import weight_of
 from ._stop import stop_gradient
 
 _FLOOR = 1e-8
-"""Added to the median norm, so that gradients that are mostly zero can be standardised."""
+"""Added to the median norm, which is 0 where most gradients are 0."""
 
 
 def adaptive_ratio(
@@ -21,41 +21,40 @@ def adaptive_ratio(
     nonfinite: Literal["zero", "mask"] = "zero",
     tolerance: float | None = None,
 ) -> Array:
-    """AGPO's adaptive mixture ratio: the weight of the simulator's gradient beside the Q function's, for each step.
+    """AGPO's adaptive mixture ratio: each step's weight of the simulator's gradient against the Q function's.
 
-    ``alpha = v0 / (v0 + v1)`` (Gao et al. 2024, Eq. 3), with ``v1`` and ``v0`` the variances over the worlds of the
-    action gradients' norms, each divided by the median norm (section 4): ``first`` is the gradient of ``r + gamma
-    Q(x', u')`` by the action, ``zeroth`` that of ``Q(x, u)``. One ratio holds for all worlds. It is a constant.
+    ``alpha = v0 / (v0 + v1)`` (Gao et al. 2024, Eq. 3). ``v1`` and ``v0`` are variances over the worlds of the norms of
+    action gradients, each divided by the median norm (section 4): ``first`` is the gradient of ``r + gamma Q(x', u')``
+    with respect to the action, ``zeroth`` that of ``Q(x, u)``. All worlds share one ratio. It is a constant.
 
-    The paper leaves open what is standardised and how non-finite gradients count:
+    The paper does not say what is standardised and how non-finite gradients count:
 
-    - ``variance="norm"`` takes the variance of the standardised norms, as section 4 says; ``"vector"`` that of the
-      gradients themselves (Definition 3.1), divided by the median norm.
-    - ``nonfinite="zero"`` gives a step no weight if the simulator's gradient is infinite or NaN in any valid world;
-      ``"mask"`` leaves such worlds out. A world whose ``zeroth`` is not finite is always left out.
+    - ``variance="norm"`` uses the variance of the standardised norms, as in section 4; ``"vector"`` uses the variance
+      of the gradients themselves (Definition 3.1), divided by the median norm.
+    - ``nonfinite="zero"`` gives a step a ratio of 0 if the simulator's gradient is infinite or NaN in any valid world;
+      ``"mask"`` excludes such worlds. A world whose ``zeroth`` is not finite is always excluded.
 
-    Steps with fewer than two worlds left get 0. NaN is therefore no error here.
+    A step with fewer than two remaining worlds gets 0. NaN is therefore not an error here.
 
-    Where simulator and Q function are both right, their gradients are equal and Eq. 3 gives 1/2. It weighs spreads, and
-    cannot see that only one of the two may be biased. With ``tolerance``, which is ours, a step whose ``v1`` is at most
-    ``tolerance^2`` has a ratio of 1: the simulator is trusted altogether unless its gradients spread by more than so
-    many of their medians, and by Eq. 3 then.
+    If both simulator and Q function are right, their gradients are equal and Eq. 3 gives 1/2. It compares variances and
+    cannot detect bias in one of the two. ``tolerance`` is our addition: a step whose ``v1`` is at most ``tolerance^2``
+    has a ratio of 1, so that the simulator has full weight unless its gradients scatter more than that; other steps
+    follow Eq. 3.
 
     Args:
-        first: gradients of one simulated step by the action, shape ``[N, m]``, or ``[T, N, m]`` for several.
-        zeroth: gradients of the Q function by the action, same shape.
-        valid: bool, worlds to judge by, shape ``[N]`` or ``[T, N]``: leave out those that were just reset. All by
-            default.
+        first: gradients of one simulated step with respect to the action, shape ``[N, m]``, or ``[T, N, m]``.
+        zeroth: gradients of the Q function with respect to the action, same shape.
+        valid: bool, worlds that count, shape ``[N]`` or ``[T, N]``: exclude those that were just reset. Default: all.
         variance: ``"norm"`` or ``"vector"``.
         nonfinite: ``"zero"`` or ``"mask"``.
-        tolerance: standard deviation of the simulator's gradients over the worlds, in units of their median norm, up to
-            which a step gets 1; None for Eq. 3 everywhere.
+        tolerance: largest standard deviation of the simulator's gradients over the worlds, in units of their median
+            norm, at which a step gets a ratio of 1; None for Eq. 3 everywhere.
 
     Returns:
         ``alpha`` in [0, 1], a scalar array or ``[T]``.
 
     Raises:
-        ValueError: an argument has the wrong type, shape or dtype, an option is not known, or there is only one world.
+        ValueError: an argument has the wrong type, shape or dtype, an option is unknown, or there is only one world.
     """
     axes = "T N m" if len(getattr(first, "shape", ())) == 3 else "N m"
     flags = {} if valid is None else {"valid": (valid, axes[:-2])}
@@ -66,39 +65,39 @@ def adaptive_ratio(
     if tolerance is not None:
         tolerance = check_number("tolerance", tolerance, 0.0)
     first, zeroth = stop_gradient(first), stop_gradient(zeroth)
-    fine, finite = (xp.all(xp.isfinite(g), axis=-1) for g in (zeroth, first))
-    kept = fine if valid is None else fine & valid
-    smooth = xp.all(finite | ~kept, axis=-1)
+    finite_zeroth, finite = (xp.all(xp.isfinite(g), axis=-1) for g in (zeroth, first))
+    kept = finite_zeroth if valid is None else finite_zeroth & valid
+    all_finite = xp.all(finite | ~kept, axis=-1)
     kept = kept & finite
     count = xp.sum(xp.astype(kept, first.dtype), axis=-1)
     v1, v0 = (_standardised_variance(xp, g, kept, count, variance == "vector") for g in (first, zeroth))
     alpha = weight_of(xp, v1, v0, None, clip=True)
     if tolerance is not None:
         alpha = xp.where(v1 <= tolerance**2, xp.ones_like(alpha), alpha)
-    judged = count >= 2
+    enough = count >= 2
     if nonfinite == "zero":
-        judged = judged & smooth
-    return xp.where(judged, alpha, xp.zeros_like(alpha))
+        enough = enough & all_finite
+    return xp.where(enough, alpha, xp.zeros_like(alpha))
 
 
 def _standardised_variance(xp: Any, gradients: Array, kept: Array, count: Array, vector: bool) -> Array:
-    """Variance over the worlds kept, of gradients or of their norms, in units of the median norm."""
+    """Variance over the worlds kept of gradients, or of their norms, in units of the median norm."""
     gradients = xp.where(kept[..., None], gradients, xp.zeros_like(gradients))
     norm = xp.sqrt(xp.sum(gradients * gradients, axis=-1))
     scale = _median(xp, norm, kept, count)[..., None] + _FLOOR
     values = gradients / scale[..., None] if vector else (norm / scale)[..., None]
     keep = xp.astype(kept, norm.dtype)[..., None]
     mean = xp.sum(values * keep, axis=-2, keepdims=True) / xp.clip(count, 1.0, None)[..., None, None]
-    apart = (values - mean) * keep
-    spread = xp.sum(apart * apart, axis=(-2, -1)) / xp.clip(count - 1, 1.0, None)
-    # Finite gradients whose squares are not: infinity less infinity.
+    deviation = (values - mean) * keep
+    spread = xp.sum(deviation * deviation, axis=(-2, -1)) / xp.clip(count - 1, 1.0, None)
+    # the squares of large finite gradients are infinite, and infinity minus infinity is NaN
     return xp.where(xp.isnan(spread), xp.full_like(spread, float("inf")), spread)
 
 
 def _median(xp: Any, x: Array, kept: Array, count: Array) -> Array:
-    """Median over the last axis of the elements kept: the mean of the middle two. (torch's own is the lower one.)"""
+    """Median of the elements kept, along the last axis: the mean of the middle two (torch.median is the lower one)."""
     ordered = xp.sort(xp.where(kept, x, xp.full_like(x, float("inf"))), axis=-1)
-    # as sums over one place each, because the place depends on the numbers
+    # sums that select one place each: an index would depend on the numbers, which tracing forbids
     place = xp.cumulative_sum(xp.ones_like(x), axis=-1) - 1.0
     zero = xp.zeros_like(x)
     middle = [xp.clip(xp.floor((count - 1) / 2), 0.0, None), xp.floor(count / 2)]

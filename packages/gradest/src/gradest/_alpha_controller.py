@@ -1,4 +1,4 @@
-"""How far GI-PPO goes towards the alpha-policy, from one update to the next."""
+"""GI-PPO's controller of alpha, the step towards the alpha-policy, from update to update."""
 
 from __future__ import annotations
 
@@ -10,56 +10,56 @@ from ._check import check_choice, check_factor, check_number
 
 
 class AlphaState(NamedTuple):
-    """The controller's memory: plain numbers and a word, fit for a JSON file."""
+    """The controller's state: plain numbers and a word, which a JSON file can hold."""
 
     alpha: float
-    """The alpha to use next."""
+    """Alpha of the next update."""
     reason: str = "start"
-    """What last moved it: ``"start"``, ``"grew"``, ``"determinant"``, ``"bias"``, ``"out of range"`` or
+    """Why it last changed: ``"start"``, ``"grew"``, ``"determinant"``, ``"bias"``, ``"out of range"`` or
     ``"not finite"``."""
     seen: int = 0
-    """Additional returns seen so far."""
+    """Number of additional returns so far."""
     mean: float = 0.0
     """Their running mean."""
     square: float = 0.0
-    """Sum of their squared distances from it."""
+    """Sum of their squared distances from the mean."""
 
 
 @dataclass(frozen=True)
 class AlphaController:
-    """Lowers alpha where the gradients show variance or bias or leave PPO no room, and else raises it.
+    """Lowers alpha if gradients show variance or bias, or leave PPO's range; raises it otherwise.
 
-    Algorithm 1 of GI-PPO (Son et al. 2023): after the policy was fitted to the alpha-policy,
+    Algorithm 1 of GI-PPO (Son et al. 2023), after the policy was fitted to the alpha-policy. Each of
 
     - variance: a determinant outside ``1 -+ delta_det`` (``gaussian_determinant``),
     - bias: a negative ``additional_return``,
     - range: an ``out_of_range_ratio`` above ``delta_oorr``
 
-    each divide alpha by ``factor``; without any it is multiplied by it, up to ``alpha_max``. State in, state out::
+    divides alpha by ``factor``. Otherwise alpha is multiplied by ``factor``, up to ``alpha_max``. State in, state out::
 
         controller = AlphaController(alpha_init=0.5, factor=1.02)
         state = controller.init()
         state = controller.update(state, determinant=(0.9, 1.1), additional_return=0.3, out_of_range=0.1)
 
-    A measurement that is not finite counts as failed. An alpha of zero could never grow again, so that a run may set
-    ``alpha_min`` above the paper's 0.
+    A measurement that is not finite counts as a failure. An alpha that underflows to zero cannot grow again; an
+    ``alpha_min`` above the paper's 0 prevents that.
     """
 
     alpha_init: float
     """The first alpha, above 0. The paper has 1e-5 (functions), 0.5 (Cartpole, Ant), 5e-3 (Hopper), 0.1 (traffic)."""
     alpha_max: float = 1.0
-    """Never more than this."""
+    """Upper bound of alpha."""
     alpha_min: float = 0.0
-    """Never less than this."""
+    """Lower bound of alpha."""
     factor: float = 1.1
-    """beta: what alpha is divided or multiplied by, above 1. The paper has 1.02 in physics and 1.1 elsewhere."""
+    """beta: divisor or multiplier of alpha, above 1. The paper has 1.02 for physics and 1.1 elsewhere."""
     delta_det: float = 0.4
-    """How far determinants may be from 1."""
+    """Largest distance of determinants from 1."""
     delta_oorr: float = 0.5
-    """Largest share of samples out of PPO's range."""
+    """Largest fraction of samples outside PPO's range."""
     bias_rule: Literal["sign", "zscore"] = "sign"
-    """``"sign"``: the paper's, a negative additional return. ``"zscore"``: the released code's, which also asks that it
-    lies more than one deviation below the mean of those before."""
+    """``"sign"``: the paper's rule, a negative additional return. ``"zscore"``: that of the released code, by which it
+    must also lie more than one standard deviation below the mean of earlier ones."""
 
     def __post_init__(self) -> None:
         check_number("alpha_init", self.alpha_init, 0.0, above=True)
@@ -87,16 +87,16 @@ class AlphaController:
         additional_return: float,
         out_of_range: float,
     ) -> AlphaState:
-        """The next alpha from what the last one led to.
+        """The next alpha, given the measurements of the last update.
 
         Args:
             state: from ``init`` or the last update.
-            determinant: smallest and largest determinant over the samples.
+            determinant: smallest and largest determinant of the samples.
             additional_return: see the function of this name.
             out_of_range: see ``out_of_range_ratio``.
 
         Returns:
-            The new state; its ``reason`` is the first rule that failed.
+            The new state; ``reason`` names the first rule that failed, or ``"grew"``.
         """
         low, high = map(float, determinant)
         gain, outside = float(additional_return), float(out_of_range)
@@ -113,9 +113,9 @@ class AlphaController:
         alpha = min(max(alpha, self.alpha_min), self.alpha_max)
         if not math.isfinite(gain):
             return state._replace(alpha=alpha, reason=reason)
-        seen = state.seen + 1
-        mean = state.mean + (gain - state.mean) / seen
-        return AlphaState(alpha, reason, seen, mean, state.square + (gain - state.mean) * (gain - mean))
+        count = state.seen + 1
+        mean = state.mean + (gain - state.mean) / count
+        return AlphaState(alpha, reason, count, mean, state.square + (gain - state.mean) * (gain - mean))
 
     def _biased(self, state: AlphaState, gain: float) -> bool:
         if gain >= 0.0 or self.bias_rule == "sign":

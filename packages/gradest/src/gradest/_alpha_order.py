@@ -1,4 +1,4 @@
-"""Suh et al.'s alpha-order gradient: first-order as far as a confidence bound on its bias allows."""
+"""Suh et al.'s alpha-order gradient: a mixture whose first-order weight a confidence bound limits."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from ._values import refuse_nan
 
 
 class AlphaOrderGradient(NamedTuple):
-    """An alpha-order gradient and what its weight was made of."""
+    """An alpha-order gradient, and what its weight was computed from."""
 
     gradient: Array
     """The mixture, shape ``[P]``."""
     alpha: Array
     """Weight of the first-order mean, a scalar array."""
     bias: Array
-    """Distance of the two means, ``|mean(first) - mean(zeroth)|``, a scalar array."""
+    """Distance between the two means, ``|mean(first) - mean(zeroth)|``, a scalar array."""
     radius: Array
-    """How far the zeroth-order mean may be from the truth, a scalar array (``bernstein_radius``)."""
+    """Confidence radius of the zeroth-order mean, a scalar array (``bernstein_radius``)."""
 
 
 def bernstein_radius(variance: Array, *, samples: int, dimension: int, bound: float, delta: float) -> Array:
-    """How far the mean of bounded random vectors may be from its expectation.
+    """Confidence radius of the mean of bounded random vectors around its expectation.
 
     ``sqrt(2 v L / N) + 2 B L / (3 N)`` with ``L = ln((P + 1) / delta)``: the vector Bernstein inequality (Tropp 2015),
-    as Suh et al. 2022 use it, holds with probability ``1 - delta`` when no sample is further than ``B`` from the
+    as used by Suh et al. 2022. It holds with probability ``1 - delta`` if every sample lies within ``B`` of the
     expectation.
 
     Args:
         variance: trace of the samples' covariance (``empirical_variance``), any shape.
-        samples: how many there are, ``N``.
+        samples: number of samples, ``N``.
         dimension: number of parameters, ``P``.
         bound: ``B``, at least 0.
-        delta: probability that the bound fails, in (0, 1].
+        delta: probability that the bound does not hold, in (0, 1].
 
     Returns:
         The radius, the shape of ``variance``.
@@ -56,16 +56,17 @@ def bernstein_radius(variance: Array, *, samples: int, dimension: int, bound: fl
 def alpha_order_weight(
     variance_first: Array, variance_zeroth: Array, bias: Array, radius: Array, *, tolerance: float
 ) -> Array:
-    """The weight of least variance among those whose bias is surely tolerable.
+    """The weight of least variance among those whose error stays within a tolerance.
 
-    Minimises ``alpha^2 v1 + (1 - alpha)^2 v0`` over [0, 1] subject to ``radius + alpha bias <= tolerance`` (Suh et
-    al. 2022, section 4): 0 where the radius alone is more than is tolerated, else the smaller of the inverse-variance
-    weight and ``(tolerance - radius) / bias``. An infinite tolerance gives ``inverse_variance_weight``.
+    Minimises ``alpha^2 v1 + (1 - alpha)^2 v0`` over [0, 1] subject to ``radius + alpha bias <= tolerance`` (Suh et al.
+    2022, section 4). The solution is 0 where the radius alone exceeds the tolerance, else the smaller of the
+    inverse-variance weight and ``(tolerance - radius) / bias``. An infinite tolerance gives
+    ``inverse_variance_weight``.
 
     Args:
         variance_first: variance of the first-order mean, any shape.
         variance_zeroth: variance of the zeroth-order mean, same shape.
-        bias: distance of the two means, same shape.
+        bias: distance between the two means, same shape.
         radius: confidence radius of the zeroth-order mean, same shape.
         tolerance: largest error to accept, at least 0. (The paper calls it gamma.)
 
@@ -93,18 +94,18 @@ def alpha_order_weight(
 def alpha_order_gradient(
     first: Array, zeroth: Array, *, tolerance: float, bound: float, delta: float
 ) -> AlphaOrderGradient:
-    """Mix two independent batches of gradients, trusting the first-order one no further than the other confirms.
+    """Mixture of two independent batches of gradients, with a bound on the bias of the first-order one.
 
-    Suh et al. 2022, "Do Differentiable Simulators Give Better Policy Gradients?", section 4: a first-order estimate
-    may be wrong by a bias that its own samples do not show, so it is held against the confidence interval of the
-    zeroth-order mean. See ``alpha_order_weight`` and ``bernstein_radius``.
+    Suh et al. 2022, "Do Differentiable Simulators Give Better Policy Gradients?", section 4. The samples of a
+    first-order estimate do not show its bias, so it is compared with the confidence interval of the zeroth-order mean.
+    See ``alpha_order_weight`` and ``bernstein_radius``.
 
     Args:
         first: first-order gradient of each sample, shape ``[N, P]``.
-        zeroth: zeroth-order gradient of each sample, shape ``[M, P]``, from samples of their own.
+        zeroth: zeroth-order gradient of each sample, shape ``[M, P]``, from independent samples.
         tolerance: largest error to accept, at least 0.
-        bound: how far a zeroth-order sample may be from the expectation (the authors' code has 10).
-        delta: probability that the confidence interval fails, in (0, 1].
+        bound: largest distance of a zeroth-order sample from the expectation (10 in the authors' code).
+        delta: probability that the confidence interval does not hold, in (0, 1].
 
     Returns:
         See ``AlphaOrderGradient``.

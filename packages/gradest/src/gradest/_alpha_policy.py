@@ -1,4 +1,4 @@
-"""GI-PPO's alpha-policy: every action moved a little up the gradient of its advantage."""
+"""GI-PPO's alpha-policy, which moves every action a step up the gradient of its advantage."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ._values import refuse_nan
 
 
 def alpha_policy_target(action: Array, gradient: Array, *, alpha: float) -> Array:
-    """Where the alpha-policy puts each action: ``a + alpha dA/da``.
+    """The alpha-policy's actions: ``a + alpha dA/da``.
 
-    GI-PPO (Son et al. 2023), Definition 4.1 and Eq. 8. A constant, to be fitted by ``alpha_policy_loss``. For
-    ``alpha`` small enough (``largest_alpha``) the map is one to one, and the alpha-policy takes these actions as often
-    as the policy took the ones they came from.
+    GI-PPO (Son et al. 2023), Definition 4.1 and Eq. 8. The result is a constant, the target of ``alpha_policy_loss``.
+    If ``alpha`` is small enough (``largest_alpha``), the map is one to one: the alpha-policy takes these actions with
+    the probability with which the policy takes the original ones.
 
     Args:
-        action: actions of the policy, in the space where it is a Gaussian (before any tanh), any shape ``[..., m]``.
-        gradient: gradient of each action's advantage by that action (``gae_action_gradient``), same shape.
+        action: actions of the policy before any tanh, where it is a Gaussian, any shape ``[..., m]``.
+        gradient: gradient of each action's advantage with respect to that action (``gae_action_gradient``), same shape.
         alpha: step up the gradient, at least 0.
 
     Returns:
@@ -34,14 +34,14 @@ def alpha_policy_target(action: Array, gradient: Array, *, alpha: float) -> Arra
 
 
 def alpha_policy_loss(action: Array, target: Array) -> Array:
-    """How far a policy still is from the alpha-policy: ``mean |g_theta(s, eps) - g_alpha(s, eps)|^2``.
+    """Squared error of a policy's actions to the alpha-policy's: ``mean |g_theta(s, eps) - g_alpha(s, eps)|^2``.
 
-    GI-PPO (Son et al. 2023), Eq. 10: squares summed over the components of an action, averaged over samples. Its
-    minimiser is the alpha-policy (Proposition 4.5), and its gradient at the start is ``-2 alpha`` times the
-    reparameterised policy gradient of the same advantages (Lemma 4.6).
+    GI-PPO (Son et al. 2023), Eq. 10: summed over the components of an action, averaged over samples. Its minimiser is
+    the alpha-policy (Proposition 4.5). Its gradient at the old policy is ``-2 alpha`` times the reparameterised policy
+    gradient of the same advantages (Lemma 4.6).
 
     Args:
-        action: actions of the policy that is fitted, reparameterised with the noise of the roll-out, shape ``[N, m]``
+        action: actions of the fitted policy, reparameterised with the noise of the rollout, shape ``[N, m]``
             or ``[T, N, m]``; differentiable.
         target: ``alpha_policy_target``, same shape. A constant.
 
@@ -53,20 +53,21 @@ def alpha_policy_loss(action: Array, target: Array) -> Array:
     """
     axes = "T N m" if len(getattr(action, "shape", ())) == 3 else "N m"
     xp = check_arrays({"action": (action, axes), "target": (target, axes)})
-    apart = action - stop_gradient(target)
-    loss = xp.mean(xp.sum(apart * apart, axis=-1))
+    error = action - stop_gradient(target)
+    loss = xp.mean(xp.sum(error * error, axis=-1))
     refuse_nan(xp, loss, action=action, target=target)
     return loss
 
 
 def hessian_determinant(hessian: Array, *, alpha: float) -> Array:
-    """``det(I + alpha Hessian)``: how much the alpha-policy spreads its actions out (over 1) or draws them together.
+    """``det(I + alpha Hessian)``: above 1 the alpha-policy spreads actions out, below 1 it contracts them.
 
-    GI-PPO (Son et al. 2023), Eq. 6 and Lemma 4.4. Where it is not positive the map folds over and the alpha-policy
-    is none.
+    GI-PPO (Son et al. 2023), Eq. 6 and Lemma 4.4. Where it is not positive, the map is not one to one and the
+    alpha-policy is not defined.
 
     Args:
-        hessian: second derivative of each advantage by its action, shape ``[N, m, m]`` or ``[T, N, m, m]``.
+        hessian: second derivative of each advantage with respect to its action, shape ``[N, m, m]`` or
+            ``[T, N, m, m]``.
         alpha: step up the gradient, at least 0.
 
     Returns:
@@ -82,15 +83,16 @@ def hessian_determinant(hessian: Array, *, alpha: float) -> Array:
 
 
 def largest_alpha(hessian: Array) -> Array:
-    """The alpha below which every action keeps a place of its own.
+    """Upper bound of the alphas for which the alpha-policy is one to one.
 
-    ``1 / max(-lambda)`` over all eigenvalues of all Hessians, infinite where none is negative: then ``1 + alpha
-    lambda > 0`` for all of them, which is what Definition 4.1 of GI-PPO (Son et al. 2023) is for. (It states the bound
-    with ``|lambda_1|``, ``lambda_1`` the smallest eigenvalue; that is the same where it is negative, and forbids
-    alphas that do no harm where it is positive.)
+    ``1 / max(-lambda)`` over all eigenvalues of all Hessians, infinite if none is negative. Below it
+    ``1 + alpha lambda > 0`` for all of them, the purpose of Definition 4.1 of GI-PPO (Son et al. 2023). (The paper
+    states the bound with ``|lambda_1|``, where ``lambda_1`` is the smallest eigenvalue. Both agree if it is negative;
+    if it is positive, the paper's bound excludes harmless alphas.)
 
     Args:
-        hessian: second derivative of each advantage by its action, symmetric, shape ``[N, m, m]`` or ``[T, N, m, m]``.
+        hessian: second derivative of each advantage with respect to its action, symmetric, shape ``[N, m, m]`` or
+            ``[T, N, m, m]``.
 
     Returns:
         A scalar array; a constant to the gradient.
@@ -101,7 +103,7 @@ def largest_alpha(hessian: Array) -> Array:
     xp = _check_hessian(hessian)
     refuse_nan(xp, hessian=hessian)
     hessian = stop_gradient(hessian)
-    # NaN let through comes out as NaN; no library's eigenvalue routine promises that by itself
+    # NaN inside allow_nan must give NaN, which no library's eigenvalue routine promises
     known = xp.all(xp.isfinite(hessian))
     steepest = xp.max(-xp.linalg.eigvalsh(xp.where(known, hessian, xp.zeros_like(hessian))))
     bounded = steepest > 0
@@ -111,14 +113,14 @@ def largest_alpha(hessian: Array) -> Array:
 
 
 def gaussian_determinant(std: Array, std_old: Array) -> Array:
-    """The same determinant when the policy is a Gaussian with deviations that depend on the state.
+    """``hessian_determinant`` of a Gaussian policy whose standard deviations depend on the state.
 
-    ``prod_d std_d / std_old_d``: by Lemma 4.4 of GI-PPO (Son et al. 2023) the determinant is the ratio of those of
-    ``da/deps`` after and before, which for ``a = mu + std eps`` is diagonal; neither mean nor noise enter.
+    ``prod_d std_d / std_old_d``: by Lemma 4.4 of GI-PPO (Son et al. 2023) it is the ratio of the determinants of
+    ``da/deps`` after and before the fit. For ``a = mu + std eps`` these are diagonal and depend on ``std`` only.
 
     Args:
-        std: deviations after the fit to the alpha-policy, positive, shape ``[N, m]`` or ``[T, N, m]``.
-        std_old: deviations before, same shape.
+        std: standard deviations after the fit to the alpha-policy, positive, shape ``[N, m]`` or ``[T, N, m]``.
+        std_old: standard deviations before the fit, same shape.
 
     Returns:
         Determinants, shape ``[N]`` or ``[T, N]``.
@@ -129,19 +131,19 @@ def gaussian_determinant(std: Array, std_old: Array) -> Array:
     axes = "T N m" if len(getattr(std, "shape", ())) == 3 else "N m"
     xp = check_arrays({"std": (std, axes), "std_old": (std_old, axes)})
     refuse_nan(xp, std=std, std_old=std_old)
-    # a sum of logarithms, as the product of many deviations may leave the range of numbers
+    # a sum of logarithms, because a product of many factors may overflow or underflow
     return xp.exp(xp.sum(xp.log(std) - xp.log(std_old), axis=-1))
 
 
 def density_determinant(log_prob: Array, log_prob_old: Array) -> Array:
-    """The same determinant from densities, for any policy that can be sampled by a change of variables.
+    """``hessian_determinant`` from densities, for any policy that is reparameterised.
 
-    ``pi_old(s, g_old(s, eps)) / pi_new(s, g_new(s, eps))``: both are ``q(eps)`` over the determinant of their own
-    ``da/deps`` (GI-PPO, Son et al. 2023, Lemma 3.2 and 4.4). Mind that each policy is asked about its own action.
+    ``pi_old(s, g_old(s, eps)) / pi_new(s, g_new(s, eps))``: each density is ``q(eps)`` over the determinant of its own
+    ``da/deps`` (GI-PPO, Son et al. 2023, Lemma 3.2 and 4.4). Each policy gives the density of its own action.
 
     Args:
-        log_prob: log-density, under the new policy, of the action that the new policy makes of the noise; any shape.
-        log_prob_old: log-density, under the old policy, of the action it made of the same noise; same shape.
+        log_prob: log-density under the new policy of the action that it makes of the noise, any shape.
+        log_prob_old: log-density under the old policy of the action that it made of the same noise, same shape.
 
     Returns:
         Determinants, same shape.
@@ -160,7 +162,7 @@ def alpha_policy_log_prob(log_prob: Array, determinant: Array) -> Array:
     GI-PPO (Son et al. 2023), Eq. 6.
 
     Args:
-        log_prob: log-density of the policy at the action before it was moved, any shape.
+        log_prob: log-density of the policy at the original action, any shape.
         determinant: ``hessian_determinant`` or an estimate of it, same shape.
 
     Returns:
@@ -180,6 +182,6 @@ def _check_hessian(hessian: Array) -> Any:
 
 
 def _identity(xp: Any, like: Array) -> Array:
-    # made of the array itself, so that it is where the array is
+    # made of the array itself, so that it is on the same device
     ones = xp.ones_like(like)
     return xp.astype(xp.cumulative_sum(ones, axis=-1) == xp.cumulative_sum(ones, axis=-2), like.dtype)

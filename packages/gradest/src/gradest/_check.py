@@ -1,4 +1,4 @@
-"""Checks of arguments: a wrong array is an error that names it, never a silent broadcast."""
+"""Checks of arguments: an array of the wrong shape is an error that names it, never a silent broadcast."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
-from array_api_compat import array_namespace, is_jax_array, is_numpy_array, is_torch_array
+from array_api_compat import array_namespace, is_numpy_array
 
-Array = Any
-"""A NumPy array, a torch tensor or a JAX array (a tracer too)."""
+from ._array import Array as Array
+from ._backend import Backend, backend_of
+from ._numpy import NUMPY
 
 
 def check_window(floats: Mapping[str, Array], flags: Mapping[str, Array]) -> Any:
@@ -28,26 +29,26 @@ def check_window(floats: Mapping[str, Array], flags: Mapping[str, Array]) -> Any
 def check_arrays(floats: Mapping[str, tuple[Array, str]], flags: Mapping[str, tuple[Array, str]] | None = None) -> Any:
     """Array namespace of arrays given as ``{name: (array, axes)}``; the first sets framework and dtype.
 
-    ``axes`` names the axes, apart by spaces: ``"T N"``, ``"N P"``, ``""`` for a scalar array. A name that
-    comes again must have the same length, ``...`` (alone or last) stands for any number of axes and a number
-    for itself. Every axis must hold at least one element.
+    ``axes`` names the axes, separated by spaces: ``"T N"``, ``"N P"``, ``""`` for a scalar array. Axes of the same name
+    must have the same length. ``...`` (alone or last) stands for any number of axes, a number for an axis of this
+    length. Every axis must hold at least one element.
 
-    Looks only at types, shapes and dtypes, so it costs microseconds and works on tracers.
+    The check reads only types, shapes and dtypes. It takes microseconds and works on tracers.
 
     Raises:
-        ValueError: an array is no array of a supported framework, mixes frameworks, has axes other than named
-            or of other lengths than the array that first named them, is not floating point (``floats``),
-            differs in dtype from the first float, or is not boolean (``flags``).
+        ValueError: an array is not of a supported framework, or of another framework than the first; its axes are not
+            as named, or differ in length from the array that first named them; it is not floating point (``floats``) or
+            not boolean (``flags``), or its dtype differs from that of the first float.
     """
     named = {**floats, **(flags or {})}
     first = next(iter(named))
-    framework = _framework(first, named[first][0])
+    library = _backend(first, named[first][0])
     lengths: dict[str, tuple[Any, str]] = {}
     for name, (array, axes) in named.items():
-        if (other := _framework(name, array)) != framework:
+        if (other := _backend(name, array)) is not library:
             raise ValueError(
-                f"{name} is a {other} array but {first} is a {framework} array; "
-                "convert one of them, all arrays must come from one framework"
+                f"{name} is a {other.name} array but {first} is a {library.name} array; "
+                "convert one of them, because all arrays must be of one framework"
             )
         _check_axes(name, tuple(array.shape), axes, lengths)
     xp = array_namespace(named[first][0])
@@ -74,7 +75,7 @@ def check_number(
 ) -> float:
     """``number`` as a Python float in [``low``, ``high``].
 
-    ``above`` leaves ``low`` itself out, ``infinite`` lets an infinite number in.
+    ``above`` excludes ``low`` itself, ``infinite`` allows infinity.
     """
     bounds = f"{'(' if above else '['}{low:g}, {high:g}{']' if infinite or high < math.inf else ')'}"
     try:
@@ -98,13 +99,13 @@ def check_count(name: str, count: int, *, least: int = 1) -> int:
 
 
 def check_choice(name: str, choice: str, known: tuple[str, ...]) -> None:
-    """Refuse a word that is none of those known."""
+    """Raise ``ValueError`` unless ``choice`` is one of the known words."""
     if choice not in known:
         raise ValueError(f"{name} is {choice!r}; expected one of {', '.join(map(repr, known))}")
 
 
 def check_samples(name: str, array: Array, axis: int = 0, *, least: int = 2) -> None:
-    """Refuse a number of samples too small for what is computed from them, a variance by default.
+    """Check the number of samples, by default for a variance.
 
     Raises:
         ValueError: ``axis`` of ``array`` is shorter than ``least``.
@@ -112,7 +113,7 @@ def check_samples(name: str, array: Array, axis: int = 0, *, least: int = 2) -> 
     if (count := array.shape[axis]) < least:
         raise ValueError(
             f"{name} has shape {tuple(array.shape)}: {count} samples along axis {axis}; "
-            f"expected at least {least}, a variance needs them"
+            f"expected at least {least}, which a variance needs"
         )
 
 
@@ -148,12 +149,9 @@ def _check_axes(name: str, shape: tuple[int, ...], axes: str, lengths: dict[str,
             raise ValueError(f"{name} has shape {shape}; expected ({wanted}) like {owner}")
 
 
-def _framework(name: str, array: Array) -> str:
-    if is_numpy_array(array):
-        return "NumPy"
-    if is_torch_array(array):
-        return "torch"
-    if is_jax_array(array):
-        return "JAX"
-    kind = f"{type(array).__module__}.{type(array).__qualname__}"
-    raise ValueError(f"{name} is of type {kind}; expected a NumPy array, a torch tensor or a JAX array")
+def _backend(name: str, array: Array) -> Backend:
+    backend = backend_of(array)
+    if backend is NUMPY and not is_numpy_array(array):
+        kind = f"{type(array).__module__}.{type(array).__qualname__}"
+        raise ValueError(f"{name} is of type {kind}; expected a NumPy array, a torch tensor or a JAX array")
+    return backend

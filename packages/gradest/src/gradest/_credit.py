@@ -1,4 +1,7 @@
-"""AGPO's credit: how far into a window the simulator's gradient is followed, and the Q function where it is not."""
+"""AGPO's credit: weights of simulated rewards and of the Q function, by the trust in each simulated step.
+
+A segment here begins at step 0 of the window, after every step that is done, and where the credit starts again.
+"""
 
 from __future__ import annotations
 
@@ -12,47 +15,47 @@ from ._values import refuse_nan
 
 Truncation = Literal["drop", "bootstrap", "restart"]
 TRUNCATIONS = ("drop", "bootstrap", "restart")
-Pieces = Literal["drop", "bootstrap", "restart", "every"]
-PIECES = (*TRUNCATIONS, "every")
+Weighting = Literal["drop", "bootstrap", "restart", "every"]
+WEIGHTINGS = (*TRUNCATIONS, "every")
 
 
 class CreditWeights(NamedTuple):
-    """What each number of a window counts in AGPO's objective, all ``[T, N]`` and constants to the gradient."""
+    """Weights of the numbers of a window in AGPO's objective, all ``[T, N]`` and constant."""
 
     reward: Array
     """``gamma^i beta_i``."""
     q_value: Array
     """``gamma^i (1 - alpha_i) beta_{i-1}``."""
     q_next: Array
-    """``gamma^(i+1) beta_i`` where the value of what follows is taken, else 0."""
+    """``gamma^(i+1) beta_i`` where the segment ends with a bootstrap value, else 0."""
     beta: Array
     """The credit ``beta_i`` itself."""
     link: Array
-    """What of its gradient the state after the step passes back to the step: 1, or 0 where a new piece begins;
-    ``gamma alpha_i`` if every step begins one."""
+    """Factor of the gradient that the state after the step passes back to the step: 1, or 0 where a new segment begins;
+    ``gamma alpha_i`` with ``truncation="every"``."""
     restart: Array
-    """bool: the step begins a piece of its own, whose state must carry no gradient from before."""
+    """bool: the step begins a segment, and its state must carry no gradient from earlier steps."""
 
 
 def credit_step(
     beta: Array, alpha: Array | float, done: Array, *, threshold: float = 0.1, truncation: Truncation = "restart"
 ) -> tuple[Array, Array]:
-    """One step of the credit, for use inside a roll-out, where ``alpha`` is only known as it goes.
+    """One step of the credit, for use inside a rollout that computes ``alpha`` step by step.
 
-    ``beta_t = alpha_t beta_{t-1}``, with ``beta = 1`` before the first step of a piece (Gao et al. 2024, section 4).
+    ``beta_t = alpha_t beta_{t-1}``, with ``beta = 1`` before the first step of a segment (Gao et al. 2024, section 4).
 
-    Where the second result is true, the state after this step must be cut from the graph (by a reset it is already,
-    after ``done``; else with ``gate_gradient(state, ~restart)``), and the credit starts at 1 again.
+    Where the second result is true, the credit starts at 1 again, and the state after this step must be cut from the
+    graph. A reset does so after ``done``; elsewhere use ``gate_gradient(state, ~restart)``.
 
     Args:
         beta: credit before this step, shape ``[N]``; ones at the first.
         alpha: mixture ratio of this step, a number or a scalar array in [0, 1].
-        done: bool, the episode ended or was stopped at this step, shape ``[N]``.
-        threshold: credit below which the piece is truncated, in [0, 1].
+        done: bool, the episode ended or was truncated at this step, shape ``[N]``.
+        threshold: credit below which the segment is truncated, in [0, 1].
         truncation: see ``credit_objective``.
 
     Returns:
-        The credit before the next step ``[N]``, and bool ``[N]``: the next step begins a new piece.
+        The credit before the next step ``[N]``, and bool ``[N]``: the next step begins a new segment.
 
     Raises:
         ValueError: an argument has the wrong type, shape, dtype or range, or holds NaN; the message names it.
@@ -76,23 +79,41 @@ def credit_weights(
     *,
     gamma: float,
     threshold: float = 0.1,
-    truncation: Pieces = "restart",
+    truncation: Weighting = "restart",
 ) -> CreditWeights:
     """The weights of ``credit_objective``.
 
-    In a piece that goes to its end they share out a whole: with ``gamma = 1`` the weights of ``q_value`` and
-    ``q_next`` sum to 1, as ``sum_i (1 - alpha_i) beta_{i-1} = 1 - beta_{h-1}`` telescopes.
+    With ``gamma = 1`` the weights of ``q_value`` and ``q_next`` in a segment that is not terminated sum to 1, because
+    ``sum_i (1 - alpha_i) beta_{i-1} = 1 - beta_{h-1}``.
+
+    **The gradient.** Let ``F_t = (1 - alpha_t) Q_t + alpha_t (r_t + gamma F_{t+1})`` be the recursion of appendix A.3
+    from step ``t`` on, with the bootstrap value in place of ``F_{t+1}`` where the segment ends. If each state passes
+    back ``link`` times its gradient, the gradient of ``credit_mean`` with respect to the parameters ``theta`` of a
+    policy ``a_t = pi_theta(s_t)`` is::
+
+        1/(T N) sum_t share_t (d pi_theta(s_t)/d theta at fixed s_t)' dF_t/da_t
+
+    where only the shares depend on the truncation:
+
+    - a segment that began at step ``s``: ``gamma^(t-s) alpha_s ... alpha_{t-1}``, which is Eq. 4. With ``alpha = 1``
+      these are SHAC's ``gamma^(t-s)``.
+    - ``"every"``: 1. Each action is credited with its own ``F_t``, once, as in the policy gradient theorem with
+      ``F_t`` for the action value. It is the gradient of the mean of ``F_t(s_t, pi_theta(s_t))`` with all ``s_t``, and
+      the policy after step ``t``, held fixed.
+
+    So ``"every"`` is not the gradient of the mean of all ``F_t``, in which an action has a part in earlier segments
+    too: there the shares are ``c_t = 1 + gamma alpha_{t-1} c_{t-1}`` (two steps: 1 and ``1 + gamma alpha_0``). Nor is
+    it SHAC's with ``alpha = 1``, because ``gamma^t`` is missing.
 
     Args:
         alpha: mixture ratio of each step in [0, 1], shape ``[T]`` (``adaptive_ratio``).
-        terminated: bool, nothing follows this step, ``[T, N]``. A terminated step counts as done.
+        terminated: bool, the task itself ended with this step, ``[T, N]``. A terminated step counts as done.
         done: bool, ``terminated | truncated``, ``[T, N]``.
         gamma: discount per step, in [0, 1].
-        threshold: credit below which a piece is truncated, in [0, 1].
-        truncation: see ``credit_objective``; or ``"every"``: a piece begins at every step and none is truncated, so
-            that the piece of step ``i`` is ``F_i = (1 - alpha_i) Q_i + alpha_i (r_i + gamma F_{i+1})`` (appendix A.3)
-            and all have the same say. The pieces overlap: ``credit_mean`` of these weights has the gradient of their
-            mean if what a state passes back to the step before is multiplied by ``link``; its value is another.
+        threshold: credit below which a segment is truncated, in [0, 1].
+        truncation: see ``credit_objective``; or ``"every"``, for which every step begins a segment of its own and none
+            is truncated, so that all actions have the same share. These segments overlap. The gradient of
+            ``credit_mean`` with these weights is the one above; its value is not the mean of the ``F_t``.
 
     Returns:
         See ``CreditWeights``.
@@ -102,7 +123,7 @@ def credit_weights(
     """
     xp = check_arrays({"alpha": (alpha, "T")}, {"terminated": (terminated, "T N"), "done": (done, "T N")})
     gamma, threshold = check_factor("gamma", gamma), check_factor("threshold", threshold)
-    check_choice("truncation", truncation, PIECES)
+    check_choice("truncation", truncation, WEIGHTINGS)
     refuse_nan(xp, alpha=alpha)
     alpha = stop_gradient(alpha)
     ends = ends_of(xp, done | terminated)
@@ -110,31 +131,33 @@ def credit_weights(
         return _every(xp, alpha, terminated, ends, gamma)
 
     def step(carry: Any, row: Any) -> Any:
-        discount, before, live, fresh = carry
+        discount, beta_before, live, begins = carry
         alpha_t, terminated_t, ends_t = row
         one, zero = xp.ones_like(discount), xp.zeros_like(discount)
         weight = xp.where(live, discount, zero)
-        beta = alpha_t * before
+        beta = alpha_t * beta_before
         cut = beta < threshold
         stops = ends_t & ~cut if truncation == "drop" else ends_t | cut
-        follows = xp.where(stops & ~terminated_t, gamma * weight * beta, zero)
-        again = (ends_t | cut) if truncation == "restart" else ends_t
-        out = (weight * beta, weight * (1 - alpha_t) * before, follows, beta, xp.where(again, zero, one), fresh)
-        carry = (xp.where(again, one, gamma * discount), xp.where(again, one, beta), again | (live & ~cut), again)
+        bootstrap = xp.where(stops & ~terminated_t, gamma * weight * beta, zero)
+        restart = (ends_t | cut) if truncation == "restart" else ends_t
+        link = xp.where(restart, zero, one)
+        out = (weight * beta, weight * (1 - alpha_t) * beta_before, bootstrap, beta, link, begins)
+        live = restart | (live & ~cut)
+        carry = (xp.where(restart, one, gamma * discount), xp.where(restart, one, beta), live, restart)
         return carry, out
 
-    one, yes = alpha[0] * xp.zeros_like(xp.astype(done[0, :], alpha.dtype)) + 1, xp.ones_like(done[0, :])
-    return CreditWeights(*scan_steps(step, (one, one, yes, yes), (alpha, terminated, ends)))
+    one, true = alpha[0] * xp.zeros_like(xp.astype(done[0, :], alpha.dtype)) + 1, xp.ones_like(done[0, :])
+    return CreditWeights(*scan_steps(step, (one, one, true, true), (alpha, terminated, ends)))
 
 
 def _every(xp: Any, alpha: Array, terminated: Array, ends: Array, gamma: float) -> CreditWeights:
-    """``credit_weights`` where every step begins a piece."""
-    yes = xp.ones_like(ends)
-    one = xp.astype(yes, alpha.dtype)
+    """``credit_weights`` with ``truncation="every"``."""
+    true = xp.ones_like(ends)
+    one = xp.astype(true, alpha.dtype)
     alpha = alpha[:, None] * one
-    on = xp.where(ends, xp.zeros_like(alpha), gamma * alpha)
-    follows = xp.where(ends & ~terminated, gamma * alpha, xp.zeros_like(alpha))
-    return CreditWeights(alpha, one - alpha, follows, alpha, on, yes)
+    link = xp.where(ends, xp.zeros_like(alpha), gamma * alpha)
+    bootstrap = xp.where(ends & ~terminated, gamma * alpha, xp.zeros_like(alpha))
+    return CreditWeights(alpha, one - alpha, bootstrap, alpha, link, true)
 
 
 def credit_objective(
@@ -149,32 +172,32 @@ def credit_objective(
     threshold: float = 0.1,
     truncation: Truncation = "restart",
 ) -> Array:
-    """What AGPO's policy maximises: simulated rewards as far as the credit reaches, the Q function for the rest.
+    """AGPO's policy objective: credit-weighted simulated rewards, and the Q function with the remaining weight.
 
     ``1/h (sum_{i<h} gamma^i [(1 - alpha_i) beta_{i-1} Q_i + beta_i r_i] + gamma^h beta_{h-1} Q_h)`` with
-    ``beta_t = prod_{k<=t} alpha_k`` (Gao et al. 2024, Eq. 4), for every piece of an episode in the window, averaged
-    over steps and worlds. ``Q_h`` is left out where the piece ended by termination. ``alpha = 1`` gives SHAC's
-    objective, ``segment_objective`` with ``q_next`` for its values; ``alpha = 0`` the Q function at the starts.
+    ``beta_t = prod_{k<=t} alpha_k`` (Gao et al. 2024, Eq. 4), for every segment of the window, averaged over steps and
+    worlds. A segment that ended by termination has no ``Q_h``. ``alpha = 1`` gives SHAC's objective,
+    ``segment_objective`` with ``q_next`` for its values; ``alpha = 0`` gives the Q function at the first steps.
 
-    "If the credit falls below the threshold, the trajectory undergoes early truncation" can be read in three ways:
+    The paper truncates a trajectory early once its credit is below the threshold (section 4), which has three readings:
 
-    - ``"drop"``, to the letter: no term after that step counts.
-    - ``"bootstrap"``: what would have followed is given to the Q function, ``gamma^(t+1) beta_t Q_{t+1}``.
-    - ``"restart"``: the same, and a new piece begins at the next step with credit and discount 1, so that all steps
-      teach the policy. Its state must be cut from the graph: see ``credit_step``.
+    - ``"bootstrap"``: Eq. 4 with a shorter horizon, whose last term ``gamma^(t+1) beta_t Q_{t+1}`` replaces the rest.
+    - ``"drop"``: no later term counts, and this last one does not either.
+    - ``"restart"``: as ``"bootstrap"``, and a new segment begins at the next step with credit and discount 1, so that
+      every step contributes. Its state must be cut from the graph: see ``credit_step``.
 
-    With a threshold of 0 all three are the same.
+    With a threshold of 0 all three agree.
 
     Args:
         reward: rewards, differentiable, shape ``[T, N]``.
         q_value: ``Q(s_t, a_t)``, ``[T, N]``.
-        q_next: ``Q(final_obs_t, a')`` with ``a'`` of the policy: the value of what each step led to before any reset,
-            ``[T, N]``.
+        q_next: ``Q(final_obs_t, a')`` with ``a'`` from the policy: the value of the observation after each step, before
+            any reset, ``[T, N]``.
         alpha: mixture ratio in [0, 1]: ``[T]`` (``adaptive_ratio``), or one number. No gradient flows through it.
-        terminated: bool, nothing follows this step, ``[T, N]``. A terminated step counts as done.
+        terminated: bool, the task itself ended with this step, ``[T, N]``. A terminated step counts as done.
         done: bool, ``terminated | truncated``, ``[T, N]``.
         gamma: discount per step, in [0, 1].
-        threshold: credit below which a piece is truncated, in [0, 1]; 0.1 in the paper, 0.01 for Walker2d.
+        threshold: credit below which a segment is truncated, in [0, 1]; 0.1 in the paper, 0.01 for Walker2d.
         truncation: ``"drop"``, ``"bootstrap"`` or ``"restart"``.
 
     Returns:
@@ -195,7 +218,7 @@ def credit_objective(
 
 
 def credit_mean(weights: CreditWeights, reward: Array, q_value: Array, q_next: Array) -> Array:
-    """``credit_objective`` for weights that are there already.
+    """``credit_objective`` with given weights.
 
     Args:
         weights: from ``credit_weights``.
@@ -216,15 +239,16 @@ def credit_mean(weights: CreditWeights, reward: Array, q_value: Array, q_next: A
     return xp.mean(w.reward * reward + w.q_value * q_value + w.q_next * tail)
 
 
-def effective_horizon(alpha: Array, done: Array, *, threshold: float = 0.1, truncation: Pieces = "restart") -> Array:
-    """How many simulated rewards a piece of an episode counts, on average: what to watch while AGPO runs.
+def effective_horizon(alpha: Array, done: Array, *, threshold: float = 0.1, truncation: Weighting = "restart") -> Array:
+    """Mean number of simulated rewards that count in a segment, a metric of AGPO's training.
 
-    ``sum(beta) / (number of pieces)``: the window's length if every ``alpha`` is 1 and nothing ends, 0 if it is 0.
+    ``sum(beta) / (number of segments)``: the length of the window if every ``alpha`` is 1 and no episode ends, 0 if
+    every ``alpha`` is 0.
 
     Args:
         alpha: mixture ratio of each step in [0, 1], shape ``[T]``.
-        done: bool, the episode ended or was stopped at this step, shape ``[T, N]``.
-        threshold: credit below which a piece is truncated, in [0, 1].
+        done: bool, the episode ended or was truncated at this step, shape ``[T, N]``.
+        threshold: credit below which a segment is truncated, in [0, 1].
         truncation: see ``credit_weights``.
 
     Returns:

@@ -1,31 +1,32 @@
-"""Can this gradient be trusted: bias, signal against noise, agreement, and over how many steps."""
+"""Diagnostics of gradients: bias, signal-to-noise ratio, agreement, variance and trust by horizon."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from ._backend import backend_of
 from ._check import Array, check_arrays, check_factor, check_number, check_samples
-from ._length import largest, root, scaled
+from ._length import root, scaled
 from ._scan import linear_scan
 from ._statistics import covariance_of, sample_axes
 from ._values import refuse_nan
 
 
 class BiasEstimate(NamedTuple):
-    """How far a mean gradient is from a reference, and how far noise alone would put it."""
+    """Distance of a mean gradient from a reference, and the distance that noise alone explains."""
 
     bias: Array
     """``|mean(g) - reference|``: a scalar array or ``[T]``."""
     standard_error: Array
-    """``sqrt(variance / N)``, what ``bias`` is about if there is none: a scalar array or ``[T]``."""
+    """``sqrt(variance / N)``, about the size of ``bias`` for an unbiased gradient: a scalar array or ``[T]``."""
 
 
 def empirical_bias(gradients: Array, reference: Array) -> BiasEstimate:
-    """Distance of the mean gradient from a reference that is known to be right.
+    """Distance of the mean gradient from a correct reference, with its standard error.
 
-    Compare it with its standard error: only what is several times larger is bias (Suh et al. 2022, Definition 3.2,
-    call it empirical bias when all samples agree and are wrong together). The reference may be a closed form, a
-    difference quotient, or the mean of many likelihood-ratio samples, whose own error is then to be added.
+    A distance of several standard errors is bias (Suh et al. 2022, Definition 3.2, call it empirical bias if all
+    samples agree and are wrong). The reference may be a closed form, a difference quotient, or the mean of many
+    likelihood-ratio samples; add the standard error of such a mean.
 
     Args:
         gradients: one gradient for each sample, shape ``[N, P]`` or ``[T, N, P]``.
@@ -41,20 +42,20 @@ def empirical_bias(gradients: Array, reference: Array) -> BiasEstimate:
     xp = check_arrays({"gradients": (gradients, axes), "reference": (reference, axes.replace("N ", ""))})
     check_samples("gradients", gradients, -2)
     refuse_nan(xp, gradients=gradients, reference=reference)
-    apart = xp.mean(gradients, axis=-2) - reference
+    difference = xp.mean(gradients, axis=-2) - reference
     variance = covariance_of(xp, gradients, gradients, False)
-    return BiasEstimate(root(xp, xp.sum(apart * apart, axis=-1)), root(xp, variance / gradients.shape[-2]))
+    return BiasEstimate(root(xp, xp.sum(difference * difference, axis=-1)), root(xp, variance / gradients.shape[-2]))
 
 
 def signal_to_noise(gradients: Array, *, of_mean: bool = False) -> Array:
-    """Squared length of the mean gradient over its samples' variance.
+    """Squared norm of the mean gradient, divided by the variance of the samples.
 
     ``|mean(g)|^2 / variance(g)`` (Roberts & Tedrake 2009, for one sample); ``of_mean`` multiplies it by ``N``, for the
-    estimate that an optimiser sees. At a value of 1 noise and signal are of one size. Infinite without variance.
+    mean that an optimiser uses. At 1, noise and signal have the same size. It is infinite if the variance is zero.
 
     Args:
         gradients: one gradient for each sample, shape ``[N, P]`` or ``[T, N, P]``.
-        of_mean: of the mean of all samples instead of one.
+        of_mean: the ratio of the mean of all samples, instead of one sample.
 
     Returns:
         A scalar array or ``[T]``.
@@ -67,19 +68,19 @@ def signal_to_noise(gradients: Array, *, of_mean: bool = False) -> Array:
     mean = xp.mean(gradients, axis=-2)
     variance = covariance_of(xp, gradients, gradients, False)
     refuse_nan(xp, variance, gradients=gradients)
-    still = variance == 0
-    ratio = xp.sum(mean * mean, axis=-1) / xp.where(still, xp.ones_like(variance), variance)
-    ratio = xp.where(still, xp.full_like(ratio, float("inf")), ratio)
+    constant = variance == 0
+    ratio = xp.sum(mean * mean, axis=-1) / xp.where(constant, xp.ones_like(variance), variance)
+    ratio = xp.where(constant, xp.full_like(ratio, float("inf")), ratio)
     return gradients.shape[-2] * ratio if of_mean else ratio
 
 
 def cosine_similarity(a: Array, b: Array) -> Array:
-    """Cosine of the angle between gradients: 1 same direction, 0 none in common, -1 opposite.
+    """Cosine of the angle between gradients: 1 same direction, 0 orthogonal, -1 opposite.
 
-    A gradient of zeros has no direction; its cosine is 0. Lengths may be anything that a number can hold.
+    A gradient of zeros has no direction; its cosine is 0. Norms may be as large or small as the dtype allows.
 
     Args:
-        a: gradients along the last axis, shape ``[..., P]``.
+        a: gradients, one along the last axis, shape ``[..., P]``.
         b: same shape.
 
     Returns:
@@ -92,7 +93,7 @@ def cosine_similarity(a: Array, b: Array) -> Array:
     if not a.ndim:
         raise ValueError("a has shape (); expected [..., P]")
     refuse_nan(xp, a=a, b=b)
-    a, b = scaled(xp, a, largest(xp, a)), scaled(xp, b, largest(xp, b))
+    a, b = scaled(xp, a, backend_of(a).largest(a)), scaled(xp, b, backend_of(b).largest(b))
     lengths = root(xp, xp.sum(a * a, axis=-1)) * root(xp, xp.sum(b * b, axis=-1))
     some = lengths > 0
     cosine = xp.sum(a * b, axis=-1) / xp.where(some, lengths, xp.ones_like(lengths))
@@ -102,11 +103,11 @@ def cosine_similarity(a: Array, b: Array) -> Array:
 def variance_by_horizon(gradients: Array, *, gamma: float) -> Array:
     """Variance of the gradient of an ``h``-step return, for every ``h`` up to ``T``.
 
-    ``Var(sum_{t<h} gamma^t g_t)`` for ``h = 1 .. T``, with ``g_t`` the gradient of the reward of step ``t`` (Parmas et
-    al. 2018 call its growth the curse of chaos; SHAC and AGPO choose their horizons by it).
+    ``Var(sum_{t<h} gamma^t g_t)`` for ``h = 1 .. T``, with ``g_t`` the gradient of the reward of step ``t``. Parmas et
+    al. (2018) call its growth the curse of chaos. It motivates the short horizons of SHAC and AGPO.
 
     Args:
-        gradients: gradient of each step's reward by the parameters, for each sample, shape ``[T, N, P]``.
+        gradients: gradient of each step's reward with respect to the parameters, for each sample, shape ``[T, N, P]``.
         gamma: discount per step, in [0, 1].
 
     Returns:
@@ -119,7 +120,7 @@ def variance_by_horizon(gradients: Array, *, gamma: float) -> Array:
     gamma = check_factor("gamma", gamma)
     check_samples("gradients", gradients, 1)
     refuse_nan(xp, gradients=gradients)
-    # gamma^t as a recurrence, so that gamma = 0 has no logarithm
+    # gamma^t by a recurrence, which works for gamma = 0 too
     first = xp.astype(xp.cumulative_sum(xp.ones_like(gradients[:, :1, 0]), axis=0) == 1.0, gradients.dtype)
     discount = linear_scan(gamma * (1.0 - first), first, xp.zeros_like(first[0, :]), reverse=False)
     total = xp.cumulative_sum(discount[:, :, None] * gradients, axis=0)
@@ -127,9 +128,9 @@ def variance_by_horizon(gradients: Array, *, gamma: float) -> Array:
 
 
 def horizon_of_trust(cosine: Array, *, threshold: float = 0.9) -> Array:
-    """How many steps back a gradient still points the right way.
+    """Number of horizons, from the shortest on, up to which gradients agree with a reference.
 
-    The number of leading horizons whose cosine never falls under the threshold.
+    It counts leading horizons until the first one whose cosine is below the threshold.
 
     Args:
         cosine: ``cosine_similarity`` of gradients with a reference (finite differences, for instance) for each
@@ -137,7 +138,7 @@ def horizon_of_trust(cosine: Array, *, threshold: float = 0.9) -> Array:
         threshold: smallest cosine that counts as agreement, in [-1, 1].
 
     Returns:
-        Whole numbers from 0 to ``H``, a scalar array or ``[N]``: an index of the first horizon not to be trusted.
+        Integers from 0 to ``H``, a scalar array or ``[N]``: the index of the first horizon below the threshold.
 
     Raises:
         ValueError: an argument has the wrong type, shape or range, or holds NaN; the message names it.

@@ -17,22 +17,21 @@ def gae(
     gamma: float,
     lam: float,
 ) -> Array:
-    """Generalised advantage estimate, TD errors summed with weights ``(gamma lam)^k``.
+    """Generalised advantage estimate: the sum of later TD errors with weights ``(gamma lam)^k``.
 
     ``delta_t = r_t + gamma (1 - terminated_t) value_next_t - value_t``
 
     ``A_t = delta_t + gamma lam (1 - done_t) A_{t+1}``, with ``A_T = 0``.
 
-    Schulman et al., High-Dimensional Continuous Control Using Generalized Advantage Estimation
-    (2016), Eq. 16, cut at the end of the window. ``lam=0`` gives the TD error (Eq. 17), ``lam=1`` the
-    bootstrapped return less the value (Eq. 18). The value at a time limit is that of ``final_obs``,
-    not of the observation after the reset.
+    Schulman et al., High-Dimensional Continuous Control Using Generalized Advantage Estimation (2016), Eq. 16,
+    truncated at the end of the window. ``lam=0`` gives the TD error (Eq. 17), ``lam=1`` the bootstrapped return minus
+    the value (Eq. 18). At a time limit the value is that of ``final_obs``, not that of the observation after the reset.
 
     Args:
         reward: rewards, shape ``[T, N]``.
-        value: ``V(s_t)``, the value of the state each action was taken in, ``[T, N]``.
-        value_next: ``V(final_obs)``, the value of what each step led to before any reset, ``[T, N]``.
-        terminated: bool, nothing follows this step, ``[T, N]``. A terminated step counts as done.
+        value: ``V(s_t)``, the value of the state in which each action was taken, ``[T, N]``.
+        value_next: ``V(final_obs)``, the value of the observation after each step, before any reset, ``[T, N]``.
+        terminated: bool, the task itself ended with this step, ``[T, N]``. A terminated step counts as done.
         done: bool, ``terminated | truncated``, ``[T, N]``.
         gamma: discount per step, in [0, 1].
         lam: lambda, the weight of later TD errors, in [0, 1].

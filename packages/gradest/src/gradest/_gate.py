@@ -1,32 +1,28 @@
-"""Gates: nothing changes on the way forward; on the way back a gradient passes, or does not.
+"""Gates: the identity in the forward pass, which stop or limit gradients in the backward pass.
 
-Multiplying a loss by zero does not stop what comes back from a rough simulator step, because zero times infinity is
-NaN, and one NaN in one world reaches the parameters that all worlds share. A gate is a choice, not a product.
+Multiplying a loss by zero does not stop an infinite gradient of a simulator step: zero times infinity is NaN, and one
+NaN in one world reaches the parameters that all worlds share. A gate selects instead of multiplying.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from array_api_compat import is_jax_array, is_torch_array
-
+from ._backend import backend_of
 from ._check import Array, check_arrays, check_number
-from ._length import shortened
 
 
 def gate_gradient(x: Array, keep: Array) -> Array:
-    """``x``, through which a gradient flows back only where ``keep`` is true.
+    """``x``, whose gradient passes only where ``keep`` is true.
 
-    Backwards ``g -> where(keep, g, 0)``: exactly zero where closed, whatever arrives, infinity and NaN included.
-    Put it on the state (or observation) between two steps of a roll-out to cut single worlds from the graph, as
-    ``credit_objective`` asks for where a piece restarts. For NumPy arrays there is no gradient and ``x`` is returned.
+    Backward pass: ``g -> where(keep, g, 0)``, exactly zero where closed, even if ``g`` is infinite or NaN. Apply it to
+    the state (or observation) between two steps of a rollout to cut single worlds from the graph, as
+    ``credit_objective`` requires where a segment restarts. A NumPy array is returned as it is.
 
     Args:
         x: shape ``[N, ...]``.
         keep: bool, shape ``[N]``, or the shape of ``x``.
 
     Returns:
-        ``x`` itself in value.
+        The values of ``x``.
 
     Raises:
         ValueError: an argument has the wrong type, shape or dtype; the message names it.
@@ -35,28 +31,20 @@ def gate_gradient(x: Array, keep: Array) -> Array:
     xp = check_arrays({"x": (x, "..." if whole else "N ...")}, {"keep": (keep, "..." if whole else "N")})
     if not whole:
         keep = xp.reshape(keep, (-1, *(1 for _ in x.shape[1:])))
-    if is_torch_array(x):
-        from ._torch import Gate
-
-        return Gate.apply(x, keep)
-    if is_jax_array(x):
-        from ._jax import gate_jax
-
-        return gate_jax(x, keep)
-    return x
+    return backend_of(x).gate(x, keep)
 
 
 def gate_nonfinite(x: Array) -> Array:
-    """``x``, through which no world's gradient flows back that is not finite.
+    """``x``, whose gradient is set to zero in every world where it is not finite.
 
-    Backwards a world whose gradient holds infinity or NaN anywhere gets zeros: a part of a gradient would point
-    somewhere else.
+    Backward pass: a world whose gradient contains infinity or NaN gets zeros for all of it, because a part of a
+    gradient has another direction.
 
     Args:
         x: shape ``[N, ...]``.
 
     Returns:
-        ``x`` itself in value.
+        The values of ``x``.
 
     Raises:
         ValueError: ``x`` is no array of floating-point numbers with at least one axis.
@@ -65,17 +53,17 @@ def gate_nonfinite(x: Array) -> Array:
 
 
 def gate_norm(x: Array, *, max_norm: float) -> Array:
-    """``x``, through which no world's gradient flows back longer than ``max_norm``, nor any that is not finite.
+    """``x``, whose gradient is shortened to ``max_norm`` in every world, and set to zero where it is not finite.
 
-    Backwards ``g_n -> g_n min(1, max_norm / |g_n|)`` for each world, over all its axes; zeros where it is not finite.
-    On the state between steps it bounds what a roll-out can pass on, at the price of a bias.
+    Backward pass: ``g_n -> g_n min(1, max_norm / |g_n|)`` for each world, over all its axes; zeros where it is not
+    finite. Applied to the state between steps it bounds the gradients of a rollout, and biases them.
 
     Args:
         x: shape ``[N, ...]``.
         max_norm: largest length of one world's gradient, above 0.
 
     Returns:
-        ``x`` itself in value.
+        The values of ``x``.
 
     Raises:
         ValueError: an argument has the wrong type, shape, dtype or range; the message names it.
@@ -85,22 +73,4 @@ def gate_norm(x: Array, *, max_norm: float) -> Array:
 
 def _bounded(x: Array, max_norm: float) -> Array:
     check_arrays({"x": (x, "N ...")})
-    if is_torch_array(x):
-        from ._torch import Bound
-
-        return Bound.apply(x, max_norm)
-    if is_jax_array(x):
-        from ._jax import bound_jax
-
-        return bound_jax(x, max_norm)
-    return x
-
-
-def bound(xp: Any, g: Array, max_norm: float) -> Array:
-    """The backward pass of ``gate_norm`` and ``gate_nonfinite``."""
-    flat = xp.reshape(g, (g.shape[0], -1))
-    if max_norm < float("inf"):
-        flat = shortened(xp, flat, max_norm)
-    else:
-        flat = xp.where(xp.all(xp.isfinite(flat), axis=-1)[:, None], flat, xp.zeros_like(flat))
-    return xp.reshape(flat, g.shape)
+    return backend_of(x).bound(x, max_norm)

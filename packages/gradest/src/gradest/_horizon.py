@@ -1,4 +1,4 @@
-"""AHAC's horizon: as long as the steps inside are smooth enough, by multipliers of a constraint on their stiffness."""
+"""AHAC's adaptive horizon: a dual step for a constraint on the stiffness of each step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ._values import refuse_nan
 
 
 class HorizonStep(NamedTuple):
-    """Where the horizon and its multipliers went."""
+    """The new horizon and multipliers."""
 
     horizon: Array
     """Scalar, within the bounds."""
@@ -28,26 +28,26 @@ def adapt_horizon(
     high: float,
     stiff: Literal["shortens", "lengthens"] = "shortens",
 ) -> HorizonStep:
-    """One dual step of AHAC: multipliers follow the steps' stiffness, and the horizon follows the multipliers.
+    """One dual step of AHAC, which updates the multipliers and then the horizon.
 
     For the constraint ``c_t / C <= 1`` on each of the ``T`` steps of a window, with the Lagrangian
     ``J + sum_t phi_t (c_t / C - 1)``: ``phi_t <- phi_t + lr (c_t / C - 1)`` for ``t < T``, then
     ``H <- clip(H - lr sum_{t < T} phi_t)``.
 
     Georgiev et al., Adaptive Horizon Actor-Critic for Policy Learning in Contact-Rich Differentiable Simulation, ICML
-    2024 (arXiv:2405.17784). There the constraint is ``c_t <= C`` and the rates are those of that scale; divided by
-    ``C`` one rate serves every unit. The multipliers may be negative: a smooth window is what lengthens the horizon.
+    2024 (arXiv:2405.17784). The paper's constraint is ``c_t <= C``, so its rates depend on the unit of ``c``; divided
+    by ``C``, one rate serves every unit. Multipliers may be negative: smooth windows make the horizon longer.
 
     Args:
         horizon: ``H`` [control steps], a scalar array.
-        multipliers: ``phi``, shape ``[H]``, of every step a window can have; those beyond this window stay.
-        stiffness: ``c``, mean over worlds of a norm of each step's Jacobian, shape ``[T]``, with no more steps than
-            there are multipliers.
+        multipliers: ``phi``, shape ``[H]``, one for each step of the longest window; those beyond this window do not
+            change.
+        stiffness: ``c``, mean over worlds of a norm of each step's Jacobian, shape ``[T]`` with ``T <= H``.
         threshold: ``C``, above 0, in the unit of ``stiffness``.
-        lr: rate of both, not negative.
-        low: least horizon, at least 1.
+        lr: rate of both updates, at least 0.
+        low: smallest horizon, at least 1.
         high: largest horizon.
-        stiff: ``"lengthens"`` turns the sign of the horizon's step, as in the authors' released code.
+        stiff: ``"lengthens"`` reverses the sign of the horizon's step, as the authors' released code does.
 
     Returns:
         The new horizon and multipliers.

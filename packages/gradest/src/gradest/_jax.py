@@ -1,31 +1,19 @@
-"""What needs JAX itself, loaded only once a JAX array has been handed in."""
+"""The backend of JAX, loaded once a JAX array was given."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.core import Tracer
 
-from ._check import Array
-from ._gate import bound
-
-
-def stop_gradient_jax(x: Array) -> Array:
-    """See ``stop_gradient``."""
-    return lax.stop_gradient(x)
-
-
-def scan_jax(a: Array, b: Array, x0: Array, reverse: bool) -> Array:
-    """See ``linear_scan``. The size of the compiled program does not grow with the window."""
-    return lax.scan(_step, x0, (a, b), reverse=reverse)[1]
-
-
-def scan_steps_jax(step: Any, start: Any, rows: tuple[Array, ...]) -> tuple[Array, ...]:
-    """See ``scan_steps``."""
-    return lax.scan(step, start, rows)[1]
+from ._array import Array
+from ._length import bound
 
 
 def _step(x: Array, ab: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -67,3 +55,46 @@ def _bound_backward(max_norm: float, _: None, g: Array) -> tuple[Array]:
 
 
 bound_jax.defvjp(_bound_forward, _bound_backward)
+
+
+class JaxBackend:
+    """See ``Backend``."""
+
+    name = "JAX"
+
+    def stop_gradient(self, x: Array) -> Array:
+        return lax.stop_gradient(x)
+
+    def to_numpy(self, x: Array) -> np.ndarray[Any, Any]:
+        return np.asarray(x)
+
+    def from_numpy(self, values: Any, like: Array) -> Array:
+        return jnp.asarray(values, dtype=like.dtype)
+
+    def linear_scan(self, a: Array, b: Array, x0: Array, reverse: bool) -> Array:
+        # the compiled program does not grow with the window
+        return lax.scan(_step, x0, (a, b), reverse=reverse)[1]
+
+    def scan_steps(
+        self, step: Callable[[Any, Any], tuple[Any, Any]], start: Any, rows: tuple[Array, ...]
+    ) -> tuple[Array, ...]:
+        return lax.scan(step, start, rows)[1]
+
+    def gate(self, x: Array, keep: Array) -> Array:
+        return gate_jax(x, keep)
+
+    def bound(self, x: Array, max_norm: float) -> Array:
+        return bound_jax(x, max_norm)
+
+    def largest(self, x: Array) -> Array:
+        # XLA makes no temporary array for this
+        return jnp.max(jnp.abs(x), axis=-1)
+
+    def holds_nan(self, x: Array) -> bool:
+        if isinstance(x, Tracer) or any(one.platform != "cpu" for one in x.devices()):
+            return False
+        top = jnp.max(x)
+        return bool(top != top)
+
+
+JAX = JaxBackend()

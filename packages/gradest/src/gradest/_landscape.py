@@ -1,4 +1,4 @@
-"""Functions of many parameters looked at along one or two directions, and their difference quotients."""
+"""Functions of many parameters along one or two directions, and central differences."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from array_api_compat import is_torch_array
 
+from ._backend import backend_of
 from ._check import Array, check_arrays, check_count, check_number
 from ._stop import stop_gradient
 from ._values import refuse_nan
@@ -16,13 +16,13 @@ from ._values import refuse_nan
 def finite_difference_gradient(
     f: Callable[[Array], Any], theta: Array, *, directions: Array | None = None, eps: float | None = None
 ) -> Array:
-    """Central difference quotients ``(f(theta + eps d) - f(theta - eps d)) / (2 eps)``.
+    """Central differences ``(f(theta + eps d) - f(theta - eps d)) / (2 eps)``.
 
-    What a gradient can be held against when there is no closed form. Its error is of order ``eps^2`` for the third
-    derivative and ``1/eps`` for the rounding of ``f``; across a jump it is the jump over ``2 eps``.
+    A reference for gradients without a closed form. The error is of order ``eps^2`` times the third derivative, plus
+    the rounding of ``f`` over ``eps``. Across a jump the result is the jump over ``2 eps``.
 
     Args:
-        f: function of parameters ``[P]``, which returns one number. Random functions need the same noise at every
+        f: function of parameters ``[P]``, which returns one number. A random function must use the same noise in every
             call.
         theta: parameters, shape ``[P]``, best in double precision.
         directions: shape ``[K, P]``; all ``P`` axes by default.
@@ -32,7 +32,7 @@ def finite_difference_gradient(
         Derivatives along the directions, shape ``[K]`` (``[P]`` by default).
 
     Raises:
-        ValueError: an argument has the wrong type, shape, dtype or range or holds NaN, or ``f`` returns no single
+        ValueError: an argument has the wrong type, shape, dtype or range or holds NaN, or ``f`` does not return one
             finite number.
     """
     given = {"theta": (theta, "P")} | ({} if directions is None else {"directions": (directions, "K P")})
@@ -47,29 +47,29 @@ def finite_difference_gradient(
     for k in range(count):
         d = xp.astype(place == float(k), theta.dtype) if directions is None else directions[k, :]
         out.append((_number(f, theta + width * d) - _number(f, theta - width * d)) / (2 * width))
-    return _like(xp, out, theta)
+    return backend_of(theta).from_numpy(out, theta)
 
 
 def random_directions(rng: np.random.Generator, theta: Array, *, count: int = 2) -> Array:
-    """Directions for a landscape: of length 1, at right angles to each other, otherwise anywhere.
+    """Random orthonormal directions for a landscape.
 
     Args:
-        rng: NumPy's generator; the same seed gives the same directions in every framework.
+        rng: NumPy's generator; the same seed gives the same directions for every array library.
         theta: parameters, shape ``[P]``.
-        count: how many, at most ``P``.
+        count: number of directions, at most ``P``.
 
     Returns:
-        Shape ``[count, P]``, of the framework and dtype of ``theta``.
+        Shape ``[count, P]``, of the array library and dtype of ``theta``.
 
     Raises:
         ValueError: an argument has the wrong type or shape, or there are fewer parameters than directions.
     """
-    xp = check_arrays({"theta": (theta, "P")})
+    check_arrays({"theta": (theta, "P")})
     count = check_count("count", count)
     if count > theta.shape[0]:
         raise ValueError(f"count is {count}; expected at most {theta.shape[0]}, the number of parameters in theta")
     q, r = np.linalg.qr(rng.normal(size=(theta.shape[0], count)))
-    return _like(xp, (q * np.sign(np.diag(r))).T.tolist(), theta)
+    return backend_of(theta).from_numpy((q * np.sign(np.diag(r))).T.tolist(), theta)
 
 
 def landscape_line(f: Callable[[Array], Any], theta: Array, direction: Array, radii: Sequence[float]) -> Array:
@@ -79,53 +79,48 @@ def landscape_line(f: Callable[[Array], Any], theta: Array, direction: Array, ra
         f: function of parameters ``[P]``, which returns one number.
         theta: parameters, shape ``[P]``.
         direction: shape ``[P]``.
-        radii: where to look.
+        radii: the radii ``r``.
 
     Returns:
         Values, shape ``[len(radii)]``; they may be infinite or NaN where ``f`` is.
 
     Raises:
-        ValueError: an argument has the wrong type or shape, or ``f`` returns no single number.
+        ValueError: an argument has the wrong type or shape, or ``f`` does not return one number.
     """
-    xp = check_arrays({"theta": (theta, "P"), "direction": (direction, "P")})
+    check_arrays({"theta": (theta, "P"), "direction": (direction, "P")})
     theta = stop_gradient(theta)
-    return _like(xp, [_number(f, theta + float(r) * direction, finite=False) for r in radii], theta)
+    return backend_of(theta).from_numpy([_number(f, theta + float(r) * direction, finite=False) for r in radii], theta)
 
 
 def landscape_plane(f: Callable[[Array], Any], theta: Array, directions: Array, radii: Sequence[float]) -> Array:
     """``f`` in a plane through the parameters: ``f(theta + r d_0 + s d_1)`` for all pairs of radii.
 
-    The pictures of AGPO's Figure 3 and of SHAC's Figure 2, with ``random_directions``.
+    With ``random_directions`` these are the landscapes of AGPO's Figure 3 and of SHAC's Figure 2.
 
     Args:
         f: function of parameters ``[P]``, which returns one number.
         theta: parameters, shape ``[P]``.
         directions: shape ``[2, P]``.
-        radii: where to look in either direction.
+        radii: the radii ``r`` and ``s``.
 
     Returns:
         Values, shape ``[len(radii), len(radii)]``, the first direction along the first axis.
 
     Raises:
-        ValueError: an argument has the wrong type or shape, or ``f`` returns no single number.
+        ValueError: an argument has the wrong type or shape, or ``f`` does not return one number.
     """
-    xp = check_arrays({"theta": (theta, "P"), "directions": (directions, "2 P")})
+    check_arrays({"theta": (theta, "P"), "directions": (directions, "2 P")})
     theta, (d0, d1) = stop_gradient(theta), (directions[0, :], directions[1, :])
     radii = [float(r) for r in radii]
     rows = [[_number(f, theta + r * d0 + s * d1, finite=False) for s in radii] for r in radii]
-    return _like(xp, rows, theta)
+    return backend_of(theta).from_numpy(rows, theta)
 
 
 def _number(f: Callable[[Array], Any], theta: Array, *, finite: bool = True) -> float:
     value = f(theta)
-    if np.ndim(value.detach() if is_torch_array(value) else value):
+    if np.ndim(stop_gradient(value)):
         raise ValueError(f"f returned shape {tuple(value.shape)}; expected one number")
     number = float(value)
     if finite and not np.isfinite(number):
         raise ValueError(f"f returned {number}; expected a finite number near theta")
     return number
-
-
-def _like(xp: Any, numbers: Any, like: Array) -> Array:
-    array = xp.asarray(numbers, dtype=like.dtype)
-    return array.to(like.device) if is_torch_array(like) else array

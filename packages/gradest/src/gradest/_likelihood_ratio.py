@@ -1,4 +1,4 @@
-"""Likelihood-ratio gradients (REINFORCE): the score of what was done, weighted by what it brought."""
+"""Likelihood-ratio gradients (REINFORCE): the score of each action, weighted by its return."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from ._values import refuse_nan
 
 
 def likelihood_ratio_objective(log_prob: Array, advantage: Array) -> Array:
-    """A number whose gradient is the likelihood-ratio policy gradient.
+    """A scalar whose gradient is the likelihood-ratio policy gradient.
 
-    ``mean(log pi(a | s) A)``, with ``A`` a constant. Williams 1992; with a state value as baseline, Sutton et al.
-    1999. Its value means nothing; only its gradient does.
+    ``mean(log pi(a | s) A)``, with ``A`` a constant. Williams 1992; with a state value as baseline, Sutton et al. 1999.
+    Only its gradient has a meaning, its value has none.
 
-    Two readings, by what the samples are: single decisions, with ``A`` an advantage or the reward to go (shapes
-    ``[T, N]``), whose gradient is an average over steps; or whole trajectories, with the summed log-probabilities and
-    the return of each (shapes ``[N]``).
+    A sample is a single decision, with ``A`` an advantage or the reward to go (shapes ``[T, N]``), so that the gradient
+    is an average over steps. Or it is a whole trajectory, with its summed log-probability and its return (shapes
+    ``[N]``).
 
     Args:
-        log_prob: log-density of the actions taken, any shape; differentiable.
-        advantage: what each brought, the same shape. No gradient flows through it.
+        log_prob: log-density of the actions, any shape; differentiable.
+        advantage: advantage or return of each, same shape. No gradient flows through it.
 
     Returns:
         A scalar array.
@@ -34,15 +34,15 @@ def likelihood_ratio_objective(log_prob: Array, advantage: Array) -> Array:
 
 
 def likelihood_ratio_gradients(score: Array, advantage: Array) -> Array:
-    """The likelihood-ratio gradient of each sample: what variances and mixtures are computed from.
+    """The likelihood-ratio gradient of each sample, for variances and mixtures.
 
-    ``g_i = A_i grad log pi(a_i | s_i)``; their mean is the gradient of ``likelihood_ratio_objective``.
+    ``g_i = A_i grad log pi(a_i | s_i)``. Their mean is the gradient of ``likelihood_ratio_objective``.
 
     Args:
-        score: gradient of each sample's log-density by the parameters, shape ``[N, P]`` (see
+        score: gradient of each sample's log-density with respect to the parameters, shape ``[N, P]`` (see
             ``gradest.torch.per_sample_gradients``).
-        advantage: what each sample brought, less a baseline, shape ``[N]`` or, with one baseline for each parameter,
-            ``[N, P]``.
+        advantage: return of each sample minus a baseline, shape ``[N]``; or ``[N, P]`` with a baseline for each
+            parameter.
 
     Returns:
         Per-sample gradients, shape ``[N, P]``.
@@ -58,17 +58,17 @@ def likelihood_ratio_gradients(score: Array, advantage: Array) -> Array:
 
 
 def leave_one_out_baseline(returns: Array) -> Array:
-    """For each sample the mean return of all others: a baseline that needs no value function and adds no bias.
+    """The mean return of all other samples, for each sample: an unbiased baseline without a value function.
 
-    ``b_i = 1/(N-1) sum_{j != i} R_j``. (The mean over all samples would correlate with each and shrink the gradient
-    by ``1 - 1/N``.)
+    ``b_i = 1/(N-1) sum_{j != i} R_j``. (The mean over all samples correlates with each of them and shrinks the
+    gradient by ``1 - 1/N``.)
 
     Args:
-        returns: returns of independent samples of one start state distribution, shape ``[N]``, or ``[T, N]`` for
-            each step by itself.
+        returns: returns of independent samples from one distribution of start states, shape ``[N]``, or ``[T, N]`` for
+            separate steps.
 
     Returns:
-        Baselines, the shape of ``returns``; subtract them.
+        Baselines to subtract, the shape of ``returns``.
 
     Raises:
         ValueError: ``returns`` has the wrong type or shape, holds NaN or fewer than two samples.
@@ -82,15 +82,15 @@ def leave_one_out_baseline(returns: Array) -> Array:
 
 
 def optimal_baseline(score: Array, returns: Array, *, per_parameter: bool = False) -> Array:
-    """The constant baseline under which the likelihood-ratio gradient varies least.
+    """The constant baseline that minimises the variance of the likelihood-ratio gradient.
 
-    ``b = E[|score|^2 R] / E[|score|^2]`` minimises the summed variance of the components; with ``per_parameter`` each
-    component has its own, ``b_p = E[score_p^2 R] / E[score_p^2]`` (Greensmith et al. 2004, section 4; Peters &
-    Schaal 2008, Eq. 20). Estimated from the samples themselves, so that using it on the same samples biases the
-    gradient by O(1/N). Where no score is different from zero it is the mean return.
+    ``b = E[|score|^2 R] / E[|score|^2]`` minimises the summed variance of the components. With ``per_parameter`` each
+    component has its own, ``b_p = E[score_p^2 R] / E[score_p^2]`` (Greensmith et al. 2004, section 4; Peters & Schaal
+    2008, Eq. 20). It is estimated from the given samples; its use on the same samples biases the gradient by O(1/N). If
+    all scores are zero it is the mean return.
 
     Args:
-        score: gradient of each sample's log-density by the parameters, shape ``[N, P]``.
+        score: gradient of each sample's log-density with respect to the parameters, shape ``[N, P]``.
         returns: return of each sample, shape ``[N]``.
         per_parameter: one baseline for each parameter.
 

@@ -1,4 +1,4 @@
-"""Mixtures of two estimates of one gradient, weighted by the inverse of their variances."""
+"""Mixtures of two estimates of one gradient, weighted by their inverse variances."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ._values import refuse_nan
 
 
 class MixedGradient(NamedTuple):
-    """A mixture and what its weight was made of."""
+    """A mixture, and what its weight was computed from."""
 
     gradient: Array
     """The mixture, shape ``[P]`` or ``[T, P]``."""
@@ -25,18 +25,18 @@ class MixedGradient(NamedTuple):
 def inverse_variance_weight(
     variance_first: Array, variance_zeroth: Array, covariance: Array | None = None, *, clip: bool = False
 ) -> Array:
-    """The weight of a first-order estimate beside a zeroth-order one that makes the mixture vary least.
+    """The weight of a first-order estimate that minimises the variance of its mixture with a zeroth-order one.
 
     ``alpha = v0 / (v0 + v1)`` for independent estimates (Parmas et al. 2018; AGPO, Gao et al. 2024, Eq. 3), and
-    ``alpha = (v0 - c) / (v0 + v1 - 2 c)`` for estimates with covariance ``c`` (Parmas et al. 2023), which may lie
-    outside [0, 1]: two estimates that vary together are better subtracted than averaged. ``clip`` keeps it inside.
+    ``alpha = (v0 - c) / (v0 + v1 - 2 c)`` for estimates with covariance ``c`` (Parmas et al. 2023). The latter may lie
+    outside [0, 1], because strongly correlated estimates are better subtracted than averaged; ``clip`` keeps it inside.
 
-    Equal estimates (0/0) get 1/2 each; one whose variance is infinite gets nothing.
+    Without any variance (0/0) both get 1/2. An estimate of infinite variance gets 0.
 
     Args:
         variance_first: variance of the first-order estimate, any shape.
         variance_zeroth: variance of the zeroth-order estimate, same shape.
-        covariance: of the two, same shape; None if they are independent.
+        covariance: covariance of both, same shape; None if they are independent.
         clip: keep the weight in [0, 1].
 
     Returns:
@@ -56,14 +56,14 @@ def inverse_variance_weight(
 def mix_gradients(first: Array, zeroth: Array, alpha: Array | float, *, per_parameter: bool = False) -> Array:
     """``alpha first + (1 - alpha) zeroth`` (AGPO, Gao et al. 2024, section 3.3).
 
-    A weight of 0 or 1 leaves the other side out altogether, so that infinity or NaN on it does not matter.
+    A weight of 0 or 1 excludes the other gradient entirely, even if it is infinite or NaN.
 
     Args:
         first: first-order gradients, any shape.
         zeroth: zeroth-order gradients, same shape.
         alpha: weight of ``first``: a number in [0, 1], or an array whose axes are the leading ones of ``first``,
             ``[T]`` for gradients ``[T, N, m]``.
-        per_parameter: the axis of ``alpha`` is the last one of ``first`` instead.
+        per_parameter: the axis of ``alpha`` is the last axis of ``first`` instead.
 
     Returns:
         The mixture, the shape of ``first``.
@@ -91,17 +91,17 @@ def mix_gradients(first: Array, zeroth: Array, alpha: Array | float, *, per_para
 def inverse_variance_gradient(
     first: Array, zeroth: Array, *, covariance: bool = False, per_parameter: bool = False, clip: bool = False
 ) -> MixedGradient:
-    """The mean of two estimators' samples, mixed so that it varies least.
+    """Mixture of two estimators' mean gradients with minimal variance.
 
-    ``inverse_variance_weight`` of the two means, whose variances are the samples' divided by their number. Weights
-    estimated from the samples that they weight bias the mixture by O(1/N); for none, estimate them from others.
-    With three axes every step is mixed by itself, which is the per-step weighting of Parmas et al. (2018) for
-    contributions that add up over the steps.
+    The weight is ``inverse_variance_weight`` of the two means, whose variance is that of the samples over their number.
+    A weight estimated from the samples that it weights biases the mixture by O(1/N); independent samples avoid that.
+    With three axes every step has its own weight, the per-step weighting of Parmas et al. (2018) for contributions that
+    add up over the steps.
 
     Args:
         first: first-order gradient of each sample, shape ``[N, P]`` or ``[T, N, P]``.
         zeroth: zeroth-order gradient of each sample, same rank; the number of samples may differ.
-        covariance: the two come from the same samples, in the same order; use their covariance.
+        covariance: both come from the same samples, in the same order; use their covariance.
         per_parameter: a weight for each parameter.
         clip: keep weights in [0, 1].
 
@@ -118,8 +118,8 @@ def inverse_variance_gradient(
     check_samples("zeroth", zeroth, -2)
     variance_first = covariance_of(xp, first, first, per_parameter) / first.shape[-2]
     variance_zeroth = covariance_of(xp, zeroth, zeroth, per_parameter) / zeroth.shape[-2]
-    together = covariance_of(xp, first, zeroth, per_parameter) / first.shape[-2] if covariance else None
-    alpha = weight_of(xp, variance_first, variance_zeroth, together, clip)
+    shared = covariance_of(xp, first, zeroth, per_parameter) / first.shape[-2] if covariance else None
+    alpha = weight_of(xp, variance_first, variance_zeroth, shared, clip)
     weight = alpha if per_parameter else alpha[..., None]
     gradient = weight * xp.mean(first, axis=-2) + (1 - weight) * xp.mean(zeroth, axis=-2)
     refuse_nan(xp, gradient, first=first, zeroth=zeroth)
@@ -129,14 +129,14 @@ def inverse_variance_gradient(
 def weight_of(xp: Any, v1: Array, v0: Array, c: Array | None, clip: bool) -> Array:
     """``inverse_variance_weight`` of arrays that have been checked."""
     one, zero = xp.ones_like(v1), xp.zeros_like(v1)
-    rough_first, rough_zeroth = xp.isinf(v1), xp.isinf(v0)
-    # where on the way in too: the branch that is not taken must have no gradient of its own
-    v1, v0 = xp.where(rough_first | rough_zeroth, one, v1), xp.where(rough_first | rough_zeroth, one, v0)
-    shared = zero if c is None else xp.where(rough_first | rough_zeroth, zero, c)
+    infinite_first, infinite_zeroth = xp.isinf(v1), xp.isinf(v0)
+    # where on the inputs too: the branch that is not selected must have no gradient
+    v1, v0 = xp.where(infinite_first | infinite_zeroth, one, v1), xp.where(infinite_first | infinite_zeroth, one, v0)
+    shared = zero if c is None else xp.where(infinite_first | infinite_zeroth, zero, c)
     spread = v0 + v1 - 2 * shared
     flat = spread <= 0
     alpha = xp.where(flat, 0.5 * one, (v0 - shared) / xp.where(flat, one, spread))
-    alpha = xp.where(rough_first & ~rough_zeroth, zero, xp.where(rough_zeroth & ~rough_first, one, alpha))
+    alpha = xp.where(infinite_first & ~infinite_zeroth, zero, xp.where(infinite_zeroth & ~infinite_first, one, alpha))
     return xp.clip(alpha, 0.0, 1.0) if clip else alpha
 
 

@@ -1,4 +1,4 @@
-"""n-step returns, all time steps at once."""
+"""n-step returns, computed for all steps at once."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from ._values import refuse_nan
 
 
 def n_step_returns(reward: Array, value_next: Array, terminated: Array, done: Array, *, gamma: float, n: int) -> Array:
-    """The rewards of the next ``n`` steps, discounted, and the value of what they led to.
+    """Discounted rewards of the next ``n`` steps, plus the discounted bootstrap value.
 
     ``G_t = sum_{i<k} gamma^i r_{t+i} + gamma^k (1 - terminated_{t+k-1}) value_next_{t+k-1}``
 
-    with ``k = n``, or fewer where the episode or the window ends before. Sutton & Barto, Reinforcement Learning
-    (2nd ed., 2018), Eq. 7.1; the ``G_t^k`` of SHAC's critic target (Xu et al. 2022, below Eq. 7). ``n=1`` is the
-    one-step target, and ``n >= T`` gives ``bootstrapped_returns``.
+    ``k`` is ``n``, or less where the episode or the window ends earlier. Sutton & Barto, Reinforcement Learning (2nd
+    ed., 2018), Eq. 7.1; the ``G_t^k`` of SHAC's critic target (Xu et al. 2022, below Eq. 7). ``n=1`` gives the one-step
+    target, ``n >= T`` gives ``bootstrapped_returns``.
 
-    Computed in ``log2(n)`` operations on whole windows: a step is the affine map ``x -> b_t + a_t x`` of the return
-    after it, and maps of 1, 2, 4, ... steps are composed of one another.
+    The computation takes ``log2(n)`` operations on whole windows. A step is the affine map ``x -> b_t + a_t x`` of the
+    next return; maps of 2, 4, 8, ... steps are compositions of two shorter ones.
 
     Args:
         reward: rewards, shape ``[T, N]``.
-        value_next: ``V(final_obs)``, the value of what each step led to before any reset, ``[T, N]``.
-        terminated: bool, nothing follows this step, ``[T, N]``. A terminated step counts as done.
+        value_next: ``V(final_obs)``, the value of the observation after each step, before any reset, ``[T, N]``.
+        terminated: bool, the task itself ended with this step, ``[T, N]``. A terminated step counts as done.
         done: bool, ``terminated | truncated``, ``[T, N]``.
         gamma: discount per step, in [0, 1].
         n: number of rewards, at least 1.
@@ -44,22 +44,22 @@ def n_step_returns(reward: Array, value_next: Array, terminated: Array, done: Ar
     horizon = reward.shape[0]
     stops = ends_of(xp, done | terminated)
     out = reward + gamma * tail
-    # where the next step belongs to the same segment its return follows, elsewhere the value does
+    # inside a segment the next return is added, at its end the value
     a = gamma * xp.astype(~stops, reward.dtype)
     b = reward + gamma * xp.where(stops, tail, zero)
-    # past the window nothing is left to add
+    # a step beyond the window adds nothing
     steps, length = min(steps, horizon - 1), 1
     while steps:
         if steps & 1:
-            out = b + a * _later(xp, out, length)
+            out = b + a * _shifted(xp, out, length)
         steps >>= 1
         if steps:
-            a, b, length = a * _later(xp, a, length), b + a * _later(xp, b, length), 2 * length
+            a, b, length = a * _shifted(xp, a, length), b + a * _shifted(xp, b, length), 2 * length
     return out
 
 
-def _later(xp: Any, x: Array, steps: int) -> Array:
-    """``x_{t + steps}``, zero past the window's end."""
+def _shifted(xp: Any, x: Array, steps: int) -> Array:
+    """``x_{t + steps}``, zero beyond the end of the window."""
     if steps >= x.shape[0]:
         return xp.zeros_like(x)
     return xp.concat([x[steps:, :], xp.zeros_like(x[:steps, :])], axis=0)

@@ -1,4 +1,4 @@
-"""How far a policy has left the one that collected the samples, and what it would bring."""
+"""Measures of a policy against the one that collected the samples: GI-PPO's tests."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ._values import refuse_nan
 
 
 def out_of_range_ratio(log_prob: Array, log_prob_old: Array, *, clip: float) -> Array:
-    """The share of samples whose density ratio has left PPO's range, so that PPO can do nothing for them.
+    """Fraction of samples whose density ratio lies outside PPO's clip range.
 
     ``mean(|pi / pi_old - 1| > eps)`` (GI-PPO, Son et al. 2023, Eq. 12). A constant.
 
     Args:
-        log_prob: log-density of the actions under the policy that is learned, any shape.
-        log_prob_old: the same under the policy that took them, same shape.
-        clip: epsilon, how far the ratio may go from one, above 0.
+        log_prob: log-density of the actions under the learned policy, any shape.
+        log_prob_old: the same under the policy that collected them, same shape.
+        clip: epsilon, the largest distance of the ratio from 1, above 0.
 
     Returns:
         A scalar array in [0, 1].
@@ -37,21 +37,22 @@ def out_of_range_ratio(log_prob: Array, log_prob_old: Array, *, clip: float) -> 
 def additional_return(
     log_prob: Array, log_prob_old: Array, advantage: Array, *, centred: bool = True, max_log_ratio: float = 16.0
 ) -> Array:
-    """What a policy is expected to bring beyond the one that collected the samples: the test for biased gradients.
+    """Expected gain of a policy over the one that collected the samples: GI-PPO's test for biased gradients.
 
-    ``mean((pi / pi_old - 1) A)``, or with ``centred=False`` ``mean(pi / pi_old A)`` to the letter of GI-PPO (Son et
-    al. 2023, Eq. 16). As advantages under the old policy average to zero the two have one expectation; the first varies
-    less. By Proposition 4.3 it is positive after a small step up true gradients, so a negative one speaks of bias.
+    ``mean((pi / pi_old - 1) A)``, or with ``centred=False`` ``mean(pi / pi_old A)``, which is Eq. 16 of GI-PPO (Son et
+    al. 2023) literally. Advantages under the old policy average to zero, so both have the same expectation; the first
+    varies less. By Proposition 4.3 it is positive after a small step along true gradients, so a negative value
+    indicates bias.
 
-    Every sample is paired with its own density and advantage: keep the three arrays in the same order.
+    The three arrays must list the samples in the same order.
 
     Args:
         log_prob: log-density of the actions under the new policy, any shape.
-        log_prob_old: the same under the policy that took them, same shape.
+        log_prob_old: the same under the policy that collected them, same shape.
         advantage: same shape.
-        centred: leave out what the old policy has by itself.
-        max_log_ratio: the logarithm of the ratio is cut there, as in the released code, so that a density a
-            millionfold does not decide alone. At least 0.
+        centred: subtract the mean advantage of the samples, whose expectation is zero.
+        max_log_ratio: largest logarithm of the ratio, at least 0; larger ones are clipped, as in the released code, so
+            that one sample with an extreme density does not decide the result.
 
     Returns:
         A scalar array.

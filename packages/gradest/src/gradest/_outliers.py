@@ -1,11 +1,12 @@
-"""Rules for gradients of single samples that are too large, or none at all."""
+"""Rules for gradients of single samples that are too large or not finite."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ._backend import backend_of
 from ._check import Array, check_arrays, check_factor, check_number
-from ._length import largest, length, shortened
+from ._length import length, shortened
 from ._statistics import sample_axes
 from ._values import refuse_nan
 
@@ -27,16 +28,16 @@ def finite_mask(gradients: Array) -> Array:
 
 
 def quantile_mask(gradients: Array, *, low: float = 0.0, high: float = 0.9) -> Array:
-    """Which samples have a gradient neither shorter nor longer than most.
+    """Which samples have a gradient whose norm lies between two quantiles.
 
-    The rule "Quantile" of AGPO's comparison (Gao et al. 2024, Figure 7), "gradients within a specific quantile range":
-    the norms of the samples kept lie between two quantiles of all norms (over the samples, for each step by itself;
-    between two norms interpolated). Samples that are not finite are left out, and the quantiles are the others'.
+    The rule "Quantile" of AGPO's comparison (Gao et al. 2024, Figure 7), "gradients within a specific quantile range".
+    The quantiles of each step are those of its finite samples, interpolated between norms. Samples that are not finite
+    are excluded.
 
     Args:
         gradients: one gradient for each sample, shape ``[N, P]`` or ``[T, N, P]``.
-        low: lower end of the range, in [0, 1].
-        high: upper end of the range, in [0, 1].
+        low: lower quantile, in [0, 1].
+        high: upper quantile, in [0, 1].
 
     Returns:
         bool, shape ``[N]`` or ``[T, N]``.
@@ -49,17 +50,17 @@ def quantile_mask(gradients: Array, *, low: float = 0.0, high: float = 0.9) -> A
     if low > high:
         raise ValueError(f"low is {low}; expected at most high, which is {high}")
     _, finite, norm = _lengths(xp, gradients)
-    # as much slack as rounding needs, or the largest of all could fail against itself
+    # slack for rounding, or the largest norm could exceed the quantile that equals it
     slack = 8.0 * float(xp.finfo(norm.dtype).eps)
     shortest, longest = (_quantile(xp, norm, finite, at) for at in (low, high))
     return finite & (norm >= shortest * (1.0 - slack)) & (norm <= longest * (1.0 + slack))
 
 
 def clip_max_norm(gradients: Array, *, max_norm: float) -> Array:
-    """Every sample's gradient shortened to a largest length; one that is not finite becomes zero.
+    """Gradients of samples, shortened to a maximal norm; those that are not finite become zero.
 
-    The rule "MaxNorm" of AGPO's comparison (Gao et al. 2024, Figure 7): ``g_i min(1, c / |g_i|)``. Samples so long that
-    ``(|g_i| / c)^2`` is no number any more (1e19 times too long in single precision) count as not finite.
+    The rule "MaxNorm" of AGPO's comparison (Gao et al. 2024, Figure 7): ``g_i min(1, c / |g_i|)``. Samples whose
+    ``(|g_i| / c)^2`` overflows (a norm of 1e19 ``c`` in single precision) count as not finite.
 
     Args:
         gradients: one gradient for each sample, shape ``[N, P]`` or ``[T, N, P]``.
@@ -77,9 +78,9 @@ def clip_max_norm(gradients: Array, *, max_norm: float) -> Array:
 
 
 def masked_mean(gradients: Array, keep: Array) -> Array:
-    """The mean gradient of the samples kept; zero where none is.
+    """Mean gradient of the samples kept; zero if none is.
 
-    What was not kept may hold anything, NaN included: it enters neither the mean nor its gradient.
+    Other samples may hold anything, even NaN: they count neither in the mean nor in its gradient.
 
     Args:
         gradients: one gradient for each sample, shape ``[N, P]`` or ``[T, N, P]``.
@@ -101,7 +102,7 @@ def masked_mean(gradients: Array, keep: Array) -> Array:
 
 def _quantile(xp: Any, norm: Array, finite: Array, at: float) -> Array:
     ordered = xp.sort(xp.where(finite, norm, xp.full_like(norm, float("inf"))), axis=-1)
-    # weights of the two neighbours, as the place depends on how many are finite
+    # interpolation weights instead of an index, which would depend on the number of finite samples
     place = xp.cumulative_sum(xp.ones_like(norm), axis=-1) - 1.0
     count = xp.sum(xp.astype(finite, norm.dtype), axis=-1, keepdims=True)
     weight = xp.clip(1.0 - xp.abs(place - at * (count - 1.0)), 0.0, None)
@@ -109,8 +110,8 @@ def _quantile(xp: Any, norm: Array, finite: Array, at: float) -> Array:
 
 
 def _lengths(xp: Any, gradients: Array) -> tuple[Array, Array, Array]:
-    """Gradients with zeros for samples that are not finite, which samples are, and lengths."""
-    top = largest(xp, gradients)
+    """Gradients with zeros for samples that are not finite; which samples are finite; norms."""
+    top = backend_of(gradients).largest(gradients)
     finite = xp.isfinite(top)
     gradients = xp.where(finite[..., None], gradients, xp.zeros_like(gradients))
     return gradients, finite, length(xp, gradients, xp.where(finite, top, xp.zeros_like(top)))

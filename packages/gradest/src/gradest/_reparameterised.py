@@ -1,4 +1,4 @@
-"""The objective that reparameterised (pathwise) gradients differentiate, world by world."""
+"""The objective of reparameterised (pathwise) gradients, for each world."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from ._values import refuse_nan
 def reparameterised_objective(
     reward: Array, value_next: Array, terminated: Array, done: Array, *, gamma: float, lam: float = 1.0
 ) -> Array:
-    """The TD(lambda) returns of the segments that start in each world, summed: what the RP gradient goes up.
+    """Sum of the TD(lambda) returns of each world's segments, whose gradient is the RP gradient.
 
     ``J_n = sum_t start_t G_t``, with ``G`` the ``td_lambda`` returns and ``start`` the ``segment_starts``.
 
-    A window of actions ``a = g(s, eps)`` with fixed noise makes rewards and values functions of the policy's
-    parameters; the gradient of a world's objective is one sample of the reparameterised policy gradient (GI-PPO, Son
-    et al. 2023, Appendix 7.2.2; Kingma & Welling 2013). The released code of that paper trains its RP baseline with
-    ``lam=0.95`` on the mean over segments, ``sum(J) / sum(segment_starts)``. SHAC has ``lam=1`` and the mean over
-    steps: ``sum(J) / (T N)`` is ``segment_objective``, which is cheaper to differentiate.
+    With actions ``a = g(s, eps)`` and fixed noise, rewards and values are functions of the policy's parameters. The
+    gradient of a world's objective is one sample of the reparameterised policy gradient (GI-PPO, Son et al. 2023,
+    Appendix 7.2.2; Kingma & Welling 2013). The released code of that paper trains its RP baseline with ``lam=0.95`` on
+    the mean over segments, ``sum(J) / sum(segment_starts)``. SHAC has ``lam=1`` and the mean over steps: ``sum(J) / (T
+    N)`` is ``segment_objective``, which is cheaper to differentiate.
 
     Args:
         reward: rewards, differentiable, shape ``[T, N]``.
-        value_next: ``V(final_obs)``, the value of what each step led to before any reset, ``[T, N]``.
-        terminated: bool, nothing follows this step, ``[T, N]``. A terminated step counts as done.
+        value_next: ``V(final_obs)``, the value of the observation after each step, before any reset, ``[T, N]``.
+        terminated: bool, the task itself ended with this step, ``[T, N]``. A terminated step counts as done.
         done: bool, ``terminated | truncated``, ``[T, N]``.
         gamma: discount per step, in [0, 1].
         lam: lambda, the weight of longer returns, in [0, 1].
@@ -42,7 +42,7 @@ def reparameterised_objective(
     refuse_nan(xp, reward=reward, value_next=tail)
     ends = done | terminated
     starts = xp.astype(starts_of(xp, ends), reward.dtype)
-    # Weights first, as plain numbers: the return of a start is linear in the rewards and values after it.
+    # the return of a start is linear in later rewards and values, so weights without gradient suffice
     weight = linear_scan((gamma * lam) * (1.0 - starts), starts, xp.zeros_like(starts[0, :]), reverse=False)
     share = gamma * (1.0 - lam * xp.astype(~ends_of(xp, ends), reward.dtype))
     return xp.sum(weight * (reward + share * tail), axis=0)

@@ -16,7 +16,7 @@ def discounted_returns(reward: Array, done: Array, *, gamma: float) -> Array:
 
     Args:
         reward: rewards, shape ``[T, N]``.
-        done: bool, the episode ended or was stopped at this step, shape ``[T, N]``.
+        done: bool, the episode ended or was truncated at this step, shape ``[T, N]``.
         gamma: discount per step, in [0, 1].
 
     Returns:
@@ -33,18 +33,18 @@ def discounted_returns(reward: Array, done: Array, *, gamma: float) -> Array:
 
 
 def bootstrapped_returns(reward: Array, value_next: Array, terminated: Array, done: Array, *, gamma: float) -> Array:
-    """Discounted rewards to the end of the episode or of the window, and the value of what follows.
+    """Discounted rewards to the end of the episode or of the window, plus the discounted bootstrap value.
 
     ``G_t = r_t + gamma (1 - terminated_t) [value_next_t if done_t or t = T-1 else G_{t+1}]``
 
-    The bracket of SHAC's policy loss (Xu et al. 2022, Eq. 5) started from every step ``t``, with the
-    reset of discount and value that the paper asks for where an episode ends; equal to
-    ``td_lambda(lam=1)``. The gradient flows through ``reward`` and ``value_next``.
+    This is the bracket of SHAC's policy loss (Xu et al. 2022, Eq. 5), started from every step ``t``. Discount and value
+    are reset where an episode ends, as the paper says. It equals ``td_lambda(lam=1)``. The gradient flows through
+    ``reward`` and ``value_next``.
 
     Args:
         reward: rewards, shape ``[T, N]``.
-        value_next: ``V(final_obs)``, the value of what each step led to before any reset, ``[T, N]``.
-        terminated: bool, nothing follows this step, ``[T, N]``. A terminated step counts as done.
+        value_next: ``V(final_obs)``, the value of the observation after each step, before any reset, ``[T, N]``.
+        terminated: bool, the task itself ended with this step, ``[T, N]``. A terminated step counts as done.
         done: bool, ``terminated | truncated``, ``[T, N]``.
         gamma: discount per step, in [0, 1].
 
@@ -58,7 +58,7 @@ def bootstrapped_returns(reward: Array, value_next: Array, terminated: Array, do
     xp = check_window({"reward": reward, "value_next": value_next}, {"terminated": terminated, "done": done})
     gamma = check_factor("gamma", gamma)
     zero = xp.zeros_like(value_next)
-    # where, not a product: what the critic says of a terminated state never enters, NaN included.
+    # where, not a product: the value of a terminated state must not count, even if it is NaN
     tail = xp.where(terminated, zero, value_next)
     refuse_nan(xp, reward=reward, value_next=tail)
     carry = gamma * xp.astype(~(done | terminated), reward.dtype)
@@ -66,20 +66,19 @@ def bootstrapped_returns(reward: Array, value_next: Array, terminated: Array, do
 
 
 def td_lambda(reward: Array, value_next: Array, terminated: Array, done: Array, *, gamma: float, lam: float) -> Array:
-    """TD(lambda) returns: the k-step returns of each step, averaged with weights that fall as lambda^k.
+    """TD(lambda) returns: the k-step returns of each step, averaged with weights proportional to lambda^k.
 
     ``G_t = r_t + gamma (1 - terminated_t) [(1 - lam) value_next_t + lam G_{t+1}]`` inside an episode,
     ``G_t = r_t + gamma (1 - terminated_t) value_next_t`` where ``done_t`` or ``t = T-1``.
 
-    This is the recursive form (Sutton & Barto 2018, Eq. 12.18) of SHAC's critic target (Xu et al.
-    2022, Eq. 7), in which the longest return available takes all the weight that is left.
-    ``lam=0`` gives the one-step target, ``lam=1`` ``bootstrapped_returns``. As a regression target it
-    is meant to be constant: stop the gradient of the arguments or of the result.
+    This is the recursive form (Sutton & Barto 2018, Eq. 12.18) of SHAC's critic target (Xu et al. 2022, Eq. 7). The
+    longest return gets the remaining weight. ``lam=0`` gives the one-step target, ``lam=1`` ``bootstrapped_returns``. A
+    regression target should be a constant: stop the gradient of the arguments or of the result.
 
     Args:
         reward: rewards, shape ``[T, N]``.
-        value_next: ``V(final_obs)``, the value of what each step led to before any reset, ``[T, N]``.
-        terminated: bool, nothing follows this step, ``[T, N]``. A terminated step counts as done.
+        value_next: ``V(final_obs)``, the value of the observation after each step, before any reset, ``[T, N]``.
+        terminated: bool, the task itself ended with this step, ``[T, N]``. A terminated step counts as done.
         done: bool, ``terminated | truncated``, ``[T, N]``.
         gamma: discount per step, in [0, 1].
         lam: lambda, the weight of longer returns, in [0, 1].

@@ -1,4 +1,4 @@
-"""Segments: the pieces of episodes that a window of T steps holds, and SHAC's objective over them."""
+"""Segments, the parts of episodes inside a window of T steps, and SHAC's objective over them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ._values import refuse_nan
 
 
 def segment_starts(done: Array) -> Array:
-    """Where a piece of an episode begins inside the window: at step 0, and after every step done.
+    """First steps of segments: step 0 of the window, and the step after every step that is done.
 
     ``start_t = (t = 0) or done_{t-1}``
 
     Args:
-        done: bool, the episode ended or was stopped at this step, shape ``[T, N]``.
+        done: bool, the episode ended or was truncated at this step, shape ``[T, N]``.
 
     Returns:
         bool, shape ``[T, N]``.
@@ -27,20 +27,19 @@ def segment_starts(done: Array) -> Array:
 
 
 def segment_objective(reward: Array, value_next: Array, terminated: Array, done: Array, *, gamma: float) -> Array:
-    """What SHAC's policy maximises: the bootstrapped returns of all segments, per step of the window.
+    """SHAC's policy objective: the bootstrapped returns of all segments, per step of the window.
 
     ``J = 1/(T N) sum_{t,n} start_t G_t``, with ``G`` the ``bootstrapped_returns`` and ``start`` the
     ``segment_starts``; SHAC's policy loss (Xu et al. 2022, Eq. 5) is ``-J``.
 
-    Computed as ``1/(T N) sum_{t,n} c_t (r_t + gamma V_t)``, where ``c_t`` is ``gamma`` to the number
-    of steps since the segment began and ``V_t`` is ``value_next_t`` where the segment ends without
-    termination, else 0. The weights carry no gradient, so only a handful of operations is
-    differentiated, against ``T`` of them through ``bootstrapped_returns``.
+    It is computed as ``1/(T N) sum_{t,n} c_t (r_t + gamma V_t)``. ``c_t`` is ``gamma`` to the number of steps since the
+    segment began; ``V_t`` is ``value_next_t`` where the segment ends without termination, else 0. The weights carry no
+    gradient, so the backward pass has a few operations instead of the ``T`` of ``bootstrapped_returns``.
 
     Args:
         reward: rewards, shape ``[T, N]``.
-        value_next: ``V(final_obs)``, the value of what each step led to before any reset, ``[T, N]``.
-        terminated: bool, nothing follows this step, ``[T, N]``. A terminated step counts as done.
+        value_next: ``V(final_obs)``, the value of the observation after each step, before any reset, ``[T, N]``.
+        terminated: bool, the task itself ended with this step, ``[T, N]``. A terminated step counts as done.
         done: bool, ``terminated | truncated``, ``[T, N]``.
         gamma: discount per step, in [0, 1].
 
@@ -63,16 +62,16 @@ def segment_objective(reward: Array, value_next: Array, terminated: Array, done:
 
 
 def segment_discounted(value: Array, done: Array, *, factor: float) -> Array:
-    """Values weighted by how far into its segment each step is: ``factor^k value_t``, ``k`` steps after the start.
+    """Values discounted by their place in the segment: ``factor^k value_t``, ``k`` steps after its start.
 
-    The likelihood-ratio gradient of the TD(lambda) return of a segment's start is ``sum_t (gamma lam)^k A_t grad log
-    pi(a_t | s_t)`` with ``A`` the ``gae`` advantages: an action has no part in the TD errors before it, and the
-    advantage counts those after it as seen from its own step. So weighted, it estimates what
-    ``reparameterised_objective`` differentiates.
+    The likelihood-ratio gradient of the TD(lambda) return at a segment's start is ``sum_t (gamma lam)^k A_t grad log
+    pi(a_t | s_t)`` with ``A`` the ``gae`` advantages: an action does not influence earlier TD errors, and its advantage
+    discounts later ones from its own step. With these weights it estimates the gradient of
+    ``reparameterised_objective``.
 
     Args:
         value: for instance advantages, shape ``[T, N]``.
-        done: bool, the episode ended or was stopped at this step, shape ``[T, N]``.
+        done: bool, the episode ended or was truncated at this step, shape ``[T, N]``.
         factor: weight per step, in [0, 1].
 
     Returns:
@@ -94,5 +93,5 @@ def starts_of(xp: Any, done: Array) -> Array:
 
 
 def ends_of(xp: Any, done: Array) -> Array:
-    """Where a segment ends: at every step done, and at the last of the window."""
+    """Last steps of segments: every step that is done, and the last step of the window."""
     return xp.concat([done[:-1, :], xp.ones_like(done[-1:, :])], axis=0)

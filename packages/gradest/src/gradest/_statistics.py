@@ -9,14 +9,14 @@ from ._values import refuse_nan
 
 
 def empirical_variance(gradients: Array, *, per_parameter: bool = False) -> Array:
-    """How much the gradients of single samples scatter.
+    """Variance of the gradients of single samples.
 
     ``1/(N-1) sum_i |g_i - mean(g)|^2`` (AGPO, Gao et al. 2024, Definition 3.1): the trace of the sample covariance,
-    summed over the parameters. The variance of the mean is an ``N``-th of it.
+    summed over the parameters. The variance of the mean is this over ``N``.
 
     Args:
-        gradients: one gradient for each sample, shape ``[N, P]``, or ``[T, N, P]`` for each step by itself.
-        per_parameter: each parameter's variance instead of their sum.
+        gradients: one gradient for each sample, shape ``[N, P]``, or ``[T, N, P]`` for separate steps.
+        per_parameter: the variance of each parameter, instead of their sum.
 
     Returns:
         A scalar array or ``[T]``; with ``per_parameter`` ``[P]`` or ``[T, P]``.
@@ -32,14 +32,14 @@ def empirical_variance(gradients: Array, *, per_parameter: bool = False) -> Arra
 
 
 def empirical_covariance(first: Array, zeroth: Array, *, per_parameter: bool = False) -> Array:
-    """How much two estimates of the same gradient from the same samples scatter together.
+    """Covariance of two estimates of the same gradient from the same samples.
 
     ``1/(N-1) sum_i (f_i - mean(f)) . (z_i - mean(z))``: the trace of the cross-covariance.
 
     Args:
-        first: one gradient for each sample by one estimator, shape ``[N, P]`` or ``[T, N, P]``.
-        zeroth: the same samples' by another, same shape.
-        per_parameter: each parameter's covariance instead of their sum.
+        first: gradient of each sample by one estimator, shape ``[N, P]`` or ``[T, N, P]``.
+        zeroth: gradient of the same samples by another estimator, same shape.
+        per_parameter: the covariance of each parameter, instead of their sum.
 
     Returns:
         A scalar array or ``[T]``; with ``per_parameter`` ``[P]`` or ``[T, P]``.
@@ -62,7 +62,7 @@ def sample_axes(gradients: Array) -> str:
 
 def covariance_of(xp: Any, first: Array, zeroth: Array, per_parameter: bool) -> Array:
     """``empirical_covariance`` of arrays that have been checked."""
-    apart = first - xp.mean(first, axis=-2, keepdims=True)
-    other = apart if first is zeroth else zeroth - xp.mean(zeroth, axis=-2, keepdims=True)
-    sums = xp.sum(apart * other, axis=-2)
+    deviation = first - xp.mean(first, axis=-2, keepdims=True)
+    other = deviation if first is zeroth else zeroth - xp.mean(zeroth, axis=-2, keepdims=True)
+    sums = xp.sum(deviation * other, axis=-2)
     return (sums if per_parameter else xp.sum(sums, axis=-1)) / (first.shape[-2] - 1)

@@ -1,4 +1,4 @@
-"""PPO's clipped surrogate, and the virtual policy that GI-PPO holds it near."""
+"""PPO's clipped surrogate objective, and GI-PPO's virtual policy."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from ._values import refuse_nan
 
 
 def clipped_surrogate(log_prob: Array, log_prob_old: Array, advantage: Array, *, clip: float) -> Array:
-    """PPO's objective: the ratio of densities times the advantage, without reward for leaving the clip range.
+    """PPO's clipped objective: the density ratio times the advantage, with no gain beyond the clip range.
 
     ``mean(min(w A, clip(w, 1 - eps, 1 + eps) A))``, ``w = exp(log pi - log pi_old)`` (Schulman et al. 2017, Eq. 7;
-    GI-PPO, Son et al. 2023, Eq. 17). GI-PPO's own objective (Eq. 18) has the virtual policy in the place of the old:
+    GI-PPO, Son et al. 2023, Eq. 17). GI-PPO's own objective (Eq. 18) uses the virtual policy instead of the old one:
     pass ``virtual_log_prob(...)`` as ``log_prob_old``.
 
-    Samples whose ratio has left the range in the direction of their advantage have no gradient, however far they
-    went. In the other direction the term is unbounded, as in the paper, up to ratios near the largest number of the
-    dtype, from where on it is constant.
+    A sample whose ratio has left the range in the direction of its advantage has no gradient. In the other direction
+    the term is unbounded, as in the paper, up to ratios near the largest number of the dtype; beyond that it is
+    constant.
 
     Args:
-        log_prob: log-density of the actions under the policy that is learned, any shape; differentiable.
-        log_prob_old: the same under the policy to stay near, same shape. A constant.
+        log_prob: log-density of the actions under the learned policy, any shape; differentiable.
+        log_prob_old: the same under the reference policy, same shape. A constant.
         advantage: same shape. A constant.
-        clip: epsilon, how far the ratio may go from one, above 0.
+        clip: epsilon, the largest distance of the ratio from 1, above 0.
 
     Returns:
         A scalar array, to be maximised.
@@ -38,7 +38,7 @@ def clipped_surrogate(log_prob: Array, log_prob_old: Array, advantage: Array, *,
     clip = check_number("clip", clip, 0.0, above=True)
     given = {"log_prob": log_prob, "log_prob_old": log_prob_old, "advantage": advantage}
     log_ratio, advantage = log_prob - stop_gradient(log_prob_old), stop_gradient(advantage)
-    # Beyond the largest number an infinite ratio would meet a gradient of zero, which makes NaN.
+    # an infinite ratio times a gradient of zero would be NaN
     ratio = xp.exp(xp.clip(log_ratio, None, 0.9 * math.log(float(xp.finfo(log_ratio.dtype).max))))
     objective = xp.mean(xp.minimum(ratio * advantage, xp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage))
     refuse_nan(xp, objective, **given)
@@ -49,10 +49,10 @@ def virtual_log_prob(log_prob_old: Array, log_prob_alpha: Array) -> Array:
     """Log-density of GI-PPO's virtual policy, halfway between the old policy and the alpha-policy.
 
     ``log pi_h = log((pi_old + pi_alpha) / 2)`` (Son et al. 2023, section 4.3.2), without overflow or underflow of
-    either density. Held near it, a PPO step undoes neither.
+    either density. A PPO step near it undoes neither policy.
 
     Args:
-        log_prob_old: log-density of the actions under the policy that took them, any shape.
+        log_prob_old: log-density of the actions under the policy that collected them, any shape.
         log_prob_alpha: the same under the policy fitted to the alpha-policy, same shape.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The one check that looks at numbers: NaN in, error out, wherever numbers can be looked at."""
+"""The check for NaN in arguments, wherever numbers can be read without waiting."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from array_api_compat import is_jax_array, is_torch_array
-
-from ._check import Array
+from ._array import Array
+from ._backend import backend_of
 
 _nan_allowed: ContextVar[bool] = ContextVar("gradest_nan_allowed", default=False)
 
 
 @contextmanager
 def allow_nan() -> Iterator[None]:
-    """Let NaN pass through every estimator inside a ``with`` block, instead of refusing it.
+    """Allow NaN in the arguments of every estimator inside a ``with`` block.
 
-    For those who look after NaN themselves (an algorithm that drops a bad update), and for loops where the one
-    extra pass over each argument is felt. The setting belongs to the current thread or task.
+    For algorithms that handle NaN themselves (by rejecting a bad update), and for loops in which the additional pass
+    over each argument costs too much. The setting belongs to the current thread or task.
 
     ::
 
@@ -35,65 +34,37 @@ def allow_nan() -> Iterator[None]:
 
 
 def refuse_nan(xp: Any, result: Array | None = None, /, **arrays: Array) -> None:
-    """Raise on NaN in any of the floating-point ``arrays``, named as the caller's arguments are.
+    """Raise on NaN in any of the floating-point ``arrays``, whose names are those of the caller's arguments.
 
-    With a ``result`` into which NaN in any of them would have gone, only that is looked at, unless it holds NaN: one
-    pass over a mean costs nothing beside one over each argument.
+    If NaN in any of them would reach ``result``, pass it: the arrays are checked only if ``result`` holds NaN, and a
+    pass over a mean costs nothing compared with a pass over each argument.
 
-    Nothing is looked at inside ``allow_nan``, while a framework traces, compiles or maps (there are no numbers
-    yet) or on an accelerator (looking would make the host wait for it).
+    Nothing is checked inside ``allow_nan``, while a framework traces, compiles or maps (numbers do not exist yet), or
+    on an accelerator (the host would wait for it).
 
     Raises:
         ValueError: an array holds NaN; the message names it, the count and the first place.
     """
     if _is_compiling() or _nan_allowed.get():
         return
-    if result is not None and not _holds_nan(xp, result):
+    if result is not None and not backend_of(result).holds_nan(result):
         return
     for name, array in arrays.items():
-        if _holds_nan(xp, array):
+        if backend_of(array).holds_nan(array):
             _raise(xp, name, array)
-
-
-def _holds_nan(xp: Any, array: Array) -> bool:
-    if not _readable(array):
-        return False
-    # One pass, no temporary: a maximum is NaN where any element is.
-    top = xp.max(array.detach() if is_torch_array(array) else array)
-    return bool(top != top)
 
 
 def _raise(xp: Any, name: str, array: Array) -> None:
     bad = xp.isnan(array)
-    count = int(xp.sum(xp.astype(bad, xp.int64 if not is_jax_array(array) else xp.int32)))
+    count = int(xp.sum(xp.astype(bad, xp.int32)))
     index = ", ".join(str(int(i[0])) for i in xp.nonzero(bad)) if array.ndim else ""
     where = f", the first at [{index}]" if index else ""
     raise ValueError(
         f"{name} has shape {tuple(array.shape)} and holds {count} NaN{where}; expected numbers: "
-        "mask them out first, or call inside gradest.allow_nan()"
+        "mask NaN out first, or call inside gradest.allow_nan()"
     )
 
 
 def _is_compiling() -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and torch.compiler.is_compiling()
-
-
-def _readable(array: Array) -> bool:
-    """Whether ``array`` holds numbers at hand: no tracer, no mapped tensor, on the host."""
-    if is_torch_array(array):
-        return array.device.type == "cpu" and not _is_mapped(array)
-    if is_jax_array(array):
-        jax = sys.modules["jax"]
-        return not isinstance(array, jax.core.Tracer) and all(one.platform == "cpu" for one in array.devices())
-    return True
-
-
-def _is_mapped(tensor: Array) -> bool:
-    """Inside ``torch.func.vmap`` (or a transform of it) a tensor has no single value; inside grad it has."""
-    functorch = sys.modules["torch"]._C._functorch
-    while functorch.is_functorch_wrapped_tensor(tensor):
-        if functorch.is_batchedtensor(tensor):
-            return True
-        tensor = functorch.get_unwrapped(tensor)
-    return False

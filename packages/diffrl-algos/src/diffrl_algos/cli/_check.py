@@ -1,4 +1,4 @@
-"""``diffrl check``: may a task's gradients be trusted, and does it keep its promises?"""
+"""``diffrl check``: whether a task's gradients can be trusted, and whether it keeps its promises."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import functools
 from collections.abc import Sequence
 
 from .._errors import UsageError, unknown
-from ._parser import Parser, Result, add_import, import_module
+from .._imports import import_module
+from ._parser import Parser, Result, add_import
 
 
 def run(arguments: Sequence[str]) -> Result:
@@ -14,7 +15,7 @@ def run(arguments: Sequence[str]) -> Result:
 
     parser = Parser("check", "Check a task: gradients against finite differences, horizon of trust, determinism.")
     parser.add_argument("task", metavar="TASK", help="see diffrl list tasks")
-    parser.add_argument("--seed", type=int, default=0, help="names the states and actions that are tried; default 0")
+    parser.add_argument("--seed", type=int, default=0, help="names the states and actions of the tests; default 0")
     parser.add_argument("--num-envs", type=int, default=64, metavar="N", help="worlds; default 64")
     add_import(parser)
     args = parser.parse(arguments)
@@ -34,7 +35,7 @@ def run(arguments: Sequence[str]) -> Result:
     try:
         make(num_envs=2, dtype="float64")
     except ValueError as error:
-        raise UsageError(f"{args.task} cannot be checked, which needs it in float64: {error}") from error
+        raise UsageError(f"{args.task} cannot be checked, because it does not run in float64: {error}") from error
     report = check_task(make, num_envs=args.num_envs, seed=args.seed)
     value = {**report.to_json(), "seed": args.seed, "num_envs": args.num_envs, "device": "cpu"}
     text = "\n".join(f"{key:<24} {part}" for key, part in value.items())

@@ -1,4 +1,4 @@
-"""``diffrl eval``: a run's policy on fresh worlds."""
+"""``diffrl eval``: evaluate a run's policy on fresh worlds."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .._errors import UsageError
+from .._imports import import_module
 from .._session import evaluate_run
-from ._parser import Parser, Result, add_import, import_module
+from ._parser import Parser, Result, add_import
 
 
 def run(arguments: Sequence[str]) -> Result:
-    parser = Parser(
-        "eval", "Evaluate the policy of a run on fresh worlds, by default as the run itself did at its end."
-    )
+    parser = Parser("eval", "Evaluate the policy of a run on fresh worlds, by default as at the end of the run.")
     parser.add_argument("run", metavar="RUN", help="run folder")
     parser.add_argument("--episodes", type=int, metavar="K", help="whole episodes; default as at the end of the run")
     parser.add_argument("--seed", type=int, help="names the worlds' random numbers; default as at the end of the run")
@@ -27,16 +26,16 @@ def run(arguments: Sequence[str]) -> Result:
         value = getattr(args, name)
         if value is not None and not least <= value < 2**31:
             raise UsageError(f"--{name} is {value}; expected an integer from {least} to {2**31 - 1}")
-    found = evaluate_run(
+    result = evaluate_run(
         Path(args.run),
         episodes=args.episodes,
         seed=args.seed,
         deterministic=not args.stochastic,
         which=args.checkpoint,
     )
-    how = "deterministic" if found["deterministic"] else "stochastic"
+    actions = "deterministic" if result["deterministic"] else "stochastic"
     text = (
-        f"return {found['return_mean']:.1f} +- {found['return_std']:.1f} over {found['episodes']} episodes "
-        f"({how}, mean length {found['length_mean']:.1f}, seed {found['seed']}, iteration {found['iteration']})"
+        f"return {result['return_mean']:.1f} +- {result['return_std']:.1f} over {result['episodes']} episodes "
+        f"({actions}, mean length {result['length_mean']:.1f}, seed {result['seed']}, iteration {result['iteration']})"
     )
-    return Result(found, text, args.json)
+    return Result(result, text, args.json)

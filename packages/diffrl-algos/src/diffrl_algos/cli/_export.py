@@ -1,4 +1,4 @@
-"""``diffrl export``: a run's policy as one file for elsewhere."""
+"""``diffrl export``: write a run's policy to one file for other programs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .._export import export_run
-from ._parser import Parser, Result, add_import, import_module
+from .._imports import import_module
+from ._parser import Parser, Result, add_import
 
 
 def run(arguments: Sequence[str]) -> Result:
-    parser = Parser("export", "Write the deterministic policy of a run, observation statistics included, to one file.")
+    parser = Parser("export", "Write the deterministic policy of a run, with its observation statistics, to one file.")
     parser.add_argument("run", metavar="RUN", help="run folder")
-    parser.add_argument("--format", default="onnx", metavar="onnx|torch", help="default onnx; torch is torch.export's")
-    parser.add_argument("--out", required=True, metavar="FILE", help="file to write; one that exists is replaced")
+    parser.add_argument(
+        "--format", default="onnx", metavar="onnx|torch", help="default onnx; torch is a program of torch.export"
+    )
+    parser.add_argument("--out", required=True, metavar="FILE", help="file to write; an existing one is replaced")
     parser.add_argument("--checkpoint", default="last", metavar="NAME", help="last (default), best, or an iteration")
     add_import(parser)
     args = parser.parse(arguments)
@@ -23,6 +26,6 @@ def run(arguments: Sequence[str]) -> Result:
     text = (
         f"{about['file']}: {about['algorithm']} on {about['task']}, iteration {about['iteration']}, "
         f"{about['num_obs']} observations to {about['num_actions']} actions, {about['bytes']:,} bytes; "
-        f"differs by at most {about['max_abs_error']:.1e} on {about['task']}'s first observations"
+        f"differs by at most {about['max_abs_error']:.1e} on the first observations of {about['task']}"
     )
     return Result(about, text, args.json)

@@ -1,13 +1,15 @@
-"""``diffrl list``: what there is. Imports no array library."""
+"""``diffrl list``: list algorithms, tasks or presets. It imports no array library."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from .._errors import unknown
-from .._presets import list_presets, load_preset
+from .._imports import import_module
+from .._presets import list_presets, list_readings, preset_size
 from .._registry import list_algorithms
-from ._parser import Parser, Result, add_import, import_module
+from ._parser import Parser, Result, add_import
 
 _KINDS = ("algos", "tasks", "presets")
 _MORE = {"tasks": "\nand gym:ID for an environment of Gymnasium, without gradients"}
@@ -23,7 +25,7 @@ def run(arguments: Sequence[str]) -> Result:
     if args.kind not in _KINDS:
         raise unknown("kind of list", args.kind, _KINDS)
     rows = {"algos": _algos, "tasks": _tasks, "presets": _presets}[args.kind]()
-    text = "\n".join(f"{row['name']:<16} {row.get('summary', '')}".rstrip() for row in rows)
+    text = "\n".join(f"{row['name']:<20} {row.get('summary', '')}".rstrip() for row in rows)
     return Result(rows, text + _MORE.get(args.kind, ""), args.json)
 
 
@@ -37,10 +39,20 @@ def _tasks() -> list[dict[str, str]]:
     return [{"name": name} for name in diffsim_core.list_tasks()]
 
 
-def _presets() -> list[dict[str, str]]:
-    rows = []
-    for algorithm, task in list_presets():
-        preset = load_preset(algorithm, task)
-        summary = f"{preset.config.iterations} updates of {preset.num_envs} worlds"
-        rows.append({"name": f"{algorithm}-{task}", "algorithm": algorithm, "task": task, "summary": summary})
+def _presets() -> list[dict[str, Any]]:
+    import diffsim_core
+
+    rows, pairs, known = [], list_presets(), diffsim_core.list_tasks()
+    for algorithm, name in pairs:
+        updates, worlds = preset_size(algorithm, name)
+        summary = f"{updates} updates of {worlds} worlds"
+        tasks = [name] if name in known else []
+        tasks += [t for t in known if diffsim_core.task_family(t) == name and (algorithm, t) not in pairs]
+        if tasks != [name]:
+            summary += f", for the family {name}{': ' if tasks else ''}{', '.join(tasks)}"
+        row = {"name": f"{algorithm}-{name}", "algorithm": algorithm, "task": name, "tasks": tasks, "summary": summary}
+        rows.append(row)
+    for algorithm, reading in list_readings():
+        row = {"name": f"{algorithm} --reading {reading}", "algorithm": algorithm, "reading": reading, "tasks": known}
+        rows.append({**row, "summary": "for every task"})
     return rows

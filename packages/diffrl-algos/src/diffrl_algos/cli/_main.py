@@ -1,6 +1,6 @@
 """Dispatch, output and exit codes of ``diffrl``.
 
-Results go to stdout, everything else to stderr. Exit code 0 only on success, 2 for bad input.
+Results go to stdout, everything else to stderr. The exit code is 0 only on success, and 2 for bad input.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .._files import plain
 from ._parser import Result
 
 _COMMANDS = {
-    "train": "train a policy, and evaluate it at the end; --resume goes on with a run",
+    "train": "train a policy and evaluate it; --resume continues a run",
     "play": "show the policy of a run: an HTML file, a video or a live view",
     "eval": "evaluate the policy of a run on fresh worlds",
     "export": "write the policy of a run to an ONNX or torch.export file",
@@ -65,7 +65,7 @@ def _run(command: str, arguments: list[str]) -> int:
 
 
 def _plugins() -> dict[str, EntryPoint]:
-    """Commands of other installed packages, each a function of the arguments that gives the exit code."""
+    """Commands of other installed packages: functions from the arguments to the exit code."""
     return {point.name: point for point in entry_points(group=_GROUP)}
 
 
@@ -79,7 +79,7 @@ def _help() -> str:
     ]
     lines += [f"  {name:<8} {text}" for name, text in _COMMANDS.items()]
     lines += [f"  {name:<8} from {point.value.partition(':')[0]}" for name, point in sorted(_plugins().items())]
-    return "\n".join([*lines, "", "diffrl COMMAND --help says more."])
+    return "\n".join([*lines, "", "diffrl COMMAND --help lists the options of a command."])
 
 
 def _fail(message: str, code: int) -> int:
@@ -89,14 +89,14 @@ def _fail(message: str, code: int) -> int:
 
 @contextlib.contextmanager
 def _results_only() -> Iterator[None]:
-    """Send what libraries print on stdout to stderr, native code included; the result follows after."""
+    """Send everything that libraries print on stdout to stderr, including native code, until the result is printed."""
     sys.stdout.flush()
-    kept = os.dup(1)
+    stdout = os.dup(1)
     os.dup2(2, 1)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
         sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(stdout, 1)
+        os.close(stdout)

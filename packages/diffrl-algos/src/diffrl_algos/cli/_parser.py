@@ -1,20 +1,16 @@
-"""What the commands share: arguments with one-line errors, results, modules of the user's own."""
+"""Shared parts of the commands: arguments with one-line errors, results, and the user's own modules."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from .._errors import UsageError, unknown
 
 
 class Result(NamedTuple):
-    """What a command prints on stdout."""
+    """The output of a command on stdout."""
 
     value: Any
     """For ``--json``: one object or array."""
@@ -25,11 +21,11 @@ class Result(NamedTuple):
 
 
 class HelpShown(Exception):
-    """``--help`` was asked for and printed."""
+    """``--help`` was requested and printed."""
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose errors are ``UsageError``, and which names the nearest options."""
+    """An argparse parser whose errors are ``UsageError`` and name the nearest options."""
 
     def __init__(self, command: str, description: str) -> None:
         super().__init__(prog=f"diffrl {command}", description=description, allow_abbrev=False)
@@ -44,16 +40,73 @@ class Parser(argparse.ArgumentParser):
         Raises:
             UsageError: anything unknown, missing or of the wrong type.
         """
-        known = self._option_string_actions
-        for argument in arguments:
-            name = argument.partition("=")[0]
-            if name.startswith("--") and name != "--" and name not in known:
-                raise unknown(f"option of {self.prog}:", name, known)
-        return self.parse_args(list(arguments))
+        self.check_options(arguments, self.options)
+        # argparse takes most values that begin with a dash for options, and wants positional arguments side by side.
+        pairs = [(option, value) for option, value in self.split(arguments) if option not in ("", "--")]
+        options = [option if value is None else f"{option}={value}" for option, value in pairs]
+        names = self.positionals(arguments)
+        return self.parse_args([*options, "--", *names] if "--" in arguments else [*names, *options])
+
+    @property
+    def options(self) -> set[str]:
+        """Every option, as it is typed."""
+        return set(self._option_string_actions)
+
+    def check_options(self, arguments: Sequence[str], known: Iterable[str]) -> None:
+        """Raise ``UsageError`` for the first option of ``arguments`` that is not ``known``; the nearest are named."""
+        known = {"--", *known}
+        for option, _ in self.split(arguments):
+            if option.startswith("--") and option not in known:
+                raise unknown(f"option of {self.prog}:", option, known - {"--"})
+
+    def positionals(self, arguments: Sequence[str]) -> list[str]:
+        """The arguments that are neither options nor their values."""
+        return [value for option, value in self.split(arguments) if not option and value is not None]
+
+    def values(self, option: str, arguments: Sequence[str]) -> list[str]:
+        """The values that ``arguments`` give to an option."""
+        return [value for name, value in self.split(arguments) if name == option and value is not None]
+
+    def may_take_a_value(self, option: str) -> bool:
+        """Whether a value of this option can be left out, so that a name behind the option becomes its value."""
+        action = self._option_string_actions.get(option)
+        return action is not None and action.nargs == "?"
+
+    def split(self, arguments: Sequence[str]) -> list[tuple[str, str | None]]:
+        """``(option, value)`` of each argument; a positional one has the option ``""``, a flag the value None.
+
+        An option that this parser does not know takes one value, as the fields of a configuration do.
+        """
+        pairs: list[tuple[str, str | None]] = []
+        rest = list(arguments)
+        while rest:
+            argument = rest.pop(0)
+            option, equals, value = argument.partition("=")
+            action = self._option_string_actions.get(option)
+            if argument == "--":
+                return [*pairs, ("--", None), *(("", value) for value in rest)]
+            if not _is_option(argument):
+                pairs.append(("", argument))
+            elif equals:
+                pairs.append((option, value))
+            else:
+                takes_value = option.startswith("--") if action is None else action.nargs != 0
+                pairs.append((option, rest.pop(0) if takes_value and rest and not _is_option(rest[0]) else None))
+        return pairs
+
+
+def _is_option(argument: str) -> bool:
+    """Whether an argument is an option, not a value or a number below zero (or several with commas between)."""
+    if not argument.startswith("-") or argument == "-":
+        return False
+    try:
+        return not [float(part) for part in argument.split(",")]
+    except ValueError:
+        return True
 
 
 def add_import(parser: Parser) -> None:
-    """``--import``, for tasks and algorithms of the user's own."""
+    """Add ``--import``, for the user's own tasks and algorithms."""
     parser.add_argument(
         "--import",
         dest="imports",
@@ -62,30 +115,3 @@ def add_import(parser: Parser) -> None:
         metavar="MODULE",
         help="a module or .py file that registers your own tasks or algorithms; may be repeated",
     )
-
-
-def import_module(name: str) -> None:
-    """Import a module by name (the current folder counts) or a ``.py`` file by path.
-
-    Raises:
-        UsageError: it does not exist.
-    """
-    path = Path(name)
-    if path.suffix == ".py":
-        if not path.is_file():
-            raise UsageError(f"--import {name}: no such file")
-        spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-        return
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name not in (name, name.partition(".")[0]):
-            raise
-        raise UsageError(f"--import {name}: no such module; give a module name or a .py file") from None
-    finally:
-        sys.path.pop(0)

@@ -1,4 +1,4 @@
-"""``diffrl play``: what a run's policy does, as a file to look at or live."""
+"""``diffrl play``: record or show a run's policy, as a file or live in a browser."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ import numpy as np
 
 from .._clips import Played, play_run
 from .._errors import UsageError
+from .._imports import import_module
 from .._live import PORT, live_view, watch_run
 from .._session import stop_on_signals
-from ._parser import Parser, Result, add_import, import_module
+from ._parser import Parser, Result, add_import
 
 
 def run(arguments: Sequence[str]) -> Result:
-    parser = Parser("play", "Record what the policy of a run does in fresh worlds and write it to a file to look at.")
+    parser = Parser("play", "Record the policy of a run in fresh worlds and write a file to look at.")
     parser.add_argument("run", metavar="RUN", help="run folder")
     parser.add_argument("--html", metavar="FILE", help="a page that opens offline; by default RUN/play.html")
     parser.add_argument("--video", metavar="FILE", help="a .gif or .mp4 through MuJoCo's renderer, of the first world")
-    parser.add_argument("--motion", metavar="FILE", help="the motion itself, .npz, for diffsim_core.viewer.Motion.load")
     parser.add_argument(
-        "--live", action="store_true", help="instead of a file a page that follows the run until Ctrl-C"
+        "--motion", metavar="FILE", help="the recorded motion, .npz, for diffsim_core.viewer.Motion.load"
     )
-    parser.add_argument("--port", type=int, default=PORT, metavar="P", help=f"of --live; default {PORT}")
+    parser.add_argument(
+        "--live", action="store_true", help="instead of a file, show a page with the newest policy until Ctrl-C"
+    )
+    parser.add_argument("--port", type=int, default=PORT, metavar="P", help=f"port of --live; default {PORT}")
     parser.add_argument("--worlds", type=int, default=4, metavar="N", help="worlds to show; default 4")
     parser.add_argument("--episodes", type=int, metavar="K", help="whole episodes of each world; default 1")
-    parser.add_argument("--seconds", type=float, metavar="X", help="simulated time to show at most")
+    parser.add_argument("--seconds", type=float, metavar="X", help="longest simulated time to show")
     parser.add_argument("--seed", type=int, help="names the worlds' random numbers; default as at the end of the run")
     parser.add_argument("--stochastic", action="store_true", help="sample actions instead of taking their mean")
     parser.add_argument("--checkpoint", default="last", metavar="NAME", help="last (default), best, or an iteration")
@@ -44,10 +47,10 @@ def run(arguments: Sequence[str]) -> Result:
             raise UsageError(f"--{name} is {value}; expected a number from {least:g} to {most:g}")
     outputs = {name: Path(text) for name in ("html", "video", "motion") if (text := getattr(args, name)) is not None}
     if args.live and outputs:
-        raise UsageError(f"--live writes no file; leave out --{next(iter(outputs))}")
+        raise UsageError(f"--live writes no file; remove --{next(iter(outputs))}")
     for name, path in outputs.items():
         if not path.resolve().parent.is_dir():
-            raise UsageError(f"--{name} {path}: there is no folder {path.resolve().parent}; make it first")
+            raise UsageError(f"--{name} {path}: folder {path.resolve().parent} does not exist; create it first")
     if "video" in outputs:
         _check_video(outputs["video"])
     options = {name: getattr(args, name) for name in ("seconds", "episodes", "worlds", "seed")}
@@ -61,7 +64,7 @@ def run(arguments: Sequence[str]) -> Result:
     spec, reward = played.env.spec, played.footage.curves["reward"]
     frames, worlds = reward.shape
     rewards = np.nansum(reward, axis=0)
-    found = {
+    result = {
         "run": args.run,
         "task": spec.name,
         "worlds": worlds,
@@ -71,11 +74,11 @@ def run(arguments: Sequence[str]) -> Result:
         "files": {name: str(path) for name, path in outputs.items()},
     }
     size = ", ".join(f"{path} ({path.stat().st_size / 1e6:.1f} MB)" for path in outputs.values())
-    return Result(found, f"{found['seconds']:.1f} s of {found['worlds']} worlds of {spec.name}: {size}", args.json)
+    return Result(result, f"{result['seconds']:.1f} s of {result['worlds']} worlds of {spec.name}: {size}", args.json)
 
 
 def _show(path: Path, port: int, as_json: bool, options: dict[str, Any]) -> Result:
-    """A live view until a signal says that it is enough."""
+    """Show a live view until a signal ends it."""
     with stop_on_signals() as received, live_view(port) as view:
 
         def wait(seconds: float) -> bool:
@@ -86,12 +89,12 @@ def _show(path: Path, port: int, as_json: bool, options: dict[str, Any]) -> Resu
 
         print(f"live view: {view.address} (Ctrl-C ends it)", file=sys.stderr)
         count = watch_run(path, view, wait, **options)
-    found = {"run": str(path), "address": view.address, "policies": count}
-    return Result(found, f"showed {count} policies of {path}", as_json)
+    result = {"run": str(path), "address": view.address, "policies": count}
+    return Result(result, f"showed {count} policies of {path}", as_json)
 
 
 def _check_video(path: Path) -> None:
-    """What a video needs is looked for before anything is played."""
+    """Check the requirements of a video before anything is played."""
     from diffsim_core.viewer.video import check_video
 
     try:

@@ -1,4 +1,4 @@
-"""``diffrl train``: a new run, or more of one."""
+"""``diffrl train``: start a run, or continue one."""
 
 from __future__ import annotations
 
@@ -14,33 +14,23 @@ from .. import _fields
 from .._callbacks import ProgressLine
 from .._clips import Clips
 from .._errors import UsageError, unknown
+from .._imports import import_module
 from .._live import PORT, Live
 from .._presets import default_preset
 from .._processes import launched
-from .._registry import AlgorithmEntry, list_algorithms
+from .._registry import AlgorithmEntry, list_algorithms, unknown_algorithm
 from .._run import Run, default_path
 from .._session import resume_run, start_run
 from .._spec import RunSpec
 from .._train import Budget, Callback
-from ._parser import Parser, Result, add_import, import_module
+from ._parser import Parser, Result, add_import
 
 _SIGNAL_CODES = {"SIGINT": 130, "SIGTERM": 143}
 _WITH_RESUME = {"resume", "stop_after", "json", "imports", "clips", "live", "port"}
 
 
 def run(arguments: Sequence[str]) -> Result | int:
-    for k, argument in enumerate(arguments):
-        # Before the algorithm is looked up, for it may be the module's own.
-        if argument == "--import" and k + 1 < len(arguments):
-            import_module(arguments[k + 1])
-        elif argument.startswith("--import="):
-            import_module(argument.partition("=")[2])
-    entries = {entry.name: entry for entry in list_algorithms()}
-    entry = next((entries[argument] for argument in arguments if argument in entries), None)
-    if entry is None and arguments and not arguments[0].startswith("-"):
-        raise unknown("algorithm", arguments[0], entries)
-    parser = _parser(entry)
-    args = parser.parse(arguments)
+    entry, args = _parse(arguments)
     if args.resume is None and args.task is None:
         raise UsageError("diffrl train needs ALGO and TASK, or --resume DIR; see diffrl list algos, diffrl list tasks")
     if args.stop_after is not None and args.stop_after < 1:
@@ -54,8 +44,7 @@ def run(arguments: Sequence[str]) -> Result | int:
         callbacks += [*_clips(args, path, lambda: Run.open(path).spec), *_live(args, path)]
         summary = resume_run(path, callbacks=callbacks, stop_after=args.stop_after)
     else:
-        if entry is None or args.algorithm != entry.name:
-            raise unknown("algorithm", args.algorithm, entries)
+        assert entry is not None and entry.name == args.algorithm
         spec = _spec(entry, args)
         path = Path(args.out) if args.out is not None else default_path(spec)
         callbacks += [*_clips(args, path, lambda: spec), *_live(args, path)]
@@ -66,11 +55,34 @@ def run(arguments: Sequence[str]) -> Result | int:
     return Result(summary, _text(summary), args.json, code) if launched()[0] == 0 else code
 
 
+def _parse(arguments: Sequence[str]) -> tuple[AlgorithmEntry | None, Namespace]:
+    """The algorithm and all arguments; without an algorithm only where a run is resumed or there are no names.
+
+    Raises:
+        UsageError: an unknown option or algorithm, or a value of the wrong type.
+    """
+    common = _parser(None)
+    for module in common.values("--import", arguments):
+        import_module(module)  # before the algorithm is looked up, for the module may register it
+    entries = {entry.name: entry for entry in list_algorithms()}
+    names = common.positionals(arguments)
+    entry = entries.get(names[0]) if names else None
+    if names and entry is None and not common.values("--resume", arguments):
+        configs = (known.config_class() for known in entries.values())
+        fields = {f"--{name.replace('_', '-')}" for config in configs for name in _fields.field_types(config)}
+        common.check_options(arguments, common.options | fields)
+        for option, value in common.split(arguments):
+            if len(names) == 1 and value in entries and common.may_take_a_value(option):
+                raise UsageError(f"{option} took {value!r} for its own value; give ALGO and TASK before {option}")
+        raise unknown_algorithm(names[0], entries)
+    return entry, (common if entry is None else _parser(entry)).parse(arguments)
+
+
 def _clips(args: Namespace, path: Path, spec: Callable[[], RunSpec]) -> list[Callback]:
     if args.clips is None:
         return []
     if spec().eval_every is None:
-        raise UsageError("--clips shows evaluations on the way; give --eval-every too")
+        raise UsageError("--clips needs evaluations during training; give --eval-every too")
     return [Clips(path / "clips", args.clips)]
 
 
@@ -84,9 +96,14 @@ def _parser(entry: AlgorithmEntry | None) -> Parser:
     parser = Parser("train", "Train a policy and evaluate it; with ALGO given, --help lists its configuration.")
     parser.add_argument("algorithm", nargs="?", metavar="ALGO", help="see diffrl list algos")
     parser.add_argument("task", nargs="?", metavar="TASK", help="see diffrl list tasks")
-    parser.add_argument("--resume", metavar="DIR", help="go on with the run in DIR from its last checkpoint")
+    parser.add_argument("--resume", metavar="DIR", help="continue the run in DIR from its last checkpoint")
     parser.add_argument(
-        "--stop-after", type=int, metavar="K", help="stop after K updates, with budget and schedules kept"
+        "--stop-after", type=int, metavar="K", help="stop after K updates; budget and schedules do not change"
+    )
+    parser.add_argument(
+        "--reading",
+        metavar="NAME",
+        help="begin with this setting in place of the preset; agpo has paper, Gao et al. 2024",
     )
     parser.add_argument("--out", metavar="DIR", help="run folder; default runs/ALGO-TASK-sSEED-TIME")
     parser.add_argument("--seed", type=int, help="names all random numbers of the run; default 0")
@@ -94,14 +111,16 @@ def _parser(entry: AlgorithmEntry | None) -> Parser:
     parser.add_argument("--device", help="cpu, cuda or cuda:i; default cpu")
     parser.add_argument("--env-steps", type=int, metavar="K", help="budget in control steps over all worlds")
     parser.add_argument(
-        "--seconds", type=float, metavar="X", help="budget in seconds of training; schedules keep theirs"
+        "--seconds", type=float, metavar="X", help="budget in seconds of training; schedules do not change"
     )
     parser.add_argument(
         "--task-option", action="append", metavar="NAME=VALUE", help="option of the task; tables in JSON"
     )
     parser.add_argument("--eval-episodes", type=int, metavar="K", help="episodes of an evaluation")
-    parser.add_argument("--eval-every", type=int, metavar="K", help="updates between evaluations; default only the end")
-    parser.add_argument("--stop-at-return", type=float, metavar="X", help="complete once the mean return is at least X")
+    parser.add_argument(
+        "--eval-every", type=int, metavar="K", help="updates between evaluations; default none before the end"
+    )
+    parser.add_argument("--stop-at-return", type=float, metavar="X", help="end once the mean return is at least X")
     parser.add_argument("--tensorboard", action="store_true", default=None, help="write event files to DIR/tensorboard")
     parser.add_argument(
         "--wandb", nargs="?", const="diffrl", metavar="PROJECT", help="log to Weights & Biases; default project diffrl"
@@ -112,14 +131,16 @@ def _parser(entry: AlgorithmEntry | None) -> Parser:
         type=int,
         const=4,
         metavar="N",
-        help="write N worlds (4) of every evaluation to DIR/clips as HTML",
+        help="write N worlds (default 4) of every evaluation to DIR/clips as HTML",
     )
     parser.add_argument(
         "--live", action="store_true", default=None, help="show the policy of each new checkpoint in a browser"
     )
-    parser.add_argument("--port", type=int, metavar="P", help=f"of --live; default {PORT}")
+    parser.add_argument("--port", type=int, metavar="P", help=f"port of --live; default {PORT}")
     parser.add_argument("--checkpoint-every", type=int, metavar="K", help="updates between checkpoints; default 50")
-    parser.add_argument("--keep-checkpoints", type=int, metavar="K", help="checkpoints kept beside the best; default 3")
+    parser.add_argument(
+        "--keep-checkpoints", type=int, metavar="K", help="checkpoints kept besides the best; default 3"
+    )
     add_import(parser)
     if entry is not None:
         group = parser.add_argument_group(f"configuration of {entry.name}")
@@ -131,21 +152,21 @@ def _parser(entry: AlgorithmEntry | None) -> Parser:
 
 
 def _spec(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
-    """The run that the arguments describe: the preset, with what they change."""
+    """The run that the arguments describe: the preset with their changes."""
     import diffsim_core
 
     if not diffsim_core.is_task(args.task):
         raise unknown("task", args.task, diffsim_core.list_tasks())
-    preset = default_preset(entry.name, args.task)
+    preset = default_preset(entry.name, args.task, args.reading)
     cls = entry.config_class()
     given = {key.removeprefix("config."): value for key, value in vars(args).items() if key.startswith("config.")}
     changes = {name: _fields.parse(cls, name, text) for name, text in given.items() if text is not None}
     config = _fields.replace(preset.config, changes)
     num_envs = preset.num_envs if args.num_envs is None else args.num_envs
-    chosen = {"iterations": changes.get("iterations"), "env_steps": args.env_steps, "seconds": args.seconds}
-    chosen = {name: value for name, value in chosen.items() if value is not None}
-    if args.env_steps is not None and num_envs > 0:
-        # The learning rates should end where the budget does.
+    budget = {"iterations": changes.get("iterations"), "env_steps": args.env_steps, "seconds": args.seconds}
+    budget = {name: value for name, value in budget.items() if value is not None}
+    if args.env_steps is not None and num_envs > 0 and hasattr(config, "horizon"):
+        # Learning-rate schedules should end with the budget.
         per_update = num_envs * config.horizon
         config = dataclasses.replace(config, iterations=max(1, -(-args.env_steps // per_update)))
     options: dict[str, Any] = {
@@ -164,7 +185,7 @@ def _spec(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
         task=args.task,
         config=config,
         num_envs=num_envs,
-        budget=Budget(**(chosen or {"iterations": config.iterations})),
+        budget=Budget(**(budget or {"iterations": config.iterations})),
         task_options={**preset.task_options, **_task_options(args.task_option or [])},
         **{name: value for name, value in options.items() if value is not None},
     )
@@ -188,10 +209,10 @@ def _table(text: str, value: str) -> Any:
 
 
 def _text(summary: dict[str, Any]) -> str:
-    where = f"{summary['iterations']} updates, {summary['env_steps']:,} steps, {summary['wall_s']:.1f} s"
+    done = f"{summary['iterations']} updates, {summary['env_steps']:,} steps, {summary['wall_s']:.1f} s"
     if summary["status"] != "finished":
-        return f"{summary['status']} after {where}; go on with: diffrl train --resume {summary['run']}"
+        return f"{summary['status']} after {done}; continue with: diffrl train --resume {summary['run']}"
     return (
         f"return {summary['return_mean']:.1f} +- {summary['return_std']:.1f} over {summary['episodes']} episodes "
-        f"(deterministic, mean length {summary['length_mean']:.1f}) after {where}; run folder {summary['run']}"
+        f"(deterministic, mean length {summary['length_mean']:.1f}) after {done}; run folder {summary['run']}"
     )

@@ -1,4 +1,4 @@
-"""A phase of learning that is taken back where it did harm, and tried again with smaller steps."""
+"""A phase of learning that is undone if it raised its loss, and repeated with smaller steps."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch import Tensor
 from ._adam import Adam
 
 _STEP = 1.5
-"""What a failed attempt divides its rate by, as in GI-PPO's released code."""
+"""The rate is divided by this after a failed attempt, as in GI-PPO's released code."""
 
 Try = Callable[[Tensor, Adam, float], tuple[Adam, Tensor, Tensor]]
-"""``(params, adam, rate) -> (adam, loss of the first pass, loss of the last)``, in place on ``params`` and ``adam``.
+"""``(params, adam, rate) -> (adam, loss of the first epoch, loss of the last)``, in place on ``params`` and ``adam``.
 
-A pass knows its loss before it steps, so that the last loss says nothing of where the last step went.
+An epoch's loss is computed before its step, so the last loss does not contain the effect of the last step.
 """
 
 
 class Phase(NamedTuple):
-    """What came of a phase."""
+    """The result of a phase."""
 
     params: Tensor
     adam: Adam
     rate: float
-    """Learning rate to begin with next time."""
+    """Learning rate to start with next time."""
     succeeded: bool
     attempts: int
     loss: Tensor
@@ -41,14 +41,14 @@ def attempt(
     most: int,
     compound: bool,
     rate_min: float = 0.0,
-    left: Callable[[Tensor], Tensor] | None = None,
+    result: Callable[[Tensor], Tensor] | None = None,
 ) -> Phase:
-    """Try a phase until it leaves its loss no higher than it found it, with smaller steps each time.
+    """Repeat a phase with smaller steps until its loss has not risen.
 
-    A loss that is not a number counts as higher. Parameters are put back before each attempt, moments are not: the
-    second moment remembers gradients that steps too large have met, for as long as its decay lets it, so that later
-    attempts, and phases, take smaller steps in those directions and the same in others. A phase that succeeds leaves
-    the rate as it was; ``most`` attempts in vain leave the parameters as they were and a rate 1.5 times less.
+    A loss that is not a number counts as risen. Parameters are restored before each attempt, moments are not: the
+    second moment remembers the large gradients that too large steps have met, so later attempts and phases take smaller
+    steps in those directions and the same in others. A phase that succeeds leaves the rate as it was. If ``most``
+    attempts fail, the parameters stay as they were and the rate becomes 1.5 times smaller.
 
     Args:
         once: the phase.
@@ -57,17 +57,18 @@ def attempt(
         rate: learning rate of the first attempt.
         most: attempts in all, at least 1.
         compound: divide the rate by 1.5 for each further attempt; otherwise once for all of them.
-        rate_min: the rate left behind is not lowered below this.
-        left: loss of the parameters that an attempt leaves, to judge it by in the place of the last pass's.
+        rate_min: lower bound of the resulting rate.
+        result: loss of given parameters; with it, an attempt is judged by its final parameters, not by the loss of its
+            last epoch.
     """
     loss, trying = torch.zeros((), dtype=params.dtype, device=params.device), rate
     adam = adam.clone()
     for count in range(1, most + 1):
         tried = params.clone()
         adam, before, loss = once(tried, adam, trying)
-        if left is not None:
+        if result is not None:
             with torch.no_grad():
-                loss = left(tried)
+                loss = result(tried)
         if bool(loss <= before):
             return Phase(tried, adam, rate, True, count, loss)
         trying = (trying if compound else rate) / _STEP

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from .._configs import CriticConfig
+from .._config import CriticConfig
 from . import _distributed as distributed
 from ._adam import Adam, Optimizer
 from ._mlp import Network
@@ -109,8 +109,8 @@ def fit_critic(
             order = torch.randperm(len(y), generator=generator, device=y.device)
             x, y = x[order], y[order]
         errors = []
-        for piece in zip(x.split(size), y.split(size), strict=True):
-            x_b, y_b = distributed.piece(*piece)
+        for minibatch in zip(x.split(size), y.split(size), strict=True):
+            x_b, y_b = distributed.share(*minibatch)
             errors += critic.regression_grad(params, x_b, y_b, grads)
             adam, _ = optimizer.step_(flat, adam, grad, lr)
     return flat, adam, torch.cat(errors).square().mean()

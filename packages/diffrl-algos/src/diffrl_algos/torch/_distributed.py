@@ -60,8 +60,8 @@ def rows(x: Tensor, horizon: int) -> Tensor:
     return x if size() == 1 else worlds(x.unflatten(0, (horizon, -1)), 1).flatten(0, 1)
 
 
-def piece(*parts: Tensor) -> tuple[Tensor, ...]:
-    """The rows of a minibatch that this process does; all of them where they cannot be shared out evenly."""
+def share(*parts: Tensor) -> tuple[Tensor, ...]:
+    """This process's rows of a minibatch; all rows where they cannot be divided evenly."""
     if size() == 1 or len(parts[0]) % size():
         return parts
     return tuple(part[rank() :: size()] for part in parts)

@@ -29,6 +29,10 @@ class Gaussian(NamedTuple):
         z = (u - self.mean) * torch.exp(-self.logstd)
         return -(0.5 * z * z + self.logstd + 0.5 * _LOG_2PI).sum(-1)
 
+    def detach(self) -> Gaussian:
+        """The same without a graph."""
+        return Gaussian(self.mean.detach(), self.logstd.detach())
+
     def flat(self) -> Gaussian:
         """The same with one leading axis, as ``flatten(0, 1)`` of samples ``[T, N, na]``."""
         return Gaussian(*(torch.broadcast_to(part, self.mean.shape).flatten(0, 1) for part in self))

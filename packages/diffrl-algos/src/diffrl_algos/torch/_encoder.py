@@ -6,7 +6,6 @@ The PointNet of Ze et al., 3D Diffusion Policy, 2024 (DP3), as Xing et al. 2024 
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -15,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._mlp import MLP
+from ._mlp import MLP, FlatParameters, Network
 from ._observations import Layout
 
 Pool = Literal["avg", "max"]
@@ -23,7 +22,7 @@ _LN_EPS = 1e-5
 
 
 @dataclass(frozen=True)
-class Encoder:
+class Encoder(FlatParameters):
     """``[..., size] -> [..., width]``: a layer for the vectors, and a PointNet for each cloud of points.
 
     Every layer is ``Linear -> LayerNorm -> SiLU``. A PointNet takes each point by itself through ``points``, pools over
@@ -56,20 +55,6 @@ class Encoder:
         pairs = [pair for chain in self.chains for pair in itertools.pairwise(chain)]
         return tuple(shape for n_in, n_out in pairs for shape in ((n_out, n_in), (n_out,), (n_out,), (n_out,)))
 
-    @cached_property
-    def lengths(self) -> list[int]:
-        return [math.prod(shape) for shape in self.shapes]
-
-    @property
-    def num_params(self) -> int:
-        """Length of the flat parameter tensor."""
-        return sum(self.lengths)
-
-    def split(self, flat: Tensor) -> tuple[Tensor, ...]:
-        """Layer parameters as differentiable views of ``flat [num_params]``."""
-        parts = zip(flat.split(self.lengths), self.shapes, strict=True)
-        return tuple(part.view(shape) if len(shape) > 1 else part for part, shape in parts)
-
     def init(self, generator: torch.Generator) -> Tensor:
         """Flat initial parameters: weights orthogonal, biases and shifts 0, scales 1, as in the authors' code."""
         flat = torch.zeros(self.num_params, device=generator.device)
@@ -94,7 +79,7 @@ class Encoder:
 
 
 @dataclass(frozen=True)
-class EncodedMLP:
+class EncodedMLP(Network):
     """An encoder and a network on top of it, with the interface of ``MLP``."""
 
     encoder: Encoder
@@ -102,19 +87,12 @@ class EncodedMLP:
     """Its input is the encoder's result."""
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """Widths from input to output."""
+    def sizes(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return (self.encoder.layout.size, *self.mlp.sizes)
 
-    @property
-    def num_params(self) -> int:
-        """Length of the flat parameter tensor: the encoder's, then the network's."""
-        return self.encoder.num_params + self.mlp.num_params
-
-    def split(self, flat: Tensor) -> tuple[Tensor, ...]:
-        """Layer parameters as differentiable views of ``flat [num_params]``."""
-        first, rest = flat.split([self.encoder.num_params, self.mlp.num_params])
-        return (*self.encoder.split(first), *self.mlp.split(rest))
+    @cached_property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        return (*self.encoder.shapes, *self.mlp.shapes)
 
     def init(self, generator: torch.Generator, *, gain: float | None) -> Tensor:
         """Flat initial parameters; ``gain`` is the network's."""
@@ -124,13 +102,6 @@ class EncodedMLP:
         """``[..., size] -> [..., outputs]``; differentiable."""
         count = len(self.encoder.shapes)
         return self.mlp(params[count:], self.encoder(params[:count], x))
-
-    def regression_grad(self, params: tuple[Tensor, ...], x: Tensor, y: Tensor, grads: tuple[Tensor, ...]) -> Tensor:
-        """Mean squared error of the scalar output and its gradient; see ``MLP.regression_grad``."""
-        out, tape = self.record(params, x)
-        error = out - y[:, None]
-        self.pull_back(params, tape, error * (2.0 / len(y)), grads)
-        return error
 
     def record(self, params: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, tuple[Tensor, list[Tensor]]]:
         """Outputs ``[B, outputs]`` without a graph, and the graph with the parameters that it begins at."""

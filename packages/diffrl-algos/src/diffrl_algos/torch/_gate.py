@@ -1,4 +1,4 @@
-"""Where gradients leave the worlds for the policy: one world whose gradient explodes costs the update one world."""
+"""``gate``: blocks the gradients of single worlds where they explode, so that the others still count."""
 
 from __future__ import annotations
 
@@ -8,46 +8,33 @@ import torch
 from torch import Tensor
 
 LARGEST = 1e10
-"""Gradients by an action beyond this are lost. float32 ends at 3e38; the norm over a policy's parameters, which squares
-sums over thousands of steps, soon after 1e13."""
+"""Gradients with respect to an action are blocked from this size on. float32 ends at 3e38; the norm over a policy's
+parameters, which squares sums over thousands of steps, overflows soon after 1e13."""
 
 
-class _Pass(torch.autograd.Function):
+class _Gate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, action: Tensor, lost: list[Tensor]) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx.lost = lost
+    def forward(ctx: Any, action: Tensor, lost: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return action.view_as(action)
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
         (g,) = grad_outputs
-        # Not greater than it, and not NaN.
+        # A comparison with NaN is false, so NaN is blocked too.
         passes = (g.abs() < LARGEST).all(-1, keepdim=True)
-        ctx.lost.append(~passes)
-        return torch.where(passes, g, 0.0), None
+        return torch.where(passes, g, 0.0), (~passes[:, 0]).to(g.dtype)
 
 
-class Gate:
-    """Lets gradients by actions ``[N, na]`` pass, world by world, where they are finite.
+def gate(action: Tensor, lost: Tensor) -> Tensor:
+    """The same actions ``[N, na]``, whose gradients pass world by world where they are finite.
 
-    All that a window teaches a policy goes through its actions. Backwards through stiff contacts a world's gradient may
-    grow until it overflows, while its states stay finite; summed over worlds, it would take all others with it. Here
-    such a world teaches nothing by this action, nor by those before it whose gradient overflows too. Gradients that
-    pass keep their bits.
+    Everything that a window teaches a policy goes through its actions. Backwards through stiff contacts, the gradient
+    of one world may grow until it overflows, although its states stay finite; summed over worlds, it would spoil all
+    others. Here such a world contributes nothing through this action. Gradients that pass keep their bits.
+
+    Args:
+        action: actions of one step.
+        lost: zeros ``[N]`` that require a gradient. Their "gradient" is 1 for each world that was blocked, so that a
+            backward pass counts them without a side effect.
     """
-
-    def __init__(self) -> None:
-        self._steps = 0
-        self._lost: list[Tensor] = []
-
-    def __call__(self, action: Tensor) -> Tensor:
-        """The same actions."""
-        self._steps += 1
-        return _Pass.apply(action, self._lost) if action.requires_grad else action
-
-    def lost(self, like: Tensor) -> Tensor:
-        """Part of all actions whose gradient did not pass, in the backward pass so far; a scalar like ``like``."""
-        if not self._lost:
-            return torch.zeros((), dtype=like.dtype, device=like.device)
-        lost = torch.stack(self._lost)
-        return lost.sum().to(like.dtype) / (self._steps * lost.shape[1])
+    return _Gate.apply(action, lost) if action.requires_grad else action

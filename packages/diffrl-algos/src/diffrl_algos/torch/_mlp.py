@@ -8,56 +8,84 @@ number of layers; ``split`` gives the layers as views of it.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Activation = Literal["elu", "silu", "relu", "tanh"]
+from .._config import Activation
 
 _LN_EPS = 1e-5
 _ACTIVATIONS = {"elu": F.elu, "silu": F.silu, "relu": F.relu, "tanh": torch.tanh}
 
 
-class Network(Protocol):
-    """What actors and critics ask of a network; its parameters are one flat tensor."""
+class FlatParameters(ABC):
+    """Something whose parameters are one flat tensor."""
 
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Widths from input to output."""
-        ...
+    shapes: Any
+    """Shapes of its parameters, ``tuple[tuple[int, ...], ...]``, in their order in the flat tensor."""
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        return [math.prod(shape) for shape in self.shapes]
 
     @property
     def num_params(self) -> int:
         """Length of the flat parameter tensor."""
-        ...
+        return sum(self.lengths)
 
     def split(self, flat: Tensor) -> tuple[Tensor, ...]:
-        """Layer parameters as differentiable views of ``flat``."""
-        ...
+        """Layer parameters as differentiable views of ``flat [num_params]``."""
+        parts = zip(flat.split(self.lengths), self.shapes, strict=True)
+        return tuple(part.view(shape) if len(shape) > 1 else part for part, shape in parts)
 
+
+class Network(FlatParameters):
+    """What actors and critics need of a network."""
+
+    sizes: tuple[int, ...]
+    """Widths from input to output."""
+
+    @abstractmethod
     def init(self, generator: torch.Generator, *, gain: float | None) -> Tensor:
         """Flat initial parameters."""
-        ...
 
+    @abstractmethod
     def __call__(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
         """``[..., sizes[0]] -> [..., sizes[-1]]``; differentiable."""
-        ...
+
+    @abstractmethod
+    def record(self, params: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, Any]:
+        """Outputs ``[B, sizes[-1]]`` without a graph, and the tape that ``pull_back`` needs."""
+
+    @abstractmethod
+    def pull_back(self, params: tuple[Tensor, ...], tape: Any, g: Tensor, grads: tuple[Tensor, ...]) -> None:
+        """Write the gradient of ``sum(g * out)`` w.r.t. the parameters into ``grads``, for ``g [B, sizes[-1]]``."""
 
     def regression_grad(self, params: tuple[Tensor, ...], x: Tensor, y: Tensor, grads: tuple[Tensor, ...]) -> Tensor:
-        """Write the gradient of the mean squared error of the scalar output; the errors ``[B, 1]``."""
-        ...
+        """The gradient of the mean squared error of the scalar output, by hand.
 
-    def record(self, params: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, Any]:
-        """Outputs without a graph, and what ``pull_back`` needs."""
-        ...
+        Writes d/dparams of ``mean((net(x)[:, 0] - y)^2)`` into ``grads`` (views like ``params``). A critic spends all
+        its time here. Compared with autograd it saves the graph, the temporaries of the squared error and a copy of
+        every gradient: about a quarter of the time at 512 rows.
 
-    def pull_back(self, params: tuple[Tensor, ...], tape: Any, g: Tensor, grads: tuple[Tensor, ...]) -> None:
-        """Write the gradient by the parameters of ``sum(g * out)`` into ``grads``."""
-        ...
+        Args:
+            params: ``split`` of the flat parameters; they need no gradient.
+            x: inputs ``[B, sizes[0]]``.
+            y: targets ``[B]``.
+            grads: ``split`` of the flat tensor to write.
+
+        Returns:
+            The errors ``net(x) - y``, shape ``[B, 1]``.
+        """
+        out, tape = self.record(params, x)
+        error = out - y[:, None]
+        self.pull_back(params, tape, error * (2.0 / len(y)), grads)
+        return error
 
 
 class Tape(NamedTuple):
@@ -70,7 +98,7 @@ class Tape(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MLP:
+class MLP(Network):
     """``Linear -> ELU -> LayerNorm`` for each hidden layer and a linear output (Xu et al. 2022, A.2.2).
 
     Layer normalisation comes after the activation, as in the authors' released code. SAPO has SiLU for ELU (Xing
@@ -97,26 +125,10 @@ class MLP:
             shapes += [(n_out, n_in), (n_out,)] + ([(n_out,), (n_out,)] if self.layer_norm and k < last else [])
         return tuple(shapes)
 
-    @cached_property
-    def lengths(self) -> list[int]:
-        return [math.prod(shape) for shape in self.shapes]
-
     @property
     def _stride(self) -> int:
         """Tensors of a hidden layer."""
         return 4 if self.layer_norm else 2
-
-    @property
-    def num_params(self) -> int:
-        """Length of the flat parameter tensor."""
-        return sum(self.lengths)
-
-    def split(self, flat: Tensor) -> tuple[Tensor, ...]:
-        """Layer parameters as differentiable views of ``flat [num_params]``."""
-        return tuple(
-            part.view(shape) if len(shape) > 1 else part
-            for part, shape in zip(flat.split(self.lengths), self.shapes, strict=True)
-        )
 
     def init(self, generator: torch.Generator, *, gain: float | None) -> Tensor:
         """Flat initial parameters ``[num_params]``, float32, on the generator's device.
@@ -151,29 +163,7 @@ class MLP:
                 x = F.layer_norm(x, (width,), params[first + 2], params[first + 3], _LN_EPS)
         return F.linear(x, params[-2], params[-1])
 
-    def regression_grad(self, params: tuple[Tensor, ...], x: Tensor, y: Tensor, grads: tuple[Tensor, ...]) -> Tensor:
-        """Mean squared error of the scalar output and its gradient, by hand.
-
-        Writes d/dparams of ``mean((mlp(x)[:, 0] - y)^2)`` into ``grads`` (views like ``params``), where a
-        critic spends its whole time. Against autograd it saves the graph, the temporaries of the
-        squared error and a copy of every gradient: about a quarter of the time at 512 rows.
-
-        Args:
-            params: ``split`` of the flat parameters; needs no gradient.
-            x: inputs ``[B, sizes[0]]``.
-            y: targets ``[B]``.
-            grads: ``split`` of the flat tensor to write.
-
-        Returns:
-            The errors ``mlp(x) - y``, shape ``[B, 1]``.
-        """
-        out, tape = self.record(params, x)
-        error = out - y[:, None]
-        self.pull_back(params, tape, error * (2.0 / len(y)), grads)
-        return error
-
     def record(self, params: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, Tape]:
-        """Outputs ``[B, sizes[-1]]`` for inputs ``[B, sizes[0]]``, and what ``pull_back`` needs; no graph is made."""
         activation = _ACTIVATIONS[self.activation]
         layers: list[tuple[Tensor, ...]] = []
         h = x
@@ -188,7 +178,6 @@ class MLP:
         return torch.addmm(params[-1], h, params[-2].t()), Tape(layers, h)
 
     def pull_back(self, params: tuple[Tensor, ...], tape: Tape, g: Tensor, grads: tuple[Tensor, ...]) -> None:
-        """Write the gradient by the parameters of ``sum(g * out)`` into ``grads``, for ``g [B, sizes[-1]]``."""
         torch.mm(g.t(), tape.last, out=grads[-2])
         torch.sum(g, 0, out=grads[-1])
         # Of one column the product is an outer one, which broadcasting does in fewer operations.

@@ -12,6 +12,16 @@ from . import _distributed as distributed
 _EPS = 1e-5
 
 
+class Affine(NamedTuple):
+    """``normalised = shift + scale * x``, one operation."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.shift, x, self.scale)
+
+
 class RunningStats(NamedTuple):
     """Mean and variance of all observations so far, kept in float64."""
 
@@ -43,10 +53,10 @@ class RunningStats(NamedTuple):
         m2 = self.var * self.weight + var * n + delta.square() * (self.weight * n / total)
         return RunningStats(self.mean + delta * (n / total), m2 / total, total)
 
-    def affine(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """``(shift, scale)`` with ``normalised = shift + scale * obs``: one operation per step."""
+    def affine(self, dtype: torch.dtype) -> Affine:
+        """The normalisation to mean 0 and variance 1."""
         scale = (self.var + _EPS).rsqrt()
-        return (-self.mean * scale).to(dtype), scale.to(dtype)
+        return Affine((-self.mean * scale).to(dtype), scale.to(dtype))
 
 
 def value_units(stats: RunningStats, like: Tensor, normalize: bool) -> tuple[Tensor, Tensor]:

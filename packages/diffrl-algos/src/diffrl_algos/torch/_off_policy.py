@@ -2,43 +2,87 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from diffsim_core import Env, EnvState, Trajectory, rollout
 
-from .._algorithm import Metrics
-from .._configs import OffPolicyConfig
-from . import _training as training
+from .._config import Activation, WindowConfig, at_least_one, between_zero_and_one, not_negative, positive, widths
+from ._account import Clock, Learned, all_finite
 from ._adam import Adam, Optimizer
 from ._critic import Critic
-from ._mlp import MLP
+from ._learner import Learner
+from ._networks import q_critic
 from ._replay import Replay
+from ._run_state import TargetState
 
 
-class Learner(training.Worlds, Protocol):
-    """The fields of a state that has Q functions and a replay buffer."""
+@dataclass(frozen=True, kw_only=True)
+class OffPolicyConfig(WindowConfig):
+    """Fields that SAC and TD3 share, with the values of Xing et al. 2024 for SAC (Table 2) for their defaults.
 
-    @property
-    def critic(self) -> Tensor: ...
-    @property
-    def critic_adam(self) -> Adam: ...
-    @property
-    def target(self) -> Tensor: ...
-    @property
-    def replay(self) -> Replay:
-        """The steps up to the present observation, as they were seen."""
-        ...
+    ``horizon`` steps of every world and ``updates`` gradient steps take turns, so there are
+    ``updates / (num_envs * horizon)`` gradient steps for each control step.
+    """
+
+    actor_lr: float = 5e-4
+    """Learning rate of the actor at the first update."""
+    lr_schedule: Literal["linear", "constant"] = "constant"
+    """How the learning rates change: linearly to ``lr_end``, or not at all."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of Adam's moments, for all networks."""
+    max_grad_norm: float = 0.5
+    """Gradients with a larger Euclidean norm are scaled down to this, for each optimiser."""
+    weight_decay: float = 0.01
+    """Decay of AdamW, for actor and Q functions (the number is torch's default); 0 gives Adam."""
+    activation: Activation = "silu"
+    """Activation function of each hidden layer, for all networks."""
+    critic_hidden: tuple[int, ...] = (128, 128)
+    """Widths of the Q functions' hidden layers."""
+    critic_lr: float = 5e-4
+    """Learning rate of the Q functions at the first update."""
+    num_critics: int = 2
+    """Number of Q functions, each fitted to the same targets; the least of their values is used."""
+    target_alpha: float = 0.995
+    """Share of the target networks kept at each gradient step: 1 - tau."""
+    replay_size: int = 1_000_000
+    """Steps that the buffer keeps, summed over worlds."""
+    batch_size: int = 2048
+    """Steps drawn from the buffer for a gradient step."""
+    updates: int = 8
+    """Gradient steps after each window."""
+    n_step: int = 3
+    """Rewards in a target before the Q functions' value; fewer where an episode ends."""
+    reward_scale: float = 1.0
+    """Rewards are multiplied by this for learning; reported returns are not. Q functions with large values learn
+    slowly, and the temperature is relative to them."""
+    warmup_steps: int = 32
+    """Control steps of every world with random actions before learning starts, in whole windows."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least_one(self, "num_critics", "replay_size", "batch_size", "updates", "n_step")
+        between_zero_and_one(self, "target_alpha")
+        positive(self, "critic_lr", "reward_scale")
+        not_negative(self, "weight_decay", "warmup_steps")
+        widths(self, "critic_hidden")
 
 
-State = TypeVar("State", bound=Learner)
+@dataclass(frozen=True)
+class OffPolicyState(TargetState):
+    """The state of a run with Q functions and a replay buffer. The buffer's rows are shared; see ``Replay``."""
+
+    replay: Replay
+    """The steps up to the present observation, as the worlds gave them."""
 
 
 class Batch(NamedTuple):
-    """What one gradient step learns from; observations are normalised."""
+    """The data of one gradient step; observations are normalised."""
 
     x: Tensor
     """``[B, no]``."""
@@ -47,93 +91,110 @@ class Batch(NamedTuple):
     reward: Tensor
     """``[B]``, discounted over up to ``n_step`` steps, times ``reward_scale``."""
     discount: Tensor
-    """``[B]``, what the value of ``x_next`` counts."""
+    """``[B]``, factor of the value of ``x_next``."""
     x_next: Tensor
     """``[B, no]``."""
 
 
-def critic_of(config: OffPolicyConfig, env: Env) -> Critic:
-    """``Q(x, a)``, of normalised observations and actions."""
-    sizes = (env.spec.num_obs + env.spec.num_actions, *config.critic_hidden, 1)
-    return Critic(MLP(sizes, config.activation, config.layer_norm), config.num_critics)
+ConfigT = TypeVar("ConfigT", bound=OffPolicyConfig)
+StateT = TypeVar("StateT", bound=OffPolicyState)
+Steps = tuple[dict[str, Any], tuple[Tensor, ...], list[dict[str, Tensor]]]
+"""New values of a state's fields, what of them must be finite, and the metrics of each gradient step."""
 
 
-def first_fields(
-    config: OffPolicyConfig, env: Env, env_state: EnvState, obs: Tensor, generator: torch.Generator
-) -> dict[str, Any]:
-    """The fields of ``Learner`` before the first update; call it once the actor is drawn from ``generator``."""
-    critic = critic_of(config, env).init(generator, gain=None).to(obs)
-    spec = env.spec
-    return {
-        "critic": critic,
-        "critic_adam": Adam.init(critic),
-        "target": critic.clone(),
-        "replay": Replay.init(config.replay_size, config.horizon, env.num_envs, spec.num_obs, spec.num_actions, obs),
-        **training.first_fields(env, env_state, obs, generator),
-    }
+@dataclass(frozen=True)
+class OffPolicyLearner(Learner[ConfigT, StateT]):
+    """A learner with Q functions and a replay buffer.
 
+    Each update lets the policy act for ``horizon`` steps into the buffer and takes ``updates`` gradient steps. A window
+    that is not finite is not kept.
+    """
 
-Learn = Callable[[Iterable[Batch]], tuple[dict[str, Any] | None, list[dict[str, Tensor]]]]
-"""Batches for the gradient steps to the fields of the state they change, None if those are not finite, and the figures
-of each step."""
+    gradients: ClassVar[bool] = False
+    metrics: ClassVar[tuple[str, ...]]
+    """Names of the metrics of ``steps``."""
 
+    @abstractmethod
+    def draw_actor(self, env: Env, generator: torch.Generator) -> Tensor:
+        """Initial parameters of the actor."""
 
-def update(
-    config: OffPolicyConfig,
-    state: State,
-    policy: Callable[[Tensor], Tensor],
-    learn: Learn,
-    generator: torch.Generator,
-    figures: tuple[str, ...],
-) -> tuple[State, Metrics]:
-    """One window of ``policy`` into the buffer, then ``learn``; ``figures`` names what ``learn`` tells."""
-    clock = training.Clock()
-    window, env_state, obs = _explore(config, state, policy, generator)
-    # What is not finite must not be remembered; what is must be, even if nothing good is learned from it now.
-    fine = training.all_finite(window.obs, window.action, window.reward, window.final_obs)
-    replay = state.replay.add(window) if fine else state.replay.skip()
-    clock.lap("rollout_s")
-    learned, told = ({} if fine else None), []
-    # A window is learned from if it ends after the random steps do.
-    if fine and state.env_steps + window.done.numel() > config.warmup_steps * state.env.num_envs:
-        learned, told = learn(_batches(config, state, replay, generator))
-    new = training.go_on(state, learned, window, env_state, obs, generator)._replace(replay=replay)
-    clock.lap("learning_s")
-    columns = {name: [row[name] for row in told if name in row] for name in figures}
-    means = {name: torch.stack(column).mean() for name, column in columns.items() if column}
-    nothing = {name: None for name, column in columns.items() if not column}
-    rows = len(replay) * state.env.num_envs
-    return new, training.report(new, window, means, clock, **nothing, replay_steps=rows)
+    @abstractmethod
+    def behaviour(self, state: StateT, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+        """The policy that fills the buffer, for one window."""
 
+    @abstractmethod
+    def steps(self, state: StateT, batches: Iterable[Batch], generator: torch.Generator) -> Steps:
+        """One gradient step for each batch."""
 
-@torch.no_grad()
-def _explore(
-    config: OffPolicyConfig, state: Learner, policy: Callable[[Tensor], Tensor], generator: torch.Generator
-) -> tuple[Trajectory, EnvState, Tensor]:
-    """A window of ``policy``, or of uniformly random actions while the run warms up; no graph is recorded."""
-    env, obs = state.env, state.obs
-    if state.env_steps < config.warmup_steps * env.num_envs:
-        shape = (config.horizon, env.num_envs, env.spec.num_actions)
-        drawn = torch.rand(shape, generator=generator, dtype=obs.dtype, device=obs.device)
-        actions = iter((2.0 * drawn - 1.0).unbind(0))
-        return rollout(env, lambda _: next(actions), state.env_state, obs, config.horizon)
-    return rollout(env, policy, state.env_state, obs, config.horizon)
+    def critic(self, env: Env) -> Critic:
+        """``Q(x, a)`` of normalised observations and actions."""
+        return q_critic(self.config, self.config.critic_hidden, env, self.config.num_critics)
 
+    def first(self, env: Env, obs: Tensor, generator: torch.Generator) -> dict[str, Any]:
+        c, spec = self.config, env.spec
+        actor = self.draw_actor(env, generator).to(obs)
+        critic = self.critic(env).init(generator, gain=None).to(obs)
+        return {
+            "actor": actor,
+            "actor_adam": Adam.init(actor),
+            "critic": critic,
+            "critic_adam": Adam.init(critic),
+            "target": critic.clone(),
+            "replay": Replay.init(c.replay_size, c.horizon, env.num_envs, spec.num_obs, spec.num_actions, obs),
+        }
 
-def _batches(config: OffPolicyConfig, state: Learner, replay: Replay, generator: torch.Generator) -> Iterator[Batch]:
-    """One batch for each gradient step, observations normalised as in the window."""
-    shift, scale = training.normalizer(config, state)
-    for _ in range(config.updates):
-        drawn = replay.sample(generator, config.batch_size, gamma=config.gamma, n=config.n_step)
-        x, x_next = (torch.addcmul(shift, obs, scale) for obs in (drawn.obs, drawn.final_obs))
-        yield Batch(x, drawn.action, config.reward_scale * drawn.reward, drawn.discount, x_next)
+    def learn(self, state: StateT, generator: torch.Generator, clock: Clock) -> Learned:
+        c, env = self.config, state.env
+        window, env_state, obs = self._explore(state, generator)
+        # Rows that are not finite must not be kept. Others are kept even if this update is refused.
+        finite = all_finite(window.obs, window.action, window.reward, window.final_obs)
+        replay = state.replay.add(window) if finite else state.replay.skip()
+        clock.lap("rollout_s")
+        changes, check, rows = dict[str, Any](), (), list[dict[str, Tensor]]()
+        # Learning starts with the first window that ends after the random steps.
+        if finite and state.env_steps + window.done.numel() > c.warmup_steps * env.num_envs:
+            changes, check, rows = self.steps(state, self._batches(state, replay, generator), generator)
+        clock.lap("learning_s")
+        columns = {name: [row[name] for row in rows if name in row] for name in self.metrics}
+        absent = {name: None for name, column in columns.items() if not column}
+        return Learned(
+            window,
+            env_state,
+            obs,
+            changes,
+            finite=check,
+            metrics={name: torch.stack(column).mean() for name, column in columns.items() if column},
+            host={**absent, "replay_steps": len(replay) * env.num_envs},
+            always={"replay": replay},
+            refused=not finite,
+        )
+
+    @torch.no_grad()
+    def _explore(self, state: StateT, generator: torch.Generator) -> tuple[Trajectory, EnvState, Tensor]:
+        """A window of the policy, or of uniformly random actions while the run warms up; no graph is recorded."""
+        c, run = self.config, state.run
+        policy = self.behaviour(state, generator)
+        if run.env_steps < c.warmup_steps * run.env.num_envs:
+            shape = (c.horizon, run.env.num_envs, run.env.spec.num_actions)
+            drawn = torch.rand(shape, generator=generator, dtype=run.obs.dtype, device=run.obs.device)
+            actions = iter((2.0 * drawn - 1.0).unbind(0))
+            return rollout(run.env, lambda _: next(actions), run.env_state, run.obs, c.horizon)
+        return rollout(run.env, policy, run.env_state, run.obs, c.horizon)
+
+    def _batches(self, state: StateT, replay: Replay, generator: torch.Generator) -> Iterator[Batch]:
+        """One batch for each gradient step, with observations normalised as in the window."""
+        c, normalize = self.config, state.run.normalizer(self.config.normalize_obs)
+        for _ in range(c.updates):
+            drawn = replay.sample(generator, c.batch_size, gamma=c.gamma, n=c.n_step)
+            x, x_next = (normalize(obs) for obs in (drawn.obs, drawn.final_obs))
+            yield Batch(x, drawn.action, c.reward_scale * drawn.reward, drawn.discount, x_next)
 
 
 class QFunctions:
-    """Q functions and their targets through the gradient steps of one update: a state's, cloned, changed in place."""
+    """The Q functions and their targets during one update: clones of a state's, changed in place."""
 
-    def __init__(self, config: OffPolicyConfig, state: Learner, lr: float) -> None:
-        self._critic, self._config, self._lr = critic_of(config, state.env), config, lr
+    def __init__(self, config: OffPolicyConfig, critic: Critic, state: OffPolicyState, lr: float) -> None:
+        self._critic, self._config, self._lr = critic, config, lr
         self._optimizer = Optimizer(config.betas, config.max_grad_norm, config.weight_decay)
         self.flat, self.adam, self.target = state.critic.clone(), state.critic_adam.clone(), state.target.clone()
         self._grad = torch.empty_like(self.flat)
@@ -159,10 +220,10 @@ class QFunctions:
         self.adam, _ = self._optimizer.step_(self.flat, self.adam, self._grad, self._lr)
         return torch.cat(errors).square().mean()
 
-    def follow(self) -> None:
-        """Move the target towards what was learned."""
+    def move_target(self) -> None:
+        """Move the target towards the Q functions."""
         self.target.lerp_(self.flat, 1.0 - self._config.target_alpha)
 
-    def learned(self) -> dict[str, Any]:
-        """The fields of a state that this changed."""
+    def changes(self) -> dict[str, Any]:
+        """New values of a state's fields."""
         return {"critic": self.flat, "critic_adam": self.adam, "target": self.target}

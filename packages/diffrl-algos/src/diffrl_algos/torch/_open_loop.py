@@ -1,4 +1,4 @@
-"""What is shared by algorithms that improve the actions of an episode rather than a policy's parameters."""
+"""Policies and returns of algorithms that improve the actions of an episode, not the parameters of a policy."""
 
 from __future__ import annotations
 
@@ -8,31 +8,14 @@ import torch
 from torch import Tensor
 
 import gradest
-from diffsim_core import Env, EnvState, Trajectory, Transition, stop_gradient
-
-
-class CutEnv:
-    """The worlds with gradients through their state cut before every ``length``-th step."""
-
-    def __init__(self, env: Env, length: int) -> None:
-        self._env, self._length, self._step = env, length, 0
-        self.spec, self.num_envs = env.spec, env.num_envs
-
-    def reset(self, seed: int) -> tuple[EnvState, Tensor]:
-        return self._env.reset(seed)
-
-    def step(self, state: EnvState, action: Tensor) -> tuple[EnvState, Transition]:
-        if self._step % self._length == 0:
-            state = stop_gradient(state)
-        self._step += 1
-        return self._env.step(state, action)
+from diffsim_core import Trajectory
 
 
 class OpenLoopPolicy:
-    """Actions by the number of the step, whatever is observed: observations of ``N`` worlds to ``[N, na]``.
+    """Actions that depend on the number of the step only, not on observations: ``[N, no] -> [N, na]``.
 
-    It counts the steps of every world's episode, and begins again after the last one; ``restart`` tells it where an
-    episode ended before that, as ``evaluate`` does.
+    It counts the steps of every world's episode and starts again after the last action. ``restart`` tells it where an
+    episode ended before that; ``evaluate`` calls it.
     """
 
     def __init__(self, actions: Tensor) -> None:
@@ -49,16 +32,16 @@ class OpenLoopPolicy:
         return action
 
     def restart(self, done: Tensor | None) -> None:
-        """The worlds where ``done [N]`` begin a new episode; all of them if it is None."""
+        """Start a new episode in the worlds where ``done [N]``; in all of them if it is None."""
         self._t = torch.where(done, 0, self._t) if done is not None else self._t[:0]
 
 
 def first_episode(window: Trajectory) -> Tensor:
-    """``[T, N]`` bool: the steps of the episode each world began the window with."""
+    """``[T, N]`` bool: the steps of each world's first episode in the window."""
     ended = window.done.long().cumsum(0) - window.done.long()
     return ended == 0
 
 
 def first_return(window: Trajectory, gamma: float) -> Tensor:
-    """``[N]`` discounted reward of the episode each world began the window with, within the window."""
+    """``[N]`` discounted return of each world's first episode in the window."""
     return gradest.discounted_returns(window.reward, window.done, gamma=gamma)[0]

@@ -1,4 +1,4 @@
-"""Gaussian policies squashed to [-1, 1]: the network, one window of it, and the policy that is handed out."""
+"""Gaussian actors squashed to [-1, 1], and the policies that users get."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from ._distributions import Gaussian
-from ._gate import Gate
 from ._mlp import MLP, Network
 from ._observations import Layout
 
@@ -19,11 +18,11 @@ Params = tuple[tuple[Tensor, ...], Tensor | None]
 
 
 Pull = Callable[[Gaussian], tuple[Tensor, Tensor, Tensor]]
-"""A loss, a scalar, and its gradients by mean ``[B, na]`` and ``log sigma``, of that shape or the parameter's."""
+"""A loss (a scalar) and its gradients w.r.t. the mean ``[B, na]`` and w.r.t. ``log sigma``, each in its shape."""
 
 
 def by_autograd(loss: Callable[[Gaussian], Tensor]) -> Pull:
-    """The gradients of ``loss`` by autograd."""
+    """A ``Pull`` that differentiates ``loss`` by autograd."""
 
     def pull(policy: Gaussian) -> tuple[Tensor, Tensor, Tensor]:
         with torch.enable_grad():
@@ -41,6 +40,7 @@ class GaussianActor:
 
     Parameters are one flat tensor: the network's, then ``log sigma [na]`` if it does not depend on the state, as in
     SHAC (Xu et al. 2022, 3.3). If it does, as in SAPO (Xing et al. 2024, B.1 III), the network has ``2 na`` outputs.
+    ``log sigma`` is clamped to ``logstd_range``.
     """
 
     mlp: Network
@@ -53,11 +53,13 @@ class GaussianActor:
         return self.mlp.sizes[-1] // 2 if self.state_dependent else self.mlp.sizes[-1]
 
     def init(self, generator: torch.Generator, *, logstd: float, gain: float | None = None) -> Tensor:
-        """Flat initial parameters; ``logstd`` matters only where it does not depend on the state."""
+        """Flat initial parameters; ``logstd`` is the parameter, or the bias of the output that gives ``log sigma``."""
         network = self.mlp.init(generator, gain=gain)
-        if self.state_dependent:
-            return network
-        return torch.cat([network, torch.full((self.num_actions,), logstd, device=generator.device)])
+        if not self.state_dependent:
+            return torch.cat([network, torch.full((self.num_actions,), logstd, device=generator.device)])
+        # The biases of the last layer end the flat tensor, and those of log sigma end them.
+        network[-self.num_actions :] += logstd
+        return network
 
     def split(self, flat: Tensor) -> Params:
         """Views of the flat parameters."""
@@ -76,10 +78,10 @@ class GaussianActor:
         return Gaussian(mean, self.clamp(logstd))
 
     def gradient(self, flat: Tensor, x: Tensor, pull: Pull) -> tuple[Tensor, Tensor]:
-        """A loss of the distributions at ``x [B, no]``, and its gradient by the flat parameters, by hand.
+        """A loss of the distributions at ``x [B, no]`` and its gradient with respect to the flat parameters.
 
-        At some dozen rows a graph of the whole takes three times as long. ``pull`` gives the loss and its gradient by
-        mean and ``log sigma``; ``by_autograd`` makes one of a loss.
+        The backward pass of the network is written by hand: at a few dozen rows, autograd takes three times as long.
+        ``pull`` gives the loss and its gradients with respect to mean and ``log sigma``; ``by_autograd`` makes one.
         """
         layers, logstd = self.mlp.split(flat[: self.mlp.num_params]), flat[self.mlp.num_params :]
         outputs, tape = self.mlp.record(layers, x)
@@ -97,49 +99,6 @@ class GaussianActor:
         return logstd if self.logstd_range is None else logstd.clamp(*self.logstd_range)
 
 
-class NoisyPolicy:
-    """The stochastic policy for one window, differentiable in its parameters; it remembers what it did."""
-
-    def __init__(self, actor: GaussianActor, flat: Tensor, shift: Tensor, scale: Tensor, eps: Tensor) -> None:
-        """``eps``: standard normal numbers for every step, ``[T, N, na]``; ``shift``, ``scale``: of observations."""
-        self._actor, self._shift, self._scale = actor, shift, scale
-        self._params = actor.split(flat)
-        logstd = self._params[1]
-        # Where sigma is a parameter, the noise of the whole window is one product.
-        self._noise = iter((eps if logstd is None else eps * logstd.exp()).unbind(0))
-        self._steps: list[tuple[Gaussian, Tensor]] = []
-        self._gate = Gate()
-
-    def __call__(self, obs: Tensor) -> Tensor:
-        gaussian = self._actor(self._params, torch.addcmul(self._shift, obs, self._scale))
-        noise = next(self._noise)
-        if self._params[1] is None:
-            noise = noise * gaussian.logstd.exp()
-        u = gaussian.mean + noise
-        self._steps.append((gaussian, u))
-        return self._gate(torch.tanh(u))
-
-    def gaussian(self) -> Gaussian:
-        """Distributions of all steps so far, ``[T, N, na]``."""
-        mean = torch.stack([gaussian.mean for gaussian, _ in self._steps])
-        logstd = self._params[1]
-        if logstd is None:
-            logstd = torch.stack([gaussian.logstd for gaussian, _ in self._steps])
-        return Gaussian(mean, logstd)
-
-    def samples(self) -> Tensor:
-        """Actions of all steps so far before tanh, ``[T, N, na]``."""
-        return torch.stack(self.each_sample())
-
-    def each_sample(self) -> list[Tensor]:
-        """The same step by step, ``T`` tensors ``[N, na]``: the very ones that acted, to differentiate by."""
-        return [u for _, u in self._steps]
-
-    def lost_gradients(self) -> Tensor:
-        """Part of the actions of all worlds and steps whose gradient was too large to be used, a scalar."""
-        return self._gate.lost(self._shift)
-
-
 @dataclass(frozen=True)
 class GaussianPolicy:
     """A trained actor with the observation statistics it was trained with: ``[N, no] -> [N, na]``."""
@@ -151,7 +110,7 @@ class GaussianPolicy:
     generator: torch.Generator | None
     """Source of ``eps``; None for the deterministic policy ``tanh(mu(obs))``."""
     layout: Layout | None = None
-    """Where the arrays of an observation that is a mapping lie in the vector ``[N, no]``."""
+    """Layout of a mapping of observations in the vector ``[N, no]``; None where observations are vectors."""
 
     @torch.no_grad()
     def __call__(self, obs: Tensor | Mapping[str, Tensor]) -> Tensor:

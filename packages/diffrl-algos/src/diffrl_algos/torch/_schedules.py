@@ -1,8 +1,8 @@
-"""Learning rates, and what else changes in the course of a run."""
+"""Learning rates and other numbers that change in the course of a run."""
 
 from __future__ import annotations
 
-from .._configs import UpdateConfig
+from .._config import UpdateConfig
 
 
 def learning_rate(config: UpdateConfig, start: float, iteration: int) -> float:
@@ -17,12 +17,11 @@ def linear(config: UpdateConfig, start: float, end: float, iteration: int) -> fl
     return start + (end - start) * min(1.0, iteration / config.iterations)
 
 
-def follow_divergence(lr: float, kl: float, target: float) -> float:
-    """The rate after a policy went ``kl`` [nat] from the one that acted: PPO's adaptive rate.
+def adapt_to_divergence(lr: float, kl: float, target: float) -> float:
+    """The learning rate for the next epoch, given the policy's divergence ``kl`` [nat] from the one that acted.
 
     Divided by 1.5 where ``kl`` is above ``2 target``, multiplied by 1.5 where it is below ``target / 2``, within 1e-6
-    and 1e-2, as the libraries do whose figures the papers compare with. A divergence that is not a number counts as
-    too far.
+    and 1e-2, as in the libraries that the papers compare with. A divergence that is not a number counts as too large.
     """
     if not kl <= 2.0 * target:
         return max(lr / 1.5, 1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from . import _distributed as distributed
+from ._run_state import State
 
 
 class Stored(ABC):
@@ -33,6 +35,9 @@ def map_leaves(fn: Callable[[str, Any], Any], tree: Any, name: str = "") -> Any:
     """
     if isinstance(tree, Tensor | Stored) or type(tree) is int:
         return fn(name, tree)
+    if isinstance(tree, State):
+        names = [field.name for field in dataclasses.fields(tree)]
+        return type(tree)(**{k: map_leaves(fn, getattr(tree, k), f"{name}.{k}" if name else k) for k in names})
     if isinstance(tree, tuple):
         fields = getattr(tree, "_fields", range(len(tree)))
         parts = [
@@ -72,7 +77,8 @@ def to_arrays(state: Any) -> dict[str, np.ndarray]:
 
 def _of_worlds(name: str, leaf: Any) -> bool:
     """Whether an array has an entry for each world of this process: their states, and what the policy sees next."""
-    return name == "obs" or (name.startswith("env_state.") and leaf.ndim > 0)
+    rest = name.removeprefix("run.")
+    return rest == "obs" or (rest.startswith("env_state.") and leaf.ndim > 0)
 
 
 def from_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:

@@ -1,7 +1,7 @@
-"""Environments for other libraries: Gymnasium, Stable-Baselines3, skrl and rsl_rl; environments of Gymnasium as ours,
-without gradients; and models of Newton as dynamics, with them. Each is an extra of its name.
+"""Adapters between this library and others; each needs the extra of its name.
 
-Importing this loads none of them; a name arrives when first used.
+Our environments run in Gymnasium, Stable-Baselines3, skrl and rsl_rl. Gymnasium's environments run here, without
+gradients. Newton's models serve as dynamics, with gradients. Importing this module loads none of these libraries.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the adapters share: an environment that remembers its state, because the libraries ask it to."""
+"""``Driver``: an environment that keeps its state, as other libraries expect. All adapters use it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core._interop import framework_of, from_numpy, stop_gradient, to_numpy
+from diffsim_core._interop import backend, backend_of, from_numpy, stop_gradient, to_numpy
 from diffsim_core._protocol import Array, Env, EnvState, Transition
 from diffsim_core._tree import tree_map
 
@@ -14,15 +14,15 @@ _SEEDS = 2**31
 
 
 class Driver:
-    """An environment, its state and its seeds; nothing it gives carries a gradient.
+    """An environment with its state and seeds. Its outputs carry no gradient.
 
     Args:
         env: any environment with vector observations.
-        seed: of the first reset; each further one takes the next number, unless it is given another.
-        spread: let the first episodes end early, each at a time of its own, so that worlds do not go in step.
+        seed: seed of the first reset; each later reset takes the next number, unless it is given one.
+        spread: let the first episodes end early, at random times, so that worlds are not in phase.
 
     Raises:
-        ValueError: the environment's observations are several arrays.
+        ValueError: the observation of the environment is a mapping of arrays.
     """
 
     def __init__(self, env: Env, seed: int = 0, spread: bool = False) -> None:
@@ -33,14 +33,14 @@ class Driver:
         self._spread = spread
         self._state: EnvState | None = None
         self.obs: Array = None
-        """``[N, no]``, what the policy sees next."""
+        """``[N, no]``, the next observation of the policy."""
 
     @property
     def state(self) -> EnvState:
-        """The worlds as they are.
+        """Current state of the worlds.
 
         Raises:
-            RuntimeError: they were never reset.
+            RuntimeError: ``reset`` was never called.
         """
         if self._state is None:
             raise RuntimeError("call reset before the first step")
@@ -51,14 +51,14 @@ class Driver:
         self._state = value
 
     def reset(self, seed: int | None = None) -> Array:
-        """New episodes in all worlds; the observation ``[N, no]``."""
+        """Begin new episodes in all worlds; returns the observation ``[N, no]``."""
         if seed is not None:
             self._seed = seed % _SEEDS
         self._state, self.obs = self.env.reset(self._seed)
         if self._spread:
-            gone = np.random.default_rng(self._seed).integers(self.env.spec.horizon, size=self.env.num_envs)
+            elapsed = np.random.default_rng(self._seed).integers(self.env.spec.horizon, size=self.env.num_envs)
             t = self._state.t
-            self._state = self._state._replace(t=from_numpy(gone.astype(to_numpy(t).dtype), t))
+            self._state = self._state._replace(t=from_numpy(elapsed.astype(to_numpy(t).dtype), t))
         self._seed = (self._seed + 1) % _SEEDS
         return self.obs
 
@@ -69,22 +69,25 @@ class Driver:
         return transition
 
     def step_numpy(self, action: Any) -> Transition:
-        """One step with a NumPy array; what it led to as NumPy arrays.
+        """One step with a NumPy array; returns NumPy arrays.
 
         Raises:
-            ValueError: the action has not the shape ``[N, na]``.
+            ValueError: the action does not have the shape ``[N, na]``.
         """
         shape = (self.env.num_envs, self.env.spec.num_actions)
         values = np.asarray(action)
         if values.shape != shape:
             raise ValueError(f"action has shape {values.shape}, expected {shape}: one row for each world")
-        _ = self.state  # there must be one
+        _ = self.state  # raises before the first reset
         dtype = to_numpy(self.obs[:1]).dtype
         return tree_map(to_numpy, self.step(from_numpy(values.astype(dtype), self.obs)))
 
 
 def require_torch(driver: Driver, library: str) -> None:
-    """Raise ``TypeError`` unless the environment gives torch tensors; the first reset is spent on finding out."""
-    arrays = framework_of(driver.reset())
-    if arrays != "torch":
-        raise TypeError(f"{library} needs torch tensors, and this environment gives {arrays} arrays: arrays='torch'")
+    """Raise ``TypeError`` unless the environment gives torch tensors; this uses up the first reset."""
+    given = backend_of(driver.reset())
+    if given is not backend("torch"):
+        raise TypeError(
+            f"{library} needs torch tensors, and this environment gives {given.name} arrays; "
+            "make it with arrays='torch'"
+        )

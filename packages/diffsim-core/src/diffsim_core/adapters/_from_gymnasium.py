@@ -1,4 +1,4 @@
-"""Environments of Gymnasium as worlds of ours, for algorithms that need no gradient of the simulator."""
+"""``FromGymnasium``: Gymnasium's environments as our worlds, for algorithms without simulator gradients."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
-from diffsim_core._interop import device_of, framework_of, namespace, to_numpy
+from diffsim_core._interop import backend, backend_of, to_numpy
 from diffsim_core._protocol import Array, EnvSpec, EnvState, Transition
 from diffsim_core._random import seed_array
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
-# Processes begin afresh: copies of one that has threads (torch's, JAX's) may wait for each other for ever.
+_ARRAYS = "torch"
+"""The only library whose arrays always hold numbers that a guest can be given."""
+# spawn, not fork: a forked copy of a process with threads (torch's, JAX's) may deadlock
 _MODES: dict[str, Callable[..., VectorEnv[Any, Any, Any]]] = {
     "sync": SyncVectorEnv,
     "async": partial(AsyncVectorEnv, context="spawn"),
 }
 
 
-class Shown(NamedTuple):
-    """All that is known of a guest's state: what it showed last."""
+class GuestState(NamedTuple):
+    """The known part of a guest's state: its last observation."""
 
     obs: Array
     """``[N, no]``"""
@@ -34,33 +36,35 @@ class Shown(NamedTuple):
 class FromGymnasium:
     """``num_envs`` copies of a Gymnasium environment as an ``Env`` of torch tensors, without gradients.
 
-    Actions in [-1, 1] (clipped) are mapped onto the bounds of the environment's own; observations of several parts are
-    laid one after another (``gymnasium.spaces.flatten``). Each episode is seeded by the number of the seed, the world
-    and the episode, so a world does not depend on how many there are. A world that shows or is given a number that is
-    not finite counts as diverged: reward 0, truncated, ``final_obs`` as before the step, and a new episode.
+    Actions in [-1, 1] (clipped) are mapped onto the bounds of the guest, the Gymnasium environment. Observations of
+    several parts are flattened (``gymnasium.spaces.flatten``). Seed, world and episode together seed each episode, so a
+    world does not depend on the number of worlds. A world whose action, observation or reward is not finite counts as
+    diverged: its reward is 0, it is truncated, ``final_obs`` is the observation before the step, and a new episode
+    begins.
 
-    **What is not kept of "state in, state out".** The simulator's state stays inside the guest, and ``EnvState`` holds
-    only what it showed. So a state can be stepped once, in its turn. Any other state, as after a run is resumed from a
-    file, begins anew: where ``t`` is 0 the same episode, which its seed names; elsewhere the step is not taken, its
-    reward is 0, the episode is truncated with the observation that it had come to, and the next one begins. A resumed
-    run is thus the same each time it is resumed, but not the one that was never interrupted, unless all its episodes
-    happened to end there. Divergences are recorded but cannot be replayed.
+    **Limits of "state in, state out".** The guest keeps the simulator's state; ``EnvState`` holds only its last
+    observation. So a state can be stepped once, right after it was returned. Any other state, for instance one loaded
+    from a file, begins anew. Where ``t`` is 0, that is the same episode, because its seed is known. Elsewhere no step
+    is
+    taken: the reward is 0, the episode is truncated with its last observation, and the next episode begins. A resumed
+    run is therefore reproducible, but differs from an uninterrupted one, unless all episodes ended at that point.
+    Divergences are recorded but cannot be replayed.
 
     Args:
         env: the id of a registered environment (``"Hopper-v5"``, ``"module:Id-v0"``), or a function that makes one.
         num_envs: number of worlds N.
-        arrays: ``"torch"``; JAX cannot trace what happens in a guest.
-        device: where the tensors are: ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
-        dtype: ``"float32"`` or ``"float64"``, of observations and rewards.
+        arrays: ``"torch"``; JAX cannot trace a guest.
+        device: device of the tensors: ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
+        dtype: dtype of observations and rewards, ``"float32"`` or ``"float64"``.
         world_offset: number of the first world.
-        max_episode_steps: time limit in control steps; by default the environment's own.
-        vectorization_mode: ``"sync"`` steps the worlds one after another in this process, ``"async"`` each in a
-            process of its own, which imports your script: keep what it does under ``if __name__ == "__main__"``.
-        name: what the environment is called; by default its id.
-        options: keyword arguments of the environment, where ``env`` is an id.
+        max_episode_steps: time limit in control steps; default: that of the environment.
+        vectorization_mode: ``"sync"`` steps the worlds one after another in this process. ``"async"`` steps each in its
+            own process, which imports your script: protect its code with ``if __name__ == "__main__"``.
+        name: name of the environment; default: its id.
+        options: keyword arguments of the environment, if ``env`` is an id.
 
     Raises:
-        ValueError: there is no such environment or option, its actions are not a box with finite bounds, its
+        ValueError: the environment or an option does not exist, its actions are not a box with finite bounds, its
             observations are images or no fixed list of numbers, or it has no time limit.
     """
 
@@ -81,20 +85,22 @@ class FromGymnasium:
         for what, value, least in (("num_envs", num_envs, 1), ("world_offset", world_offset, 0)):
             if value < least:
                 raise ValueError(f"{what} must be at least {least}, got {value}")
-        if arrays != "torch":
-            raise ValueError(f"arrays={arrays!r}: an environment of Gymnasium cannot be traced; use arrays='torch'")
+        if arrays != _ARRAYS:
+            raise ValueError(f"arrays={arrays!r}: an environment of Gymnasium cannot be traced; use arrays={_ARRAYS!r}")
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         if vectorization_mode not in _MODES:
             raise ValueError(f"vectorization_mode is {vectorization_mode!r}; use one of {', '.join(_MODES)}")
         if options and not isinstance(env, str):
-            raise ValueError(f"options {', '.join(options)} are for an environment given by its id: bind them in env")
+            raise ValueError(
+                f"options {', '.join(options)} need an environment given by its id; bind them in the function env"
+            )
         made = _maker(env, max_episode_steps, options)
         self.num_envs = num_envs
         self.world_offset = world_offset
         self.arrays, self.device, self.dtype = arrays, device, dtype
-        self._xp: Any = namespace("torch")
-        self._array_device = device_of("torch", device)
+        self._backend = backend(_ARRAYS)
+        self._array_device = self._backend.device(device)
         one = made()
         self.spec = _spec_of(one, name or (env if isinstance(env, str) else None), max_episode_steps)
         actions = _actions_of(one, self.spec.name)
@@ -110,14 +116,14 @@ class FromGymnasium:
         """First state and observation ``[N, no]`` of every world; equal seeds give equal bits where the guest does.
 
         Raises:
-            ValueError: the seed is negative or too large, or the guest begins with numbers that are not finite.
+            ValueError: the seed is negative or too large, or a first observation is not finite.
         """
-        xp, n = self._xp, self.num_envs
-        seed_ = seed_array(xp, seed, self._array_device)
+        n = self.num_envs
+        seed_ = seed_array(self._backend, seed, self._array_device)
         zero = np.zeros(n, dtype=np.int32)
         obs = self._begin(seed, zero, np.ones(n, dtype=bool))
         if not np.isfinite(obs).all():
-            raise ValueError(f"environment {self.spec.name!r} begins with observations that are not finite")
+            raise ValueError(f"first observations of environment {self.spec.name!r} are not finite; check its reset")
         return self._state(_Present(seed, zero, zero, obs), seed_)
 
     def step(self, state: EnvState, action: Array) -> tuple[EnvState, Transition]:
@@ -125,29 +131,30 @@ class FromGymnasium:
 
         Raises:
             ValueError: the action has the wrong shape.
-            TypeError: it is no torch tensor.
+            TypeError: the action is not a torch tensor.
         """
         self._check_action(action)
         now = _Present.of(state)
-        cut = self._take_up(now)
+        lost = self._synchronise(now)
         wanted = np.clip(to_numpy(action).astype(np.float64), -1.0, 1.0)
-        lost = np.asarray(~np.isfinite(wanted).all(axis=1))
-        shown, earned, ended, stopped, _ = self._worlds.step(self._guests(np.where(lost[:, None], 0.0, wanted)))
-        obs, reward = shown.astype(self.dtype), earned.astype(self.dtype)
-        diverged = (lost | ~np.isfinite(obs).all(axis=1) | ~np.isfinite(reward)) & ~cut
-        apart: Numbers = diverged | cut
+        bad_action = np.asarray(~np.isfinite(wanted).all(axis=1))
+        given = np.where(bad_action[:, None], 0.0, wanted)
+        obs, reward, terminal, time_limit, _ = self._worlds.step(self._guests(given))
+        obs, reward = obs.astype(self.dtype), reward.astype(self.dtype)
+        diverged = (bad_action | ~np.isfinite(obs).all(axis=1) | ~np.isfinite(reward)) & ~lost
+        invalid: Numbers = diverged | lost
 
         t = now.t + 1
-        terminated = ended & ~apart
-        truncated = ((stopped | (t >= self.spec.horizon)) & ~terminated) | apart
+        terminated = terminal & ~invalid
+        truncated = ((time_limit | (t >= self.spec.horizon)) & ~terminated) | invalid
         done: Numbers = terminated | truncated
-        reward[apart] = 0.0
-        final_obs = np.where(apart[:, None], now.obs, obs)
+        reward[invalid] = 0.0
+        final_obs = np.where(invalid[:, None], now.obs, obs)
         episode = (now.episode + done).astype(np.int32)
         next_obs = final_obs
         if done.any():
-            begun = self._begin(now.seed, episode, done)
-            next_obs = np.where(done[:, None], np.nan_to_num(begun, posinf=0.0, neginf=0.0), final_obs)
+            first_obs = self._begin(now.seed, episode, done)
+            next_obs = np.where(done[:, None], np.nan_to_num(first_obs, posinf=0.0, neginf=0.0), final_obs)
         after, obs_ = self._state(_Present(now.seed, np.where(done, 0, t), episode, next_obs), state.seed)
         return after, Transition(
             reward=self._array(reward),
@@ -160,21 +167,21 @@ class FromGymnasium:
         )
 
     def close(self) -> None:
-        """Close the guests; their processes end, if they have any."""
+        """Close the guests and end their processes, if they have any."""
         self._worlds.close()
 
-    def _take_up(self, now: _Present) -> Numbers:
-        """Bring every guest to where ``now`` is; ``[N]`` those where that cannot be done, whatever they are at."""
+    def _synchronise(self, now: _Present) -> Numbers:
+        """Bring every guest to the state ``now``; returns ``[N]`` bool, the worlds in which that is impossible."""
         if self._present is None:
             self._begin(now.seed, now.episode, np.ones(self.num_envs, dtype=bool))
             return now.t > 0
-        elsewhere = now.differs(self._present)
-        if (first := elsewhere & (now.t == 0)).any():
+        different = now.differs(self._present)
+        if (first := different & (now.t == 0)).any():
             self._begin(now.seed, now.episode, first)
-        return elsewhere & (now.t > 0)
+        return different & (now.t > 0)
 
     def _begin(self, seed: int, episode: Numbers, where: Numbers) -> Numbers:
-        """Begin the episodes of these numbers in the worlds ``where``: the observations of all worlds."""
+        """Begin the given episodes in the worlds ``where``; returns the observations of all worlds."""
         seeds: Any = [episode_seed(seed, self.world_offset + k, int(episode[k])) for k in range(self.num_envs)]
         options = None if where.all() else {"reset_mask": where}
         return self._worlds.reset(seed=seeds, options=options)[0].astype(self.dtype)
@@ -186,21 +193,21 @@ class FromGymnasium:
     def _state(self, present: _Present, seed: Array) -> tuple[EnvState, Array]:
         self._present = present
         t, episode, obs = map(self._array, (present.t.astype(np.int32), present.episode, present.obs))
-        return EnvState(Shown(obs), (), t, episode, seed), obs
+        return EnvState(GuestState(obs), (), t, episode, seed), obs
 
     def _array(self, values: Numbers) -> Array:
-        return self._xp.asarray(values.copy(), device=self._array_device)
+        return self._backend.xp.asarray(values.copy(), device=self._array_device)
 
     def _check_action(self, action: Array) -> None:
         shape = (self.num_envs, self.spec.num_actions)
-        if framework_of(action) != "torch":
-            raise TypeError(f"action is a {framework_of(action)} array, but the environment gives torch tensors")
+        if (given := backend_of(action)) is not self._backend:
+            raise TypeError(f"action is a {given.name} array, but the environment gives torch tensors")
         if tuple(action.shape) != shape:
             raise ValueError(f"action has shape {tuple(action.shape)}, expected {shape}: one row for each world")
 
 
 class _Present(NamedTuple):
-    """Where worlds are, in host memory."""
+    """Seed, counters and observations of the worlds, in host memory."""
 
     seed: int
     t: Numbers
@@ -218,28 +225,29 @@ class _Present(NamedTuple):
 
 
 def episode_seed(seed: int, world: int, episode: int) -> int:
-    """The seed that a guest is given at the beginning of an episode, below 2**31."""
+    """Seed of a guest for one episode, below 2**31."""
     return int(np.random.SeedSequence((seed, world, episode)).generate_state(1)[0]) >> 1
 
 
 def _maker(
     env: str | Callable[[], gymnasium.Env[Any, Any]], limit: int | None, options: Mapping[str, Any]
 ) -> Callable[[], gymnasium.Env[Any, Any]]:
-    """A function that makes one guest, with observations that are vectors."""
+    """A function that makes one guest with vector observations."""
 
     def make() -> gymnasium.Env[Any, Any]:
         one = gymnasium.make(env, max_episode_steps=limit, disable_env_checker=True, **options) if named else env()  # pyright: ignore[reportCallIssue, reportArgumentType]
         space = one.observation_space
         if isinstance(space, Box) and len(space.shape) == 3 and space.dtype == np.uint8:
             raise ValueError(
-                f"environment {env!r} shows images {space.shape}, and there is no encoder for them here: "
-                "wrap it to show a vector"
+                f"environment {env!r} observes images {space.shape}, which no encoder here accepts; wrap it so that it "
+                "observes a vector"
             )
         if isinstance(space, Box) and len(space.shape) == 1:
             return one
         if not space.is_np_flattenable:
             raise ValueError(
-                f"environment {env!r} observes {space}, which is no fixed list of numbers: wrap it to show a vector"
+                f"environment {env!r} observes {space}, which is no fixed list of numbers; wrap it so that it observes "
+                "a vector"
             )
         return gymnasium.wrappers.FlattenObservation(one)
 
@@ -259,7 +267,7 @@ def _spec_of(one: gymnasium.Env[Any, Any], name: str | None, limit: int | None) 
     horizon = limit if limit is not None else (own.max_episode_steps if own is not None else None)
     if horizon is None or horizon < 1:
         raise ValueError(
-            f"environment {name!r} has a time limit of {horizon} steps: give max_episode_steps of at least 1"
+            f"environment {name!r} has a time limit of {horizon} steps; pass max_episode_steps of at least 1"
         )
     return EnvSpec(
         name=name,
@@ -274,17 +282,17 @@ def _spec_of(one: gymnasium.Env[Any, Any], name: str | None, limit: int | None) 
 def _actions_of(one: gymnasium.Env[Any, Any], name: str) -> Box:
     space = one.action_space
     if not isinstance(space, Box):
-        raise ValueError(f"environment {name!r} acts in {space}; the policies here act in a Box of real numbers")
+        raise ValueError(f"environment {name!r} acts in {space}; choose one that acts in a Box of real numbers")
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         raise ValueError(
-            f"environment {name!r} acts in {space} without bounds, onto which [-1, 1] cannot be mapped: "
-            "wrap it with gymnasium.wrappers.RescaleAction or ClipAction"
+            f"environment {name!r} acts in {space}, whose bounds are not finite, so that [-1, 1] cannot be mapped onto "
+            "it; wrap it with gymnasium.wrappers.RescaleAction or ClipAction"
         )
     return space
 
 
 def _dt_of(one: gymnasium.Env[Any, Any]) -> float:
-    """Duration of a control step [s]; 1 where the environment does not tell."""
+    """Duration of a control step [s]; 1 if the environment does not say."""
     for name in ("dt", "tau"):
         value = getattr(one.unwrapped, name, None)
         if isinstance(value, int | float) and value > 0:

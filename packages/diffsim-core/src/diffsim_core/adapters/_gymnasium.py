@@ -1,4 +1,4 @@
-"""Gymnasium's two interfaces: many worlds with same-step autoreset, and one."""
+"""Gymnasium's two interfaces: many worlds with same-step autoreset, and one world."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ FloatArray = np.ndarray[Any, np.dtype[Any]]
 class GymnasiumVectorEnv(VectorEnv[FloatArray, FloatArray, FloatArray]):
     """Worlds as a ``gymnasium.vector.VectorEnv`` of NumPy arrays.
 
-    Autoreset is ``SAME_STEP``: where an episode has ended, the observation is the next episode's first, and
-    ``info["final_obs"][i]``, masked by ``info["_final_obs"]``, is the one that the step led to. Metrics of the task and
-    ``diverged`` are in the info too; those of a step that ended an episode in ``info["final_info"]``.
+    Autoreset is ``SAME_STEP``: where an episode has ended, the observation is the first of the next episode, and
+    ``info["final_obs"][i]``, masked by ``info["_final_obs"]``, is the last one of the ended episode. The info also
+    holds the task's metrics and ``diverged``; for a step that ended an episode they are in ``info["final_info"]``.
 
     Args:
         env: any environment with vector observations.
@@ -40,10 +40,10 @@ class GymnasiumVectorEnv(VectorEnv[FloatArray, FloatArray, FloatArray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[FloatArray, dict[str, Any]]:
-        """New episodes in all worlds. Without a seed one is drawn from that of an earlier call.
+        """Begin new episodes in all worlds. Without ``seed``, the generator of an earlier seed draws one.
 
         Raises:
-            ValueError: ``options`` asks for a part of the worlds, which cannot be reset alone.
+            ValueError: ``options`` has a ``reset_mask``, but a part of the worlds cannot be reset alone.
         """
         super().reset(seed=seed)
         if options and "reset_mask" in options:
@@ -57,21 +57,21 @@ class GymnasiumVectorEnv(VectorEnv[FloatArray, FloatArray, FloatArray]):
             ValueError: the action has the wrong shape.
             RuntimeError: ``reset`` was never called.
         """
-        found = self._driver.step_numpy(actions)
-        done: Any = found.terminated | found.truncated
-        return found.obs, found.reward, found.terminated, found.truncated, _infos(found, done)
+        result = self._driver.step_numpy(actions)
+        done: Any = result.terminated | result.truncated
+        return result.obs, result.reward, result.terminated, result.truncated, _infos(result, done)
 
 
 class GymnasiumEnv(gymnasium.Env[FloatArray, FloatArray]):
-    """One world as a ``gymnasium.Env``. Many are faster: see :class:`GymnasiumVectorEnv`.
+    """One world as a ``gymnasium.Env``. :class:`GymnasiumVectorEnv` with many worlds is faster.
 
-    ``reset`` without a seed after the end of an episode begins the world's next one; otherwise a seed is drawn.
+    After the end of an episode, ``reset`` without a seed begins the world's next episode. Otherwise it draws a seed.
 
     Args:
         env: an environment of one world.
 
     Raises:
-        ValueError: it has more.
+        ValueError: the environment has several worlds.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -95,11 +95,11 @@ class GymnasiumEnv(gymnasium.Env[FloatArray, FloatArray]):
 
     def step(self, action: FloatArray) -> tuple[FloatArray, float, bool, bool, dict[str, Any]]:
         """One step with ``[na]`` in [-1, 1], clipped."""
-        found = self._driver.step_numpy(np.asarray(action)[None])
-        terminated, truncated = bool(found.terminated[0]), bool(found.truncated[0])
+        result = self._driver.step_numpy(np.asarray(action)[None])
+        terminated, truncated = bool(result.terminated[0]), bool(result.truncated[0])
         self._ended = terminated or truncated
-        info = {name: value[0].item() for name, value in _figures(found).items()}
-        return found.final_obs[0], float(found.reward[0]), terminated, truncated, info
+        info = {name: value[0].item() for name, value in _metrics(result).items()}
+        return result.final_obs[0], float(result.reward[0]), terminated, truncated, info
 
 
 def _dtype(env: Env) -> Any:
@@ -110,25 +110,25 @@ def _drawn(seed: int | None, env: Any) -> int:
     return int(env.np_random.integers(2**31)) if seed is None else seed
 
 
-def _figures(found: Transition) -> dict[str, Any]:
-    return {**found.metrics, "diverged": found.diverged}
+def _metrics(result: Transition) -> dict[str, Any]:
+    return {**result.metrics, "diverged": result.diverged}
 
 
-def _infos(found: Transition, done: FloatArray) -> dict[str, Any]:
-    """Gymnasium's dictionary of arrays, each with the mask of the worlds it holds for."""
-    figures = _figures(found)
-    infos = {} if done.all() else _masked(figures, ~done)
+def _infos(result: Transition, done: FloatArray) -> dict[str, Any]:
+    """Gymnasium's dictionary of arrays, each with a mask of the worlds for which it is valid."""
+    metrics = _metrics(result)
+    infos = {} if done.all() else _masked(metrics, ~done)
     if done.any():
         final_obs = np.full(len(done), None, dtype=object)
         for world in np.flatnonzero(done):
-            final_obs[world] = found.final_obs[world]
+            final_obs[world] = result.final_obs[world]
         infos |= {"final_obs": final_obs, "_final_obs": done}
-        infos |= {"final_info": _masked(figures, done), "_final_info": done.copy()}
+        infos |= {"final_info": _masked(metrics, done), "_final_info": done.copy()}
     return infos
 
 
-def _masked(figures: dict[str, Any], mask: FloatArray) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, values in figures.items():
-        found |= {name: np.where(mask, values, np.zeros_like(values)), f"_{name}": mask.copy()}
-    return found
+def _masked(metrics: dict[str, Any], mask: FloatArray) -> dict[str, Any]:
+    masked: dict[str, Any] = {}
+    for name, values in metrics.items():
+        masked |= {name: np.where(mask, values, np.zeros_like(values)), f"_{name}": mask.copy()}
+    return masked

@@ -39,28 +39,28 @@ class NewtonBodyState(NamedTuple):
 class NewtonDynamics:
     """One control step of ``substeps`` steps of a Newton solver, and its vector-Jacobian product.
 
-    Gradients from Newton's own ``step`` on a tape are wrong for more than one step, and in contact: see the page on
-    Newton in the documentation. Here every sub-step has a solver and a state of its own, since ``SolverFeatherstone``
-    keeps the arrays of a step in the solver; wrenches that it overwrites are put back before its backward pass;
-    quaternions are brought to unit length first.
+    Gradients of Newton's own ``step`` on a tape are wrong for more than one step, and in contact; the documentation's
+    page on Newton shows it. Here every sub-step has its own solver and state, because ``SolverFeatherstone`` keeps the
+    arrays of a step in the solver. Wrenches that it overwrites are restored before its backward pass. Quaternions are
+    normalised first.
 
-    Both passes are recorded once, when this is made, and then replayed. The backward pass works out the control step
-    again from its start, so that nothing is kept of it, and memory does not grow with the window.
+    Both passes are recorded once, at construction, and then replayed. The backward pass repeats the control step from
+    its start, so that nothing is saved and memory does not grow with the window.
 
-    Collisions are found at the start of each control step, and forces follow the points found there. A contact between
-    a plane and a sphere or capsule is exact that way if it is found early enough: give shapes a ``gap`` of at least
-    the distance that they may move in a control step. No gradient passes through the choice of contact points.
+    Collision detection runs at the start of each control step, and its contact points stay for the whole step. That is
+    exact for a plane against a sphere or capsule if the contact is detected early enough: give shapes a ``gap`` of at
+    least the distance that they can move in a control step. No gradient passes through the choice of contact points.
 
     Args:
-        model: Worlds of one kind, ``builder.replicate(robot, N)``, finalised with ``requires_grad=True``.
+        model: Equal worlds, ``builder.replicate(robot, N)``, finalised with ``requires_grad=True``.
         dt: Duration of a control step [s].
-        substeps: Solver steps in a control step.
+        substeps: Number of solver steps in a control step.
         solver: ``"featherstone"`` or ``"semi_implicit"``, or Newton's class.
         controls: Names of arrays of ``newton.Control`` that are inputs: ``joint_f`` ([N] or [N m] for each degree of
-            freedom, the root's too), ``joint_target_q``, ``joint_target_qd``.
+            freedom, including the root's), ``joint_target_q``, ``joint_target_qd``.
         solver_options: Keyword arguments of the solver.
         contacts: Whether shapes collide.
-        limit: A world in which any number of the state reaches this has diverged.
+        limit: A world diverges if any number of its state reaches this.
 
     Raises:
         ValueError: for a solver that is not differentiable, or a model whose gradients would be missing or wrong; the
@@ -68,7 +68,7 @@ class NewtonDynamics:
     """
 
     dtype = "float32"
-    """Newton computes in single precision alone."""
+    """Newton computes in single precision only."""
 
     def __init__(
         self,
@@ -138,11 +138,11 @@ class NewtonDynamics:
         return sum(owned.values())
 
     def saved_size(self, num_worlds: int) -> int:
-        """Nothing is kept for the backward pass: it works out the control step again."""
+        """0: the backward pass repeats the control step instead of saving it."""
         return 0
 
     def initial_state(self) -> tuple[np.ndarray[Any, Any], ...]:
-        """The state that the model was built in, NumPy arrays ``[N, ...]`` as ``state_spec`` says."""
+        """The state in which the model was built, NumPy arrays ``[N, ...]`` as ``state_spec`` says."""
         rows = zip(self._rest, self.state_spec, strict=False)
         return tuple(array.numpy().reshape(self.num_worlds, *spec.shape) for array, spec in rows)
 
@@ -187,7 +187,7 @@ class NewtonDynamics:
             self._launch(kernels.mask, rows.shape, [fine, rows, _view(result)])
 
     def _advance(self, given: Sequence[Buffer], ok: wp.array) -> None:
-        """Load a state and controls, find contacts and run the sub-steps."""
+        """Load a state and controls, detect contacts and run the sub-steps."""
         ok.fill_(1)
         for buffer, rest, array in zip(given, self._rest, self._inputs, strict=True):
             rows = _rows(array, self.num_worlds)
@@ -205,7 +205,7 @@ class NewtonDynamics:
             self._pipeline.collide(first, self._contacts)
 
     def _record(self) -> None:
-        """Run everything once, so that kernels are compiled, then capture it as graphs that are replayed."""
+        """Run everything once, to compile the kernels, then capture both passes as graphs."""
         self._tape = None
         self._find_contacts()
         self._substeps()

@@ -1,4 +1,4 @@
-"""Between the bridge's buffers ``[N, ...]`` and Newton's own arrays, world by world."""
+"""Kernels that copy between the bridge's buffers ``[N, ...]`` and Newton's own arrays, for each world."""
 
 # No postponed annotations here: Warp reads the kernels' types at definition.
 # pyright: reportIndexIssue=false, reportOperatorIssue=false, reportArgumentType=false, reportCallIssue=false

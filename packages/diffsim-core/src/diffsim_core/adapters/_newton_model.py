@@ -1,4 +1,4 @@
-"""What can be differentiated: Newton's solvers and models, looked at before the first step."""
+"""Checks of Newton's solvers and models before the first step: which ones can be differentiated."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import newton
 import numpy as np
 import warp as wp
 
-from diffsim_core._registry import unknown
+from diffsim_core._nearest import unknown
 
 SOLVERS = {"featherstone": newton.solvers.SolverFeatherstone, "semi_implicit": newton.solvers.SolverSemiImplicit}
 CONTROLS = ("joint_f", "joint_target_q", "joint_target_qd")
@@ -34,14 +34,14 @@ def check_solver(solver: str | type, options: dict[str, Any]) -> type:
     if options.get("update_mass_matrix_interval", 1) != 1:
         interval = options["update_mass_matrix_interval"]
         raise ValueError(
-            f"update_mass_matrix_interval={interval!r} must be 1: every sub-step has a solver of its own, with its own "
-            f"mass matrix"
+            f"update_mass_matrix_interval={interval!r} must be 1, because every sub-step has its own solver and mass "
+            f"matrix"
         )
     return kind
 
 
 def check_model(model: newton.Model, solver: type) -> None:
-    """Raise ``ValueError`` with everything about a model that would make gradients missing or wrong."""
+    """Raise ``ValueError`` that lists everything in a model for which gradients would be missing or wrong."""
     wrong = []
     if not model.requires_grad:
         wrong.append("it has no gradients; finalize(requires_grad=True)")
@@ -65,8 +65,8 @@ def check_model(model: newton.Model, solver: type) -> None:
         held = np.isin(_numbers(model.joint_type), rigid) & (_numbers(model.joint_dof_dim)[:, 1] == 0)
         if held.any():
             wrong.append(
-                f"{_some(model.joint_label, held)} does not turn, and semi_implicit's gradient by its orientation is "
-                f"singular where the joint holds; take solver='featherstone'"
+                f"{_some(model.joint_label, held)} does not turn, and semi_implicit's gradient w.r.t. its orientation "
+                f"is singular where the joint holds; take solver='featherstone'"
             )
     if not model.body_count:
         wrong.append("it has no bodies")
@@ -76,7 +76,7 @@ def check_model(model: newton.Model, solver: type) -> None:
 
 
 def _uneven(model: newton.Model) -> list[str]:
-    """Complaints about worlds that are not equal and one after the other."""
+    """Reasons why the worlds are not equal blocks of the model, in order."""
     n = int(model.world_count)
     for what, plural in (("body", "bodies"), ("joint", "joints")):
         worlds = getattr(model, f"{what}_world")
@@ -93,16 +93,18 @@ def _uneven(model: newton.Model) -> list[str]:
 
 
 def per_world(control: newton.Control, name: str, num_worlds: int) -> wp.array:
-    """An array of controls.
+    """An array of ``newton.Control``.
 
     Raises:
-        ValueError: if there is no such array, or nothing in it.
+        ValueError: if the array does not exist or is empty.
     """
     if name not in CONTROLS:
         raise ValueError(unknown("control", name, CONTROLS))
     array = getattr(control, name)
     if array is None or not len(array) or len(array) % num_worlds:
-        raise ValueError(f"controls has {name!r}, of which this Newton model has no number for each world")
+        raise ValueError(
+            f"controls has {name!r}, but the array of this Newton model does not have numbers for each world"
+        )
     return array
 
 

@@ -12,18 +12,18 @@ from diffsim_core.adapters._driver import Driver, require_torch
 
 
 class RslRlVecEnv(VecEnv):
-    """Worlds for the runners of rsl_rl: tensors all the way, no copies to the host.
+    """Worlds for the runners of rsl_rl, on torch tensors without copies to the host.
 
-    Observations are in the group ``policy``. ``extras["time_outs"]`` marks episodes that were cut off, where rsl_rl
-    adds the value of the state before the step; ``extras["final_obs"]`` is what the step led to.
+    Observations are in the group ``policy``. ``extras["time_outs"]`` marks truncated episodes, for which rsl_rl adds
+    the value of the state before the step. ``extras["final_obs"]`` is the observation after the step, before any reset.
 
     Args:
         env: an environment of torch tensors with vector observations.
-        seed: of the worlds.
-        reward_scale: every reward is multiplied by it; rsl_rl's critics expect returns of the order of one.
+        seed: seed of the worlds.
+        reward_scale: factor of every reward; rsl_rl's critics expect returns of order one.
 
     Raises:
-        TypeError: the environment gives other arrays.
+        TypeError: the environment does not give torch tensors.
     """
 
     def __init__(self, env: Env, seed: int = 0, reward_scale: float = 1.0) -> None:
@@ -39,7 +39,7 @@ class RslRlVecEnv(VecEnv):
 
     @property
     def episode_length_buf(self) -> Array:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """``[N]`` control steps since each episode began; may be set, as runners do to spread the episodes' ends."""
+        """``[N]`` control steps since each episode began. Runners set it to spread the ends of episodes."""
         return self._driver.state.t
 
     @episode_length_buf.setter
@@ -48,23 +48,23 @@ class RslRlVecEnv(VecEnv):
         self._driver.state = state._replace(t=value.to(state.t))
 
     def get_observations(self) -> TensorDict:
-        """What the policy sees next."""
+        """The next observation of the policy."""
         return self._groups(self._driver.obs)
 
     def reset(self) -> tuple[TensorDict, dict[str, Any]]:
-        """New episodes in all worlds."""
+        """Begin new episodes in all worlds."""
         return self._groups(self._driver.reset()), {}
 
     def step(self, actions: Array) -> tuple[TensorDict, Array, Array, dict[str, Any]]:
         """One step with ``[N, na]``, clipped to [-1, 1]."""
-        found = self._driver.step(actions.to(self._driver.obs))
+        result = self._driver.step(actions.to(self._driver.obs))
         extras = {
-            "time_outs": found.truncated,
-            "final_obs": found.final_obs,
-            "log": {f"/{name}": value.mean() for name, value in found.metrics.items()},
+            "time_outs": result.truncated,
+            "final_obs": result.final_obs,
+            "log": {f"/{name}": value.mean() for name, value in result.metrics.items()},
         }
-        done: Any = found.terminated | found.truncated
-        return self._groups(found.obs), self.reward_scale * found.reward, done.long(), extras
+        done: Any = result.terminated | result.truncated
+        return self._groups(result.obs), self.reward_scale * result.reward, done.long(), extras
 
     def _groups(self, obs: Array) -> TensorDict:
         return TensorDict({"policy": obs}, batch_size=[self.num_envs], device=self.device)

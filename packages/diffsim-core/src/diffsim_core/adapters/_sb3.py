@@ -18,15 +18,15 @@ from diffsim_core.adapters._spaces import spaces_of
 class SB3VecEnv(VecEnv):
     """Worlds for the algorithms of Stable-Baselines3.
 
-    Where an episode has ended, the info has ``terminal_observation``, what the step led to, and
-    ``TimeLimit.truncated``, true where it was cut off, so that the library bootstraps with its value; a world that left
-    the finite range also has ``diverged``.
+    Where an episode has ended, the info has ``terminal_observation``, the last observation of that episode, and
+    ``TimeLimit.truncated``, which makes the library bootstrap with its value. The info of a diverged world also has
+    ``diverged``.
 
     Args:
         env: any environment with vector observations.
-        seed: of the worlds, until ``seed`` is called.
-        spread: let the first episodes end early, each at a time of its own: worlds that go in step show a library that
-            learns from short windows one part of the episode at a time.
+        seed: seed of the worlds, until ``seed`` is called.
+        spread: let the first episodes end early, at random times. If all worlds are in phase, a library that learns
+            from short windows sees only one part of the episode at a time.
     """
 
     def __init__(self, env: Env, seed: int = 0, *, spread: bool = False) -> None:
@@ -36,7 +36,7 @@ class SB3VecEnv(VecEnv):
         self._actions: Any = None
 
     def reset(self) -> VecEnvObs:
-        """New episodes in all worlds: ``[N, no]``."""
+        """Begin new episodes in all worlds; returns the observation ``[N, no]``."""
         obs = to_numpy(self._driver.reset(self._seeds[0])).astype(np.float32, copy=False)
         self._reset_seeds()
         self._reset_options()
@@ -47,30 +47,30 @@ class SB3VecEnv(VecEnv):
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
-        """The step."""
-        found = self._driver.step_numpy(self._actions)
-        done: Any = found.terminated | found.truncated
+        """One step with the actions of ``step_async``."""
+        result = self._driver.step_numpy(self._actions)
+        done: Any = result.terminated | result.truncated
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        final_obs = found.final_obs.astype(np.float32, copy=False)
+        final_obs = result.final_obs.astype(np.float32, copy=False)
         for world in np.flatnonzero(done):
             infos[world] = {
                 "terminal_observation": final_obs[world],
-                "TimeLimit.truncated": bool(found.truncated[world]),
+                "TimeLimit.truncated": bool(result.truncated[world]),
             }
-            if found.diverged[world]:
+            if result.diverged[world]:
                 infos[world]["diverged"] = True
-        return found.obs.astype(np.float32, copy=False), found.reward.astype(np.float32, copy=False), done, infos
+        return result.obs.astype(np.float32, copy=False), result.reward.astype(np.float32, copy=False), done, infos
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: the environment holds no resources."""
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """The same for every world, for there is one environment; ``render_mode`` is None."""
+        """The environment's attribute, repeated for every world; ``render_mode`` is None."""
         value = None if attr_name == "render_mode" else getattr(self.env, attr_name)
         return [value for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Not possible: worlds share one environment.
+        """Not supported, because all worlds share one environment.
 
         Raises:
             AttributeError: always.
@@ -80,7 +80,7 @@ class SB3VecEnv(VecEnv):
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **kwargs: Any
     ) -> list[Any]:
-        """Not possible: worlds share one environment.
+        """Not supported, because all worlds share one environment.
 
         Raises:
             AttributeError: always.
@@ -88,9 +88,9 @@ class SB3VecEnv(VecEnv):
         raise AttributeError(f"{method_name!r} cannot be called on single worlds: call it on .env")
 
     def env_is_wrapped(self, wrapper_class: Any, indices: VecEnvIndices = None) -> list[bool]:
-        """No wrapper is round single worlds."""
+        """False: single worlds have no wrappers."""
         return [False for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[np.ndarray[Any, Any] | None]:
-        """None: see ``diffsim_core.viewer``."""
+        """None; ``diffsim_core.viewer`` draws worlds."""
         return [None] * self.num_envs

@@ -13,20 +13,21 @@ from diffsim_core.adapters._spaces import spaces_of
 
 
 class SkrlEnv(Wrapper):
-    """Worlds for the torch agents of skrl: tensors all the way, no copies to the host.
+    """Worlds for the torch agents of skrl, on torch tensors without copies to the host.
 
-    Rewards and ends are columns ``[N, 1]``. The info has ``final_obs`` ``[N, no]``, what the step led to before any
-    reset, and the task's metrics. Beware of ``time_limit_bootstrap`` of skrl's PPO: it takes the value of the next
-    observation, here the next episode's first; override ``record_transition`` of the agent to hand it ``final_obs``.
+    Rewards and flags are columns ``[N, 1]``. The info has ``final_obs`` ``[N, no]``, the observation after the step
+    before any reset, and the task's metrics. Beware of ``time_limit_bootstrap`` in skrl's PPO: it uses the value of the
+    next observation, which is the first one of the next episode here. Override the agent's ``record_transition`` to
+    give it ``final_obs``.
 
     Args:
         env: an environment of torch tensors with vector observations.
-        seed: of the worlds; each reset takes the next number.
-        spread: let the first episodes end early, each at a time of its own: worlds that go in step show a library that
-            learns from short windows one part of the episode at a time.
+        seed: seed of the worlds; each reset takes the next number.
+        spread: let the first episodes end early, at random times. If all worlds are in phase, a library that learns
+            from short windows sees only one part of the episode at a time.
 
     Raises:
-        TypeError: the environment gives other arrays.
+        TypeError: the environment does not give torch tensors.
     """
 
     def __init__(self, env: Env, seed: int = 0, *, spread: bool = False) -> None:
@@ -38,25 +39,25 @@ class SkrlEnv(Wrapper):
         self._device = driver.obs.device
 
     def reset(self) -> tuple[Array, dict[str, Any]]:
-        """New episodes in all worlds: ``[N, no]``."""
+        """Begin new episodes in all worlds; returns the observation ``[N, no]``."""
         return self._driver.reset(), {}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """One step with ``[N, na]``, clipped to [-1, 1]."""
-        found = self._driver.step(actions.to(self._driver.obs))
-        info = {"final_obs": found.final_obs, "diverged": found.diverged, **found.metrics}
-        columns = (part[:, None] for part in (found.reward, found.terminated, found.truncated))
+        result = self._driver.step(actions.to(self._driver.obs))
+        info = {"final_obs": result.final_obs, "diverged": result.diverged, **result.metrics}
+        columns = (part[:, None] for part in (result.reward, result.terminated, result.truncated))
         reward, terminated, truncated = columns
-        return found.obs, reward, terminated, truncated, info
+        return result.obs, reward, terminated, truncated, info
 
     def state(self) -> None:
-        """No state beside the observation."""
+        """None: the observation is the only state."""
 
     def render(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: see ``diffsim_core.viewer``."""
+        """Do nothing; ``diffsim_core.viewer`` draws worlds."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: the environment holds no resources."""
 
     @property
     def observation_space(self) -> Box:

@@ -8,8 +8,9 @@ import numpy as np
 
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._muscles import TENDON, is_hill, pull_problem
+from diffsim_core.io._joints import joint_of
 from diffsim_core.io._names import actuator_name
-from diffsim_core.rigid.model import UNBOUNDED, JointType
+from diffsim_core.rigid.model import UNBOUNDED
 
 
 def control_range(m: Any, a: int) -> np.ndarray:
@@ -31,7 +32,7 @@ def generalised_range(m: Any, a: int) -> np.ndarray:
 
 def is_servo(m: Any, a: int) -> bool:
     """Whether an actuator is more than a motor on a slide or hinge whose control range alone bounds its force."""
-    if m.jnt_type[m.actuator_trnid[a, 0]] < JointType.SLIDE or m.actuator_biasprm[a, :3].any():
+    if not joint_of(m, m.actuator_trnid[a, 0]).scalar or m.actuator_biasprm[a, :3].any():
         return True
     force = control_range(m, a) * m.actuator_gainprm[a, 0]
     low, high = m.actuator_forcerange[a]
@@ -70,7 +71,7 @@ def _servo_rows(m: Any, a: int) -> list[tuple[Any, ...]]:
     bounds = m.actuator_forcerange[a] if m.actuator_forcelimited[a] else np.array([-UNBOUNDED, UNBOUNDED])
     bias = m.actuator_biasprm[a, :3]
     rows = []
-    for k in range(JointType(m.jnt_type[j]).nv):
+    for k in range(joint_of(m, j).nv):
         if gear := float(m.actuator_gear[a, k]):
             scaled = gear * bias * np.array([1.0, gear, gear])
             reach = np.sort(gear * bounds).clip(-UNBOUNDED, UNBOUNDED)
@@ -101,7 +102,7 @@ def _joint_problem(m: Any, a: int) -> str:
         return "has a gain that depends on the state"
     if int(m.actuator_biastype[a]) not in (int(mujoco.mjtBias.mjBIAS_NONE), int(mujoco.mjtBias.mjBIAS_AFFINE)):
         return "has a bias force that is not affine"
-    if m.jnt_type[m.actuator_trnid[a, 0]] < JointType.SLIDE:
+    if not joint_of(m, m.actuator_trnid[a, 0]).scalar:
         if in_parent:
             return "acts on a free or ball joint in its parent's axes (jointinparent)"
         if m.actuator_biasprm[a, 1:3].any():

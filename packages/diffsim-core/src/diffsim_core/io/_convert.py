@@ -10,6 +10,7 @@ import numpy as np
 
 from diffsim_core.io._actuators import actuator_arrays
 from diffsim_core.io._collision import Ground
+from diffsim_core.io._joints import joint_of
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._muscles import read_muscles
 from diffsim_core.io._names import body_name, geom_name, joint_name, object_name
@@ -17,7 +18,8 @@ from diffsim_core.io._pairs import Gains, contact_pairs
 from diffsim_core.io.params import SINK_DEPTH, ContactParams, LimitParams
 from diffsim_core.rigid._quat import quat_mul, rotation
 from diffsim_core.rigid.contacts import PointKind
-from diffsim_core.rigid.model import Body, FloatArray, Geom, JointType, RigidModel, Site
+from diffsim_core.rigid.joints import JOINTS
+from diffsim_core.rigid.model import Body, FloatArray, Geom, RigidModel, Site
 
 _SHAPES = {
     int(mujoco.mjtGeom.mjGEOM_PLANE): "plane",
@@ -60,7 +62,7 @@ def links_and_bodies(m: Any, inertias: Mapping[int, FloatArray]) -> tuple[list[_
         pos = parent.pos + rotation(parent.quat) @ m.body_pos[b]
         quat = quat_mul(parent.quat, m.body_quat[b])
         for j in range(m.body_jntadr[b], m.body_jntadr[b] + m.body_jntnum[b]):
-            if m.jnt_type[j] == JointType.FREE:
+            if joint_of(m, j).world:
                 links.append(_Link(link, j, np.zeros(3), np.array([1.0, 0, 0, 0])))
                 pos, quat = np.zeros(3), np.array([1.0, 0, 0, 0])
             else:
@@ -226,12 +228,12 @@ def to_rigid_model(
     no_limit = bool(disabled & (mujoco.mjtDisableBit.mjDSBL_LIMIT | mujoco.mjtDisableBit.mjDSBL_CONSTRAINT))
     no_gravity = bool(disabled & mujoco.mjtDisableBit.mjDSBL_GRAVITY)
     inertial = [_com_and_inertia(link) for link in links]
-    joint_type = m.jnt_type[joints].astype(np.int64)
-    scalar = joint_type >= JointType.SLIDE
+    types = [joint_of(m, j) for j in joints]
+    scalar = np.array([joint.scalar for joint in types], dtype=bool)
     return RigidModel(
         name=name,
         link_parent=np.array([link.parent for link in links], dtype=np.int64),
-        joint_type=joint_type,
+        joint_type=np.array([JOINTS.index(joint.name) for joint in types], dtype=np.int64),
         joint_q=m.jnt_qposadr[joints].astype(np.int64),
         joint_dof=m.jnt_dofadr[joints].astype(np.int64),
         joint_name=tuple(joint_name(m, j) for j in joints),

@@ -21,7 +21,10 @@ from diffsim_core.io.errors import ModelError
 from diffsim_core.io.params import ContactParams, LimitParams, fill
 from diffsim_core.rigid._quat import quat_mul, rotation
 from diffsim_core.rigid.contacts import ContactPairs, HeightField
-from diffsim_core.rigid.model import LAWS, Body, Geom, RigidModel
+from diffsim_core.rigid.contact_laws import CONTACT_LAWS
+from diffsim_core.rigid.model import LIMIT_LAWS, Body, Geom, RigidModel
+
+INERTIA_LAWS = ("paper", "released")
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what overflows is refused by name at the end
@@ -67,7 +70,7 @@ def load_model(
         root: folder that the model and all files that it names must lie in; default the model's own folder.
         contact: contact parameters of all contact points.
         limits: parameters of all joint limits.
-        contact_law: ``"paper"`` or ``"released"``, see ``RigidModel.contact_law``.
+        contact_law: ``"paper"``, ``"released"`` or another of ``diffsim_core.rigid.CONTACT_LAWS``.
         limit_law: ``"paper"`` or ``"released"``, see ``RigidModel.limit_law``.
         inertia_law: ``"paper"`` takes inertias from shapes and ``inertial`` elements; ``"released"`` replaces those for
             which the file has a ``diffsim_inertia:BODY`` (about the centre of mass, body axes), which need not
@@ -98,7 +101,10 @@ def load_model(
         "limit_law": limit_law or custom.limit_law or "paper",
         "inertia_law": inertia_law or custom.inertia_law or "paper",
     }
-    problems = [f'{key} "{law}" is unknown: use {" or ".join(LAWS)}' for key, law in laws.items() if law not in LAWS]
+    known = {"contact_law": tuple(CONTACT_LAWS), "limit_law": LIMIT_LAWS, "inertia_law": INERTIA_LAWS}
+    problems = [
+        f'{key} "{law}" is unknown: use {" or ".join(known[key])}' for key, law in laws.items() if law not in known[key]
+    ]
     inertias = custom.inertias if laws["inertia_law"] == "released" else {}
     _, bodies = links_and_bodies(m, inertias)
     found, contact_problems, notes = find_ground(

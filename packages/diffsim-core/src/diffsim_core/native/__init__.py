@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+from diffsim_core.native._arguments import Arguments as Arguments
+from diffsim_core.native._arguments import step_arguments as step_arguments
+from diffsim_core.native._launcher import Launch as Launch
 from diffsim_core.native._launcher import Launcher as Launcher
+from diffsim_core.native._launcher import Program as Program
 from diffsim_core.native._launcher import default_threads as default_threads
 from diffsim_core.native._module import Kernels as Kernels
 from diffsim_core.native._module import cpu_lanes as cpu_lanes
-from diffsim_core.native._module import native_module as native_module
+from diffsim_core.native._module import native_kernels as native_kernels
 from diffsim_core.native._module import scalar as scalar
-from diffsim_core.native._module import team_kernels as team_kernels

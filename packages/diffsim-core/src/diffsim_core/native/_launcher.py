@@ -1,35 +1,54 @@
-"""``Launcher``: runs an engine's step and its vector-Jacobian product, on the threads of a CPU or on CUDA."""
+"""``Launcher``: runs the functions of an engine, on the threads of a CPU or on CUDA."""
 
 from __future__ import annotations
 
 import os
 import threading
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import warp as wp
 
+from diffsim_core.native._arguments import NUM_WORLDS, Packer
 from diffsim_core.native._module import Kernels
-from diffsim_core.native._team import Job, Team
+from diffsim_core.native._scratch import Scratch
+from diffsim_core.native._team import Team, aligned
 
 _CUDA_BLOCK = 32
-"""Worlds per CUDA block: one warp each, so that a few thousand worlds reach every multiprocessor."""
+"""Items per CUDA block: one warp each, so that a few thousand worlds reach every multiprocessor."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One function, run for a number of items."""
+
+    function: str
+    items: Callable[[int], int] | None = None
+    """How many items so many worlds make, for instance particles or grid cells; by default the blocks of worlds."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of this launch alone, such as the number of its sub-step."""
 
 
 class Launcher:
-    """Launches the two kernels of an engine on bare addresses.
+    """Makes programs of launches that share constants, scratch and threads.
 
-    A kernel takes ``addresses``, the number of worlds, ``integers``, ``numbers`` (its vector-Jacobian product the
-    first ``vjp_numbers`` of them), and then the addresses handed to ``run``. On a CPU the same, but for the number of
-    worlds, is the engine's own part of a job, see ``team.h``.
+    Arguments go by name: a function is handed those that its :class:`Arguments` lists, each from the call, the launch,
+    the constants or the scratch. Scratch is allocated at the first call, grows with the number of worlds, and keeps
+    what launches write to it for the later launches of the same call. On CUDA a launcher with scratch serves one stream
+    at a time.
 
     Args:
         kernels: what to launch.
         device: ``"cpu"`` or ``"cuda[:i]"``.
-        addresses: of what stays in place.
-        integers: whole numbers that do not change.
-        numbers: reals that do not change.
-        vjp_numbers: how many of them the vector-Jacobian product takes; all by default.
+        constants: arguments that are the same in every call; addresses must stay valid.
+        scratch: how many numbers so many worlds need, by argument. All launches share it, unless the argument is
+            ``own``: then each worker (a thread of a CPU, an item on CUDA) gets that much.
         threads: CPU threads.
+
+    Raises:
+        ValueError: for scratch that the functions do not list as a pointer.
     """
 
     def __init__(
@@ -37,57 +56,164 @@ class Launcher:
         kernels: Kernels,
         *,
         device: str,
-        addresses: tuple[int, ...],
-        integers: tuple[int, ...] = (),
-        numbers: tuple[float, ...] = (),
-        vjp_numbers: int | None = None,
+        constants: Mapping[str, Any],
+        scratch: Mapping[str, Callable[[int], int]] | None = None,
         threads: int,
     ) -> None:
         self.kernels = kernels
         self.threads = threads
-        self.on_cuda = device.startswith("cuda")
-        self._device = wp.get_device(device)
-        self._job = Job(addresses + integers, numbers)
-        self._before = addresses
-        self._after = ((*integers, *numbers), (*integers, *numbers[:vjp_numbers]))
+        self.constants = dict(constants)
+        self.scratch = Scratch(scratch or {}, kernels, device, threads)
+        self.device = wp.get_device(device)
+        self.lock = threading.Lock()
+        """Of the pool, the scratch and the packed arguments: one call at a time."""
         self._team: Team | None = None
-        self._commands: dict[tuple[int, int], Any] = {}
-        self._lock = threading.Lock()
 
-    def run(self, kind: int, num_worlds: int, pointers: tuple[int, ...], worth: int) -> None:
-        """Run the step (``kind`` 0) or its vector-Jacobian product (1) of all worlds.
+    def program(self, *launches: Launch, given: Sequence[str]) -> Program:
+        """Launches to be run one after the other; each sees what the ones before it wrote.
 
-        ``worth`` is how many threads the work deserves; no more than there are will take part.
+        Args:
+            launches: what to run.
+            given: names of the arguments that come with each call, in the order in which :meth:`Program.run` gets them.
+
+        Raises:
+            ValueError: if the kernels have no function of that name, it lacks an argument, or no function lists one.
         """
-        if self.on_cuda:
-            self._launch_cuda(kind, num_worlds, pointers)
-            return
-        kernels, blocks = self.kernels, self.kernels.blocks(num_worlds)
-        with self._lock:
-            if self._team is None:
-                self._team = Team(kernels.lead, kernels.follow, self._job, self.threads)
-            threads = max(1, min(self.threads, blocks, worth))
-            self._team.run(kind, num_worlds, blocks, pointers, threads - 1)
+        for launch in launches:
+            if launch.function not in self.kernels.functions:
+                known = ", ".join(self.kernels.functions)
+                raise ValueError(f"there is no function {launch.function!r} to launch; the kernels have {known}")
+            missing = self.kernels.functions[launch.function].types.keys() - self._names(launch, given)
+            if missing:
+                raise ValueError(f"launch of {launch.function!r} lacks the arguments {', '.join(sorted(missing))}")
+        listed = {name for launch in launches for name in self.kernels.functions[launch.function].types}
+        if unknown := sorted(set(given) - listed):
+            called = ", ".join(launch.function for launch in launches)
+            raise ValueError(f"no function of this program ({called}) lists the arguments {', '.join(unknown)}")
+        return Program(self, launches, given)
 
-    def _launch_cuda(self, kind: int, num_worlds: int, pointers: tuple[int, ...]) -> None:
-        # Replaying a recorded launch with new addresses takes a quarter of the time of a fresh one.
-        with self._lock:
-            command = self._commands.get((kind, num_worlds))
-            if command is None:
-                command = self._commands[kind, num_worlds] = self._record_cuda(kind, num_worlds, pointers)
-            for parameter, pointer in zip(command.params[-len(pointers) :], pointers, strict=True):
-                parameter.value = pointer
-            command.launch()
+    def _names(self, launch: Launch, given: Sequence[str]) -> set[str]:
+        return {NUM_WORLDS, *self.constants, *self.scratch.names, *launch.values, *given}
 
-    def _record_cuda(self, kind: int, num_worlds: int, pointers: tuple[int, ...]) -> Any:
-        return wp.launch(
-            self.kernels.vjp if kind else self.kernels.step,
-            dim=num_worlds,
-            inputs=[*self._before, num_worlds, *self._after[kind], *pointers],
-            device=self._device,
-            block_dim=_CUDA_BLOCK,
-            record_cmd=True,
-        )
+    def team(self) -> Team:
+        """The threads of a CPU, made when first needed."""
+        if self._team is None:
+            self._team = Team(self.kernels.entries["lead"], self.kernels.entries["follow"], self.threads)
+        return self._team
+
+
+class _Part(NamedTuple):
+    """Where the arguments of launches go."""
+
+    packer: Packer
+    known: tuple[Any, ...]
+    """Values that a call does not give."""
+    order: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    """The values of the fields, from the known ones, those of a call and those of the scratch."""
+    room: Any
+    """A writable buffer."""
+
+
+class _Plan(NamedTuple):
+    """A program for one number of worlds."""
+
+    most: int
+    """Items of the largest launch."""
+    parts: list[_Part]
+    run: Callable[[int], None]
+    """Launches everything, on up to so many threads."""
+
+
+class Program:
+    """Launches in their order, made by :meth:`Launcher.program`."""
+
+    def __init__(self, launcher: Launcher, launches: Sequence[Launch], given: Sequence[str]) -> None:
+        self._launcher = launcher
+        self._launches = tuple(launches)
+        self._given = tuple(given)
+        self._plans: dict[int, _Plan] = {}
+
+    def run(self, num_worlds: int, worth: int, values: Sequence[Any]) -> None:
+        """Run all launches for ``num_worlds`` worlds.
+
+        Args:
+            num_worlds: how many.
+            worth: threads that the work deserves; no more than there are, or items, will take part.
+            values: of the arguments that were announced as given, in their order.
+
+        Raises:
+            ValueError: for another number of values.
+        """
+        if len(values) != len(self._given):
+            wanted = ", ".join(self._given)
+            raise ValueError(f"got {len(values)} arguments, expected {len(self._given)}: {wanted}")
+        launcher = self._launcher
+        with launcher.lock:
+            plan = self._plans.get(num_worlds)
+            if plan is None:
+                plan = self._plans[num_worlds] = self._plan(num_worlds)
+            if launcher.scratch.names:
+                values = (*values, *launcher.scratch.values(num_worlds, plan.most).values())
+            for packer, known, order, room in plan.parts:
+                packer.pack_into(room, order((*known, *values)))
+            plan.run(worth)
+
+    def _plan(self, num_worlds: int) -> _Plan:
+        kernels = self._launcher.kernels
+        blocks = kernels.blocks(num_worlds)
+        items = [blocks if launch.items is None else launch.items(num_worlds) for launch in self._launches]
+        make = self._commands if kernels.on_cuda else self._jobs
+        parts, run = make(items, num_worlds)
+        return _Plan(max(items), parts, run)
+
+    def _part(self, launch: Launch, num_worlds: int, room: Callable[[int], Any]) -> _Part:
+        """Of a launch, with ``room(bytes)`` for its arguments."""
+        launcher = self._launcher
+        packer = launcher.kernels.functions[launch.function].packer(launcher.kernels.dtype)
+        known = packer.rounded({NUM_WORLDS: num_worlds, **launcher.constants, **launch.values})
+        names = [*known, *self._given, *launcher.scratch.names]
+        at = [names.index(name) for name in packer.names]
+        return _Part(packer, tuple(known.values()), _selection(at), room(packer.size))
+
+    def _jobs(self, items: Sequence[int], num_worlds: int) -> tuple[list[_Part], Callable[[int], None]]:
+        """On a CPU: a table of jobs as ``team.h`` reads it. Launches with the same arguments share them."""
+        launcher, names = self._launcher, list(self._launcher.kernels.functions)
+        parts: dict[Any, _Part] = {}
+        table = aligned(3 * len(items))
+        for k, (launch, count) in enumerate(zip(self._launches, items, strict=True)):
+            key = (launcher.kernels.functions[launch.function], tuple(sorted(launch.values.items())))
+            if key not in parts:
+                parts[key] = self._part(launch, num_worlds, lambda size: aligned(-(-size // 8)))
+            address = parts[key].room.ctypes.data
+            table[3 * k : 3 * k + 3] = names.index(launch.function), count, address
+        start, most = table.ctypes.data, min(launcher.threads, max(items))
+
+        def run(worth: int, table: Any = table) -> None:  # which keeps the table alive
+            launcher.team().run(len(items), start, max(1, min(most, worth)) - 1)
+
+        return list(parts.values()), run
+
+    def _commands(self, items: Sequence[int], num_worlds: int) -> tuple[list[_Part], Callable[[int], None]]:
+        """On CUDA: recorded launches, which take a quarter of the time of fresh ones; each has its own arguments."""
+        launcher = self._launcher
+        parts, commands = [], []
+        for launch, count in zip(self._launches, items, strict=True):
+            kernel = launcher.kernels.entries[launch.function]
+            (struct,) = kernel.adj.arg_types.values()
+            options = {"device": launcher.device, "block_dim": _CUDA_BLOCK, "record_cmd": True}
+            command: Any = wp.launch(kernel, dim=count, inputs=[struct()], **options)
+            parts.append(self._part(launch, num_worlds, lambda size, room=command.params[-1]: room))
+            commands.append(command)
+
+        def run(worth: int) -> None:
+            for command in commands:
+                command.launch()
+
+        return parts, run
+
+
+def _selection(at: list[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    return itemgetter(*at) if len(at) > 1 else lambda values: tuple(values[i] for i in at)
 
 
 def default_threads() -> int:

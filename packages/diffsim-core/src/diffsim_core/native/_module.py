@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import warp as wp
 
 from diffsim_core._warp import start_warp
+from diffsim_core.native._arguments import Arguments
 
 SOURCE = Path(__file__).with_name("_source")
 """``lanes.h``, the number types of an engine, ``block.h``, its worlds, and ``team.h``, threads that share a step."""
@@ -23,18 +25,20 @@ def _follow(pool: wp.uint64, patience: int): ...
 
 @dataclass(frozen=True)
 class Kernels:
-    """The kernels that every engine has."""
+    """The functions of an engine, compiled for a number type and a kind of device."""
 
-    step: wp.Kernel
-    vjp: wp.Kernel
-    lead: wp.Kernel
-    follow: wp.Kernel
+    functions: Mapping[str, Arguments]
+    """What each C++ function takes, by its name."""
+    dtype: str
+    on_cuda: bool
     lanes: int
-    """Worlds that one task of a kernel advances."""
+    """Worlds of a block: a SIMD register's on a CPU, one on CUDA."""
     module: wp.Module
+    entries: Mapping[str, wp.Kernel]
+    """On CUDA a kernel of the name of each function; on a CPU ``lead`` and ``follow`` of ``team.h``."""
 
     def blocks(self, num_worlds: int) -> int:
-        """Tasks that ``num_worlds`` worlds make."""
+        """Blocks that ``num_worlds`` worlds make."""
         return -(-num_worlds // self.lanes)
 
 
@@ -48,44 +52,94 @@ def scalar(dtype: str) -> Any:
     return wp.float32 if dtype == "float32" else wp.float64
 
 
-def native_module(
-    name: str, header: str, *, folders: Sequence[Path], dtype: str, on_cuda: bool, defines: Mapping[str, Any]
-) -> wp.Module:
-    """A Warp module whose kernels see ``header``, a file in one of ``folders``.
+def native_kernels(
+    name: str,
+    header: str,
+    functions: Mapping[str, Arguments],
+    *,
+    folders: Sequence[Path],
+    dtype: str,
+    on_cuda: bool,
+    defines: Mapping[str, Any],
+    first: Sequence[str] = (),
+) -> Kernels:
+    """Kernels of C++ functions, compiled at their first launch and then cached on disk by Warp.
+
+    A function handles one item of a launch: ``DS_ENTRY void NAME(int item, const STRUCT& args)``.
 
     Args:
-        name: of the module; must tell apart modules that are defined differently.
-        header: what to include; it may include the files of :data:`SOURCE`.
+        name: of the Warp module; must tell apart what is defined differently.
+        header: the file in one of ``folders`` that defines the functions. It may include the files of :data:`SOURCE`,
+            and it finds the structs already declared.
+        functions: what each function takes, by its name.
         folders: with the engine's headers.
         dtype: ``"float32"`` or ``"float64"``.
         on_cuda: which compiler.
-        defines: macros beside ``DS_REAL``, ``DS_DOUBLE``, ``DS_LANES`` and ``DS_HUGE``.
+        defines: macros in addition to ``DS_REAL``, ``DS_DOUBLE``, ``DS_LANES`` and ``DS_HUGE``.
+        first: headers to include before ``header``, by name or absolute path.
     """
     start_warp()
+    lanes = 1 if on_cuda else cpu_lanes(dtype)
     macros = {
         "DS_REAL": "float" if dtype == "float32" else "double",
         "DS_DOUBLE": int(dtype == "float64"),
-        "DS_LANES": 1 if on_cuda else cpu_lanes(dtype),
+        "DS_LANES": lanes,
         "DS_HUGE": "1e30f" if dtype == "float32" else "1e200",
         **defines,
     }
-    preamble = "".join(f"#define {key} {value}\n" for key, value in macros.items()) + f'#include "{header}"\n'
+    preamble = "".join(f"#define {key} {value}\n" for key, value in macros.items())
+    preamble += _header((*first, header), functions, dtype, on_cuda)
     folders = [*folders, SOURCE]
     options = wp.ModuleBuildOptions(
         extra_cpu_include_dirs=folders,
         extra_cuda_include_dirs=folders,
-        extra_cpu_preamble="" if on_cuda else preamble,
-        extra_cuda_preamble=preamble if on_cuda else "",
+        extra_cpu_preamble=preamble,
+        extra_cuda_preamble=preamble,
         extra_build_dependencies=[path for folder in folders for path in sorted(folder.glob("*.h"))],
     )
     module = wp.get_module(name)
     wp.set_module_options({"extra_build_options": options, "enable_backward": False, "fast_math": False}, module)
-    return module
+    if on_cuda:
+        entries = {key: _cuda_kernel(key, arguments, dtype, module) for key, arguments in functions.items()}
+    else:
+        entries = _team_kernels(module)
+    frozen = MappingProxyType(dict(functions))
+    return Kernels(functions=frozen, dtype=dtype, on_cuda=on_cuda, lanes=lanes, module=module, entries=entries)
 
 
-def team_kernels(module: wp.Module) -> tuple[Any, Any]:
-    """``lead`` and ``follow`` of ``team.h``, in a module whose header includes it."""
+def _header(headers: Sequence[str], functions: Mapping[str, Arguments], dtype: str, on_cuda: bool) -> str:
+    """The text that native sources see: structs, the engine, and what calls its functions."""
+    structs = "".join(arguments.declaration(dtype) for arguments in dict.fromkeys(functions.values()))
+    included = "".join(f'#include "{each}"\n' for each in headers)
+    text = f'#include "lanes.h"\nnamespace ds {{\n{structs}}}\n{included}'
+    if on_cuda:
+        callers = "".join(arguments.on_cuda(name) for name, arguments in functions.items())
+        return f"{text}namespace ds {{\n{callers}}}\n"
+    calls = [f"    case {k}: {{ {functions[name].on_cpu(name)} return; }}\n" for k, name in enumerate(functions)]
+    head = "DS_FN void work(long long* pool, const Job& job, int worker)"
+    body = f"{{\n    switch (job.function) {{\n{''.join(calls)}    }}\n}}\n"
+    return f'{text}#include "team.h"\nnamespace ds {{\n{head}\n{body}}}\n'
 
+
+def _cuda_kernel(name: str, arguments: Arguments, dtype: str, module: wp.Module) -> Any:
+    struct = arguments.warp_struct(dtype, module)
+
+    # Warp reads types from the annotations, as objects, and names from the qualified names.
+    def native(item, args): ...
+
+    native.__annotations__ = {"item": int, "args": struct}
+    native.__qualname__ = f"native_{name}"
+    native = wp.func_native(f"ds::launch_{name}(item, args);")(native)
+
+    def kernel(args):
+        native(wp.tid(), args)
+
+    kernel.__annotations__ = {"args": struct}
+    kernel.__qualname__ = name
+    return wp.kernel(kernel, module=module)
+
+
+def _team_kernels(module: wp.Module) -> dict[str, Any]:
     @wp.kernel(module=module)
     def lead(pool: wp.uint64):
         _lead(pool)
@@ -94,4 +148,4 @@ def team_kernels(module: wp.Module) -> tuple[Any, Any]:
     def follow(pool: wp.uint64, patience: int):
         _follow(pool, patience)
 
-    return lead, follow
+    return {"lead": lead, "follow": follow}

@@ -6,7 +6,6 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
@@ -16,41 +15,25 @@ import warp as wp
 _PATIENCE = 30_000
 """Turns of a waiting helper before it goes to sleep: about a millisecond, what a policy takes between two steps."""
 # positions in the pool, as in team.h
-_JOB, _BLOCKS, _WORLDS, _OWN = 16, 17, 18, 19
-_MOST_ARRAYS = 24
-
-
-@dataclass(frozen=True)
-class Job:
-    """What stays the same in every step: an engine's own part of the pool, before the addresses of the arrays."""
-
-    integers: tuple[int, ...]
-    """Addresses and whole numbers."""
-    numbers: tuple[float, ...] = ()
+_JOBS, _TABLE, _POOL = 17, 18, 24
 
 
 class Team:
     """The caller and ``threads - 1`` helpers, which start when first needed and sleep when there is nothing to do."""
 
-    def __init__(self, lead: wp.Kernel, follow: wp.Kernel, job: Job, threads: int) -> None:
-        numbers = _OWN + len(job.integers)
-        self._arrays = numbers + len(job.numbers)
-        self._pool = _aligned(self._arrays + _MOST_ARRAYS)
-        self._pool[_OWN:numbers] = job.integers
-        self._pool[numbers : self._arrays] = np.array(job.numbers, dtype=np.float64).view(np.int64)
+    def __init__(self, lead: wp.Kernel, follow: wp.Kernel, threads: int) -> None:
+        self._pool = aligned(_POOL)
         address = self._pool.ctypes.data
         self._lead = _recorded(lead, address)
         self._follow = _recorded(follow, address, _PATIENCE)
         self._threads = threads
         self._helpers: Helpers | None = None
 
-    def run(self, kind: int, num_worlds: int, blocks: int, pointers: tuple[int, ...], helpers: int) -> None:
-        """One step or vector-Jacobian product in ``blocks`` tasks, up to ``helpers`` of the helpers woken for it."""
+    def run(self, jobs: int, table: int, helpers: int) -> None:
+        """Do as many jobs as there are in the table at this address, up to ``helpers`` of the helpers woken for it."""
         pool = self._pool
-        pool[_JOB] = kind
-        pool[_BLOCKS] = blocks
-        pool[_WORLDS] = num_worlds
-        pool[self._arrays : self._arrays + len(pointers)] = pointers
+        pool[_JOBS] = jobs
+        pool[_TABLE] = table
         if helpers:
             if self._helpers is None:
                 self._helpers = Helpers(self._threads - 1, _Following(self._follow, pool))
@@ -113,7 +96,7 @@ def _recorded(kernel: wp.Kernel, *inputs: int) -> Any:
     return wp.launch(kernel, dim=1, inputs=list(inputs), device="cpu", record_cmd=True)
 
 
-def _aligned(size: int) -> Any:
+def aligned(size: int) -> Any:
     """``size`` 64-bit integers that begin on a cache line."""
     room = np.zeros(size + 8, dtype=np.int64)
     first = (-room.ctypes.data // 8) % 8

@@ -8,10 +8,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from diffsim_core.rigid.contact_laws import CONTACT_LAWS as CONTACT_LAWS
+from diffsim_core.rigid.contact_laws import ContactLaw as ContactLaw
+from diffsim_core.rigid.contact_laws import Gains as Gains
+from diffsim_core.rigid.contact_laws import register_contact_law as register_contact_law
 from diffsim_core.rigid.contacts import ContactPairs as ContactPairs
 from diffsim_core.rigid.contacts import HeightField as HeightField
 from diffsim_core.rigid.contacts import PairKind as PairKind
 from diffsim_core.rigid.contacts import PointKind as PointKind
+from diffsim_core.rigid.joints import JOINTS as JOINTS
+from diffsim_core.rigid.joints import Joint as Joint
+from diffsim_core.rigid.joints import Placed as Placed
+from diffsim_core.rigid.joints import register_joint as register_joint
 from diffsim_core.rigid.model import Body as Body
 from diffsim_core.rigid.model import Geom as Geom
 from diffsim_core.rigid.model import JointType as JointType
@@ -22,16 +30,15 @@ from diffsim_core.rigid.muscles import Muscles as Muscles
 from diffsim_core.rigid.parameters import Parameters as Parameters
 
 if TYPE_CHECKING:
+    from diffsim_core.rigid.dynamics import ModelParameters as ModelParameters
     from diffsim_core.rigid.dynamics import MuscleState as MuscleState
-    from diffsim_core.rigid.dynamics import ParametricMuscleState as ParametricMuscleState
-    from diffsim_core.rigid.dynamics import ParametricState as ParametricState
     from diffsim_core.rigid.dynamics import Probe as Probe
     from diffsim_core.rigid.dynamics import RigidDynamics as RigidDynamics
     from diffsim_core.rigid.dynamics import RigidState as RigidState
     from diffsim_core.rigid.sensors import Sensors as Sensors
 
-_LAZY = dict.fromkeys(
-    ("MuscleState", "ParametricMuscleState", "ParametricState", "Probe", "RigidDynamics", "RigidState"), "dynamics"
+_LAZY: dict[str, str] = dict.fromkeys(
+    ("ModelParameters", "MuscleState", "Probe", "RigidDynamics", "RigidState"), "dynamics"
 )
 _LAZY["Sensors"] = "sensors"
 

@@ -1,66 +1,39 @@
-"""Compiles the C++ of ``_source/`` with Warp's own compilers (clang on a CPU, NVRTC on CUDA) and wraps it in kernels.
+"""What the C++ of ``_source/`` is handed, and its compilation by Warp's own compilers.
 
 One module serves every model whose sizes fit its size class, so a new robot of a size already seen costs no
-compilation. Kernels take raw pointers: wrapping tensors in ``wp.array`` would cost more than small batches
+compilation. Functions take bare addresses: wrapping tensors in ``wp.array`` would cost more than small batches
 of worlds take to simulate.
 """
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
-import warp as wp
+from diffsim_core.native import Arguments, Kernels, native_kernels, step_arguments
+from diffsim_core.rigid._named import SOURCE, Entry, cases, digest, include
+from diffsim_core.rigid.contact_laws import CONTACT_LAWS, ContactLaw, compiled_laws
+from diffsim_core.rigid.joints import JOINTS, Joint, extra_joints
+from diffsim_core.rigid.model import RigidModel
 
-from diffsim_core.native import Kernels, cpu_lanes, native_module, team_kernels
-
-_SOURCE = Path(__file__).with_name("_source")
-
-# Warp reads the argument types of native functions from their annotations, as objects, so this list of pointers
-# (uint64) and sizes is spelt out at each function.
-_STEP = (
-    "ds::control_step(index, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (ds::T)limit, "
-    "(const ds::T*)q, (const ds::T*)v, (const ds::T*)a, (const ds::T*)u, (const ds::T*)p, (ds::T*)q_out, "
-    "(ds::T*)v_out, (ds::T*)a_out, (ds::T*)p_out, (int*)ok, (ds::T*)saved);"
-)
-_VJP = (
-    "ds::control_step_vjp(index, (const int*)mi, (const ds::T*)mr, n, substeps, keep, (ds::T)dt, (const ds::T*)u, "
-    "(const ds::T*)p, (const int*)ok, (const ds::T*)saved, (const ds::T*)gq_out, (const ds::T*)gv_out, "
-    "(const ds::T*)ga_out, (const ds::T*)gp_out, (ds::T*)gq, (ds::T*)gv, (ds::T*)ga, (ds::T*)gu, (ds::T*)gp);"
-)
-_PROBE = (
-    "ds::probe(index, (const int*)mi, (const ds::T*)mr, n, (const ds::T*)q, (const ds::T*)v, (const ds::T*)a, "
-    "(const ds::T*)u, (const ds::T*)p, (ds::T*)mass, (ds::T*)force, (ds::T*)qdd, (ds::T*)touching);"
-)
-
-
-@wp.func_native(_STEP)
-def _step(
-    index: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, limit: wp.float64,
-    q: wp.uint64, v: wp.uint64, a: wp.uint64, u: wp.uint64, p: wp.uint64, q_out: wp.uint64, v_out: wp.uint64,
-    a_out: wp.uint64, p_out: wp.uint64,
-    ok: wp.uint64, saved: wp.uint64,
-): ...  # fmt: skip
-
-
-@wp.func_native(_VJP)
-def _vjp(
-    index: int, mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, u: wp.uint64,
-    p: wp.uint64, ok: wp.uint64, saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, ga_out: wp.uint64,
-    gp_out: wp.uint64, gq: wp.uint64, gv: wp.uint64, ga: wp.uint64, gu: wp.uint64, gp: wp.uint64,
-): ...  # fmt: skip
-
-
-@wp.func_native(_PROBE)
-def _probe(
-    index: int, mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, a: wp.uint64, u: wp.uint64,
-    p: wp.uint64, mass: wp.uint64, force: wp.uint64, qdd: wp.uint64, touching: wp.uint64,
-): ...  # fmt: skip
+MODEL = {"integers": "const int*", "reals": "const T*", "num_worlds": "int"}
+"""The packed model, see ``_source/model.h``."""
+_SUBSTEPS = {"substeps": "int", "keep_factor": "int", "dt": "T", "limit": "T"}
+_INPUTS = {"q": "const T*", "qd": "const T*", "act": "const T*", "u": "const T*", "params": "const T*"}
+_PROBED = {"mass": "T*", "force": "T*", "qdd": "T*", "touching": "T*"}
+STEP, VJP = step_arguments(("q", "qd", "act"), ("u",), ("params",))
+_FUNCTIONS = {
+    "control_step": Arguments("StepArgs", **MODEL, **_SUBSTEPS, **STEP),
+    "control_step_vjp": Arguments("StepVjpArgs", **MODEL, **_SUBSTEPS, **VJP),
+}
+"""Of ``_source/step.h``. An array that a model does not have (activations, parameters) is null, and so is
+``saved`` where no backward pass will come."""
+PROBE = {**_INPUTS, **_PROBED}
+"""Of ``_source/probe.h``, on a CPU alone."""
 
 
 @dataclass(frozen=True)
 class SizeClass:
-    """Bounds of the kernels' local arrays, and what is compiled into them beside the ever-present."""
+    """Bounds of the kernels' local arrays, and what is compiled into them in addition to what always is."""
 
     links: int
     dofs: int
@@ -73,6 +46,17 @@ class SizeClass:
     reals: int = 0
     """Reals of a model some of which are inputs; zero where none is."""
     parameters: int = 0
+    joints: tuple[Joint, ...] = ()
+    """Joint types in addition to those that every module has."""
+    joint_parameters: int = 0
+    """Parameters that these types have, for each link."""
+    laws: tuple[ContactLaw, ...] = ()
+    """Contact laws in addition to those that every module has."""
+
+    def with_types(self, model: RigidModel) -> "SizeClass":
+        """The class of a model with those types of joint and that contact law."""
+        laws = compiled_laws(model.contact_law)[len(CONTACT_LAWS.built_in) :]
+        return replace(self, joints=extra_joints(model), joint_parameters=model.joint_parameters.shape[1], laws=laws)
 
     def with_inputs(self, reals: int, parameters: int) -> "SizeClass":
         """The class of a model with that many reals, of which ``parameters`` numbers are inputs; 0 for none."""
@@ -96,33 +80,30 @@ class SizeClass:
         return cls(up(links, 16), dofs, dofs * (dofs + 1) // 2, up(controls, 16))
 
 
-@dataclass(frozen=True)
-class RigidKernels(Kernels):
-    """The kernels of one (number type, device, size class)."""
-
-    probe: wp.Kernel
-
-
 @functools.cache
-def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> RigidKernels:
-    """Kernels for a number type (``"float32"`` or ``"float64"``), a kind of device and a size class.
-
-    Compiled at the first launch and then cached on disk by Warp, keyed by the sources' contents.
-    """
-    module = rigid_module("diffsim_rigid", "pool.h", dtype, on_cuda, size)
-    step, vjp, probe = _define(module)
-    lead, follow = team_kernels(module)
-    lanes = 1 if on_cuda else cpu_lanes(dtype)
-    return RigidKernels(step=step, vjp=vjp, lead=lead, follow=follow, lanes=lanes, module=module, probe=probe)
+def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
+    """Kernels for a number type (``"float32"`` or ``"float64"``), a kind of device and a size class."""
+    if on_cuda:
+        return rigid_kernels("diffsim_rigid", "step.h", _FUNCTIONS, dtype, on_cuda, size)
+    functions = {**_FUNCTIONS, "probe": Arguments("ProbeArgs", **MODEL, **PROBE)}
+    return rigid_kernels("diffsim_rigid", "probe.h", functions, dtype, on_cuda, size)
 
 
-def rigid_module(
-    prefix: str, header: str, dtype: str, on_cuda: bool, size: SizeClass, more: tuple[tuple[str, int], ...] = ()
-) -> wp.Module:
-    """A Warp module whose kernels see ``header`` of ``_source/``, compiled for a size class.
+def rigid_kernels(
+    prefix: str,
+    header: str,
+    functions: Mapping[str, Arguments],
+    dtype: str,
+    on_cuda: bool,
+    size: SizeClass,
+    more: tuple[tuple[str, int], ...] = (),
+) -> Kernels:
+    """Kernels of the functions of ``header`` in ``_source/``, compiled for a size class.
 
     ``more`` are bounds of that header's own: name and value.
     """
+    joints, laws = (*JOINTS.built_in, *size.joints), (*CONTACT_LAWS.built_in, *size.laws)
+    types: tuple[Entry, ...] = (*joints, *laws)
     defines = {
         "DS_MAX_NL": size.links,
         "DS_MAX_NV": size.dofs,
@@ -135,6 +116,9 @@ def rigid_module(
         "DS_PARAMS": int(size.parameters > 0),
         "DS_MAX_NR": size.reals,
         "DS_MAX_NP": size.parameters,
+        "DS_JOINT_PARAMETERS": size.joint_parameters,
+        "DS_JOINTS(X, ...)": cases(joints, "nq", "nv", "world"),
+        "DS_LAWS(X, ...)": cases(laws),
         **dict(more),
     }
     place = "cuda" if on_cuda else "cpu"
@@ -142,35 +126,9 @@ def rigid_module(
     name += "_servos" if size.servos else ""
     name += f"_muscles{size.activations}" if size.muscles else ""
     name += f"_p{size.parameters}_r{size.reals}" if size.parameters else ""
+    name += f"_j{size.joint_parameters}" if size.joint_parameters else ""
+    name += "".join(f"_{digest(entry)}" for entry in (*size.joints, *size.laws))
     name += "".join(f"_{value}" for _, value in more)
-    return native_module(name, header, folders=[_SOURCE], dtype=dtype, on_cuda=on_cuda, defines=defines)
-
-
-def _define(module: wp.Module) -> tuple[Any, Any, Any]:
-    @wp.kernel(module=module)
-    def control_step(
-        mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, limit: wp.float64,
-        q: wp.uint64, v: wp.uint64, a: wp.uint64, u: wp.uint64, p: wp.uint64, q_out: wp.uint64, v_out: wp.uint64,
-        a_out: wp.uint64, p_out: wp.uint64,
-        ok: wp.uint64, saved: wp.uint64,
-    ):  # fmt: skip
-        _step(wp.tid(), mi, mr, n, substeps, keep, dt, limit, q, v, a, u, p, q_out, v_out, a_out, p_out, ok, saved)  # pyright: ignore[reportArgumentType]
-
-    @wp.kernel(module=module)
-    def control_step_vjp(
-        mi: wp.uint64, mr: wp.uint64, n: int, substeps: int, keep: int, dt: wp.float64, u: wp.uint64,
-        p: wp.uint64, ok: wp.uint64, saved: wp.uint64, gq_out: wp.uint64, gv_out: wp.uint64, ga_out: wp.uint64,
-        gp_out: wp.uint64, gq: wp.uint64, gv: wp.uint64, ga: wp.uint64, gu: wp.uint64, gp: wp.uint64,
-    ):  # fmt: skip
-        _vjp(
-            wp.tid(), mi, mr, n, substeps, keep, dt, u, p, ok, saved, gq_out, gv_out, ga_out, gp_out, gq, gv, ga, gu, gp
-        )  # pyright: ignore[reportArgumentType]
-
-    @wp.kernel(module=module)
-    def probe(
-        mi: wp.uint64, mr: wp.uint64, n: int, q: wp.uint64, v: wp.uint64, a: wp.uint64, u: wp.uint64,
-        p: wp.uint64, mass: wp.uint64, force: wp.uint64, qdd: wp.uint64, touching: wp.uint64,
-    ):  # fmt: skip
-        _probe(wp.tid(), mi, mr, n, q, v, a, u, p, mass, force, qdd, touching)  # pyright: ignore[reportArgumentType]
-
-    return control_step, control_step_vjp, probe
+    folders = [SOURCE, *dict.fromkeys(entry.header.resolve().parent for entry in types)]
+    compiler = {"folders": folders, "dtype": dtype, "on_cuda": on_cuda, "defines": defines}
+    return native_kernels(name, header, functions, **compiler, first=[include(entry) for entry in types])

@@ -10,7 +10,9 @@ import numpy as np
 from diffsim_core.rigid._pack_contact import pack_contacts, plain_points, point_rows, touch_rows
 from diffsim_core.rigid._pack_muscles import pack_muscles
 from diffsim_core.rigid._quat import rotation
-from diffsim_core.rigid.model import LAWS, UNBOUNDED, FloatArray, JointType, RigidModel
+from diffsim_core.rigid.contact_laws import compiled_laws
+from diffsim_core.rigid.joints import JOINTS, MOST_COORDINATES, Joint, compiled_joints
+from diffsim_core.rigid.model import LIMIT_LAWS, UNBOUNDED, FloatArray, RigidModel
 
 _HEADER = 16
 _PARAMETERS, _ENTRIES, _REALS, _ENTRIES_AT, _COEFFICIENTS_AT, _MUSCLES_AT, _MUSCLE_REALS_AT = range(8, 15)
@@ -35,9 +37,7 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
 
     ``backward_smoothing`` is that of contact in the backward pass, by default the model's own.
     """
-    for law, field in ((model.contact_law, "contact_law"), (model.limit_law, "limit_law")):
-        if law not in LAWS:
-            raise ValueError(f"{field}={law!r} is not known; use one of {', '.join(LAWS)}")
+    laws = [law.name for law in compiled_laws(model.contact_law)]
     depth, rows, entries = _ancestry(model)
     muscles = pack_muscles(model)
     plain = plain_points(model)
@@ -49,7 +49,7 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
         model.nu,
         plain.sum(),
         len(entries),
-        model.contact_law == "released",
+        laws.index(model.contact_law),
         model.ns,
     ]
     integers = np.concatenate(
@@ -99,12 +99,16 @@ def with_inputs(packed: PackedModel, constant: FloatArray, slopes: FloatArray) -
     return replace(packed, integers=integers, reals=np.concatenate([constant, slopes[slots, columns]]))
 
 
+def _joints(model: RigidModel) -> list[Joint]:
+    return [JOINTS.at(int(kind)) for kind in model.joint_type]
+
+
 def _ancestry(model: RigidModel) -> tuple[Any, Any, Any]:
     chains: list[list[int]] = []
     chain_of_link: list[list[int]] = []
     for parent, kind, dof in zip(model.link_parent, model.joint_type, model.joint_dof, strict=True):
         chain = list(chain_of_link[parent]) if parent >= 0 else []
-        for d in range(dof, dof + JointType(kind).nv):
+        for d in range(dof, dof + JOINTS.at(kind).nv):
             chain = [*chain, int(d)]
             chains.append(chain)
         chain_of_link.append(chain)
@@ -118,28 +122,33 @@ def _ancestry(model: RigidModel) -> tuple[Any, Any, Any]:
 
 def _link_integers(model: RigidModel) -> Any:
     slides_only: list[bool] = []
-    table = np.zeros((model.nl, 8), dtype=np.int64)
-    for i in range(model.nl):
-        parent, kind = int(model.link_parent[i]), JointType(model.joint_type[i])
-        slides_only.append(kind == JointType.SLIDE and (parent < 0 or slides_only[parent]))
-        rotated = kind != JointType.FREE and not np.allclose(np.abs(model.link_quat[i]), [1, 0, 0, 0], atol=1e-15)
+    numbers = {joint: number for number, joint in enumerate(compiled_joints(model))}
+    table = np.zeros((model.nl, 11), dtype=np.int64)
+    for i, joint in enumerate(_joints(model)):
+        parent = int(model.link_parent[i])
+        slides_only.append(joint.translates and (parent < 0 or slides_only[parent]))
+        rotated = not joint.world and not np.allclose(np.abs(model.link_quat[i]), [1, 0, 0, 0], atol=1e-15)
         table[i] = (
             parent,
-            kind,
+            numbers[joint],
             model.joint_q[i],
             model.joint_dof[i],
             slides_only[i],
             rotated,
             model.link_mass[i] > 0,
             model.joint_stiffness[i] != 0,
+            joint.world,
+            model.joint_dof[i] + joint.world,
+            joint.nv - joint.world,
         )
     return table
 
 
 def _link_reals(model: RigidModel) -> Any:
-    table = np.zeros((model.nl, 34))
-    for i in range(model.nl):
-        kind, a = JointType(model.joint_type[i]), int(model.joint_q[i])
+    own = model.joint_parameters.shape[1]
+    table = np.zeros((model.nl, 37 + own))
+    for i, joint in enumerate(_joints(model)):
+        a = int(model.joint_q[i])
         inertia = model.link_inertia[i]
         limited = bool(model.joint_limited[i])
         table[i, 0:3] = model.link_pos[i]
@@ -148,24 +157,23 @@ def _link_reals(model: RigidModel) -> Any:
         table[i, 15] = model.link_mass[i]
         table[i, 16:19] = model.link_com[i]
         table[i, 19:25] = inertia[[0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
-        if kind >= JointType.SLIDE:
-            table[i, 25] = model.q_ref[a]
-            table[i, 27] = model.q_spring[a]
-        elif kind == JointType.BALL:
-            table[i, 27:31] = model.q_spring[a : a + 4]
-        table[i, 26] = model.joint_stiffness[i]
-        table[i, 31] = model.joint_range[i, 0] if limited else -UNBOUNDED
-        table[i, 32] = model.joint_range[i, 1] if limited else UNBOUNDED
-        table[i, 33] = model.limit_stiffness[i]
+        table[i, 25] = model.joint_stiffness[i]
+        table[i, 26] = model.joint_range[i, 0] if limited else -UNBOUNDED
+        table[i, 27] = model.joint_range[i, 1] if limited else UNBOUNDED
+        table[i, 28] = model.limit_stiffness[i]
+        if not joint.world:
+            for column, coordinates in ((29, model.q_ref), (29 + MOST_COORDINATES, model.q_spring)):
+                table[i, column : column + joint.nq] = coordinates[a : a + joint.nq]
+        table[i, 37:] = model.joint_parameters[i]
     return table
 
 
 def _servo_integers(model: RigidModel) -> Any:
     """Control, coordinate and degree of freedom; on a ball or free joint the coordinate's slope is 0."""
     first_q = {
-        int(d) + k: int(q) + min(k, kind.nq - 1)
-        for d, q, kind in zip(model.joint_dof, model.joint_q, map(JointType, model.joint_type), strict=True)
-        for k in range(kind.nv)
+        int(d) + k: int(q) + min(k, joint.nq - 1)
+        for d, q, joint in zip(model.joint_dof, model.joint_q, _joints(model), strict=True)
+        for k in range(joint.nv)
     }
     coordinates = np.array([first_q[int(d)] for d in model.servo_dof], dtype=np.int64)
     return np.column_stack([model.servo_actuator, coordinates, model.servo_dof])
@@ -178,7 +186,7 @@ def _servo_reals(model: RigidModel) -> Any:
 def _damping(model: RigidModel) -> Any:
     damping = np.array(model.dof_damping, dtype=np.float64)
     if model.limit_law == "released":
-        for i in range(model.nl):
-            if model.joint_type[i] >= JointType.SLIDE:
+        for i, joint in enumerate(_joints(model)):
+            if joint.scalar:
                 damping[model.joint_dof[i]] += model.limit_damping[i]
     return damping

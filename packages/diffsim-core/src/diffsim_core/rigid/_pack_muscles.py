@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core.rigid.model import JointType, RigidModel
+from diffsim_core.rigid.joints import JOINTS
+from diffsim_core.rigid.model import RigidModel
 
 
 def pack_muscles(model: RigidModel) -> tuple[Any, Any]:
@@ -46,7 +47,7 @@ def _reference_points(model: RigidModel) -> dict[int, int]:
     """For each link the link whose origin its places are relative to, -1 for the world's (``kinematics.h``)."""
     reference, slides = {-1: -1}, {-1: True}
     for i in range(model.nl):
-        parent, kind = int(model.link_parent[i]), JointType(model.joint_type[i])
-        slides[i] = kind == JointType.SLIDE and slides[parent]
-        reference[i] = i if kind == JointType.FREE or slides[i] else reference[parent]
+        parent, joint = int(model.link_parent[i]), JOINTS.at(int(model.joint_type[i]))
+        slides[i] = joint.translates and slides[parent]
+        reference[i] = i if joint.world or slides[i] else reference[parent]
     return reference

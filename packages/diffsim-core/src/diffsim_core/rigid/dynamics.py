@@ -15,9 +15,9 @@ from diffsim_core._buffer import Buffer
 from diffsim_core._interop import to_numpy
 from diffsim_core._protocol import Array, ArraySpec
 from diffsim_core._warp import start_warp
-from diffsim_core.native import Launcher, default_threads, scalar
+from diffsim_core.native import Launch, Launcher, Program, default_threads, scalar, step_arguments
 from diffsim_core.rigid._check_model import check_model
-from diffsim_core.rigid._kernels import SizeClass, kernels
+from diffsim_core.rigid._kernels import PROBE, STEP, VJP, SizeClass, kernels
 from diffsim_core.rigid.model import RigidModel
 from diffsim_core.rigid.parameters import Parameters
 
@@ -45,33 +45,11 @@ class MuscleState(NamedTuple):
     """Activations ``[N, na]``."""
 
 
-class ParametricState(NamedTuple):
-    """State of every world, and its parameters: a state that no step changes."""
+class ModelParameters(NamedTuple):
+    """Constants of every world, where some of the model's numbers are inputs."""
 
-    q: Array
-    """Coordinates ``[N, nq]``."""
-    qd: Array
-    """Velocities ``[N, nv]``."""
     params: Array
     """Model parameters ``[N, np]``, in the order of ``RigidDynamics.parameters.names``."""
-
-
-class ParametricMuscleState(NamedTuple):
-    """:class:`ParametricState` of a model whose muscles have activations."""
-
-    q: Array
-    qd: Array
-    act: Array
-    params: Array
-
-
-STATES = {
-    (False, False): RigidState,
-    (True, False): MuscleState,
-    (False, True): ParametricState,
-    (True, True): ParametricMuscleState,
-}
-"""State type by whether there are activations, and parameters."""
 
 
 class Probe(NamedTuple):
@@ -107,8 +85,8 @@ class RigidDynamics:
             the model's.
         backward_smoothing: The same in the backward pass alone: its gradient is that of contact smoothed by this width,
             taken along the trajectory of the forward pass, which is not changed. By default ``contact_smoothing``.
-        parameters: Names of the model's numbers that become an input, see :class:`Parameters`; the state is then a
-            ``ParametricState``.
+        parameters: Names of the model's numbers that become an input, see :class:`Parameters`; the simulator then has
+            the constants :class:`ModelParameters`.
         limit: A world in which any coordinate or velocity exceeds this after a control step has diverged.
 
     Raises:
@@ -158,29 +136,35 @@ class RigidDynamics:
         self.threads = threads or default_threads()
         self.parameters = Parameters(model, parameters)
         self.state_spec: tuple[ArraySpec, ...] = (ArraySpec("q", (model.nq,)), ArraySpec("qd", (model.nv,)))
-        self._activations, self._inputs = model.na > 0, len(self.parameters) > 0
-        self.state_type: type = STATES[self._activations, self._inputs]
+        self.state_type: type = MuscleState if model.na else RigidState
         if model.na:
             self.state_spec = (*self.state_spec, ArraySpec("act", (model.na,)))
-        if self.parameters:
-            self.state_spec = (*self.state_spec, ArraySpec("params", (len(self.parameters),)))
         self.control_spec = (ArraySpec("u", (model.nu,)),)
+        count = len(self.parameters)
+        self.constant_spec: tuple[ArraySpec, ...] = (ArraySpec("params", (count,)),) if count else ()
+        self.constant_type: type = ModelParameters
         self._packed = self.parameters.pack(backward_smoothing)
         self._on_cuda = device.startswith("cuda")
         self._kernels = kernels(dtype, self._on_cuda, self._size(self._on_cuda))
-        self._warp_device = wp.get_device(device)
         # One allocation for the model's life: kernels are handed its addresses.
         self._integers = wp.array(self._packed.integers, dtype=wp.int32, device=device)
         self._reals = wp.array(self._packed.reals.astype(dtype), dtype=scalar(dtype), device=device)
-        self._launcher = Launcher(
-            self._kernels,
-            device=device,
-            addresses=(self._integers.ptr or 0, self._reals.ptr or 0),
-            integers=(substeps, self._keep),
-            numbers=(self.sub_dt, limit),
-            vjp_numbers=1,
-            threads=self.threads,
-        )
+        specs = (self.state_spec, self.control_spec, self.constant_spec)
+        step, vjp = step_arguments(*([spec.name for spec in kind] for kind in specs))
+        absent = [name for name in (*STEP, *VJP) if name not in step | vjp]
+        constants = {
+            "integers": self._integers.ptr or 0,
+            "reals": self._reals.ptr or 0,
+            "substeps": substeps,
+            "keep_factor": self._keep,
+            "dt": self.sub_dt,
+            "limit": limit,
+            **dict.fromkeys(absent, 0),
+        }
+        launcher = Launcher(self._kernels, device=device, constants=constants, threads=self.threads)
+        self._step = launcher.program(Launch("control_step"), given=tuple(step))
+        self._vjp = launcher.program(Launch("control_step_vjp"), given=tuple(vjp))
+        self._probe = None if self._on_cuda else launcher.program(Launch("probe"), given=tuple(PROBE))
 
     @property
     def sub_dt(self) -> float:
@@ -191,6 +175,7 @@ class RigidDynamics:
         model = self.model
         size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu, on_cuda=on_cuda)
         size = replace(size, servos=model.ns > 0, muscles=model.muscles.n > 0, activations=-(-model.na // 16) * 16)
+        size = size.with_types(model)
         return size.with_inputs(self._packed.num_reals, len(self.parameters))
 
     def saved_size(self, num_worlds: int) -> int:
@@ -207,10 +192,9 @@ class RigidDynamics:
         ok: Buffer,
         saved: Buffer | None,
     ) -> None:
-        """See :class:`diffsim_core.Dynamics`; ``control`` is ``(u [N, nu],)`` in actuator units."""
-        (*moving, params), made = self._pointers(state), self._pointers(out)
-        pointers = (*moving, control[0].ptr, params, *made, ok.ptr, 0 if saved is None else saved.ptr)
-        self._run(0, state[0].shape[0], pointers)
+        """See :class:`diffsim_core.Dynamics`; the control is ``u [N, nu]`` in actuator units."""
+        buffers = (*state, *control, *out, ok)
+        self._run(self._step, ok, [*[buffer.ptr for buffer in buffers], 0 if saved is None else saved.ptr])
 
     def vjp(
         self,
@@ -222,10 +206,8 @@ class RigidDynamics:
         in_cotangent: Sequence[Buffer],
     ) -> None:
         """See :class:`diffsim_core.Dynamics`."""
-        *gstate, gparams = self._pointers(in_cotangent[:-1])
-        head = (control[0].ptr, self._pointers(state)[-1], ok.ptr, saved.ptr)
-        pointers = (*head, *self._pointers(out_cotangent), *gstate, in_cotangent[-1].ptr, gparams)
-        self._run(1, state[0].shape[0], pointers)
+        buffers = (*state, *control, ok, saved, *out_cotangent, *in_cotangent)
+        self._run(self._vjp, ok, [buffer.ptr for buffer in buffers])
 
     def cuda_module(self) -> wp.Module:
         """The module that this model runs on CUDA, wherever this one runs: to be compiled and looked into."""
@@ -246,11 +228,6 @@ class RigidDynamics:
             limit=self.limit,
         )
 
-    def _pointers(self, state: Sequence[Buffer]) -> tuple[int, int, int, int]:
-        """Of coordinates, velocities, and activations and parameters, where there are any."""
-        q, qd, *rest = (buffer.ptr for buffer in state)
-        return q, qd, rest.pop(0) if self._activations else 0, rest.pop() if self._inputs else 0
-
     def probe(self, q: Any, qd: Any, u: Any, *, act: Any = None, params: Any = None) -> Probe:
         """Mass matrix, generalised force, acceleration and contacts of states, as NumPy arrays (CPU only).
 
@@ -262,17 +239,14 @@ class RigidDynamics:
             params: Model parameters ``[N, np]``; the model's own by default.
         """
         m, n = self.model, len(q)
-        if self._on_cuda:
+        if self._probe is None:
             raise ValueError(f"device={self.device!r}: probe reads host memory; make the dynamics with device='cpu'")
         if params is None:
             params = np.broadcast_to(self.parameters.nominal, (n, len(self.parameters)))
         act = np.zeros((n, m.na)) if act is None else act
         given = [np.ascontiguousarray(x, dtype=self.dtype) for x in (q, qd, act, u, params)]
         packed, force, qdd, touching = (np.zeros((n, k), self.dtype) for k in (self._packed.num_entries, m.nv, m.nv, 1))
-        pointers = tuple(a.ctypes.data for a in (*given, packed, force, qdd, touching))
-        head = (self._integers.ptr, self._reals.ptr, n)
-        kernel, blocks = self._kernels.probe, self._kernels.blocks(n)
-        wp.launch(kernel, dim=blocks, inputs=[*head, *pointers], device=self._warp_device)
+        self._probe.run(n, 1, [a.ctypes.data for a in (*given, packed, force, qdd, touching)])
         mass = np.zeros((n, m.nv, m.nv), self.dtype)
         columns = self._packed.ancestor
         rows = np.repeat(np.arange(m.nv), np.diff(np.append(self._packed.row, self._packed.num_entries)))
@@ -285,6 +259,6 @@ class RigidDynamics:
         state = {key: x if isinstance(x, np.ndarray) else to_numpy(x) for key, x in physics._asdict().items()}
         return self.probe(u=np.zeros((len(state["q"]), self.model.nu)), **state).contacts
 
-    def _run(self, kind: int, num_worlds: int, pointers: tuple[int, ...]) -> None:
-        """Run the step (``kind`` 0) or its vector-Jacobian product (1) of all worlds."""
-        self._launcher.run(kind, num_worlds, pointers, num_worlds * self.substeps // _SUBSTEPS_WORTH_A_THREAD)
+    def _run(self, program: Program, ok: Buffer, addresses: list[int]) -> None:
+        num_worlds = ok.shape[0]
+        program.run(num_worlds, num_worlds * self.substeps // _SUBSTEPS_WORTH_A_THREAD, addresses)

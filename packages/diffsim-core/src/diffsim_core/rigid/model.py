@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
 
+from diffsim_core._registry import unknown
 from diffsim_core.rigid.contacts import ContactPairs, HeightField
+from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.muscles import Muscles
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
-LAWS = ("paper", "released")
-"""Whose formulas a model follows: the SHAC paper's as printed, or its released code's."""
+LIMIT_LAWS = ("paper", "released")
+"""Whose formula for joint limits a model follows: the SHAC paper's as printed, or its released code's."""
 
 UNBOUNDED = 1e30
 """A bound that is never met, in float32 too."""
 
 
 class JointType(IntEnum):
-    """Joint types, with the number of coordinates and of degrees of freedom they have."""
+    """Numbers of the joint types that are always there; ``JOINTS`` has every type, registered ones too."""
 
-    FREE = 0
-    BALL = 1
-    SLIDE = 2
-    HINGE = 3
+    FREE = JOINTS.index("free")
+    BALL = JOINTS.index("ball")
+    SLIDE = JOINTS.index("slide")
+    HINGE = JOINTS.index("hinge")
 
     @property
     def nq(self) -> int:
-        return (7, 4, 1, 1)[self]
+        return JOINTS.at(self).nq
 
     @property
     def nv(self) -> int:
-        return (6, 3, 1, 1)[self]
+        return JOINTS.at(self).nv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,7 @@ class RigidModel:
     # links and joints, [nl]
     link_parent: IntArray
     joint_type: IntArray
+    """Number of each joint's type in ``diffsim_core.rigid.JOINTS``."""
     joint_q: IntArray
     """First coordinate of each joint."""
     joint_dof: IntArray
@@ -113,7 +116,7 @@ class RigidModel:
     link_quat: FloatArray
     """``[nl, 4]`` orientation in the parent link's frame at the reference position, wxyz."""
     joint_axis: FloatArray
-    """``[nl, 3]`` unit axis in the link's frame (slide, hinge); zero otherwise."""
+    """``[nl, 3]`` unit axis in the link's frame (slide, hinge and others with an axis); zero otherwise."""
     link_mass: FloatArray
     """``[nl]`` [kg]; zero for the inner links of a body with several joints."""
     link_com: FloatArray
@@ -171,11 +174,14 @@ class RigidModel:
     gravity: FloatArray
     """``[3]`` [m/s^2]."""
     contact_law: str = "paper"
-    """``"paper"``: Eq. 3 as printed. ``"released"``: the released code's, whose damping acts only while
-    approaching and whose friction bound leaves the damping out."""
+    """Name in ``diffsim_core.rigid.CONTACT_LAWS``. ``"paper"``: Eq. 3 as printed. ``"released"``: the released code's,
+    whose damping acts only while approaching and whose friction bound leaves the damping out."""
     limit_law: str = "paper"
     """``"paper"``: Eq. 4, a spring. ``"released"``: the spring, and ``limit_damping`` acting always on every
     slide and hinge joint, limited or not."""
+
+    joint_parameters: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+    """``[nl, k]`` numbers that a joint's type has beyond these fields, in the order of ``Joint.parameters``."""
 
     # servos, [ns]: generalised force = clamp(gain * control + bias . (1, q, qd), range) on one degree of freedom
     servo_actuator: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -221,6 +227,39 @@ class RigidModel:
         for name, blank in (("contact_size", [0.0, 0, 0]), ("contact_quat", [1.0, 0, 0, 0])):
             if not len(getattr(self, name)):
                 object.__setattr__(self, name, np.tile(blank, (self.nc, 1)))
+        if not len(self.joint_parameters):
+            object.__setattr__(self, "joint_parameters", np.zeros((self.nl, 0)))
+
+    def with_joint(self, name: str, kind: str, **parameters: float) -> RigidModel:
+        """The same model with a joint of another type, that has as many coordinates and velocities.
+
+        Args:
+            name: of the joint.
+            kind: name of a type in ``diffsim_core.rigid.JOINTS``.
+            parameters: the type's own, all of them.
+
+        Raises:
+            ValueError: for an unknown joint or type, other sizes, or parameters that are not the type's.
+        """
+        if name not in self.joint_name:
+            raise ValueError(unknown("joint", name, self.joint_name))
+        i, new = self.joint_name.index(name), JOINTS[kind]
+        old = JOINTS.at(int(self.joint_type[i]))
+        if (new.nq, new.nv, new.world) != (old.nq, old.nv, old.world):
+            raise ValueError(
+                f"joint {name!r} is of type {old.name!r} with {old.nq} coordinates and {old.nv} velocities, and cannot "
+                f"become {kind!r} with {new.nq} coordinates and {new.nv} velocities"
+            )
+        if set(parameters) != set(new.parameters):
+            wanted, given = ", ".join(new.parameters) or "none", ", ".join(sorted(parameters)) or "none"
+            raise ValueError(f"joint type {kind!r} needs the parameters {wanted}; got {given}")
+        types = np.array(self.joint_type)
+        types[i] = JOINTS.index(kind)
+        own = np.zeros((self.nl, max(self.joint_parameters.shape[1], len(new.parameters))))
+        own[:, : self.joint_parameters.shape[1]] = self.joint_parameters
+        own[i] = 0.0
+        own[i, : len(new.parameters)] = [parameters[key] for key in new.parameters]
+        return replace(self, joint_type=types, joint_parameters=own)
 
     @property
     def nl(self) -> int:

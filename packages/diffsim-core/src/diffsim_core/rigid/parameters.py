@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diffsim_core.rigid._pack import PackedModel, pack, with_inputs
-from diffsim_core.rigid.model import FloatArray, JointType, RigidModel
+from diffsim_core.rigid.joints import JOINTS, Joint
+from diffsim_core.rigid.model import FloatArray, RigidModel
 
 Fields = dict[str, FloatArray]
 """Copies of the model's arrays, by name, to write into."""
@@ -96,10 +97,22 @@ def _link_inertia(model: RigidModel) -> Any:
             yield labels, model.link_inertia[i, j, k], writer(i, j, k)
 
 
-def _joint(field: str, least: JointType) -> Callable[[RigidModel], Any]:
+def _type_of(model: RigidModel, i: int) -> Joint:
+    return JOINTS.at(int(model.joint_type[i]))
+
+
+def _scalar(joint: Joint) -> bool:
+    return joint.scalar
+
+
+def _sprung(joint: Joint) -> bool:
+    return not joint.world
+
+
+def _joint(field: str, has: Callable[[Joint], bool]) -> Callable[[RigidModel], Any]:
     def entries(model: RigidModel) -> Any:
         for i, name in enumerate(model.joint_name):
-            if model.joint_type[i] >= least:
+            if has(_type_of(model, i)):
                 yield [name], getattr(model, field)[i], _setter(field, i)
 
     return entries
@@ -107,14 +120,14 @@ def _joint(field: str, least: JointType) -> Callable[[RigidModel], Any]:
 
 def _limit_damping(model: RigidModel) -> Any:
     if model.limit_law == "released":
-        yield from _joint("limit_damping", JointType.SLIDE)(model)
+        yield from _joint("limit_damping", _scalar)(model)
 
 
 def _dof(field: str) -> Callable[[RigidModel], Any]:
     def entries(model: RigidModel) -> Any:
         for i, name in enumerate(model.joint_name):
             first = int(model.joint_dof[i])
-            dofs = slice(first, first + JointType(model.joint_type[i]).nv)
+            dofs = slice(first, first + _type_of(model, i).nv)
             yield [name], getattr(model, field)[first], _setter(field, dofs)
 
     return entries
@@ -123,7 +136,8 @@ def _dof(field: str) -> Callable[[RigidModel], Any]:
 def _servo_of(model: RigidModel, a: int) -> int | None:
     """The one servo of an actuator on a slide or hinge."""
     rows = np.flatnonzero(model.servo_actuator == a)
-    scalar = len(rows) == 1 and model.servo_dof[rows[0]] in model.joint_dof[model.joint_type >= JointType.SLIDE]
+    scalars = [model.joint_dof[i] for i in range(model.nl) if _scalar(_type_of(model, i))]
+    scalar = len(rows) == 1 and model.servo_dof[rows[0]] in scalars
     return int(rows[0]) if scalar else None
 
 
@@ -191,10 +205,10 @@ KINDS: dict[str, Kind] = {
     "link_density": Kind(*_POSITIVE, _link_density),
     "link_com": Kind(*_ANY, _link_com),
     "link_inertia": Kind(*_ANY, _link_inertia),
-    "joint_stiffness": Kind(*_NOT_NEGATIVE, _joint("joint_stiffness", JointType.BALL)),
+    "joint_stiffness": Kind(*_NOT_NEGATIVE, _joint("joint_stiffness", _sprung)),
     "joint_damping": Kind(*_NOT_NEGATIVE, _dof("dof_damping")),
     "joint_armature": Kind(*_NOT_NEGATIVE, _dof("dof_armature")),
-    "limit_stiffness": Kind(*_NOT_NEGATIVE, _joint("limit_stiffness", JointType.SLIDE)),
+    "limit_stiffness": Kind(*_NOT_NEGATIVE, _joint("limit_stiffness", _scalar)),
     "limit_damping": Kind(*_NOT_NEGATIVE, _limit_damping),
     "actuator_gain": Kind(*_ANY, _actuator_gain),
     "actuator_damping": Kind(*_NOT_NEGATIVE, _actuator_damping),

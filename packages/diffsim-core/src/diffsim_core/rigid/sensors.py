@@ -12,7 +12,7 @@ import warp as wp
 from diffsim_core._buffer import Buffer
 from diffsim_core._interop import differentiable
 from diffsim_core._protocol import Array, ArraySpec, PyTree
-from diffsim_core.native import cpu_lanes
+from diffsim_core.native import Launch, Launcher, scalar
 from diffsim_core.rigid._kernels import SizeClass
 from diffsim_core.rigid._pack_contact import plain_points
 from diffsim_core.rigid._quat import rotation
@@ -88,20 +88,21 @@ class Sensors:
         tables = [np.concatenate([f.pos, f.quat, rotation(f.quat).T.ravel()]) for f in frames]
         integers = np.concatenate([[len(rows), start], np.array(rows).ravel()]).astype(np.int32)
         reals = np.concatenate([*tables, model.link_quat.ravel()]).astype(self.dtype)
-        self._on_cuda = self.device.startswith("cuda")
-        size = SizeClass.of(model.nl, model.nv, 1, model.nu, on_cuda=self._on_cuda)
-        self._sense, self._sense_vjp = sensor_kernels(self.dtype, self._on_cuda, size, -(-start // 64) * 64)
+        on_cuda = self.device.startswith("cuda")
+        size = SizeClass.of(model.nl, model.nv, 1, model.nu, on_cuda=on_cuda).with_types(model)
+        kernels = sensor_kernels(self.dtype, on_cuda, size, -(-start // 64) * 64)
         packed = dynamics.parameters.plain().pack(dynamics.backward_smoothing)
-        scalar = wp.float32 if self.dtype == "float32" else wp.float64
-        self._tables = tuple(
-            wp.array(values, dtype=kind, device=self.device)
-            for values, kind in (
-                (packed.integers, wp.int32),
-                (packed.reals.astype(self.dtype), scalar),
-                (integers, wp.int32),
-                (reals, scalar),
-            )
-        )
+        real = scalar(self.dtype)
+        self._tables = {
+            "integers": wp.array(packed.integers, dtype=wp.int32, device=self.device),
+            "reals": wp.array(packed.reals.astype(self.dtype), dtype=real, device=self.device),
+            "sensor_integers": wp.array(integers, dtype=wp.int32, device=self.device),
+            "sensor_reals": wp.array(reals, dtype=real, device=self.device),
+        }
+        addresses = {name: table.ptr or 0 for name, table in self._tables.items()}
+        launcher = Launcher(kernels, device=self.device, constants=addresses, threads=1)
+        self._sense = launcher.program(Launch("sense"), given=("q", "qd", "values"))
+        self._sense_vjp = launcher.program(Launch("sense_vjp"), given=("q", "qd", "gvalues", "gq", "gqd"))
         self._read = differentiable(self)
 
     def __call__(self, physics: PyTree) -> Array:
@@ -122,7 +123,7 @@ class Sensors:
     ) -> None:
         """Write the values to ``out``; every world is ``ok``."""
         (q, qd), (values,) = state, out
-        self._launch(self._sense, q.shape[0], (q.ptr, qd.ptr, values.ptr))
+        self._sense.run(q.shape[0], 1, (q.ptr, qd.ptr, values.ptr))
         wp.array(ptr=ok.ptr, shape=ok.shape, dtype=wp.int32, device=self.device).fill_(1)
 
     def vjp(
@@ -136,12 +137,7 @@ class Sensors:
     ) -> None:
         """Write the cotangents of the state."""
         (q, qd), (values,), (gq, gqd) = state, out_cotangent, in_cotangent
-        self._launch(self._sense_vjp, q.shape[0], (q.ptr, qd.ptr, values.ptr, gq.ptr, gqd.ptr))
-
-    def _launch(self, kernel: Any, num_worlds: int, pointers: tuple[int, ...]) -> None:
-        blocks = num_worlds if self._on_cuda else -(-num_worlds // cpu_lanes(self.dtype))
-        inputs = [*(table.ptr for table in self._tables), num_worlds, *pointers]
-        wp.launch(kernel, dim=blocks, inputs=inputs, device=self.device)
+        self._sense_vjp.run(q.shape[0], 1, (q.ptr, qd.ptr, values.ptr, gq.ptr, gqd.ptr))
 
 
 def _found(dynamics: RigidDynamics, name: str) -> tuple[str, list[int], _Frame]:

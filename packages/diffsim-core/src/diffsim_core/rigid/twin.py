@@ -15,7 +15,15 @@ from typing import NamedTuple
 import numpy as np
 
 from diffsim_core.rigid._twin_muscles import advance_activations, lengths_and_moments, muscle_forces
-from diffsim_core.rigid.model import FloatArray, JointType, RigidModel
+from diffsim_core.rigid._twin_algebra import cross_matrix as cross_matrix
+from diffsim_core.rigid._twin_algebra import force_cross as force_cross
+from diffsim_core.rigid._twin_algebra import motion_cross as motion_cross
+from diffsim_core.rigid._twin_algebra import quat_mul as quat_mul
+from diffsim_core.rigid._twin_algebra import rotation_matrix as rotation_matrix
+from diffsim_core.rigid._twin_algebra import rotation_vector as rotation_vector
+from diffsim_core.rigid._twin_algebra import spatial_inertia as spatial_inertia
+from diffsim_core.rigid.joints import JOINTS, Joint
+from diffsim_core.rigid.model import FloatArray, RigidModel
 from diffsim_core.rigid.twin_contact import SLIP_FLOOR as SLIP_FLOOR
 from diffsim_core.rigid.twin_contact import Contact, contact_force, ground_contact, pair_contact
 
@@ -41,92 +49,33 @@ class Energy(NamedTuple):
     """Of gravity (zero at the world origin) and of the joint springs."""
 
 
-# Quaternions (w, x, y, z) and spatial algebra
-
-
-def quat_mul(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Hamilton product: ``rotation(a b) = rotation(a) rotation(b)``."""
-    return np.concatenate([[a[0] * b[0] - a[1:] @ b[1:]], a[0] * b[1:] + b[0] * a[1:] + np.cross(a[1:], b[1:])])
-
-
-def rotation_matrix(quat: FloatArray) -> FloatArray:
-    """Rotation ``[3, 3]`` of a quaternion of any length, ``R = 1 + 2 w [n] + 2 [n]^2`` once normalised."""
-    w, *n = quat / np.linalg.norm(quat)
-    K = cross_matrix(np.array(n))
-    return np.eye(3) + 2 * w * K + 2 * K @ K
-
-
-def rotation_vector(quat: FloatArray) -> FloatArray:
-    """Axis times angle [rad] of a unit quaternion, the short way round."""
-    w, n = (quat[0], quat[1:]) if quat[0] >= 0 else (-quat[0], -quat[1:])
-    length = np.linalg.norm(n)
-    return 2 * n if length < 1e-12 else 2 * np.arctan2(length, w) * n / length
-
-
-def cross_matrix(a: FloatArray) -> FloatArray:
-    """``[a]`` with ``[a] b = a x b``."""
-    return np.array([[0, -a[2], a[1]], [a[2], 0, -a[0]], [-a[1], a[0], 0]])
-
-
-def motion_cross(V: FloatArray, W: FloatArray) -> FloatArray:
-    """``V x W``: rate of change of a twist ``W`` that is carried along with ``V``."""
-    return np.concatenate([np.cross(V[:3], W[:3]), np.cross(V[:3], W[3:]) + np.cross(V[3:], W[:3])])
-
-
-def force_cross(V: FloatArray, F: FloatArray) -> FloatArray:
-    """``V x* F``: rate of change of a wrench or momentum ``F`` that is carried along with ``V``."""
-    return np.concatenate([np.cross(V[:3], F[:3]) + np.cross(V[3:], F[3:]), np.cross(V[:3], F[3:])])
-
-
-def spatial_inertia(mass: float, com: FloatArray, inertia: FloatArray) -> FloatArray:
-    """``[6, 6]`` map from twist to momentum; ``com`` and the ``inertia`` about it in world axes."""
-    C = cross_matrix(com)
-    return np.block([[inertia - mass * C @ C, mass * C], [-mass * C, mass * np.eye(3)]])
-
-
 # Kinematics
 
 
 def kinematics(model: RigidModel, q: FloatArray) -> Kinematics:
     """Place every link, parents first, and write down its joint's motion.
 
-    Relative to its parent a link sits at ``(link_pos, link_quat)``, then moves by its joint: a slide shifts it
-    along, and a hinge turns it about ``joint_axis`` by ``q - q_ref``; a ball turns it by its quaternion; a free
-    joint says where it is in the world. Quaternions are normalised here.
+    The parent carries a link at ``(link_pos, link_quat)``; from there its joint moves it, see ``joints.py``.
     """
     rotation, position = np.zeros((model.nl, 3, 3)), np.zeros((model.nl, 3))
     S = np.zeros((6, model.nv))
-    for i in range(model.nl):
-        kind, k, d, parent = model.joint_type[i], model.joint_q[i], model.joint_dof[i], model.link_parent[i]
+    for i, parent in enumerate(model.link_parent):
         Rp, xp = (np.eye(3), np.zeros(3)) if parent < 0 else (rotation[parent], position[parent])
-        R = Rp @ rotation_matrix(model.link_quat[i])
-        x = xp + Rp @ model.link_pos[i]
-        if kind == JointType.FREE:
-            x, R = q[k : k + 3], rotation_matrix(q[k + 3 : k + 7])
-            S[3:, d : d + 3] = np.eye(3)
-            S[:, d + 3 : d + 6] = _turning(R, x)
-        elif kind == JointType.BALL:
-            R = R @ rotation_matrix(q[k : k + 4])
-            S[:, d : d + 3] = _turning(R, x)
-        elif kind == JointType.SLIDE:
-            axis = R @ model.joint_axis[i]
-            x = x + axis * (q[k] - model.q_ref[k])
-            S[3:, d] = axis
-        else:
-            S[:, d] = _turning(R @ model.joint_axis[i], x)
-            half = 0.5 * (q[k] - model.q_ref[k])
-            R = R @ rotation_matrix(np.concatenate([[np.cos(half)], np.sin(half) * model.joint_axis[i]]))
-        rotation[i], position[i] = R, x
+        R, x = Rp @ rotation_matrix(model.link_quat[i]), xp + Rp @ model.link_pos[i]
+        rotation[i], position[i], S[:, _dofs(model, i)] = _joint(model, i).place(model, i, q[_coordinates(model, i)], R, x)
     return Kinematics(rotation, position, S)
 
 
-def _turning(axes: FloatArray, x: FloatArray) -> FloatArray:
-    """Twists of turning about ``axes`` (columns) through the point ``x``."""
-    return np.concatenate([axes, cross_matrix(x) @ axes])
+def _joint(model: RigidModel, i: int) -> Joint:
+    return JOINTS.at(int(model.joint_type[i]))
+
+
+def _coordinates(model: RigidModel, i: int) -> slice:
+    return slice(int(model.joint_q[i]), int(model.joint_q[i]) + _joint(model, i).nq)
 
 
 def _dofs(model: RigidModel, i: int) -> slice:
-    return slice(int(model.joint_dof[i]), int(model.joint_dof[i]) + JointType(model.joint_type[i]).nv)
+    return slice(int(model.joint_dof[i]), int(model.joint_dof[i]) + _joint(model, i).nv)
 
 
 def velocities(model: RigidModel, kin: Kinematics, qd: FloatArray) -> FloatArray:
@@ -173,8 +122,8 @@ def bias_force(model: RigidModel, kin: Kinematics, qd: FloatArray) -> FloatArray
     for i, I in enumerate(_world_inertias(model, kin)):
         parent, dofs = model.link_parent[i], _dofs(model, i)
         A[i] = A[parent] if parent >= 0 else np.concatenate([np.zeros(3), -model.gravity])
-        # the joint's axes are carried along with the link, except those of a free joint's translation
-        carried = slice(dofs.start + 3, dofs.stop) if model.joint_type[i] == JointType.FREE else dofs
+        # the joint's axes are carried along with the link, except those of its place in the world
+        carried = slice(dofs.start + _joint(model, i).world, dofs.stop)
         A[i] += motion_cross(V[i], kin.S[:, carried] @ qd[carried])
         F[i] = I @ A[i] + force_cross(V[i], I @ V[i])
     for i in reversed(range(model.nl)):
@@ -188,23 +137,15 @@ def bias_force(model: RigidModel, kin: Kinematics, qd: FloatArray) -> FloatArray
 def joint_forces(model: RigidModel, q: FloatArray, qd: FloatArray) -> FloatArray:
     """``tau [nv]`` of dampers, springs and limits (Eq. 4 of the SHAC paper, Xu et al. 2022).
 
-    A ball joint's spring pulls along the rotation vector from ``q_spring`` to ``q``. The ``released`` limit law adds
-    ``-limit_damping qd`` on every slide and hinge joint, within its range or not, limited or not.
+    The ``released`` limit law adds ``-limit_damping qd`` on every joint with one coordinate, within its range or not,
+    limited or not.
     """
     tau = -model.dof_damping * qd
-    for i, kind in enumerate(model.joint_type):
-        k, d, stiffness = model.joint_q[i], model.joint_dof[i], model.joint_stiffness[i]
-        if kind == JointType.BALL:
-            unit = q[k : k + 4] / np.linalg.norm(q[k : k + 4])
-            conjugate = model.q_spring[k : k + 4] * np.array([1, -1, -1, -1])
-            tau[d : d + 3] -= stiffness * rotation_vector(quat_mul(conjugate, unit))
-        elif kind in (JointType.SLIDE, JointType.HINGE):
-            tau[d] -= stiffness * (q[k] - model.q_spring[k])
-            if model.joint_limited[i]:
-                lower, upper = model.joint_range[i]
-                tau[d] += model.limit_stiffness[i] * (max(lower - q[k], 0) + min(upper - q[k], 0))
-            if model.limit_law == "released":
-                tau[d] -= model.limit_damping[i] * qd[d]
+    for i in range(model.nl):
+        joint, dofs = _joint(model, i), _dofs(model, i)
+        tau[dofs] += joint.forces(model, i, q[_coordinates(model, i)])
+        if joint.scalar and model.limit_law == "released":
+            tau[dofs] -= model.limit_damping[i] * qd[dofs]
     return tau
 
 
@@ -219,7 +160,7 @@ def actuator_forces(model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatAr
         model.servo_actuator, model.servo_dof, model.servo_gain, model.servo_bias, model.servo_range, strict=True
     ):
         i = np.flatnonzero(model.joint_dof <= d)[-1]
-        coordinate = q[model.joint_q[i]] if model.joint_type[i] in (JointType.SLIDE, JointType.HINGE) else 0.0
+        coordinate = q[model.joint_q[i]] if _joint(model, i).scalar else 0.0
         tau[d] += np.clip(gain * u[a] + bias @ [1.0, coordinate, qd[d]], *bounds)
     return tau
 
@@ -284,23 +225,11 @@ def forward_dynamics(
 
 
 def integrate(model: RigidModel, q: FloatArray, qd: FloatArray, dt: float) -> FloatArray:
-    """Coordinates ``[nq]`` after ``dt`` seconds [s] at constant ``qd``.
-
-    Positions and angles add ``dt qd``; a quaternion takes ``q + dt/2 q (0, omega)``, omega in the body's axes, and is
-    normalised.
-    """
+    """Coordinates ``[nq]`` after ``dt`` seconds [s] at constant ``qd``, joint by joint."""
     q = q.copy()
-    for i, kind in enumerate(model.joint_type):
-        k, d = model.joint_q[i], model.joint_dof[i]
-        if kind == JointType.FREE:
-            q[k : k + 3] += dt * qd[d : d + 3]
-            k, d = k + 3, d + 3
-        if kind in (JointType.FREE, JointType.BALL):
-            unit = q[k : k + 4] / np.linalg.norm(q[k : k + 4])
-            turned = unit + 0.5 * dt * quat_mul(unit, np.concatenate([[0.0], qd[d : d + 3]]))
-            q[k : k + 4] = turned / np.linalg.norm(turned)
-        else:
-            q[k] += dt * qd[d]
+    for i in range(model.nl):
+        k = _coordinates(model, i)
+        q[k] = _joint(model, i).integrate(q[k], qd[_dofs(model, i)], dt)
     return q
 
 
@@ -327,13 +256,8 @@ def energy(model: RigidModel, q: FloatArray, qd: FloatArray) -> Energy:
     kinetic = 0.5 * qd @ mass_matrix(model, kin) @ qd
     com = kin.position + np.einsum("lij,lj->li", kin.rotation, model.link_com)
     potential = -np.sum(model.link_mass * (com @ model.gravity))
-    for i, kind in enumerate(model.joint_type):
-        k, stretch = model.joint_q[i], np.zeros(1)
-        if kind == JointType.BALL:
-            conjugate = model.q_spring[k : k + 4] * np.array([1, -1, -1, -1])
-            stretch = rotation_vector(quat_mul(conjugate, q[k : k + 4] / np.linalg.norm(q[k : k + 4])))
-        elif kind in (JointType.SLIDE, JointType.HINGE):
-            stretch = q[k : k + 1] - model.q_spring[k]
+    for i in range(model.nl):
+        stretch = _joint(model, i).stretch(model, i, q[_coordinates(model, i)])
         potential += 0.5 * model.joint_stiffness[i] * (stretch @ stretch)
     return Energy(float(kinetic), float(potential))
 

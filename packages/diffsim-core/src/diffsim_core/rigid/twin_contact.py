@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from diffsim_core.rigid._quat import rotation
+from diffsim_core.rigid.contact_laws import CONTACT_LAWS, Gains
 from diffsim_core.rigid.contacts import ContactPairs, HeightField, PairKind, PointKind
 from diffsim_core.rigid.model import FloatArray, RigidModel
 
@@ -32,37 +33,34 @@ class Contact(NamedTuple):
 def contact_force(
     law: str, width: float, gains: tuple[float, float, float, float], contact: Contact, u: FloatArray
 ) -> FloatArray:
-    """Force ``[3]`` [N] on the first shape, Eq. 3 of the SHAC paper along any normal.
+    """Force ``[3]`` [N] on the first shape: the law's along the normal, and friction across it.
 
-    With normal speed ``un``, tangential velocity ``ut`` and depth ``m = min(d, 0)``::
+    With normal speed ``un``, tangential velocity ``ut`` and ``m = min(d, 0)``, that is ``-(w - d)^2 / 4w`` where a
+    ``width`` w smooths it and ``|d| < w``::
 
-        paper     f_n = (-kn + kd un) m                 bound = mu |f_n|
-        released  f_n = -kn m + kd |m| max(-un, 0)      bound = mu kn |m|
-        both      f_t = -ut / |ut| min(kt |ut|, bound)
-
-    A ``width`` w smooths the depth: ``m = -(w - d)^2 / 4w`` for ``|d| < w``.
+        f_n, bound = law(m, un)
+        f_t = -ut min(kt, bound / |ut|)
 
     Args:
-        law: ``"paper"`` or ``"released"``.
+        law: name in ``CONTACT_LAWS``.
         width: of the smoothing [m]; zero for none.
         gains: kn, kd, kt, mu.
         contact: where.
         u: velocity ``[3]`` of the first shape against the second at the point [m/s].
     """
-    kn, kd, kt, mu = gains
     m = -((width - contact.d) ** 2) / (4 * width) if abs(contact.d) < width else min(contact.d, 0.0)
     if m == 0:
         return np.zeros(3)
     un = u @ contact.n
-    ut = u - un * contact.n
-    if law == "released":
-        normal = -kn * m - kd * m * max(-un, 0)
-        bound = mu * kn * -m
-    else:
-        normal = (-kn + kd * un) * m
-        bound = mu * abs(normal)
+    constants = Gains(*gains)
+    normal, bound = CONTACT_LAWS[law].normal(constants, m, un)
+    return normal * contact.n + friction(constants.kt, bound, u - un * contact.n)
+
+
+def friction(kt: float, bound: float, ut: FloatArray) -> FloatArray:
+    """Force ``[3]`` [N] of Coulomb friction at a tangential velocity ``[3]``: sticks with ``kt``, slides at ``bound``."""
     slip = np.sqrt(ut @ ut + SLIP_FLOOR)
-    return normal * contact.n - ut / slip * min(kt * slip, bound)
+    return -ut / slip * min(kt * slip, bound)
 
 
 # The ground

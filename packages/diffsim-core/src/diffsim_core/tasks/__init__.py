@@ -1,4 +1,4 @@
-"""The locomotion tasks, one file each, and what a task of your own can build on."""
+"""The built-in tasks, one file each, and the base classes for your own."""
 
 from __future__ import annotations
 

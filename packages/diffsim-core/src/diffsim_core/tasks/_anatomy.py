@@ -1,4 +1,4 @@
-"""The legs of ``humanoid_mtu``: ``models/lower_body.toml``, both sides, as a model."""
+"""The built-in legs of ``humanoid_mtu``: a model of both sides, from ``models/lower_body.toml``."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _point(text: str, trunk: str, side: str, mirror: FloatArray) -> tuple[str, F
 
 
 def _bone(name: str, body: dict[str, Any], parent: str | None, mirror: FloatArray) -> Bone:
-    # an axis of rotation is a pseudovector: of a mirror image it keeps the part along the mirror's normal
+    # an axis of rotation is a pseudovector: reflection keeps its component along the mirror's normal
     axis = np.prod(mirror) * mirror * np.array(body["axis"]) if "axis" in body else None
     return Bone(
         name=name,

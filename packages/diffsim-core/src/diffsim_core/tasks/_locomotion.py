@@ -1,6 +1,6 @@
-"""Runners with a free root: the observation that Ant and the Humanoids share (SHAC paper, Table 9), and how they start.
+"""``Runner``: observation and initial state of Ant and the Humanoids, which have a free root (SHAC paper, Table 9).
 
-World axes have z up; x points where the runner should go.
+World axes have z up; x is the direction to run.
 """
 
 from __future__ import annotations
@@ -8,14 +8,13 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-from diffsim_core._protocol import Array, PyTree
-from diffsim_core._random import Random
+from diffsim_core._protocol import Array, PyTree, Random
 from diffsim_core.rigid.dynamics import RigidState
 from diffsim_core.rigid.model import JointType, RigidModel
 from diffsim_core.tasks._running import RunningTask
 
 HEIGHT, SPEED, UP = 0, 5, 11
-"""Columns of an observation: torso height [m] and forward velocity [m/s]; ``UP`` is counted from the joints' end."""
+"""Columns of an observation: torso height [m] and forward velocity [m/s]; add the number of joint columns to ``UP``."""
 
 _TILT = math.pi / 24
 
@@ -41,13 +40,13 @@ def locomotion_obs_names(model: RigidModel, actions: tuple[str, ...]) -> tuple[s
 
 
 class Runner(RunningTask):
-    """A torso on a free joint with hinges that should run along x; other arguments as ``RunningTask``."""
+    """A torso on a free joint with hinges, which runs along x; other arguments as ``RunningTask``."""
 
     height_coordinate = 2
     rest: ClassVar[tuple[float, ...]]
     """Rest coordinates ``[nq]``."""
     target_distance: ClassVar[float] = 10_000.0
-    """Where along x the heading points to [m]."""
+    """Position along x of the target of the heading [m]."""
     remembers_action: ClassVar[bool] = True
     """Whether the last action is part of the observation."""
     joint_noise: ClassVar[float] = 0.2
@@ -58,7 +57,8 @@ class Runner(RunningTask):
         return locomotion_obs_names(model, model.actuator_name if self.remembers_action else ())
 
     def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:
-        """The rest pose plus noise: 0.1 m, a turn of 7.5 degrees about a random axis, 0.2 rad, and 0.25 on rates."""
+        """The rest pose plus noise: 0.1 m, a rotation of 7.5 degrees about a random axis, 0.2 rad, and 0.25 on
+        rates."""
         nv, joints = self.dynamics.model.nv, len(self.rest) - 7
         q, qd = random.constant(self.rest), random.constant([0.0] * nv)
         if self.random_start:
@@ -82,7 +82,7 @@ class Runner(RunningTask):
         q, qd = physics[:2]
         w, u, spin = q[:, 3:4], q[:, 4:7], qd[:, 3:6]
         x, y, z = u[:, :1], u[:, 1:2], u[:, 2:]
-        # body-frame angular velocity turned into world axes: v + w t + u x t with t = 2 u x v
+        # angular velocity from the body frame into world axes: v + w t + u x t with t = 2 u x v
         t = 2 * xp.linalg.cross(u, spin)
         spin = spin + w * t + xp.linalg.cross(u, t)
         yy = y * y
@@ -94,7 +94,7 @@ class Runner(RunningTask):
         return xp.concat([*parts, task] if self.remembers_action else parts, axis=1)
 
     def progress(self, next_obs: Array) -> Array:
-        """What every runner is paid for: forward velocity, a tenth of uprightness, and heading."""
+        """Reward of every runner: forward velocity, a tenth of uprightness, and heading."""
         model = self.dynamics.model
         up = UP + (model.nq - 7) + (model.nv - 6)
         return next_obs[:, SPEED] + 0.1 * next_obs[:, up] + next_obs[:, up + 1]

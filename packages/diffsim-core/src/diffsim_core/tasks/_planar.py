@@ -1,17 +1,16 @@
-"""Runners in the x-z plane: the observation that Hopper, Walker2d and HalfCheetah share, and how they start."""
+"""``PlanarRunner``: observation and initial state of Hopper, Walker2d and HalfCheetah, which move in the x-z plane."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from diffsim_core._protocol import Array, PyTree
-from diffsim_core._random import Random
+from diffsim_core._protocol import Array, PyTree, Random
 from diffsim_core.rigid.dynamics import RigidState
 from diffsim_core.rigid.model import RigidModel
 from diffsim_core.tasks._running import RunningTask
 
 HEIGHT, PITCH = 0, 1
-"""Columns of an observation: height above the model's zero [m], and pitch [rad]."""
+"""Columns of an observation: height above the model's zero [m] and pitch [rad]."""
 
 
 class PlanarRunner(RunningTask):

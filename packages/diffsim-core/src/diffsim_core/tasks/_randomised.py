@@ -1,4 +1,4 @@
-"""``Randomised``: a rigid-body task whose model's parameters are drawn anew in every world and episode."""
+"""``Randomised``: domain randomisation of a rigid-body task, whose parameters are drawn for each world and episode."""
 
 from __future__ import annotations
 
@@ -9,29 +9,26 @@ from typing import Any
 import numpy as np
 
 from diffsim_core._interop import from_numpy
-from diffsim_core._protocol import Array, PyTree, Task
-from diffsim_core._random import Random
-from diffsim_core.rigid.dynamics import MuscleState, RigidState
+from diffsim_core._protocol import Array, Random, Task
 
 _STREAM = 1 << 20
-"""Of the random numbers of the parameters, far from those that tasks count up from zero."""
+"""Stream of the parameters' random numbers; tasks number theirs from zero."""
 
 
 class Randomised:
     """A task with domain randomisation: ``Randomised(task, {"link_density:torso": (0.8, 1.2)})``.
 
     Every name (see ``diffsim_core.rigid.Parameters``) gets a factor for each world and episode, uniform in its range,
-    by which all parameters it selects are multiplied. The physics state is a ``ParametricState``: the parameters stay
-    with the episode, gradients with respect to them flow, and a diverged world can be replayed with its own. The
-    inner task sees coordinates and velocities only.
+    by which all parameters it selects are multiplied. They are constants of the simulator, ``state.constants.params``:
+    they stay with the episode, gradients with respect to them flow, and a diverged world can be replayed with its own.
 
     Args:
         task: a task on ``RigidDynamics``.
         ranges: lower and upper factor for each name.
 
     Raises:
-        ValueError: for an unknown name, a range that is not finite, empty or gives impossible values, or a name that
-            selects nothing but zeros.
+        ValueError: for an unknown name, a range that is empty, not finite or gives impossible values, or a name that
+            selects only zeros.
         TypeError: if the task's dynamics has no parameters.
     """
 
@@ -50,7 +47,7 @@ class Randomised:
             group = list(parameters.groups[name])
             self._group[group] = k
             if not parameters.nominal[group].any():
-                raise ValueError(f"randomize: {name!r} is zero in the model, and stays so whatever it is multiplied by")
+                raise ValueError(f"randomize: {name!r} is zero in the model, so a factor has no effect; leave it out")
             for factor in (low, high):
                 values = parameters.nominal.copy()
                 values[group] *= factor
@@ -61,40 +58,16 @@ class Randomised:
         self._nominal = parameters.nominal.astype(self.dynamics.dtype)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "task":  # not there yet while being copied
+        if name == "task":  # a copy has no attributes yet
             raise AttributeError(name)
-        found = getattr(self.task, name)
-        if name == "metrics":
-            return lambda xp, physics, action, after, *rest: found(xp, _plain(physics), action, _plain(after), *rest)
-        return found
+        return getattr(self.task, name)
 
-    def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:
-        """The task's initial state, and this episode's parameters."""
-        physics, task = self.task.initial(xp, random)
+    def constants(self, xp: Any, random: Random) -> tuple[Array]:
+        """The model parameters of an episode."""
         drawn = random.uniform(_STREAM, (len(self.ranges),))
         factor = xp.take(drawn, from_numpy(self._group, drawn), axis=1)
         low, width, nominal = (from_numpy(part, drawn) for part in (self._low, self._width, self._nominal))
-        return self.dynamics.state_type(*physics, params=nominal * (low + width * factor)), task
-
-    def observe(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
-        """What the task sees; parameters are hidden from it."""
-        return self.task.observe(xp, _plain(physics), task)
-
-    def reward(
-        self, xp: Any, physics: PyTree, action: Array, next_physics: PyTree, next_obs: Array, task: PyTree
-    ) -> Array:
-        """The task's."""
-        return self.task.reward(xp, _plain(physics), action, _plain(next_physics), next_obs, task)
-
-    def terminated(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
-        """The task's."""
-        return self.task.terminated(xp, _plain(physics), task)
-
-
-def _plain(physics: PyTree) -> RigidState | MuscleState:
-    if hasattr(physics, "act"):
-        return MuscleState(physics.q, physics.qd, physics.act)
-    return RigidState(physics.q, physics.qd)
+        return (nominal * (low + width * factor),)
 
 
 def _checked(name: str, given: tuple[float, float]) -> tuple[float, float]:

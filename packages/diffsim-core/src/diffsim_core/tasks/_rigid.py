@@ -1,4 +1,4 @@
-"""What every rigid-body task shares: a model file, a control step, and actions that span the motors' ranges."""
+"""``RigidTask``: model file, control step and motor commands of every rigid-body task."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _GIVEN = ("model", "device", "dtype")
 CONTROL_DT = 1 / 60
 """Duration of a control step of every task of the SHAC paper [s]."""
 MUSCLE_STRENGTH = 0.36
-"""Force of a muscle at full activation over its f0: the SHAC paper's released code scales by 0.6 twice."""
+"""Force of a muscle at full activation, divided by f0: the SHAC paper's released code scales by 0.6 twice."""
 
 
 def bundled_model(
     name: str, *, contact_law: str | None = None, limit_law: str | None = None, inertia_law: str | None = None
 ) -> RigidModel:
-    """Load ``models/NAME.xml`` of this package, which says which laws hold where none is given.
+    """Load ``models/NAME.xml`` of this package. The file sets the laws that are not given here.
 
     Args:
         name: Name of the model.
         contact_law: ``"released"`` or ``"paper"`` (Eq. 3 of the SHAC paper as printed).
         limit_law: ``"released"`` (joints also have a constant damping) or ``"paper"`` (Eq. 4).
-        inertia_law: ``"released"`` (inertias turned into the link's axes as the released code does, which is not a
-            rotation) or ``"paper"`` (the shapes' own).
+        inertia_law: ``"released"`` (inertias transformed into the link's axes as in the released code, which is not a
+            rotation) or ``"paper"`` (the inertias of the shapes).
     """
     laws = {"contact_law": contact_law, "limit_law": limit_law, "inertia_law": inertia_law}
     with resources.as_file(resources.files("diffsim_core.tasks") / "models" / f"{name}.xml") as path:
@@ -74,12 +74,12 @@ class RigidTask:
     """
 
     name: ClassVar[str]
-    """The task's name, and its bundled model's."""
+    """Name of the task and of its bundled model."""
     substeps: ClassVar[int] = 16
-    """Sub-steps in a control step, unless the option of that name says otherwise."""
+    """Default number of sub-steps in a control step."""
     memory: ClassVar[str] = "fast"
-    """What the backward pass is left, unless the option of that name says otherwise or a window would take much of
-    the device's memory."""
+    """Default of the simulator's option ``memory``; a window that would take much of the device's memory uses
+    ``"low"``."""
 
     def __init__(self, dynamics: RigidDynamics, *, episode_length: int, obs_names: tuple[str, ...]) -> None:
         if episode_length < 1:
@@ -104,7 +104,7 @@ class RigidTask:
         return (action * half + middle,)
 
     def advance(self, xp: Any, action: Array, task: PyTree) -> PyTree:
-        """Nothing is remembered between steps."""
+        """The task has no memory."""
         return task
 
     def terminated(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
@@ -114,7 +114,7 @@ class RigidTask:
 
 _WINDOW = 32
 _LARGE = 0.25
-"""Part of the device's free memory from which a window of 32 steps is kept small."""
+"""Fraction of the device's free memory above which a window of 32 steps uses the low-memory mode."""
 
 
 def _is_large(dynamics: RigidDynamics, num_envs: int) -> bool:
@@ -123,11 +123,11 @@ def _is_large(dynamics: RigidDynamics, num_envs: int) -> bool:
 
 
 def task_maker(robot: type[RigidTask], load: Callable[..., RigidModel]) -> Callable[..., RigidTask]:
-    """``make_task`` of a robot: options of its own, of its model and of the simulator, told apart by their names.
+    """``make_task`` of a robot, with the options of the task, of its model and of the simulator.
 
     Args:
         robot: ``robot(dynamics, **options)``.
-        load: ``load(**options)`` makes the model.
+        load: ``load(**options) -> RigidModel``.
 
     Returns:
         A function whose signature lists every option with its default, as ``diffsim_core.make`` reads it.

@@ -1,4 +1,4 @@
-"""What the robots that should run along x share: options, the end of an episode, and two conventions of reward."""
+"""``RunningTask``: options, termination and two reward conventions of all robots that run along x."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import abc
 import math
 from typing import Any, ClassVar, NamedTuple
 
+from diffsim_core._nearest import unknown
 from diffsim_core._protocol import Array, PyTree
-from diffsim_core._registry import unknown
 from diffsim_core.rigid.dynamics import RigidDynamics
 from diffsim_core.rigid.model import RigidModel
 from diffsim_core.tasks._rigid import RigidTask
@@ -16,35 +16,35 @@ REWARDS = ("paper", "gymnasium")
 
 
 class GymnasiumReward(NamedTuple):
-    """Weights of what Gymnasium's v5 MuJoCo tasks pay: ``healthy + forward (x' - x) / dt - control |a|^2``."""
+    """Reward weights of Gymnasium's v5 MuJoCo tasks: ``healthy + forward (x' - x) / dt - control |a|^2``."""
 
     healthy: float
-    """For a step that does not end in a fall."""
+    """Reward of a step that does not end in a fall."""
     forward: float
-    """On the velocity of the torso along x, from its positions before and after the step."""
+    """Weight of the torso's velocity along x, from its positions before and after the step."""
     control: float
-    """On the squared action."""
+    """Weight of the squared action."""
 
 
 class RunningTask(RigidTask, abc.ABC):
-    """A robot whose first coordinate is x, the way it should run.
+    """A robot that runs along x, its first coordinate.
 
     Args:
         dynamics: The simulator.
         episode_length: Control steps in an episode.
         random_start: Add the released code's noise to the initial state.
-        early_termination: End an episode where the robot has fallen, if it can.
-        action_penalty: Weight of the squared action in the reward; ``None`` for the convention's own.
-        reward: ``"paper"``, or ``"gymnasium"`` for the field's other convention.
+        early_termination: End an episode when the robot has fallen, if it has a ``fallen_below``.
+        action_penalty: Weight of the squared action in the reward; ``None`` for that of the convention.
+        reward: ``"paper"`` (SHAC) or ``"gymnasium"`` (Gymnasium's v5 MuJoCo tasks).
 
     Raises:
         ValueError: for an ``episode_length`` below 1, a negative ``action_penalty`` or an unknown ``reward``.
     """
 
     height_coordinate: ClassVar[int]
-    """Which coordinate is the torso's height."""
+    """Index of the coordinate that is the torso's height."""
     fallen_below: ClassVar[float | None] = None
-    """Height coordinate at which an episode ends [m]; ``None`` if nothing ends it."""
+    """Height coordinate below which an episode ends [m]; ``None`` if no state ends it."""
     penalty: ClassVar[float]
     """Weight of the squared action in the released code."""
     gymnasium: ClassVar[GymnasiumReward]
@@ -77,32 +77,32 @@ class RunningTask(RigidTask, abc.ABC):
         """The reward of the chosen convention, ``[N]``."""
         weight = self.action_penalty
         if self.convention == "gymnasium":
-            paid = self._gymnasium_reward(xp, physics, next_physics)
+            reward = self._gymnasium_reward(xp, physics, next_physics)
         else:
-            paid = self.paper_reward(xp, next_obs)
-        return paid - weight * self.effort(xp, action) if weight else paid
+            reward = self.paper_reward(xp, next_obs)
+        return reward - weight * self.effort(xp, action) if weight else reward
 
     def effort(self, xp: Any, action: Array) -> Array:
-        """What the action penalty is the price of: the squared action, ``[N]``."""
+        """The quantity that the action penalty weights: the squared action, ``[N]``."""
         return xp.sum(action * action, axis=1)
 
     @abc.abstractmethod
     def observed(self, model: RigidModel) -> tuple[str, ...]:
-        """One name per entry of the observation, with its unit."""
+        """A name with unit for each entry of the observation."""
 
     @abc.abstractmethod
     def paper_reward(self, xp: Any, next_obs: Array) -> Array:
-        """The paper's reward before the action's price, ``[N]``."""
+        """The paper's reward before the action penalty, ``[N]``."""
 
     def _gymnasium_reward(self, xp: Any, physics: PyTree, next_physics: PyTree) -> Array:
         healthy, forward, _ = self.gymnasium
-        paid = (forward / self.dynamics.dt) * (next_physics.q[:, 0] - physics.q[:, 0])
+        progress = (forward / self.dynamics.dt) * (next_physics.q[:, 0] - physics.q[:, 0])
         if self.fallen_below is None:
-            return paid + healthy
-        return xp.where(next_physics.q[:, self.height_coordinate] < self.fallen_below, paid, paid + healthy)
+            return progress + healthy
+        return xp.where(next_physics.q[:, self.height_coordinate] < self.fallen_below, progress, progress + healthy)
 
     def terminated(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
-        """The torso is too low."""
+        """Whether the torso is too low, ``[N]``."""
         if self.fallen_below is None or not self.early_termination:
             return super().terminated(xp, physics, task)
         return physics.q[:, self.height_coordinate] < self.fallen_below
@@ -114,7 +114,7 @@ def height_reward(xp: Any, above: Array, cap: float, slope: float) -> Array:
     Args:
         xp: Array namespace.
         above: Height over the margin above the termination height [m], ``[N]``.
-        cap: Largest height that is paid for [m].
+        cap: Largest height that is rewarded [m].
         slope: Reward per metre.
     """
     d = xp.clip(above, -1.0, cap)

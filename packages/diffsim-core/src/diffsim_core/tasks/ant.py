@@ -1,4 +1,4 @@
-"""Ant (SHAC paper, A.3.4): a four-legged robot with eight motors should run along x."""
+"""Ant (SHAC paper, A.3.4): a four-legged robot with eight motors runs along x."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Ant(Runner):
     gymnasium = GymnasiumReward(healthy=1.0, forward=1.0, control=0.5)
 
     def paper_reward(self, xp: Any, next_obs: Array) -> Array:
-        """``v_x + 0.1 up + heading + (height - 0.27)`` (Eq. 19); the released code charges nothing for the action."""
+        """``v_x + 0.1 up + heading + (height - 0.27)`` (Eq. 19); the released code has no action penalty."""
         return self.progress(next_obs) + (next_obs[:, HEIGHT] - TERMINATION_HEIGHT)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from diffsim_core._protocol import Array, PyTree
-from diffsim_core._random import Random
+from diffsim_core._protocol import Array, PyTree, Random
 from diffsim_core.rigid.dynamics import RigidDynamics, RigidState
 from diffsim_core.tasks._rigid import RigidTask, bundled_task
 
@@ -24,7 +23,7 @@ class CartPole(RigidTask):
         self.random_start = random_start
 
     def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:
-        """Hanging at rest in the middle, plus noise of +-pi/2 on both coordinates and +-0.25 on both rates."""
+        """The hanging pole at rest in the middle, plus noise of +-pi/2 on both coordinates and +-0.25 on both rates."""
         q, qd = random.constant([0.0, -math.pi]), random.constant([0.0, 0.0])
         if self.random_start:
             q = q + random.uniform(0, (2,), -math.pi / 2, math.pi / 2)

@@ -1,7 +1,7 @@
-"""Functions to minimise as environments of one step: De Jong's and Ackley's (GI-PPO, Son et al. 2023, appendix 7.5.1).
+"""Functions to minimise, as environments of one step: De Jong's and Ackley's (GI-PPO, Son et al. 2023, appendix 7.5.1).
 
-There is nothing to observe and nothing to simulate: the action is the point, the reward minus the function's value
-there, and every step ends its episode. What is left is how an algorithm finds a maximum from values and slopes.
+The action is the point and the reward is minus the function's value. Every step ends its episode. Observations are zero
+and nothing is simulated, so these tasks test how an algorithm finds a maximum from values and gradients.
 """
 
 # The kernels are Warp's language, whose types a Python type checker misreads.
@@ -17,20 +17,19 @@ from typing import Any, NamedTuple
 import warp as wp
 
 from diffsim_core._buffer import Buffer
-from diffsim_core._protocol import Array, ArraySpec, PyTree
-from diffsim_core._random import Random
+from diffsim_core._protocol import Array, ArraySpec, PyTree, Random
 from diffsim_core._warp import start_warp
 
 
 class Point(NamedTuple):
-    """Where the function was last evaluated."""
+    """The last point at which the function was evaluated."""
 
     x: Array
     """``[N, dim]``, in the function's own units."""
 
 
 class PointDynamics:
-    """The point goes where the control says, at once."""
+    """Dynamics that move the point to the control in one step."""
 
     dt = 1.0
     state_type = Point
@@ -43,7 +42,7 @@ class PointDynamics:
         self._step, self._vjp = _kernels(dtype)
 
     def saved_size(self, num_worlds: int) -> int:
-        """One number, as an array cannot be empty."""
+        """1, because an array cannot be empty."""
         return 1
 
     def step(
@@ -91,7 +90,7 @@ class FunctionTask:
         self._function, self._bound = function, bound
 
     def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:
-        """The point of the start matters to nothing; it is the minimum's."""
+        """The point of the minimum; the initial point has no effect."""
         return (random.constant([0.0] * self.num_actions),), ()
 
     def control(self, xp: Any, action: Array) -> tuple[Array, ...]:
@@ -99,7 +98,7 @@ class FunctionTask:
         return (self._bound * action,)
 
     def advance(self, xp: Any, action: Array, task: PyTree) -> PyTree:
-        """Nothing is remembered."""
+        """The task has no memory."""
         return task
 
     def observe(self, xp: Any, physics: Point, task: PyTree) -> Array:
@@ -132,17 +131,17 @@ def ackley(xp: Any, x: Array) -> Array:
 
     ``-20 exp(-0.2 sqrt(mean_i x_i^2)) - exp(mean_i cos(2 pi x_i)) + 20 + e``
 
-    Written with ``expm1``, so that single precision has digits left near the minimum, where it is pointed; the slope
-    right at it, which does not exist, is given as 0.
+    ``expm1`` keeps single precision accurate near the minimum. The function has no derivative at the minimum; its
+    gradient there is 0.
 
     Args:
         xp: array namespace of ``x``.
         x: points ``[N, dim]``.
     """
     square = xp.mean(x * x, axis=1)
-    away = square > 0
-    root = xp.sqrt(xp.where(away, square, xp.ones_like(square)))
-    bowl = -20.0 * xp.expm1(-0.2 * xp.where(away, root, xp.zeros_like(root)))
+    positive = square > 0
+    root = xp.sqrt(xp.where(positive, square, xp.ones_like(square)))
+    bowl = -20.0 * xp.expm1(-0.2 * xp.where(positive, root, xp.zeros_like(root)))
     waves = -math.e * xp.expm1(-2.0 * xp.mean(xp.sin(math.pi * x) ** 2, axis=1))
     return bowl + waves
 
@@ -153,7 +152,7 @@ def make_dejong(*, num_envs: int, device: str, dtype: str, dim: int = 1) -> Func
 
 
 def make_dejong_64(*, num_envs: int, device: str, dtype: str, dim: int = 64) -> FunctionTask:
-    """De Jong's function, of 64 variables if not told otherwise."""
+    """De Jong's function of ``dim`` variables, 64 by default."""
     return _make("dejong_64", dejong, 5.12, device, dtype, dim)
 
 
@@ -163,7 +162,7 @@ def make_ackley(*, num_envs: int, device: str, dtype: str, dim: int = 1) -> Func
 
 
 def make_ackley_64(*, num_envs: int, device: str, dtype: str, dim: int = 64) -> FunctionTask:
-    """Ackley's function, of 64 variables if not told otherwise."""
+    """Ackley's function of ``dim`` variables, 64 by default."""
     return _make("ackley_64", ackley, 32.768, device, dtype, dim)
 
 

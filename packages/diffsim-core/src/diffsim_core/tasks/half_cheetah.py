@@ -1,4 +1,4 @@
-"""HalfCheetah (SHAC paper, A.3.2): a two-legged robot with six motors should run along x."""
+"""HalfCheetah (SHAC paper, A.3.2): a two-legged robot with six motors runs along x."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class HalfCheetah(PlanarRunner):
     gymnasium = GymnasiumReward(healthy=0.0, forward=1.0, control=0.1)
 
     def paper_reward(self, xp: Any, next_obs: Array) -> Array:
-        """``v_x``, less ``0.1 |a|^2`` (Eq. 14)."""
+        """``v_x``, minus ``0.1 |a|^2`` (Eq. 14)."""
         return self.speed(next_obs)
 
 

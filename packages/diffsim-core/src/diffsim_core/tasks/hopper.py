@@ -1,4 +1,4 @@
-"""Hopper (SHAC paper, A.3.3): a one-legged robot with three motors should hop along x."""
+"""Hopper (SHAC paper, A.3.3): a one-legged robot with three motors hops along x."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from diffsim_core.tasks._rigid import bundled_task
 from diffsim_core.tasks._running import GymnasiumReward, height_reward
 
 TERMINATION_HEIGHT = -0.45
-"""Height above zero, where the torso is at 1.25 m [m]."""
+"""Height above the model's zero, at which the torso is at 1.25 m [m]."""
 _MARGIN = 0.15
 _UPRIGHT = math.pi / 6
 
@@ -26,9 +26,9 @@ class Hopper(PlanarRunner):
     gymnasium = GymnasiumReward(healthy=1.0, forward=1.0, control=1e-3)
 
     def paper_reward(self, xp: Any, next_obs: Array) -> Array:
-        """``v_x + H + 1 - (pitch / 30 degrees)^2``, less ``0.1 |a|^2`` (Eq. 15 to 18).
+        """``v_x + H + 1 - (pitch / 30 degrees)^2``, minus ``0.1 |a|^2`` (Eq. 15 to 18).
 
-        ``H`` pays for height over the termination height and a margin of 0.15 m, up to 0.3 m, with slope 1.
+        ``H`` rewards height over the termination height plus a margin of 0.15 m, up to 0.3 m, with slope 1.
         """
         above = next_obs[:, HEIGHT] - (TERMINATION_HEIGHT + _MARGIN)
         lean = next_obs[:, PITCH] / _UPRIGHT

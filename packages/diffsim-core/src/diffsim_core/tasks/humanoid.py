@@ -1,4 +1,4 @@
-"""Humanoid (SHAC paper, A.3.5): a person of 41 kg with 21 motors should run along x."""
+"""Humanoid (SHAC paper, A.3.5): a person of 41 kg with 21 motors runs along x."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Humanoid(Runner):
     gymnasium = GymnasiumReward(healthy=5.0, forward=1.25, control=0.1)
 
     def paper_reward(self, xp: Any, next_obs: Array) -> Array:
-        """``v_x + 0.1 up + heading + H``, less ``0.002 |a|^2`` (Eq. 20 to 22).
+        """``v_x + 0.1 up + heading + H``, minus ``0.002 |a|^2`` (Eq. 20 to 22).
 
-        ``H`` pays for height over the termination height and a margin of 0.1 m, up to 0.1 m, with slope 10.
+        ``H`` rewards height over the termination height plus a margin of 0.1 m, up to 0.1 m, with slope 10.
         """
         above = next_obs[:, HEIGHT] - (TERMINATION_HEIGHT + _MARGIN)
         return self.progress(next_obs) + height_reward(xp, above, 0.1, 10.0)

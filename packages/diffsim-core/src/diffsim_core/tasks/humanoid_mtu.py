@@ -1,7 +1,7 @@
-"""Humanoid MTU (SHAC paper, A.3.6): legs with 152 muscle-tendon units should walk along x.
+"""Humanoid MTU (SHAC paper, A.3.6): legs with 152 muscle-tendon units walk along x.
 
-The paper's skeleton and muscles are files of other projects: a user who has them passes ``skeleton`` and ``muscles``.
-Without them the legs are those of ``models/lower_body.toml``, written here.
+The paper's skeleton and muscles are files of other projects. If you have them, pass ``skeleton`` and ``muscles``.
+Otherwise the task uses our own legs, ``models/lower_body.toml``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from diffsim_core.tasks._running import height_reward
 
 LEGS = ("Femur", "Tibia", "Talus", "FootThumb", "FootPinky")
 SNU_BODIES = ("Pelvis", *(f"{name}{side}" for side in "RL" for name in LEGS))
-"""What the paper keeps of the skeleton."""
+"""Bodies of the skeleton that the paper uses."""
 TERMINATION_HEIGHT = 0.46
 _MARGIN = 0.05
 
@@ -33,8 +33,8 @@ class HumanoidMTU(Runner):
         episode_length: Control steps in an episode.
         random_start: Add the released code's noise to the initial state.
         early_termination: End an episode where the pelvis is lower than 0.46 m.
-        action_penalty: Price of the sum of activations; 0.001 by default.
-        height_reward: Pay for height as the paper prints (Eq. 24); its released code works it out and drops it.
+        action_penalty: Weight of the sum of activations in the reward; default: 0.001.
+        height_reward: Reward height as in the paper (Eq. 24); its released code computes this term but does not use it.
     """
 
     name = "humanoid_mtu"
@@ -67,7 +67,7 @@ class HumanoidMTU(Runner):
         )
 
     def paper_reward(self, xp: Any, next_obs: Array) -> Array:
-        """``v_x + 0.1 up + heading`` of Eq. 23, and, if asked, ``H`` of Eq. 24: height over 0.51 m up to 0.05 m."""
+        """``v_x + 0.1 up + heading`` of Eq. 23, on request plus ``H`` of Eq. 24: height over 0.51 m up to 0.05 m."""
         reward = self.progress(next_obs)
         if self.pays_height:
             above = next_obs[:, HEIGHT] - (TERMINATION_HEIGHT + _MARGIN)
@@ -75,7 +75,7 @@ class HumanoidMTU(Runner):
         return reward
 
     def effort(self, xp: Any, action: Array) -> Array:
-        """The sum of activations; the paper prints the squared action."""
+        """The sum of activations, as in the released code; the paper has the squared action."""
         return xp.sum(0.5 * action + 0.5, axis=1)
 
 
@@ -90,7 +90,7 @@ def load_legs(
     """The paper's legs from a user's files, or the built-in ones.
 
     Args:
-        skeleton: The paper's ``human.xml``, if there is one; then ``muscles`` must be given too.
+        skeleton: The paper's ``human.xml``; requires ``muscles`` too.
         muscles: The paper's ``muscle284.xml``.
         contact_law: ``"released"`` (the default) or ``"paper"``.
         limit_law: The same.

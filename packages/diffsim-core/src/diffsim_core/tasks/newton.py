@@ -1,6 +1,6 @@
-"""Our rigid-body tasks on Newton's engine: the same robots, observations and rewards, another simulator.
+"""Our rigid-body tasks on Newton's engine: the same robots, observations and rewards with another simulator.
 
-Needs the extra ``newton``; importing this module does not.
+The tasks need the extra ``newton``; importing this module does not.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffsim_core._interop import from_numpy
-from diffsim_core._protocol import Array, PyTree
-from diffsim_core._random import Random
+from diffsim_core._protocol import Array, PyTree, Random
 from diffsim_core.rigid.dynamics import RigidState
 from diffsim_core.rigid.model import JointType, RigidModel
 from diffsim_core.tasks._rigid import CONTROL_DT, RigidTask, bundled_model, simulate
@@ -28,35 +27,38 @@ if TYPE_CHECKING:
     from diffsim_core.adapters import NewtonDynamics
 
 CONTACT_GAP = 0.25
-"""Distance at which a contact is found, at the start of a control step [m]: 15 m/s for its 1/60 s."""
+"""Distance at which a contact is detected at the start of a control step [m]: 15 m/s for 1/60 s."""
 TYPICAL_DEPTH = 0.01
-"""Newton's contact damping does not grow with depth, ours does; they are equal at this depth [m]."""
+"""Depth at which Newton's contact damping, which is constant, equals ours, which grows with depth [m]."""
 
 
 class NewtonTask:
-    """A task of this package whose physics is Newton's.
+    """A task of this package with Newton's physics.
 
-    Its physics state is Newton's (``NewtonState``) and is turned into a ``RigidState`` for the task's own code, so that
+    Its physics state is a ``NewtonState``. For the task's code it is converted to a ``RigidState``, so that
     observations and rewards have the same meaning and the same gradients.
 
     Args:
-        task: One of our rigid-body tasks, without muscles. Its own simulator is not run.
+        task: One of our rigid-body tasks, without muscles. Its own simulator does not run.
         dynamics: Newton worlds of the same robot with the solver ``"featherstone"``: joints in the same order.
 
     Raises:
-        ValueError: if the two do not have the same coordinates, or the dynamics has other inputs than ``joint_f``.
+        ValueError: if task and dynamics have different coordinates, or the dynamics has other inputs than ``joint_f``.
     """
 
     def __init__(self, task: RigidTask, dynamics: NewtonDynamics) -> None:
         model = task.dynamics.model
-        found = tuple(spec.shape for spec in (*dynamics.state_spec, *dynamics.control_spec))
-        if found != ((model.nq,), (model.nv,), (model.nv,)):
+        shapes = tuple(spec.shape for spec in (*dynamics.state_spec, *dynamics.control_spec))
+        if shapes != ((model.nq,), (model.nv,), (model.nv,)):
             raise ValueError(
                 f"task {task.name!r} has {model.nq} coordinates and {model.nv} velocities, driven by joint_f; the "
-                f"Newton model has arrays of {', '.join(map(str, found))} for each world"
+                f"Newton model has arrays of {', '.join(map(str, shapes))} for each world"
             )
         if model.na or (model.joint_type == JointType.BALL).any():
-            raise ValueError(f"task {task.name!r} has muscles or ball joints, whose state Newton keeps in another form")
+            raise ValueError(
+                f"task {task.name!r} has muscles or ball joints, whose state has another form in Newton; "
+                "choose another task"
+            )
         self.task: Any = task
         self.dynamics = dynamics
         self.name = f"newton_{task.name}"
@@ -72,7 +74,7 @@ class NewtonTask:
         self._drive = drive
 
     def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:
-        """As the task's."""
+        """That of the task."""
         physics, memory = self.task.initial(xp, random)
         return self.from_rigid(xp, physics), memory
 
@@ -82,26 +84,26 @@ class NewtonTask:
         return (u @ from_numpy(self._drive, u),)
 
     def advance(self, xp: Any, action: Array, task: PyTree) -> PyTree:
-        """As the task's."""
+        """That of the task."""
         return self.task.advance(xp, action, task)
 
     def observe(self, xp: Any, physics: PyTree, task: PyTree) -> PyTree:
-        """As the task's, ``[N, no]``."""
+        """That of the task, ``[N, no]``."""
         return self.task.observe(xp, self.to_rigid(xp, physics), task)
 
     def reward(
         self, xp: Any, physics: PyTree, action: Array, next_physics: PyTree, next_obs: PyTree, task: PyTree
     ) -> Array:
-        """As the task's, ``[N]``."""
+        """That of the task, ``[N]``."""
         before, after = self.to_rigid(xp, physics), self.to_rigid(xp, next_physics)
         return self.task.reward(xp, before, action, after, next_obs, task)
 
     def terminated(self, xp: Any, physics: PyTree, task: PyTree) -> Array:
-        """As the task's, ``[N]``."""
+        """That of the task, ``[N]``."""
         return self.task.terminated(xp, self.to_rigid(xp, physics), task)
 
     def to_rigid(self, xp: Any, physics: PyTree) -> RigidState:
-        """Newton's state as ours: quaternion wxyz, velocity of the root's origin, angular velocity in its axes."""
+        """Newton's state as a ``RigidState``, with velocity of the root's origin and angular velocity in its axes."""
         q, qd = physics
         if not self._free:
             return RigidState(q, qd)
@@ -111,7 +113,7 @@ class NewtonTask:
         return RigidState(xp.concat([q[:, :3], w, u, q[:, 7:]], axis=1), xp.concat([velocity, spin, qd[:, 6:]], axis=1))
 
     def from_rigid(self, xp: Any, physics: PyTree) -> tuple[Array, Array]:
-        """The opposite of ``to_rigid``."""
+        """The inverse of ``to_rigid``."""
         q, qd = physics
         if not self._free:
             return q, qd
@@ -128,7 +130,7 @@ class NewtonTask:
 
 
 def _turn(xp: Any, u: Array, w: Array, v: Array) -> Array:
-    """Vectors ``v`` turned by unit quaternions with vector part ``u`` and scalar part ``w``."""
+    """Vectors ``v`` rotated by unit quaternions with vector part ``u`` and scalar part ``w``."""
     t = 2 * xp.linalg.cross(u, v)
     return v + w * t + xp.linalg.cross(u, t)
 
@@ -136,7 +138,7 @@ def _turn(xp: Any, u: Array, w: Array, v: Array) -> Array:
 def newton_worlds(model: RigidModel, num_envs: int, device: str) -> newton.Model:
     """``num_envs`` worlds of a bundled robot, through Newton's MJCF importer, with the constants of our own model.
 
-    Stiffness, friction and joint limits are the same as ours; contact damping is Newton's law, see ``TYPICAL_DEPTH``.
+    Stiffness, friction and joint limits equal ours. Contact damping follows Newton's law, see ``TYPICAL_DEPTH``.
     """
     import newton
 
@@ -152,7 +154,7 @@ def newton_worlds(model: RigidModel, num_envs: int, device: str) -> newton.Model
     with resources.as_file(resources.files("diffsim_core.tasks") / "models" / f"{model.name}.xml") as path:
         robot.add_mjcf(str(path), parse_mujoco_options=False, enable_self_collisions=False, ignore_names=("ground",))
     shape = robot.default_shape_cfg
-    for name in ("ke", "kd", "kf", "mu"):  # the importer has defaults of its own
+    for name in ("ke", "kd", "kf", "mu"):  # the importer sets its own defaults
         setattr(robot, f"shape_material_{name}", [getattr(shape, name)] * robot.shape_count)
     of_dof = np.repeat(np.arange(len(model.joint_type)), np.diff(np.append(model.joint_dof, model.nv)))
     limited = model.joint_limited[of_dof].astype(bool)
@@ -175,7 +177,7 @@ def task_on_newton(robot: type[RigidTask]) -> Callable[..., NewtonTask]:
         from diffsim_core.adapters import NewtonDynamics
 
         if dtype != "float32":
-            raise ValueError(f"dtype={dtype!r}, but Newton computes in single precision alone; use dtype='float32'")
+            raise ValueError(f"dtype={dtype!r}, but Newton computes in single precision only; use dtype='float32'")
         model = bundled_model(robot.name, inertia_law="paper")
         task = robot(simulate(model, device=device, dtype=dtype, substeps=substeps), **given)
         worlds = newton_worlds(model, num_envs, device)

@@ -1,6 +1,6 @@
-"""Walker2d: Hopper with two legs. The SHAC paper does not have it; what can be Hopper's is Hopper's.
+"""Walker2d: Hopper with two legs. It is not in the SHAC paper.
 
-The robot has the measures of Gymnasium's Walker2d, with Hopper's contact and the paper's observation and reward.
+The robot has the dimensions of Gymnasium's Walker2d, and the contact, observation and reward of the paper's Hopper.
 """
 
 from __future__ import annotations

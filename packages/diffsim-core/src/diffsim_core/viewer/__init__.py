@@ -1,6 +1,6 @@
-"""What a roll-out looks like: recorded as a :class:`Motion`, shown as a standalone HTML file or a video.
+"""Viewers: a rollout is recorded as a :class:`Motion` and shown as a standalone HTML file, a video or a live page.
 
-Importing this loads NumPy alone.
+Importing this module loads NumPy only.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from diffsim_core.viewer._motion import Contacts as Contacts
 from diffsim_core.viewer._motion import Motion as Motion
 from diffsim_core.viewer._motion import MusclePaths as MusclePaths
 from diffsim_core.viewer._motion import Shape as Shape
+from diffsim_core.viewer._shapes import Part as Part
+from diffsim_core.viewer._shapes import register_shape as register_shape
 from diffsim_core.viewer.html import html_page as html_page
 from diffsim_core.viewer.html import write_html as write_html
 

@@ -1,27 +1,31 @@
-"""A motion as JSON for the page: small integers in base64, which ``_page/motion.js`` unpacks."""
+"""Encoding of a motion as JSON for the page: small integers in base64, decoded by ``_page/motion.js``."""
 
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffsim_core.viewer._motion import Motion
+from diffsim_core.viewer._shapes import PARTS
+
+if TYPE_CHECKING:  # a motion shows itself by this module
+    from diffsim_core.viewer._motion import Motion, Shape
 
 _ARROW = 0.6
-"""Length of a strong contact force, stronger than three in four, in units of the robot's reach."""
+"""Length of the arrow of a strong contact force (the upper quartile), in units of the robot's reach."""
 _MOST_CONTACTS = 2**16 - 1
 
 
 def encode(motion: Motion) -> dict[str, Any]:
     """The motion as JSON values.
 
-    Positions are 16-bit steps from the first body of their world, whose own are single precision; quaternions are
-    16-bit, activations 8-bit, forces 16-bit steps. Steps are in the object, so that nothing need be guessed.
+    Positions are relative to the first body of their world, in 16-bit steps; those of the first body are single
+    precision. Quaternions and forces have 16-bit steps, activations 8-bit steps. The object contains the size of each
+    step.
 
     Raises:
-        ValueError: a frame of a world has more contacts than fit.
+        ValueError: a frame of a world has more contacts than the format allows.
     """
     T, N, nb = motion.position.shape[:3]
     root = motion.position[:, :, 0] if nb else np.zeros((T, N, 3), np.float32)
@@ -35,10 +39,7 @@ def encode(motion: Motion) -> dict[str, Any]:
         "frames": T,
         "worlds": N,
         "bodies": motion.bodies,
-        "shapes": [
-            {key: value for key, value in vars(shape).items() if key != "name"} | {"rgba": visible(shape.rgba)}
-            for shape in motion.shapes
-        ],
+        "shapes": [_shape(shape) for shape in motion.shapes],
         "root": _base64(root, "<f4"),
         "position": _base64(position, "<i2"),
         "positionStep": position_step,
@@ -61,8 +62,13 @@ def encode(motion: Motion) -> dict[str, Any]:
     }
 
 
+def _shape(shape: Shape) -> dict[str, Any]:
+    placed = {"type": shape.type, "body": shape.body, "pos": shape.pos, "quat": shape.quat}
+    return placed | {"parts": PARTS[shape.type](shape.size), "rgba": visible(shape.rgba)}
+
+
 def _steps(values: Any) -> tuple[Any, float]:
-    """16-bit integers, and what one of them stands for."""
+    """16-bit integers, and the value of one step."""
     step = float(np.abs(values).max(initial=0.0)) / 32767 or 1.0
     return np.rint(values / step), step
 
@@ -81,18 +87,18 @@ def visible(rgba: tuple[float, ...]) -> list[float]:
 
 
 def reach(motion: Motion) -> float:
-    """How far a robot extends from its first body [m]: of the shapes, as good as a camera needs it."""
-    found = [0.3]
+    """How far the robot's shapes extend from its first body [m], as precisely as a camera needs it."""
+    extents = [0.3]
     for shape in motion.shapes:
         if shape.body >= 0:
-            away = np.linalg.norm(motion.position[:, :, shape.body] - motion.position[:, :, 0], axis=-1)
+            distance = np.linalg.norm(motion.position[:, :, shape.body] - motion.position[:, :, 0], axis=-1)
             size = max(shape.size[:2]) if shape.type in ("capsule", "cylinder") else max(shape.size)
-            found.append(float(np.quantile(away, 0.99)) + float(np.linalg.norm(shape.pos)) + size)
-    return max(found)
+            extents.append(float(np.quantile(distance, 0.99)) + float(np.linalg.norm(shape.pos)) + size)
+    return max(extents)
 
 
 def newtons_per_metre(motion: Motion) -> float:
-    """How strong a contact force is whose arrow is a metre long: 1, 2 or 5 times a power of ten [N]."""
+    """Contact force whose arrow is one metre long, 1, 2 or 5 times a power of ten [N]."""
     if not len(motion.contacts.force):
         return 1.0
     strong = np.quantile(np.linalg.norm(motion.contacts.force, axis=1), 0.75)
@@ -104,7 +110,7 @@ def _contacts(motion: Motion, root: Any) -> dict[str, Any]:
     T, N = motion.num_frames, motion.num_worlds
     count = np.bincount(contacts.frame * N + contacts.world, minlength=T * N)
     if count.max(initial=0) > _MOST_CONTACTS:
-        raise ValueError(f"contacts: {count.max()} in one frame of a world, of which {_MOST_CONTACTS} fit")
+        raise ValueError(f"contacts: {count.max()} in one frame of a world; the page can show at most {_MOST_CONTACTS}")
     point, point_step = _steps(contacts.point.astype(np.float64) - root[contacts.frame, contacts.world])
     force, force_step = _steps(contacts.force.astype(np.float64))
     return {
@@ -118,7 +124,7 @@ def _contacts(motion: Motion, root: Any) -> dict[str, Any]:
 
 
 def _round_up(value: float) -> float:
-    """To one of 1, 2, 5 times a power of ten."""
+    """``value`` rounded up to 1, 2 or 5 times a power of ten."""
     power = 10.0 ** np.floor(np.log10(max(value, 1e-9)))
     return float(next(power * k for k in (1, 2, 5, 10) if power * k >= value))
 

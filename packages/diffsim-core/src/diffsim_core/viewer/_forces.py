@@ -1,4 +1,4 @@
-"""Contact forces along a motion: the twin's law at the poses that the sensors read, where shapes are near enough."""
+"""Contact forces along a motion: the NumPy twin's contact law at the poses from the sensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from diffsim_core.viewer._motion import Contacts
 
 
 class _Links:
-    """Pose and motion of the links in every frame and world, ``[F, ...]`` with F = T N."""
+    """Poses and velocities of the links in every frame and world, ``[F, ...]`` with F = T N."""
 
     def __init__(self, carriers: Mapping[int, Body], pose: FloatArray) -> None:
         self.frames = pose.shape[0] * pose.shape[1]
@@ -31,15 +31,15 @@ class _Links:
             return np.eye(3), np.zeros(3)
         return self._of[link][0][frame], self._of[link][1][frame]
 
-    def places(self, link: int, pos: FloatArray) -> FloatArray:
-        """A point of the link in the world, ``[F, 3]``."""
+    def points(self, link: int, pos: FloatArray) -> FloatArray:
+        """A point of the link in world axes, ``[F, 3]``."""
         if link < 0:
             return np.broadcast_to(pos, (self.frames, 3))
         axes, origin = self._of[link][:2]
         return origin + axes @ pos
 
     def velocity(self, link: int, frame: int, point: FloatArray) -> FloatArray:
-        """Of the link's material at a point of the world."""
+        """Velocity of the link's material at a point in world axes, ``[3]``."""
         if link < 0:
             return np.zeros(3)
         _, _, x, v, spin = self._of[link]
@@ -47,12 +47,12 @@ class _Links:
 
 
 def contacts_of(model: RigidModel, carriers: Mapping[int, Body], pose: FloatArray) -> Contacts:
-    """Where shapes touch the ground or each other, with the force on the first of the two; zero forces are left out.
+    """Contacts of shapes with the ground and with each other, with the force on the first shape if it is not zero.
 
     Args:
         model: the articulated system.
-        carriers: the body of each link that ``pose`` is of.
-        pose: ``[T, N, nb, 13]`` position, quaternion, velocity and angular velocity in the world.
+        carriers: the body of each link in ``pose``.
+        pose: ``[T, N, nb, 13]`` position, quaternion, velocity and angular velocity in world axes.
     """
     links = _Links(carriers, pose)
     rows: list[tuple[int, FloatArray, FloatArray]] = []
@@ -87,18 +87,18 @@ def contacts_of(model: RigidModel, carriers: Mapping[int, Body], pose: FloatArra
 
 
 def _near_ground(model: RigidModel, links: _Links, c: int) -> list[int]:
-    """Frames in which contact point ``c`` may touch: all of them where the ground is not level."""
+    """Frames in which contact point ``c`` may touch the ground; all frames on uneven ground."""
     if model.ground_field is not None:
         return list(range(links.frames))
     reach = max(model.contact_radius[c], *model.contact_size[c]) + model.contact_smoothing
-    height = links.places(int(model.contact_link[c]), model.contact_pos[c])[:, 2]
+    height = links.points(int(model.contact_link[c]), model.contact_pos[c])[:, 2]
     return _where(height - reach < model.ground_height)
 
 
 def _near_each_other(model: RigidModel, links: _Links, p: int) -> list[int]:
-    """Frames in which the spheres about the two shapes of pair ``p`` overlap."""
+    """Frames in which the bounding spheres of pair ``p`` overlap."""
     pairs = model.pairs
-    a, b = (links.places(int(link), pos) for link, pos in zip(pairs.link[p], pairs.pos[p], strict=True))
+    a, b = (links.points(int(link), pos) for link, pos in zip(pairs.link[p], pairs.pos[p], strict=True))
     reach = pairs.radius[p].sum() + np.linalg.norm(pairs.half[p], axis=1).sum() + model.contact_smoothing
     return _where(np.linalg.norm(a - b, axis=1) < reach)
 

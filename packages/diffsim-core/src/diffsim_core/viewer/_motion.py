@@ -1,4 +1,4 @@
-"""``Motion``: what a viewer needs of a roll-out, as plain arrays that any simulator can fill in."""
+"""``Motion``: a rollout as plain arrays, which any simulator can fill in and every viewer shows."""
 
 from __future__ import annotations
 
@@ -12,101 +12,102 @@ from typing import Any
 import numpy as np
 
 from diffsim_core.rigid.contacts import HeightField
+from diffsim_core.viewer._shapes import PARTS
+from diffsim_core.viewer.html import html_page
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 SingleArray = np.ndarray[Any, np.dtype[Any]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
-SHAPES = ("sphere", "capsule", "box", "cylinder", "ellipsoid", "plane", "mesh")
-"""What can be drawn; a ``mesh`` is drawn as the box about it."""
 _FORMAT = "diffsim-motion-1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """Something to draw, fixed to a body."""
+    """A shape to draw, fixed to a body."""
 
     name: str
     type: str
-    """One of ``sphere``, ``capsule``, ``box``, ``cylinder``, ``ellipsoid``, ``plane``, ``mesh``."""
+    """One of ``sphere``, ``capsule``, ``box``, ``cylinder``, ``ellipsoid``, ``plane``, ``mesh``, which is drawn as the
+    box about it, or a type given to ``register_shape``."""
     body: int
-    """Index of the body it moves with; -1 is the world."""
+    """Index of its body; -1 is the world."""
     pos: tuple[float, ...]
     """Centre in the body's frame [m]."""
     quat: tuple[float, ...]
     """Attitude in the body's frame, wxyz."""
     size: tuple[float, ...]
     """MuJoCo's three size parameters [m]: sphere r; capsule and cylinder r, half length along z; box half extents;
-    ellipsoid semi-axes; of a plane half extents, zero for without end."""
+    ellipsoid semi-axes; plane half extents, where 0 is unbounded."""
     rgba: tuple[float, ...]
-    """From 0 to 1."""
+    """Red, green, blue and opacity, from 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MusclePaths:
-    """Straight segments of muscles, whose ends are fixed to bodies."""
+    """Paths of muscles: straight segments with ends fixed to bodies."""
 
     names: tuple[str, ...] = ()
-    """Of the ``n`` muscles."""
+    """Names of the ``n`` muscles."""
     width: FloatArray = field(default_factory=lambda: np.zeros(0))
-    """``[n]`` how thick each is drawn [m]."""
+    """``[n]`` drawn thickness of each muscle [m]."""
     muscle: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
-    """``[S]`` the muscle of each segment."""
+    """``[S]`` index of the muscle of each segment."""
     body: IntArray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
-    """``[S, 2]`` bodies of both ends; -1 is the world."""
+    """``[S, 2]`` indices of the bodies of both ends; -1 is the world."""
     pos: FloatArray = field(default_factory=lambda: np.zeros((0, 2, 3)))
-    """``[S, 2, 3]`` ends in their bodies' frames [m]."""
+    """``[S, 2, 3]`` positions of both ends in the frames of their bodies [m]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contacts:
-    """Forces where bodies touch something, one row for each contact of each frame, ordered by frame, then world."""
+    """Contact forces: one row for each contact in each frame, ordered by frame, then world."""
 
     frame: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
-    """``[K]``"""
+    """``[K]`` index of the frame."""
     world: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
-    """``[K]``"""
+    """``[K]`` index of the world."""
     point: SingleArray = field(default_factory=lambda: np.zeros((0, 3), np.float32))
-    """``[K, 3]`` where, in the world [m]."""
+    """``[K, 3]`` contact point in world axes [m]."""
     force: SingleArray = field(default_factory=lambda: np.zeros((0, 3), np.float32))
-    """``[K, 3]`` on the body, world axes [N]."""
+    """``[K, 3]`` force on the body in world axes [N]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Motion:
-    """``T`` frames of ``N`` worlds of one robot. Frame t is the state before step t, with the action taken in it.
+    """``T`` frames of ``N`` worlds of one robot. Frame t is the state before step t, with the action of step t.
 
     Axes have z up, quaternions are wxyz, units SI.
 
     Raises:
-        ValueError: an array does not have the shape that the others ask for, holds numbers that are not finite, or
-            names a body, muscle, frame or world that does not exist; the message names the field.
+        ValueError: an array has a shape that does not fit the others, holds numbers that are not finite, or refers to a
+            body, muscle, frame or world that does not exist; the message names the field.
     """
 
     name: str
-    """Of the task."""
+    """Name of the task."""
     dt: float
     """Time between frames [s]."""
     bodies: tuple[str, ...]
     """Names of the ``nb`` bodies."""
     shapes: tuple[Shape, ...]
     position: SingleArray
-    """``[T, N, nb, 3]`` of each body's frame [m]."""
+    """``[T, N, nb, 3]`` position of each body's frame [m]."""
     quaternion: SingleArray
-    """``[T, N, nb, 4]`` its attitude."""
+    """``[T, N, nb, 4]`` attitude of each body's frame."""
     begins: np.ndarray[Any, np.dtype[np.bool_]]
     """``[T, N]`` whether an episode begins with this frame."""
     curves: Mapping[str, SingleArray] = field(default_factory=dict)
-    """Figures drawn in step with the motion, each ``[T, N]``: ``reward`` of the step taken in a frame, ``value`` of its
-    state, and any other; NaN where there is none."""
+    """Numbers drawn in time with the motion, each ``[T, N]``: ``reward`` of the step from each frame, ``value`` of its
+    state, and any others; NaN where a number is missing."""
     muscles: MusclePaths = field(default_factory=MusclePaths)
     activation: SingleArray = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
-    """``[T, N, n]`` of each muscle, from 0 to 1."""
+    """``[T, N, n]`` activation of each muscle, from 0 to 1."""
     contacts: Contacts = field(default_factory=Contacts)
     terrain: HeightField | None = None
-    """Ground that is not level."""
+    """Height field of uneven ground."""
     notes: tuple[str, ...] = ()
-    """What could not be recorded, one sentence each."""
+    """What was not recorded, one sentence each."""
 
     def __post_init__(self) -> None:
         if not self.muscles.names:
@@ -128,21 +129,21 @@ class Motion:
 
     @property
     def seconds(self) -> float:
-        """From the first frame to the last [s]."""
+        """Time from the first frame to the last [s]."""
         return self.dt * (self.num_frames - 1)
 
     def select(self, frames: slice = slice(None), worlds: Sequence[int] | None = None) -> Motion:
         """A part of the frames (without a step) and some of the worlds, in the order given.
 
         Raises:
-            ValueError: nothing is left, a world does not exist or is named twice, or the slice has a step.
+            ValueError: no frame or world remains, a world does not exist or is given twice, or the slice has a step.
         """
         chosen = list(range(self.num_worlds) if worlds is None else worlds)
         first, last, stride = frames.indices(self.num_frames)
         if stride != 1 or last <= first:
-            raise ValueError(f"frames={frames!r} of {self.num_frames}: give a slice without a step that is not empty")
+            raise ValueError(f"frames={frames!r} of {self.num_frames}: give a slice that has no step and is not empty")
         if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(range(self.num_worlds)):
-            raise ValueError(f"worlds={chosen!r}: name some of the worlds 0 to {self.num_worlds - 1}, each once")
+            raise ValueError(f"worlds={chosen!r}: give some of the worlds 0 to {self.num_worlds - 1}, each once")
         place = np.full(self.num_worlds, -1)
         place[chosen] = np.arange(len(chosen))
         old = self.contacts
@@ -169,14 +170,12 @@ class Motion:
         )
 
     def _repr_html_(self) -> str:
-        """How a notebook shows it: the page, in a frame of its own that is let to do nothing but run its script."""
-        from diffsim_core.viewer.html import html_page
-
+        """The page in a sandboxed frame, for notebooks."""
         frame = '<iframe sandbox="allow-scripts" style="width: 100%; height: 480px; border: 0" srcdoc="{}"></iframe>'
         return frame.format(escape(html_page(self)))
 
     def save(self, path: str | Path) -> None:
-        """Write a NumPy ``.npz`` file: a JSON header and plain arrays, nothing that could run code."""
+        """Write a NumPy ``.npz`` file of a JSON header and plain arrays; loading it runs no code."""
         header = {
             "format": _FORMAT,
             "name": self.name,
@@ -199,18 +198,18 @@ class Motion:
 
     @classmethod
     def load(cls, path: str | Path) -> Motion:
-        """Read what ``save`` wrote.
+        """Read a file written by ``save``.
 
         Raises:
-            OSError: there is no such file.
-            ValueError: it is damaged, or no motion.
+            OSError: the file does not exist or cannot be read.
+            ValueError: the file is damaged, or holds no motion.
         """
         with Path(path).open("rb") as opened:
             try:
                 with np.load(opened, allow_pickle=False) as file:
                     return _from_arrays({name: file[name] for name in file.files})
             except Exception as error:
-                # zipfile, zlib, json and NumPy each have errors of their own for a damaged file.
+                # zipfile, zlib, json and NumPy each raise their own errors for a damaged file
                 raise ValueError(f"{path} is no motion, or damaged: {error}") from None
 
 
@@ -245,7 +244,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _check(motion: Motion) -> None:
-    """Raise ``ValueError`` for the first field that does not fit."""
+    """Raise ``ValueError`` for the first invalid field."""
     if not (np.isfinite(motion.dt) and motion.dt > 0):
         raise ValueError(f"dt is {motion.dt!r}: give the positive seconds between frames")
     if motion.position.ndim != 4 or 0 in motion.position.shape[:2]:
@@ -270,7 +269,7 @@ def _check(motion: Motion) -> None:
         if array.shape != shape:
             raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
         if not name.startswith("curves") and not np.isfinite(array).all():
-            raise ValueError(f"{name} has numbers that are not finite: leave such worlds or frames out")
+            raise ValueError(f"{name} has numbers that are not finite; exclude such worlds or frames")
     indices = {
         "muscles.muscle": (motion.muscles.muscle, 0, n),
         "muscles.body": (motion.muscles.body, -1, nb),
@@ -288,10 +287,13 @@ def _check(motion: Motion) -> None:
 
 
 def _check_shape(shape: Shape, num_bodies: int) -> None:
-    if shape.type not in SHAPES:
-        raise ValueError(f"shape {shape.name!r} is of type {shape.type!r}: use one of {', '.join(SHAPES)}")
+    if shape.type not in PARTS:
+        raise ValueError(f"shape {shape.name!r} is of type {shape.type!r}: use one of {', '.join(PARTS)}")
     if type(shape.body) is not int or not -1 <= shape.body < num_bodies:
-        raise ValueError(f"shape {shape.name!r} is on body {shape.body!r}: there are {num_bodies}, and -1 is the world")
+        raise ValueError(
+            f"shape {shape.name!r} is on body {shape.body!r}; give an index from 0 to {num_bodies - 1}, "
+            "or -1 for the world"
+        )
     for name, count in (("pos", 3), ("quat", 4), ("size", 3), ("rgba", 4)):
         value = getattr(shape, name)
         if len(value) != count or not np.isfinite(np.array(value, dtype=float)).all():

@@ -1,4 +1,4 @@
-"""Where the shapes and muscles of a motion are in a frame, for viewers that draw on this side of the wire."""
+"""Poses of a motion's shapes and muscles in a frame, for viewers that draw in Python."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _RELAXED, _TENSE = np.array([219, 184, 168]), np.array([199, 15, 15])
 
 
 class Placed(NamedTuple):
-    """Something drawn several times."""
+    """Poses of one shape in all worlds."""
 
     position: Numbers
-    """``[N, 3]`` of each world [m]."""
+    """``[N, 3]`` position in each world [m]."""
     quaternion: Numbers
-    """``[N, 4]``, wxyz."""
+    """``[N, 4]`` attitude in each world, wxyz."""
 
 
 def worlds_aside(motion: Motion) -> Numbers:
-    """``[N, 3]`` how far each world is moved aside [m], as on the page; not at all on ground that is not level."""
+    """``[N, 3]`` offset of each world [m], as on the page; zero on uneven ground, which all worlds share."""
     aside = np.zeros((motion.num_worlds, 3))
     if motion.terrain is None:
         aside[:, 1] = (np.arange(motion.num_worlds) - (motion.num_worlds - 1) / 2) * (2 * reach(motion) + 0.5)
@@ -31,14 +31,14 @@ def worlds_aside(motion: Motion) -> Numbers:
 
 
 def place(motion: Motion, frame: int, shape: Shape) -> Placed:
-    """A shape in every world."""
+    """Poses of a shape in every world."""
     body_position, body_quaternion = _body(motion, frame, np.array([shape.body]))
     position = body_position[:, 0] + rotate(body_quaternion[:, 0], np.asarray(shape.pos, float))
     return Placed(position, multiply(body_quaternion[:, 0], np.asarray(shape.quat, float)))
 
 
 def muscle_lines(motion: Motion, frame: int) -> tuple[Numbers, Numbers]:
-    """Ends ``[N, S, 2, 3]`` [m] and colours ``[N, S, 3]`` (0 to 255) of the segments of muscles."""
+    """Ends ``[N, S, 2, 3]`` [m] and colours ``[N, S, 3]`` (0 to 255) of muscle segments."""
     paths: MusclePaths = motion.muscles
     ends = []
     for k in range(2):
@@ -49,7 +49,7 @@ def muscle_lines(motion: Motion, frame: int) -> tuple[Numbers, Numbers]:
 
 
 def rotate(quaternion: Numbers, vector: Numbers) -> Numbers:
-    """Vectors ``[..., 3]`` turned by unit quaternions ``[..., 4]``."""
+    """Vectors ``[..., 3]`` rotated by unit quaternions ``[..., 4]``."""
     w, xyz = quaternion[..., :1], quaternion[..., 1:]
     vector = np.broadcast_to(vector, xyz.shape)
     twice = 2.0 * np.cross(xyz, vector)

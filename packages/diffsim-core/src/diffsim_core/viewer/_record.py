@@ -1,4 +1,4 @@
-"""``record``: a policy's roll-out as a :class:`Motion`, through the engine's sensors."""
+"""``record``: a policy's rollout as a :class:`Motion`, whose poses come from the engine's sensors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from diffsim_core._env import TaskEnv
-from diffsim_core._interop import device_of, to_numpy
+from diffsim_core._interop import backend, to_numpy
 from diffsim_core._protocol import Array, EnvState, PyTree, Transition
 from diffsim_core._tree import tree_map
 from diffsim_core.rigid._quat import quat_mul, rotation
@@ -22,28 +22,28 @@ from diffsim_core.viewer.html import write_html
 
 _KINDS = ("position", "quaternion", "velocity", "angular_velocity")
 _MUSCLE_WIDTH = 0.004, 0.014
-"""Of the weakest and the strongest muscle [m]."""
+"""Drawn thickness of the weakest and the strongest muscle [m]."""
 
 
 class Footage(NamedTuple):
-    """What a roll-out of any simulator left: NumPy arrays whose first axes are ``T`` frames and ``N`` worlds.
+    """A rollout of any simulator as NumPy arrays, whose first axes are ``T`` frames and ``N`` worlds.
 
-    Its fields are named as the arguments of ``motion_of``.
+    The fields have the names of the arguments of ``motion_of``.
     """
 
     physics: PyTree
     """States in the simulator's own containers, ``[T, N, ...]``."""
     action: Any
-    """``[T, N, na]`` taken in each."""
+    """``[T, N, na]`` action in each frame."""
     begins: Any
-    """``[T, N]`` whether an episode begins there."""
+    """``[T, N]`` whether an episode begins with the frame."""
     curves: dict[str, Any]
-    """Figures ``[T, N]`` by name: ``reward`` and others."""
+    """Numbers ``[T, N]`` by name: ``reward`` and others."""
 
 
 @runtime_checkable
 class OwnPage(Protocol):
-    """Dynamics that has a page of its own for what it simulates, in the place of the three-dimensional one."""
+    """Dynamics with its own page, which replaces the three-dimensional one."""
 
     def write_page(self, footage: Footage, path: str | Path, *, name: str, dt: float) -> None:
         """Write one HTML file that opens offline; ``name`` is the task's, ``dt`` the time between frames [s]."""
@@ -51,15 +51,15 @@ class OwnPage(Protocol):
 
 
 class Recorder:
-    """Collects the steps of a roll-out that something else drives: ``add`` each step, then ask for the ``motion``.
+    """Recorder of a rollout that other code runs: ``add`` each step, then call ``motion``.
 
     Args:
-        env: worlds of a task on :class:`diffsim_core.rigid.RigidDynamics`, or on one with a page of its own.
-        worlds: how many of them to keep, the first ones; all by default.
+        env: worlds of a task on :class:`diffsim_core.rigid.RigidDynamics`, or on dynamics with its own page.
+        worlds: number of worlds to record, from the first one on; default: all.
 
     Raises:
-        TypeError: the environment simulates something else: fill in a :class:`Motion` yourself.
-        ValueError: there are not so many worlds.
+        TypeError: the environment has other dynamics; construct a :class:`Motion` yourself.
+        ValueError: ``worlds`` is more than the environment has.
     """
 
     def __init__(self, env: Any, worlds: int | None = None) -> None:
@@ -74,7 +74,7 @@ class Recorder:
         self._begins: list[Any] = [np.ones(self.worlds, dtype=bool)]
 
     def add(self, state: EnvState, action: Array, transition: Transition, value: Array | None = None) -> None:
-        """Keep the state that ``action`` was taken in and what the step led to; ``value [N]`` is that of the state."""
+        """Record one step: the state before it, its action and its transition; ``value [N]`` is the state's value."""
         self._rows.append(self._copy((state.physics, action)))
         curves: dict[str, Any] = {"reward": transition.reward}
         if value is not None:
@@ -83,10 +83,10 @@ class Recorder:
         self._begins.append(self._copy(transition.terminated | transition.truncated))
 
     def footage(self) -> Footage:
-        """What was added so far, as it is.
+        """All recorded steps as arrays.
 
         Raises:
-            ValueError: nothing was.
+            ValueError: no step was recorded.
         """
         if not self._rows:
             raise ValueError("nothing was recorded: add at least one step")
@@ -94,11 +94,11 @@ class Recorder:
         return Footage(physics, action, np.stack(self._begins[:-1]), tree_map(_stack, *self._curves))
 
     def motion(self) -> Motion:
-        """What was added so far, as a motion.
+        """All recorded steps as a motion.
 
         Raises:
-            TypeError: the environment simulates something other than rigid bodies.
-            ValueError: nothing was added.
+            TypeError: the environment does not simulate rigid bodies.
+            ValueError: no step was recorded.
         """
         return motion_of(self.env, **self.footage()._asdict())
 
@@ -116,29 +116,29 @@ def film(
     worlds: int | None = None,
     value: Callable[[Any], Array] | None = None,
 ) -> Footage:
-    """Let ``policy`` act from fresh episodes and keep what happens.
+    """Run ``policy`` from new episodes and record the steps.
 
     Args:
-        env: worlds of a task on :class:`diffsim_core.rigid.RigidDynamics`, or on one with a page of its own.
+        env: worlds of a task on :class:`diffsim_core.rigid.RigidDynamics`, or on dynamics with its own page.
         policy: ``policy(obs [N, no]) -> action [N, na]``.
-        steps: control steps to record; by default one episode's horizon.
-        episodes: end earlier, once every world has finished so many.
-        seed: of the worlds.
-        worlds: how many to record, the first ones; all by default.
-        value: ``value(obs [N, no]) -> [N]``, a critic whose judgement is drawn beside the reward.
+        steps: number of control steps to record; default: the horizon of one episode.
+        episodes: stop earlier, when every world has finished this number of episodes.
+        seed: seed of the worlds.
+        worlds: number of worlds to record, from the first one on; default: all.
+        value: ``value(obs [N, no]) -> [N]``, a value function that is drawn next to the reward.
 
     Raises:
-        TypeError: the environment simulates something else.
+        TypeError: the environment has other dynamics.
         ValueError: a number is not positive.
     """
     for name, number in (("steps", steps), ("episodes", episodes)):
         if number is not None and number < 1:
             raise ValueError(f"{name}={number}: give at least 1")
     recorder = Recorder(env, worlds)
-    most: int = env.spec.horizon * (episodes or 1) if steps is None else steps
+    max_steps: int = env.spec.horizon * (episodes or 1) if steps is None else steps
     state, obs = env.reset(seed)
     finished = np.zeros(recorder.worlds, dtype=int)
-    for _ in range(most):
+    for _ in range(max_steps):
         action = policy(obs)
         next_state, transition = env.step(state, action)
         recorder.add(state, action, transition, value(obs) if value is not None else None)
@@ -159,9 +159,9 @@ def record(
     worlds: int | None = None,
     value: Callable[[Any], Array] | None = None,
 ) -> Motion:
-    """Let ``policy`` act from fresh episodes and record what happens.
+    """Run ``policy`` from new episodes and record its motion.
 
-    Args and errors are those of ``film``; what is not of rigid bodies is a TypeError.
+    Arguments and errors are those of ``film``. Other dynamics than rigid bodies raise TypeError.
     """
     _dynamics(env)
     filmed = film(env, policy, steps=steps, episodes=episodes, seed=seed, worlds=worlds, value=value)
@@ -169,10 +169,10 @@ def record(
 
 
 def write_page(env: Any, footage: Footage, path: str | Path) -> None:
-    """Write a roll-out as one HTML file that opens offline: the simulator's own page if it has one, else a motion's.
+    """Write a rollout as one HTML file that opens offline: the dynamics' own page if it has one, else a motion's.
 
     Raises:
-        TypeError: the environment simulates something that is neither.
+        TypeError: the dynamics has no page of its own and does not simulate rigid bodies.
         OSError: the file cannot be written.
     """
     simulator = _simulator(env)
@@ -185,17 +185,17 @@ def write_page(env: Any, footage: Footage, path: str | Path) -> None:
 def motion_of(
     env: Any, physics: PyTree, action: Any, *, begins: Any = None, curves: Mapping[str, Any] | None = None
 ) -> Motion:
-    """The motion of states that were kept.
+    """The motion of recorded states.
 
     Args:
-        env: worlds of the task, as many as one likes: only its model is read.
+        env: any number of worlds of the task; only its model is read.
         physics: states of the simulator in its own containers, NumPy arrays ``[T, N, ...]``.
-        action: ``[T, N, na]`` taken in each; clipped to [-1, 1].
-        begins: ``[T, N]`` whether an episode begins there; by default with the first frame alone.
-        curves: figures ``[T, N]`` by name.
+        action: ``[T, N, na]`` action in each state; clipped to [-1, 1].
+        begins: ``[T, N]`` whether an episode begins with the frame; default: only with the first one.
+        curves: numbers ``[T, N]`` by name.
 
     Raises:
-        TypeError: the environment simulates something other than rigid bodies.
+        TypeError: the environment does not simulate rigid bodies.
         ValueError: an array has the wrong shape, or a shape or muscle is on a link without a body.
     """
     dynamics = _dynamics(env)
@@ -207,7 +207,7 @@ def motion_of(
     pose = _poses(env, dynamics, carriers, physics) if carriers else np.zeros((T, N, 0, 13))
     contacts, notes = Contacts(), []
     if any(name.startswith(("contact_", "pair_")) for name in dynamics.parameters.names):
-        notes.append("Contact forces are not recorded: contact parameters are inputs here.")
+        notes.append("Contact forces are not recorded, because contact parameters are inputs of this model.")
     else:
         contacts = contacts_of(model, carriers, pose)
     return Motion(
@@ -228,7 +228,7 @@ def motion_of(
 
 
 def check_rigid(env: Any) -> None:
-    """Raise ``TypeError`` unless the worlds are of rigid bodies, whose motion can be recorded."""
+    """Raise ``TypeError`` unless the environment simulates rigid bodies, whose motion can be recorded."""
     _dynamics(env)
 
 
@@ -239,23 +239,23 @@ def _simulator(env: Any) -> Any:
 def _dynamics(env: Any) -> RigidDynamics:
     dynamics = _simulator(env)
     if not isinstance(dynamics, RigidDynamics):
-        what = type(dynamics).__name__
-        raise TypeError(f"only rigid bodies can be recorded, and this is {what}: fill in a viewer.Motion yourself")
+        name = type(dynamics).__name__
+        raise TypeError(f"only rigid bodies can be recorded, and this is {name}; construct a viewer.Motion yourself")
     return dynamics
 
 
 def _carriers(model: RigidModel) -> dict[int, Body]:
-    """The first body of each moving link that has one: what the sensors follow."""
-    found: dict[int, Body] = {}
+    """The first body of each moving link that has bodies; sensors give its pose."""
+    carriers: dict[int, Body] = {}
     for body in model.bodies:
         if body.link >= 0:
-            found.setdefault(body.link, body)
-    return found
+            carriers.setdefault(body.link, body)
+    return carriers
 
 
 def _carrier(carriers: Mapping[int, Body], link: int, what: str) -> Body:
     if link not in carriers:
-        raise ValueError(f"{what} is on link {link}, which has no body to follow: list one in the model's bodies")
+        raise ValueError(f"{what} is on link {link}, which has no body; add one to the model's bodies")
     return carriers[link]
 
 
@@ -267,9 +267,9 @@ def _poses(env: TaskEnv, dynamics: RigidDynamics, carriers: Mapping[int, Body], 
 
 
 def _flat(env: TaskEnv, array: Any) -> Array:
-    """``[T, N, k]`` of NumPy as ``[T * N, k]`` of the environment's library."""
+    """A NumPy array ``[T, N, k]`` as an array ``[T * N, k]`` of the environment's library."""
     values = np.ascontiguousarray(array.reshape(-1, array.shape[-1]), dtype=env.dtype)
-    return env.xp.asarray(values, device=device_of(env.arrays, env.device))
+    return env.xp.asarray(values, device=backend(env.arrays).device(env.device))
 
 
 def _shapes(model: RigidModel, carriers: Mapping[int, Body]) -> tuple[Shape, ...]:
@@ -277,7 +277,7 @@ def _shapes(model: RigidModel, carriers: Mapping[int, Body]) -> tuple[Shape, ...
     shapes = []
     for geom in model.geoms:
         if geom.type == "hfield":
-            continue  # drawn from the height field itself
+            continue  # viewers draw the height field itself
         pos, quat = geom.pos, geom.quat / np.linalg.norm(geom.quat)
         if geom.link >= 0:
             body = _carrier(carriers, geom.link, f"shape {geom.name!r}")
@@ -313,17 +313,17 @@ def _muscles(model: RigidModel, carriers: Mapping[int, Body]) -> MusclePaths:
 
 
 def _activations(env: TaskEnv, model: RigidModel, physics: PyTree, action: Any) -> Any:
-    """``[T, N, n]``: a Hill muscle's own state, else its control as a part of its range."""
+    """``[T, N, n]``: the activation of a Hill muscle; for others the control, relative to its range."""
     muscles = model.muscles
     if not muscles.n:
         return np.zeros((*action.shape[:2], 0))
     (control,) = env.task.control(env.xp, _flat(env, np.clip(action, -1, 1)))
     control = to_numpy(control).reshape(*action.shape[:2], model.nu)
-    part = np.clip(control / np.maximum(np.abs(model.actuator_range[:, 1]), 1e-12), 0, 1)[..., muscles.control]
+    activation = np.clip(control / np.maximum(np.abs(model.actuator_range[:, 1]), 1e-12), 0, 1)[..., muscles.control]
     own = muscles.activation >= 0
     if own.any():
-        part[..., own] = np.clip(physics.act, 0, 1)[..., muscles.activation[own]]
-    return part
+        activation[..., own] = np.clip(physics.act, 0, 1)[..., muscles.activation[own]]
+    return activation
 
 
 def _stack(*leaves: Any) -> Any:

@@ -1,4 +1,4 @@
-"""One HTML file that shows a motion in three dimensions: no server, no network, nothing to install."""
+"""One HTML file that shows a motion in three dimensions, without a server, a network or an installation."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import json
 from importlib import resources
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
 from diffsim_core.viewer._encode import encode
-from diffsim_core.viewer._motion import Motion
+
+if TYPE_CHECKING:  # a motion shows itself by this module
+    from diffsim_core.viewer._motion import Motion
 
 _SCRIPTS = ("algebra", "meshes", "motion", "renderer", "scene", "camera", "charts", "main")
 
@@ -16,12 +19,13 @@ _SCRIPTS = ("algebra", "meshes", "motion", "renderer", "scene", "camera", "chart
 def html_page(motion: Motion) -> str:
     """The whole page as text.
 
-    It needs a browser with WebGL 2 and forbids itself to fetch anything. What follows ``#`` in its address sets how it
-    begins: ``t`` [s], ``play`` (0 or 1), ``speed``, ``world``, ``theme`` (light or dark), ``azimuth``, ``elevation``
-    [degrees], ``distance`` [m] and ``controls`` (0 to hide them), as in ``ant.html#t=2&play=0&theme=dark``.
+    It needs a browser with WebGL 2, and its content policy forbids it to fetch anything. The part of its address after
+    ``#`` sets the initial view: ``t`` [s], ``play`` (0 or 1), ``speed``, ``world``, ``theme`` (light or dark),
+    ``azimuth``, ``elevation`` [degrees], ``distance`` [m] and ``controls`` (0 hides them), as in
+    ``ant.html#t=2&play=0&theme=dark``.
     """
     data = encode(motion)
-    # "<" cannot end the element or begin a comment when it is written as an escape, which JSON allows.
+    # JSON allows "<" as an escape, which cannot end the element or begin a comment
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     metre = data["contacts"]["newtonsPerMetre"]
     return Template(_read("page.html")).substitute(
@@ -36,7 +40,7 @@ def write_html(motion: Motion, path: str | Path) -> Path:
     """Write :func:`html_page` to a file and return its path.
 
     Raises:
-        OSError: it cannot be written there.
+        OSError: the file cannot be written.
     """
     path = Path(path)
     path.write_text(html_page(motion), encoding="utf-8")

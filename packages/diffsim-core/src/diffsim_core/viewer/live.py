@@ -1,4 +1,4 @@
-"""A motion in a browser, played by a server: for what is still going on. Needs the extra ``live``."""
+"""The live view: a server that plays motions in a browser, for a running training. Needs the extra ``live``."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from diffsim_core.viewer._encode import reach, visible
 from diffsim_core.viewer._motion import Motion, Shape
 from diffsim_core.viewer._placing import muscle_lines, place, worlds_aside
 from diffsim_core.viewer._record import check_rigid
+from diffsim_core.viewer._shapes import PARTS
 
 _FRAMES_PER_SECOND = 30.0
-_SLOWLY = 0.2
-"""Time between updates of figures and slider [s]."""
+_TEXT_PERIOD = 0.2
+"""Time between updates of numbers and slider [s]."""
 _CELL = 1.0
-"""Side of a square of the ground [m]."""
+"""Side of a square of the ground's grid [m]."""
 _SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
-_SEEN_THROUGH = 0.35
-"""How opaque bodies are that have muscles."""
+_OPACITY_WITH_MUSCLES = 0.35
+"""Opacity of bodies of a robot with muscles."""
 
 
 def check_live(port: int, host: str = "127.0.0.1", env: Any = None) -> None:
-    """Raise unless a live view can be opened there, of the worlds of ``env`` if it is given.
+    """Raise unless a live view can be opened at this port, and shows worlds like those of ``env``.
 
     Raises:
         ImportError: viser is not installed.
-        ValueError: the port does not exist or is in use.
+        ValueError: the port is out of range or in use.
         TypeError: the environment simulates something other than rigid bodies.
     """
     if importlib.util.find_spec("viser") is None:
@@ -45,24 +46,26 @@ def check_live(port: int, host: str = "127.0.0.1", env: Any = None) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise ValueError(
-                f"port {port} of {host} cannot be had ({error.strerror}): close what uses it, or choose another port"
+                f"port {port} of {host} cannot be opened ({error.strerror}); close the program that uses it, "
+                "or choose another port"
             ) from None
     if env is not None:
         check_rigid(env)
 
 
 class LiveView:
-    """A page at ``address`` that plays a motion again and again until it is shown another.
+    """A page at ``address`` that repeats a motion until it gets another one.
 
-    It can be paused, scrubbed and slowed, follows one of the worlds, and draws its reward. Worlds stand side by side.
+    The user can pause it, move in time, change its speed and choose the world that the camera follows, whose reward it
+    draws. Worlds stand side by side.
 
     Args:
-        port: where it listens.
-        host: on which of the machine's addresses; by default its own browser alone can see it.
+        port: TCP port.
+        host: address of this machine; with the default only a browser on this machine can open the page.
 
     Raises:
         ImportError: viser is not installed.
-        ValueError: the port does not exist or is in use.
+        ValueError: the port is out of range or in use.
     """
 
     def __init__(self, port: int = 8080, *, host: str = "127.0.0.1") -> None:
@@ -71,11 +74,11 @@ class LiveView:
 
         self.address = f"http://{host}:{port}"
         self._lock = threading.RLock()
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints a table
+        with contextlib.redirect_stdout(io.StringIO()):  # viser prints a table
             self._server = viser.ViserServer(host=host, port=port, label="diffsim", verbose=False)
-        if self._server.get_port() != port:  # somebody was faster
+        if self._server.get_port() != port:  # another program opened it first
             self._stop()
-            raise ValueError(f"port {port} of {host} is in use: choose another port")
+            raise ValueError(f"port {port} of {host} is in use; choose another port")
         self._server.scene.set_up_direction("+z")
         self._server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="medium")
         self._controls = _Controls(self._server.gui)
@@ -85,7 +88,7 @@ class LiveView:
         self._player.start()
 
     def show(self, motion: Motion, note: str = "") -> None:
-        """Play this from its first frame; ``note`` is said beside its name."""
+        """Play a motion from its first frame; ``note`` stands next to its name."""
         with self._lock:
             if self._stage is not None and self._stage.fits(motion):
                 self._stage.motion = motion
@@ -95,15 +98,15 @@ class LiveView:
             self._controls.begin(motion, note)
 
     def say(self, text: str) -> None:
-        """A line of Markdown above the controls."""
+        """Set the line of Markdown above the controls."""
         self._controls.note.content = text
 
     def plot(self, name: str, x: Any, y: Any) -> None:
-        """A curve below the controls, ``y`` over ``x``; one of the same name takes its place."""
+        """Draw a curve below the controls, ``y`` over ``x``; it replaces one of the same name."""
         self._controls.plot(name, np.asarray(x, float), np.asarray(y, float))
 
     def close(self) -> None:
-        """Stop the server; pages that are open stay as they are."""
+        """Stop the server; open pages keep their last picture."""
         self._closing.set()
         self._player.join()
         self._stop()
@@ -126,23 +129,23 @@ class LiveView:
 
 
 class _Controls:
-    """What can be pressed, and the time."""
+    """The controls of the page, and the current time of the motion."""
 
     def __init__(self, gui: Any) -> None:
         self._gui = gui
         self._motion: Motion | None = None
         self._time = 0.0
-        self._told = -1.0
-        self._drawn = -1
+        self._text_age = -1.0
+        self._drawn_world = -1
         self._plots: dict[str, Any] = {}
         self.note = gui.add_markdown("")
-        self._figures = gui.add_markdown("waiting for something to show")
+        self._numbers = gui.add_markdown("waiting for something to show")
         self._playing = gui.add_checkbox("play", True)
         self._slider = gui.add_slider("time [s]", 0.0, 1.0, 0.001, 0.0)
         self._speed = gui.add_dropdown("speed", _SPEEDS, initial_value="1")
         self._world = gui.add_dropdown("world", ("0",), initial_value="0")
         self.follow = gui.add_checkbox("follow", True)
-        self._slider.on_update(self._sought)
+        self._slider.on_update(self._on_slider)
 
     @property
     def world(self) -> int:
@@ -154,7 +157,7 @@ class _Controls:
         return min(int(self._time / self._motion.dt), self._motion.num_frames - 1)
 
     def begin(self, motion: Motion, note: str) -> None:
-        self._motion, self._time, self._told, self._drawn = motion, 0.0, -1.0, -1
+        self._motion, self._time, self._text_age, self._drawn_world = motion, 0.0, -1.0, -1
         self.note.content = f"**{motion.name}** {note}"
         self._slider.max = max(motion.seconds, motion.dt)
         worlds = tuple(str(k) for k in range(motion.num_worlds))
@@ -168,10 +171,10 @@ class _Controls:
             self._time += seconds * float(self._speed.value)
             if self._time > motion.num_frames * motion.dt:
                 self._time = 0.0
-        self._told += seconds
-        if self._told < 0 or self._told >= _SLOWLY:
-            self._told = 0.0
-            self._tell(motion)
+        self._text_age += seconds
+        if self._text_age < 0 or self._text_age >= _TEXT_PERIOD:
+            self._text_age = 0.0
+            self._update_text(motion)
 
     def plot(self, name: str, x: Any, y: Any) -> None:
         from viser import uplot
@@ -186,33 +189,33 @@ class _Controls:
         legend = uplot.Legend(show=False)
         self._plots[name] = self._gui.add_uplot((x, y), series, title=name, scales=scales, legend=legend, aspect=1.8)
 
-    def _tell(self, motion: Motion) -> None:
+    def _update_text(self, motion: Motion) -> None:
         frame, world = self.frame, self.world
         self._slider.value = min(self._time, float(self._slider.max))
         text = f"{frame * motion.dt:.2f} s, frame {frame} of {motion.num_frames}"
         reward = motion.curves.get("reward")
         if reward is not None:
             first = int(np.flatnonzero(motion.begins[: frame + 1, world])[-1]) if motion.begins[0, world] else 0
-            so_far = np.nansum(reward[first : frame + 1, world])
-            text += f", reward {reward[frame, world]:.2f}, return {so_far:.1f}"
-            if world != self._drawn:
-                self._drawn = world
+            total = np.nansum(reward[first : frame + 1, world])
+            text += f", reward {reward[frame, world]:.2f}, return {total:.1f}"
+            if world != self._drawn_world:
+                self._drawn_world = world
                 self.plot("reward", np.arange(motion.num_frames) * motion.dt, reward[:, world].astype(float))
-        self._figures.content = text
+        self._numbers.content = text
 
-    def _sought(self, event: Any) -> None:
-        if event.client is not None:  # by somebody, not by the player
+    def _on_slider(self, event: Any) -> None:
+        if event.client is not None:  # by a user, not by the player
             self._time = float(self._slider.value)
 
 
 class _Stage:
-    """The things in the scene; their places follow the motion."""
+    """The objects of the scene, moved along the motion."""
 
     def __init__(self, server: Any, motion: Motion) -> None:
         self._server, self.motion = server, motion
         self._aside = worlds_aside(motion)
         self._muscles: Any = None
-        opacity = _SEEN_THROUGH if motion.muscles.names else None
+        opacity = _OPACITY_WITH_MUSCLES if motion.muscles.names else None
         scene, N = server.scene, motion.num_worlds
         self._ground: list[tuple[Any, np.ndarray[Any, Any]]] = []
         self._parts: list[tuple[Shape, Any]] = []
@@ -242,24 +245,24 @@ class _Stage:
         if motion.muscles.names:
             points, colors = muscle_lines(motion, 0)
             self._muscles = scene.add_line_segments("/muscles", *_flat(points, colors), thickness=0.012)
-        away = 1.5 * reach(motion) * max(1.0, 0.5 * N) + 0.5
+        distance = 1.5 * reach(motion) * max(1.0, 0.5 * N) + 0.5
         height = float(np.median(motion.position[:, :, 0, 2])) if motion.bodies else 0.0
         camera = server.initial_camera
-        camera.look_at, camera.position = (0.0, 0.0, height), (0.5 * away, -away, height + 0.4 * away)
+        camera.look_at, camera.position = (0.0, 0.0, height), (0.5 * distance, -distance, height + 0.4 * distance)
 
     def fits(self, motion: Motion) -> bool:
-        """Whether it can play this motion too: of the same robot, as many worlds, on the same ground."""
-        mine = self.motion
-        same = (mine.shapes, mine.num_worlds, mine.bodies, mine.muscles.names) == (
+        """Whether its objects can show this motion too: same robot, number of worlds and level ground."""
+        old = self.motion
+        same = (old.shapes, old.num_worlds, old.bodies, old.muscles.names) == (
             motion.shapes,
             motion.num_worlds,
             motion.bodies,
             motion.muscles.names,
         )
-        return same and mine.terrain is motion.terrain is None
+        return same and old.terrain is motion.terrain is None
 
     def draw(self, frame: int, followed: int | None) -> None:
-        """A frame; the world that is followed stays where it is, and the ground passes below."""
+        """Draw a frame; the followed world stays in place while the ground moves."""
         motion = self.motion
         centre = np.zeros(3)
         if followed is not None and followed < motion.num_worlds and motion.bodies:
@@ -285,26 +288,40 @@ class _Stage:
 
 
 def _flat(points: Any, colors: Any) -> tuple[Any, Any]:
-    """Points ``[k, 2, 3]`` and colours ``[k, 2, 3]`` of line segments."""
+    """Ends and colours of line segments, each ``[k, 2, 3]``."""
     both = np.repeat(colors[:, :, None], 2, axis=2)
     return points.reshape(-1, 2, 3).astype(np.float32), both.reshape(-1, 2, 3)
 
 
 def _mesh(shape: Shape) -> tuple[Any, Any]:
     """Vertices and faces in the shape's own frame."""
-    from trimesh import creation
+    from trimesh import creation, util
 
     size = np.asarray(shape.size, float)
+    made: Any
     if shape.type == "capsule":
-        made = creation.capsule(height=2 * size[1], radius=size[0], count=[16, 24])
+        mesh = creation.capsule(height=2 * size[1], radius=size[0], count=[16, 24])
     elif shape.type == "cylinder":
-        made = creation.cylinder(radius=size[0], height=2 * size[1], sections=32)
+        mesh = creation.cylinder(radius=size[0], height=2 * size[1], sections=32)
     elif shape.type in ("sphere", "ellipsoid"):
-        made = creation.icosphere(subdivisions=3)
-        made.apply_scale(size[0] if shape.type == "sphere" else size)
+        mesh = creation.icosphere(subdivisions=3)
+        mesh.apply_scale(size[0] if shape.type == "sphere" else size)
     else:
-        made = creation.box(extents=2 * size)
+        made = util.concatenate([_unit(part.mesh, part.half, part.z) for part in PARTS[shape.type](shape.size)])
     return np.asarray(made.vertices, np.float32), np.asarray(made.faces, np.uint32)
+
+
+def _unit(mesh: str, half: tuple[float, ...], z: float) -> Any:
+    from trimesh import creation
+
+    made = {
+        "sphere": lambda: creation.icosphere(subdivisions=3),
+        "box": lambda: creation.box(extents=(2, 2, 2)),
+        "cylinder": lambda: creation.cylinder(radius=1, height=2, sections=32),
+    }[mesh]()
+    made.apply_scale(half)
+    made.apply_translation((0, 0, z))
+    return made
 
 
 def _terrain(field: Any) -> tuple[Any, Any]:

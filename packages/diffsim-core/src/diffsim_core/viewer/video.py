@@ -1,4 +1,4 @@
-"""Pictures and videos of a motion, drawn by MuJoCo's renderer where there is an OpenGL without a screen."""
+"""Pictures and videos of a motion, drawn by MuJoCo's renderer with OpenGL, without a screen."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ import numpy as np
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.rigid._quat import quat_mul, rotation
 from diffsim_core.viewer._encode import newtons_per_metre, reach
-from diffsim_core.viewer._motion import FloatArray, Motion
+from diffsim_core.viewer._motion import FloatArray, Motion, Shape
+from diffsim_core.viewer._shapes import PARTS
 
 _PLATFORMS = ("egl", "osmesa", "glfw")
 """Ways to OpenGL, in the order they are tried; the environment variable MUJOCO_GL names one."""
+_OWN_GEOMS = ("sphere", "capsule", "box", "cylinder", "ellipsoid")
+"""Types of shapes that MuJoCo draws itself; the others are drawn in parts."""
 _ARROW_WIDTH = 0.02
 _RELAXED, _TENSE = np.array([0.86, 0.72, 0.66]), np.array([0.78, 0.06, 0.06])
 SUFFIXES = (".gif", ".mp4")
@@ -41,23 +44,23 @@ def write_video(
     fps: int = 30,
     **view: float,
 ) -> Path:
-    """Write one world's motion as an animated ``.gif`` or, in H.264, an ``.mp4``.
+    """Write one world's motion as an animated ``.gif`` or as an ``.mp4`` (H.264).
 
     Args:
-        motion: what to show.
-        path: where to; its ending says what.
-        world: which world.
-        width: of the picture in pixels.
-        height: in pixels.
-        speed: 0.25 for a quarter of real time.
-        fps: pictures a second.
-        view: ``azimuth``, ``elevation``, ``distance`` as :func:`render`.
+        motion: the motion.
+        path: file to write; its suffix sets the format.
+        world: index of the world.
+        width: width of the pictures in pixels.
+        height: height of the pictures in pixels.
+        speed: playback speed; 0.25 is a quarter of real time.
+        fps: pictures per second.
+        view: ``azimuth``, ``elevation``, ``distance`` of :func:`render`.
 
     Raises:
         ImportError: imageio is not installed; the message names the extra.
-        RuntimeError: there is no OpenGL here.
-        ValueError: the ending is neither, or a number makes no sense.
-        OSError: it cannot be written there.
+        RuntimeError: OpenGL is not available.
+        ValueError: the suffix is neither, or a number is out of range.
+        OSError: the file cannot be written.
     """
     path = Path(path)
     check_video(path)
@@ -76,9 +79,9 @@ def write_video(
 
 
 def check_video(path: Path) -> None:
-    """Raise what ``write_video`` would for this path before anything is played."""
+    """Raise the errors of ``write_video`` for this path, before a rollout."""
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path} is to be a {path.suffix or 'file without an ending'}; use {' or '.join(SUFFIXES)}")
+        raise ValueError(f"{path} is to be a {path.suffix or 'file without a suffix'}; use {' or '.join(SUFFIXES)}")
     if importlib.util.find_spec("imageio") is None:
         raise ImportError("videos need imageio, which is not installed: pip install 'diffsim-core[video]'")
     with _context(8, 8):
@@ -96,26 +99,26 @@ def render(
     elevation: float = -15.0,
     distance: float | None = None,
 ) -> Iterator[Any]:
-    """Pictures ``[height, width, 3]`` uint8 of some frames, with contact forces as arrows and muscles by activation.
+    """Pictures ``[height, width, 3]`` uint8 of some frames, with contact forces as arrows and coloured muscles.
 
     Args:
-        motion: what to show.
-        frames: which frames.
-        world: which world.
-        width: of the picture in pixels.
-        height: in pixels.
-        azimuth: from which side, in MuJoCo's convention [degrees].
-        elevation: from how high, negative from above [degrees].
-        distance: from how far [m]; by default so that the robot fills the picture.
+        motion: the motion.
+        frames: indices of the frames.
+        world: index of the world.
+        width: width of the pictures in pixels.
+        height: height of the pictures in pixels.
+        azimuth: azimuth of the camera in MuJoCo's convention [degrees].
+        elevation: elevation of its line of sight, negative downwards [degrees].
+        distance: distance of the camera [m]; by default the robot fills the picture.
 
     Raises:
-        RuntimeError: there is no OpenGL here; the message says what was tried, and what to do.
-        ValueError: a frame or world does not exist, or the picture has no size.
+        RuntimeError: OpenGL is not available; the message lists what was tried, and what to do.
+        ValueError: a frame or world does not exist, or the size is out of range.
     """
     if not 0 <= world < motion.num_worlds:
-        raise ValueError(f"world={world}: there are {motion.num_worlds}")
+        raise ValueError(f"world={world}: the motion has {motion.num_worlds} worlds; give an index from 0")
     if not all(0 <= frame < motion.num_frames for frame in frames):
-        raise ValueError(f"frames={frames}: there are {motion.num_frames}")
+        raise ValueError(f"frames={frames}: the motion has {motion.num_frames} frames; give indices from 0")
     if not (0 < width <= 4096 and 0 < height <= 4096):
         raise ValueError(f"width={width}, height={height}: give from 1 to 4096 pixels")
     one = motion.select(worlds=[world])
@@ -127,11 +130,11 @@ def _render(motion: Motion, frames: list[int], width: int, height: int, view: _V
     model = _stage(motion, width, height)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
-    shapes = len(motion.shapes) + len(motion.muscles.muscle)
+    shapes = sum(len(_geoms(shape)) for shape in motion.shapes) + len(motion.muscles.muscle)
     scene = mujoco.MjvScene(model, maxgeom=shapes + len(motion.contacts.frame) + 16)
     option, camera = mujoco.MjvOption(), mujoco.MjvCamera()
     camera.azimuth, camera.elevation, camera.distance = view
-    tall = float(np.median(motion.position[:, 0, 0, 2])) if motion.bodies else 0.0
+    height_of_root = float(np.median(motion.position[:, 0, 0, 2])) if motion.bodies else 0.0
     metre = newtons_per_metre(motion)
     with _context(width, height):
         context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
@@ -139,7 +142,7 @@ def _render(motion: Motion, frames: list[int], width: int, height: int, view: _V
         window = mujoco.MjrRect(0, 0, width, height)
         for frame in frames:
             root = motion.position[frame, 0, 0] if motion.bodies else np.zeros(3)
-            camera.lookat[:] = [root[0], root[1], tall]
+            camera.lookat[:] = [root[0], root[1], height_of_root]
             mujoco.mjv_updateScene(model, data, option, None, camera, mujoco.mjtCatBit.mjCAT_ALL, scene)
             _put_shapes(scene, motion, frame)
             _put_muscles(scene, motion, frame)
@@ -152,7 +155,7 @@ def _render(motion: Motion, frames: list[int], width: int, height: int, view: _V
 
 
 def _stage(motion: Motion, width: int, height: int) -> Any:
-    """Light, sky and ground; what moves is put in frame by frame."""
+    """Light, sky and ground; moving shapes are added for each frame."""
     spec = mujoco.MjSpec()
     spec.visual.global_.offwidth, spec.visual.global_.offheight = width, height
     spec.visual.headlight.ambient = [0.35, 0.35, 0.35]
@@ -196,18 +199,27 @@ def _new_geom(scene: Any) -> Any:
 
 def _put_shapes(scene: Any, motion: Motion, frame: int) -> None:
     for shape in motion.shapes:
-        if shape.type == "plane":
-            continue
         pos, quat = np.array(shape.pos), np.array(shape.quat)
         if shape.body >= 0:
             body = motion.quaternion[frame, 0, shape.body].astype(np.float64)
             body /= np.linalg.norm(body)
             pos, quat = motion.position[frame, 0, shape.body] + rotation(body) @ pos, quat_mul(body, quat)
-        name = "box" if shape.type == "mesh" else shape.type
-        kind = getattr(mujoco.mjtGeom, f"mjGEOM_{name.upper()}")
-        axes = rotation(quat / np.linalg.norm(quat)).ravel()
+        axes = rotation(quat / np.linalg.norm(quat))
         rgba = np.array(shape.rgba, dtype=np.float32)
-        mujoco.mjv_initGeom(_new_geom(scene), kind, np.array(shape.size), pos, axes, rgba)
+        for name, size, z in _geoms(shape):
+            kind = getattr(mujoco.mjtGeom, f"mjGEOM_{name.upper()}")
+            mujoco.mjv_initGeom(_new_geom(scene), kind, np.array(size), pos + z * axes[:, 2], axes.ravel(), rgba)
+
+
+def _geoms(shape: Shape) -> list[tuple[str, tuple[float, ...], float]]:
+    """What MuJoCo draws of a shape: type and size of each geom, and its place along the shape's axis."""
+    if shape.type in _OWN_GEOMS:
+        return [(shape.type, shape.size, 0.0)]
+    geoms = []
+    for mesh, half, z in PARTS[shape.type](shape.size):
+        name = "ellipsoid" if mesh == "sphere" else mesh
+        geoms.append((name, (half[0], half[2], 0.0) if mesh == "cylinder" else half, z))
+    return geoms
 
 
 def _line(scene: Any, kind: Any, width: float, ends: tuple[FloatArray, FloatArray], rgb: Any) -> None:
@@ -219,15 +231,15 @@ def _line(scene: Any, kind: Any, width: float, ends: tuple[FloatArray, FloatArra
 def _put_muscles(scene: Any, motion: Motion, frame: int) -> None:
     muscles = motion.muscles
     for muscle, bodies, ends in zip(muscles.muscle, muscles.body, muscles.pos, strict=True):
-        places = []
+        points = []
         for body, pos in zip(bodies, ends, strict=True):
             turn = rotation(motion.quaternion[frame, 0, body].astype(np.float64)) if body >= 0 else np.eye(3)
             origin = motion.position[frame, 0, body] if body >= 0 else np.zeros(3)
-            places.append(origin + turn @ pos)
+            points.append(origin + turn @ pos)
         active = motion.activation[frame, 0, muscle]
         width = 0.5 * float(muscles.width[muscle])
         rgb = _RELAXED + active * (_TENSE - _RELAXED)
-        _line(scene, mujoco.mjtGeom.mjGEOM_CAPSULE, width, (places[0], places[1]), rgb)
+        _line(scene, mujoco.mjtGeom.mjGEOM_CAPSULE, width, (points[0], points[1]), rgb)
 
 
 def _put_contacts(scene: Any, motion: Motion, frame: int, newtons: float) -> None:
@@ -240,15 +252,15 @@ def _put_contacts(scene: Any, motion: Motion, frame: int, newtons: float) -> Non
 
 @contextlib.contextmanager
 def _context(width: int, height: int) -> Iterator[None]:
-    """A current OpenGL context without a screen."""
-    asked = os.environ.get("MUJOCO_GL", "").lower()
+    """Make an OpenGL context current, without a screen."""
+    wanted = os.environ.get("MUJOCO_GL", "").lower()
     reasons = []
-    for name in (asked,) if asked in _PLATFORMS else _PLATFORMS:
+    for name in (wanted,) if wanted in _PLATFORMS else _PLATFORMS:
         try:
             context = importlib.import_module(f"mujoco.{name}").GLContext(width, height)
             context.make_current()
         except Exception as error:
-            # Each platform's binding raises errors of its own, down to AttributeError where a library is missing.
+            # each platform's binding raises its own errors, even AttributeError where a library is missing
             reasons.append(f"{name}: {error}")
             continue
         try:

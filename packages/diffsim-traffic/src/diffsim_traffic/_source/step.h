@@ -1,5 +1,5 @@
-// One step of a block of worlds, and its vector-Jacobian product: what the kernels in _kernels.py call. A driver meets only
-// the driver ahead, whose place in the order of the lane never changes, and the vehicles under control: the work is
+// One step of a block of worlds, and its vector-Jacobian product; _kernels.py lists what they are handed. A driver meets
+// only the driver ahead, whose place in the order of the lane never changes, and the vehicles under control: the work is
 // linear in the drivers, and nothing is kept but the vehicles under control.
 #pragma once
 #include "law.h"
@@ -7,10 +7,8 @@
 
 namespace ds {
 
-// Arrays from outside: state [N][nc + nd] x, v; [N][nc] y, psi; parameters [N][nd][TR_PARAMS]; controls [N][nc].
-struct Arrays {
-    const T *x, *v, *y, *psi, *p, *steering, *acc;
-};
+// Arrays from outside: state [N][nc + nd] x, v; [N][nc] y, psi; drivers [N][nd][TR_PARAMS]; controls [N][nc]. `Args` are the
+// arguments of either function.
 
 struct Driver {
     R x, v, p[TR_PARAMS];
@@ -23,17 +21,17 @@ struct Following {
     R acc;
 };
 
-DS_FN Driver driver(const Model& m, const Rows& r, const Arrays& a, int i)
+template <class Args> DS_FN Driver driver(const Model& m, const Rows& r, const Args& a, int i)
 {
     Driver d;
     int width = m.nc + m.nd;
     d.x = get(r, a.x, width, m.nc + i);
     d.v = get(r, a.v, width, m.nc + i);
-    for (int k = 0; k < TR_PARAMS; k++) d.p[k] = get(r, a.p, m.nd * TR_PARAMS, i * TR_PARAMS + k);
+    for (int k = 0; k < TR_PARAMS; k++) d.p[k] = get(r, a.drivers, m.nd * TR_PARAMS, i * TR_PARAMS + k);
     return d;
 }
 
-DS_FN Vehicle vehicle(const Model& m, const Rows& r, const Arrays& a, int c)
+template <class Args> DS_FN Vehicle vehicle(const Model& m, const Rows& r, const Args& a, int c)
 {
     int width = m.nc + m.nd;
     return {get(r, a.x, width, c), get(r, a.v, width, c), get(r, a.y, m.nc, c), get(r, a.psi, m.nc, c)};
@@ -140,7 +138,7 @@ DS_FN Decision decide(const Model& m, int i, const Driver& d, R ahead_x, R ahead
     return k;
 }
 
-DS_FN void ahead_of(const Model& m, const Rows& r, const Arrays& a, int i, R& x, R& v)
+template <class Args> DS_FN void ahead_of(const Model& m, const Rows& r, const Args& a, int i, R& x, R& v)
 {
     int j = m.leader[i], width = m.nc + m.nd;
     if (j < 0) return;
@@ -148,55 +146,49 @@ DS_FN void ahead_of(const Model& m, const Rows& r, const Arrays& a, int i, R& x,
     v = get(r, a.v, width, m.nc + j);
 }
 
-DS_ENTRY void traffic_step(int index, const int* mi, const T* mr, int n, const T* x, const T* v, const T* y, const T* psi,
-                           const T* p, const T* steering, const T* acc, T* x_out, T* v_out, T* y_out, T* psi_out, T* p_out,
-                           int* ok_out)
+DS_ENTRY void traffic_step(int index, const StepArgs& args)
 {
-    Model m = unpack(mi, mr);
-    Rows r = rows(index, n);
-    Arrays a = {x, v, y, psi, p, steering, acc};
+    Model m = unpack(args.integers, args.reals);
+    Rows r = rows(index, args.num_worlds);
     int width = m.nc + m.nd;
     T dt = m.c[C_DT], limit = m.c[C_LIMIT];
     Mask ok = everywhere();
     Vehicle ego[TR_MAX_CONTROLLED];
     for (int c = 0; c < m.nc; c++) {
-        ego[c] = vehicle(m, r, a, c);
-        R wheel = get(r, steering, m.nc, c), push = get(r, acc, m.nc, c);
+        ego[c] = vehicle(m, r, args, c);
+        R wheel = get(r, args.steering, m.nc, c), push = get(r, args.acceleration, m.nc, c);
         Vehicle e = drive(m, ego[c], bicycle(m, ego[c], wheel, push), m.length[c]);
         // bounds on speed would hide what was not finite before
         ok = ok & bounded(wheel, T(DS_HUGE)) & bounded(push, T(DS_HUGE)) & bounded(ego[c].v, T(DS_HUGE));
         ok = ok & bounded(e.x, limit) & bounded(e.v, limit) & bounded(e.y, limit) & bounded(e.psi, limit);
-        put(r, x_out, width, c, e.x);
-        put(r, v_out, width, c, e.v);
-        put(r, y_out, m.nc, c, e.y);
-        put(r, psi_out, m.nc, c, e.psi);
+        put(r, args.x_out, width, c, e.x);
+        put(r, args.v_out, width, c, e.v);
+        put(r, args.y_out, m.nc, c, e.y);
+        put(r, args.psi_out, m.nc, c, e.psi);
     }
     R last_x = R{}, last_v = R{};
     for (int i = 0; i < m.nd; i++) {
-        Driver d = driver(m, r, a, i);
+        Driver d = driver(m, r, args, i);
         R ahead_x = last_x, ahead_v = last_v;
-        if (m.leader[i] != i - 1) ahead_of(m, r, a, i, ahead_x, ahead_v);
+        if (m.leader[i] != i - 1) ahead_of(m, r, args, i, ahead_x, ahead_v);
         Decision k = decide(m, i, d, ahead_x, ahead_v, ego);
         R moved = d.x + dt * (m.semi_implicit ? k.next : d.v);
         ok = ok & valid(d.p) & bounded(d.v, T(DS_HUGE)) & bounded(moved, limit) & bounded(k.next, limit);
-        for (int j = 0; j < TR_PARAMS; j++) {
-            ok = ok & bounded(d.p[j], T(DS_HUGE));
-            put(r, p_out, m.nd * TR_PARAMS, i * TR_PARAMS + j, d.p[j]);
-        }
-        put(r, x_out, width, m.nc + i, moved);
-        put(r, v_out, width, m.nc + i, k.next);
+        for (int j = 0; j < TR_PARAMS; j++) ok = ok & bounded(d.p[j], T(DS_HUGE));
+        put(r, args.x_out, width, m.nc + i, moved);
+        put(r, args.v_out, width, m.nc + i, k.next);
         last_x = d.x;
         last_v = d.v;
     }
     // a world that is lost keeps the state it had
     R keep = select(ok, splat(T(1)), R{});
     if (any(keep < splat(T(0.5)))) {
-        restore(r, keep, x, x_out, width);
-        restore(r, keep, v, v_out, width);
-        restore(r, keep, y, y_out, m.nc);
-        restore(r, keep, psi, psi_out, m.nc);
+        restore(r, keep, args.x, args.x_out, width);
+        restore(r, keep, args.v, args.v_out, width);
+        restore(r, keep, args.y, args.y_out, m.nc);
+        restore(r, keep, args.psi, args.psi_out, m.nc);
     }
-    for (int l = 0; l < r.count; l++) ok_out[r.world[l]] = int(get(keep, l));
+    for (int l = 0; l < r.count; l++) args.ok[r.world[l]] = int(get(keep, l));
 }
 
 // Cotangents of what a driver follows, given that of the acceleration.
@@ -211,39 +203,35 @@ DS_FN Pull following_vjp(const Following& f, R gacc, R& gv, R* gp)
     return {select(f.apart, g * f.rate.s, R{}), g * f.rate.vl};
 }
 
-DS_ENTRY void traffic_step_vjp(int index, const int* mi, const T* mr, int n, const T* x, const T* v, const T* y,
-                               const T* psi, const T* p, const T* steering, const T* acc, const int* ok, const T* gx_out,
-                               const T* gv_out, const T* gy_out, const T* gpsi_out, const T* gp_out, T* gx, T* gv, T* gy,
-                               T* gpsi, T* gp, T* gsteering, T* gacc)
+DS_ENTRY void traffic_step_vjp(int index, const StepVjpArgs& args)
 {
-    Model m = unpack(mi, mr);
-    Rows r = rows(index, n);
-    Arrays a = {x, v, y, psi, p, steering, acc};
+    Model m = unpack(args.integers, args.reals);
+    Rows r = rows(index, args.num_worlds);
     int width = m.nc + m.nd, pwidth = m.nd * TR_PARAMS;
     T dt = m.c[C_DT], huge = T(DS_HUGE);
     R zero = R{}, flag = R{};
-    for (int l = 0; l < DS_LANES; l++) set(flag, l, T(ok[r.world[l]]));
+    for (int l = 0; l < DS_LANES; l++) set(flag, l, T(args.ok[r.world[l]]));
     Mask keep = flag > zero;
     Vehicle ego[TR_MAX_CONTROLLED], gego[TR_MAX_CONTROLLED];
     for (int c = 0; c < m.nc; c++) {
-        ego[c] = vehicle(m, r, a, c);
+        ego[c] = vehicle(m, r, args, c);
         gego[c] = {zero, zero, zero, zero};
     }
     // from back to front: what a driver pulls at the one ahead waits in carry_x, carry_v
     R carry_x = zero, carry_v = zero;
     for (int i = m.nd - 1; i >= 0; i--) {
-        Driver d = driver(m, r, a, i);
+        Driver d = driver(m, r, args, i);
         R ahead_x = zero, ahead_v = zero;
-        ahead_of(m, r, a, i, ahead_x, ahead_v);
+        ahead_of(m, r, args, i, ahead_x, ahead_v);
         Decision k = decide(m, i, d, ahead_x, ahead_v, ego);
-        R gmoved = get(r, gx_out, width, m.nc + i), gnext = get(r, gv_out, width, m.nc + i);
+        R gmoved = get(r, args.gx_out, width, m.nc + i), gnext = get(r, args.gv_out, width, m.nc + i);
         R own_x = gmoved + carry_x, own_v = carry_v;
         if (m.semi_implicit) gnext = gnext + dt * gmoved;
         else own_v = own_v + dt * gmoved;
         gnext = select(k.moves, gnext, zero);
         own_v = own_v + gnext;
         R ga = dt * gnext, own_p[TR_PARAMS];
-        for (int j = 0; j < TR_PARAMS; j++) own_p[j] = get(r, gp_out, pwidth, i * TR_PARAMS + j);
+        for (int j = 0; j < TR_PARAMS; j++) own_p[j] = zero;
 #if TR_SMOOTH
         Pull pull = following_vjp(k.f, ga * (splat(T(1)) - k.weight), own_v, own_p);
         Pull other = following_vjp(k.g, ga * k.weight, own_v, own_p);
@@ -265,11 +253,11 @@ DS_ENTRY void traffic_step_vjp(int index, const int* mi, const T* mr, int n, con
         R pull_x = select(by_driver, pull.distance, zero), pull_v = select(by_driver, pull.v, zero);
         for (int j = 0; j < TR_PARAMS; j++) {
             keep = keep & bounded(own_p[j], huge);
-            put(r, gp, pwidth, i * TR_PARAMS + j, own_p[j]);
+            put(r, args.gdrivers, pwidth, i * TR_PARAMS + j, own_p[j]);
         }
         keep = keep & bounded(own_x, huge) & bounded(own_v, huge);
-        put(r, gx, width, m.nc + i, own_x);
-        put(r, gv, width, m.nc + i, own_v);
+        put(r, args.gx, width, m.nc + i, own_x);
+        put(r, args.gv, width, m.nc + i, own_v);
         carry_x = carry_v = zero;
         int j = m.leader[i];
         if (j == i - 1) {
@@ -278,35 +266,36 @@ DS_ENTRY void traffic_step_vjp(int index, const int* mi, const T* mr, int n, con
                 carry_v = pull_v;
             }
         } else if (j >= 0) {  // the back of the lane, where a ring closes; it has been written already
-            add(r, gx, width, m.nc + j, pull_x);
-            add(r, gv, width, m.nc + j, pull_v);
+            add(r, args.gx, width, m.nc + j, pull_x);
+            add(r, args.gv, width, m.nc + j, pull_v);
         }
     }
     for (int c = 0; c < m.nc; c++) {
-        Bicycle k = bicycle(m, ego[c], get(r, steering, m.nc, c), get(r, acc, m.nc, c));
-        Vehicle g = {get(r, gx_out, width, c), get(r, gv_out, width, c), get(r, gy_out, m.nc, c), get(r, gpsi_out, m.nc, c)};
+        Bicycle k = bicycle(m, ego[c], get(r, args.steering, m.nc, c), get(r, args.acceleration, m.nc, c));
+        Vehicle g = {get(r, args.gx_out, width, c), get(r, args.gv_out, width, c), get(r, args.gy_out, m.nc, c),
+                     get(r, args.gpsi_out, m.nc, c)};
         R gs = zero, ga = zero;
         Vehicle e = drive_vjp(m, k, m.length[c], g, gs, ga);
         e = {e.x + gego[c].x, e.v + gego[c].v, e.y + gego[c].y, e.psi};
         keep = keep & bounded(e.x, huge) & bounded(e.v, huge) & bounded(e.y, huge) & bounded(e.psi, huge);
         keep = keep & bounded(gs, huge) & bounded(ga, huge);
-        put(r, gx, width, c, e.x);
-        put(r, gv, width, c, e.v);
-        put(r, gy, m.nc, c, e.y);
-        put(r, gpsi, m.nc, c, e.psi);
-        put(r, gsteering, m.nc, c, gs);
-        put(r, gacc, m.nc, c, ga);
+        put(r, args.gx, width, c, e.x);
+        put(r, args.gv, width, c, e.v);
+        put(r, args.gy, m.nc, c, e.y);
+        put(r, args.gpsi, m.nc, c, e.psi);
+        put(r, args.gsteering, m.nc, c, gs);
+        put(r, args.gacceleration, m.nc, c, ga);
     }
     // whole worlds contribute or do not, never single numbers
     flag = select(keep, splat(T(1)), zero);
     if (any(flag < splat(T(0.5)))) {
-        restore(r, flag, nullptr, gx, width);
-        restore(r, flag, nullptr, gv, width);
-        restore(r, flag, nullptr, gy, m.nc);
-        restore(r, flag, nullptr, gpsi, m.nc);
-        restore(r, flag, nullptr, gp, pwidth);
-        restore(r, flag, nullptr, gsteering, m.nc);
-        restore(r, flag, nullptr, gacc, m.nc);
+        restore(r, flag, nullptr, args.gx, width);
+        restore(r, flag, nullptr, args.gv, width);
+        restore(r, flag, nullptr, args.gy, m.nc);
+        restore(r, flag, nullptr, args.gpsi, m.nc);
+        restore(r, flag, nullptr, args.gdrivers, pwidth);
+        restore(r, flag, nullptr, args.gsteering, m.nc);
+        restore(r, flag, nullptr, args.gacceleration, m.nc);
     }
 }
 

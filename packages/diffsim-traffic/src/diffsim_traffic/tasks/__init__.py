@@ -1,4 +1,4 @@
-"""Traffic tasks; ``diffsim_core.make`` knows them by name once this package is installed."""
+"""Traffic tasks. ``diffsim_core.make`` knows their names if this package is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What traffic tasks share: drivers drawn for each world and episode, checked before the first step."""
+"""Base of traffic tasks: drivers are drawn for each world and episode, and checked before the first step."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from diffsim_core import Random, from_numpy, stop_gradient
 from diffsim_traffic.dynamics import TrafficDynamics
 
 _DRIVERS = 1_000_000
-"""Stream of random numbers of the drivers."""
+"""Stream of the drivers' random numbers."""
 
 
 class TrafficTask:
     """Base of traffic tasks.
 
     Args:
-        dynamics: The simulator.
-        name: The task's name.
-        drivers: Parameters of the drivers' law: ``[np]`` for all, or ``[D, np]``.
-        spread: Every parameter of every driver and episode is multiplied by a number drawn uniformly within
-            ``1 - spread`` and ``1 + spread``.
-        episode_length: Steps in an episode.
-        obs_names: One name per observation entry, with its unit.
-        action_names: One per action entry.
+        dynamics: the simulator.
+        name: name of the task.
+        drivers: parameters of the drivers' law: ``[np]`` for all, or ``[D, np]``.
+        spread: every parameter of every driver and episode is multiplied by a number drawn uniformly from
+            ``1 - spread`` to ``1 + spread``.
+        episode_length: steps in an episode.
+        obs_names: name of each observation entry, with its unit.
+        action_names: name of each action entry.
 
     Raises:
-        ValueError: for drivers that make no sense or need shorter steps, drawn ones included; it names the value.
+        ValueError: drivers, drawn ones included, are out of range or need shorter steps; the message names the value.
     """
 
     def __init__(
@@ -60,21 +60,22 @@ class TrafficTask:
         self.num_obs = len(obs_names)
         self.num_actions = len(action_names)
         self.spread = spread
+        self.constants_vary = spread > 0
         self.drivers = np.broadcast_to(values, (model.num_drivers, len(law.parameters))).astype(dynamics.dtype)
 
-    def draw_drivers(self, random: Random) -> Any:
+    def constants(self, xp: Any, random: Random) -> tuple[Any]:
         """Parameters of the drivers of every world, ``[N, D, np]``."""
         drivers = random.constant(self.drivers)
         if not self.spread:
-            return drivers
-        return drivers * random.uniform(_DRIVERS, self.drivers.shape, 1 - self.spread, 1 + self.spread)
+            return (drivers,)
+        return (drivers * random.uniform(_DRIVERS, self.drivers.shape, 1 - self.spread, 1 + self.spread),)
 
     def advance(self, xp: Any, action: Any, task: Any) -> Any:
-        """Nothing is remembered between steps."""
+        """The task has no state between steps."""
         return task
 
     def lane_changes(self, xp: Any, physics: Any, next_physics: Any) -> Any:
-        """How many vehicles under control are in another lane than before, ``[N]``: the gradients that were cut."""
+        """Number of controlled vehicles that changed lanes, ``[N]``: their gradients were cut."""
         width = self.dynamics.model.road.lane_width
 
         def lane(y: Any) -> Any:
@@ -85,19 +86,19 @@ class TrafficTask:
 
 
 class Constants:
-    """Numbers of a task as arrays; torch's are made once for each device, as making one costs as much as using it."""
+    """Numbers of a task as arrays. Torch's are made once per device, because making one is as slow as using it."""
 
     def __init__(self, values: Any) -> None:
         self._values = np.asarray(values)
         self._made: dict[Any, Any] = {}
 
     def __call__(self, like: Any) -> Any:
-        """As an array of the library and on the device of ``like``."""
+        """An array of the library and on the device of ``like``."""
         if not type(like).__module__.startswith("torch"):
             return from_numpy(self._values, like)
         made = self._made.get(like.device)
         if made is None:
             made = from_numpy(self._values, like)
-            if not made.is_inference():  # one that is could never take part in a backward pass
+            if not made.is_inference():  # an inference tensor could never take part in a backward pass
                 self._made[like.device] = made
         return made

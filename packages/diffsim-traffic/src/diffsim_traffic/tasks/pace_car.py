@@ -1,4 +1,4 @@
-"""The pace car (GI-PPO paper, 7.5.2): one vehicle on many lanes makes all others drive at a given speed."""
+"""The pace car (GI-PPO paper, 7.5.2): one vehicle on several lanes makes all others drive at a given speed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from diffsim_traffic.model import Road, TrafficModel
 from diffsim_traffic.tasks._traffic import Constants, TrafficTask
 
 DRIVERS_PER_LANE = {1: 1, 2: 2, 3: 3, 4: 4, 10: 1}
-"""By number of lanes; those of 1, 2, 4 and 10 lanes are the paper's."""
+"""Drivers in each lane, by number of lanes; the numbers for 1, 2, 4 and 10 lanes are the paper's."""
 _LENGTH = 5.0
 _WIDTH = 2.0
 _MAX_STEERING = math.radians(20)
@@ -28,22 +28,22 @@ _TOO_FAR = 100.0
 
 @dataclass(frozen=True, kw_only=True)
 class PaceCarPreset:
-    """How drivers drive and what the vehicle can do."""
+    """Constants of the drivers and of the controlled vehicle."""
 
     law: Law
     drivers: Mapping[str, float]
-    """Parameters of the law."""
+    """Parameters of the drivers' law by name."""
     spread: float
     """See :class:`TrafficTask`."""
     dt: float
     """Duration of a step [s]."""
     integration: str
     max_acceleration: float
-    """Of the vehicle under control at an action of 1 [m/s^2]."""
+    """Acceleration of the controlled vehicle at an action of 1 [m/s^2]."""
     max_braking: float
-    """Of drivers [m/s^2]."""
+    """Strongest braking of drivers [m/s^2]."""
     min_speed: float
-    """Of the vehicle under control [m/s]."""
+    """Least speed of the controlled vehicle [m/s]."""
     reward: str
     collision: str
 
@@ -79,24 +79,26 @@ PACE_CAR_PRESETS = {
 
 
 class PaceCar(TrafficTask):
-    """The vehicle starts 50 m ahead of the drivers, in a lane drawn for each episode; all stand.
+    """The pace car. It starts 50 m ahead of the drivers, in a lane drawn for each episode; all vehicles stand at first.
 
-    ``obs`` holds for every vehicle, the one under control first, ``x`` and ``y`` relative to that one, then all ``vx``,
-    then all ``vy``: ``4 V`` numbers. ``action`` is steering (20 degrees at 1) and acceleration. An episode is
-    terminated with a reward of -1 by a collision, off the road, more than 100 m away from every driver, or behind any.
+    ``obs`` holds ``x`` and ``y`` of every vehicle relative to the controlled one, which comes first, then all ``vx``,
+    then all ``vy``: ``4 V`` numbers. ``action`` is steering (20 degrees at 1) and acceleration. A collision, leaving
+    the road, or a position more than 100 m from every driver or behind any driver terminates an episode with a reward
+    of -1.
 
     Args:
-        dynamics: The simulator, with one vehicle under control.
-        name: The task's name.
-        drivers: See :class:`TrafficTask`.
-        spread: See :class:`TrafficTask`.
-        max_acceleration: At an action of 1 [m/s^2].
-        target_speed: Of the drivers [m/s].
-        reward: ``"mean_of_clipped"``: 1 less the mean over drivers of ``min(|v - target| / target, 1)``, as the paper
-            says; ``"clipped_mean"``: 1 less the smaller of the mean of ``|v - target| / target`` and 1, as its code.
-        collision: ``"rectangles"`` of 5 m by 2 m overlap (headings left aside), or ``"distance"``: centres are
-            less than 2.5 m apart, as in the paper's code.
-        episode_length: Steps in an episode.
+        dynamics: the simulator, with one controlled vehicle.
+        name: name of the task.
+        drivers: see :class:`TrafficTask`.
+        spread: see :class:`TrafficTask`.
+        max_acceleration: acceleration at an action of 1 [m/s^2].
+        target_speed: target speed of the drivers [m/s].
+        reward: ``"mean_of_clipped"``: 1 minus the mean over drivers of ``min(|v - target| / target, 1)``, as in the
+            paper; ``"clipped_mean"``: 1 minus the smaller of the mean of ``|v - target| / target`` and 1, as in its
+            code.
+        collision: ``"rectangles"``: rectangles of 5 m by 2 m overlap, without headings; ``"distance"``: the distance of
+            two centres is less than 2.5 m, as in the paper's code.
+        episode_length: steps in an episode.
     """
 
     def __init__(
@@ -144,7 +146,7 @@ class PaceCar(TrafficTask):
         model.check_state(self._x, np.zeros_like(self._x), np.zeros(1))
 
     def initial(self, xp: Any, random: Random) -> tuple[Any, Any]:
-        """Everybody stands; the lane of the vehicle under control is drawn."""
+        """All vehicles stand; the lane of the controlled one is drawn."""
         model = self.dynamics.model
         x = random.constant(self._x)
         lanes = model.road.num_lanes
@@ -152,7 +154,7 @@ class PaceCar(TrafficTask):
         if lanes > 1:
             lane = xp.floor(random.uniform(0, (1,), 0.0, float(lanes)))
             y = lane * model.road.lane_width
-        return TrafficState(x, xp.zeros_like(x), y, xp.zeros_like(y), self.draw_drivers(random)), ()
+        return TrafficState(x, xp.zeros_like(x), y, xp.zeros_like(y)), ()
 
     def control(self, xp: Any, action: Any) -> tuple[Any, ...]:
         """Steering [rad] and acceleration [m/s^2]."""
@@ -160,14 +162,14 @@ class PaceCar(TrafficTask):
 
     def observe(self, xp: Any, physics: Any, task: Any) -> Any:
         """``[N, 4 V]``, see ``obs_names``."""
-        x, v, y, psi, _ = physics
+        x, v, y, psi = physics
         dy = self._lane_y(x) - y * self._others(x)
         ego = v[:, :1]
         still = xp.zeros_like(stop_gradient(v[:, 1:]))
         return xp.concat([x - x[:, :1], dy, ego * xp.cos(psi), v[:, 1:], ego * xp.sin(psi), still], axis=1)
 
     def reward(self, xp: Any, physics: Any, action: Any, next_physics: Any, next_obs: Any, task: Any) -> Any:
-        """1 where all drivers have the target speed, 0 where they are far from it; -1 where the episode ends."""
+        """1 if all drivers have the target speed, 0 far from it; -1 where the episode is terminated."""
         error = xp.abs(next_physics.v[:, 1:] - self.target_speed) / self.target_speed
         if self.reward_kind == "mean_of_clipped":
             reward = 1 - xp.mean(xp.clip(error, None, 1.0), axis=1)
@@ -177,7 +179,7 @@ class PaceCar(TrafficTask):
         return xp.where(ended, -xp.ones_like(stop_gradient(reward)), reward)
 
     def terminated(self, xp: Any, physics: Any, task: Any) -> Any:
-        """A collision, off the road, too far from all drivers, or behind one of them."""
+        """A collision, or a position off the road, far from all drivers, or behind one of them."""
         x, y = stop_gradient(physics.x), stop_gradient(physics.y)
         road = self.dynamics.model.road
         dx = x[:, 1:] - x[:, :1]
@@ -195,7 +197,7 @@ class PaceCar(TrafficTask):
     def metrics(
         self, xp: Any, physics: Any, action: Any, next_physics: Any, next_obs: Any, task: Any
     ) -> dict[str, Any]:
-        """Mean speed of the drivers [m/s]; lane changes, through which only the gradient along the lane passes."""
+        """Mean speed of the drivers [m/s], and lane changes, which keep only the gradient along the lane."""
         speed = xp.mean(stop_gradient(next_physics.v)[:, 1:], axis=1)
         return {"driver_speed": speed, "lane_changes": self.lane_changes(xp, physics, next_physics)}
 
@@ -220,7 +222,7 @@ def make_pace_car(
     episode_length: int = 1000,
     threads: int | None = None,
 ) -> PaceCar:
-    """The pace car on so many lanes; options left out are the preset's, see :class:`PaceCar` and :class:`TrafficModel`.
+    """The pace car on so many lanes, see :class:`PaceCar` and :class:`TrafficModel`; the preset has the defaults.
 
     ``drivers`` replaces some of the law's parameters.
     """

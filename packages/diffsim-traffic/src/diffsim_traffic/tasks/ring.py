@@ -1,4 +1,4 @@
-"""A ring of cars in which waves grow, and one vehicle under control that can calm them (Sugiyama et al. 2008)."""
+"""A ring of cars in which waves grow, and one controlled vehicle that can calm them (Sugiyama et al. 2008)."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _DRIVERS = {"a": 1.0, "b": 1.5, "T": 1.0, "s0": 2.0, "v0": 30.0}
 
 
 class Ring(TrafficTask):
-    """Vehicles at equal distances on one closed lane, but for noise; the first of them is under control.
+    """Vehicles at equal distances on one closed lane, with noise; the first of them is controlled.
 
-    ``obs`` holds the gap of every vehicle to the one ahead, over the mean gap, and then every speed, over that of
-    uniform traffic: ``2 V`` numbers, in the order in which vehicles follow each other. ``action`` is the acceleration.
-    The reward is the mean speed over that of uniform traffic, less ``effort`` times the action squared; an episode is
-    terminated with -1 when two vehicles overlap.
+    ``obs`` holds the gap of every vehicle to the one ahead, divided by the mean gap, and then every speed, divided by
+    the speed of uniform traffic: ``2 V`` numbers, in the order of the vehicles. ``action`` is the acceleration. The
+    reward is the mean speed, divided by the speed of uniform traffic, minus ``effort`` times the action squared. An
+    episode is terminated with -1 when two vehicles overlap.
 
     Args:
-        dynamics: The simulator, with one vehicle under control.
-        drivers: Parameters of the Intelligent Driver Model by name.
-        spread: See :class:`TrafficTask`.
-        max_acceleration: At an action of 1 [m/s^2].
-        effort: Weight of the action in the reward.
-        position_noise: Of the start, uniform to either side [m].
-        speed_noise: The same of speeds [m/s].
-        episode_length: Steps in an episode.
+        dynamics: the simulator, with one controlled vehicle.
+        drivers: parameters of the Intelligent Driver Model by name.
+        spread: see :class:`TrafficTask`.
+        max_acceleration: acceleration at an action of 1 [m/s^2].
+        effort: weight of the action in the reward.
+        position_noise: largest noise of the initial positions, uniform to either side [m].
+        speed_noise: the same for speeds [m/s].
+        episode_length: steps in an episode.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Ring(TrafficTask):
                 raise ValueError(f"{name}={value!r} must be finite and at least 0")
         self.mean_gap = gap
         self.uniform_speed = speed
-        """Of uniform traffic of average drivers [m/s]."""
+        """Speed of uniform traffic of average drivers [m/s]."""
         self.max_acceleration = max_acceleration
         self.effort = effort
         self.position_noise = position_noise
@@ -97,7 +97,7 @@ class Ring(TrafficTask):
         if self.speed_noise:
             speed = speed + random.uniform(1, (v,), -self.speed_noise, self.speed_noise)
         y = random.constant([0.0])
-        return TrafficState(x, speed, y, y, self.draw_drivers(random)), ()
+        return TrafficState(x, speed, y, y), ()
 
     def control(self, xp: Any, action: Any) -> tuple[Any, ...]:
         """No steering, and the acceleration [m/s^2]."""
@@ -108,7 +108,7 @@ class Ring(TrafficTask):
         return xp.concat([self._gaps(xp, physics.x) / self.mean_gap, physics.v / self.uniform_speed], axis=1)
 
     def reward(self, xp: Any, physics: Any, action: Any, next_physics: Any, next_obs: Any, task: Any) -> Any:
-        """Mean speed over the uniform one, less the effort."""
+        """Mean speed divided by that of uniform traffic, minus the effort."""
         reward = xp.mean(next_physics.v, axis=1) / self.uniform_speed - self.effort * action[:, 0] ** 2
         ended = self.terminated(xp, next_physics, task)
         return xp.where(ended, -xp.ones_like(stop_gradient(reward)), reward)

@@ -1,4 +1,4 @@
-"""What needs JAX's own transforms: gradients of single samples, and of single steps' advantages."""
+"""Gradients of single samples and of single steps' advantages, by JAX's own transforms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``dA_t/da_t`` of a roll-out given as a function."""
+"""``dA_t/da_t`` of a rollout given as a function."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Array = Any
 
 
 def gae_gradient(f: Callable[[Array], Array], actions: Array, done: Array, *, gamma: float, lam: float) -> Array:
-    """Gradient of every step's advantage by its own action, in one backward pass (GI-PPO, Eq. 15).
+    """Gradient of every step's advantage with respect to its own action, in one backward pass (GI-PPO, Eq. 15).
 
     Args:
-        f: ``f(offset) -> advantage``: rolls the closed loop out with ``offset [T, N, m]`` added to the action that
-            the policy chooses at each step, and returns ``gae``, shape ``[T, N]``.
-        actions: the actions without offset, shape ``[T, N, m]``; only their shape and dtype count.
-        done: bool, the episode ended or was stopped at this step, shape ``[T, N]``.
+        f: ``f(offset) -> advantage``: a rollout of the closed loop that adds ``offset [T, N, m]`` to the policy's
+            actions and returns ``gae``, shape ``[T, N]``.
+        actions: the actions without offset, shape ``[T, N, m]``; only their shape and dtype matter.
+        done: bool, the episode ended or was truncated at this step, shape ``[T, N]``.
         gamma: discount given to ``gae``, in [0, 1].
         lam: lambda given to ``gae``, in [0, 1].
 
@@ -36,9 +36,9 @@ def gae_gradient(f: Callable[[Array], Array], actions: Array, done: Array, *, ga
 
 
 def gae_gradient_by_steps(f: Callable[[Array], Array], actions: Array) -> Array:
-    """The same by its definition, in ``T`` backward passes: slow, and right for any ``gamma`` and ``lam``.
+    """``gae_gradient`` by its definition, in ``T`` backward passes: slow, but right for any ``gamma`` and ``lam``.
 
-    Worlds must not influence each other, as the advantages of one step are differentiated together.
+    Worlds must be independent, because one pass differentiates the sum of a step's advantages over all worlds.
 
     Args:
         f: as in ``gae_gradient``.

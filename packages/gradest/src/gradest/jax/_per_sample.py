@@ -12,20 +12,20 @@ Array = Any
 
 
 def per_sample_gradients(f: Callable[..., Array], params: Any, *data: Any, chunk_size: int | None = None) -> Array:
-    """Gradient of ``f(params, *sample)`` by the parameters, for each sample of ``data``.
+    """Gradient of ``f(params, *sample)`` with respect to the parameters, for each sample of ``data``.
 
     Args:
         f: takes ``params`` and one sample of each of ``data``, without the leading axis; returns a scalar.
-        params: the parameters to differentiate by, any pytree of arrays.
+        params: the parameters, any pytree of arrays.
         data: pytrees of arrays with one sample for each index of the leading axis, ``[N, ...]``.
-        chunk_size: samples worked on at once, all by default; fewer need less memory.
+        chunk_size: number of samples processed at once; default: all. Fewer need less memory.
 
     Returns:
-        Gradients, shape ``[N, P]``: the parameters flattened and put behind each other in the order of
-        ``jax.tree.leaves`` (dictionaries by sorted key). ``unflatten_like`` takes them apart again.
+        Gradients, shape ``[N, P]``: the flattened parameters, concatenated in the order of
+        ``jax.tree.leaves`` (dictionaries by sorted key). ``unflatten_like`` splits them again.
 
     Raises:
-        ValueError: no parameters or no data, leading axes that differ, or an ``f`` that is no scalar.
+        ValueError: no parameters or no data, leading axes that differ, or ``f`` does not return a scalar.
     """
     leaves, samples = jax.tree.leaves(params), jax.tree.leaves(data)
     if not leaves or not samples:
@@ -46,11 +46,11 @@ def per_sample_gradients(f: Callable[..., Array], params: Any, *data: Any, chunk
 
 
 def unflatten_like(flat: Array, params: Any) -> Any:
-    """``params`` with the numbers of ``flat``, which holds them as ``per_sample_gradients`` returns them.
+    """``params`` with the numbers of ``flat``, in the order of ``per_sample_gradients``.
 
     Args:
-        flat: shape ``[..., P]``; leading axes are kept in front of each parameter's own.
-        params: what the result is to look like, any pytree of arrays.
+        flat: shape ``[..., P]``; leading axes precede those of each parameter.
+        params: an example of the result, any pytree of arrays.
 
     Returns:
         The structure of ``params``.

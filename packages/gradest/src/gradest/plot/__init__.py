@@ -1,7 +1,7 @@
-"""Pictures of gradients, drawn on Matplotlib axes: the extra ``gradest[plot]``.
+"""Figures of gradients, drawn on Matplotlib axes: the extra ``gradest[plot]``.
 
-Every function takes arrays of any of the three frameworks, draws on ``ax`` (the current axes by default) and returns
-it, so that pictures can be put together and saved as one likes.
+Every function takes NumPy, torch or JAX arrays, draws on ``ax`` (default: the current axes) and returns it, so that you
+can combine and save figures as you like.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 try:
     import matplotlib as _matplotlib  # noqa: F401
 except ImportError as error:
-    raise ImportError(
-        "gradest.plot draws with Matplotlib, which is not installed; pip install gradest[plot]"
-    ) from error
+    raise ImportError("gradest.plot needs Matplotlib, which is not installed: pip install 'gradest[plot]'") from error
 
 from ._landscape import landscape_line as landscape_line
 from ._landscape import landscape_plane as landscape_plane

@@ -1,20 +1,20 @@
-"""Arrays of any framework for Matplotlib, and the axes to draw on."""
+"""Conversion of arrays for Matplotlib, and the axes to draw on."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from array_api_compat import is_torch_array
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from .._check import Array
+from .._array import Array
+from .._backend import backend_of
 
 
 def numpy(name: str, array: Array, ndim: int) -> np.ndarray[Any, Any]:
-    """``array`` as NumPy's, of the rank that can be drawn."""
-    host = array.detach().cpu().numpy() if is_torch_array(array) else np.asarray(array)
+    """``array`` in NumPy, checked to have ``ndim`` axes."""
+    host = backend_of(array).to_numpy(array)
     if host.ndim != ndim or not host.size:
         raise ValueError(f"{name} has shape {host.shape}; expected {ndim} axes, none of them empty")
     return host

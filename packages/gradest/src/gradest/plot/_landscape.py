@@ -12,11 +12,11 @@ from ._axes import axes, numpy
 
 
 def landscape_line(values: Array, radii: Sequence[float], *, label: str | None = None, ax: Axes | None = None) -> Axes:
-    """A function along a line (``gradest.landscape_line``), with a mark at the parameters themselves.
+    """A function along a line (``gradest.landscape_line``), with a mark at the parameters.
 
     Args:
         values: shape ``[K]``.
-        radii: where they were taken, ``K`` numbers.
+        radii: the radii of the values, ``K`` numbers.
         label: name of the curve in a legend.
         ax: axes to draw on.
 
@@ -24,7 +24,7 @@ def landscape_line(values: Array, radii: Sequence[float], *, label: str | None =
         The axes.
 
     Raises:
-        ValueError: ``values`` has the wrong shape, or there are not as many ``radii``.
+        ValueError: ``values`` has the wrong shape, or ``radii`` has another length.
     """
     y, x = numpy("values", values, 1), np.asarray(radii, dtype=float)
     if len(x) != len(y):
@@ -43,7 +43,7 @@ def landscape_plane(values: Array, radii: Sequence[float], *, ax: Axes | None = 
 
     Args:
         values: shape ``[K, K]``, the first direction along the first axis.
-        radii: where they were taken in either direction, ``K`` numbers.
+        radii: the radii of the values in either direction, ``K`` numbers.
         ax: axes to draw on.
         levels: number of contours.
 
@@ -51,13 +51,13 @@ def landscape_plane(values: Array, radii: Sequence[float], *, ax: Axes | None = 
         The axes.
 
     Raises:
-        ValueError: ``values`` has the wrong shape, there are not as many ``radii``, or no value is finite.
+        ValueError: ``values`` has the wrong shape, ``radii`` has another length, or no value is finite.
     """
     z, x = numpy("values", values, 2), np.asarray(radii, dtype=float)
     if z.shape != (len(x), len(x)):
-        raise ValueError(f"values has shape {z.shape}; expected {(len(x), len(x))} as there are {len(x)} radii")
+        raise ValueError(f"values has shape {z.shape}; expected {(len(x), len(x))} for {len(x)} radii")
     if not np.isfinite(z).any():
-        raise ValueError("values holds no finite number; there is nothing to draw")
+        raise ValueError("values holds no finite number to draw; choose smaller radii")
     ax = axes(ax)
     drawn = ax.contourf(x, x, np.ma.masked_invalid(z.T), levels=levels)
     ax.figure.colorbar(drawn, ax=ax)

@@ -1,4 +1,4 @@
-"""What the diagnostics found."""
+"""Figures of diagnostics: curves by horizon, norms of gradients, and GI-PPO's alpha."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ._axes import axes, numpy
 def horizon_curves(
     curves: Mapping[str, Array], *, ylabel: str = "variance", log: bool = True, ax: Axes | None = None
 ) -> Axes:
-    """Numbers against the horizon, for several estimators: variances, signal to noise, cosines.
+    """Diagnostics against the horizon, for several estimators: variances, signal-to-noise ratios, cosines.
 
     Args:
         curves: for each name an array ``[H]`` for horizons ``1 .. H``.
-        ylabel: what the numbers are.
+        ylabel: label of the vertical axis.
         log: draw them on a logarithmic axis.
         ax: axes to draw on.
 
@@ -44,9 +44,9 @@ def horizon_curves(
 
 
 def gradient_norms(gradients: Mapping[str, Array], *, bins: int = 60, ax: Axes | None = None) -> Axes:
-    """How long the gradients of single samples are, for several estimators, on a logarithmic axis.
+    """Histogram of the norms of single samples' gradients, for several estimators, on a logarithmic axis.
 
-    Samples that are not finite, and those that are zero, are counted in the legend instead.
+    The legend counts samples that are not finite, and those that are zero.
 
     Args:
         gradients: for each name an array ``[N, P]``.
@@ -64,12 +64,11 @@ def gradient_norms(gradients: Mapping[str, Array], *, bins: int = 60, ax: Axes |
         g = numpy(name, array, 2)
         with np.errstate(over="ignore", invalid="ignore"):
             norm = np.linalg.norm(g, axis=1)
-        fine = np.isfinite(norm) & (norm > 0)
-        norms.append(norm[fine])
-        bad, still = int((~np.isfinite(norm)).sum()), int((norm == 0).sum())
-        labels.append(name + (f", {bad} not finite" if bad else "") + (f", {still} zero" if still else ""))
+        norms.append(norm[np.isfinite(norm) & (norm > 0)])
+        bad, zero = int((~np.isfinite(norm)).sum()), int((norm == 0).sum())
+        labels.append(name + (f", {bad} not finite" if bad else "") + (f", {zero} zero" if zero else ""))
     if not sum(len(norm) for norm in norms):
-        raise ValueError("gradients holds no finite gradient other than zero; there is nothing to draw")
+        raise ValueError("gradients holds no gradient to draw: each is zero or not finite")
     ax = axes(ax)
     every = np.concatenate(norms)
     edges = np.geomspace(every.min() * (1 - 1e-6), every.max() * (1 + 1e-6), bins + 1)
@@ -91,10 +90,10 @@ _COLOURS = {
 
 
 def alpha_trace(states: Sequence[AlphaState], *, ax: Axes | None = None) -> Axes:
-    """How GI-PPO's alpha went, and what held it down (Son et al. 2023, Figures 6 and 7).
+    """GI-PPO's alpha over the updates, with the rule that lowered it (Son et al. 2023, Figures 6 and 7).
 
     Args:
-        states: of every update in turn.
+        states: the state of every update, in order.
         ax: axes to draw on.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What needs torch's own transforms: gradients of single samples, and of single steps' advantages."""
+"""Gradients of single samples and of single steps' advantages, by torch's own transforms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``dA_t/da_t`` of a roll-out whose graph is at hand."""
+"""``dA_t/da_t`` of a rollout with its graph."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .._gae_gradient import check_decay, gae_action_gradient, gae_objective
 def gae_gradient(
     advantage: Tensor, actions: Tensor | Sequence[Tensor], done: Tensor, *, gamma: float, lam: float
 ) -> Tensor:
-    """Gradient of every step's advantage by its own action, in one backward pass (GI-PPO, Eq. 15).
+    """Gradient of every step's advantage with respect to its own action, in one backward pass (GI-PPO, Eq. 15).
 
-    The roll-out must have been made with graph: each action enters the simulator, whose rewards and observations lead
-    through ``gae`` to ``advantage``. See ``gae_objective`` and ``gae_action_gradient``, which this composes; the graph
-    is kept for further passes.
+    The rollout needs its graph: each action enters the simulator, whose rewards and observations lead through ``gae``
+    to ``advantage``. The function composes ``gae_objective`` and ``gae_action_gradient``. It keeps the graph for
+    further backward passes.
 
     Args:
-        advantage: ``gae`` of the roll-out, shape ``[T, N]``.
+        advantage: ``gae`` of the rollout, shape ``[T, N]``.
         actions: the action of each step as it entered the simulator: ``T`` tensors ``[N, m]``, or one ``[T, N, m]``
             whose rows did.
-        done: bool, the episode ended or was stopped at this step, shape ``[T, N]``.
+        done: bool, the episode ended or was truncated at this step, shape ``[T, N]``.
         gamma: discount given to ``gae``, in [0, 1].
         lam: lambda given to ``gae``, in [0, 1].
 
@@ -31,8 +31,8 @@ def gae_gradient(
         ``dA_t/da_t``, shape ``[T, N, m]``, without graph.
 
     Raises:
-        ValueError: an argument has the wrong shape, dtype or range or holds NaN, ``gamma * lam`` is zero, or an action
-            has no part in the graph of ``advantage``.
+        ValueError: an argument has the wrong shape, dtype or range or holds NaN, ``gamma * lam`` is zero, or
+            ``advantage`` does not depend on an action.
     """
     check_decay(gamma, lam)
     leaves = _leaves(advantage, actions)
@@ -42,19 +42,19 @@ def gae_gradient(
 
 
 def gae_gradient_by_steps(advantage: Tensor, actions: Tensor | Sequence[Tensor]) -> Tensor:
-    """The same by its definition, in ``T`` backward passes: slow, and right for any ``gamma`` and ``lam``.
+    """``gae_gradient`` by its definition, in ``T`` backward passes: slow, but right for any ``gamma`` and ``lam``.
 
-    Worlds must not influence each other, as the advantages of one step are differentiated together.
+    Worlds must be independent, because one pass differentiates the sum of a step's advantages over all worlds.
 
     Args:
-        advantage: ``gae`` of the roll-out, shape ``[T, N]``.
+        advantage: ``gae`` of the rollout, shape ``[T, N]``.
         actions: as in ``gae_gradient``.
 
     Returns:
         ``dA_t/da_t``, shape ``[T, N, m]``, without graph.
 
     Raises:
-        ValueError: an argument has the wrong shape, or an action has no part in the graph of ``advantage``.
+        ValueError: an argument has the wrong shape, or ``advantage`` does not depend on an action.
     """
     leaves = _leaves(advantage, actions)
     rows = []
@@ -76,7 +76,7 @@ def _leaves(advantage: Tensor, actions: Tensor | Sequence[Tensor]) -> list[Tenso
             f"expected [T, N, m] with [T, N] = {shape} like advantage"
         )
     if not advantage.requires_grad:
-        raise ValueError("advantage carries no graph; make the roll-out and the advantages with gradients enabled")
+        raise ValueError("advantage carries no graph; compute the rollout and the advantages with gradients enabled")
     return [actions] if isinstance(actions, Tensor) else list(actions)
 
 
@@ -84,7 +84,7 @@ def _connected(grads: Sequence[Tensor | None]) -> list[Tensor]:
     for t, grad in enumerate(grads):
         if grad is None:
             raise ValueError(
-                f"actions (step {t}) has no part in the graph of advantage; pass the very tensors that entered the "
+                f"actions (step {t}) has no part in the graph of advantage; pass the tensors that entered the "
                 "simulator, not copies of them"
             )
     return [grad for grad in grads if grad is not None]

@@ -15,22 +15,22 @@ Params = Tensor | Mapping[str, Any] | Sequence[Any]
 def per_sample_gradients(
     f: Callable[..., Tensor], params: Params, *data: Tensor, chunk_size: int | None = None
 ) -> Tensor:
-    """Gradient of ``f(params, *sample)`` by the parameters, for each sample of ``data``.
+    """Gradient of ``f(params, *sample)`` with respect to the parameters, for each sample of ``data``.
 
     Args:
         f: takes ``params`` and one sample of each of ``data``, without the leading axis; returns a scalar. It must
-            be pure, as ``torch.func.vmap`` demands: noise is part of the data. For a module use
+            be pure, because of ``torch.func.vmap``: noise is part of the data. For a module use
             ``torch.func.functional_call``.
-        params: the parameters to differentiate by.
+        params: the parameters.
         data: arrays with one sample for each index of the leading axis, ``[N, ...]``.
-        chunk_size: samples worked on at once, all by default; fewer need less memory.
+        chunk_size: number of samples processed at once; default: all. Fewer need less memory.
 
     Returns:
-        Gradients, shape ``[N, P]``: the parameters flattened and put behind each other in the order in which
-        dictionaries and sequences hold them. ``unflatten_like`` takes them apart again.
+        Gradients, shape ``[N, P]``: the flattened parameters, concatenated in the order of
+        dictionaries and sequences. ``unflatten_like`` splits them again.
 
     Raises:
-        ValueError: no parameters or no data, leading axes that differ, or an ``f`` that is no scalar.
+        ValueError: no parameters or no data, leading axes that differ, or ``f`` does not return a scalar.
     """
     leaves = _flatten("params", params)
     if not leaves or not data:
@@ -49,11 +49,11 @@ def per_sample_gradients(
 
 
 def unflatten_like(flat: Tensor, params: Params) -> Any:
-    """``params`` with the numbers of ``flat``, which holds them as ``per_sample_gradients`` returns them.
+    """``params`` with the numbers of ``flat``, in the order of ``per_sample_gradients``.
 
     Args:
-        flat: shape ``[..., P]``; leading axes are kept in front of each parameter's own.
-        params: what the result is to look like.
+        flat: shape ``[..., P]``; leading axes precede those of each parameter.
+        params: an example of the result.
 
     Returns:
         The structure of ``params``.

@@ -4,47 +4,31 @@
 // which one outward and one inward pass over the links deliver: Phi is a sum over links of forces paired with X,
 // the velocity field that lambda would produce. Moving joint i carries everything beyond it rigidly, and a rigid
 // motion delta of a subtree changes Phi only through the predecessor's V, A and X as the subtree sees them, and
-// through the ground. No derivative of M, of its factor or of an inertia is ever formed. See docs/adjoint.md.
+// through the ground. No derivative of M, of its factor or of an inertia is ever formed. See
+// docs/development/adjoint.md.
 #pragma once
 #include "integrate.h"
 #include "parameters.h"
 
 namespace ds {
 
-DS_FN void contact_vjp(const Model& m, const Kinematics& k, const SV* X, LinkBar* bar)
+// a joint's part of the cotangents, from those of its link's motion and of its rate; b: of what comes before the joint
+template <class J>
+DS_FN void joint_vjp(const Model& m, const State& s, const int* link, const P* real, const SV* S, const R* lambda,
+                     const SV& by_rate, const SV& by_motion, const LinkBar& b, State& g)
 {
-    R z = R{};
-    for (int c = 0; c < m.nc; c++) {
-        const P* point = m.contactr + c * CR_COLUMNS;
-        int link = m.contact[c];
-        ContactPoint at = contact_point(m, k, link, point);
-        if (!any(at.d < splat(m.contacts.back))) continue;
-        V3 p = at.p, u = k.V[link].v + cross(k.V[link].w, p), x = X[link].v + cross(X[link].w, p);
-        Normal n = normal_force(m, point, at.d, u.z, m.contacts.back);
-        Mask inside = at.d < splat(m.contacts.back);
-        R inverse = splat(T(1)) / tangential_speed(u);
-        R kt = select(inside, splat(point[C_KT]), z), slip = n.bound * inverse, scale = min_(kt, slip);
-        Mask slipping = slip < kt;
-        // psi = -x . f = scale (x_t . u_t) - x_z f_n
-        R work = x.x * u.x + x.y * u.y;
-        R by_scale = select(slipping, work * inverse, z);
-        R by_ut = -(by_scale * scale * inverse);
-        V3 px = {scale * u.x, scale * u.y, -n.force};
-        R pd = select(inside, by_scale * n.bound_by_d - x.z * n.by_d, z);
-        V3 pu = {scale * x.x + by_ut * u.x, scale * x.y + by_ut * u.y,
-                 select(inside, by_scale * n.bound_by_u - x.z * n.by_u, z)};
-        LinkBar& b = bar[link];
-        b.X.w = b.X.w + cross(p, px);
-        b.X.v = b.X.v + px;
-        b.V.w = b.V.w + cross(p, pu);
-        b.V.v = b.V.v + pu;
-        b.W.w = b.W.w + V3{p.y * pd, -(p.x * pd), z} + cross(u, pu) + cross(x, px);
-        b.W.v.z = b.W.v.z + pd;
-        // the lowest point of a sphere does not turn with the link: its offset -r e_z stays vertical
-        V3 e = cross(pu, k.V[link].w) + cross(px, X[link].w);
-        b.W.w.x = b.W.w.x - e.y * point[C_RADIUS];
-        b.W.w.y = b.W.w.y + e.x * point[C_RADIUS];
+    int a = link[L_Q], d = link[L_DOF];
+    for (int j = 0; j < J::WORLD; j++) g.v[d + j] = g.v[d + j] - lambda[d + j] * m.damping[d + j];
+    if (J::WORLD) {
+        add(g.v + d, -b.V.v);
+        add(g.q + a, -b.W.v);
     }
+    R turn[J::NV - J::WORLD];
+    for (int j = J::WORLD; j < J::NV; j++) {
+        g.v[d + j] = g.v[d + j] - dot(S[d + j], by_rate) - lambda[d + j] * m.damping[d + j];
+        turn[j - J::WORLD] = -dot(S[d + j], by_motion);
+    }
+    J::coordinates_vjp(link, real, s.q + a, lambda + d, turn, g.q + a);
 }
 
 // g: cotangent of the next state on entry, of this state on exit; gtau: cotangent of the motors' forces, added to;
@@ -109,7 +93,7 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;
         const P* real = m.linkr + i * LR_COLUMNS;
-        int type = link[L_TYPE], parent = link[L_PARENT], a = link[L_Q], d = link[L_DOF];
+        int parent = link[L_PARENT], a = link[L_Q], d = link[L_DOF];
         SV Vp = before(m, link, k.V, s.v + d, zero3());
         SV Ap = before(m, link, A, qdd + d, up);
         SV Xp = before(m, link, X, lambda + d, zero3());
@@ -117,32 +101,7 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
         SV by_rate = b.V - cross_force(Vp, b.A);                              // paired with S: d Phi / d qd
         b.V = b.V + cross_force(joint_motion(link, k.S, s.v), b.A);           // cotangent of Vp
         SV by_motion = b.W - cross_force(Vp, b.V) - cross_force(Ap, b.A) - cross_force(Xp, b.X);  // d Phi / d delta
-        if (type >= SLIDE) {
-            R q = s.q[a], slope = select(q < splat(real[L_LOWER]), splat(-real[L_LIMIT_K]), R{});
-            slope = select(q > splat(real[L_UPPER]), splat(-real[L_LIMIT_K]), slope) - real[L_STIFFNESS];
-            g.v[d] = g.v[d] - dot(k.S[d], by_rate) - lambda[d] * m.damping[d];
-            g.q[a] = g.q[a] - dot(k.S[d], by_motion) + lambda[d] * slope;
-        } else {
-            if (type == FREE) {
-                for (int j = 0; j < 3; j++) g.v[d + j] = g.v[d + j] - lambda[d + j] * m.damping[d + j];
-                add(g.v + d, -b.V.v);
-                add(g.q + a, -b.W.v);
-                a += 3, d += 3;
-            }
-            R turn[3];
-            for (int j = 0; j < 3; j++) {
-                g.v[d + j] = g.v[d + j] - dot(k.S[d + j], by_rate) - lambda[d + j] * m.damping[d + j];
-                turn[j] = -dot(k.S[d + j], by_motion);
-            }
-            V3 rotate_by = vec(turn);
-            Quat p = quat(s.q + a);
-            if (link[L_STIFF]) {
-                V3 phi = ball_deflection(real + L_SPRING, s.q + a);
-                rotate_by = rotate_by + ball_deflection_vjp(phi, vec(lambda + d) * splat(-real[L_STIFFNESS]));
-            }
-            R scale = splat(T(2)) / norm2(p);
-            add(g.q + a, mul_pure(p, rotate_by * scale));
-        }
+        DS_WITH_JOINT(link, joint_vjp<J>(m, s, link, real, k.S, lambda, by_rate, by_motion, b, g))
         if (parent >= 0) {
             LinkBar& up_bar = bar[parent];
             up_bar.V = up_bar.V + b.V;

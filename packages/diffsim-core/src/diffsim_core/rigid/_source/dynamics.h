@@ -2,6 +2,7 @@
 // sparse L^T D L factorisation without fill-in (Featherstone, ch. 5 and 6). Row d of M holds the entries
 // with d's ancestors and itself, by depth, so every inner loop below runs over two contiguous rows.
 #pragma once
+#include "forces.h"
 #include "muscles.h"
 #include "pairs.h"
 #include "surface.h"
@@ -43,21 +44,10 @@ DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, con
 #endif
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;
-        int d = link[L_DOF], type = link[L_TYPE];
-        if (type >= SLIDE) {
-            tau[d] = tau[d] - dot(k.S[d], F[i]);
-        } else {
-            if (type == FREE) {
-                add(tau + d, -F[i].v);
-                d += 3;
-            }
-            for (int j = 0; j < 3; j++) tau[d + j] = tau[d + j] - dot(k.S[d + j], F[i]);
-        }
+        subtract_projection(link, k.S, F[i], tau);
         if (link[L_PARENT] >= 0) F[link[L_PARENT]] = F[link[L_PARENT]] + F[i];
     }
 }
-
-DS_FN int dofs(int type) { return type == FREE ? 6 : type == BALL ? 3 : 1; }
 
 DS_FN void mass_matrix(const Model& m, const Kinematics& k, const Inertia* body, Factor& M)
 {
@@ -69,11 +59,10 @@ DS_FN void mass_matrix(const Model& m, const Kinematics& k, const Inertia* body,
     }
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;
-        int parent = link[L_PARENT], type = link[L_TYPE], d = link[L_DOF], free_columns = 0;
-        int root = i;
+        int parent = link[L_PARENT], d = link[L_DOF], root = i;
         while (m.link[root * LI_COLUMNS + L_PARENT] >= 0) root = m.link[root * LI_COLUMNS + L_PARENT];
-        if (m.link[root * LI_COLUMNS + L_TYPE] == FREE) free_columns = 3;
-        for (int j = d; j < d + dofs(type); j++) {
+        int free_columns = m.link[root * LI_COLUMNS + L_WORLD];
+        for (int j = d; j < link[L_TURN] + link[L_TURNS]; j++) {
             SV f = I[i] * k.S[j];
             int row = m.row[j], depth = m.depth[j];
             for (int e = depth; e >= free_columns; e--) M.m[row + e] = dot(k.S[m.ancestor[row + e]], f);

@@ -2,7 +2,7 @@
 // origin of a free joint, or of a link that only slides separate from the world. A robot a hundred metres out is
 // as accurate as one at the origin, because no lever arm ever contains that distance.
 #pragma once
-#include "model.h"
+#include "joints.h"
 
 namespace ds {
 
@@ -15,32 +15,12 @@ struct Kinematics {
     R x[DS_MAX_NL], y[DS_MAX_NL];  // its world x and y, where they are asked for
 };
 
-// velocity (or its like) of the predecessor of a link: the parent; for a free joint the moving, unrotated origin
+// velocity (or its like) of the predecessor of a link: the parent; for a link placed in the world the moving, unrotated origin
 DS_FN SV before(const Model& m, const int* link, const SV* field, const R* dof, V3 base)
 {
-    if (link[L_TYPE] == FREE) return {zero3(), vec(dof) + base};
+    if (link[L_WORLD]) return {zero3(), vec(dof) + base};
     if (link[L_PARENT] < 0) return {zero3(), base};
     return field[link[L_PARENT]];
-}
-
-// sum over a joint's rotating or sliding columns: S x; a free joint's first three columns belong to before()
-DS_FN SV joint_motion(const int* link, const SV* S, const R* x)
-{
-    int d = link[L_DOF], type = link[L_TYPE];
-    if (type >= SLIDE) return S[d] * x[d];
-    if (type == FREE) d += 3;
-    return S[d] * x[d] + S[d + 1] * x[d + 1] + S[d + 2] * x[d + 2];
-}
-
-DS_FN M3 hinge_rotation(const M3& E, const P* axis, R angle)
-{
-    R s, c;
-    sincos_(angle, s, c);
-    R o = splat(T(1)) - c;
-    P x = axis[0], y = axis[1], z = axis[2];
-    R sx = s * x, sy = s * y, sz = s * z, xy = o * (x * y), xz = o * (x * z), yz = o * (y * z);
-    M3 Q = {{{o * (x * x) + c, xy + sz, xz - sy}, {xy - sz, o * (y * y) + c, yz + sx}, {xz + sy, yz - sx, o * (z * z) + c}}};
-    return E * Q;
 }
 
 DS_FN void pose(const Model& m, const State& s, Kinematics& k)
@@ -48,17 +28,14 @@ DS_FN void pose(const Model& m, const State& s, Kinematics& k)
     for (int i = 0; i < m.nl; i++) {
         const int* link = m.link + i * LI_COLUMNS;
         const P* real = m.linkr + i * LR_COLUMNS;
-        int parent = link[L_PARENT], type = link[L_TYPE], d = link[L_DOF];
+        int parent = link[L_PARENT], d = link[L_DOF];
         const R* q = s.q + link[L_Q];
-        if (type == FREE) {
-            Quat p = quat(q + 3);
-            k.E[i] = rotation(p, splat(T(2)) / norm2(p));
-            k.r[i] = zero3();
+        if (link[L_WORLD]) {
+            DS_WITH_JOINT(link, J::place(real, q, k.E[i], k.r[i], k.S + d + J::WORLD))
             k.height[i] = q[2];
             if (m.places) k.x[i] = q[0], k.y[i] = q[1];
             R o = splat(T(1)), z = R{};
             k.S[d] = {zero3(), {o, z, z}}, k.S[d + 1] = {zero3(), {z, o, z}}, k.S[d + 2] = {zero3(), {z, z, o}};
-            for (int j = 0; j < 3; j++) k.S[d + 3 + j] = {k.E[i].c[j], zero3()};
             continue;
         }
         M3 E;
@@ -71,19 +48,7 @@ DS_FN void pose(const Model& m, const State& s, Kinematics& k)
             r = k.r[parent] + rotate(E, real + L_POS);
         }
         if (link[L_ROTATED]) E = rotate9(E, real + L_ROT);
-        if (type == SLIDE) {
-            V3 axis = rotate(E, real + L_AXIS);
-            r = r + axis * (q[0] - real[L_REF]);
-            k.S[d] = {zero3(), axis};
-        } else if (type == HINGE) {
-            V3 axis = rotate(E, real + L_AXIS);
-            k.S[d] = {axis, cross(r, axis)};
-            E = hinge_rotation(E, real + L_AXIS, q[0] - real[L_REF]);
-        } else {
-            Quat p = quat(q);
-            E = E * rotation(p, splat(T(2)) / norm2(p));
-            for (int j = 0; j < 3; j++) k.S[d + j] = {E.c[j], cross(r, E.c[j])};
-        }
+        DS_WITH_JOINT(link, J::place(real, q, E, r, k.S + d))
         k.E[i] = E;
         k.r[i] = r;
         k.height[i] = parent < 0 ? R{} : k.height[parent];

@@ -9,21 +9,22 @@ namespace ds {
 
 // the header of the integers
 enum {
-    H_NL, H_NQ, H_NV, H_NU, H_NC, H_NM, H_CONTACT_RELEASED, H_NS,
+    H_NL, H_NQ, H_NV, H_NU, H_NC, H_NM, H_CONTACT_LAW, H_NS,
     H_PARAMETERS, H_ENTRIES, H_REALS, H_ENTRIES_AT, H_COEFFICIENTS_AT,
     H_MUSCLES_AT, H_MUSCLE_REALS_AT, H_COLUMNS = 16
 };
 // the first reals
 enum { G_GRAVITY = 0, G_GROUND = 3, G_COLUMNS };
 
-enum Joint { FREE = 0, BALL = 1, SLIDE = 2, HINGE = 3 };
-
-// columns of the integer table of links
-enum { L_PARENT, L_TYPE, L_Q, L_DOF, L_ORIGIN, L_ROTATED, L_MASSIVE, L_STIFF, LI_COLUMNS };
-// columns of the real table of links
+// columns of the integer table of links; L_TYPE is a number that joints.h knows, see DS_JOINTS there; L_WORLD says how many
+// of a joint's velocities, from L_DOF, are its link's in the world, and L_TURNS how many follow, from L_TURN
 enum {
-    L_POS = 0, L_ROT = 3, L_AXIS = 12, L_MASS = 15, L_COM = 16, L_INERTIA = 19, L_REF = 25, L_STIFFNESS = 26,
-    L_SPRING = 27, L_LOWER = 31, L_UPPER = 32, L_LIMIT_K = 33, LR_COLUMNS = 34
+    L_PARENT, L_TYPE, L_Q, L_DOF, L_ORIGIN, L_ROTATED, L_MASSIVE, L_STIFF, L_WORLD, L_TURN, L_TURNS, LI_COLUMNS
+};
+// columns of the real table of links; L_OWN are the parameters that a type of joint has beyond these
+enum {
+    L_POS = 0, L_ROT = 3, L_AXIS = 12, L_MASS = 15, L_COM = 16, L_INERTIA = 19, L_STIFFNESS = 25, L_LOWER = 26,
+    L_UPPER = 27, L_LIMIT_K = 28, L_REF = 29, L_SPRING = 33, L_OWN = 37, LR_COLUMNS = L_OWN + DS_JOINT_PARAMETERS
 };
 // columns of the tables of servos, see actuators.h
 enum { S_CONTROL, S_Q, S_DOF, SI_COLUMNS };
@@ -31,7 +32,7 @@ enum { S_GAIN, S_OFFSET, S_BY_Q, S_BY_V, S_LOWER, S_UPPER, SR_COLUMNS };
 
 struct Model {
     int nl, nq, nv, nu, nc, nm, ns;  // nm: stored entries of the mass matrix; ns: servos
-    int contact_released;
+    int contact_law;                 // a number that contact.h knows, see DS_LAWS there
     const int* link;      // [nl][LI_COLUMNS]
     const int* depth;     // [nv] number of ancestors of a degree of freedom
     const int* row;       // [nv] first entry of its row of the mass matrix
@@ -60,7 +61,7 @@ DS_FN Model unpack(const int* i, const P* r, const T* rest)
 {
     Model m;
     m.nl = i[H_NL], m.nq = i[H_NQ], m.nv = i[H_NV], m.nu = i[H_NU], m.nc = i[H_NC], m.nm = i[H_NM], m.ns = i[H_NS];
-    m.contact_released = i[H_CONTACT_RELEASED];
+    m.contact_law = i[H_CONTACT_LAW];
     m.link = i + H_COLUMNS;
     m.depth = m.link + m.nl * LI_COLUMNS;
     m.row = m.depth + m.nv;
@@ -106,5 +107,19 @@ DS_FN void put(R* a, V3 b) { a[0] = b.x, a[1] = b.y, a[2] = b.z; }
 DS_FN void add(R* a, V3 b) { a[0] = a[0] + b.x, a[1] = a[1] + b.y, a[2] = a[2] + b.z; }
 DS_FN void put(R* a, Quat b) { a[0] = b.w, a[1] = b.x, a[2] = b.y, a[3] = b.z; }
 DS_FN void add(R* a, Quat b) { a[0] = a[0] + b.w, a[1] = a[1] + b.x, a[2] = a[2] + b.y, a[3] = a[3] + b.z; }
+
+#if DS_PARAMS
+// the cotangent of a real of the model, by its place
+DS_FN void accumulate(const Model& m, R* bar, const P* real, R by) { bar[real - m.reals] = bar[real - m.reals] + by; }
+#endif
+
+// A number that no generated case has. None can come here: rigid/_pack.py takes each number from the list that the cases
+// were generated from, and refuses a type or law that is not in it by name.
+DS_FN void unknown_type()
+{
+#ifndef __CUDACC__
+    __builtin_unreachable();
+#endif
+}
 
 }  // namespace ds

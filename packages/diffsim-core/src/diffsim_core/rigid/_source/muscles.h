@@ -1,7 +1,7 @@
 // Muscles pull along straight lines through points on links. A unit's length L is the sum of its segments' lengths,
 // and its force f along L gives the generalised force f dL/dq. Either f = gear u, or MuJoCo's muscle model:
 //     f = -gear F0 (FL(L) FV(dL/dt) act + FP(L)),    d act/dt = (u - act) / tau(u, act).
-// See docs/muscles.md; rigid/_twin_muscles.py is this file written to be read.
+// See docs/engine/muscles.md; rigid/_twin_muscles.py is this file written to be read.
 #pragma once
 #include "touch.h"
 

@@ -1,6 +1,6 @@
 // Model parameters as inputs. With DS_PARAMS the model's reals are lanes (P is R), read from the model and then, entry
 // by entry, from each world's parameters: real[slot] = constant + sum of coefficient times parameter. The adjoint
-// collects the cotangent of every real in an array of the same layout; see docs/adjoint.md, "Parameters".
+// collects the cotangent of every real in an array of the same layout; see docs/development/adjoint.md, "Parameters".
 #pragma once
 #include "actuators.h"
 #include "dynamics.h"
@@ -18,9 +18,6 @@ DS_FN Parameters parameters(const int* i, const T* r)
 }
 
 #if DS_PARAMS
-// the cotangent of a real of the model, by its place
-DS_FN void accumulate(const Model& m, R* bar, const P* real, R by) { bar[real - m.reals] = bar[real - m.reals] + by; }
-
 // springs, limits, dampers, armature and servos of one sub-step
 DS_FN void force_parameters_vjp(const Model& m, const State& s, const R* u, const R* qdd, const R* lambda, R* bar)
 {
@@ -32,15 +29,7 @@ DS_FN void force_parameters_vjp(const Model& m, const State& s, const R* u, cons
     for (int i = 0; i < m.nl; i++) {
         const int* link = m.link + i * LI_COLUMNS;
         const P* real = m.linkr + i * LR_COLUMNS;
-        const R* q = s.q + link[L_Q];
-        int d = link[L_DOF];
-        if (link[L_TYPE] >= SLIDE) {
-            R below = max_(real[L_LOWER] - q[0], z), above = max_(q[0] - real[L_UPPER], z);
-            accumulate(m, bar, real + L_LIMIT_K, lambda[d] * (below - above));
-            accumulate(m, bar, real + L_STIFFNESS, -(lambda[d] * (q[0] - real[L_SPRING])));
-        } else if (link[L_STIFF]) {
-            accumulate(m, bar, real + L_STIFFNESS, -dot(vec(lambda + d), ball_deflection(real + L_SPRING, q)));
-        }
+        DS_WITH_JOINT(link, J::force_gains_vjp(m, link, real, s.q + link[L_Q], lambda + link[L_DOF], bar))
     }
     if (DS_SERVOS) {
         for (int a = 0; a < m.ns; a++) {
@@ -90,33 +79,29 @@ DS_FN void inertia_parameters_vjp(const Model& m, const Kinematics& k, const SV*
     accumulate(m, bar, m.reals + G_GRAVITY + 2, gravity.z);
 }
 
-// A contact's gains, from x . f = x_n f_n - (x_t . u_t) scale, where scale is kt or, slipping, bound over speed.
-// Returns the derivative by depth.
-DS_FN R gains_vjp(const Model& m, const P* row, R d, R un, R xn, R work, R inverse, R* bar)
+// A contact's gains, from x . f = x_n f_n - scale work with the scale of friction.h, work = x_t . u_t and square = |u_t|^2.
+// Returns the derivative by distance.
+DS_FN R gains_vjp(const Model& m, const P* row, R d, R un, R xn, R work, R square, R* bar)
 {
-    R z = R{}, dm = inside_depth(d, m.contacts.back);
-    Normal n = normal_force(m, row, d, un, m.contacts.back);
-    Mask inside = d < splat(m.contacts.back), slipping = n.bound * inverse < row[C_KT];
-    R by_bound = select(slipping, select(inside, -(work * inverse), z), z), by_force = select(inside, xn, z);
-    accumulate(m, bar, row + C_KT, select(slipping, z, select(inside, -work, z)));
-    if (m.contact_released) {
-        accumulate(m, bar, row + C_KN, -(by_force * dm) - by_bound * row[C_MU] * dm);
-        accumulate(m, bar, row + C_KD, by_force * min_(un, z) * dm);
-        accumulate(m, bar, row + C_MU, -(by_bound * row[C_KN] * dm));
-    } else {
-        R sign = select(n.force < z, -row[C_MU], row[C_MU]);
-        R by_normal = by_force + by_bound * sign;
-        accumulate(m, bar, row + C_KN, -(by_normal * dm));
-        accumulate(m, bar, row + C_KD, by_normal * un * dm);
-        accumulate(m, bar, row + C_MU, by_bound * abs_(n.force));
-    }
+    T back = m.contacts.back;
+    R z = R{};
+    Normal n = normal_force(m, row, d, un, back);
+    Mask inside = d < splat(back);
+    FrictionBar f = friction_vjp(sticking(row, d, back), n.bound, square, work);
+    R by_bound = -f.by_bound, by_force = select(inside, xn, z);
+    accumulate(m, bar, row + C_KT, select(f.slipping, z, select(inside, -work, z)));
+    Gains g;
+    DS_WITH_LAW(m, g = Law::gains_vjp(row, inside_depth(d, back), un, n, by_force, by_bound))
+    accumulate(m, bar, row + C_KN, g.kn);
+    accumulate(m, bar, row + C_KD, g.kd);
+    accumulate(m, bar, row + C_MU, g.mu);
     return by_force * n.by_d + by_bound * n.bound_by_d;
 }
 DS_FN R touch_gains_vjp(const Model& m, const P* row, const Touch& at, V3 u, V3 x, R* bar)
 {
     R un = dot(u, at.n), xn = dot(x, at.n);
     V3 ut = u - at.n * un;
-    return gains_vjp(m, row, at.d, un, xn, dot(x, ut), splat(T(1)) / sqrt_(dot(ut, ut) + T(1e-12)), bar);
+    return gains_vjp(m, row, at.d, un, xn, dot(x, ut), dot(ut, ut), bar);
 }
 
 // contact's constants: of points on the plane, on other ground, and of pairs
@@ -129,8 +114,7 @@ DS_FN void contact_parameters_vjp(const Model& m, const Kinematics& k, const SV*
         ContactPoint at = contact_point(m, k, link, point);
         if (!any(at.d < splat(back))) continue;
         V3 u = point_velocity(k.V[link], at.p), x = point_velocity(X[link], at.p);
-        R inverse = splat(T(1)) / tangential_speed(u);
-        R by_d = gains_vjp(m, point, at.d, u.z, x.z, x.x * u.x + x.y * u.y, inverse, bar);
+        R by_d = gains_vjp(m, point, at.d, u.z, x.z, x.x * u.x + x.y * u.y, u.x * u.x + u.y * u.y, bar);
         accumulate(m, bar, m.reals + G_GROUND, -by_d);
     }
     for (int c = 0; c < m.contacts.nf; c++) {

@@ -1,7 +1,8 @@
 // What sensors read from a state: poses and velocities of frames fixed to links, and the ground's force at contact
 // points; and the vector-Jacobian product, by the same argument about rigid motions as in adjoint.h.
 #pragma once
-#include "step.h"
+#include "adjoint.h"
+#include "block.h"
 
 namespace ds {
 
@@ -18,18 +19,7 @@ struct Sensors {
 };
 DS_FN Sensors unpack_sensors(const int* i, const T* r) { return {i[0], i[1], i + 2, r, r + i[0] * QR_COLUMNS}; }
 
-DS_FN Quat conj(Quat a) { return {a.w, -a.x, -a.y, -a.z}; }
-DS_FN Quat operator*(Quat a, Quat b)
-{
-    V3 v = {b.x, b.y, b.z}, u = {a.x, a.y, a.z}, c = v * a.w + u * b.w + cross(u, v);
-    return {a.w * b.w - dot(u, v), c.x, c.y, c.z};
-}
 DS_FN Quat constant(const T* q) { return {splat(q[0]), splat(q[1]), splat(q[2]), splat(q[3])}; }
-DS_FN Quat unit(Quat q)
-{
-    R scale = splat(T(1)) / sqrt_(norm2(q));
-    return {q.w * scale, q.x * scale, q.y * scale, q.z * scale};
-}
 
 // attitude of every link, composed joint by joint so that it is as continuous as the coordinates are
 DS_FN void attitudes(const Model& m, const Sensors& f, const State& s, Quat* Q)
@@ -38,18 +28,9 @@ DS_FN void attitudes(const Model& m, const Sensors& f, const State& s, Quat* Q)
         const int* link = m.link + i * LI_COLUMNS;
         const P* real = m.linkr + i * LR_COLUMNS;
         const R* q = s.q + link[L_Q];
-        if (link[L_TYPE] == FREE) {
-            Q[i] = unit(quat(q + 3));
-            continue;
-        }
-        Q[i] = constant(f.attitude + 4 * i);
-        if (link[L_PARENT] >= 0) Q[i] = Q[link[L_PARENT]] * Q[i];
-        if (link[L_TYPE] == BALL) Q[i] = Q[i] * unit(quat(q));
-        if (link[L_TYPE] == HINGE) {
-            R sine, cosine;
-            sincos_((q[0] - real[L_REF]) * T(0.5), sine, cosine);
-            Q[i] = Q[i] * Quat{cosine, sine * real[L_AXIS], sine * real[L_AXIS + 1], sine * real[L_AXIS + 2]};
-        }
+        Quat before_joint = constant(f.attitude + 4 * i);
+        if (link[L_PARENT] >= 0) before_joint = Q[link[L_PARENT]] * before_joint;
+        DS_WITH_JOINT(link, Q[i] = J::turn(real, q, before_joint))
     }
 }
 
@@ -69,15 +50,14 @@ DS_FN void place(Model& m, const Sensors& f, const Block& b, const T* q, const T
     attitudes(m, f, scene.s, scene.Q);
 }
 
-DS_ENTRY void sense(int index, const int* mi, const T* mr, const int* si, const T* sr, int n, const T* q, const T* v,
-                    T* values)
+DS_ENTRY void sense(int index, const SenseArgs& args)
 {
-    Model m = unpack(mi, mr, mr + mi[H_REALS]);
-    Sensors f = unpack_sensors(si, sr);
-    Block b = block(index, n);
+    Model m = unpack(args.integers, args.reals, args.reals + args.integers[H_REALS]);
+    Sensors f = unpack_sensors(args.sensor_integers, args.sensor_reals);
+    Block b = block(index, args.num_worlds);
     Scene scene;
     const Kinematics& k = scene.k;
-    place(m, f, b, q, v, scene);
+    place(m, f, b, args.q, args.qd, scene);
     R out[DS_MAX_OUT];
     for (int j = 0; j < f.outputs; j++) out[j] = R{};
     for (int a = 0; a < f.n; a++) {
@@ -92,11 +72,7 @@ DS_ENTRY void sense(int index, const int* mi, const T* mr, const int* si, const 
         if (kind == CONTACT_FORCE) {
             const P* point = m.contactr + sensor[Q_CONTACT] * CR_COLUMNS;
             ContactPoint at = contact_point(m, k, i, point);
-            V3 u = k.V[i].v + cross(k.V[i].w, at.p);
-            Normal normal = normal_force(m, point, at.d, u.z, m.contacts.width);
-            R kt = select(at.d < splat(m.contacts.width), splat(point[C_KT]), R{});
-            R scale = min_(kt, normal.bound / tangential_speed(u));
-            add(y, V3{-(scale * u.x), -(scale * u.y), normal.force});
+            add(y, level_force(m, point, at.d, k.V[i].v + cross(k.V[i].w, at.p)));
             continue;
         }
         V3 p = k.r[i] + rotate(k.E[i], real + Q_POS), u = k.V[i].v + cross(k.V[i].w, p);
@@ -108,7 +84,7 @@ DS_ENTRY void sense(int index, const int* mi, const T* mr, const int* si, const 
         if (kind == VELOCIMETER) put(y, V3{dot(axes.c[0], u), dot(axes.c[1], u), dot(axes.c[2], u)});
         if (kind == GYRO) put(y, V3{dot(axes.c[0], w), dot(axes.c[1], w), dot(axes.c[2], w)});
     }
-    store(b, out, f.outputs, values);
+    store(b, out, f.outputs, args.values);
 }
 
 // cotangents of a link's velocity V, and of its rigid displacement W
@@ -119,36 +95,39 @@ struct SensedBar {
 // g: cotangent of a contact point's force
 DS_FN void contact_force_vjp(const Model& m, const Kinematics& k, int i, const P* point, V3 g, SensedBar& b)
 {
-    R z = R{};
     ContactPoint at = contact_point(m, k, i, point);
     V3 p = at.p, u = k.V[i].v + cross(k.V[i].w, p);
-    Normal n = normal_force(m, point, at.d, u.z, m.contacts.back);
-    Mask inside = at.d < splat(m.contacts.back);
-    R inverse = splat(T(1)) / tangential_speed(u);
-    R kt = select(inside, splat(point[C_KT]), z), slip = n.bound * inverse, scale = min_(kt, slip);
-    R by_scale = select(slip < kt, -((g.x * u.x + g.y * u.y) * inverse), z);
-    R by_ut = -(by_scale * scale * inverse);
-    R pd = select(inside, by_scale * n.bound_by_d + g.z * n.by_d, z);
-    V3 pu = {by_ut * u.x - scale * g.x, by_ut * u.y - scale * g.y,
-             select(inside, by_scale * n.bound_by_u + g.z * n.by_u, z)};
+    LevelBar f = level_vjp(m, point, at.d, u, -g);
+    V3 pu = f.u;
     b.V = b.V + SV{cross(p, pu), pu};
     V3 e = cross(pu, k.V[i].w);  // the lowest point of a sphere does not turn with the link
-    b.W.w = b.W.w + V3{p.y * pd - e.y * point[C_RADIUS], e.x * point[C_RADIUS] - p.x * pd, z} + cross(u, pu);
-    b.W.v.z = b.W.v.z + pd;
+    b.W.w = b.W.w + V3{p.y * f.d - e.y * point[C_RADIUS], e.x * point[C_RADIUS] - p.x * f.d, R{}} + cross(u, pu);
+    b.W.v.z = b.W.v.z + f.d;
 }
 
-DS_ENTRY void sense_vjp(int index, const int* mi, const T* mr, const int* si, const T* sr, int n, const T* q, const T* v,
-                        const T* gvalues, T* gq, T* gv)
+// cotangents of the coordinates and velocities that a joint moves after WORLD
+template <class J>
+DS_FN void sensed_vjp(const R* q, const SV* S, const SV& by_velocity, const SV& by_motion, R* gq, R* gv)
 {
-    Model m = unpack(mi, mr, mr + mi[H_REALS]);
-    Sensors f = unpack_sensors(si, sr);
-    Block b = block(index, n);
+    R turn[J::NV - J::WORLD];
+    for (int j = J::WORLD; j < J::NV; j++) {
+        gv[j] = dot(S[j], by_velocity);
+        turn[j - J::WORLD] = dot(S[j], by_motion);
+    }
+    J::pull_back(q, turn, gq);
+}
+
+DS_ENTRY void sense_vjp(int index, const SenseVjpArgs& args)
+{
+    Model m = unpack(args.integers, args.reals, args.reals + args.integers[H_REALS]);
+    Sensors f = unpack_sensors(args.sensor_integers, args.sensor_reals);
+    Block b = block(index, args.num_worlds);
     Scene scene;
     const Kinematics& k = scene.k;
     const State& s = scene.s;
-    place(m, f, b, q, v, scene);
+    place(m, f, b, args.q, args.qd, scene);
     R out[DS_MAX_OUT];
-    load(b, gvalues, f.outputs, out);
+    load(b, args.gvalues, f.outputs, out);
     SensedBar bar[DS_MAX_NL];
     for (int i = 0; i < m.nl; i++) bar[i] = {zero6(), zero6()};
     for (int a = 0; a < f.n; a++) {
@@ -179,34 +158,22 @@ DS_ENTRY void sense_vjp(int index, const int* mi, const T* mr, const int* si, co
     State g;
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;
-        int type = link[L_TYPE], a = link[L_Q], d = link[L_DOF];
+        int a = link[L_Q], d = link[L_DOF];
         SensedBar c = bar[i];
         SV by_motion = c.W - cross_force(before(m, link, k.V, s.v + d, zero3()), c.V);
-        if (type >= SLIDE) {
-            g.v[d] = dot(k.S[d], c.V);
-            g.q[a] = dot(k.S[d], by_motion);
-        } else {
-            if (type == FREE) {
-                put(g.v + d, c.V.v);
-                put(g.q + a, c.W.v);
-                a += 3, d += 3;
-            }
-            R turn[3];
-            for (int j = 0; j < 3; j++) {
-                g.v[d + j] = dot(k.S[d + j], c.V);
-                turn[j] = dot(k.S[d + j], by_motion);
-            }
-            Quat p = quat(s.q + a);
-            put(g.q + a, mul_pure(p, vec(turn) * (splat(T(2)) / norm2(p))));
+        if (link[L_WORLD]) {
+            put(g.v + d, c.V.v);
+            put(g.q + a, c.W.v);
         }
+        DS_WITH_JOINT(link, sensed_vjp<J>(s.q + a, k.S + d, c.V, by_motion, g.q + a, g.v + d))
         if (link[L_PARENT] >= 0) {
             SensedBar& up = bar[link[L_PARENT]];
             up.V = up.V + c.V;
             up.W = up.W + c.W;
         }
     }
-    store(b, g.q, m.nq, gq);
-    store(b, g.v, m.nv, gv);
+    store(b, g.q, m.nq, args.gq);
+    store(b, g.v, m.nv, args.gqd);
 }
 
 }  // namespace ds

@@ -61,6 +61,37 @@ DS_FN V3 conj_mul_vec(Quat q, Quat p)
             q.w * p.z - q.z * p.w - q.x * p.y + q.y * p.x};
 }
 
+DS_FN Quat conj(Quat a) { return {a.w, -a.x, -a.y, -a.z}; }
+DS_FN Quat operator*(Quat a, Quat b)
+{
+    V3 v = {b.x, b.y, b.z}, u = {a.x, a.y, a.z}, c = v * a.w + u * b.w + cross(u, v);
+    return {a.w * b.w - dot(u, v), c.x, c.y, c.z};
+}
+DS_FN Quat unit(Quat q)
+{
+    R scale = splat(T(1)) / sqrt_(norm2(q));
+    return {q.w * scale, q.x * scale, q.y * scale, q.z * scale};
+}
+// E turned by an angle about a unit axis of its own
+template <class X>
+DS_FN M3 turned(const M3& E, const X* axis, R angle)
+{
+    R s, c;
+    sincos_(angle, s, c);
+    R o = splat(T(1)) - c;
+    X x = axis[0], y = axis[1], z = axis[2];
+    R sx = s * x, sy = s * y, sz = s * z, xy = o * (x * y), xz = o * (x * z), yz = o * (y * z);
+    M3 Q = {{{o * (x * x) + c, xy + sz, xz - sy}, {xy - sz, o * (y * y) + c, yz + sx}, {xz + sy, yz - sx, o * (z * z) + c}}};
+    return E * Q;
+}
+template <class X>
+DS_FN Quat turned(Quat q, const X* axis, R angle)
+{
+    R sine, cosine;
+    sincos_(angle * T(0.5), sine, cosine);
+    return q * Quat{cosine, sine * axis[0], sine * axis[1], sine * axis[2]};
+}
+
 struct SV {
     V3 w, v;
 };

@@ -1,5 +1,5 @@
-// One control step of a block of DS_LANES worlds, all sub-steps inside, and its vector-Jacobian product. These two
-// functions (and `probe`, for tests) are what the kernels in rigid/_kernels.py call.
+// One control step of a block of DS_LANES worlds, all sub-steps inside, and its vector-Jacobian product: what is launched.
+// rigid/_kernels.py lists the arguments.
 #pragma once
 #include "adjoint.h"
 #include "block.h"
@@ -93,71 +93,63 @@ DS_FN Mask bounded(const Model& m, const State& s, const R* act, T limit)
     return ok;
 }
 
-DS_ENTRY void control_step(int index, const int* mi, const T* mr, int n, int substeps, int keep_factor, T dt, T limit,
-                           const T* q, const T* v, const T* a, const T* u, const T* p, T* q_out, T* v_out,
-                           T* a_out, T* p_out, int* ok_out, T* saved_data)
+DS_ENTRY void control_step(int index, const StepArgs& args)
 {
-    Block b = block(index, n);
+    Block b = block(index, args.num_worlds);
     Reals reals;
     Mask ok;
-    Model m = read_model(b, mi, mr, p, reals, ok);
+    Model m = read_model(b, args.integers, args.reals, args.params, reals, ok);
     State s, start;
     R control[DS_MAX_NU], act[DS_MAX_NA], tau[DS_MAX_NV], qdd[DS_MAX_NV];
     Kinematics k;
     Factor M;
-    load(b, q, m.nq, s.q);
-    load(b, v, m.nv, s.v);
-    load(b, a, activations(m), act);
-    load(b, u, m.nu, control);
+    load(b, args.q, m.nq, s.q);
+    load(b, args.qd, m.nv, s.v);
+    load(b, args.act, activations(m), act);
+    load(b, args.u, m.nu, control);
     actuate(m, control, tau);
     start = s;
     Drive drive = {control, act};
-    Saved saved = saved_numbers(m, saved_data, index, n, substeps, keep_factor);
-    for (int t = 0; t < substeps; t++) {
+    Saved saved = saved_numbers(m, args.saved, index, args.num_worlds, args.substeps, args.keep_factor);
+    for (int t = 0; t < args.substeps; t++) {
         for (int d = 0; d < m.nv; d++) qdd[d] = tau[d];
         if (DS_SERVOS) servo_forces(m, s, control, qdd);
         forward_dynamics(m, s, drive, k, qdd, M);
-        if (saved_data) {
+        if (args.saved) {
             int f = save(saved, t, 0, s.q, m.nq);
             f = save(saved, t, f, s.v, m.nv);
             f = save(saved, t, f, qdd, m.nv);
             f = save(saved, t, f, act, activations(m));
-            if (keep_factor) save(saved, t, f, M.m, m.nm);
+            if (args.keep_factor) save(saved, t, f, M.m, m.nm);
         }
-        integrate(m, s, qdd, dt);
+        integrate(m, s, qdd, args.dt);
 #if DS_MUSCLES
-        advance_activations(m, control, act, dt);
+        advance_activations(m, control, act, args.dt);
 #endif
     }
     // a world that ran away keeps the state it had: nothing infinite ever leaves the engine
-    ok = ok & bounded(m, s, act, limit);
+    ok = ok & bounded(m, s, act, args.limit);
     for (int i = 0; i < m.nq; i++) s.q[i] = select(ok, s.q[i], start.q[i]);
     for (int d = 0; d < m.nv; d++) s.v[d] = select(ok, s.v[d], start.v[d]);
-    store(b, s.q, m.nq, q_out);
-    store(b, s.v, m.nv, v_out);
+    store(b, s.q, m.nq, args.q_out);
+    store(b, s.v, m.nv, args.qd_out);
     R before_step[DS_MAX_NA];
-    load(b, a, activations(m), before_step);
+    load(b, args.act, activations(m), before_step);
     for (int i = 0; i < activations(m); i++) act[i] = select(ok, act[i], before_step[i]);
-    store(b, act, activations(m), a_out);
-#if DS_PARAMS
-    int np = parameters(mi, mr).np;
-    for (size_t i = size_t(b.first) * np; i < size_t(b.first + DS_LANES) * np && i < size_t(n) * np; i++) p_out[i] = p[i];
-#endif
+    store(b, act, activations(m), args.act_out);
     R flag = select(ok, splat(T(1)), R{});
-    for (int l = 0; l < DS_LANES && b.first + l < n; l++) ok_out[b.first + l] = int(get(flag, l));
+    for (int l = 0; l < DS_LANES && b.first + l < args.num_worlds; l++) args.ok[b.first + l] = int(get(flag, l));
 }
 
-DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int substeps, int keep_factor, T dt,
-                               const T* u, const T* p, const int* ok, const T* saved_data, const T* gq_out,
-                               const T* gv_out, const T* ga_out, const T* gp_out, T* gq, T* gv, T* ga, T* gu, T* gp)
+DS_ENTRY void control_step_vjp(int index, const StepVjpArgs& args)
 {
-    Block b = block(index, n);
+    Block b = block(index, args.num_worlds);
     Reals reals, greals;
     Mask keep;
-    Model m = read_model(b, mi, mr, p, reals, keep);
+    Model m = read_model(b, args.integers, args.reals, args.params, reals, keep);
     State s, g;
 #if DS_PARAMS
-    Parameters from = parameters(mi, mr);
+    Parameters from = parameters(args.integers, args.reals);
     for (int k = 0; k < from.nr; k++) greals.of[k] = R{};
     R* gr = greals.of;
 #else
@@ -165,28 +157,28 @@ DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int
 #endif
     R qdd[DS_MAX_NV], gtau[DS_MAX_NV], control[DS_MAX_NU], gcontrol[DS_MAX_NU], act[DS_MAX_NA], gact[DS_MAX_NA];
     Factor M;
-    load(b, u, m.nu, control);
-    load(b, ga_out, activations(m), gact);
+    load(b, args.u, m.nu, control);
+    load(b, args.gact_out, activations(m), gact);
     Drive drive = {control, act};
-    load(b, gq_out, m.nq, g.q);
-    load(b, gv_out, m.nv, g.v);
+    load(b, args.gq_out, m.nq, g.q);
+    load(b, args.gqd_out, m.nv, g.v);
     for (int d = 0; d < m.nv; d++) gtau[d] = R{};
     for (int a = 0; a < m.nu; a++) gcontrol[a] = R{};
-    Saved saved = saved_numbers(m, const_cast<T*>(saved_data), index, n, substeps, keep_factor);
-    for (int t = substeps - 1; t >= 0; t--) {
+    Saved saved = saved_numbers(m, args.saved, index, args.num_worlds, args.substeps, args.keep_factor);
+    for (int t = args.substeps - 1; t >= 0; t--) {
         int f = restore(saved, t, 0, s.q, m.nq);
         f = restore(saved, t, f, s.v, m.nv);
         f = restore(saved, t, f, qdd, m.nv);
         f = restore(saved, t, f, act, activations(m));
-        if (keep_factor) restore(saved, t, f, M.m, m.nm);
+        if (args.keep_factor) restore(saved, t, f, M.m, m.nm);
         prefetch(saved, t - 1);
-        substep_vjp(m, s, drive, qdd, M, keep_factor, dt, g, gtau, gcontrol, gact, gr);
+        substep_vjp(m, s, drive, qdd, M, args.keep_factor, args.dt, g, gtau, gcontrol, gact, gr);
     }
     for (int a = 0; a < m.nu; a++) gcontrol[a] = gcontrol[a] + gtau[m.actuator[a]] * m.gear[a];
 #if DS_PARAMS
     R gparameter[DS_MAX_NP];
     for (int a = 0; a < m.nu; a++) accumulate(m, gr, m.gear + a, gtau[m.actuator[a]] * control[a]);
-    load(b, gp_out, from.np, gparameter);
+    for (int j = 0; j < from.np; j++) gparameter[j] = R{};
     for (int e = 0; e < from.ne; e++) {
         int j = from.entry[2 * e + 1];
         gparameter[j] = gparameter[j] + gr[from.entry[2 * e]] * from.coefficient[e];
@@ -195,7 +187,7 @@ DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int
 
     // a world that ran away, or whose gradient did, contributes nothing; whole worlds, never single numbers
     R flag = R{};
-    for (int l = 0; l < DS_LANES; l++) set(flag, l, T(ok[Block::world(l, b)]));
+    for (int l = 0; l < DS_LANES; l++) set(flag, l, T(args.ok[Block::world(l, b)]));
     keep = flag > R{};
     R big = splat(DS_HUGE);
     for (int i = 0; i < m.nq; i++) keep = keep & (abs_(g.q[i]) <= big);
@@ -205,50 +197,16 @@ DS_ENTRY void control_step_vjp(int index, const int* mi, const T* mr, int n, int
 #if DS_PARAMS
     for (int j = 0; j < from.np; j++) keep = keep & (abs_(gparameter[j]) <= big);
     for (int j = 0; j < from.np; j++) gparameter[j] = select(keep, gparameter[j], R{});
-    store(b, gparameter, from.np, gp);
+    store(b, gparameter, from.np, args.gparams);
 #endif
     for (int i = 0; i < m.nq; i++) g.q[i] = select(keep, g.q[i], R{});
     for (int d = 0; d < m.nv; d++) g.v[d] = select(keep, g.v[d], R{});
     for (int a = 0; a < activations(m); a++) gact[a] = select(keep, gact[a], R{});
     for (int a = 0; a < m.nu; a++) gcontrol[a] = select(keep, gcontrol[a], R{});
-    store(b, g.q, m.nq, gq);
-    store(b, g.v, m.nv, gv);
-    store(b, gact, activations(m), ga);
-    store(b, gcontrol, m.nu, gu);
-}
-
-// M (packed rows), the generalised force (actuators, springs, contact, minus h), qdd, and the number of contact
-// points below the ground: for tests and for users who ask
-DS_ENTRY void probe(int index, const int* mi, const T* mr, int n, const T* q, const T* v, const T* a, const T* u,
-                    const T* p, T* mass, T* force, T* qdd_out, T* touching)
-{
-    Block b = block(index, n);
-    Reals reals;
-    Mask ok;
-    Model m = read_model(b, mi, mr, p, reals, ok);
-    State s;
-    R control[DS_MAX_NU], act[DS_MAX_NA], qdd[DS_MAX_NV];
-    Kinematics k;
-    Factor M;
-    load(b, q, m.nq, s.q);
-    load(b, v, m.nv, s.v);
-    load(b, a, activations(m), act);
-    load(b, u, m.nu, control);
-    actuate(m, control, qdd);
-    if (DS_SERVOS) servo_forces(m, s, control, qdd);
-    equations_of_motion(m, s, {control, act}, k, qdd, M);
-    R count[1] = {R{}};
-    for (int c = 0; c < m.nc; c++) {
-        R d = contact_point(m, k, m.contact[c], m.contactr + c * CR_COLUMNS).d;
-        count[0] = count[0] + select(d < R{}, splat(T(1)), R{});
-    }
-    count[0] = count[0] + surfaces_touching(m, k) + pairs_touching(m, k);
-    store(b, count, 1, touching);
-    store(b, M.m, m.nm, mass);
-    store(b, qdd, m.nv, force);
-    factorise(m, M);
-    solve(m, M, qdd);
-    store(b, qdd, m.nv, qdd_out);
+    store(b, g.q, m.nq, args.gq);
+    store(b, g.v, m.nv, args.gqd);
+    store(b, gact, activations(m), args.gact);
+    store(b, gcontrol, m.nu, args.gu);
 }
 
 }  // namespace ds

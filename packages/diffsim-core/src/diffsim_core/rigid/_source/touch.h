@@ -1,15 +1,10 @@
 // One contact of link A with link B, or with the world: the force law at any normal, and what its adjoint needs.
 // With unit normal n (from B to A), u the velocity of A against B at the point p and x the same of the test
-// velocity, Phi's share is psi(d, n, u, x) = -x . f(d, n, u); see docs/adjoint.md.
+// velocity, Phi's share is psi(d, n, u, x) = -x . f(d, n, u); see docs/development/adjoint.md.
 #pragma once
-#include "forces.h"
+#include "contact.h"
 
 namespace ds {
-
-// cotangents of a link's fields: velocity V, acceleration A, test velocity X, and its rigid displacement W
-struct LinkBar {
-    SV V, A, X, W;
-};
 
 struct Touch {
     V3 p, n;  // the point, from A's reference point, and the normal
@@ -21,8 +16,7 @@ DS_FN V3 touch_force(const Model& m, const P* row, const Touch& at, V3 u, T widt
     R un = dot(u, at.n);
     V3 ut = u - at.n * un;
     Normal n = normal_force(m, row, at.d, un, width);
-    R stick = select(at.d < splat(width), splat(row[C_KT]), R{});
-    return at.n * n.force - ut * min_(stick, n.bound / sqrt_(dot(ut, ut) + T(1e-12)));
+    return at.n * n.force - ut * friction(sticking(row, at.d, width), n.bound, dot(ut, ut));
 }
 
 struct Psi {
@@ -35,17 +29,14 @@ DS_FN Psi touch_vjp(const Model& m, const P* row, const Touch& at, V3 u, V3 x, T
     V3 ut = u - at.n * un, xt = x - at.n * xn;
     Normal n = normal_force(m, row, at.d, un, width);
     Mask inside = at.d < splat(width);
-    R inverse = splat(T(1)) / sqrt_(dot(ut, ut) + T(1e-12));
-    R kt = select(inside, splat(row[C_KT]), z), slip = n.bound * inverse, scale = min_(kt, slip);
-    R by_scale = select(slip < kt, dot(xt, ut) * inverse, z);
-    R by_ut = -(by_scale * scale * inverse);
-    R by_un = select(inside, by_scale * n.bound_by_u - xn * n.by_u, z);
+    FrictionBar f = friction_vjp(sticking(row, at.d, width), n.bound, dot(ut, ut), dot(xt, ut));
+    R by_un = select(inside, f.by_bound * n.bound_by_u - xn * n.by_u, z);
     Psi g;
-    g.d = select(inside, by_scale * n.bound_by_d - xn * n.by_d, z);
-    g.u = xt * scale + ut * by_ut + at.n * by_un;
-    g.x = ut * scale - at.n * n.force;
+    g.d = select(inside, f.by_bound * n.bound_by_d - xn * n.by_d, z);
+    g.u = xt * f.scale + ut * f.by_u + at.n * by_un;
+    g.x = ut * f.scale - at.n * n.force;
     // the normal splits u and x: x_t . u_t = x . u - x_n u_n and |u_t|^2 = |u|^2 - u_n^2
-    g.n = u * (by_un - scale * xn - by_ut * un) - x * (n.force + scale * un);
+    g.n = u * (by_un - f.scale * xn - f.by_u * un) - x * (n.force + f.scale * un);
     return g;
 }
 

@@ -79,16 +79,11 @@ function moved(matrix, aside) {
   return matrix;
 }
 
-function partsOf({ type, pos, quat, size }, k) {
+function partsOf({ pos, quat, parts }, k) {
   // Each a little larger than the last, so that surfaces in the same place do not flicker.
   const swell = 1 + 0.003 * (k % 6);
   const frame = placed(pos, quat, [swell, swell, swell]);
-  const part = (mesh, stretch, z = 0) => ({ mesh, matrix: multiply(frame, placed([0, 0, z], [1, 0, 0, 0], stretch)) });
-  const [a, b] = size;
-  if (type === "sphere") return [part("sphere", [a, a, a])];
-  if (type === "ellipsoid") return [part("sphere", size)];
-  if (type === "cylinder") return [part("cylinder", [a, a, b])];
-  if (type === "plane") return [];
-  if (type !== "capsule") return [part("box", size)];
-  return [part("cylinder", [a, a, b]), part("sphere", [a, a, a], b), part("sphere", [a, a, a], -b)];
+  return parts.map(([mesh, half, z]) => ({
+    mesh, matrix: multiply(frame, placed([0, 0, z], [1, 0, 0, 0], half))
+  }));
 }

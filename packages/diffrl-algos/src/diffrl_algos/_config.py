@@ -1,0 +1,147 @@
+"""Configuration fields that algorithms share, in groups: updates, windows with an actor, Gaussian actors, critics.
+
+Nothing here imports an array library.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Activation = Literal["elu", "silu", "relu", "tanh"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateConfig:
+    """Fields of every algorithm; the defaults are SHAC's general setting (Xu et al. 2022, Table 5)."""
+
+    iterations: int = 2000
+    """Updates of a full run; the learning rates fall over them."""
+    horizon: int = 32
+    """Control steps in a window."""
+    gamma: float = 0.99
+    """Discount per control step."""
+    lr_end: float = 1e-5
+    """Learning rate at the last update, of actor and critic."""
+    lr_schedule: Literal["linear", "constant"] = "linear"
+    """How the learning rates change: linearly to ``lr_end``, or not at all."""
+    betas: tuple[float, float] = (0.7, 0.95)
+    """Decay rates of Adam's moments, for all networks."""
+    max_grad_norm: float = 1.0
+    """Gradients with a larger Euclidean norm are scaled down to this, for each optimiser."""
+    torch_threads: int = 1
+    """Threads of torch's own operations; at a few thousand rows more threads are slower. Results depend on it in
+    the last bits, so it belongs to the configuration. The simulator has its own threads."""
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "iterations", "horizon", "torch_threads")
+        between_zero_and_one(self, "gamma")
+        positive(self, "max_grad_norm")
+        not_negative(self, "lr_end")
+        require("betas", self.betas, all(0.0 <= beta < 1.0 for beta in self.betas), "two numbers in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowConfig(UpdateConfig):
+    """Fields of every algorithm with an actor; the defaults are SHAC's general setting."""
+
+    actor_hidden: tuple[int, ...] = (256, 128)
+    """Widths of the actor's hidden layers."""
+    actor_lr: float = 2e-3
+    """Learning rate of the actor at the first update."""
+    activation: Activation = "elu"
+    """Activation function of each hidden layer, for all networks."""
+    layer_norm: bool = True
+    """Normalise each hidden layer after its activation."""
+    normalize_obs: bool = True
+    """Shift and scale observations by their running mean and standard deviation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "actor_lr")
+        widths(self, "actor_hidden")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianConfig(WindowConfig):
+    """Fields of every algorithm with a Gaussian actor; the defaults are SHAC's general setting."""
+
+    state_dependent_std: bool = False
+    """Make the standard deviation an output of the network; otherwise it is one parameter for each action."""
+    logstd_init: float = -1.0
+    """Initial log standard deviation of the actions before tanh; where it depends on the state, the bias of that
+    output."""
+    logstd_min: float = -20.0
+    """Lower bound of the log standard deviation."""
+    logstd_max: float = 20.0
+    """Upper bound of the log standard deviation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        finite(self, "logstd_init", "logstd_min", "logstd_max")
+        # exp of twice the bound, which divergences contain, must be finite in float32.
+        fits = self.logstd_min < self.logstd_max <= 40.0
+        require("logstd_max", self.logstd_max, fits, f"above logstd_min, which is {self.logstd_min}, and at most 40")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticConfig(WindowConfig):
+    """Fields of every algorithm that fits critics to a window; the defaults are SHAC's general setting."""
+
+    lam: float = 0.95
+    """Lambda of the critic's TD(lambda) targets, and of advantages where there are any."""
+    critic_hidden: tuple[int, ...] = (128, 128)
+    """Widths of the critic's hidden layers."""
+    critic_lr: float = 5e-4
+    """Learning rate of the critic at the first update."""
+    critic_iterations: int = 16
+    """Epochs of the critic over a window."""
+    critic_minibatches: int = 4
+    """Minibatches in an epoch of the critic."""
+    critic_shuffle: bool = True
+    """Draw the critic's minibatches at random in each epoch; otherwise they are runs of consecutive steps, as in SHAC's
+    released code. Its paper does not say; the page of SHAC compares both on Ant."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least_one(self, "critic_iterations", "critic_minibatches")
+        between_zero_and_one(self, "lam")
+        positive(self, "critic_lr")
+        widths(self, "critic_hidden")
+
+
+def require(name: str, value: object, holds: bool, expected: str) -> None:
+    """Raise ``ValueError`` with field, value and remedy unless ``holds``."""
+    if not holds:
+        raise ValueError(f"{name} is {value}; it must be {expected}")
+
+
+def at_least_one(config: object, *names: str) -> None:
+    for name in names:
+        require(name, getattr(config, name), getattr(config, name) >= 1, "at least 1")
+
+
+def between_zero_and_one(config: object, *names: str) -> None:
+    for name in names:
+        require(name, getattr(config, name), 0.0 <= getattr(config, name) <= 1.0, "between 0 and 1")
+
+
+def positive(config: object, *names: str) -> None:
+    for name in names:
+        require(name, getattr(config, name), 0.0 < getattr(config, name) < math.inf, "positive and finite")
+
+
+def not_negative(config: object, *names: str) -> None:
+    for name in names:
+        require(name, getattr(config, name), 0.0 <= getattr(config, name) < math.inf, "finite and not negative")
+
+
+def finite(config: object, *names: str) -> None:
+    for name in names:
+        require(name, getattr(config, name), math.isfinite(getattr(config, name)), "finite")
+
+
+def widths(config: object, *names: str) -> None:
+    for name in names:
+        require(name, getattr(config, name), all(width >= 1 for width in getattr(config, name)), "all at least 1")

@@ -1,0 +1,136 @@
+"""``explore``: one window of the stochastic policy, with all that an update needs of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffsim_core import Env, EnvState, Trajectory, rollout, stop_gradient
+
+from .._processes import size
+from . import _distributed as distributed
+from ._distributions import Gaussian
+from ._gate import gate
+from ._normalize import Affine
+from ._policy import GaussianActor
+from ._run_state import RunState
+
+Between = Callable[[int, EnvState, Tensor], tuple[EnvState, Tensor]]
+"""``(step, state, obs) -> (state, obs)``, what each step starts from; see ``diffsim_core.rollout``."""
+
+
+class Sample(NamedTuple):
+    """What the policy did in one step, or, stacked, in a window."""
+
+    mean: Tensor
+    """``[..., N, na]``."""
+    logstd: Any
+    """``[..., N, na]`` if it depends on the state, else ``()``: it is a parameter."""
+    u: Tensor
+    """``[..., N, na]`` actions before tanh."""
+
+
+class Window(NamedTuple):
+    """``T`` steps of the policy in ``N`` worlds, with their graph unless gradients are off."""
+
+    trajectory: Trajectory
+    env_state: EnvState
+    """After the last step."""
+    obs: Tensor
+    """``[N, no]`` after the last step."""
+    policy: Gaussian
+    """Distributions of the actions before tanh, ``[T, N, na]``."""
+    u: Tensor
+    """``[T, N, na]`` actions before tanh."""
+    eps: Tensor
+    """``[T, N, na]`` the noise in them."""
+    lost: Tensor
+    """``[T, N]`` zeros; their gradient counts blocked actions, see ``gate``."""
+    push: Any
+    """``[T, N, na]`` zeros added to ``u``, or None. Their gradient is that of the actions before tanh."""
+
+    @property
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """``(terminated, done)``, both ``[T, N]``."""
+        return self.trajectory.terminated, self.trajectory.done
+
+
+def explore(
+    actor: GaussianActor,
+    flat: Tensor,
+    normalizer: Affine,
+    run: RunState,
+    eps: Tensor,
+    *,
+    env: Env | None = None,
+    between: Between | None = None,
+    push: bool = False,
+    enter: Callable[[int, Tensor], Tensor] | None = None,
+) -> Window:
+    """Let the stochastic policy act for ``len(eps)`` steps from where the last window ended.
+
+    Args:
+        actor: the network.
+        flat: its parameters; gradients flow to them if they require one.
+        normalizer: of observations.
+        run: the worlds and where they are; nothing in it changes.
+        eps: standard normal noise, ``[T, N, na]``.
+        env: worlds to step instead of ``run.env``, which they wrap.
+        between: a hook before each step, see ``diffsim_core.rollout``.
+        push: make the leaf ``Window.push``.
+        enter: ``(step, action) -> action``, the last function before an action enters the worlds.
+    """
+    params = actor.split(flat)
+    logstd = params[1]
+    # Where sigma is a parameter, the noise of the whole window is one product.
+    noise = (eps if logstd is None else eps * logstd.exp()).unbind(0)
+    lost = torch.zeros_like(eps[..., 0], requires_grad=flat.requires_grad)
+    pushes = torch.zeros_like(eps, requires_grad=True) if push else None
+    rows = enumerate(zip(noise, lost.unbind(0), noise if pushes is None else pushes.unbind(0), strict=True))
+
+    def act(obs: Tensor) -> tuple[Tensor, Sample]:
+        step, (e, lost_here, push_here) = next(rows)
+        policy = actor(params, normalizer(obs))
+        u = policy.mean + (e * policy.logstd.exp() if logstd is None else e)
+        if push:
+            u = u + push_here
+        action = gate(torch.tanh(u), lost_here)
+        sample = Sample(policy.mean, policy.logstd if logstd is None else (), u)
+        return action if enter is None else enter(step, action), sample
+
+    window, env_state, obs = rollout(env or run.env, act, run.env_state, run.obs, len(eps), between=between)
+    sample: Sample = window.aux
+    policy = Gaussian(sample.mean, sample.logstd if logstd is None else logstd)
+    return Window(window, env_state, obs, policy, sample.u, eps, lost, pushes)
+
+
+def normal(generator: torch.Generator, like: Tensor, *shape: int) -> Tensor:
+    """Standard normal numbers ``[..., N, na]`` with the dtype and on the device of ``like``."""
+    *before, worlds, last = shape
+    whole = (*before, worlds * size(), last)
+    return distributed.mine(torch.randn(whole, generator=generator, dtype=like.dtype, device=like.device), -2)
+
+
+def cut_every(length: int) -> Between:
+    """A hook that cuts the gradients through the worlds' state before every ``length``-th step."""
+
+    def between(step: int, state: EnvState, obs: Tensor) -> tuple[EnvState, Tensor]:
+        return (stop_gradient(state), obs.detach()) if step % length == 0 else (state, obs)
+
+    return between
+
+
+def lost_share(lost: Tensor | None, like: Tensor) -> Tensor:
+    """The share of actions whose gradients were blocked, from the gradient of ``Window.lost``; a scalar."""
+    return torch.zeros_like(like) if lost is None else (lost.sum() / lost.numel()).to(like.dtype)
+
+
+def gradients(of: Tensor, parameters: Tensor, window: Window, **options: Any) -> tuple[Tensor, Tensor]:
+    """The gradient of a scalar with respect to flat parameters, and the share of actions whose part was blocked."""
+    grad, lost = torch.autograd.grad(of, [parameters, window.lost], allow_unused=True, **options)
+    if grad is None:
+        raise RuntimeError("the objective does not depend on the parameters")
+    return grad, lost_share(lost, of.detach())

@@ -1,0 +1,236 @@
+"""Adaptive-Gradient Policy Optimization (Gao et al. 2024)
+
+Simulated rewards as far as their gradient can be trusted, then a Q function. Gao et al., Adaptive-Gradient Policy
+Optimization: Enhancing Policy Learning in Non-Smooth Differentiable Simulations, ICML 2024: Algorithm 1, Eq. 1-4,
+Appendix B and Table 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+import gradest
+from diffsim_core import Env
+
+from ..._config import (
+    CriticConfig,
+    GaussianConfig,
+    at_least_one,
+    between_zero_and_one,
+    not_negative,
+    positive,
+)
+from .._account import Clock, Learned
+from .._adam import Optimizer
+from .._credit_graph import CreditGraph
+from .._critic import Critic
+from .._learner import CriticLearner
+from .._networks import q_critic
+from .._policy import GaussianActor
+from .._run_state import TargetState
+from .._window import Window, normal
+
+
+@dataclass(frozen=True, kw_only=True)
+class AGPOConfig(GaussianConfig, CriticConfig):
+    """Adaptive-Gradient Policy Optimization (Gao et al. 2024).
+
+    Networks, rates and weights are by default those of Table 1 for Ant. Ours are ``lam``, ``truncation``,
+    ``lr_schedule`` and ``kl_coef``; ``--reading paper`` has the paper's. docs/algorithms/agpo.md says how we read what
+    the paper leaves open.
+    """
+
+    lam: float = 0.95
+    """Lambda of the Q functions' targets; 0 is the paper's one-step target (Algorithm 1)."""
+    actor_hidden: tuple[int, ...] = (256, 128, 64)
+    """Widths of the actor's hidden layers (Table 1)."""
+    critic_hidden: tuple[int, ...] = (256, 128, 64)
+    """Widths of the Q functions' hidden layers (Table 1)."""
+    actor_lr: float = 7e-4
+    """Learning rate of the actor at the first update (Table 1)."""
+    critic_lr: float = 7e-4
+    """Learning rate of the Q functions at the first update (Table 1)."""
+    critic_minibatches: int = 8
+    """Minibatches in an epoch of the Q functions (Table 1)."""
+    critic_max_grad_norm: float = 10.0
+    """Gradients of the Q functions with a larger Euclidean norm are scaled down to this (Table 1)."""
+    target_alpha: float = 0.2
+    """Share of the target Q functions kept at each update: 1 - tau of Algorithm 1 and Table 1."""
+    num_critics: int = 2
+    """Number of Q functions; the least of their values is used."""
+    reward_scale: float = 0.1
+    """Rewards are multiplied by this for learning (Table 1); returns that are reported are not."""
+    entropy_coef: float = 0.01
+    """Weight of the policy's entropy in its objective (Table 1)."""
+    entropy_floor: float = 1.0
+    """Share of that weight that every step has. The remaining share is multiplied by 1 - alpha, the part of the Q
+    function, which needs actions with spread to learn from. 1 is the paper, less is ours (docs/algorithms/agpo.md)."""
+    kl_coef: float = 0.0
+    """Weight of the divergence from the policy of the update before, KL(new || previous), in the actor's loss. The
+    paper has 0.3 (Table 1, section 4.2) and does not name the reference; ``--reading paper`` has it."""
+    kl_reference: Literal["previous", "acting"] = "previous"
+    """The policy that the divergence is measured from. ``acting``, which older runs have, has no gradient at the one
+    step that is taken, and is left out of the loss."""
+    ratio: Literal["adaptive", "tolerant", "fixed"] = "adaptive"
+    """The mixture ratio alpha of each step. ``adaptive``: from the gradients' variances (Eq. 3). ``tolerant``, which is
+    ours: the same, but 1 where the simulator's gradients spread no more than ``tolerance`` (docs/algorithms/agpo.md).
+    ``fixed``: ``fixed_ratio``."""
+    tolerance: float = 4.0
+    """A tolerant ratio is 1 up to this standard deviation of the norms of the simulator's gradients over the worlds, in
+    units of their median."""
+    fixed_ratio: float = 1.0
+    """The ratio if it is fixed: 1 is the simulator's gradient alone, 0 that of the Q functions (Figure 8)."""
+    threshold: float = 0.1
+    """A segment is truncated where its credit falls below this (Table 1)."""
+    truncation: Literal["every", "restart", "bootstrap", "drop"] = "every"
+    """``restart``: a truncated segment ends with a Q value and a new one starts. ``bootstrap``: it ends with a Q value
+    (the paper). ``drop``: it ends without. ``every``, which is ours, has no threshold: each action is credited with the
+    segment that starts with it, once, whatever the credit before it. ``gradest.credit_weights`` says which gradient
+    each of them is."""
+    variance: Literal["norm", "vector"] = "norm"
+    """Take variances of the gradients' norms (section 4), or of the gradients themselves (Definition 3.1)."""
+    nonfinite: Literal["zero", "mask"] = "zero"
+    """A step where some world's gradient is not finite gets ratio 0, or takes its ratio from the other worlds."""
+    state_dependent_std: bool = True
+    """Make the standard deviation an output of the network (Appendix B); otherwise it is one parameter per action."""
+    logstd_min: float = -5.0
+    """Lower bound of the log standard deviation."""
+    logstd_max: float = 2.0
+    """Upper bound of the log standard deviation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least_one(self, "num_critics")
+        between_zero_and_one(self, "target_alpha", "fixed_ratio", "threshold", "entropy_floor")
+        positive(self, "critic_max_grad_norm", "reward_scale", "tolerance")
+        not_negative(self, "entropy_coef", "kl_coef")
+
+
+@dataclass(frozen=True)
+class AGPOState(TargetState):
+    """The state of an AGPO run."""
+
+    previous: Tensor
+    """Flat parameters of the actor one update ago, which the divergence may be measured from."""
+
+
+@dataclass(frozen=True)
+class AGPO(CriticLearner[AGPOConfig, AGPOState]):
+    """Adaptive-Gradient Policy Optimization.
+
+    Each update rolls the stochastic policy out for ``horizon`` steps and finds, for each of them, how the simulator's
+    gradient and the Q function's are to be mixed (Eq. 1-3; ``ratio``). It takes one Adam step along the gradient that
+    ``gradest.credit_weights`` describes (Eq. 4 where ``truncation`` is bootstrap, drop or restart), and fits the Q
+    functions to their targets. An update whose gradient is not finite changes no parameter; it is counted.
+    """
+
+    config: AGPOConfig = field(default_factory=AGPOConfig)
+    name: ClassVar[str] = "agpo"
+    state_type = AGPOState
+
+    def check(self, env: Env) -> None:
+        if env.num_envs < 2 and self.config.ratio != "fixed":
+            raise ValueError(
+                f"num_envs is {env.num_envs}, and AGPO takes variances over worlds; give it at least 2, or ratio=fixed"
+            )
+        super().check(env)
+
+    def first(self, env: Env, obs: Tensor, generator: torch.Generator) -> dict[str, Any]:
+        fields = super().first(env, obs, generator)
+        return {**fields, "previous": fields["actor"].clone()}
+
+    def learn(self, state: AGPOState, generator: torch.Generator, clock: Clock) -> Learned:
+        c, env, nets = self.config, state.env, self.networks(state.env)
+
+        # The window, and the ratio of each of its steps.
+        eps = normal(generator, state.run.obs, 2, c.horizon, env.num_envs, env.spec.num_actions)
+        graph = CreditGraph(c.horizon, eps[0, 0])
+        links = {"between": graph.between, "enter": graph.enter}
+        actor, normalize, window = self.explore(state, generator, eps=eps[0], **links)
+        steps = window.trajectory
+        obs, final_obs = normalize(steps.obs), normalize(steps.final_obs)
+        policy = nets.actor(nets.actor.split(actor), final_obs)
+        next_action = torch.tanh(policy.mean + eps[1] * policy.logstd.exp())
+        q, q_next = (
+            nets.critic(state.target, torch.cat(part, dim=-1)).amin(0)
+            for part in ((obs, steps.action), (final_obs, next_action))
+        )
+        alpha = self._ratio(window, graph, q, q_next)
+
+        # The objective (Eq. 4). With truncation="every" its gradient counts, not its value.
+        x = obs.detach()
+        options: dict[str, Any] = {"threshold": c.threshold, "truncation": c.truncation}
+        credit = gradest.credit_weights(alpha, *window.ends, gamma=c.gamma, **options)
+        graph.open(credit.link)
+        objective = gradest.credit_mean(credit, c.reward_scale * steps.reward, q, q_next)
+        entropy, kl = self._regularisers(nets.actor, actor, state.previous, x, eps[0])
+        # Without the test, a divergence that overflows would spoil the gradient by zero times infinity.
+        penalty = c.kl_coef * kl if c.kl_coef > 0 and c.kl_reference == "previous" else 0.0
+        # The Q functions need actions with spread to learn from; the simulator does not.
+        weight = c.entropy_coef * (c.entropy_floor + (1.0 - c.entropy_floor) * (1.0 - alpha))
+        loss = -(objective + (weight * entropy).mean() - penalty)
+        clock.lap("rollout_s")
+
+        # One step of the actor.
+        changes, metrics = self.descend(state, loss, actor, window, Optimizer(c.betas, c.max_grad_norm))
+        clock.lap("backward_s")
+
+        # The Q functions and their moving average.
+        reward = c.reward_scale * steps.reward.detach()
+        target_value = gradest.td_lambda(reward, q_next.detach(), *window.ends, gamma=c.gamma, lam=c.lam)
+        inputs = torch.cat([x, steps.action.detach()], dim=-1)
+        critic_optimizer = Optimizer(c.betas, c.critic_max_grad_norm)
+        fitted, critic_loss = self.fit(state, inputs, target_value, critic_optimizer, generator)
+        metrics |= {
+            "critic_loss": critic_loss,
+            "value_mean": target_value.mean(),
+            "entropy": entropy.mean(),
+            "kl": kl,
+            # What to watch: how many simulated rewards count, on average over the steps.
+            "alpha_mean": alpha.mean(),
+            "beta_mean": credit.beta.mean(),
+            "effective_horizon": gradest.effective_horizon(alpha, steps.done, **options),
+        }
+        changes |= {"previous": state.actor, **fitted}
+        clock.lap("critic_s")
+        return self.learned(state, window, changes, metrics, metrics["grad_norm"], target_value, inputs)
+
+    def _ratio(self, window: Window, graph: CreditGraph, q: Tensor, q_next: Tensor) -> Tensor:
+        """Mixture ratio ``alpha [T]`` of every step (Eq. 3, or ours), for ``q``, ``q_next`` ``[T, N]``."""
+        c, steps = self.config, window.trajectory
+        if c.ratio == "fixed":
+            return torch.full_like(q[:, 0].detach(), c.fixed_ratio)
+        bootstrap = torch.where(steps.terminated, torch.zeros_like(q_next), q_next)
+        simulated = (c.reward_scale * steps.reward + c.gamma * bootstrap).sum()
+        (first,) = torch.autograd.grad(simulated, graph.action_push, retain_graph=True)
+        (zeroth,) = torch.autograd.grad(q.sum(), steps.action, retain_graph=True)
+        # Worlds that end with a step are left out: a new episode follows there, or nothing.
+        return gradest.adaptive_ratio(
+            first,
+            zeroth,
+            ~steps.done,
+            variance=c.variance,
+            nonfinite=c.nonfinite,
+            tolerance=c.tolerance if c.ratio == "tolerant" else None,
+        )
+
+    def _regularisers(
+        self, actor: GaussianActor, flat: Tensor, previous: Tensor, x: Tensor, eps: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Entropy of the actions of each step ``[T]``, and mean divergence from ``previous``, at ``x [T, N, no]``."""
+        policy = actor(actor.split(flat), x)
+        u = policy.mean + eps * policy.logstd.exp()
+        return -policy.squashed_log_prob(u).mean(-1), policy.kl(actor(actor.split(previous), x)).mean()
+
+    def critic(self, env: Env) -> Critic:
+        return q_critic(self.config, self.config.critic_hidden, env, self.config.num_critics)
+
+    def gains(self) -> tuple[float | None, float | None]:
+        return None, 1.0
+
+
+ALGORITHM = AGPO

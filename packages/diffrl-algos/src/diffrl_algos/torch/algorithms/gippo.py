@@ -1,0 +1,331 @@
+"""Gradient Informed PPO (Son et al. 2023)
+
+A cautious fit to the policy that the simulator's gradient asks for, then PPO. Son, Zheng, Sullivan, Qiao & Lin,
+Gradient Informed Proximal Policy Optimization, NeurIPS 2023: Algorithm 1, Eq. 8-18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+import gradest
+from diffsim_core import Env
+
+from ..._config import at_least_one, between_zero_and_one, not_negative, positive, require
+from .._account import Clock, Learned
+from .._adam import Adam, Optimizer
+from .._attempts import Phase, attempt
+from .._distributions import Gaussian
+from .._on_policy import AdvantageLearner, Advantages, OnPolicyConfig, OnPolicyState, standardised
+from .._policy import GaussianActor, by_autograd
+from .._schedules import adapt_to_divergence
+from .._window import Window, lost_share
+
+_GUARD = 4.0
+"""Difference of log-densities above which ``near="guarded"`` takes the alpha-policy (the released code's)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GIPPOConfig(OnPolicyConfig):
+    """Gradient Informed Proximal Policy Optimization (Son et al. 2023).
+
+    The defaults are those of its Appendix 7.4.2 for Ant, with the networks and the critic's rate of CartPole;
+    ``load_preset`` gives those of a task.
+    """
+
+    actor_lr: float = 1e-4
+    """Learning rate of PPO's epochs."""
+    lr_schedule: Literal["linear", "constant"] = "linear"
+    """How the critic's learning rate changes; the actor's two rates have rules of their own."""
+    adaptive_lr: bool = False
+    """Adapt the rate of PPO's epochs to the divergence of the new policy from the one that acted."""
+    kl_target: float = 0.008
+    """Target divergence [nat]: the rate is divided by 1.5 above twice the target and multiplied by 1.5 below half."""
+    alpha_lr: float = 5e-4
+    """Learning rate of the fit to the alpha-policy."""
+    alpha_iterations: int = 16
+    """Epochs of the fit to the alpha-policy, each one step over the whole window."""
+    alpha_init: float = 0.5
+    """alpha_0 of Algorithm 1."""
+    alpha_max: float = 1.0
+    """max(alpha) of Algorithm 1."""
+    alpha_min: float = 0.0
+    """Lower bound of alpha."""
+    alpha_factor: float = 1.02
+    """beta of Algorithm 1: the factor by which alpha grows or shrinks."""
+    delta_det: float = 0.4
+    """Largest distance of the estimated determinants from 1."""
+    delta_oorr: float = 0.5
+    """Largest share of samples outside PPO's range after the fit."""
+    bias_rule: Literal["sign", "zscore"] = "sign"
+    """The test for bias: a negative additional return (the paper), or one that is also more than a standard deviation
+    below the mean of earlier ones (the released code)."""
+    attempts: int = 8
+    """Largest number of tries of the fit, and of PPO. A try that ends with a higher loss than it began with is undone
+    and repeated with a rate 1.5 times smaller; if none succeeds, the policy stays and the rate stays smaller."""
+    judged_by: Literal["result", "last_pass"] = "result"
+    """Which loss a try is judged by: that of the policy after its last epoch, or that before its last epoch (the
+    released code), which does not see the effect of the last epoch."""
+    alpha_lr_min: float = 1e-5
+    """Failed tries do not lower the rate of the fit below this."""
+    adam_eps: float = 1e-8
+    """Added to the root of the second moment, in the actor's two optimisers."""
+    clip: float = 0.2
+    """Largest distance of the ratio of densities from 1 that PPO's objective rewards."""
+    actor_iterations: int = 5
+    """Epochs of PPO over a window."""
+    actor_minibatches: int = 1
+    """Minibatches in an epoch of PPO, drawn at random."""
+    near: Literal["virtual", "guarded", "alpha", "old"] = "virtual"
+    """The policy that PPO stays near. ``virtual``: the policy halfway between the old one and the alpha-policy (the
+    paper). ``guarded``: the same, but the alpha-policy in minibatches where the two densities of some sample differ by
+    a factor of more than e^4 (the released code). ``alpha``: the alpha-policy. ``old``: the old policy."""
+    ppo_betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of the moments of PPO's Adam; ``betas`` are those of the fit and of the critic."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least_one(self, "alpha_iterations", "attempts", "actor_iterations", "actor_minibatches")
+        positive(self, "kl_target", "alpha_lr", "alpha_init", "alpha_max", "delta_det", "clip")
+        not_negative(self, "alpha_min", "alpha_lr_min", "adam_eps")
+        between_zero_and_one(self, "delta_oorr")
+        require("alpha_factor", self.alpha_factor, self.alpha_factor > 1.0, "above 1")
+        inside = self.alpha_min <= self.alpha_init <= self.alpha_max
+        require("alpha_init", self.alpha_init, inside, "from alpha_min to alpha_max")
+        fits = all(0.0 <= beta < 1.0 for beta in self.ppo_betas)
+        require("ppo_betas", self.ppo_betas, fits, "two numbers in [0, 1)")
+        require("gamma * lam", self.gamma * self.lam, self.gamma * self.lam > 0.0, "above 0")
+
+
+@dataclass(frozen=True)
+class GIPPOState(OnPolicyState):
+    """The state of a GI-PPO run. ``actor_adam`` has the moments of PPO's epochs."""
+
+    alpha_adam: Adam
+    """Moments of the fit to the alpha-policy."""
+    alpha: Tensor
+    """The controller: alpha, number of additional returns, their mean and sum of squares; float64 ``[4]``."""
+    rates: Tensor
+    """Learning rates of the fit and of PPO's epochs, as adapted; float64 ``[2]``."""
+
+
+class _Batch(NamedTuple):
+    """The actor's data, one row for each step of each world."""
+
+    x: Tensor
+    """Normalised observations."""
+    eps: Tensor
+    """The noise of the actions."""
+    u: Tensor
+    """Actions before tanh."""
+    log_prob: Tensor
+    """Their log-densities under the policy that acted."""
+    advantage: Tensor
+    gradient: Tensor
+    """dA/du of each (Eq. 15)."""
+
+
+@dataclass(frozen=True)
+class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
+    """Gradient Informed Proximal Policy Optimization.
+
+    Each update rolls the stochastic policy out for ``horizon`` steps, moves every action up the gradient of its
+    advantage by alpha and fits the policy to them (Eq. 10), judges from the result whether alpha was too large
+    (Algorithm 1), takes PPO's epochs from there (Eq. 18), and fits the critic. An update that is not finite changes no
+    parameter; it is counted.
+    """
+
+    config: GIPPOConfig = field(default_factory=GIPPOConfig)
+    name: ClassVar[str] = "gippo"
+    state_type = GIPPOState
+
+    def first(self, env: Env, obs: Tensor, generator: torch.Generator) -> dict[str, Any]:
+        c, fields = self.config, super().first(env, obs, generator)
+        return {
+            **fields,
+            "alpha_adam": Adam.init(fields["actor"]),
+            "alpha": torch.tensor([c.alpha_init, 0.0, 0.0, 0.0], dtype=torch.float64),
+            "rates": torch.tensor([c.alpha_lr, c.actor_lr], dtype=torch.float64),
+        }
+
+    def learn(self, state: GIPPOState, generator: torch.Generator, clock: Clock) -> Learned:
+        """See ``Learner.learn``. Attempts and the controller of alpha decide on the host, so they read numbers."""
+        c, actor, alpha = self.config, self.actor(state.env), float(state.alpha[0])
+
+        # Experience, its advantages (Eq. 14) and their gradients (Eq. 15).
+        _, window, values = self.collect(state, generator, push=True)
+        clock.lap("rollout_s")
+        batch, lost = self._batch(window, values)
+        policy_old = window.policy.detach()
+        clock.lap("backward_s")
+
+        # Step 1: the alpha-policy. If the fit fails, it is the old policy, and alpha stays.
+        fit = self._fit(actor, state, batch, alpha)
+        clock.lap("alpha_s")
+
+        # Step 2: alpha, from variance (Lemma 4.4), bias (Eq. 16) and the range of PPO (Eq. 12).
+        with torch.no_grad():
+            policy: Gaussian = actor(actor.split(fit.params), batch.x)
+            log_prob_alpha = policy.log_prob(batch.u)
+            std_old = policy_old.logstd.broadcast_to(window.u.shape).flatten(0, 1).exp()
+            determinant = gradest.gaussian_determinant(policy.logstd.broadcast_to(std_old.shape).exp(), std_old)
+            gain = gradest.additional_return(log_prob_alpha, batch.log_prob, batch.advantage)
+            outside = gradest.out_of_range_ratio(log_prob_alpha, batch.log_prob, clip=c.clip)
+        controlled = self._control(state.alpha, determinant, gain, outside) if fit.succeeded else state.alpha
+
+        # Step 3: PPO, near the policy halfway between (Eq. 18).
+        ppo = self._ppo(actor, state, fit, batch, log_prob_alpha, generator)
+        with torch.no_grad():
+            after: Gaussian = actor(actor.split(ppo.params), batch.x)
+            kl, kl_ppo = policy_old.flat().kl(after).mean(), policy.kl(after).mean()
+        rate = adapt_to_divergence(ppo.rate, float(kl_ppo), c.kl_target) if c.adaptive_lr else ppo.rate
+        clock.lap("ppo_s")
+
+        changes, critic_loss = self.fit_values(state, values, Optimizer(c.betas, c.max_grad_norm), generator)
+        changes |= {"actor": ppo.params, "alpha_adam": fit.adam, "actor_adam": ppo.adam, "alpha": controlled}
+        changes["rates"] = torch.tensor([fit.rate, rate], dtype=torch.float64)
+        finite = (batch.gradient, kl, values.target_value, values.x, batch.advantage)
+        metrics = {
+            "actor_loss": ppo.loss,
+            "critic_loss": critic_loss,
+            "alpha_loss": fit.loss,
+            "grad_norm": batch.gradient.norm(dim=-1).mean(),
+            "lost_gradients": lost,
+            "determinant_min": determinant.amin(),
+            "determinant_mean": determinant.mean(),
+            "determinant_max": determinant.amax(),
+            "additional_return": gain,
+            "out_of_range": outside,
+            "kl": kl,
+            "kl_ppo": kl_ppo,
+            "value_mean": values.target_value.mean(),
+            "std_mean": policy_old.logstd.exp().mean(),
+        }
+        host = {"alpha": alpha, "alpha_lr": float(state.rates[0]), "actor_lr": float(state.rates[1])}
+        host |= {"alpha_attempts": fit.attempts, "ppo_attempts": ppo.attempts}
+        clock.lap("critic_s")
+        return self.learned(state, window, changes, metrics, *finite, host=host)
+
+    def _batch(self, window: Window, values: Advantages) -> tuple[_Batch, Tensor]:
+        """The window's rows, with the gradient of every advantage with respect to its own action.
+
+        One backward pass gives all of them. The second result is the share of gradients that were blocked.
+        """
+        c, done = self.config, window.trajectory.done
+        objective = gradest.gae_objective(values.advantage, done)
+        by_action, lost = torch.autograd.grad(objective, [window.push, window.lost], allow_unused=True)
+        gradient = gradest.gae_action_gradient(by_action, done, gamma=c.gamma, lam=c.lam)
+        u, advantage = window.u.detach(), values.advantage.detach()
+        parts = (values.x, window.eps, u, window.policy.detach().log_prob(u), advantage, gradient)
+        return _Batch(*(part.flatten(0, 1) for part in parts)), lost_share(lost, advantage.mean())
+
+    def _fit(self, actor: GaussianActor, state: GIPPOState, batch: _Batch, alpha: float) -> Phase:
+        """Up to ``attempts`` fits of the policy to the alpha-policy (Eq. 8 and 10), each over the whole window."""
+        c, optimizer = self.config, Optimizer(self.config.betas, self.config.max_grad_norm, eps=self.config.adam_eps)
+        target = gradest.alpha_policy_target(batch.u, batch.gradient, alpha=alpha)
+
+        def squared_error(policy: Gaussian) -> tuple[Tensor, Tensor, Tensor]:
+            # gradest.alpha_policy_loss with its gradient by hand: most of an update's time is spent here.
+            noise = batch.eps * policy.logstd.exp()
+            error = policy.mean + noise - target
+            by_mean = error * (2.0 / len(error))
+            return error.square().sum(-1).mean(), by_mean, by_mean * noise
+
+        def epochs(flat: Tensor, adam: Adam, rate: float) -> tuple[Adam, Tensor, Tensor]:
+            losses = []
+            for _ in range(c.alpha_iterations):
+                loss, grad = actor.gradient(flat, batch.x, squared_error)
+                losses.append(loss)
+                adam, _ = optimizer.step_(flat, adam, grad, rate)
+            return adam, losses[0], losses[-1]
+
+        def result(flat: Tensor) -> Tensor:
+            return squared_error(actor(actor.split(flat), batch.x))[0]
+
+        start, rate = (state.actor, state.alpha_adam), float(state.rates[0])
+        judge = result if c.judged_by == "result" else None
+        return attempt(epochs, *start, rate, most=c.attempts, compound=True, rate_min=c.alpha_lr_min, result=judge)
+
+    def _ppo(
+        self,
+        actor: GaussianActor,
+        state: GIPPOState,
+        fit: Phase,
+        batch: _Batch,
+        log_prob_alpha: Tensor,
+        generator: torch.Generator,
+    ) -> Phase:
+        """Up to ``attempts`` rounds of ``actor_iterations`` epochs up the clipped surrogate (Eq. 18)."""
+        c = self.config
+        optimizer = Optimizer(c.ppo_betas, c.max_grad_norm, eps=c.adam_eps)
+        advantage, near = standardised(batch.advantage), self._near(batch.log_prob, log_prob_alpha)
+        count, device = len(batch.x), batch.x.device
+        size = -(-count // c.actor_minibatches)
+
+        def surrogate(rows: Tensor) -> Callable[[Gaussian], Tensor]:
+            u, old, a = batch.u[rows], near(rows), advantage[rows]
+            return lambda policy: -gradest.clipped_surrogate(policy.log_prob(u), old, a, clip=c.clip)
+
+        def epochs(flat: Tensor, adam: Adam, rate: float) -> tuple[Adam, Tensor, Tensor]:
+            losses = []
+            for _ in range(c.actor_iterations):
+                order = torch.arange(count, device=device)
+                if c.actor_minibatches > 1:
+                    order = torch.randperm(count, generator=generator, device=device)
+                losses.append([])
+                for rows in order.split(size):
+                    loss, grad = actor.gradient(flat, batch.x[rows], by_autograd(surrogate(rows)))
+                    losses[-1].append(loss)
+                    adam, _ = optimizer.step_(flat, adam, grad, rate)
+            return adam, torch.stack(losses[0]).mean(), torch.stack(losses[-1]).mean()
+
+        def result(flat: Tensor) -> Tensor:
+            minibatches = torch.arange(count, device=device).split(size)
+            return torch.stack(
+                [surrogate(rows)(actor(actor.split(flat), batch.x[rows])) for rows in minibatches]
+            ).mean()
+
+        start, rate = (fit.params, state.actor_adam), float(state.rates[1])
+        judge = result if c.judged_by == "result" else None
+        return attempt(epochs, *start, rate, most=c.attempts, compound=False, result=judge)
+
+    def _near(self, log_prob_old: Tensor, log_prob_alpha: Tensor) -> Callable[[Tensor], Tensor]:
+        """Log-densities of the policy that PPO stays near, for the rows of a minibatch."""
+        near = self.config.near
+        if near in ("old", "alpha"):
+            chosen = log_prob_old if near == "old" else log_prob_alpha
+            return lambda rows: chosen[rows]
+        halfway = gradest.virtual_log_prob(log_prob_old, log_prob_alpha)
+        if near == "virtual":
+            return lambda rows: halfway[rows]
+        distant = (log_prob_alpha - log_prob_old).abs() > _GUARD
+        return lambda rows: (log_prob_alpha if bool(distant[rows].any()) else halfway)[rows]
+
+    def _control(self, memory: Tensor, determinant: Tensor, gain: Tensor, outside: Tensor) -> Tensor:
+        """The controller's memory after this update's measurements."""
+        c = self.config
+        controller = gradest.AlphaController(
+            alpha_init=c.alpha_init,
+            alpha_max=c.alpha_max,
+            alpha_min=c.alpha_min,
+            factor=c.alpha_factor,
+            delta_det=c.delta_det,
+            delta_oorr=c.delta_oorr,
+            bias_rule=c.bias_rule,
+        )
+        alpha, seen, mean, square = memory.tolist()
+        after = controller.update(
+            gradest.AlphaState(alpha, seen=int(seen), mean=mean, square=square),
+            determinant=(float(determinant.amin()), float(determinant.amax())),
+            additional_return=float(gain),
+            out_of_range=float(outside),
+        )
+        return torch.tensor([after.alpha, after.seen, after.mean, after.square], dtype=torch.float64)
+
+
+ALGORITHM = GIPPO

@@ -1,0 +1,207 @@
+"""Proximal Policy Optimization, without gradients of the simulator (Schulman et al. 2017)
+
+The model-free baseline, on the same networks, windows and bootstrap values. Schulman, Wolski, Dhariwal, Radford &
+Klimov, Proximal Policy Optimization Algorithms, 2017 (arXiv:1707.06347), Eq. 7, with generalised advantages (Schulman
+et al. 2016) and a learning rate that adapts to the divergence of the policies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+import gradest
+from diffsim_core import Env
+
+from ..._config import Activation, at_least_one, not_negative, positive, require
+from .. import _distributed as distributed
+from .._account import Clock, Learned
+from .._adam import Adam, Optimizer
+from .._attempts import attempt
+from .._distributions import Gaussian
+from .._on_policy import AdvantageConfig, AdvantageLearner, AdvantageState
+from .._policy import GaussianActor
+from .._schedules import adapt_to_divergence
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig(AdvantageConfig):
+    """Proximal Policy Optimization (Schulman et al. 2017), the model-free baseline.
+
+    The defaults are those with which Xing et al. 2024 compare (Table 2), except for the form of the policy's standard
+    deviation, which is SHAC's, and for two minibatches in an epoch instead of one, as in their released configuration.
+    """
+
+    actor_lr: float = 5e-4
+    """Learning rate of the actor at the first update."""
+    adaptive_lr: bool = True
+    """Adapt both learning rates, in proportion, to the divergence of the new policy from the one that acted; otherwise
+    they follow ``lr_schedule``."""
+    kl_target: float = 0.008
+    """Target divergence [nat]: the rates are divided by 1.5 above twice the target and multiplied by 1.5 below half."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of Adam's moments, for both networks."""
+    max_grad_norm: float = 0.5
+    """Gradients of a larger Euclidean norm are scaled down to this, for each optimiser."""
+    weight_decay: float = 0.01
+    """Decay of AdamW, for both networks (the number is torch's default); 0 gives Adam."""
+    actor_iterations: int = 5
+    """Epochs of the actor over a window."""
+    actor_minibatches: int = 2
+    """Minibatches in an epoch of the actor, drawn at random."""
+    critic_iterations: int = 5
+    """Epochs of the critic over a window."""
+    critic_minibatches: int = 2
+    """Minibatches in an epoch of the critic."""
+    attempts: int = 1
+    """Largest number of tries. With more than one, epochs that end with a higher loss than they began with are undone
+    and tried again with a rate 1.5 times smaller (GI-PPO's code); the rate starts at ``actor_lr``."""
+    clip: float = 0.2
+    """Largest distance of the ratio of densities from 1 that the objective rewards."""
+    entropy_coef: float = 0.0
+    """Weight of the entropy before tanh in the actor's objective."""
+    normalize_value: bool = True
+    """Fit the critic to value targets shifted and scaled by their running mean and standard deviation."""
+    activation: Activation = "silu"
+    """Activation function of each hidden layer, for both networks."""
+    logstd_init: float = 0.0
+    """Initial log standard deviation of the actions before tanh; where it depends on the state, the bias of that
+    output."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least_one(self, "actor_iterations", "actor_minibatches", "attempts")
+        once = self.attempts == 1 or not self.adaptive_lr
+        require("attempts", self.attempts, once, "1 with adaptive_lr, which moves the rate by another rule")
+        positive(self, "kl_target", "clip")
+        not_negative(self, "weight_decay", "entropy_coef")
+
+
+@dataclass(frozen=True)
+class PPOState(AdvantageState):
+    """The state of a PPO run."""
+
+    adapted_lr: Tensor
+    """Learning rate of the actor as adapted to the divergence or to failed attempts, a float64 scalar."""
+
+
+class _Batch(NamedTuple):
+    """The actor's data, one row for each step of each world."""
+
+    x: Tensor
+    """Normalised observations."""
+    u: Tensor
+    """Actions before tanh."""
+    log_prob: Tensor
+    """Their log-densities under the policy that acted."""
+    advantage: Tensor
+    """Standardised."""
+
+
+@dataclass(frozen=True)
+class PPO(AdvantageLearner[PPOConfig, PPOState]):
+    """Proximal Policy Optimization. Needs no gradient of the environment.
+
+    Each update rolls the stochastic policy out for ``horizon`` steps, takes ``actor_iterations`` epochs over the window
+    up the clipped surrogate (Eq. 7) of generalised advantages, and fits the critic to their TD(lambda) targets. An
+    update that is not finite changes no parameter; it is counted.
+    """
+
+    config: PPOConfig = field(default_factory=PPOConfig)
+    name: ClassVar[str] = "ppo"
+    state_type = PPOState
+    gradients: ClassVar[bool] = False
+    processes: ClassVar[bool] = True
+
+    def first(self, env: Env, obs: Tensor, generator: torch.Generator) -> dict[str, Any]:
+        rate = torch.full((), self.config.actor_lr, dtype=torch.float64)
+        return {**super().first(env, obs, generator), "adapted_lr": rate}
+
+    def learn(self, state: PPOState, generator: torch.Generator, clock: Clock) -> Learned:
+        c, actor = self.config, self.actor(state.env)
+        optimizer = Optimizer(c.betas, c.max_grad_norm, c.weight_decay)
+
+        # The window and its advantages.
+        with torch.no_grad():
+            _, window, values = self.collect(state, generator)
+            before = window.policy
+            values = values._replace(advantage=values.target_value - values.value)
+            parts = (values.x, window.u, before.log_prob(window.u), values.advantage)
+            batch = _Batch(*(distributed.worlds(part, 1).flatten(0, 1) for part in parts))
+            mean, std = batch.advantage.mean(), batch.advantage.std()
+            batch = batch._replace(advantage=(batch.advantage - mean) / (std + 1e-8))
+        clock.lap("rollout_s")
+
+        # The actor. Adapted rates depend on the divergence, which is read from the device after each epoch.
+        adapts = c.adaptive_lr or c.attempts > 1
+        lr = first_lr = float(state.adapted_lr) if adapts else self.lr(state, c.actor_lr)
+        metrics = dict[str, Tensor]()
+
+        def epochs(flat: Tensor, adam: Adam, rate: float) -> tuple[Adam, Tensor, Tensor]:
+            nonlocal metrics, lr
+            losses = []
+            for _ in range(c.actor_iterations):
+                adam, metrics = self._epoch(actor, flat, adam, batch, optimizer, rate, generator)
+                losses.append(distributed.mean(metrics["actor_loss"]))
+                with torch.no_grad():
+                    after = actor(actor.split(flat), values.x)
+                    metrics["kl"] = distributed.mean(before.kl(after).mean())
+                if c.adaptive_lr:
+                    lr = rate = adapt_to_divergence(rate, float(metrics["kl"]), c.kl_target)
+            return adam, losses[0], losses[-1]
+
+        if c.attempts > 1:
+            phase = attempt(epochs, state.actor, state.actor_adam, lr, most=c.attempts, compound=False)
+            improved, actor_adam, lr = phase.params, phase.adam, phase.rate
+            if not phase.succeeded:
+                metrics["kl"] = torch.zeros_like(metrics["kl"])
+        else:
+            improved = state.actor.clone()
+            actor_adam, *_ = epochs(improved, state.actor_adam.clone(), lr)
+        clock.lap("actor_s")
+
+        # The critic.
+        critic_lr = c.critic_lr * lr / c.actor_lr if c.adaptive_lr else self.lr(state, c.critic_lr)
+        changes, critic_loss = self.fit_values(state, values, optimizer, generator, lr=critic_lr)
+        changes |= {"actor": improved, "actor_adam": actor_adam, "adapted_lr": torch.full_like(state.adapted_lr, lr)}
+        metrics |= {
+            "critic_loss": critic_loss,
+            "value_mean": values.target_value.mean(),
+            "std_mean": before.logstd.exp().mean(),
+        }
+        clock.lap("critic_s")
+        finite = (metrics["kl"], values.target_value, batch.x)
+        return self.learned(state, window, changes, metrics, *finite, host={"actor_lr": first_lr})
+
+    def _epoch(
+        self,
+        actor: GaussianActor,
+        flat: Tensor,
+        adam: Adam,
+        batch: _Batch,
+        optimizer: Optimizer,
+        lr: float,
+        generator: torch.Generator,
+    ) -> tuple[Adam, dict[str, Tensor]]:
+        """One epoch over random minibatches, in place on ``flat`` and ``adam``; the mean loss and other metrics."""
+        c, metrics, losses = self.config, dict[str, Tensor](), list[Tensor]()
+        order = torch.randperm(len(batch.x), generator=generator, device=batch.x.device)
+        for rows in order.split(-(-len(order) // c.actor_minibatches)):
+            (rows,) = distributed.share(rows)
+            x, u, log_prob_old, advantage = (part[rows] for part in batch)
+            params = flat.detach().requires_grad_()
+            policy: Gaussian = actor(actor.split(params), x)
+            log_prob = policy.log_prob(u)
+            loss = -gradest.clipped_surrogate(log_prob, log_prob_old, advantage, clip=c.clip)
+            (grad,) = torch.autograd.grad(loss - c.entropy_coef * policy.entropy().mean(), params)
+            clipped = gradest.out_of_range_ratio(log_prob.detach(), log_prob_old, clip=c.clip)
+            adam, grad_norm = optimizer.step_(flat, adam, grad, lr)
+            metrics = {"grad_norm": grad_norm, "clipped": clipped}
+            losses.append(loss.detach())
+        return adam, {"actor_loss": distributed.mean(torch.stack(losses).mean()), **metrics}
+
+
+ALGORITHM = PPO

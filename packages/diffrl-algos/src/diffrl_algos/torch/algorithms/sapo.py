@@ -1,0 +1,247 @@
+"""Soft Analytic Policy Optimization (Xing et al. 2024)
+
+SHAC's window of gradients with entropy in the objective. Xing, Luk & Oh, Stabilizing Reinforcement Learning in
+Differentiable Simulation of Deformables, 2024: Algorithm 1, Eq. 8-10 and 21, the design choices of Appendix B.1, and
+the encoders of B.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+import gradest
+from diffsim_core import Env
+
+from ..._config import (
+    Activation,
+    CriticConfig,
+    GaussianConfig,
+    at_least_one,
+    between_zero_and_one,
+    not_negative,
+    positive,
+    widths,
+)
+from .._account import Clock, Learned
+from .._adam import Adam, Optimizer
+from .._critic import Critic, ValueFunction
+from .._encoder import Encoder
+from .._learner import ValueLearner
+from .._networks import feature_critic, gaussian_actor, value_critic
+from .._observations import layout_of
+from .._policy import GaussianActor
+from .._return_scale import ReturnScale
+from .._run_state import TargetState
+from .._schedules import linear
+
+
+@dataclass(frozen=True, kw_only=True)
+class SAPOConfig(GaussianConfig, CriticConfig):
+    """Soft Analytic Policy Optimization (Xing et al. 2024).
+
+    The defaults are the paper's (Table 2), except for four minibatches in an epoch of the critics instead of one, as in
+    the released code. Every design choice in which it differs from SHAC (Appendix B.1) is a field,
+    so that each can be switched off; the page of SAPO lists the ablations of Table 6 in these terms.
+    """
+
+    max_grad_norm: float = 0.5
+    """Gradients of a larger Euclidean norm are scaled down to this, for each optimiser (B.1 V)."""
+    weight_decay: float = 0.01
+    """Decay of AdamW, for actor and critics (B.1 V; the number is torch's default); 0 gives Adam."""
+    activation: Activation = "silu"
+    """Activation function of each hidden layer, for all networks (B.1 V)."""
+    init_gain: float = 1.0
+    """Weights start orthogonal times this, in all networks (released code)."""
+    actor_init: Literal["orthogonal", "uniform"] = "orthogonal"
+    """How the actor starts: as the critics, or by torch's own rule for linear layers, as SHAC's."""
+    state_dependent_std: bool = True
+    """Make the standard deviation an output of the network (B.1 III); otherwise it is one parameter for each action."""
+    logstd_min: float = -5.0
+    """Lower bound of the log standard deviation (Table 2)."""
+    logstd_max: float = 2.0
+    """Upper bound of the log standard deviation (Table 2)."""
+    logstd_init: float = 0.0
+    """Initial log standard deviation of the actions before tanh; where it depends on the state, the bias of that output
+    (released code: 0). SHAC's, for a deviation that does not depend on the state, is -1."""
+    normalize_return: bool = False
+    """Count rewards in units of the running standard deviation of discounted returns, so that the weight of entropy
+    means the same on every task; off in the paper. Returns that are reported are as they are."""
+    encoder_points: tuple[int, ...] = (64, 128, 256)
+    """Widths of the layers that each point of a cloud goes through (B.2; released code). This field and the next four
+    are used only where an observation has point clouds."""
+    encoder_pool: Literal["avg", "max"] = "avg"
+    """How points are pooled: by their mean, as in the released code, or their maximum, as in DP3."""
+    encoder_latent: int = 64
+    """Numbers that stand for a cloud (released code)."""
+    encoder_vector: int = 128
+    """Width of the layer that the rest of the observation goes through (released code)."""
+    share_encoder: bool = False
+    """Let the critics use the output of the actor's encoder; otherwise each critic has its own encoder (B.2)."""
+    num_critics: int = 2
+    """Critics, each fitted to the same targets (B.1 IV)."""
+    actor_value: Literal["mean", "min"] = "mean"
+    """How the actor's objective combines the critics' values (B.1 IV)."""
+    target_value: Literal["mean", "min"] = "min"
+    """How the critics' own targets combine them (B.1 IV)."""
+    target_alpha: float = 0.0
+    """Share of the target critics kept at each update; at 0 they equal the critics, as in the paper (B.1 IV)."""
+    actor_entropy: bool = True
+    """Add entropy to the rewards of the actor's objective (Eq. 8)."""
+    soft_value: bool = True
+    """Add entropy to the rewards of the critics' targets, which makes them soft values (Eq. 10)."""
+    normalize_entropy: bool = True
+    """Count entropy as (h + |H|) / (2 |H|), H being the target entropy (B.1 II)."""
+    target_entropy: float = 0.5
+    """The target entropy is minus this for each action (B.1 I) [nat]."""
+    target_entropy_growth: float = 1.0
+    """``target_entropy`` is multiplied by this at the last update, linearly in between. 1 is the paper. Above 1, which
+    is ours, the policy ends with less noise than it learned with; see the page of SAPO."""
+    temperature_init: float = 1.0
+    """Weight of entropy at the first update (Table 2)."""
+    auto_temperature: bool = True
+    """Move the temperature until the entropy is the target entropy (Eq. 21)."""
+    temperature_lr: float = 5e-3
+    """Learning rate of the log temperature, constant (Table 2)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least_one(self, "num_critics", "encoder_latent", "encoder_vector")
+        widths(self, "encoder_points")
+        between_zero_and_one(self, "target_alpha")
+        positive(self, "init_gain", "target_entropy", "target_entropy_growth", "temperature_init", "temperature_lr")
+        not_negative(self, "weight_decay")
+
+
+@dataclass(frozen=True)
+class SAPOState(TargetState):
+    """The state of a SAPO run."""
+
+    log_temperature: Tensor
+    """``[1]``."""
+    temperature_adam: Adam
+    returns: ReturnScale
+    """Scale of the returns, for ``normalize_return``; it is not updated without."""
+
+
+@dataclass(frozen=True)
+class SAPO(ValueLearner[SAPOConfig, SAPOState]):
+    """Soft Analytic Policy Optimization.
+
+    Each update rolls the stochastic policy out for ``horizon`` steps, takes one step up the gradient of the
+    discounted rewards and entropies plus the critics' soft value of the last observation (Eq. 8 and 9), moves the
+    temperature (Eq. 21), and fits the critics to soft TD(lambda) targets (Eq. 10). An update whose gradient is not
+    finite changes no parameter; it is counted.
+    """
+
+    config: SAPOConfig = field(default_factory=SAPOConfig)
+    name: ClassVar[str] = "sapo"
+    state_type = SAPOState
+    processes: ClassVar[bool] = True
+    flattens: ClassVar[bool] = True
+
+    def first(self, env: Env, obs: Tensor, generator: torch.Generator) -> dict[str, Any]:
+        fields = super().first(env, obs, generator)
+        log_temperature = torch.full((1,), self.config.temperature_init).log().to(obs)
+        fields |= {"log_temperature": log_temperature, "temperature_adam": Adam.init(log_temperature)}
+        return fields | {"returns": ReturnScale.init(env.num_envs, obs.device)}
+
+    def learn(self, state: SAPOState, generator: torch.Generator, clock: Clock) -> Learned:
+        c, env, optimizer = self.config, state.env, self._optimizer(self.config.weight_decay)
+        temperature = state.log_temperature.exp()[0]
+
+        # The window and its value with entropy (Eq. 8 and 9, with h^ of Algorithm 1).
+        actor, normalize, window = self.explore(state, generator)
+        steps = window.trajectory
+        entropy = -window.policy.squashed_log_prob(window.u)
+        target_entropy = -env.spec.num_actions * self._target_entropy(state.iteration)
+        bonus = (entropy - target_entropy) / (-2.0 * target_entropy) if c.normalize_entropy else entropy
+        returns, reward = state.returns, steps.reward
+        if c.normalize_return:
+            returns = returns.update(reward, steps.done, c.gamma)
+            reward = reward / returns.unit(reward.dtype)
+        soft = gradest.soft_reward(reward, bonus, temperature=temperature)
+        values = self.critic(env)(state.target, self._features(env, state.actor, normalize(steps.final_obs)))
+        loss = -gradest.segment_objective(
+            soft if c.actor_entropy else reward, _over_critics(values, c.actor_value), *window.ends, gamma=c.gamma
+        )
+        clock.lap("rollout_s")
+
+        # One step of the actor, and of the temperature towards the target entropy (Eq. 21).
+        changes, metrics = self.descend(state, loss, actor, window, optimizer)
+        log_temperature, temperature_adam = state.log_temperature, state.temperature_adam
+        if c.auto_temperature:
+            # The gradient of alpha (h - H) w.r.t. log alpha. No decay: the temperature has no natural size.
+            slope = (temperature * (entropy.detach().mean() - target_entropy))[None]
+            log_temperature, temperature_adam, _ = self._optimizer().step(
+                log_temperature, temperature_adam, slope, c.temperature_lr
+            )
+        changes |= {"log_temperature": log_temperature, "temperature_adam": temperature_adam, "returns": returns}
+        clock.lap("backward_s")
+
+        # The critics (Eq. 10).
+        reward = (soft if c.soft_value else reward).detach()
+        value_next = _over_critics(values.detach(), c.target_value)
+        target_value = gradest.td_lambda(reward, value_next, *window.ends, gamma=c.gamma, lam=c.lam)
+        x = self._features(env, changes["actor"], normalize(steps.obs.detach()))
+        fitted, critic_loss = self.fit(state, x, target_value, optimizer, generator)
+        metrics |= {
+            "critic_loss": critic_loss,
+            "value_mean": target_value.mean(),
+            "value_spread": (values.amax(0) - values.amin(0)).mean(),
+            "entropy": entropy.mean(),
+            "temperature": temperature,
+            **({"return_unit": returns.unit(loss.dtype)} if c.normalize_return else {}),
+        }
+        clock.lap("critic_s")
+        return self.learned(
+            state, window, changes | fitted, metrics, metrics["grad_norm"], log_temperature, target_value, x
+        )
+
+    def value(self, state: SAPOState) -> ValueFunction:
+        """The critics' mean soft value of observations, for viewers."""
+        return replace(super().value(state), features=lambda x: self._features(state.env, state.actor, x))
+
+    def actor(self, env: Env) -> GaussianActor:
+        return gaussian_actor(self.config, env, self._encoder(env))
+
+    def critic(self, env: Env) -> Critic:
+        c, encoder = self.config, self._encoder(env)
+        if encoder is not None and c.share_encoder:
+            return feature_critic(c, encoder, c.num_critics)
+        return value_critic(c, env, c.num_critics, encoder)
+
+    def gains(self) -> tuple[float | None, float | None]:
+        return self.config.init_gain if self.config.actor_init == "orthogonal" else None, self.config.init_gain
+
+    def _optimizer(self, weight_decay: float = 0.0) -> Optimizer:
+        return Optimizer(self.config.betas, self.config.max_grad_norm, weight_decay)
+
+    def _target_entropy(self, iteration: int) -> float:
+        """Minus the target entropy of each action [nat] at update ``iteration``, counted from 0."""
+        c = self.config
+        return linear(c, c.target_entropy, c.target_entropy_growth * c.target_entropy, iteration)
+
+    def _encoder(self, env: Env) -> Encoder | None:
+        c, layout = self.config, layout_of(env)
+        if layout is None or not layout.clouds:
+            return None
+        return Encoder(layout, c.encoder_vector, c.encoder_points, c.encoder_latent, c.encoder_pool)
+
+    def _features(self, env: Env, actor: Tensor, x: Tensor) -> Tensor:
+        """The critics' input for normalised observations ``x``; no gradient reaches the actor's parameters."""
+        encoder = self._encoder(env)
+        if encoder is None or not self.config.share_encoder:
+            return x
+        return encoder(encoder.split(actor.detach()[: encoder.num_params]), x)
+
+
+def _over_critics(values: Tensor, how: str) -> Tensor:
+    """``[C, T, N] -> [T, N]``."""
+    return values.mean(0) if how == "mean" else values.amin(0)
+
+
+ALGORITHM = SAPO

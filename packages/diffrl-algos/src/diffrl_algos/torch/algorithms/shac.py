@@ -1,0 +1,79 @@
+"""Short-Horizon Actor-Critic (Xu et al. 2022)
+
+A policy learned through windows of a differentiable simulator. Xu, Makoviychuk, Narang, Ramos, Matusik, Garg &
+Macklin, Accelerated Policy Learning with Parallel Differentiable Simulation, ICLR 2022 (arXiv:2204.07137): Algorithm 1
+and Eq. 5-7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+
+import gradest
+
+from ..._config import CriticConfig, GaussianConfig, between_zero_and_one
+from .._account import Clock, Learned
+from .._adam import Optimizer
+from .._learner import ValueLearner
+from .._run_state import TargetState
+
+
+@dataclass(frozen=True, kw_only=True)
+class SHACConfig(GaussianConfig, CriticConfig):
+    """Short-Horizon Actor-Critic (Xu et al. 2022).
+
+    The defaults are the paper's general setting (Table 5, with the networks of appendix A.4.3);
+    ``load_preset`` gives its best setting for a task (Tables 1 and 4).
+    """
+
+    target_alpha: float = 0.995
+    """Share of the target critic kept at each update: theta' <- alpha theta' + (1 - alpha) theta."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        between_zero_and_one(self, "target_alpha")
+
+
+@dataclass(frozen=True)
+class SHAC(ValueLearner[SHACConfig, TargetState]):
+    """Short-Horizon Actor-Critic.
+
+    Each update rolls the stochastic policy out for ``horizon`` steps from where the last window ended,
+    takes one Adam step up the gradient of the discounted rewards plus the target critic's value of the last
+    observation (Eq. 5), fits the critic to TD(lambda) targets (Eq. 6 and 7) and moves the target critic
+    towards it. An update whose gradient is not finite changes no parameter; it is counted.
+    """
+
+    config: SHACConfig = field(default_factory=SHACConfig)
+    name: ClassVar[str] = "shac"
+    state_type = TargetState
+    processes: ClassVar[bool] = True
+
+    def learn(self, state: TargetState, generator: torch.Generator, clock: Clock) -> Learned:
+        c, optimizer = self.config, Optimizer(self.config.betas, self.config.max_grad_norm)
+
+        # The window and its value (Eq. 5).
+        actor, normalize, window = self.explore(state, generator)
+        steps = window.trajectory
+        value_next = self.critic(state.env)(state.target, normalize(steps.final_obs))[0]
+        loss = -gradest.segment_objective(steps.reward, value_next, *window.ends, gamma=c.gamma)
+        clock.lap("rollout_s")
+
+        # One step of the actor.
+        changes, metrics = self.descend(state, loss, actor, window, optimizer)
+        clock.lap("backward_s")
+
+        # The critic (Eq. 6 and 7) and the target critic.
+        reward = steps.reward.detach()
+        target_value = gradest.td_lambda(reward, value_next.detach(), *window.ends, gamma=c.gamma, lam=c.lam)
+        x = normalize(steps.obs.detach())
+        fitted, critic_loss = self.fit(state, x, target_value, optimizer, generator)
+        metrics |= {"critic_loss": critic_loss, "value_mean": target_value.mean()}
+        clock.lap("critic_s")
+        return self.learned(state, window, changes | fitted, metrics, metrics["grad_norm"], target_value, x)
+
+
+ALGORITHM = SHAC

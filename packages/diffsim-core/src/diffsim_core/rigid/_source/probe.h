@@ -1,0 +1,39 @@
+// What the engine makes of a state, for tests and for users who ask: M (packed rows), the generalised force (actuators,
+// springs, contact, minus h), qdd, and the number of contact points below the ground.
+#pragma once
+#include "step.h"
+
+namespace ds {
+
+DS_ENTRY void probe(int index, const ProbeArgs& args)
+{
+    Block b = block(index, args.num_worlds);
+    Reals reals;
+    Mask ok;
+    Model m = read_model(b, args.integers, args.reals, args.params, reals, ok);
+    State s;
+    R control[DS_MAX_NU], act[DS_MAX_NA], qdd[DS_MAX_NV];
+    Kinematics k;
+    Factor M;
+    load(b, args.q, m.nq, s.q);
+    load(b, args.qd, m.nv, s.v);
+    load(b, args.act, activations(m), act);
+    load(b, args.u, m.nu, control);
+    actuate(m, control, qdd);
+    if (DS_SERVOS) servo_forces(m, s, control, qdd);
+    equations_of_motion(m, s, {control, act}, k, qdd, M);
+    R count[1] = {R{}};
+    for (int c = 0; c < m.nc; c++) {
+        R d = contact_point(m, k, m.contact[c], m.contactr + c * CR_COLUMNS).d;
+        count[0] = count[0] + select(d < R{}, splat(T(1)), R{});
+    }
+    count[0] = count[0] + surfaces_touching(m, k) + pairs_touching(m, k);
+    store(b, count, 1, args.touching);
+    store(b, M.m, m.nm, args.mass);
+    store(b, qdd, m.nv, args.force);
+    factorise(m, M);
+    solve(m, M, qdd);
+    store(b, qdd, m.nv, args.qdd);
+}
+
+}  // namespace ds
