@@ -31,10 +31,21 @@ PACKAGES = {
     "diffrl-algos": "[tensorboard,wandb,export]",
     "diffrl-bench": "[peers]",
 }
-# Extras that the whole test suite is run with one at a time, the others being absent.
+# The session `isolated` runs what may depend on the absence of other packages or extras. Every test runs in the session
+# `tests`, and tests/installed.py sees every import that is not declared, in code that no test runs too.
+WITHOUT_EXTRAS = {
+    "gradest": ["packages/gradest/tests"],
+    "diffsim-core": ["packages/diffsim-core/tests/rigid/test_dynamics.py", "packages/diffsim-core/tests/io"],
+}
+# With one extra and not the other: every function once.
 ONE_AT_A_TIME = {"gradest": ("torch", "jax")}
-# Tests that must pass before any extra is installed.
-WITHOUT_EXTRAS = {"gradest": "packages/gradest/tests", "diffsim-core": "packages/diffsim-core/tests/rigid"}
+EVERY_FUNCTION = ["packages/gradest/tests", "-k", "equal_to_numpy or mixed_frameworks or import"]
+ALONE = {
+    "diffsim-core": ["packages/diffsim-core/tests/test_env.py", "packages/diffsim-core/tests/test_interop.py"],
+    "diffsim-traffic": ["packages/diffsim-traffic/tests/test_step.py", "packages/diffsim-traffic/tests/test_tasks.py"],
+    "diffrl-algos": ["packages/diffrl-algos/tests/test_cli.py", "packages/diffrl-algos/tests/test_config.py"],
+    "diffrl-bench": ["packages/diffrl-bench/tests/test_cli.py"],
+}
 SOURCES = [ROOT / "packages" / name / "src" for name in PACKAGES]
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -65,16 +76,11 @@ def editable() -> list[str]:
 
 
 def pytest(session: nox.Session, *args: str, workers: str = "auto", extras: bool = True) -> None:
-    """pytest in ``workers`` processes, by default one for each core.
+    """pytest in ``workers`` processes, one for each core by default; ``-n0`` among ``args`` asks for one.
 
-    Args:
-        session: where pytest is installed.
-        args: of pytest; ``-n0`` among them asks for one process, which a debugger needs.
-        workers: how many.
-        extras: in CI, whether a test that is skipped for a missing extra fails.
+    Without ``extras`` tests of what is not installed are skipped even where REQUIRE_EXTRAS=1 makes that a failure.
     """
-    env = {**ONE_THREAD, "REQUIRE_EXTRAS": "1" if extras and os.environ.get("CI") else "0"}
-    env |= {"REQUIRE_EXTRAS": os.environ["REQUIRE_EXTRAS"]} if extras and "REQUIRE_EXTRAS" in os.environ else {}
+    env = {**ONE_THREAD, **({} if extras else {"REQUIRE_EXTRAS": "0"})}
     session.run("python", "-m", "pytest", "--numprocesses", workers, "--dist", "worksteal", *args, env=env)
 
 
@@ -88,7 +94,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def slow_tests(session: nox.Session) -> None:
     """Long trainings, large numbers of hostile files and the like: all of them, or ``-- packages/gradest``."""
-    install(session, *editable(), "--group", "test")
+    install(session, *editable(), "packages/diffrl-bench[jax-peers]", "--group", "test")
     pytest(session, "-m", "slow and not gpu and not timing", *(session.posargs or ["packages", "tests"]))
 
 
@@ -189,24 +195,23 @@ def check_import(session: nox.Session, package: str) -> None:
 @nox.session(reuse_venv=False)
 @nox.parametrize("package", list(PACKAGES))
 def isolated(session: nox.Session, package: str) -> None:
-    """Each package alone in a fresh environment, with what it declares and nothing else; its tests run there."""
+    """Each package alone in a fresh environment, with what it declares and nothing else: imports, and some tests."""
     siblings = build(session)
     install(session, *siblings, package)
     check_import(session, package)
     if package == "gradest":
         session.run("python", "tests/gradest_alone.py")
-    suite, rest = f"packages/{package}/tests", []
+    install(session, "--group", "test")
     if package in WITHOUT_EXTRAS:
-        install(session, "--group", "test")
-        pytest(session, WITHOUT_EXTRAS[package])
-        rest = [f"--ignore={WITHOUT_EXTRAS[package]}"] if WITHOUT_EXTRAS[package] != suite else []
+        pytest(session, *WITHOUT_EXTRAS[package], workers="0", extras=False)
     for extra in ONE_AT_A_TIME.get(package, ()):
         install(session, *siblings, f"{package}[{extra}]")
-        pytest(session, suite)
+        pytest(session, *EVERY_FUNCTION, workers="0", extras=False)
         session.run("uv", "pip", "uninstall", "--quiet", extra, external=True)
-    if package not in ONE_AT_A_TIME:  # with all extras together they run in the session `tests`
-        install(session, *siblings, f"{package}{PACKAGES[package]}", "--group", "test")
-        pytest(session, suite, *rest)
+    install(session, *siblings, f"{package}{PACKAGES[package]}")
+    session.run("python", "tests/installed.py", package)
+    if package in ALONE:
+        pytest(session, *ALONE[package], workers="0", extras=False)
 
 
 @nox.session(reuse_venv=False)
@@ -220,15 +225,14 @@ def wheels(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation (``-- serve`` to read it while writing), then run the examples in it."""
+    """Build the documentation (``-- serve`` to read it while writing), then run the examples in it, as ``tests``."""
     install(session, "--group", "docs")
     env = {"NO_MKDOCS_2_WARNING": "1"}
     if session.posargs:
         session.run("mkdocs", *session.posargs, env=env)
         return
     session.run("mkdocs", "build", "--strict", env=env)
-    install(session, *editable(), "--group", "test")
-    pytest(session, "tests")
+    session.notify("tests", ["tests"])
 
 
 @nox.session

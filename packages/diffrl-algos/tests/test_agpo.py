@@ -362,7 +362,7 @@ def test_values_out_of_range_are_named(wrong):
 
 def test_learns_to_control_a_point_mass(worlds):
     config = AGPOConfig(
-        iterations=80,
+        iterations=50,
         horizon=16,
         actor_hidden=(32,),
         critic_hidden=(32,),

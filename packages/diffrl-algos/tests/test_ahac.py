@@ -230,7 +230,7 @@ def test_values_out_of_range_are_named(wrong):
 
 def test_learns_to_control_a_point_mass(worlds):
     config = AHACConfig(
-        iterations=60,
+        iterations=40,
         horizon_lr=0.05,
         horizon_max=24,
         actor_hidden=(32,),

@@ -60,7 +60,7 @@ def test_episodes_cut_by_a_restart_are_not_counted(worlds):
 
 @pytest.mark.parametrize("restart", [False, True])
 def test_learns_to_control_a_point_mass(worlds, restart):
-    config = APGConfig(iterations=60, horizon=40, actor_hidden=(32,), actor_lr=2e-2, restart=restart)
+    config = APGConfig(iterations=30, horizon=40, actor_hidden=(32,), actor_lr=2e-2, restart=restart)
     env = worlds(num_envs=32, limit=10.0, horizon=40)
     untrained, trained, _ = before_and_after(APG(config), env)
     assert untrained < 0.0 < 36.0 < trained < 40.0

@@ -325,7 +325,7 @@ def test_runs_are_saved_and_resumed(tmp_path):
 def test_learns_to_go_where_only_the_points_show(share):
     """More than anybody could get who does not see the goal, 30 steps of at most 2/3; one who does gets 25."""
     config = SAPOConfig(
-        iterations=60,
+        iterations=50,
         horizon=16,
         actor_hidden=(32,),
         critic_hidden=(32,),

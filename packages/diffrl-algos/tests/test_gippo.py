@@ -311,7 +311,7 @@ def test_one_backward_pass_needs_a_decay_above_zero():
 
 def test_it_finds_the_minimum_of_a_function():
     config = GIPPOConfig(
-        iterations=100,
+        iterations=70,
         horizon=1,
         actor_hidden=(32, 32),
         critic_hidden=(32,),

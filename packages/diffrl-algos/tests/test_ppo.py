@@ -205,7 +205,7 @@ def test_values_out_of_range_are_named(wrong):
 
 
 def test_learns_to_control_a_point_mass(worlds):
-    config = PPOConfig(iterations=100, horizon=20, actor_hidden=(32,), critic_hidden=(32,), actor_lr=3e-3)
+    config = PPOConfig(iterations=70, horizon=20, actor_hidden=(32,), critic_hidden=(32,), actor_lr=3e-3)
     env = worlds(num_envs=64, limit=10.0, horizon=40)
     untrained, trained, _ = before_and_after(PPO(config), env, episodes=64)
     assert untrained < 20.0 < 36.0 < trained < 40.0

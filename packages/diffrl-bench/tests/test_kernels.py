@@ -29,8 +29,8 @@ def test_the_simulator_compiles_for_every_architecture(arch, compiler, monkeypat
     step, vjp = report["kernels"]
     assert (step["kernel"], vjp["kernel"]) == ("control_step", "control_step_vjp")
     for row in (step, vjp):
-        assert row["arch"] == arch and 16 < row["registers"] <= 255
-        assert row["local_bytes"] > 0 and row["code_bytes"] > 10_000
+        assert row["arch"] == arch and 16 < row["registers"] <= 255 and row["local_bytes"] > 0
+        assert row["code_bytes"] > 10_000 or compiler is quickly, "without inlining the functions lie elsewhere"
         assert row["resident_worlds"] == 32 * row["resident_warps"] * ARCHITECTURES[arch].count
     assert vjp["registers"] >= step["registers"]
 

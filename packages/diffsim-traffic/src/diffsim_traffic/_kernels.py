@@ -4,7 +4,7 @@ import functools
 import hashlib
 from pathlib import Path
 
-from diffsim_core.native import Arguments, Kernels, native_kernels, step_arguments
+from diffsim_core.native import Arguments, Kernels, native_kernels, shared_headers, step_arguments
 from diffsim_traffic.laws import Law
 
 _SOURCE = Path(__file__).with_name("_source")
@@ -42,13 +42,14 @@ def _kernels(
         **dict(defines),
     }
     # Two laws may share a name, a header's name or neither: what was compiled is told apart by all that defines it.
-    told = hashlib.sha256(repr((header, parameters, defines)).encode()).hexdigest()[:8]
+    ours = header.parent == _SOURCE
+    told = hashlib.sha256(repr((header.name if ours else header, parameters, defines)).encode()).hexdigest()[:8]
     place = "cuda" if on_cuda else "cpu"
     return native_kernels(
         f"diffsim_traffic_{name}_{told}_{dtype}_{place}_c{controlled}{'_smooth' if smooth else ''}",
         "step.h",
         _FUNCTIONS,
-        folders=[_SOURCE, header.parent],
+        folders=[shared_headers(_SOURCE), *([] if ours else [header.parent])],
         dtype=dtype,
         on_cuda=on_cuda,
         defines=macros,

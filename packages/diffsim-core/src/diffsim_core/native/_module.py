@@ -10,6 +10,7 @@ import warp as wp
 
 from diffsim_core._warp import start_warp
 from diffsim_core.native._arguments import Arguments
+from diffsim_core.native._headers import shared_headers
 
 SOURCE = Path(__file__).with_name("_source")
 """``lanes.h``, the number types of an engine, ``block.h``, its worlds, and ``team.h``, threads that share a step."""
@@ -89,7 +90,7 @@ def native_kernels(
     }
     preamble = "".join(f"#define {key} {value}\n" for key, value in macros.items())
     preamble += _header((*first, header), functions, dtype, on_cuda)
-    folders = [*folders, SOURCE]
+    folders = [*folders, shared_headers(SOURCE)]
     options = wp.ModuleBuildOptions(
         extra_cpu_include_dirs=folders,
         extra_cuda_include_dirs=folders,

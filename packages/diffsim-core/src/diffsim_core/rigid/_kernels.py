@@ -9,7 +9,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from diffsim_core.native import Arguments, Kernels, native_kernels, step_arguments
+from diffsim_core.native import Arguments, Kernels, native_kernels, shared_headers, step_arguments
 from diffsim_core.rigid._named import SOURCE, Entry, cases, digest, include
 from diffsim_core.rigid.contact_laws import CONTACT_LAWS, ContactLaw, compiled_laws
 from diffsim_core.rigid.joints import JOINTS, Joint, extra_joints
@@ -129,6 +129,7 @@ def rigid_kernels(
     name += f"_j{size.joint_parameters}" if size.joint_parameters else ""
     name += "".join(f"_{digest(entry)}" for entry in (*size.joints, *size.laws))
     name += "".join(f"_{value}" for _, value in more)
-    folders = [SOURCE, *dict.fromkeys(entry.header.resolve().parent for entry in types)]
+    others = (entry.header.resolve().parent for entry in types if not entry.header.is_relative_to(SOURCE))
+    folders = [shared_headers(SOURCE), *dict.fromkeys(others)]
     compiler = {"folders": folders, "dtype": dtype, "on_cuda": on_cuda, "defines": defines}
     return native_kernels(name, header, functions, **compiler, first=[include(entry) for entry in types])
