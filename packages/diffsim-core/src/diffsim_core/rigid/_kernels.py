@@ -84,9 +84,7 @@ class SizeClass:
     def with_types(self, model: RigidModel) -> "SizeClass":
         """The class of a model with those types of joint and that contact law."""
         laws = compiled_laws(model.contact_law)[len(CONTACT_LAWS.built_in) :]
-        return replace(
-            self, joints=extra_joints(model), joint_parameters=model.joint_parameters.shape[1], laws=laws
-        )
+        return replace(self, joints=extra_joints(model), joint_parameters=model.joint_parameters.shape[1], laws=laws)
 
     def with_inputs(self, reals: int, parameters: int) -> "SizeClass":
         """The class of a model with that many reals, of which ``parameters`` numbers are inputs; 0 for none."""
