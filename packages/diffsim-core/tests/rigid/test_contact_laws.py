@@ -37,7 +37,7 @@ def law(request) -> ContactLaw:
 def world(kind: str, law: ContactLaw) -> RigidModel:
     ground = {"plane": 0.0, "hills": hills(), "pairs": None}[kind]
     xml = f"<mujoco><worldbody>{WORLDS[kind]}</worldbody></mujoco>"
-    gains = ContactParams(kn=4e3, kd=KD[law.units[1]], kt=60, mu=0.7)
+    gains = ContactParams(kn=4e3, kd=KD[law.units[1]], kt=100, mu=0.4)
     return load_model(xml, ground=ground, body_contact=kind == "pairs", contact=gains, contact_law=law.name)
 
 
@@ -169,4 +169,4 @@ def test_unknown_law_is_refused_by_name():
 def test_register_contact_law_refuses(changes, message):
     with pytest.raises(ValueError, match=message):
         register_contact_law(dataclasses.replace(HUNT_CROSSLEY, **changes))
-    assert list(CONTACT_LAWS) == ["paper", "released", "hunt_crossley"]
+    assert not {"no name", "lost"} & set(CONTACT_LAWS) and CONTACT_LAWS["hunt_crossley"] == HUNT_CROSSLEY

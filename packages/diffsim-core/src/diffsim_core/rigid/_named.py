@@ -44,9 +44,7 @@ class Registry(Generic[E]):
             ValueError: if the name is taken by another entry, or is no identifier, or the header does not exist.
         """
         if not entry.name.isidentifier():
-            raise ValueError(
-                f"{self.what} {entry.name!r}: the name must be an identifier, as its C++ struct is named by it"
-            )
+            raise ValueError(f"{self.what} {entry.name!r}: the name must be an identifier, as it names its C++ struct")
         if not entry.header.is_file():
             raise ValueError(f"{self.what} {entry.name!r}: its header {str(entry.header)!r} does not exist")
         if (known := self._entries.setdefault(entry.name, entry)) != entry:

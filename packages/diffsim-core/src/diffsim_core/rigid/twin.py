@@ -62,9 +62,8 @@ def kinematics(model: RigidModel, q: FloatArray) -> Kinematics:
     for i, parent in enumerate(model.link_parent):
         Rp, xp = (np.eye(3), np.zeros(3)) if parent < 0 else (rotation[parent], position[parent])
         R, x = Rp @ rotation_matrix(model.link_quat[i]), xp + Rp @ model.link_pos[i]
-        rotation[i], position[i], S[:, _dofs(model, i)] = _joint(model, i).place(
-            model, i, q[_coordinates(model, i)], R, x
-        )
+        placed = _joint(model, i).place(model, i, q[_coordinates(model, i)], R, x)
+        rotation[i], position[i], S[:, _dofs(model, i)] = placed
     return Kinematics(rotation, position, S)
 
 
