@@ -5,10 +5,10 @@
 
 namespace ds {
 
-DS_ENTRY void clear(int cell, const GridArgs& args) { args.grid[cell] = T(0); }
+DS_ITEM void clear(int cell, const GridArgs& args) { args.grid[cell] = T(0); }
 
 // last particle first, so that a list is needed
-DS_ENTRY void scatter(int world, const GridArgs& args)
+DS_ITEM void scatter(int world, const GridArgs& args)
 {
     for (int p = 0; p < args.particles; p++) args.list[p] = args.carried[world * args.particles + p];
     for (int p = args.particles - 1; p >= 0; p--) {
@@ -18,7 +18,7 @@ DS_ENTRY void scatter(int world, const GridArgs& args)
 }
 
 // from one half of the grid to the other, and back in the next turn
-DS_ENTRY void smooth(int cell, const SmoothArgs& args)
+DS_ITEM void smooth(int cell, const SmoothArgs& args)
 {
     int half = args.num_worlds * args.cells, first = cell / args.cells * args.cells, at = cell - first;
     const T* from = args.grid + (args.turn % 2) * half + first;
@@ -26,7 +26,7 @@ DS_ENTRY void smooth(int cell, const SmoothArgs& args)
     to[at] = T(0.5) * (from[(at + 1) % args.cells] + from[(at + args.cells - 1) % args.cells]);
 }
 
-DS_ENTRY void gather(int particle, const GridArgs& args)
+DS_ITEM void gather(int particle, const GridArgs& args)
 {
     int world = particle / args.particles;
     args.out[particle] = args.grid[world * args.cells + args.cell[particle]];

@@ -66,7 +66,7 @@ def native_kernels(
 ) -> Kernels:
     """Kernels of C++ functions, compiled at their first launch and then cached on disk by Warp.
 
-    A function handles one item of a launch: ``DS_ENTRY void NAME(int item, const STRUCT& args)``.
+    A function handles one item of a launch: ``DS_ITEM void NAME(int item, const STRUCT& args)``.
 
     Args:
         name: of the Warp module; must tell apart what is defined differently.

@@ -146,7 +146,7 @@ template <class Args> DS_FN void ahead_of(const Model& m, const Rows& r, const A
     v = get(r, a.v, width, m.nc + j);
 }
 
-DS_ENTRY void traffic_step(int index, const StepArgs& args)
+DS_ITEM void traffic_step(int index, const StepArgs& args)
 {
     Model m = unpack(args.integers, args.reals);
     Rows r = rows(index, args.num_worlds);
@@ -203,7 +203,7 @@ DS_FN Pull following_vjp(const Following& f, R gacc, R& gv, R* gp)
     return {select(f.apart, g * f.rate.s, R{}), g * f.rate.vl};
 }
 
-DS_ENTRY void traffic_step_vjp(int index, const StepVjpArgs& args)
+DS_ITEM void traffic_step_vjp(int index, const StepVjpArgs& args)
 {
     Model m = unpack(args.integers, args.reals);
     Rows r = rows(index, args.num_worlds);

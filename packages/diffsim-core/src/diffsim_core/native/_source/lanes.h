@@ -3,12 +3,16 @@
 // file is written once, for R, with the operators + - * / and the functions below.
 #pragma once
 
+// DS_FN is part of whatever calls it, DS_ENTRY a function by itself, and DS_ITEM what a launch calls for each item: a CUDA
+// kernel takes it in, so that its arguments stay in constant memory.
 #ifdef __CUDACC__
 #define DS_FN static __device__ __forceinline__
 #define DS_ENTRY static __device__ __noinline__
+#define DS_ITEM static __device__ __forceinline__
 #else
 #define DS_FN static inline __attribute__((always_inline))
 #define DS_ENTRY static __attribute__((noinline))
+#define DS_ITEM DS_ENTRY
 #endif
 
 namespace ds {

@@ -5,7 +5,7 @@
 
 namespace ds {
 
-DS_ENTRY void probe(int index, const ProbeArgs& args)
+DS_ITEM void probe(int index, const ProbeArgs& args)
 {
     Block b = block(index, args.num_worlds);
     Reals reals;

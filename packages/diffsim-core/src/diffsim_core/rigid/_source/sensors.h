@@ -50,7 +50,7 @@ DS_FN void place(Model& m, const Sensors& f, const Block& b, const T* q, const T
     attitudes(m, f, scene.s, scene.Q);
 }
 
-DS_ENTRY void sense(int index, const SenseArgs& args)
+DS_ITEM void sense(int index, const SenseArgs& args)
 {
     Model m = unpack(args.integers, args.reals, args.reals + args.integers[H_REALS]);
     Sensors f = unpack_sensors(args.sensor_integers, args.sensor_reals);
@@ -117,7 +117,7 @@ DS_FN void sensed_vjp(const R* q, const SV* S, const SV& by_velocity, const SV& 
     J::pull_back(q, turn, gq);
 }
 
-DS_ENTRY void sense_vjp(int index, const SenseVjpArgs& args)
+DS_ITEM void sense_vjp(int index, const SenseVjpArgs& args)
 {
     Model m = unpack(args.integers, args.reals, args.reals + args.integers[H_REALS]);
     Sensors f = unpack_sensors(args.sensor_integers, args.sensor_reals);

@@ -93,7 +93,7 @@ DS_FN Mask bounded(const Model& m, const State& s, const R* act, T limit)
     return ok;
 }
 
-DS_ENTRY void control_step(int index, const StepArgs& args)
+DS_ITEM void control_step(int index, const StepArgs& args)
 {
     Block b = block(index, args.num_worlds);
     Reals reals;
@@ -141,7 +141,7 @@ DS_ENTRY void control_step(int index, const StepArgs& args)
     for (int l = 0; l < DS_LANES && b.first + l < args.num_worlds; l++) args.ok[b.first + l] = int(get(flag, l));
 }
 
-DS_ENTRY void control_step_vjp(int index, const StepVjpArgs& args)
+DS_ITEM void control_step_vjp(int index, const StepVjpArgs& args)
 {
     Block b = block(index, args.num_worlds);
     Reals reals, greals;
