@@ -85,7 +85,7 @@ def errors(env, rank):
     """What cannot be done is said in every process."""
     for entry in list_algorithms():
         if entry.arrays == "torch" and entry.name not in NAMES:
-            with pytest.raises(ValueError, match="learns in one process; it cannot share its worlds out to 2"):
+            with pytest.raises(ValueError, match="learns in one process; start it without torchrun"):
                 entry.build(entry.config_class()()).init(env, 0)
     with pytest.raises(UsageError, match="num_envs is 5; 2 processes need a multiple of 2"):
         _processes.share(5)

@@ -105,9 +105,14 @@ def _begin(spec: RunSpec) -> Any:
     """The state before the first update; ``UsageError`` where the algorithm cannot learn in this environment."""
     if _processes.size() > 1 and get_algorithm(spec.algorithm).arrays != "torch":
         raise UsageError(f"{spec.algorithm} learns in one process; only algorithms in torch share their worlds out")
-    env = spec.make_env()
+    env, algorithm = spec.make_env(), get_algorithm(spec.algorithm).build(spec.config)
+    if _processes.size() > 1 and not getattr(algorithm, "processes", False):
+        raise UsageError(
+            f"{spec.algorithm} learns in one process; start it without torchrun. An algorithm of your own says that it "
+            "averages its gradients over the processes by a class attribute: processes = True"
+        )
     try:
-        return get_algorithm(spec.algorithm).build(spec.config).init(env, spec.seed)
+        return algorithm.init(env, spec.seed)
     except ValueError as error:
         raise UsageError(str(error)) from None
 

@@ -37,7 +37,7 @@ def law(request) -> ContactLaw:
 def world(kind: str, law: ContactLaw) -> RigidModel:
     ground = {"plane": 0.0, "hills": hills(), "pairs": None}[kind]
     xml = f"<mujoco><worldbody>{WORLDS[kind]}</worldbody></mujoco>"
-    gains = ContactParams(kn=4e3, kd=KD[law.units[1]], kt=60, mu=0.7)
+    gains = ContactParams(kn=4e3, kd=KD[law.units[1]], kt=100, mu=0.4)
     return load_model(xml, ground=ground, body_contact=kind == "pairs", contact=gains, contact_law=law.name)
 
 
@@ -101,7 +101,7 @@ def test_vjp_of_gains_equals_central_differences(kind, law):
     q, qd, u = tumbled_states(m, 12, seed=5, spread=0.08)
     params = np.tile(d.parameters.nominal, (12, 1)) * np.random.default_rng(6).uniform(0.8, 1.2, (12, 4))
     rng = np.random.default_rng(7)
-    cotangents = [rng.standard_normal(q.shape), rng.standard_normal(qd.shape), np.zeros_like(params)]
+    cotangents = [rng.standard_normal(q.shape), rng.standard_normal(qd.shape)]
     found = parametric.vjp(d, q, qd, params, u, cotangents)[2]
     assert (np.abs(found).max(axis=0) > 0).all()
     for j in range(4):
@@ -110,7 +110,7 @@ def test_vjp_of_gains_equals_central_differences(kind, law):
         for side in (h, -h):
             given = params.copy()
             given[:, j] += side
-            out = parametric.step(d, q, qd, given, u)[0]
+            out = parametric.step(d, q, qd, given, u)
             moved.append((out.q * cotangents[0]).sum(1) + (out.qd * cotangents[1]).sum(1))
         expected = (moved[0] - moved[1]) / (2 * h)
         assert np.abs(found[:, j] - expected).max() < 1e-6 * np.abs(expected).max()
@@ -169,4 +169,4 @@ def test_unknown_law_is_refused_by_name():
 def test_register_contact_law_refuses(changes, message):
     with pytest.raises(ValueError, match=message):
         register_contact_law(dataclasses.replace(HUNT_CROSSLEY, **changes))
-    assert list(CONTACT_LAWS) == ["paper", "released", "hunt_crossley"]
+    assert not {"no name", "lost"} & set(CONTACT_LAWS) and CONTACT_LAWS["hunt_crossley"] == HUNT_CROSSLEY

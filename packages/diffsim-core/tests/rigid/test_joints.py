@@ -205,14 +205,14 @@ def test_vjp_of_spring_and_limit_gains_equals_central_differences(joint):
     d = engine(m, parameters=names[joint.world > 0 :])
     q, qd, u = random_states(m, 3, seed=9)
     params = np.tile(d.parameters.nominal, (3, 1)) * RNG.uniform(0.8, 1.2, (3, len(d.parameters.names)))
-    cotangents = [RNG.standard_normal(q.shape), RNG.standard_normal(qd.shape), np.zeros_like(params)]
+    cotangents = [RNG.standard_normal(q.shape), RNG.standard_normal(qd.shape)]
     found = parametric.vjp(d, q, qd, params, u, cotangents)[2]
     expected = np.zeros_like(params)
     for j in range(params.shape[1]):
         for sign in (1, -1):
             moved = params.copy()
             moved[:, j] += sign * 1e-5
-            out = parametric.step(d, q, qd, moved, u)[0]
+            out = parametric.step(d, q, qd, moved, u)
             expected[:, j] += sign * ((out.q * cotangents[0]).sum(1) + (out.qd * cotangents[1]).sum(1)) / 2e-5
     assert relative(found, expected) < 1e-6
 
@@ -247,8 +247,7 @@ def test_a_screw_without_pitch_is_a_hinge():
     assert np.array_equal(one.q, other.q) and np.array_equal(one.qd, other.qd)
 
 
-def test_a_header_of_the_package_is_not_changed_by_more_types():
-    """A module with more types gives a model of the others the same bits."""
+def test_a_model_is_compiled_with_no_more_types_than_it_has():
     m = chain(JOINTS["hinge"])
     d, more = engine(m), engine(m.with_joint(m.joint_name[0], "screw", pitch=0.3))
     assert more._size(False).joints == (SCREW,) and d._size(False).joints == ()
@@ -260,7 +259,7 @@ def test_a_header_of_the_package_is_not_changed_by_more_types():
 def test_unknown_type_is_refused_by_the_joints_name():
     m = chain(JOINTS["hinge"])
     m = dataclasses.replace(m, joint_type=np.array([m.joint_type[0], 99]))
-    with pytest.raises(ValueError, match="joint_type: joint '1_hinge' has the unknown type 99; .*0 free, 1 ball"):
+    with pytest.raises(ValueError, match=r"joint_type: joint '1_hinge' has the unknown type 99; .*0 free, 1 ball"):
         engine(m)
     with pytest.raises(ValueError, match="unknown joint type number 99"):
         twin.kinematics(m, np.zeros(m.nq))
@@ -293,11 +292,11 @@ def test_with_joint_names_what_is_wrong(name, kind, message):
         ({"parameters": ()}, "'screw' is already registered"),
         ({"name": "no name"}, "must be an identifier"),
         ({"name": "lost", "header": SCREW.header.with_name("lost.h")}, "lost.h' does not exist"),
-        ({"name": "wide", "nq": 6, "nv": 6}, "at most 4 besides world"),
+        ({"name": "wide", "nq": 6, "nv": 6}, "nq - world at most 4"),
         ({"name": "short", "nq": 1, "nv": 2}, "nq=1 between nv=2"),
     ],
 )
 def test_register_joint_refuses(changes, message):
     with pytest.raises(ValueError, match=message):
         register_joint(dataclasses.replace(SCREW, **changes))
-    assert list(JOINTS) == ["free", "ball", "slide", "hinge", "screw"]
+    assert not {"no name", "lost", "wide", "short"} & set(JOINTS) and JOINTS["screw"] == SCREW

@@ -84,4 +84,8 @@ def check_same(parts: dict[str, Tensor]) -> None:
     seen = worlds(torch.tensor([list(digest) for digest in digests.values()], device=device)[None], 0)
     for k, name in enumerate(digests):
         if not bool((seen[:, k] == seen[0, k]).all()):
-            raise RunError(f"the processes no longer agree on {name}: are their machines and versions the same?")
+            raise RunError(
+                f"the processes no longer agree on {name}: are their machines and versions the same? An algorithm of "
+                "your own must average its gradients over the processes, and its state must name in per_world the "
+                "fields with an entry for each world"
+            )

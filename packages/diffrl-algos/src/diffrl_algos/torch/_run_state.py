@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -85,6 +85,8 @@ class State:
     """A state that updates replace and never change. Subclasses add tensors, ints and tuples of them as fields."""
 
     run: RunState
+    per_world: ClassVar[tuple[str, ...]] = ()
+    """Names of fields, other than ``run``, whose arrays have an entry for each world of this process on axis 0."""
 
     @property
     def env(self) -> Env:

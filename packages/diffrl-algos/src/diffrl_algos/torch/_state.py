@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -60,25 +60,34 @@ def leaves(tree: Any) -> Iterator[tuple[str, Any]]:
 
 def to_arrays(state: Any) -> dict[str, np.ndarray]:
     """Named arrays of a state; ints become int64 scalars. Several processes give those of one with all worlds."""
-    parts = dict(leaves(state))
+    return _to_arrays(dict(leaves(state)), _per_world(state))
+
+
+def _to_arrays(parts: Mapping[str, Any], per_world: Collection[str]) -> dict[str, np.ndarray]:
+    """Arrays of leaves; those of the fields ``per_world`` are gathered from all processes."""
     found = {
         name: leaf if isinstance(leaf, Tensor) else torch.tensor(leaf)
         for name, leaf in parts.items()
         if not isinstance(leaf, Stored)
     }
-    distributed.check_same({name: leaf for name, leaf in found.items() if not _of_worlds(name, leaf)})
+    split = {name for name, leaf in found.items() if _is_per_world(name, leaf, per_world)}
+    distributed.check_same({name: leaf for name, leaf in found.items() if name not in split})
     arrays = {
-        name: (distributed.worlds(leaf, 0) if _of_worlds(name, leaf) else leaf).detach().cpu().numpy()
+        name: (distributed.worlds(leaf, 0) if name in split else leaf).detach().cpu().numpy()
         for name, leaf in found.items()
     }
     stored = {name: leaf.to_arrays() for name, leaf in parts.items() if isinstance(leaf, Stored)}
     return arrays | {f"{name}.{key}": array for name, own in stored.items() for key, array in own.items()}
 
 
-def _of_worlds(name: str, leaf: Any) -> bool:
-    """Whether an array has an entry for each world of this process: their states, and what the policy sees next."""
-    rest = name.removeprefix("run.")
-    return rest == "obs" or (rest.startswith("env_state.") and leaf.ndim > 0)
+def _per_world(state: Any) -> tuple[str, ...]:
+    """Fields with an entry for each world of this process."""
+    return ("run.obs", "run.env_state", "obs", "env_state", *getattr(state, "per_world", ()))
+
+
+def _is_per_world(name: str, leaf: Any, per_world: Collection[str]) -> bool:
+    """Whether an array has an entry for each world of this process, so that a checkpoint gathers it."""
+    return leaf.ndim > 0 and any(name == field or name.startswith(f"{field}.") for field in per_world)
 
 
 def from_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
@@ -93,7 +102,8 @@ def from_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         for name in stored
     }
     arrays = {key: array for key, array in arrays.items() if not key.startswith(tuple(f"{name}." for name in stored))}
-    expected = to_arrays({name: leaf for name, leaf in leaves(state) if not isinstance(leaf, Stored)})
+    per_world = _per_world(state)
+    expected = _to_arrays({n: leaf for n, leaf in leaves(state) if not isinstance(leaf, Stored)}, per_world)
     if missing := sorted(expected.keys() - arrays.keys()):
         raise ValueError(f"array {missing[0]!r} is missing (and {len(missing) - 1} more)")
     if extra := sorted(arrays.keys() - expected.keys()):
@@ -110,7 +120,7 @@ def from_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
             return leaf.from_arrays(theirs[name])
         if isinstance(leaf, Tensor):
             whole = torch.from_numpy(arrays[name].copy())
-            return (distributed.mine(whole, 0) if _of_worlds(name, leaf) else whole).to(leaf.device)
+            return (distributed.mine(whole, 0) if _is_per_world(name, leaf, per_world) else whole).to(leaf.device)
         return int(arrays[name])
 
     return map_leaves(rebuild, state)

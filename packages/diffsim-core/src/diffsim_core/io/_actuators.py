@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from diffsim_core.io._joints import joint_of
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._muscles import TENDON, is_hill, pull_problem
-from diffsim_core.io._joints import joint_of
 from diffsim_core.io._names import actuator_name
 from diffsim_core.rigid.model import UNBOUNDED
 

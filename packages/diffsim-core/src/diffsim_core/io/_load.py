@@ -20,8 +20,8 @@ from diffsim_core.io._wrapping import WRAPPING, straightened
 from diffsim_core.io.errors import ModelError
 from diffsim_core.io.params import ContactParams, LimitParams, fill
 from diffsim_core.rigid._quat import quat_mul, rotation
-from diffsim_core.rigid.contacts import ContactPairs, HeightField
 from diffsim_core.rigid.contact_laws import CONTACT_LAWS
+from diffsim_core.rigid.contacts import ContactPairs, HeightField
 from diffsim_core.rigid.model import LIMIT_LAWS, Body, Geom, RigidModel
 
 INERTIA_LAWS = ("paper", "released")

@@ -68,7 +68,8 @@ def _types(model: RigidModel) -> Iterator[str]:
             known = ", ".join(f"{i} {known}" for i, known in enumerate(types))
             yield f"joint_type: joint {name!r} has the unknown type {kind}; register_joint it, or use {known}"
         elif len(found) < len(wanted := JOINTS.at(kind).parameters):
-            yield f"joint_parameters: joint {name!r} of type {types[kind]!r} needs {', '.join(wanted)}; got {len(found)}"
+            needed = ", ".join(wanted)
+            yield f"joint_parameters: joint {name!r} of type {types[kind]!r} needs {needed}; got {len(found)}"
     for field, law, laws in (
         ("contact_law", model.contact_law, CONTACT_LAWS),
         ("limit_law", model.limit_law, LIMIT_LAWS),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from diffsim_core._registry import unknown
+from diffsim_core._nearest import unknown
 
 SOURCE = Path(__file__).with_name("_source")
 
@@ -44,7 +44,7 @@ class Registry(Generic[E]):
             ValueError: if the name is taken by another entry, or is no identifier, or the header does not exist.
         """
         if not entry.name.isidentifier():
-            raise ValueError(f"{self.what} {entry.name!r}: the name must be an identifier, as its C++ struct is named by it")
+            raise ValueError(f"{self.what} {entry.name!r}: the name must be an identifier, as it names its C++ struct")
         if not entry.header.is_file():
             raise ValueError(f"{self.what} {entry.name!r}: its header {str(entry.header)!r} does not exist")
         if (known := self._entries.setdefault(entry.name, entry)) != entry:

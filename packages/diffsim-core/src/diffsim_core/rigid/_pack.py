@@ -12,7 +12,7 @@ from diffsim_core.rigid._pack_muscles import pack_muscles
 from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid.contact_laws import compiled_laws
 from diffsim_core.rigid.joints import JOINTS, MOST_COORDINATES, Joint, compiled_joints
-from diffsim_core.rigid.model import LIMIT_LAWS, UNBOUNDED, FloatArray, RigidModel
+from diffsim_core.rigid.model import UNBOUNDED, FloatArray, RigidModel
 
 _HEADER = 16
 _PARAMETERS, _ENTRIES, _REALS, _ENTRIES_AT, _COEFFICIENTS_AT, _MUSCLES_AT, _MUSCLE_REALS_AT = range(8, 15)

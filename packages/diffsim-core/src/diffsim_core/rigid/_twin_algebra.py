@@ -1,4 +1,4 @@
-"""Quaternions (w, x, y, z) and spatial algebra of the twin: twists and wrenches in world axes about the world origin."""
+"""Quaternions (w, x, y, z) and spatial algebra of the twin: twists and wrenches about the world origin."""
 
 from __future__ import annotations
 

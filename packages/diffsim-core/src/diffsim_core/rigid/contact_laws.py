@@ -33,8 +33,8 @@ class ContactLaw:
     header: Path
     """The C++ of the law, anywhere."""
     normal: Callable[[Gains, float, float], tuple[float, float]]
-    """``(gains, depth, u) -> (force, bound)``: normal force and bound of friction [N], from the signed distance where it is
-    negative (or its smoothed form) [m] and the normal velocity, positive where the two separate [m/s]."""
+    """``(gains, depth, u) -> (force, bound)``: normal force and bound of friction [N]. ``depth`` is the negative signed
+    distance, or its smoothed form [m]; ``u`` the normal velocity, positive where the two separate [m/s]."""
     units: tuple[str, str, str]
     """Of kn, kd and mu."""
 

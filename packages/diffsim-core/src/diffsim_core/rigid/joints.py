@@ -1,4 +1,4 @@
-"""Joints by name: how a link moves against its parent. One header in C++ and one entry here, with the twin's functions."""
+"""Joints by name: how a link moves against its parent. Each is a C++ header and an entry with the twin's functions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from diffsim_core.rigid.model import RigidModel
 
 MOST_COORDINATES = 4
-"""Coordinates that a joint may have besides its link's place in the world: columns of reference and spring in ``model.h``."""
+"""Most coordinates of a joint, its link's place in the world not counted: ``model.h`` has columns for so many."""
 
 
 class Placed(NamedTuple):
@@ -59,7 +59,7 @@ class Joint:
     """A type of joint.
 
     To add one: a header that defines its struct as ``_source/joint.h`` says, an entry with the same for NumPy, and
-    ``register_joint``. The functions below have the defaults of a joint with one coordinate, whose rate is its velocity.
+    ``register_joint``. The defaults below are those of a joint with one coordinate, whose rate is its velocity.
     """
 
     name: str
@@ -192,8 +192,8 @@ def register_joint(joint: Joint) -> int:
     own = joint.nq - joint.world
     if joint.world not in (0, 3) or not 0 < own <= MOST_COORDINATES or not joint.nv <= joint.nq <= joint.nv + 1:
         raise ValueError(
-            f"joint type {joint.name!r}: world={joint.world} must be 0 or 3, nq={joint.nq} between nv={joint.nv} and one "
-            f"more, and at most {MOST_COORDINATES} besides world"
+            f"joint type {joint.name!r}: world={joint.world} must be 0 or 3, nq={joint.nq} between nv={joint.nv} and "
+            f"nv + 1, and nq - world at most {MOST_COORDINATES}"
         )
     return JOINTS.register(joint)
 

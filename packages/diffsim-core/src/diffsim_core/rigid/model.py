@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core._registry import unknown
+from diffsim_core._nearest import unknown
 from diffsim_core.rigid.contacts import ContactPairs, HeightField
 from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.muscles import Muscles

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diffsim_core.rigid._twin_muscles import advance_activations, lengths_and_moments, muscle_forces
 from diffsim_core.rigid._twin_algebra import cross_matrix as cross_matrix
 from diffsim_core.rigid._twin_algebra import force_cross as force_cross
 from diffsim_core.rigid._twin_algebra import motion_cross as motion_cross
@@ -22,6 +21,7 @@ from diffsim_core.rigid._twin_algebra import quat_mul as quat_mul
 from diffsim_core.rigid._twin_algebra import rotation_matrix as rotation_matrix
 from diffsim_core.rigid._twin_algebra import rotation_vector as rotation_vector
 from diffsim_core.rigid._twin_algebra import spatial_inertia as spatial_inertia
+from diffsim_core.rigid._twin_muscles import advance_activations, lengths_and_moments, muscle_forces
 from diffsim_core.rigid.joints import JOINTS, Joint
 from diffsim_core.rigid.model import FloatArray, RigidModel
 from diffsim_core.rigid.twin_contact import SLIP_FLOOR as SLIP_FLOOR
@@ -62,7 +62,8 @@ def kinematics(model: RigidModel, q: FloatArray) -> Kinematics:
     for i, parent in enumerate(model.link_parent):
         Rp, xp = (np.eye(3), np.zeros(3)) if parent < 0 else (rotation[parent], position[parent])
         R, x = Rp @ rotation_matrix(model.link_quat[i]), xp + Rp @ model.link_pos[i]
-        rotation[i], position[i], S[:, _dofs(model, i)] = _joint(model, i).place(model, i, q[_coordinates(model, i)], R, x)
+        placed = _joint(model, i).place(model, i, q[_coordinates(model, i)], R, x)
+        rotation[i], position[i], S[:, _dofs(model, i)] = placed
     return Kinematics(rotation, position, S)
 
 

@@ -51,14 +51,14 @@ def contact_force(
     m = -((width - contact.d) ** 2) / (4 * width) if abs(contact.d) < width else min(contact.d, 0.0)
     if m == 0:
         return np.zeros(3)
-    un = u @ contact.n
+    un = float(u @ contact.n)
     constants = Gains(*gains)
     normal, bound = CONTACT_LAWS[law].normal(constants, m, un)
     return normal * contact.n + friction(constants.kt, bound, u - un * contact.n)
 
 
 def friction(kt: float, bound: float, ut: FloatArray) -> FloatArray:
-    """Force ``[3]`` [N] of Coulomb friction at a tangential velocity ``[3]``: sticks with ``kt``, slides at ``bound``."""
+    """Force ``[3]`` [N] of Coulomb friction at a tangential velocity: sticks with ``kt``, slides at ``bound``."""
     slip = np.sqrt(ut @ ut + SLIP_FLOOR)
     return -ut / slip * min(kt * slip, bound)
 
