@@ -145,9 +145,15 @@ class Memory:
         self.grown = sorted([*self.grown, (_peak() - before, item.nodeid)], reverse=True)[:3]
         return result
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """Nothing that is imported for the tests is garbage."""
+        gc.disable()
+
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self) -> None:
-        """Everything that is there now stays to the end: cyclic collections need not visit it each time."""
+        """Everything that is there now stays to the end: collections of garbage need not visit it each time."""
+        gc.enable()
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)

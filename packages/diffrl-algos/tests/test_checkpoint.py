@@ -163,7 +163,7 @@ def test_arrays_of_another_run_are_refused(worlds, small):
     arrays = to_arrays(state)
     for broken, words in (
         ({k: v for k, v in arrays.items() if k != "actor"}, "'actor' is missing"),
-        ({**arrays, "extra": arrays["rng"]}, "'extra' does not belong"),
+        ({**arrays, "extra": arrays["run.rng"]}, "'extra' does not belong"),
         ({**arrays, "actor": arrays["actor"][:-1]}, "'actor' is float32"),
         ({**arrays, "actor": arrays["actor"].astype(np.float64)}, "'actor' is float64"),
     ):

@@ -228,7 +228,7 @@ def test_check(diffrl):
 def test_check_refuses_what_has_no_float64(diffrl):
     pytest.importorskip("newton")
     code, _, err = diffrl("check", "newton_cartpole")
-    assert code == 2 and "newton_cartpole cannot be checked" in err and "single precision alone" in err
+    assert code == 2 and "newton_cartpole cannot be checked" in err and "single precision only" in err
 
 
 @pytest.mark.parametrize(
