@@ -139,6 +139,6 @@ def test_learns_to_control_a_point_mass(worlds):
 def test_a_window_that_does_not_fit_is_refused_before_it_is_made(monkeypatch):
     monkeypatch.setattr("diffsim_core._memory.free_bytes", lambda device: 1000)
     env = make("cartpole", num_envs=4)
-    with pytest.raises(ValueError, match=r"num_envs=4 and horizon=8: .* take fewer worlds"):
+    with pytest.raises(ValueError, match=r"num_envs=4 and horizon=8: .* use fewer worlds"):
         SHAC(SHACConfig(horizon=8)).init(env, 0)
     PPO(PPOConfig(horizon=8)).init(env, 0)  # keeps nothing
