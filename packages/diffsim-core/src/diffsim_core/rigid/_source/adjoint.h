@@ -12,6 +12,14 @@
 
 namespace ds {
 
+// S x for three x at once
+template <class J>
+DS_FN void joint_motions(const int* link, const SV* S, const R* x, const R* y, const R* z, SV& Sx, SV& Sy, SV& Sz)
+{
+    int d = link[L_TURN];
+    Sx = motion<J>(S + d, x + d), Sy = motion<J>(S + d, y + d), Sz = motion<J>(S + d, z + d);
+}
+
 // a joint's part of the cotangents, from those of its link's motion and of its rate; b: of what comes before the joint
 template <class J>
 DS_FN void joint_vjp(const Model& m, const State& s, const int* link, const P* real, const SV* S, const R* lambda,
@@ -64,9 +72,10 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
         const int* link = m.link + i * LI_COLUMNS;
         int d = link[L_DOF];
         SV Vp = before(m, link, k.V, s.v + d, zero3());
-        A[i] = before(m, link, A, qdd + d, up) + joint_motion(link, k.S, qdd) +
-               cross_motion(Vp, joint_motion(link, k.S, s.v));
-        X[i] = before(m, link, X, lambda + d, zero3()) + joint_motion(link, k.S, lambda);
+        SV of_v, of_qdd, of_lambda;
+        DS_WITH_JOINT(link, joint_motions<J>(link, k.S, s.v, qdd, lambda, of_v, of_qdd, of_lambda))
+        A[i] = before(m, link, A, qdd + d, up) + of_qdd + cross_motion(Vp, of_v);
+        X[i] = before(m, link, X, lambda + d, zero3()) + of_lambda;
         LinkBar& b = bar[i];
         if (link[L_MASSIVE]) {
             SV P = I[i] * k.V[i];
