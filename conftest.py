@@ -160,14 +160,14 @@ class Memory:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
-        """Give memory back: after a test that took much, and after a file what JAX compiled for it."""
+        """Give memory back: after a test that took much, and after a file, or earlier if need be, what JAX compiled."""
         held = _held()
         if nextitem is None or held < self.limit / 2:
             return
         leaves_file = nextitem.path != item.path
-        if leaves_file and "jax" in sys.modules:
-            sys.modules["jax"].clear_caches()
         if leaves_file or held > self.kept + self.limit / 20:
+            if (leaves_file or held > 0.65 * self.limit) and "jax" in sys.modules:
+                sys.modules["jax"].clear_caches()
             gc.collect()
             _trim()
             self.kept = _held()
