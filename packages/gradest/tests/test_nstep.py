@@ -153,3 +153,12 @@ def test_segment_discounted_counts_steps_since_the_start(windows, data, decay):
         for t in range(w.reward.shape[0]):
             np.testing.assert_allclose(got[t, n], decay**k * w.reward[t, n], **CLOSE)
             k = 0 if w.done[t, n] else k + 1
+
+
+def test_a_temperature_may_be_a_scalar_array():
+    reward, entropy = np.arange(6.0).reshape(3, 2), np.ones((3, 2))
+    expected = gradest.soft_reward(reward, entropy, temperature=0.5)
+    for temperature in (np.asarray(0.5), np.float64(0.5)):
+        np.testing.assert_array_equal(gradest.soft_reward(reward, entropy, temperature=temperature), expected)
+    with pytest.raises(ValueError, match="temperature"):
+        gradest.soft_reward(reward, entropy, temperature=np.asarray([0.5]))

@@ -32,7 +32,7 @@ def soft_reward(reward: Array, entropy: Array, *, temperature: Array | float) ->
         ValueError: an argument has the wrong framework, shape, dtype or range, or holds NaN; the message names it.
     """
     arrays = {"reward": (reward, "T N"), "entropy": (entropy, "T N")}
-    if isinstance(temperature, int | float):
+    if isinstance(temperature, float) or not hasattr(temperature, "shape"):
         temperature = check_number("temperature", temperature, 0.0)
     else:
         arrays["temperature"] = (temperature, "")
