@@ -83,7 +83,7 @@ def test_export(capfd, tmp_path):
 
 def test_what_is_refused(capfd, tmp_path, monkeypatch):
     out = ["--out", tmp_path / "run"]
-    assert "'gym:Pendulum-v1' is not differentiable; SHAC learns through its gradients: use ppo" in refused(
+    assert "'gym:Pendulum-v1' is not differentiable, and SHAC learns through its gradients; use ppo" in refused(
         capfd, "train", "shac", TASK, *out
     )
     assert "Did you mean: `Pendulum`" in refused(capfd, "train", "ppo", "gym:Pendulun-v1", *out)
