@@ -300,12 +300,12 @@ def _mesh(shape: Shape) -> tuple[Any, Any]:
     size = np.asarray(shape.size, float)
     made: Any
     if shape.type == "capsule":
-        mesh = creation.capsule(height=2 * size[1], radius=size[0], count=[16, 24])
+        made = creation.capsule(height=2 * size[1], radius=size[0], count=[16, 24])
     elif shape.type == "cylinder":
-        mesh = creation.cylinder(radius=size[0], height=2 * size[1], sections=32)
+        made = creation.cylinder(radius=size[0], height=2 * size[1], sections=32)
     elif shape.type in ("sphere", "ellipsoid"):
-        mesh = creation.icosphere(subdivisions=3)
-        mesh.apply_scale(size[0] if shape.type == "sphere" else size)
+        made = creation.icosphere(subdivisions=3)
+        made.apply_scale(size[0] if shape.type == "sphere" else size)
     else:
         made = util.concatenate([_unit(part.mesh, part.half, part.z) for part in PARTS[shape.type](shape.size)])
     return np.asarray(made.vertices, np.float32), np.asarray(made.faces, np.uint32)
