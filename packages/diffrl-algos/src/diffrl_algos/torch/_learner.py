@@ -24,7 +24,7 @@ from .._processes import size
 from ._account import Clock, Learned, account, settings
 from ._adam import Adam, Optimizer
 from ._critic import Critic, ValueFunction, fit_critic
-from ._networks import Networks, gaussian_actor, value_critic
+from ._networks import gaussian_actor, value_critic
 from ._normalize import Affine
 from ._observations import flat, layout_of
 from ._policy import GaussianActor, GaussianPolicy
@@ -230,9 +230,6 @@ class CriticLearner(ActorLearner[ActorConfigT, CriticStateT]):
     def critic(self, env: Env) -> Critic:
         """The critics' networks."""
         return value_critic(self.config, env)  # pyright: ignore[reportArgumentType]
-
-    def networks(self, env: Env) -> Networks[GaussianActor]:
-        return Networks(self.actor(env), self.critic(env))
 
     def first(self, env: Env, obs: Tensor, generator: torch.Generator) -> dict[str, Any]:
         fields = super().first(env, obs, generator)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Generic, NamedTuple, TypeVar
-
 from diffsim_core import Env
 
 from .._config import CriticConfig, GaussianConfig, WindowConfig
@@ -11,15 +9,6 @@ from ._critic import Critic
 from ._encoder import EncodedMLP, Encoder
 from ._mlp import MLP, Network
 from ._policy import GaussianActor
-
-ActorT = TypeVar("ActorT", GaussianActor, MLP)
-
-
-class Networks(NamedTuple, Generic[ActorT]):
-    """The networks of one algorithm in one environment: shapes only, no parameters."""
-
-    actor: ActorT
-    critic: Critic
 
 
 def gaussian_actor(config: GaussianConfig, env: Env, encoder: Encoder | None = None) -> GaussianActor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -131,9 +131,8 @@ class AdvantageLearner(ValueLearner[ConfigT, AdvantageStateT]):
 
     def value(self, state: AdvantageStateT) -> ValueFunction:
         """The critic's value of observations, for viewers."""
-        shift, scale = state.run.normalizer(self.config.normalize_obs)
-        units = value_units(state.value_stats, state.run.obs, self.config.normalize_value)
-        return ValueFunction(self.critic(state.env), state.critic, shift, scale, *units)
+        mean, std = value_units(state.value_stats, state.run.obs, self.config.normalize_value)
+        return replace(super().value(state), mean=mean, std=std)
 
 
 def standardised(advantage: Tensor) -> Tensor:

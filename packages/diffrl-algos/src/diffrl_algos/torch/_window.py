@@ -128,9 +128,9 @@ def lost_share(lost: Tensor | None, like: Tensor) -> Tensor:
     return torch.zeros_like(like) if lost is None else (lost.sum() / lost.numel()).to(like.dtype)
 
 
-def gradients(of: Tensor, parameters: Tensor, window: Window, **options: Any) -> tuple[Tensor, Tensor]:
+def gradients(of: Tensor, parameters: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     """The gradient of a scalar with respect to flat parameters, and the share of actions whose part was blocked."""
-    grad, lost = torch.autograd.grad(of, [parameters, window.lost], allow_unused=True, **options)
+    grad, lost = torch.autograd.grad(of, [parameters, window.lost], allow_unused=True)
     if grad is None:
         raise RuntimeError("the objective does not depend on the parameters")
     return grad, lost_share(lost, of.detach())

@@ -144,7 +144,8 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
         return {**fields, "previous": fields["actor"].clone()}
 
     def learn(self, state: AGPOState, generator: torch.Generator, clock: Clock) -> Learned:
-        c, env, nets = self.config, state.env, self.networks(state.env)
+        c, env = self.config, state.env
+        network, critic = self.actor(env), self.critic(env)
 
         # The window, and the ratio of each of its steps.
         eps = normal(generator, state.run.obs, 2, c.horizon, env.num_envs, env.spec.num_actions)
@@ -153,10 +154,10 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
         actor, normalize, window = self.explore(state, generator, eps=eps[0], **links)
         steps = window.trajectory
         obs, final_obs = normalize(steps.obs), normalize(steps.final_obs)
-        policy = nets.actor(nets.actor.split(actor), final_obs)
+        policy = network(network.split(actor), final_obs)
         next_action = torch.tanh(policy.mean + eps[1] * policy.logstd.exp())
         q, q_next = (
-            nets.critic(state.target, torch.cat(part, dim=-1)).amin(0)
+            critic(state.target, torch.cat(part, dim=-1)).amin(0)
             for part in ((obs, steps.action), (final_obs, next_action))
         )
         alpha = self._ratio(window, graph, q, q_next)
@@ -167,7 +168,7 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
         credit = gradest.credit_weights(alpha, *window.ends, gamma=c.gamma, **options)
         graph.open(credit.link)
         objective = gradest.credit_mean(credit, c.reward_scale * steps.reward, q, q_next)
-        entropy, kl = self._regularisers(nets.actor, actor, state.previous, x, eps[0])
+        entropy, kl = self._regularisers(network, actor, state.previous, x, eps[0])
         # Without the test, a divergence that overflows would spoil the gradient by zero times infinity.
         penalty = c.kl_coef * kl if c.kl_coef > 0 and c.kl_reference == "previous" else 0.0
         # The Q functions need actions with spread to learn from; the simulator does not.

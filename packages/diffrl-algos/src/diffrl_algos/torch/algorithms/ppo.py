@@ -22,7 +22,7 @@ from .._account import Clock, Learned
 from .._adam import Adam, Optimizer
 from .._attempts import attempt
 from .._distributions import Gaussian
-from .._on_policy import AdvantageConfig, AdvantageLearner, AdvantageState
+from .._on_policy import AdvantageConfig, AdvantageLearner, AdvantageState, standardised
 from .._policy import GaussianActor
 from .._schedules import adapt_to_divergence
 
@@ -131,8 +131,7 @@ class PPO(AdvantageLearner[PPOConfig, PPOState]):
             values = values._replace(advantage=values.target_value - values.value)
             parts = (values.x, window.u, before.log_prob(window.u), values.advantage)
             batch = _Batch(*(distributed.worlds(part, 1).flatten(0, 1) for part in parts))
-            mean, std = batch.advantage.mean(), batch.advantage.std()
-            batch = batch._replace(advantage=(batch.advantage - mean) / (std + 1e-8))
+            batch = batch._replace(advantage=standardised(batch.advantage))
         clock.lap("rollout_s")
 
         # The actor. Adapted rates depend on the divergence, which is read from the device after each epoch.
