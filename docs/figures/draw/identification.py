@@ -16,17 +16,7 @@ import matplotlib.pyplot as plt
 FIGURES = Path(__file__).parents[1]
 BLUE, ORANGE, GREY = "#2a6fb0", "#d1701f", "#777777"
 
-plt.rcParams.update(
-    {
-        "figure.facecolor": "white",
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "legend.frameon": False,
-        "mathtext.fontset": "cm",
-        "svg.hashsalt": "diffsim",
-    }
-)
+plt.style.use(Path(__file__).with_name("page.mplstyle"))
 
 
 def page() -> dict[str, Any]:
