@@ -27,6 +27,7 @@ LOCK = "requirements.lock"
 PACKAGES = {
     "gradest": "[torch,jax,plot]",
     "diffsim-core": "[torch,jax,myo,video,live,gymnasium,sb3,skrl,rsl_rl,newton]",
+    "diffsim-mpm": "[torch,jax,plot,mesh]",
     "diffsim-traffic": "[torch,jax,plot,sumo]",
     "diffrl-algos": "[tensorboard,wandb,export]",
     "diffrl-bench": "[peers]",
