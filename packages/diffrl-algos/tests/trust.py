@@ -9,7 +9,7 @@ import torch
 
 import gradest
 from diffrl_algos import AlgorithmEntry, CriticConfig, GaussianConfig, register_algorithm
-from diffrl_algos.torch import Clock, CriticState, Learned, Optimizer, ValueLearner
+from diffrl_algos.torch import Clock, CriticState, Learned, ValueLearner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +37,14 @@ class Trust(ValueLearner[TrustConfig, CriticState]):
     name: ClassVar[str] = "trust"
 
     def learn(self, state: CriticState, generator: torch.Generator, clock: Clock) -> Learned:
-        c, env, optimizer = self.config, state.env, Optimizer(self.config.betas, self.config.max_grad_norm)
+        c, env = self.config, state.env
 
         # A window, the value of its end, and the step of Adam up the gradient of both.
         flat, normalize, window = self.explore(state, generator)
         steps, x = window.trajectory, normalize(window.trajectory.obs.detach())
         value_next = self.critic(env)(state.critic, normalize(steps.final_obs))[0]
         loss = -gradest.segment_objective(steps.reward, value_next, *window.ends, gamma=c.gamma)
-        changes, metrics = self.descend(state, loss, flat, window, optimizer)
+        changes, metrics = self.descend(state, loss, flat, window)
         clock.lap("actor_s")
 
         # The longest fraction of the step that stays within the bound; 0 if none does.
@@ -57,7 +57,7 @@ class Trust(ValueLearner[TrustConfig, CriticState]):
 
         # The critic.
         target = gradest.td_lambda(steps.reward.detach(), value_next.detach(), *window.ends, gamma=c.gamma, lam=c.lam)
-        fitted, critic_loss = self.fit(state, x, target, optimizer, generator)
+        fitted, critic_loss = self.fit(state, x, target, generator)
         clock.lap("critic_s")
         metrics |= {"critic_loss": critic_loss, "kl_full_step": kl[0], "step_fraction": fraction}
         return self.learned(state, window, changes | fitted, metrics, metrics["grad_norm"], target)

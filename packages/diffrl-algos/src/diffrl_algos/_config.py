@@ -30,6 +30,8 @@ class UpdateConfig:
     """Decay rates of Adam's moments, for all networks."""
     max_grad_norm: float = 1.0
     """Gradients with a larger Euclidean norm are scaled down to this, for each optimiser."""
+    weight_decay: float = 0.0
+    """Decay of AdamW, for all networks; 0 gives Adam."""
     torch_threads: int = 1
     """Threads of torch's own operations; at a few thousand rows more threads are slower. Results depend on it in
     the last bits, so it belongs to the configuration. The simulator has its own threads."""
@@ -38,7 +40,7 @@ class UpdateConfig:
         at_least_one(self, "iterations", "horizon", "torch_threads")
         between_zero_and_one(self, "gamma")
         positive(self, "max_grad_norm")
-        not_negative(self, "lr_end")
+        not_negative(self, "lr_end", "weight_decay")
         require("betas", self.betas, all(0.0 <= beta < 1.0 for beta in self.betas), "two numbers in [0, 1)")
 
 
@@ -83,6 +85,21 @@ class GaussianConfig(WindowConfig):
         # exp of twice the bound, which divergences contain, must be finite in float32.
         fits = self.logstd_min < self.logstd_max <= 40.0
         require("logstd_max", self.logstd_max, fits, f"above logstd_min, which is {self.logstd_min}, and at most 40")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpreadConfig(GaussianConfig):
+    """Fields of algorithms whose noise depends on the state; the defaults are SAC's, SAPO's and AGPO's."""
+
+    state_dependent_std: bool = True
+    """Make the standard deviation an output of the network; otherwise it is one parameter for each action."""
+    logstd_init: float = 0.0
+    """Initial log standard deviation of the actions before tanh; where it depends on the state, the bias of that
+    output."""
+    logstd_min: float = -5.0
+    """Lower bound of the log standard deviation."""
+    logstd_max: float = 2.0
+    """Upper bound of the log standard deviation."""
 
 
 @dataclass(frozen=True, kw_only=True)

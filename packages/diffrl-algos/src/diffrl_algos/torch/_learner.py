@@ -127,6 +127,11 @@ class Learner(ABC, Generic[ConfigT, StateT]):
         """
         return from_arrays(state, migrated(arrays, {name for name, _ in leaves(state)}))
 
+    @property
+    def optimizer(self) -> Optimizer:
+        """Clipping and Adam(W) with the constants of the configuration."""
+        return Optimizer(self.config.betas, self.config.max_grad_norm, self.config.weight_decay)
+
     def lr(self, state: StateT, start: float) -> float:
         """The learning rate of this update, for one that starts at ``start``."""
         return learning_rate(self.config, start, state.iteration)
@@ -181,21 +186,19 @@ class ActorLearner(Learner[ActorConfigT, ActorStateT]):
         flat = state.actor.detach().requires_grad_()
         return flat, normalize, explore(self.actor(env), flat, normalize, run, eps, **options)
 
-    def step(
-        self, state: ActorStateT, grad: Tensor, window: Window, optimizer: Optimizer
-    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def step(self, state: ActorStateT, grad: Tensor, window: Window) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """One step of the actor down a gradient: the fields that this changes, and metrics."""
         lr = self.lr(state, self.config.actor_lr)
-        actor, adam, grad_norm = optimizer.step(state.actor, state.actor_adam, grad, lr)
+        actor, adam, grad_norm = self.optimizer.step(state.actor, state.actor_adam, grad, lr)
         metrics = {"grad_norm": grad_norm, "std_mean": window.policy.logstd.exp().mean()}
         return {"actor": actor, "actor_adam": adam}, metrics
 
     def descend(
-        self, state: ActorStateT, loss: Tensor, flat: Tensor, window: Window, optimizer: Optimizer
+        self, state: ActorStateT, loss: Tensor, flat: Tensor, window: Window
     ) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """One step of the actor down the gradient of ``loss``: the fields that this changes, and metrics."""
         grad, lost = gradients(loss, flat, window)
-        changes, metrics = self.step(state, grad, window, optimizer)
+        changes, metrics = self.step(state, grad, window)
         return changes, {"actor_loss": loss, "lost_gradients": lost, **metrics}
 
     def learned(
@@ -239,17 +242,12 @@ class CriticLearner(ActorLearner[ActorConfigT, CriticStateT]):
         return fields | ({"target": critic.clone()} if "target" in self.state_type.__dataclass_fields__ else {})
 
     def fit(
-        self,
-        state: CriticStateT,
-        x: Tensor,
-        y: Tensor,
-        optimizer: Optimizer,
-        generator: torch.Generator,
-        **options: Any,
+        self, state: CriticStateT, x: Tensor, y: Tensor, generator: torch.Generator, **options: Any
     ) -> tuple[dict[str, Any], Tensor]:
         """Fit the critics to targets ``y`` at inputs ``x``: the fields that this changes, and the loss.
 
-        ``x`` and ``y`` are ``[T, N, ...]`` or flattened to rows; ``options`` are those of ``fit_critic``.
+        ``x`` and ``y`` are ``[T, N, ...]`` or rows. ``options`` are ``config``, ``optimizer`` and ``lr`` of
+        ``fit_critic``; by default they are the algorithm's.
         """
         config: CriticConfig = options.pop("config", self.config)
         lr = options.pop("lr", self.lr(state, config.critic_lr))
@@ -260,7 +258,7 @@ class CriticLearner(ActorLearner[ActorConfigT, CriticStateT]):
             x.flatten(0, -2),
             y.flatten(),
             config=config,
-            optimizer=optimizer,
+            optimizer=options.pop("optimizer", self.optimizer),
             lr=lr,
             generator=generator,
         )

@@ -14,7 +14,7 @@ from diffsim_core import Env, EnvState, Trajectory, rollout
 
 from .._config import Activation, WindowConfig, at_least_one, between_zero_and_one, not_negative, positive, widths
 from ._account import Clock, Learned, all_finite
-from ._adam import Adam, Optimizer
+from ._adam import Adam
 from ._critic import Critic
 from ._learner import Learner
 from ._networks import q_critic
@@ -69,7 +69,7 @@ class OffPolicyConfig(WindowConfig):
         at_least_one(self, "num_critics", "replay_size", "batch_size", "updates", "n_step")
         between_zero_and_one(self, "target_alpha")
         positive(self, "critic_lr", "reward_scale")
-        not_negative(self, "weight_decay", "warmup_steps")
+        not_negative(self, "warmup_steps")
         widths(self, "critic_hidden")
 
 
@@ -193,9 +193,9 @@ class OffPolicyLearner(Learner[ConfigT, StateT]):
 class QFunctions:
     """The Q functions and their targets during one update: clones of a state's, changed in place."""
 
-    def __init__(self, config: OffPolicyConfig, critic: Critic, state: OffPolicyState, lr: float) -> None:
-        self._critic, self._config, self._lr = critic, config, lr
-        self._optimizer = Optimizer(config.betas, config.max_grad_norm, config.weight_decay)
+    def __init__(self, learner: OffPolicyLearner[Any, Any], state: OffPolicyState) -> None:
+        self._critic, self._config, self._optimizer = learner.critic(state.env), learner.config, learner.optimizer
+        self._lr = learner.lr(state, learner.config.critic_lr)
         self.flat, self.adam, self.target = state.critic.clone(), state.critic_adam.clone(), state.target.clone()
         self._grad = torch.empty_like(self.flat)
         self._params, self._grads = self._critic.split(self.flat), self._critic.split(self._grad)

@@ -12,7 +12,6 @@ import gradest
 from diffsim_core import Env
 
 from .._config import CriticConfig, GaussianConfig, between_zero_and_one
-from ._adam import Optimizer
 from ._critic import ValueFunction
 from ._learner import ValueLearner
 from ._normalize import Affine, RunningStats, value_units
@@ -115,18 +114,13 @@ class AdvantageLearner(ValueLearner[ConfigT, AdvantageStateT]):
         return Advantages(x.detach(), value, value_next, advantage, (advantage + value).detach())
 
     def fit_values(
-        self,
-        state: AdvantageStateT,
-        values: Advantages,
-        optimizer: Optimizer,
-        generator: torch.Generator,
-        **options: Any,
+        self, state: AdvantageStateT, values: Advantages, generator: torch.Generator, **options: Any
     ) -> tuple[dict[str, Any], Tensor]:
         """Fit the critic to the TD(lambda) targets: the fields that this changes, and the loss; see ``fit``."""
         value_stats = state.value_stats.update(values.target_value.reshape(-1, 1))
         mean, std = value_units(value_stats, state.run.obs, self.config.normalize_value)
         y = (values.target_value - mean) / std
-        changes, loss = self.fit(state, values.x, y, optimizer, generator, **options)
+        changes, loss = self.fit(state, values.x, y, generator, **options)
         return {**changes, "value_stats": value_stats}, loss
 
     def value(self, state: AdvantageStateT) -> ValueFunction:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from ._account import Clock, Learned
-from ._adam import Optimizer
 from ._on_policy import AdvantageLearner, Advantages, OnPolicyConfig, OnPolicyState
 from ._window import Between, Window
 
@@ -42,14 +41,13 @@ class PolicyGradient(AdvantageLearner[ConfigT, OnPolicyState]):
         """The gradient of the objective with respect to the flat parameters ``actor``, and metrics."""
 
     def learn(self, state: OnPolicyState, generator: torch.Generator, clock: Clock) -> Learned:
-        optimizer = Optimizer(self.config.betas, self.config.max_grad_norm)
         with torch.set_grad_enabled(self.gradients):
             actor, window, values = self.collect(state, generator, between=type(self).between, push=self.push)
         clock.lap("rollout_s")
         gradient, estimates = self.estimate(window, values, actor, state)
-        changes, metrics = self.step(state, -gradient, window, optimizer)
+        changes, metrics = self.step(state, -gradient, window)
         clock.lap("backward_s")
-        fitted, critic_loss = self.fit_values(state, values, optimizer, generator)
+        fitted, critic_loss = self.fit_values(state, values, generator)
         metrics |= {**estimates, "critic_loss": critic_loss, "value_mean": values.target_value.mean()}
         clock.lap("critic_s")
         finite = (metrics["grad_norm"], values.target_value, values.x, values.advantage.detach())

@@ -7,7 +7,7 @@ Appendix B and Table 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -18,14 +18,13 @@ from diffsim_core import Env
 
 from ..._config import (
     CriticConfig,
-    GaussianConfig,
+    SpreadConfig,
     at_least_one,
     between_zero_and_one,
     not_negative,
     positive,
 )
 from .._account import Clock, Learned
-from .._adam import Optimizer
 from .._credit_graph import CreditGraph
 from .._critic import Critic
 from .._learner import CriticLearner
@@ -36,7 +35,7 @@ from .._window import Window, normal
 
 
 @dataclass(frozen=True, kw_only=True)
-class AGPOConfig(GaussianConfig, CriticConfig):
+class AGPOConfig(SpreadConfig, CriticConfig):
     """Adaptive-Gradient Policy Optimization (Gao et al. 2024).
 
     Networks, rates and weights are by default those of Table 1 for Ant. Ours are ``lam``, ``truncation``,
@@ -95,12 +94,8 @@ class AGPOConfig(GaussianConfig, CriticConfig):
     """Take variances of the gradients' norms (section 4), or of the gradients themselves (Definition 3.1)."""
     nonfinite: Literal["zero", "mask"] = "zero"
     """A step where some world's gradient is not finite gets ratio 0, or takes its ratio from the other worlds."""
-    state_dependent_std: bool = True
-    """Make the standard deviation an output of the network (Appendix B); otherwise it is one parameter per action."""
-    logstd_min: float = -5.0
-    """Lower bound of the log standard deviation."""
-    logstd_max: float = 2.0
-    """Upper bound of the log standard deviation."""
+    logstd_init: float = -1.0
+    """Initial log standard deviation of the actions before tanh, the bias of that output (SHAC's)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -177,15 +172,15 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
         clock.lap("rollout_s")
 
         # One step of the actor.
-        changes, metrics = self.descend(state, loss, actor, window, Optimizer(c.betas, c.max_grad_norm))
+        changes, metrics = self.descend(state, loss, actor, window)
         clock.lap("backward_s")
 
         # The Q functions and their moving average.
         reward = c.reward_scale * steps.reward.detach()
         target_value = gradest.td_lambda(reward, q_next.detach(), *window.ends, gamma=c.gamma, lam=c.lam)
         inputs = torch.cat([x, steps.action.detach()], dim=-1)
-        critic_optimizer = Optimizer(c.betas, c.critic_max_grad_norm)
-        fitted, critic_loss = self.fit(state, inputs, target_value, critic_optimizer, generator)
+        optimizer = replace(self.optimizer, max_norm=c.critic_max_grad_norm)
+        fitted, critic_loss = self.fit(state, inputs, target_value, generator, optimizer=optimizer)
         metrics |= {
             "critic_loss": critic_loss,
             "value_mean": target_value.mean(),

@@ -20,7 +20,6 @@ from diffsim_core import Env
 
 from ..._config import CriticConfig, GaussianConfig, at_least_one, not_negative, positive, require
 from .._account import Clock, Learned
-from .._adam import Optimizer
 from .._critic import Critic
 from .._learner import ValueLearner
 from .._networks import value_critic
@@ -114,7 +113,7 @@ class AHAC(ValueLearner[AHACConfig, AHACState]):
 
     def learn(self, state: AHACState, generator: torch.Generator, clock: Clock) -> Learned:
         c, env, length = self.config, state.env, round(float(state.horizon))
-        optimizer, probe = Optimizer(c.betas, c.max_grad_norm), StiffnessProbe(env, generator)
+        probe = StiffnessProbe(env, generator)
 
         # The window and its value.
         actor, normalize, window = self.explore(state, generator, horizon=length, env=probe)
@@ -126,7 +125,7 @@ class AHAC(ValueLearner[AHACConfig, AHACState]):
         clock.lap("rollout_s")
 
         # One step of the actor, and of the horizon.
-        changes, metrics = self.descend(state, loss, actor, window, optimizer)
+        changes, metrics = self.descend(state, loss, actor, window)
         changes["horizon"], changes["multipliers"] = self._adapt(state, stiffness.cpu().double())
         clock.lap("backward_s")
 
@@ -134,7 +133,7 @@ class AHAC(ValueLearner[AHACConfig, AHACState]):
         reward = steps.reward.detach()
         target_value = gradest.td_lambda(reward, value_next.detach(), *window.ends, gamma=c.gamma, lam=c.lam)
         x = normalize(steps.obs.detach())
-        fitted, losses = self._fit_until_settled(state, x, target_value, optimizer, generator)
+        fitted, losses = self._fit_until_settled(state, x, target_value, generator)
         metrics |= {
             "value_mean": target_value.mean(),
             "value_spread": (values.amax(0) - values.amin(0)).mean(),
@@ -165,7 +164,7 @@ class AHAC(ValueLearner[AHACConfig, AHACState]):
         )
 
     def _fit_until_settled(
-        self, state: AHACState, x: Tensor, y: Tensor, optimizer: Optimizer, generator: torch.Generator
+        self, state: AHACState, x: Tensor, y: Tensor, generator: torch.Generator
     ) -> tuple[dict[str, Any], list[float]]:
         """Epochs until the loss changes little: the fields they change, and the loss of every epoch.
 
@@ -175,7 +174,7 @@ class AHAC(ValueLearner[AHACConfig, AHACState]):
         one = dataclasses.replace(c, critic_iterations=1)
         fitted, changes = state, {}
         for _ in range(c.critic_iterations):
-            changes, loss = self.fit(fitted, x, y, optimizer, generator, config=one)
+            changes, loss = self.fit(fitted, x, y, generator, config=one)
             fitted = fitted.replace(critic=changes["critic"], critic_adam=changes["critic_adam"])
             losses.append(float(loss))
             differences = np.abs(np.diff(losses[-_SETTLED - 1 :]))

@@ -16,7 +16,6 @@ import gradest
 
 from ..._config import GaussianConfig
 from .._account import Clock, Learned
-from .._adam import Optimizer
 from .._learner import ActorLearner
 from .._run_state import ActorState
 
@@ -47,14 +46,14 @@ class APG(ActorLearner[APGConfig, ActorState]):
     processes: ClassVar[bool] = True
 
     def learn(self, state: ActorState, generator: torch.Generator, clock: Clock) -> Learned:
-        c, optimizer = self.config, Optimizer(self.config.betas, self.config.max_grad_norm)
+        c = self.config
         run = state.run.restart(generator) if c.restart else state.run
         actor, _, window = self.explore(state, generator, run=run)
         steps = window.trajectory
         no_value = torch.zeros_like(steps.reward)
         loss = -gradest.segment_objective(steps.reward, no_value, *window.ends, gamma=c.gamma)
         clock.lap("rollout_s")
-        changes, metrics = self.descend(state, loss, actor, window, optimizer)
+        changes, metrics = self.descend(state, loss, actor, window)
         clock.lap("backward_s")
         return self.learned(
             state, window, changes, metrics, metrics["grad_norm"], loss.detach(), steps.obs, episodes=run.episodes

@@ -7,7 +7,7 @@ Gradient Informed Proximal Policy Optimization, NeurIPS 2023: Algorithm 1, Eq. 8
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -18,7 +18,7 @@ from diffsim_core import Env
 
 from ..._config import at_least_one, between_zero_and_one, not_negative, positive, require
 from .._account import Clock, Learned
-from .._adam import Adam, Optimizer
+from .._adam import Adam
 from .._attempts import Phase, attempt
 from .._distributions import Gaussian
 from .._on_policy import AdvantageLearner, Advantages, OnPolicyConfig, OnPolicyState, standardised
@@ -186,7 +186,7 @@ class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
         rate = adapt_to_divergence(ppo.rate, float(kl_ppo), c.kl_target) if c.adaptive_lr else ppo.rate
         clock.lap("ppo_s")
 
-        changes, critic_loss = self.fit_values(state, values, Optimizer(c.betas, c.max_grad_norm), generator)
+        changes, critic_loss = self.fit_values(state, values, generator)
         changes |= {"actor": ppo.params, "alpha_adam": fit.adam, "actor_adam": ppo.adam, "alpha": controlled}
         changes["rates"] = torch.tensor([fit.rate, rate], dtype=torch.float64)
         finite = (batch.gradient, kl, values.target_value, values.x, batch.advantage)
@@ -226,7 +226,7 @@ class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
 
     def _fit(self, actor: GaussianActor, state: GIPPOState, batch: _Batch, alpha: float) -> Phase:
         """Up to ``attempts`` fits of the policy to the alpha-policy (Eq. 8 and 10), each over the whole window."""
-        c, optimizer = self.config, Optimizer(self.config.betas, self.config.max_grad_norm, eps=self.config.adam_eps)
+        c, optimizer = self.config, replace(self.optimizer, eps=self.config.adam_eps)
         target = gradest.alpha_policy_target(batch.u, batch.gradient, alpha=alpha)
 
         def squared_error(policy: Gaussian) -> tuple[Tensor, Tensor, Tensor]:
@@ -262,7 +262,7 @@ class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
     ) -> Phase:
         """Up to ``attempts`` rounds of ``actor_iterations`` epochs up the clipped surrogate (Eq. 18)."""
         c = self.config
-        optimizer = Optimizer(c.ppo_betas, c.max_grad_norm, eps=c.adam_eps)
+        optimizer = replace(self.optimizer, betas=c.ppo_betas, eps=c.adam_eps)
         advantage, near = standardised(batch.advantage), self._near(batch.log_prob, log_prob_alpha)
         count, device = len(batch.x), batch.x.device
         size = -(-count // c.actor_minibatches)

@@ -17,7 +17,7 @@ from diffsim_core import Env, Trajectory, rollout
 
 from ..._config import WindowConfig, at_least_one, positive, require
 from .._account import Clock, Learned
-from .._adam import Adam, Optimizer
+from .._adam import Adam
 from .._gate import gate
 from .._learner import Learner
 from .._mlp import MLP
@@ -164,7 +164,7 @@ class PODS(Learner[PODSConfig, ActorState]):
         c, mlp = self.config, self.actor(state.env)
         counts = first_episode(window)
         x, action = x[counts], action[counts]
-        flat, adam, optimizer = state.actor.clone(), state.actor_adam.clone(), Optimizer(c.betas, c.max_grad_norm)
+        flat, adam, optimizer = state.actor.clone(), state.actor_adam.clone(), self.optimizer
         error = norm = x.new_zeros(())
         for _ in range(c.actor_iterations):
             order = torch.randperm(len(x), generator=generator, device=x.device)

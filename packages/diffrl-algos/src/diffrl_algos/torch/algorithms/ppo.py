@@ -19,7 +19,7 @@ from diffsim_core import Env
 from ..._config import Activation, at_least_one, not_negative, positive, require
 from .. import _distributed as distributed
 from .._account import Clock, Learned
-from .._adam import Adam, Optimizer
+from .._adam import Adam
 from .._attempts import attempt
 from .._distributions import Gaussian
 from .._on_policy import AdvantageConfig, AdvantageLearner, AdvantageState, standardised
@@ -77,7 +77,7 @@ class PPOConfig(AdvantageConfig):
         once = self.attempts == 1 or not self.adaptive_lr
         require("attempts", self.attempts, once, "1 with adaptive_lr, which moves the rate by another rule")
         positive(self, "kl_target", "clip")
-        not_negative(self, "weight_decay", "entropy_coef")
+        not_negative(self, "entropy_coef")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,6 @@ class PPO(AdvantageLearner[PPOConfig, PPOState]):
 
     def learn(self, state: PPOState, generator: torch.Generator, clock: Clock) -> Learned:
         c, actor = self.config, self.actor(state.env)
-        optimizer = Optimizer(c.betas, c.max_grad_norm, c.weight_decay)
 
         # The window and its advantages.
         with torch.no_grad():
@@ -143,7 +142,7 @@ class PPO(AdvantageLearner[PPOConfig, PPOState]):
             nonlocal metrics, lr
             losses = []
             for _ in range(c.actor_iterations):
-                adam, metrics = self._epoch(actor, flat, adam, batch, optimizer, rate, generator)
+                adam, metrics = self._epoch(actor, flat, adam, batch, rate, generator)
                 losses.append(distributed.mean(metrics["actor_loss"]))
                 with torch.no_grad():
                     after = actor(actor.split(flat), values.x)
@@ -164,7 +163,7 @@ class PPO(AdvantageLearner[PPOConfig, PPOState]):
 
         # The critic.
         critic_lr = c.critic_lr * lr / c.actor_lr if c.adaptive_lr else self.lr(state, c.critic_lr)
-        changes, critic_loss = self.fit_values(state, values, optimizer, generator, lr=critic_lr)
+        changes, critic_loss = self.fit_values(state, values, generator, lr=critic_lr)
         changes |= {"actor": improved, "actor_adam": actor_adam, "adapted_lr": torch.full_like(state.adapted_lr, lr)}
         metrics |= {
             "critic_loss": critic_loss,
@@ -181,7 +180,6 @@ class PPO(AdvantageLearner[PPOConfig, PPOState]):
         flat: Tensor,
         adam: Adam,
         batch: _Batch,
-        optimizer: Optimizer,
         lr: float,
         generator: torch.Generator,
     ) -> tuple[Adam, dict[str, Tensor]]:
@@ -197,7 +195,7 @@ class PPO(AdvantageLearner[PPOConfig, PPOState]):
             loss = -gradest.clipped_surrogate(log_prob, log_prob_old, advantage, clip=c.clip)
             (grad,) = torch.autograd.grad(loss - c.entropy_coef * policy.entropy().mean(), params)
             clipped = gradest.out_of_range_ratio(log_prob.detach(), log_prob_old, clip=c.clip)
-            adam, grad_norm = optimizer.step_(flat, adam, grad, lr)
+            adam, grad_norm = self.optimizer.step_(flat, adam, grad, lr)
             metrics = {"grad_norm": grad_norm, "clipped": clipped}
             losses.append(loss.detach())
         return adam, {"actor_loss": distributed.mean(torch.stack(losses).mean()), **metrics}

@@ -16,50 +16,22 @@ from torch import Tensor
 
 from diffsim_core import Env
 
-from ..._config import GaussianConfig, not_negative, positive
-from .._adam import Adam, Optimizer
 from .._learner import ActorLearner
 from .._networks import gaussian_actor
 from .._off_policy import Batch, OffPolicyConfig, OffPolicyLearner, OffPolicyState, QFunctions, Steps
 from .._policy import GaussianActor
+from .._temperature import TemperatureConfig, TemperatureState, adapted, first_temperature
 from .._window import normal
 
 
 @dataclass(frozen=True, kw_only=True)
-class SACConfig(OffPolicyConfig, GaussianConfig):
+class SACConfig(OffPolicyConfig, TemperatureConfig):
     """Soft Actor-Critic (Haarnoja et al. 2018), with the setting of Xing et al. 2024 (Table 2) for its defaults."""
-
-    state_dependent_std: bool = True
-    """Make the standard deviation an output of the network; otherwise it is one parameter for each action."""
-    logstd_init: float = 0.0
-    """Initial log standard deviation of the actions before tanh; where it depends on the state, the bias of that
-    output."""
-    logstd_min: float = -5.0
-    """Lower bound of the log standard deviation (Table 2)."""
-    logstd_max: float = 2.0
-    """Upper bound of the log standard deviation (Table 2)."""
-    target_entropy: float = 0.5
-    """The target entropy is minus this for each action (Table 2) [nat]."""
-    temperature_init: float = 1.0
-    """Weight of entropy at the first update (Table 2)."""
-    auto_temperature: bool = True
-    """Move the temperature until the entropy is the target entropy."""
-    temperature_lr: float = 5e-3
-    """Learning rate of the log temperature, constant (Table 2)."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive(self, "temperature_init", "temperature_lr")
-        not_negative(self, "target_entropy")
 
 
 @dataclass(frozen=True)
-class SACState(OffPolicyState):
+class SACState(OffPolicyState, TemperatureState):
     """The state of a SAC run."""
-
-    log_temperature: Tensor
-    """``[1]``."""
-    temperature_adam: Adam
 
 
 @dataclass(frozen=True)
@@ -78,9 +50,7 @@ class SAC(OffPolicyLearner[SACConfig, SACState]):
     metrics = ("actor_loss", "critic_loss", "grad_norm", "value_mean", "std_mean", "entropy", "temperature")
 
     def first(self, env: Env, obs: Tensor, generator: torch.Generator) -> dict[str, Any]:
-        log_temperature = torch.full((1,), self.config.temperature_init).log().to(obs)
-        temperature = {"log_temperature": log_temperature, "temperature_adam": Adam.init(log_temperature)}
-        return {**super().first(env, obs, generator), **temperature}
+        return {**super().first(env, obs, generator), **first_temperature(self.config, obs)}
 
     def actor(self, env: Env) -> GaussianActor:
         """The actor's network."""
@@ -105,13 +75,10 @@ class SAC(OffPolicyLearner[SACConfig, SACState]):
 
     def steps(self, state: SACState, batches: Iterable[Batch], generator: torch.Generator) -> Steps:
         c, net, num_actions = self.config, self.actor(state.env), state.env.spec.num_actions
-        q = QFunctions(c, self.critic(state.env), state, self.lr(state, c.critic_lr))
+        q = QFunctions(self, state)
         actor, actor_adam = state.actor.clone(), state.actor_adam.clone()
-        log_temperature, temperature_adam = state.log_temperature.clone(), state.temperature_adam.clone()
+        log_temperature, temperature_adam = state.log_temperature, state.temperature_adam
         lr = self.lr(state, c.actor_lr)
-        optimizer = Optimizer(c.betas, c.max_grad_norm, c.weight_decay)
-        # No decay: the temperature has no natural size.
-        plain = Optimizer(c.betas, c.max_grad_norm)
         target_entropy = -c.target_entropy * num_actions
         rows: list[dict[str, Tensor]] = []
         for batch in batches:
@@ -132,13 +99,11 @@ class SAC(OffPolicyLearner[SACConfig, SACState]):
             log_prob = policy.squashed_log_prob(u)
             loss = (temperature * log_prob - q(batch.x, torch.tanh(u)).amin(0)).mean()
             (grad,) = torch.autograd.grad(loss, params)
-            actor_adam, grad_norm = optimizer.step_(actor, actor_adam, grad, lr)
+            actor_adam, grad_norm = self.optimizer.step_(actor, actor_adam, grad, lr)
 
             # The temperature, towards the target entropy (Eq. 18), and the target Q functions.
             entropy = -log_prob.detach().mean()
-            if c.auto_temperature:
-                slope = temperature * (entropy - target_entropy)
-                temperature_adam, _ = plain.step_(log_temperature, temperature_adam, slope, c.temperature_lr)
+            log_temperature, temperature_adam = adapted(c, log_temperature, temperature_adam, entropy, target_entropy)
             q.move_target()
             values = (loss, critic_loss, grad_norm, y.mean(), policy.logstd.exp().mean(), entropy, temperature[0])
             rows.append({name: value.detach() for name, value in zip(self.metrics, values, strict=True)})

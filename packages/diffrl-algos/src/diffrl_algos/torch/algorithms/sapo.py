@@ -19,15 +19,12 @@ from diffsim_core import Env
 from ..._config import (
     Activation,
     CriticConfig,
-    GaussianConfig,
     at_least_one,
     between_zero_and_one,
-    not_negative,
     positive,
     widths,
 )
 from .._account import Clock, Learned
-from .._adam import Adam, Optimizer
 from .._critic import Critic, ValueFunction
 from .._encoder import Encoder
 from .._learner import ValueLearner
@@ -37,10 +34,11 @@ from .._policy import GaussianActor
 from .._return_scale import ReturnScale
 from .._run_state import TargetState
 from .._schedules import linear
+from .._temperature import TemperatureConfig, TemperatureState, adapted, first_temperature
 
 
 @dataclass(frozen=True, kw_only=True)
-class SAPOConfig(GaussianConfig, CriticConfig):
+class SAPOConfig(TemperatureConfig, CriticConfig):
     """Soft Analytic Policy Optimization (Xing et al. 2024).
 
     The defaults are the paper's (Table 2), except for four minibatches in an epoch of the critics instead of one, as in
@@ -58,15 +56,6 @@ class SAPOConfig(GaussianConfig, CriticConfig):
     """Weights start orthogonal times this, in all networks (released code)."""
     actor_init: Literal["orthogonal", "uniform"] = "orthogonal"
     """How the actor starts: as the critics, or by torch's own rule for linear layers, as SHAC's."""
-    state_dependent_std: bool = True
-    """Make the standard deviation an output of the network (B.1 III); otherwise it is one parameter for each action."""
-    logstd_min: float = -5.0
-    """Lower bound of the log standard deviation (Table 2)."""
-    logstd_max: float = 2.0
-    """Upper bound of the log standard deviation (Table 2)."""
-    logstd_init: float = 0.0
-    """Initial log standard deviation of the actions before tanh; where it depends on the state, the bias of that output
-    (released code: 0). SHAC's, for a deviation that does not depend on the state, is -1."""
     normalize_return: bool = False
     """Count rewards in units of the running standard deviation of discounted returns, so that the weight of entropy
     means the same on every task; off in the paper. Returns that are reported are as they are."""
@@ -95,34 +84,22 @@ class SAPOConfig(GaussianConfig, CriticConfig):
     """Add entropy to the rewards of the critics' targets, which makes them soft values (Eq. 10)."""
     normalize_entropy: bool = True
     """Count entropy as (h + |H|) / (2 |H|), H being the target entropy (B.1 II)."""
-    target_entropy: float = 0.5
-    """The target entropy is minus this for each action (B.1 I) [nat]."""
     target_entropy_growth: float = 1.0
     """``target_entropy`` is multiplied by this at the last update, linearly in between. 1 is the paper. Above 1, which
     is ours, the policy ends with less noise than it learned with; see the page of SAPO."""
-    temperature_init: float = 1.0
-    """Weight of entropy at the first update (Table 2)."""
-    auto_temperature: bool = True
-    """Move the temperature until the entropy is the target entropy (Eq. 21)."""
-    temperature_lr: float = 5e-3
-    """Learning rate of the log temperature, constant (Table 2)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least_one(self, "num_critics", "encoder_latent", "encoder_vector")
         widths(self, "encoder_points")
         between_zero_and_one(self, "target_alpha")
-        positive(self, "init_gain", "target_entropy", "target_entropy_growth", "temperature_init", "temperature_lr")
-        not_negative(self, "weight_decay")
+        positive(self, "init_gain", "target_entropy", "target_entropy_growth")
 
 
 @dataclass(frozen=True)
-class SAPOState(TargetState):
+class SAPOState(TargetState, TemperatureState):
     """The state of a SAPO run."""
 
-    log_temperature: Tensor
-    """``[1]``."""
-    temperature_adam: Adam
     returns: ReturnScale
     """Scale of the returns, for ``normalize_return``; it is not updated without."""
 
@@ -144,13 +121,11 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
     flattens: ClassVar[bool] = True
 
     def first(self, env: Env, obs: Tensor, generator: torch.Generator) -> dict[str, Any]:
-        fields = super().first(env, obs, generator)
-        log_temperature = torch.full((1,), self.config.temperature_init).log().to(obs)
-        fields |= {"log_temperature": log_temperature, "temperature_adam": Adam.init(log_temperature)}
+        fields = super().first(env, obs, generator) | first_temperature(self.config, obs)
         return fields | {"returns": ReturnScale.init(env.num_envs, obs.device)}
 
     def learn(self, state: SAPOState, generator: torch.Generator, clock: Clock) -> Learned:
-        c, env, optimizer = self.config, state.env, self._optimizer(self.config.weight_decay)
+        c, env = self.config, state.env
         temperature = state.log_temperature.exp()[0]
 
         # The window and its value with entropy (Eq. 8 and 9, with h^ of Algorithm 1).
@@ -171,14 +146,10 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
         clock.lap("rollout_s")
 
         # One step of the actor, and of the temperature towards the target entropy (Eq. 21).
-        changes, metrics = self.descend(state, loss, actor, window, optimizer)
-        log_temperature, temperature_adam = state.log_temperature, state.temperature_adam
-        if c.auto_temperature:
-            # The gradient of alpha (h - H) w.r.t. log alpha. No decay: the temperature has no natural size.
-            slope = (temperature * (entropy.detach().mean() - target_entropy))[None]
-            log_temperature, temperature_adam, _ = self._optimizer().step(
-                log_temperature, temperature_adam, slope, c.temperature_lr
-            )
+        changes, metrics = self.descend(state, loss, actor, window)
+        log_temperature, temperature_adam = adapted(
+            c, state.log_temperature, state.temperature_adam, entropy.detach().mean(), target_entropy
+        )
         changes |= {"log_temperature": log_temperature, "temperature_adam": temperature_adam, "returns": returns}
         clock.lap("backward_s")
 
@@ -187,7 +158,7 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
         value_next = _over_critics(values.detach(), c.target_value)
         target_value = gradest.td_lambda(reward, value_next, *window.ends, gamma=c.gamma, lam=c.lam)
         x = self._features(env, changes["actor"], normalize(steps.obs.detach()))
-        fitted, critic_loss = self.fit(state, x, target_value, optimizer, generator)
+        fitted, critic_loss = self.fit(state, x, target_value, generator)
         metrics |= {
             "critic_loss": critic_loss,
             "value_mean": target_value.mean(),
@@ -216,9 +187,6 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
 
     def gains(self) -> tuple[float | None, float | None]:
         return self.config.init_gain if self.config.actor_init == "orthogonal" else None, self.config.init_gain
-
-    def _optimizer(self, weight_decay: float = 0.0) -> Optimizer:
-        return Optimizer(self.config.betas, self.config.max_grad_norm, weight_decay)
 
     def _target_entropy(self, iteration: int) -> float:
         """Minus the target entropy of each action [nat] at update ``iteration``, counted from 0."""

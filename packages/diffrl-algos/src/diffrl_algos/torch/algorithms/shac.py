@@ -16,7 +16,6 @@ import gradest
 
 from ..._config import CriticConfig, GaussianConfig, between_zero_and_one
 from .._account import Clock, Learned
-from .._adam import Optimizer
 from .._learner import ValueLearner
 from .._run_state import TargetState
 
@@ -53,7 +52,7 @@ class SHAC(ValueLearner[SHACConfig, TargetState]):
     processes: ClassVar[bool] = True
 
     def learn(self, state: TargetState, generator: torch.Generator, clock: Clock) -> Learned:
-        c, optimizer = self.config, Optimizer(self.config.betas, self.config.max_grad_norm)
+        c = self.config
 
         # The window and its value (Eq. 5).
         actor, normalize, window = self.explore(state, generator)
@@ -63,14 +62,14 @@ class SHAC(ValueLearner[SHACConfig, TargetState]):
         clock.lap("rollout_s")
 
         # One step of the actor.
-        changes, metrics = self.descend(state, loss, actor, window, optimizer)
+        changes, metrics = self.descend(state, loss, actor, window)
         clock.lap("backward_s")
 
         # The critic (Eq. 6 and 7) and the target critic.
         reward = steps.reward.detach()
         target_value = gradest.td_lambda(reward, value_next.detach(), *window.ends, gamma=c.gamma, lam=c.lam)
         x = normalize(steps.obs.detach())
-        fitted, critic_loss = self.fit(state, x, target_value, optimizer, generator)
+        fitted, critic_loss = self.fit(state, x, target_value, generator)
         metrics |= {"critic_loss": critic_loss, "value_mean": target_value.mean()}
         clock.lap("critic_s")
         return self.learned(state, window, changes | fitted, metrics, metrics["grad_norm"], target_value, x)

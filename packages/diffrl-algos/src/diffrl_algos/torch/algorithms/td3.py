@@ -17,7 +17,6 @@ from diffsim_core import Env
 
 from ..._algorithm import Policy
 from ..._config import at_least_one, not_negative
-from .._adam import Optimizer
 from .._mlp import MLP
 from .._networks import deterministic_actor
 from .._off_policy import Batch, OffPolicyConfig, OffPolicyLearner, OffPolicyState, QFunctions, Steps
@@ -96,10 +95,9 @@ class TD3(OffPolicyLearner[TD3Config, TD3State]):
 
     def steps(self, state: TD3State, batches: Iterable[Batch], generator: torch.Generator) -> Steps:
         c, net = self.config, self.actor(state.env)
-        q = QFunctions(c, self.critic(state.env), state, self.lr(state, c.critic_lr))
+        q = QFunctions(self, state)
         actor, actor_adam, target_actor = state.actor.clone(), state.actor_adam.clone(), state.target_actor.clone()
         lr = self.lr(state, c.actor_lr)
-        optimizer = Optimizer(c.betas, c.max_grad_norm, c.weight_decay)
         rows: list[dict[str, Tensor]] = []
         count = state.gradient_steps
         for batch in batches:
@@ -118,7 +116,7 @@ class TD3(OffPolicyLearner[TD3Config, TD3State]):
             params = actor.detach().requires_grad_()
             loss = -q.first(batch.x, torch.tanh(net(net.split(params), batch.x))).mean()
             (grad,) = torch.autograd.grad(loss, params)
-            actor_adam, grad_norm = optimizer.step_(actor, actor_adam, grad, lr)
+            actor_adam, grad_norm = self.optimizer.step_(actor, actor_adam, grad, lr)
             target_actor.lerp_(actor, 1.0 - c.target_alpha)
             q.move_target()
             rows[-1] |= {"actor_loss": loss.detach(), "grad_norm": grad_norm}

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from diffsim_core import Env, rollout
 
-from ..._config import UpdateConfig, not_negative, positive
+from ..._config import UpdateConfig, positive
 from .._account import Clock, Learned
-from .._adam import Adam, Optimizer
+from .._adam import Adam
 from .._gate import gate
 from .._learner import Learner
 from .._open_loop import OpenLoopPolicy, first_episode, first_return
@@ -51,7 +51,6 @@ class TrajOptConfig(UpdateConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         positive(self, "action_lr")
-        not_negative(self, "weight_decay")
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,7 @@ class TrajOpt(Learner[TrajOptConfig, TrajOptState]):
         clock.lap("rollout_s")
 
         grad, lost = torch.autograd.grad(loss, [actions, lost], allow_unused=True)
-        optimizer = Optimizer(c.betas, c.max_grad_norm, c.weight_decay)
-        improved, adam, grad_norm = optimizer.step(state.actions, state.actions_adam, grad, lr)
+        improved, adam, grad_norm = self.optimizer.step(state.actions, state.actions_adam, grad, lr)
         clock.lap("backward_s")
         return Learned(
             window,
