@@ -130,8 +130,6 @@ class Memory:
 
     def __init__(self, limit: int, strict: bool) -> None:
         self.limit = limit
-        self.target = min(limit, 2e9)
-        """Bytes that memory is given back for, whatever the limit is."""
         self.strict = strict
         self.grown: list[tuple[int, str]] = []
         """By how much the tests that grew this process most did so."""
@@ -164,11 +162,11 @@ class Memory:
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """Give memory back: after a test that took much, and after a file, or earlier if need be, what JAX compiled."""
         held = _held()
-        if nextitem is None or held < self.target / 2:
+        if nextitem is None or held < self.limit / 2:
             return
         leaves_file = nextitem.path != item.path
-        if leaves_file or held > self.kept + self.target / 20:
-            if (leaves_file or held > 0.65 * self.target) and "jax" in sys.modules:
+        if leaves_file or held > self.kept + self.limit / 20:
+            if (leaves_file or held > 0.65 * self.limit) and "jax" in sys.modules:
                 sys.modules["jax"].clear_caches()
             gc.collect()
             _trim()

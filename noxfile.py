@@ -89,7 +89,18 @@ def pytest(session: nox.Session, *args: str, workers: str = "auto", extras: bool
 def tests(session: nox.Session) -> None:
     """The tests of every package, on every core: ``-- packages/gradest`` or any other argument of pytest."""
     install(session, *editable(), "--group", "test")
-    pytest(session, *session.posargs)
+    if session.posargs:
+        pytest(session, *session.posargs)
+        return
+    # Two runs, so that no process holds what both compile and load: MuJoCo takes half a gigabyte for a large model.
+    failed = []
+    for part in (["packages/diffsim-core"], [f"packages/{name}" for name in PACKAGES if name != "diffsim-core"]):
+        try:
+            pytest(session, *part)
+        except nox.command.CommandFailed:
+            failed += part
+    if failed:
+        session.error(f"tests failed in {', '.join(failed)}")
 
 
 @nox.session
