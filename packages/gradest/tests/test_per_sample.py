@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,23 @@ class TestTorch:
                 np.testing.assert_allclose(tree[name][n], grad, rtol=1e-12)
         mean = unflatten_like(flat.mean(0), params)
         assert {name: p.shape for name, p in mean.items()} == {name: p.shape for name, p in params.items()}
+
+    def test_scalars_tuples_and_named_tuples_stay_what_they_are(self):
+        from gradest.torch import per_sample_gradients, unflatten_like
+
+        class Policy(NamedTuple):
+            w: Any
+            log_std: Any
+
+        params = (Policy(self.t.ones(2), self.t.zeros(())), [self.t.ones(1)], {"k": self.t.zeros(())})
+
+        def f(p, x):
+            policy, (b,), more = p
+            return (policy.w * x).sum() * policy.log_std.exp() + b.sum() + more["k"]
+
+        tree = unflatten_like(per_sample_gradients(f, params, self.t.ones(3, 2)).mean(0), params)
+        assert [type(part) for part in (tree, *tree)] == [tuple, Policy, list, dict]
+        assert tree[0].w.tolist() == [1.0, 1.0] and tree[0].log_std.shape == () and float(tree[0].log_std) == 2.0
 
     def test_structures(self):
         from gradest.torch import per_sample_gradients, unflatten_like

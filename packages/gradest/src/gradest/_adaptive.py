@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from ._check import Array, check_arrays, check_choice, check_number, check_samples
+from ._masked import number_of, places, wide
 from ._mixture import weight_of
 from ._stop import stop_gradient
 
@@ -64,12 +65,13 @@ def adaptive_ratio(
     check_samples("first", first, -2)
     if tolerance is not None:
         tolerance = check_number("tolerance", tolerance, 0.0)
-    first, zeroth = stop_gradient(first), stop_gradient(zeroth)
+    dtype = first.dtype
+    first, zeroth = (wide(xp, stop_gradient(g)) for g in (first, zeroth))
     finite_zeroth, finite = (xp.all(xp.isfinite(g), axis=-1) for g in (zeroth, first))
     kept = finite_zeroth if valid is None else finite_zeroth & valid
     all_finite = xp.all(finite | ~kept, axis=-1)
     kept = kept & finite
-    count = xp.sum(xp.astype(kept, first.dtype), axis=-1)
+    count = number_of(xp, kept, first)
     v1, v0 = (_standardised_variance(xp, g, kept, count, variance == "vector") for g in (first, zeroth))
     alpha = weight_of(xp, v1, v0, None, clip=True)
     if tolerance is not None:
@@ -77,7 +79,7 @@ def adaptive_ratio(
     enough = count >= 2
     if nonfinite == "zero":
         enough = enough & all_finite
-    return xp.where(enough, alpha, xp.zeros_like(alpha))
+    return xp.astype(xp.where(enough, alpha, xp.zeros_like(alpha)), dtype)
 
 
 def _standardised_variance(xp: Any, gradients: Array, kept: Array, count: Array, vector: bool) -> Array:
@@ -98,7 +100,7 @@ def _median(xp: Any, x: Array, kept: Array, count: Array) -> Array:
     """Median of the elements kept, along the last axis: the mean of the middle two (torch.median is the lower one)."""
     ordered = xp.sort(xp.where(kept, x, xp.full_like(x, float("inf"))), axis=-1)
     # sums that select one place each: an index would depend on the numbers, which tracing forbids
-    place = xp.cumulative_sum(xp.ones_like(x), axis=-1) - 1.0
+    place = xp.astype(places(xp, x), x.dtype)
     zero = xp.zeros_like(x)
     middle = [xp.clip(xp.floor((count - 1) / 2), 0.0, None), xp.floor(count / 2)]
     low, high = (xp.sum(xp.where(place == i[..., None], ordered, zero), axis=-1) for i in middle)

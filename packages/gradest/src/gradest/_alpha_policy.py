@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._check import Array, check_arrays, check_number
+from ._masked import places
 from ._stop import stop_gradient
 from ._values import refuse_nan
 
@@ -183,5 +184,4 @@ def _check_hessian(hessian: Array) -> Any:
 
 def _identity(xp: Any, like: Array) -> Array:
     # made of the array itself, so that it is on the same device
-    ones = xp.ones_like(like)
-    return xp.astype(xp.cumulative_sum(ones, axis=-1) == xp.cumulative_sum(ones, axis=-2), like.dtype)
+    return xp.astype(places(xp, like) == places(xp, like, axis=-2), like.dtype)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 from ._check import Array, check_arrays, check_choice, check_factor, check_number
+from ._masked import wide
 from ._scan import linear_scan, scan_steps
 from ._segments import ends_of
 from ._stop import stop_gradient
@@ -234,9 +235,13 @@ def credit_mean(weights: CreditWeights, reward: Array, q_value: Array, q_next: A
     """
     floats = {"reward": (reward, "T N"), "q_value": (q_value, "T N"), "q_next": (q_next, "T N")}
     xp, w = check_arrays({**floats, "weights": (weights.beta, "T N")}), weights
-    tail = xp.where(w.q_next > 0, q_next, xp.zeros_like(q_next))
-    refuse_nan(xp, reward=reward, q_value=q_value, q_next=tail)
-    return xp.mean(w.reward * reward + w.q_value * q_value + w.q_next * tail)
+    # What has no weight does not count, even if it is NaN.
+    reward, q_value, q_next = (
+        xp.where(weight == 0, xp.zeros_like(x), x)
+        for weight, x in ((w.reward, reward), (w.q_value, q_value), (w.q_next, q_next))
+    )
+    refuse_nan(xp, reward=reward, q_value=q_value, q_next=q_next)
+    return xp.mean(w.reward * reward + w.q_value * q_value + w.q_next * q_next)
 
 
 def effective_horizon(alpha: Array, done: Array, *, threshold: float = 0.1, truncation: Weighting = "restart") -> Array:
@@ -261,4 +266,5 @@ def effective_horizon(alpha: Array, done: Array, *, threshold: float = 0.1, trun
     w = credit_weights(alpha, xp.zeros_like(done), done, gamma=1.0, threshold=threshold, truncation=truncation)
     if truncation == "every":
         return xp.mean(linear_scan(w.link, w.reward, xp.zeros_like(w.link[0, :]), reverse=True))
-    return xp.sum(w.reward) / xp.sum(xp.astype(w.restart, alpha.dtype))
+    segments = xp.sum(xp.astype(w.restart, xp.int32))
+    return xp.astype(xp.sum(wide(xp, w.reward)) / segments, alpha.dtype)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ._backend import backend_of
 from ._check import Array, check_arrays, check_factor, check_number, check_samples
 from ._length import root, scaled
+from ._masked import weighted
 from ._scan import linear_scan
 from ._statistics import covariance_of, sample_axes
 from ._values import refuse_nan
@@ -123,7 +124,7 @@ def variance_by_horizon(gradients: Array, *, gamma: float) -> Array:
     # gamma^t by a recurrence, which works for gamma = 0 too
     first = xp.astype(xp.cumulative_sum(xp.ones_like(gradients[:, :1, 0]), axis=0) == 1.0, gradients.dtype)
     discount = linear_scan(gamma * (1.0 - first), first, xp.zeros_like(first[0, :]), reverse=False)
-    total = xp.cumulative_sum(discount[:, :, None] * gradients, axis=0)
+    total = xp.cumulative_sum(weighted(xp, discount[:, :, None], gradients), axis=0)
     return covariance_of(xp, total, total, False)
 
 

@@ -19,7 +19,7 @@ from ._length import bound
 def _step(x: Array, ab: tuple[Array, Array]) -> tuple[Array, Array]:
     # At module level, so that a call outside jit finds its compiled loop again.
     a_t, b_t = ab
-    x = b_t + a_t * x
+    x = b_t + a_t * jnp.where(a_t == 0, 0.0, x)
     return x, x
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ._backend import backend_of
 from ._check import Array, check_arrays, check_count, check_number
+from ._masked import places
 from ._stop import stop_gradient
 from ._values import refuse_nan
 
@@ -42,10 +43,10 @@ def finite_difference_gradient(
     usual = float(xp.finfo(theta.dtype).eps) ** (1 / 3) * max(1.0, float(xp.max(xp.abs(theta))))
     width = usual if eps is None else check_number("eps", eps, 0.0, above=True)
     count = theta.shape[0] if directions is None else directions.shape[0]
-    place = xp.cumulative_sum(xp.ones_like(theta), axis=0) - 1.0
+    place = places(xp, theta)
     out = []
     for k in range(count):
-        d = xp.astype(place == float(k), theta.dtype) if directions is None else directions[k, :]
+        d = xp.astype(place == k, theta.dtype) if directions is None else directions[k, :]
         out.append((_number(f, theta + width * d) - _number(f, theta - width * d)) / (2 * width))
     return backend_of(theta).from_numpy(out, theta)
 

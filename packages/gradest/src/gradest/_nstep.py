@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._check import Array, check_count, check_factor, check_window
+from ._masked import weighted
 from ._segments import ends_of
 from ._values import refuse_nan
 
@@ -51,10 +52,10 @@ def n_step_returns(reward: Array, value_next: Array, terminated: Array, done: Ar
     steps, length = min(steps, horizon - 1), 1
     while steps:
         if steps & 1:
-            out = b + a * _shifted(xp, out, length)
+            out = b + weighted(xp, a, _shifted(xp, out, length))
         steps >>= 1
         if steps:
-            a, b, length = a * _shifted(xp, a, length), b + a * _shifted(xp, b, length), 2 * length
+            a, b, length = a * _shifted(xp, a, length), b + weighted(xp, a, _shifted(xp, b, length)), 2 * length
     return out
 
 

@@ -25,10 +25,10 @@ class NumpyBackend:
         return np.asarray(values, dtype=like.dtype)
 
     def linear_scan(self, a: Array, b: Array, x0: Array, reverse: bool) -> Array:
-        out = a.copy()
-        x = x0
-        for row, b_t in zip(out[::-1], b[::-1], strict=True) if reverse else zip(out, b, strict=True):
-            row *= x
+        out, linked, x = a.copy(), a != 0, x0
+        rows = (out[::-1], b[::-1], linked[::-1]) if reverse else (out, b, linked)
+        for row, b_t, linked_t in zip(*rows, strict=True):
+            np.multiply(row, x, out=row, where=linked_t)
             row += b_t
             x = row
         return out

@@ -7,6 +7,7 @@ from typing import Any
 from ._backend import backend_of
 from ._check import Array, check_arrays, check_factor, check_number
 from ._length import length, shortened
+from ._masked import number_of, places, wide
 from ._statistics import sample_axes
 from ._values import refuse_nan
 
@@ -49,7 +50,7 @@ def quantile_mask(gradients: Array, *, low: float = 0.0, high: float = 0.9) -> A
     low, high = check_factor("low", low), check_factor("high", high)
     if low > high:
         raise ValueError(f"low is {low}; expected at most high, which is {high}")
-    _, finite, norm = _lengths(xp, gradients)
+    _, finite, norm = _lengths(xp, wide(xp, gradients))
     # slack for rounding, or the largest norm could exceed the quantile that equals it
     slack = 8.0 * float(xp.finfo(norm.dtype).eps)
     shortest, longest = (_quantile(xp, norm, finite, at) for at in (low, high))
@@ -96,15 +97,16 @@ def masked_mean(gradients: Array, keep: Array) -> Array:
     xp = check_arrays({"gradients": (gradients, axes)}, {"keep": (keep, axes[:-2])})
     kept = xp.where(keep[..., None], gradients, xp.zeros_like(gradients))
     refuse_nan(xp, gradients=kept)
-    count = xp.sum(xp.astype(keep, gradients.dtype), axis=-1)
-    return xp.sum(kept, axis=-2) / xp.clip(count, 1.0, None)[..., None]
+    total = xp.sum(wide(xp, kept), axis=-2)
+    mean = total / xp.clip(number_of(xp, keep, total), 1.0, None)[..., None]
+    return xp.astype(mean, gradients.dtype)
 
 
 def _quantile(xp: Any, norm: Array, finite: Array, at: float) -> Array:
     ordered = xp.sort(xp.where(finite, norm, xp.full_like(norm, float("inf"))), axis=-1)
     # interpolation weights instead of an index, which would depend on the number of finite samples
-    place = xp.cumulative_sum(xp.ones_like(norm), axis=-1) - 1.0
-    count = xp.sum(xp.astype(finite, norm.dtype), axis=-1, keepdims=True)
+    place = xp.astype(places(xp, norm), norm.dtype)
+    count = number_of(xp, finite, norm, keepdims=True)
     weight = xp.clip(1.0 - xp.abs(place - at * (count - 1.0)), 0.0, None)
     return xp.sum(weight * xp.where(weight > 0, ordered, xp.zeros_like(norm)), axis=-1, keepdims=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._check import Array, check_factor, check_window
+from ._masked import weighted
 from ._scan import linear_scan
 from ._segments import ends_of, starts_of
 from ._values import refuse_nan
@@ -45,4 +46,4 @@ def reparameterised_objective(
     # the return of a start is linear in later rewards and values, so weights without gradient suffice
     weight = linear_scan((gamma * lam) * (1.0 - starts), starts, xp.zeros_like(starts[0, :]), reverse=False)
     share = gamma * (1.0 - lam * xp.astype(~ends_of(xp, ends), reward.dtype))
-    return xp.sum(weight * (reward + share * tail), axis=0)
+    return xp.sum(weighted(xp, weight, reward + weighted(xp, share, tail)), axis=0)

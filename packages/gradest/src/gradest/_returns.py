@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._check import Array, check_factor, check_window
+from ._masked import weighted
 from ._scan import linear_scan
 from ._values import refuse_nan
 
@@ -95,4 +96,4 @@ def td_lambda(reward: Array, value_next: Array, terminated: Array, done: Array, 
     tail = xp.where(terminated, xp.zeros_like(value_next), value_next)
     refuse_nan(xp, reward=reward, value_next=tail)
     carry = (gamma * lam) * xp.astype(~(done | terminated), reward.dtype)
-    return linear_scan(carry, reward + (gamma - carry) * tail, tail[-1, :], reverse=True)
+    return linear_scan(carry, reward + weighted(xp, gamma - carry, tail), tail[-1, :], reverse=True)

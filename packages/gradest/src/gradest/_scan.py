@@ -16,6 +16,8 @@ def linear_scan(a: Array, b: Array, x0: Array, *, reverse: bool) -> Array:
     ``s = t + 1``, starting from ``x_T = x0``. Shapes: ``a`` and ``b`` ``[T, N]``, ``x0`` ``[N]``,
     result ``[T, N]``.
 
+    Where ``a`` is zero nothing comes from the previous step, even if it is infinite or NaN.
+
     Everything that does not depend on the previous step belongs in ``a`` and ``b``, outside the loop: on small arrays
     the number of operations takes the time, not their size.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._check import Array, check_factor, check_window
+from ._masked import weighted
 from ._scan import linear_scan
 from ._values import refuse_nan
 
@@ -56,7 +57,7 @@ def segment_objective(reward: Array, value_next: Array, terminated: Array, done:
     weight = linear_scan(gamma * (1.0 - starts), starts, xp.zeros_like(starts[0, :]), reverse=False)
     ends = ends_of(xp, done) & ~terminated
     tail = xp.where(ends, value_next, xp.zeros_like(value_next))
-    objective = xp.mean(weight * (reward + gamma * tail))
+    objective = xp.mean(weighted(xp, weight, reward + gamma * tail))
     refuse_nan(xp, objective, reward=reward, value_next=tail)
     return objective
 
@@ -84,7 +85,8 @@ def segment_discounted(value: Array, done: Array, *, factor: float) -> Array:
     factor = check_factor("factor", factor)
     refuse_nan(xp, value=value)
     starts = xp.astype(starts_of(xp, done), value.dtype)
-    return value * linear_scan(factor * (1.0 - starts), starts, xp.zeros_like(starts[0, :]), reverse=False)
+    weight = linear_scan(factor * (1.0 - starts), starts, xp.zeros_like(starts[0, :]), reverse=False)
+    return weighted(xp, weight, value)
 
 
 def starts_of(xp: Any, done: Array) -> Array:

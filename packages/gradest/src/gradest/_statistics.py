@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._check import Array, check_arrays, check_samples
+from ._masked import wide
 from ._values import refuse_nan
 
 
@@ -62,7 +63,13 @@ def sample_axes(gradients: Array) -> str:
 
 def covariance_of(xp: Any, first: Array, zeroth: Array, per_parameter: bool) -> Array:
     """``empirical_covariance`` of arrays that have been checked."""
-    deviation = first - xp.mean(first, axis=-2, keepdims=True)
-    other = deviation if first is zeroth else zeroth - xp.mean(zeroth, axis=-2, keepdims=True)
+    deviation = _deviation(xp, first)
+    other = deviation if first is zeroth else _deviation(xp, zeroth)
     sums = xp.sum(deviation * other, axis=-2)
-    return (sums if per_parameter else xp.sum(sums, axis=-1)) / (first.shape[-2] - 1)
+    total = sums if per_parameter else xp.sum(sums, axis=-1)
+    return xp.astype(total / (first.shape[-2] - 1), first.dtype)
+
+
+def _deviation(xp: Any, gradients: Array) -> Array:
+    gradients = wide(xp, gradients)
+    return gradients - xp.mean(gradients, axis=-2, keepdims=True)

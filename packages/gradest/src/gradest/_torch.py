@@ -67,12 +67,12 @@ class TorchBackend:
         return torch.asarray(values, dtype=like.dtype).to(like.device)
 
     def linear_scan(self, a: Tensor, b: Tensor, x0: Tensor, reverse: bool) -> Tensor:
-        # unbind is one operation for all rows; addcmul is the whole step in one
-        rows_a, rows_b = a.unbind(0), b.unbind(0)
+        # unbind is one operation for all rows; addcmul is a whole step in one
+        rows_a, rows_b, linked = a.unbind(0), b.unbind(0), (a != 0).unbind(0)
         order = range(len(rows_b) - 1, -1, -1) if reverse else range(len(rows_b))
         out, x = list(rows_b), x0
         for t in order:
-            out[t] = x = rows_b[t].addcmul(rows_a[t], x)
+            out[t] = x = rows_b[t].addcmul(rows_a[t], torch.where(linked[t], x, 0.0))
         return torch.stack(out)
 
     def scan_steps(

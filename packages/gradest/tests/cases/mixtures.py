@@ -125,8 +125,8 @@ CASES = {
             floats={"reward": reward, "q_value": q_value, "q_next": q_next, "alpha": alpha},
             flags=ends,
             differentiable=("reward", "q_value", "q_next"),
-            # what is not bootstrapped from may be NaN
-            nan=("reward", "q_value", "alpha"),
+            # what has no weight may be NaN: values that are not bootstrapped from, and steps after a truncation
+            nan=("reward", "q_value", "alpha") if truncation == "restart" else ("alpha",),
             out=("",),
         )
         for truncation in ("drop", "bootstrap", "restart")

@@ -66,7 +66,7 @@ def unflatten_like(flat: Tensor, params: Params) -> Any:
     if not flat.ndim or flat.shape[-1] != sum(sizes):
         raise ValueError(f"flat has shape {tuple(flat.shape)}; expected [..., {sum(sizes)}], the size of params")
     parts = [
-        part.reshape(*flat.shape[:-1], *leaf.shape)
+        part.reshape((*flat.shape[:-1], *leaf.shape))
         for part, leaf in zip(flat.split(sizes, dim=-1), leaves, strict=True)
     ]
     return _rebuild(params, iter(parts))
@@ -95,4 +95,7 @@ def _rebuild(params: Any, leaves: Any) -> Any:
         return next(leaves)
     if isinstance(params, Mapping):
         return {key: _rebuild(part, leaves) for key, part in params.items()}
-    return [_rebuild(part, leaves) for part in params]
+    parts = [_rebuild(part, leaves) for part in params]
+    if isinstance(params, tuple):
+        return type(params)(*parts) if hasattr(params, "_fields") else tuple(parts)
+    return parts

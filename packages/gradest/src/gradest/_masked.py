@@ -1,0 +1,30 @@
+"""Products with weights that may be zero, and numbers that are counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._array import Array
+
+
+def weighted(xp: Any, weight: Array, x: Array) -> Array:
+    """``weight x``, and zero where the weight is zero, even if ``x`` is infinite or NaN there."""
+    return xp.where(weight == 0, xp.zeros_like(x), weight * x)
+
+
+def wide(xp: Any, x: Array) -> Array:
+    """``x`` in single precision or more.
+
+    Half precision has no whole numbers above 256 (bfloat16) or 2048 (float16), so nothing can be counted in it.
+    """
+    return xp.astype(x, xp.float32) if xp.finfo(x.dtype).bits < 32 else x
+
+
+def number_of(xp: Any, flags: Array, like: Array, *, keepdims: bool = False) -> Array:
+    """How many ``flags`` are set along the last axis, as a number of the dtype of ``like``."""
+    return xp.astype(xp.sum(xp.astype(flags, xp.int32), axis=-1, keepdims=keepdims), like.dtype)
+
+
+def places(xp: Any, x: Array, *, axis: int = -1) -> Array:
+    """``0, 1, 2, ...`` along an axis, as integers in the shape of ``x``."""
+    return xp.cumulative_sum(xp.astype(xp.ones_like(x), xp.int32), axis=axis, dtype=xp.int32) - 1
