@@ -55,6 +55,10 @@ class Backend(Protocol):
         """Whether the host may read an array's numbers at any time, and without waiting for the device."""
         ...
 
+    def is_traced(self, x: Any) -> bool:
+        """Whether ``x`` stands for a number that is not known yet."""
+        ...
+
     def from_numpy(self, values: np.ndarray[Any, Any], like: Array) -> Array:
         """``values`` as an array on the device of ``like``; the dtype stays."""
         ...

@@ -9,10 +9,11 @@ from typing import Any
 from diffsim_core._interop import backend, backend_of, differentiable
 from diffsim_core._protocol import Array, EnvSpec, EnvState, PyTree, Task, Transition, constant_spec
 from diffsim_core._random import EpisodeRandom, seed_array
+from diffsim_core._remade import Remade
 from diffsim_core._tree import tree_leaves, tree_map
 
 
-class TaskEnv:
+class TaskEnv(Remade):
     """``num_envs`` independent worlds of one task, on torch tensors or JAX arrays.
 
     A step clips the action to [-1, 1], moves the physics, rewards it, and gives worlds that are done
@@ -89,6 +90,8 @@ class TaskEnv:
 
     def reset(self, seed: int) -> tuple[EnvState, PyTree]:
         """First state and observation ``[N, no]`` of every world; equal seeds give equal bits.
+
+        In JAX the seed may be traced (``jit``, ``vmap`` over seeds); its range is then not checked.
 
         Raises:
             ValueError: if the seed is negative or too large, or if the task's initial state does not fit its

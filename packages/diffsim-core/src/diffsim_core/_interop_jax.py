@@ -206,6 +206,9 @@ class JaxBackend:
     def can_read(self, device: str) -> bool:
         return False
 
+    def is_traced(self, x: Any) -> bool:
+        return isinstance(x, Tracer)
+
     def from_numpy(self, values: np.ndarray[Any, Any], like: jax.Array) -> jax.Array:
         if isinstance(like, Tracer):
             return jnp.asarray(values)

@@ -14,7 +14,7 @@ from typing import Any
 import array_api_compat.torch as xp
 import numpy as np
 import torch
-from torch.autograd.function import once_differentiable
+from torch.autograd import forward_ad
 
 from diffsim_core._backend import Backend, Fill
 from diffsim_core._buffer import Buffer
@@ -60,6 +60,7 @@ class TorchBridge:
         if not counts_fit or len(arrays) != len(self.names):
             check_count(self.dynamics, state, control, constants)
         self._check(arrays)
+        _refuse_tangents(self.names, arrays)
         if torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
             *out, ok = _Step.apply(self, *arrays)  # pyright: ignore[reportGeneralTypeIssues]
         else:
@@ -74,14 +75,19 @@ class TorchBridge:
                 or array.dtype is not self.dtype
                 or array.device != self.device
                 or not array.is_contiguous()
+                or array.is_neg()
             ):
                 raise ValueError(self._complaint(array, tail, name, num_worlds))
 
     def _complaint(self, array: torch.Tensor, tail: tuple[int, ...], name: str, num_worlds: int) -> str:
+        if is_wrapped(array):
+            raise NotImplementedError(_NO_TRANSFORM.format(name=name))
         found = f"{name} has shape {tuple(array.shape)}, dtype {array.dtype}, device {array.device}"
         wanted = f"expected shape {(num_worlds, *tail)}, dtype {self.dtype}, device {self.device}"
         if not array.is_contiguous():
             return f"{found} and is not contiguous; {wanted} and contiguous: pass {name}.contiguous()"
+        if array.is_neg():
+            return f"{found} and is a view whose sign is still to be changed; {wanted}: pass {name}.resolve_neg()"
         return f"{found}; {wanted}"
 
     def forward(
@@ -148,13 +154,23 @@ class _Step(torch.autograd.Function):
         return (*out, ok)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *cotangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        bridge: TorchBridge = ctx.bridge
         *arrays, ok = ctx.saved_tensors
+        with torch.no_grad():
+            in_cotangent = _Step._pull(ctx, arrays, ok, cotangents)
+        if torch.is_grad_enabled():  # a graph of this pass is asked for, to be differentiated again
+            given = [cotangent for cotangent in cotangents if cotangent is not None]
+            in_cotangent = _Once.apply(len(in_cotangent), *in_cotangent, *arrays, *given)
+        return (None, *in_cotangent)
+
+    @staticmethod
+    def _pull(
+        ctx: Any, arrays: list[torch.Tensor], ok: torch.Tensor, cotangents: Sequence[torch.Tensor | None]
+    ) -> list[torch.Tensor]:
+        bridge: TorchBridge = ctx.bridge
         given = bridge.buffers(arrays)
         out_cotangent = [
-            arrays[0].new_zeros((len(arrays[0]), *tail)) if cotangent is None else cotangent.contiguous()
+            arrays[0].new_zeros((len(arrays[0]), *tail)) if cotangent is None else cotangent.resolve_neg().contiguous()
             for tail, cotangent in zip(bridge.out_tails, cotangents[:-1], strict=True)
         ]
         in_cotangent = [torch.empty_like(array) for array in arrays]
@@ -167,7 +183,51 @@ class _Step(torch.autograd.Function):
                 bridge.buffers(out_cotangent),
                 bridge.buffers(in_cotangent),
             )
-        return (None, *in_cotangent)
+        return in_cotangent
+
+
+class _Once(torch.autograd.Function):
+    """The first ``count`` tensors, as they are. A derivative of them raises, wherever it comes from.
+
+    torch's own ``once_differentiable`` raises for a derivative with respect to cotangents alone. With respect to states
+    and controls it leaves a zero, which ``hessian``, ``hvp`` and ``jvp`` of ``torch.autograd.functional`` hand on.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, count: int, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return tuple(tensor.view_as(tensor) for tensor in tensors[:count])
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        raise NotImplementedError(_NO_SECOND)
+
+
+_NO_SECOND = (
+    "a second derivative through a simulator's step is not implemented, nor is torch.autograd.functional.jvp, which "
+    "takes one; use first derivatives, and central differences of them for a Hessian-vector product"
+)
+_NO_TANGENT = (
+    "{name} has a forward-mode tangent; derivatives in forward mode through a simulator's step are not implemented: "
+    "use torch.autograd.grad, or central differences"
+)
+_NO_TRANSFORM = (
+    "{name} is inside a transform of torch.func (grad, vjp, jvp, vmap, ...), which a simulator's step does not "
+    "support; use torch.autograd.grad, or worlds as the batch; with arrays='jax' there is jax.grad"
+)
+
+
+def _refuse_tangents(names: Sequence[str], arrays: Sequence[torch.Tensor]) -> None:
+    for name, array in zip(names, arrays, strict=True):
+        if is_wrapped(array):
+            raise NotImplementedError(_NO_TRANSFORM.format(name=name))
+        if forward_ad._current_level >= 0 and forward_ad.unpack_dual(array).tangent is not None:
+            raise NotImplementedError(_NO_TANGENT.format(name=name))
+
+
+def is_wrapped(array: torch.Tensor) -> bool:
+    """Whether an array is inside a transform of ``torch.func``: it then has no memory of its own."""
+    functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+    return functorch.is_functorch_wrapped_tensor(array)
 
 
 def torch_device(name: str) -> torch.device:
@@ -205,14 +265,17 @@ class TorchBackend:
     def can_read(self, device: str) -> bool:
         return device == "cpu"
 
+    def is_traced(self, x: Any) -> bool:
+        return False
+
     def from_numpy(self, values: np.ndarray[Any, Any], like: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(np.array(values, order="C")).to(like.device)
 
     def to_numpy(self, array: torch.Tensor) -> np.ndarray[Any, Any]:
-        return array.detach().cpu().numpy().copy()
+        return array.detach().resolve_neg().cpu().numpy().copy()
 
     def contiguous(self, array: torch.Tensor) -> torch.Tensor:
-        return array.contiguous()
+        return array.resolve_neg().contiguous()
 
     def clip_unit(self, array: torch.Tensor) -> torch.Tensor:
         return array.clamp(-1.0, 1.0)

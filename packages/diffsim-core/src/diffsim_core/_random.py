@@ -81,6 +81,8 @@ def seed_array(backend: Backend, seed: int, device: Any) -> Array:
         ValueError: if the seed is negative or does not fit.
     """
     wide, xp = backend.has_int64(), backend.xp
+    if backend.is_traced(seed):
+        return xp.asarray(seed, dtype=xp.int64 if wide else xp.int32)
     if not 0 <= seed < (2**63 if wide else 2**31):
         limit = "2**63" if wide else "2**31 (JAX without jax_enable_x64 has no 64-bit integers)"
         raise ValueError(f"seed must be an integer from 0 to below {limit}, got {seed}")

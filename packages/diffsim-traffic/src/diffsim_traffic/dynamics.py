@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import warp as wp
 
-from diffsim_core import ArraySpec, Buffer
+from diffsim_core import ArraySpec, Buffer, Remade
 from diffsim_core.native import Kernels, Launch, Launcher, Program, default_threads, scalar
 from diffsim_core.viewer import Footage
 from diffsim_traffic._kernels import STEP, VJP, kernels
@@ -41,7 +41,7 @@ class TrafficConstants(NamedTuple):
     """Parameters of each driver's law ``[N, D, np]``, in the order of ``Law.parameters``."""
 
 
-class TrafficDynamics:
+class TrafficDynamics(Remade):
     """One time step of traffic, and its vector-Jacobian product.
 
     Controls are ``steering`` (angle of the front wheels, ``[N, C]`` [rad]) and ``acceleration`` (``[N, C]``

@@ -12,6 +12,7 @@ import warp as wp
 
 from diffsim_core._buffer import Buffer
 from diffsim_core._protocol import Array, ArraySpec
+from diffsim_core._remade import Remade
 from diffsim_core._warp import start_warp
 from diffsim_core.adapters import _newton_kernels as kernels
 from diffsim_core.adapters._newton_model import check_model, check_solver, per_world, quaternions
@@ -36,7 +37,7 @@ class NewtonBodyState(NamedTuple):
     """``[N, bodies, 6]``: velocity of the centre of mass [m/s], then angular velocity [rad/s], both in world axes."""
 
 
-class NewtonDynamics:
+class NewtonDynamics(Remade):
     """One control step of ``substeps`` steps of a Newton solver, and its vector-Jacobian product.
 
     Gradients of Newton's own ``step`` on a tape are wrong for more than one step, and in contact; the documentation's

@@ -14,6 +14,7 @@ import warp as wp
 from diffsim_core._buffer import Buffer
 from diffsim_core._interop import to_numpy
 from diffsim_core._protocol import Array, ArraySpec
+from diffsim_core._remade import Remade
 from diffsim_core._warp import start_warp
 from diffsim_core.native import Launch, Launcher, Program, default_threads, scalar, step_arguments
 from diffsim_core.rigid._check_model import check_model
@@ -65,7 +66,7 @@ class Probe(NamedTuple):
     """Contact points below the ground and pairs of shapes that overlap, ``[N]`` integers."""
 
 
-class RigidDynamics:
+class RigidDynamics(Remade):
     """One control step of ``substeps`` semi-implicit Euler sub-steps, and its vector-Jacobian product.
 
     The kernels in ``_source/`` do all sub-steps of a block of worlds at once, in SIMD over worlds on a CPU with

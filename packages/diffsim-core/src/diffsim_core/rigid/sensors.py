@@ -12,6 +12,7 @@ import warp as wp
 from diffsim_core._buffer import Buffer
 from diffsim_core._interop import differentiable
 from diffsim_core._protocol import Array, ArraySpec, PyTree
+from diffsim_core._remade import Remade
 from diffsim_core.native import Launch, Launcher, scalar
 from diffsim_core.rigid._kernels import SizeClass
 from diffsim_core.rigid._pack_contact import plain_points
@@ -34,7 +35,7 @@ class _Frame(NamedTuple):
     quat: Any
 
 
-class Sensors:
+class Sensors(Remade):
     """Quantities of a task's robot, for observations and rewards.
 
     A sensor is named ``kind:label`` with the label of a body, site or geom (or ``site/NAME`` and so on where
