@@ -18,6 +18,7 @@ import warp as wp
 
 from diffsim_core._buffer import Buffer
 from diffsim_core._protocol import Array, ArraySpec, PyTree, Random
+from diffsim_core._remade import Remade
 from diffsim_core._warp import start_warp
 
 
@@ -28,7 +29,7 @@ class Point(NamedTuple):
     """``[N, dim]``, in the function's own units."""
 
 
-class PointDynamics:
+class PointDynamics(Remade):
     """Dynamics that move the point to the control in one step."""
 
     dt = 1.0
