@@ -15,6 +15,7 @@ import tomllib
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv"
@@ -97,7 +98,7 @@ def tests(session: nox.Session) -> None:
     for part in (["packages/diffsim-core"], [f"packages/{name}" for name in PACKAGES if name != "diffsim-core"]):
         try:
             pytest(session, *part)
-        except nox.command.CommandFailed:
+        except CommandFailed:
             failed += part
     if failed:
         session.error(f"tests failed in {', '.join(failed)}")

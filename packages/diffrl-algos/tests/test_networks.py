@@ -185,8 +185,9 @@ def test_episode_returns_span_windows():
     reward = torch.arange(12, dtype=torch.float32).view(6, 2)
     done = torch.zeros(6, 2, dtype=torch.bool)
     done[1, 0] = done[4, 1] = done[5, 1] = True
-    whole = Episodes.init(2).update(reward, done)
-    cut = Episodes.init(2).update(reward[:4], done[:4]).update(reward[4:], done[4:])
+    valid = torch.ones_like(done)
+    whole = Episodes.init(2).update(reward, done, valid)
+    cut = Episodes.init(2).update(reward[:4], done[:4], valid[:4]).update(reward[4:], done[4:], valid[4:])
     for part in (whole, cut):
         assert part.finished == 3
         assert part.recent_return[:3].tolist() == [0 + 2, 1 + 3 + 5 + 7 + 9, 11]
@@ -200,7 +201,7 @@ def test_episode_returns_span_windows():
 def test_only_the_last_hundred_episodes_count():
     episodes = Episodes.init(1)
     for k in range(130):
-        episodes = episodes.update(torch.full((1, 1), float(k)), torch.ones(1, 1, dtype=torch.bool))
+        episodes = episodes.update(torch.full((1, 1), float(k)), *torch.ones(2, 1, 1, dtype=torch.bool))
     assert episodes.finished == 130
     assert episodes.means()[0] == np.mean(np.arange(30, 130))
 

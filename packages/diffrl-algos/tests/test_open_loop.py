@@ -184,7 +184,7 @@ def test_line_search_takes_the_largest_step_that_improves(worlds):
     config = PODSConfig(**SMALL, step_size=4.0, line_search=5)
     env = worlds(num_envs=12, dtype="float64", limit=0.9, horizon=6)
     algorithm, state, window, grad, returns = pods_and_window(env, config)
-    improved, gain, trials = algorithm._improve(state.run, window.action, grad, returns)
+    improved, gain, trials = algorithm._improve(state.run, window, grad, returns)
     size = grad.square().mean((0, 2)).sqrt()
     sizes, best, won = [4.0 * 0.5**k for k in range(5)], window.action.clone(), torch.zeros(12, dtype=torch.float64)
     taken = []
@@ -208,7 +208,7 @@ def test_without_a_line_search_the_step_is_taken_as_it_is(worlds):
     config = PODSConfig(**SMALL, step_size=0.05, line_search=0)
     env = worlds(num_envs=6, dtype="float64", limit=5.0, horizon=30)
     algorithm, state, window, grad, returns = pods_and_window(env, config)
-    improved, _, trials = algorithm._improve(state.run, window.action, grad, returns)
+    improved, _, trials = algorithm._improve(state.run, window, grad, returns)
     moved = improved - window.action
     assert trials == 0 and (improved.abs() < 1).all()
     torch.testing.assert_close(moved.square().mean((0, 2)).sqrt(), torch.full((6,), 0.05, dtype=torch.float64))
@@ -235,7 +235,7 @@ def test_imitation_is_a_regression_on_the_steps_that_count(worlds):
     played, _, _ = diffsim_core.rollout(env, lambda _: next(coming), env_state, obs, 8)
     returns = first_return(played, config.gamma)
     (grad,) = torch.autograd.grad(returns.sum(), leaf)
-    target, _, _ = algorithm._improve(started.run, window.action, grad, returns.detach())
+    target, _, _ = algorithm._improve(started.run, window, grad, returns.detach())
     rows = [(window.obs[t, i], target[t, i]) for t in range(8) for i in range(7) if not window.done[:t, i].any()]
     x, y = (torch.stack(part) for part in zip(*rows, strict=True))
     assert 0 < len(x) < 8 * 7

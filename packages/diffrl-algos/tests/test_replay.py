@@ -16,8 +16,8 @@ LIKE = torch.zeros(1, dtype=torch.float64)
 WORLDS = 3
 
 
-def window(steps, rng, first=0.0, kinds=".....TLBD"):
-    """Random steps; observations and rewards are unlike any others. Ends: T(erminated), L(imit), B(oth), D(iverged)."""
+def window(steps, rng, first=0.0, kinds=".....TLBDU"):
+    """Random steps, observations and rewards unlike any others. Ends: terminated, limit, both, diverged, untaken."""
     kind = rng.choice(list(kinds), size=(steps, WORLDS))
     number = first + np.arange(steps * WORLDS, dtype=np.float64).reshape(steps, WORLDS)
     terminated, diverged = np.isin(kind, ["T", "B"]), kind == "D"
@@ -29,11 +29,12 @@ def window(steps, rng, first=0.0, kinds=".....TLBD"):
         "terminated": terminated,
         "done": kind != ".",
         "diverged": diverged,
+        "valid": ~diverged & (kind != "U"),
     }
     return SimpleNamespace(**{name: torch.from_numpy(part) for name, part in parts.items()})
 
 
-def filled(lengths, capacity, *, most=None, skips=(), seed=0, kinds=".....TLBD"):
+def filled(lengths, capacity, *, most=None, skips=(), seed=0, kinds=".....TLBDU"):
     """A buffer after windows of these lengths, some of them preceded by one that was refused; and all windows."""
     rng, windows, first = np.random.default_rng(seed), [], 0.0
     replay = Replay.init(capacity * WORLDS, most or max(lengths), WORLDS, 2, 1, LIKE)
@@ -88,22 +89,24 @@ def test_steps_drawn_are_followed_as_far_as_their_episode_goes(lengths, capacity
     replay, windows = filled(lengths, capacity, most=5, skips=skips, seed=seed)
     past, total = everything(windows), sum(lengths)
     starts = {int(np.sum(lengths[:k])) for k in skips}
-    alive = ~past.diverged[total - len(replay) :]
-    if not alive.any():
+    taken = past.valid | past.diverged
+    if not taken[total - len(replay) :].any():
         return
     batch = replay.sample(torch.Generator().manual_seed(seed), 40, gamma=0.9, n=n)
     for row in zip(*(part.numpy() for part in batch), strict=True):
-        obs, action, reward, discount, final_obs = row
+        obs, action, reward, discount, final_obs, diverged = row
         t, i = divmod(int(obs[0]), WORLDS)
-        assert t >= total - len(replay) and not past.diverged[t, i]
+        assert t >= total - len(replay) and taken[t, i] and diverged == past.diverged[t, i]
         assert action == obs[0] / 2 and obs[1] == -obs[0]
+        if diverged:
+            continue
         last = t
         while (
             last - t + 1 < n
             and not past.done[last, i]
             and last + 1 < total
             and last + 1 not in starts
-            and not past.diverged[last + 1, i]
+            and past.valid[last + 1, i]
         ):
             last += 1
         k = last - t + 1
@@ -114,14 +117,14 @@ def test_steps_drawn_are_followed_as_far_as_their_episode_goes(lengths, capacity
 
 @pytest.mark.parametrize("lengths", [(4,), (4, 4, 4, 2)])
 def test_every_step_that_is_there_is_drawn_equally_often(lengths):
-    """Chi-square over the rows that did not diverge, before and after the wrap; the others never come."""
-    replay, windows = filled(lengths, 6, seed=3, kinds="..TD")
+    """Chi-square over the rows that were taken, before and after the wrap; the others never come."""
+    replay, windows = filled(lengths, 6, seed=5, kinds=".TDDU")
     past, kept = everything(windows), len(replay)
     draws = 60_000
     batch = replay.sample(torch.Generator().manual_seed(0), draws, gamma=0.9, n=1)
     numbers, counts = np.unique(batch.obs[:, 0].numpy().astype(int), return_counts=True)
-    fine = ~past.diverged[-kept:].flatten()
-    assert past.diverged[-kept:].any()
+    fine = (past.valid | past.diverged)[-kept:].flatten()
+    assert past.diverged[-kept:].any() and not fine.all()
     expected = (sum(lengths) - kept) * WORLDS + np.flatnonzero(fine)
     np.testing.assert_array_equal(numbers, expected)
     mean = draws / len(expected)
@@ -169,7 +172,7 @@ def test_a_shorter_window_is_not_the_one_before():
 def test_bytes_of_a_row_and_memory_that_is_not_taken_yet():
     """docs/algorithms/sac.md gives the size of a full buffer from this."""
     replay = Replay.init(1_000_000, 32, 64, 37, 8, torch.zeros(1))
-    assert replay.row_bytes == 4 * (37 + 37 + 8 + 1) + 4
+    assert replay.row_bytes == 4 * (37 + 37 + 8 + 1) + 5
     assert replay.capacity * 64 == 1_000_000 and len(replay) == 0
     assert all(array.nbytes <= 8 for array in replay.to_arrays().values())
 
@@ -181,8 +184,8 @@ def test_what_cannot_be_is_named():
     empty = Replay.init(30, 2, WORLDS, 2, 1, LIKE)
     with pytest.raises(ValueError, match="buffer is empty"):
         empty.sample(torch.Generator(), 1, gamma=0.9, n=1)
-    lost, _ = filled((2,), 6, kinds="D")
-    with pytest.raises(ValueError, match="gave steps that diverged"):
+    lost, _ = filled((2,), 6, kinds="U")
+    with pytest.raises(ValueError, match="gave steps that were not taken"):
         lost.sample(torch.Generator(), 4, gamma=0.9, n=1)
     arrays = replay.to_arrays()
     for broken, words in (

@@ -9,6 +9,7 @@ from typing import IO, Any
 
 from . import _processes
 from ._algorithm import Algorithm
+from ._evaluate import returns_text
 from ._files import plain
 from ._run import Run
 from ._train import Callback, Status, Update
@@ -40,10 +41,7 @@ class ProgressLine(Callback):
     def on_evaluation(self, update: Update) -> None:
         evaluation = update.evaluation
         assert evaluation is not None
-        line = (
-            f"evaluation at iteration {update.metrics['iteration']}: return {evaluation.return_mean:.1f} "
-            f"+- {evaluation.return_std:.1f} over {len(evaluation.returns)} episodes"
-        )
+        line = f"evaluation at iteration {update.metrics['iteration']}: {returns_text(evaluation.to_json())}"
         self._out.write(f"\r\x1b[2K{line}\n" if self._redraws else f"{line}\n")
         self._out.flush()
 
@@ -120,11 +118,11 @@ class Checkpointer(Callback):
     def _evaluated(self, update: Update) -> bool:
         every, evaluation = self._run.spec.eval_every, update.evaluation
         if _processes.size() == 1:
-            return evaluation is not None and self._run.is_better(evaluation.return_mean)
+            return evaluation is not None and self._run.is_better(evaluation.score)
         return every is not None and (update.metrics["iteration"] % every == 0 or update.fraction >= 1.0)
 
     def _save(self, update: Update) -> None:
-        evaluated = update.evaluation.return_mean if update.evaluation is not None else None
+        evaluated = update.evaluation.score if update.evaluation is not None else None
         arrays = self._algorithm.to_arrays(update.state)
         if _processes.rank() == 0:
             self._run.save(arrays, update.metrics, evaluated)

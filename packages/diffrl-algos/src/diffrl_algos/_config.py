@@ -32,6 +32,10 @@ class UpdateConfig:
     """Gradients with a larger Euclidean norm are scaled down to this, for each optimiser."""
     weight_decay: float = 0.0
     """Decay of AdamW, for all networks; 0 gives Adam."""
+    divergence_price: float | None = None
+    """What a step costs in which a world leaves the finite range [reward]. With a number, 0 included, the step ends the
+    episode as a failure does, and earns minus this. With none, its reward and what follows are left out: the episode
+    ends before it, and it is taken to be as bad as the worst step that was learned from with it."""
     torch_threads: int = 1
     """Threads of torch's own operations; at a few thousand rows more threads are slower. Results depend on it in
     the last bits, so it belongs to the configuration. The simulator has its own threads."""
@@ -41,6 +45,8 @@ class UpdateConfig:
         between_zero_and_one(self, "gamma")
         positive(self, "max_grad_norm")
         not_negative(self, "lr_end", "weight_decay")
+        if self.divergence_price is not None:
+            not_negative(self, "divergence_price")
         require("betas", self.betas, all(0.0 <= beta < 1.0 for beta in self.betas), "two numbers in [0, 1)")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,14 +48,14 @@ class Recording:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Returns of whole episodes."""
+    """Returns of whole episodes. Means are over the episodes that no world broke off by leaving the finite range."""
 
     returns: np.ndarray[Any, Any]
-    """Undiscounted return of each episode, world by world, float64."""
+    """Undiscounted return of each episode, world by world, float64; of a broken one, what it had earned until then."""
     lengths: np.ndarray[Any, Any]
     """Control steps of each episode, int64."""
-    diverged: int
-    """Episodes that ended because their world left the finite range; they count with their return so far."""
+    broken: np.ndarray[Any, Any]
+    """Whether each episode ended because its world left the finite range, bool."""
     env_steps: int
     """Control steps taken, summed over worlds."""
     seconds: float = 0.0
@@ -63,26 +64,46 @@ class Evaluation:
     """The first worlds, if a recording was requested."""
 
     @property
+    def diverged(self) -> int:
+        """Episodes that were broken."""
+        return int(self.broken.sum())
+
+    @property
     def return_mean(self) -> float:
-        return float(self.returns.mean())
+        """NaN where every episode was broken."""
+        return _mean(self.returns[~self.broken])
 
     @property
     def return_std(self) -> float:
         """Standard deviation over episodes."""
-        return float(self.returns.std())
+        whole = self.returns[~self.broken]
+        return float(whole.std()) if len(whole) else math.nan
 
     @property
     def length_mean(self) -> float:
+        """Of all episodes."""
         return float(self.lengths.mean())
+
+    @property
+    def score(self) -> float:
+        """What policies are ranked by: the mean return, broken episodes counted as the worst of the others.
+
+        Minus infinity where every episode was broken, so that it ranks below everything.
+        """
+        if self.broken.all():
+            return -math.inf
+        worst = self.returns[~self.broken].min()
+        return float(np.where(self.broken, np.minimum(worst, self.returns), self.returns).mean())
 
     def to_json(self) -> dict[str, Any]:
         """The numbers under the names that ``diffrl eval --json`` prints."""
         return {
-            "return_mean": self.return_mean,
-            "return_std": self.return_std,
+            "return_mean": None if math.isnan(self.return_mean) else self.return_mean,
+            "return_std": None if math.isnan(self.return_std) else self.return_std,
             "length_mean": self.length_mean,
             "episodes": len(self.returns),
             "diverged": self.diverged,
+            "score": self.score if math.isfinite(self.score) else None,
             "eval_s": self.seconds,
         }
 
@@ -136,9 +157,9 @@ def evaluate(env: Env, policy: Policy, *, episodes: int, seed: int, record: int 
     start = time.perf_counter()
     n = env.num_envs
     share = np.full(n, episodes // n) + (np.arange(n) < episodes % n)
-    finished: list[tuple[list[float], list[int]]] = [([], []) for _ in range(n)]
+    finished: list[list[tuple[float, int, bool]]] = [[] for _ in range(n)]
     running, length, count = np.zeros(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-    diverged = steps = 0
+    steps = 0
     restart = getattr(policy, "restart", lambda done: None)
     restart(None)
     tape = _Tape(env, min(record, n)) if record else None
@@ -158,23 +179,34 @@ def evaluate(env: Env, policy: Policy, *, episodes: int, seed: int, record: int 
             continue
         left = _numpy(step.diverged)
         for world in np.flatnonzero(done & (count < share)):
-            finished[world][0].append(float(running[world]))
-            finished[world][1].append(int(length[world]))
-            diverged += bool(left[world])
+            finished[world].append((float(running[world]), int(length[world]), bool(left[world])))
         count += done
         running[done], length[done] = 0.0, 0
         if (count >= share).all():
             break
-    returns = [value for world in finished for value in world[0]]
-    lengths = [value for world in finished for value in world[1]]
+    returns, lengths, broken = zip(*(episode for world in finished for episode in world), strict=True)
     return Evaluation(
         np.asarray(returns),
         np.asarray(lengths, dtype=np.int64),
-        diverged,
+        np.asarray(broken),
         steps,
         time.perf_counter() - start,
         tape.recording() if tape is not None else None,
     )
+
+
+def returns_text(result: Mapping[str, Any]) -> str:
+    """``return -81.2 +- 4.0 over 128 episodes``, and how many of them were broken; from ``Evaluation.to_json``."""
+    text = f"over {result['episodes']} episodes"
+    if result["diverged"]:
+        text += f", {result['diverged']} of them broken by worlds that diverged"
+    if result["return_mean"] is None:
+        return f"no return {text}"
+    return f"return {result['return_mean']:.1f} +- {result['return_std']:.1f} {text}"
+
+
+def _mean(values: np.ndarray[Any, Any]) -> float:
+    return float(values.mean()) if len(values) else math.nan
 
 
 class _Tape:

@@ -9,6 +9,7 @@ import functools
 import inspect
 import math
 import textwrap
+import types
 import typing
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
@@ -107,6 +108,12 @@ def _convert(name: str, kind: Any, value: Any, shown: Any = None) -> Any:
         if len(kinds) == len(value):
             with contextlib.suppress(UsageError):
                 return tuple(_convert(name, one, part) for one, part in zip(kinds, value, strict=True))
+    if origin in (types.UnionType, typing.Union) and type(None) in arguments:
+        if value in (None, "none", "None"):
+            return None
+        (kind,) = (one for one in arguments if one is not type(None))
+        with contextlib.suppress(UsageError):
+            return _convert(name, kind, value)
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     if kind in (int, bool, str) and type(value) is kind:
@@ -122,4 +129,6 @@ def _describe(kind: Any) -> str:
         words = {int: "integers", float: "numbers", str: "names"}
         count = "" if arguments[-1] is Ellipsis else f"{len(arguments)} "
         return f"{count}{words.get(arguments[0], 'values')} with commas between"
+    if type(None) in arguments:
+        return " or ".join("none" if one is type(None) else _describe(one) for one in arguments)
     return {int: "an integer", float: "a finite number", bool: "true or false", str: "a word"}.get(kind, str(kind))

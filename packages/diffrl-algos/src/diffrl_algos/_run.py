@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import platform
 import re
 import subprocess
@@ -134,15 +135,15 @@ class Run:
             lock.release()
 
     def is_better(self, score: float) -> bool:
-        """Whether a return is above that of the best checkpoint so far."""
+        """Whether the score of an evaluation is finite and above that of the best checkpoint so far."""
         best = self._best()
-        return best is None or score > best["return_mean"]
+        return math.isfinite(score) and (best is None or score > best["return_mean"])
 
     def save(self, arrays: Mapping[str, np.ndarray], metrics: Mapping[str, Any], evaluated: float | None = None) -> str:
         """Write a checkpoint, update which one is the best, and remove old ones.
 
-        The best is that of the highest mean return in an evaluation (``evaluated``), or, in a run without evaluations,
-        in training.
+        The best is that of the highest score of an evaluation (``evaluated``), or, in a run without evaluations, of the
+        highest mean return in training.
         """
         figures = plain({key: metrics[key] for key in ("iteration", "env_steps", "wall_s", "return_mean")})
         try:

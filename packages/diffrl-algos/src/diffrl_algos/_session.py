@@ -69,7 +69,7 @@ def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: in
             state, iteration, wall_s, score = _begin(run.spec), 0, 0.0, None
         _processes.lead(lambda: run.prepare_resume(iteration))
         if run.spec.eval_every is not None:
-            found = {line["iteration"]: line.get("return_mean") for line in run.evaluations()}
+            found = {line["iteration"]: line.get("score", line.get("return_mean")) for line in run.evaluations()}
             score = found.get(iteration)
         return _go_on(run, state, wall_s, score, [*loggers, *callbacks], stop_after)
 

@@ -148,7 +148,7 @@ def train(
             fraction = budget.fraction(state.iteration, state.env_steps, wall_s)
             due = state.iteration % evaluator.every == 0 or fraction >= 1.0
             evaluation = evaluator(algorithm.policy(state), record) if due else None
-            score = evaluation.return_mean if evaluation is not None else None
+            score = evaluation.score if evaluation is not None else None
             start += evaluation.seconds if evaluation is not None else 0.0
         wall_s, score = _processes.agree(wall_s, score)
         fraction = budget.fraction(state.iteration, state.env_steps, wall_s)

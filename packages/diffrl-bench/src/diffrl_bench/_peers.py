@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -134,7 +135,7 @@ def compare(algo: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     returns = {}
     for side in ("ours", "stable-baselines3"):
         mine = [row for row in rows if row["algo"] == algo and row["side"] == side]
-        returns[side] = [row["return_mean"] for row in mine]
+        returns[side] = [math.nan if row["return_mean"] is None else row["return_mean"] for row in mine]
         found[side] = {
             "mean": statistics.mean(returns[side]),
             "std": statistics.stdev(returns[side]),

@@ -209,7 +209,8 @@ def _row(run: PlannedRun, status: str) -> Row:
 def _outcome(row: Row) -> str:
     if row["status"] != "finished":
         return f"{row['run']}: {row['status']}, {row['error']}"
-    return f"{row['run']}: return {row['return_mean']:.1f} after {row['wall_s']:.0f} s of training"
+    score = "no return" if row["return_mean"] is None else f"return {row['return_mean']:.1f}"
+    return f"{row['run']}: {score} after {row['wall_s']:.0f} s of training"
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -59,6 +59,9 @@ class Transition(NamedTuple):
     reset and counted."""
     metrics: Mapping[str, Array]
     """Task-specific numbers, each ``[N]``."""
+    valid: Array | None = None
+    """``[N]`` bool: there is something to learn from this step. False where a world left the finite range, and where
+    no step was taken: reward and ``final_obs`` then mean nothing. None stands for ``~diverged``."""
 
 
 Between = Callable[[Any, EnvState, PyTree], tuple[EnvState, PyTree]]
@@ -102,6 +105,8 @@ class Trajectory(NamedTuple):
     """Task-specific numbers, each ``[T, N]``."""
     divergences: Diverged
     """For ``collect_divergences``, which makes records that can be saved and replayed."""
+    valid: Array
+    """``[T, N]`` bool: there is something to learn from this step, see ``Transition.valid``."""
     aux: PyTree = ()
     """What the policy returned besides its actions, each array ``[T, ...]``; ``()`` if nothing."""
 

@@ -35,6 +35,7 @@ def assemble(obs: PyTree, action: Array, aux: PyTree, steps: Transition, diverge
         diverged=steps.diverged,
         metrics=steps.metrics,
         divergences=divergences,
+        valid=~steps.diverged if steps.valid is None else steps.valid,
         aux=aux,
     )
 

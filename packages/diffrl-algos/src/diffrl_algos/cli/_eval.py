@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .._errors import UsageError
+from .._evaluate import returns_text
 from .._imports import import_module
 from .._session import evaluate_run
 from ._parser import Parser, Result, add_import
@@ -35,7 +36,7 @@ def run(arguments: Sequence[str]) -> Result:
     )
     actions = "deterministic" if result["deterministic"] else "stochastic"
     text = (
-        f"return {result['return_mean']:.1f} +- {result['return_std']:.1f} over {result['episodes']} episodes "
+        f"{returns_text(result)} "
         f"({actions}, mean length {result['length_mean']:.1f}, seed {result['seed']}, iteration {result['iteration']})"
     )
     return Result(result, text, args.json)

@@ -14,6 +14,7 @@ from .. import _fields
 from .._callbacks import ProgressLine
 from .._clips import Clips
 from .._errors import UsageError, unknown
+from .._evaluate import returns_text
 from .._imports import import_module
 from .._live import PORT, Live
 from .._presets import default_preset
@@ -213,6 +214,6 @@ def _text(summary: dict[str, Any]) -> str:
     if summary["status"] != "finished":
         return f"{summary['status']} after {done}; continue with: diffrl train --resume {summary['run']}"
     return (
-        f"return {summary['return_mean']:.1f} +- {summary['return_std']:.1f} over {summary['episodes']} episodes "
+        f"{returns_text(summary)} "
         f"(deterministic, mean length {summary['length_mean']:.1f}) after {done}; run folder {summary['run']}"
     )

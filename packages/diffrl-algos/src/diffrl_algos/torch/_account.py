@@ -61,7 +61,7 @@ class Learned:
 def account(state: StateT, learned: Learned, generator: torch.Generator, clock: Clock) -> tuple[StateT, Metrics]:
     """The next state and the metrics of an update. Everything is read from the device in one transfer."""
     run, window = state.run, learned.trajectory
-    finite, diverged, metrics, reward, done = _read(learned)
+    finite, diverged, metrics, rows = _read(learned)
     accepted = finite and not learned.refused
     seen = window.obs.detach().flatten(0, 1)[:, : len(run.stats.mean)]
     run = run._replace(
@@ -69,7 +69,7 @@ def account(state: StateT, learned: Learned, generator: torch.Generator, clock: 
         obs=learned.obs.detach(),
         stats=run.stats.update(seen) if accepted else run.stats,
         rng=generator.get_state(),
-        episodes=(learned.episodes or run.episodes).update(reward, done),
+        episodes=(learned.episodes or run.episodes).update(*rows),
         iteration=run.iteration + 1,
         env_steps=run.env_steps + window.done.numel() * size() + learned.extra_steps,
         refused=run.refused + (not accepted),
@@ -92,21 +92,22 @@ def account(state: StateT, learned: Learned, generator: torch.Generator, clock: 
     return state.replace(run=run, **changes), report
 
 
-def _read(learned: Learned) -> tuple[bool, int, dict[str, float], Tensor, Tensor]:
-    """Whether all is finite, worlds that diverged, metrics, and reward and done ``[T, N]`` of all processes."""
+def _read(learned: Learned) -> tuple[bool, int, dict[str, float], tuple[Tensor, Tensor, Tensor]]:
+    """Whether all is finite, worlds that diverged, metrics, and reward, done and valid ``[T, N]`` of all processes."""
     window, dtype = learned.trajectory, learned.obs.dtype
     named = {**learned.metrics, **{f"task_{name}": value.mean() for name, value in window.metrics.items()}}
     good = torch.stack([torch.isfinite(part).all() for part in (*learned.finite, learned.obs.new_zeros(()))]).all()
     counts = [(~good).to(dtype), window.diverged.sum().to(dtype)]
     # Counts are means over the processes like all else, so that one reduction serves.
     scalars = distributed.mean(torch.stack([*counts, *(value.detach().to(dtype) for value in named.values())]))
-    reward, done = (distributed.worlds(part.detach(), 1) for part in (window.reward, window.done))
-    flags, shape = done.to(dtype), reward.shape
-    everything = torch.cat([scalars, reward.to(dtype).flatten(), flags.flatten()]).cpu()
-    scalars, reward, flags = everything.split([len(scalars), reward.numel(), flags.numel()])
+    parts = (window.reward, window.done, window.valid)
+    reward, done, valid = (distributed.worlds(part.detach().to(dtype), 1) for part in parts)
+    everything = torch.cat([scalars, reward.flatten(), done.flatten(), valid.flatten()]).cpu()
+    scalars, *rows = everything.split([len(scalars), *[reward.numel()] * 3])
+    reward, done, valid = (part.view(reward.shape) for part in rows)
     bad, diverged, *values = scalars.tolist()
     metrics = dict(zip(named, values, strict=True))
-    return bad == 0, round(diverged * size()), metrics, reward.view(shape), flags.view(shape) > 0
+    return bad == 0, round(diverged * size()), metrics, (reward, done > 0, valid > 0)
 
 
 class Clock:

@@ -35,16 +35,16 @@ class Episodes(NamedTuple):
             0,
         )
 
-    def update(self, reward: Tensor, done: Tensor) -> Episodes:
-        """Add a window: ``reward [T, N]``, ``done [T, N]``."""
-        rewards, dones = reward.detach().cpu().numpy(), done.cpu().numpy()
+    def update(self, reward: Tensor, done: Tensor, valid: Tensor) -> Episodes:
+        """Add a window of ``[T, N]``. Episodes that end with a step that is not valid are dropped and not counted."""
+        rewards, dones, valids = (part.detach().cpu().numpy() for part in (reward, done, valid))
         running, length = self.running_return.numpy().copy(), self.running_length.numpy().copy()
         recent, recent_length = self.recent_return.numpy().copy(), self.recent_length.numpy().copy()
         finished = self.finished
-        for r, d in zip(rewards, dones, strict=True):
+        for r, d, v in zip(rewards, dones, valids, strict=True):
             running += r
             length += 1
-            for world in np.flatnonzero(d):
+            for world in np.flatnonzero(d & v):
                 recent[finished % _RECENT] = running[world]
                 recent_length[finished % _RECENT] = length[world]
                 finished += 1

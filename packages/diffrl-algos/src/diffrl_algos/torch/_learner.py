@@ -184,7 +184,11 @@ class ActorLearner(Learner[ActorConfigT, ActorStateT]):
         if eps is None:
             eps = normal(generator, run.obs, horizon, env.num_envs, env.spec.num_actions)
         flat = state.actor.detach().requires_grad_()
-        return flat, normalize, explore(self.actor(env), flat, normalize, run, eps, **options)
+        return (
+            flat,
+            normalize,
+            explore(self.actor(env), flat, normalize, run, eps, price=self.config.divergence_price, **options),
+        )
 
     def step(self, state: ActorStateT, grad: Tensor, window: Window) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """One step of the actor down a gradient: the fields that this changes, and metrics."""

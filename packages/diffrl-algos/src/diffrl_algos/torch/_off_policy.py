@@ -20,6 +20,7 @@ from ._learner import Learner
 from ._networks import q_critic
 from ._replay import Replay
 from ._run_state import TargetState
+from ._window import charged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,8 @@ class Batch(NamedTuple):
     """``[B]``, factor of the value of ``x_next``."""
     x_next: Tensor
     """``[B, no]``."""
+    diverged: Tensor
+    """``[B]`` bool: a step that left the finite range; reward, discount and ``x_next`` mean nothing then."""
 
 
 ConfigT = TypeVar("ConfigT", bound=OffPolicyConfig)
@@ -178,8 +181,9 @@ class OffPolicyLearner(Learner[ConfigT, StateT]):
             shape = (c.horizon, run.env.num_envs, run.env.spec.num_actions)
             drawn = torch.rand(shape, generator=generator, dtype=run.obs.dtype, device=run.obs.device)
             actions = iter((2.0 * drawn - 1.0).unbind(0))
-            return rollout(run.env, lambda _: next(actions), run.env_state, run.obs, c.horizon)
-        return rollout(run.env, policy, run.env_state, run.obs, c.horizon)
+            policy = lambda _: next(actions)  # noqa: E731
+        window, env_state, obs = rollout(run.env, policy, run.env_state, run.obs, c.horizon)
+        return charged(window, c.divergence_price), env_state, obs
 
     def _batches(self, state: StateT, replay: Replay, generator: torch.Generator) -> Iterator[Batch]:
         """One batch for each gradient step, with observations normalised as in the window."""
@@ -187,7 +191,7 @@ class OffPolicyLearner(Learner[ConfigT, StateT]):
         for _ in range(c.updates):
             drawn = replay.sample(generator, c.batch_size, gamma=c.gamma, n=c.n_step)
             x, x_next = (normalize(obs) for obs in (drawn.obs, drawn.final_obs))
-            yield Batch(x, drawn.action, c.reward_scale * drawn.reward, drawn.discount, x_next)
+            yield Batch(x, drawn.action, c.reward_scale * drawn.reward, drawn.discount, x_next, drawn.diverged)
 
 
 class QFunctions:
@@ -209,9 +213,11 @@ class QFunctions:
         return self._critic.mlp(self._params[0], torch.cat([x, action], dim=-1))[:, 0]
 
     def target_value(self, batch: Batch, action: Tensor, bonus: Tensor | float = 0.0) -> Tensor:
-        """``y = R + discount (min_i Q'_i(x_next, action) + bonus)``, ``[B]``."""
+        """``y = R + discount (min_i Q'_i(x_next, action) + bonus)``, ``[B]``; of steps that diverged the lowest."""
         value = self._critic(self.target, torch.cat([batch.x_next, action], dim=-1)).amin(0)
-        return torch.addcmul(batch.reward, batch.discount, value + bonus)
+        y = torch.addcmul(batch.reward, batch.discount, value + bonus)
+        lowest = torch.where(batch.diverged, torch.inf, y).amin()
+        return torch.where(batch.diverged, torch.where(lowest.isfinite(), lowest, y), y)
 
     def fit(self, batch: Batch, y: Tensor) -> Tensor:
         """One step down the mean squared error of every Q function; the error before it, a scalar."""

@@ -78,11 +78,13 @@ class Advantages(NamedTuple):
     advantage: Tensor
     """``[T, N]`` generalised advantages, with graph if the window was recorded."""
     target_value: Tensor
-    """``[T, N]`` TD(lambda) targets, without graph."""
+    """``[T, N]`` TD(lambda) targets, without graph; see ``Window.targets``."""
+    taken: Tensor
+    """``[T, N]`` bool: steps that were taken. The advantage of the others is 0."""
 
     def standardised(self) -> Tensor:
         """Advantages shifted and scaled to mean 0 and standard deviation 1, without graph."""
-        return standardised(self.advantage)
+        return standardised(self.advantage, self.taken)
 
 
 ConfigT = TypeVar("ConfigT", bound=AdvantageConfig)
@@ -111,7 +113,10 @@ class AdvantageLearner(ValueLearner[ConfigT, AdvantageStateT]):
         x = normalize(steps.obs)
         value, value_next = (mean + std * critic(params, inputs)[0] for inputs in (x, normalize(steps.final_obs)))
         advantage = gradest.gae(steps.reward, value, value_next, *window.ends, gamma=c.gamma, lam=c.lam)
-        return Advantages(x.detach(), value, value_next, advantage, (advantage + value).detach())
+        known = value.detach()
+        target_value = window.targets((advantage + value).detach(), known)
+        advantage = torch.where(steps.valid, advantage, target_value - known)
+        return Advantages(x.detach(), value, value_next, advantage, target_value, window.taken)
 
     def fit_values(
         self, state: AdvantageStateT, values: Advantages, generator: torch.Generator, **options: Any
@@ -129,7 +134,9 @@ class AdvantageLearner(ValueLearner[ConfigT, AdvantageStateT]):
         return replace(super().value(state), mean=mean, std=std)
 
 
-def standardised(advantage: Tensor) -> Tensor:
-    """Advantages shifted and scaled to mean 0 and standard deviation 1, without graph."""
+def standardised(advantage: Tensor, taken: Tensor) -> Tensor:
+    """Advantages shifted and scaled to mean 0 and standard deviation 1, without graph; 0 where ``taken`` is false."""
     advantage = advantage.detach()
-    return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+    if advantage.numel() < 2:  # one row is its own mean
+        return torch.zeros_like(advantage)
+    return torch.where(taken, (advantage - advantage.mean()) / (advantage.std() + 1e-8), 0.0)

@@ -42,6 +42,11 @@ def first_episode(window: Trajectory) -> Tensor:
     return ended == 0
 
 
+def is_whole(window: Trajectory) -> Tensor:
+    """``[N]`` bool: every step of each world's first episode is valid."""
+    return (window.valid | ~first_episode(window)).all(0)
+
+
 def first_return(window: Trajectory, gamma: float) -> Tensor:
     """``[N]`` discounted return of each world's first episode in the window."""
     return gradest.discounted_returns(window.reward, window.done, gamma=gamma)[0]

@@ -38,6 +38,8 @@ class Batch(NamedTuple):
     """``[B]``, what the value of ``final_obs`` counts: 0 after a termination."""
     final_obs: Tensor
     """``[B, no]``, what the last of these steps led to, before any reset."""
+    diverged: Tensor
+    """``[B]`` bool: the first of these steps left the finite range; the fields after ``action`` mean nothing."""
 
 
 class _Rows(NamedTuple):
@@ -52,9 +54,11 @@ class _Rows(NamedTuple):
     done: Tensor
     """The next row of the world does not continue this one."""
     diverged: Tensor
-    """The step left the finite range: never drawn, never looked at."""
+    """The step left the finite range, and no price was put on that: only its observation and action mean something."""
     apart: Tensor
     """The row does not continue the one before it, whatever that says: rows between them were refused."""
+    untaken: Tensor
+    """No step was taken: never drawn, never looked at."""
 
 
 class _Ring:
@@ -119,7 +123,7 @@ class Replay(Stored):
         slots = capacity + window
         widths = ((num_obs,), (num_actions,), (), (num_obs,))
         numbers = [torch.empty((slots, num_envs, *shape), dtype=like.dtype, device=like.device) for shape in widths]
-        flags = [torch.empty((slots, num_envs), dtype=torch.bool, device=like.device) for _ in range(4)]
+        flags = [torch.empty((slots, num_envs), dtype=torch.bool, device=like.device) for _ in range(5)]
         return cls(capacity, 0, False, _Ring(_Rows(*numbers, *flags)).fresh(), 0)
 
     def __len__(self) -> int:
@@ -153,8 +157,9 @@ class Replay(Stored):
             window.final_obs,
             window.terminated,
             window.done,
-            window.diverged,
+            window.diverged & ~window.valid,
             apart,
+            ~(window.valid | window.diverged),
         )
         ring = self._checked()
         if not self.count and ring.last:
@@ -164,10 +169,10 @@ class Replay(Stored):
         return replace(self, count=self.count + steps, gap=False, _ring=ring, _version=version)
 
     def sample(self, generator: torch.Generator, size: int, *, gamma: float, n: int) -> Batch:
-        """``size`` rows, each drawn from all that are there and did not diverge, independently.
+        """``size`` rows, each drawn from all that are there and were taken, independently.
 
         Each is the first of up to ``n`` steps (``gradest.n_step_transition``): fewer where the episode ends, where
-        the newest step is reached, and before a step that diverged.
+        the newest step is reached, and before a step that diverged or was not taken.
 
         Raises:
             ValueError: the buffer is empty, or this state's rows are gone.
@@ -175,20 +180,24 @@ class Replay(Stored):
         rows, worlds = self._checked().rows, self._ring.rows.done.shape[1]
         if not self.count:
             raise ValueError("the replay buffer is empty; add a window before drawing from it")
-        diverged = rows.diverged.flatten()
+        diverged, untaken = rows.diverged.flatten(), rows.untaken.flatten()
         drawn = self._draw(generator, size, worlds)
         for _ in range(_MAX_DRAWS):
-            bad = diverged[self._places(drawn, worlds)]
+            bad = untaken[self._places(drawn, worlds)]
             if not bad.any():
                 break
             drawn = torch.where(bad, self._draw(generator, size, worlds), drawn)
         else:
-            raise ValueError(f"{_MAX_DRAWS} draws from the replay buffer gave steps that diverged: hardly any did not")
+            raise ValueError(
+                f"{_MAX_DRAWS} draws from the replay buffer gave steps that were not taken: hardly any were"
+            )
         first = self._places(drawn, worlds)
         # The n rows of each from the drawn one on, and one more, [n + 1, B]; those not written yet do not count.
         numbers = drawn + worlds * torch.arange(n + 1, device=drawn.device)[:, None]
         places = self._places(numbers, worlds)
-        broken = diverged[places[1:]] | rows.apart.flatten()[places[1:]] | (numbers[1:] >= self.count * worlds)
+        broken = (
+            (diverged | untaken)[places[1:]] | rows.apart.flatten()[places[1:]] | (numbers[1:] >= self.count * worlds)
+        )
         places = places[:-1]
         done = rows.done.flatten()[places] | broken
         terminated = rows.terminated.flatten()[places]
@@ -200,6 +209,7 @@ class Replay(Stored):
             step.reward,
             step.discount,
             rows.final_obs.flatten(0, 1)[last],
+            diverged[first],
         )
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -215,6 +225,8 @@ class Replay(Stored):
         missing = [name for name in scalars if name not in arrays]
         names = [f"rows.{name}" for name in _Rows._fields]
         if any(name in arrays for name in names):
+            # Version 0.1 had no mark of its own for steps that were not taken.
+            arrays = {"rows.untaken": np.zeros_like(arrays[f"rows.{_Rows._fields[-2]}"]), **arrays}
             missing += [name for name in names if name not in arrays]
         if missing:
             raise ValueError(f"array 'replay.{missing[0]}' is missing (and {len(missing) - 1} more)")

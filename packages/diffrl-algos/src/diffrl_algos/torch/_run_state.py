@@ -103,6 +103,11 @@ class State:
         """Control steps done, summed over worlds."""
         return self.run.env_steps
 
+    @property
+    def diverged(self) -> int:
+        """Worlds that left the finite range, so far."""
+        return self.run.diverged
+
     def replace(self, **changes: Any) -> Self:
         """The same state with some fields replaced."""
         return replace(self, **changes)

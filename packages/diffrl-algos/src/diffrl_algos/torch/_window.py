@@ -51,11 +51,25 @@ class Window(NamedTuple):
     """``[T, N]`` zeros; their gradient counts blocked actions, see ``gate``."""
     push: Any
     """``[T, N, na]`` zeros added to ``u``, or None. Their gradient is that of the actions before tanh."""
+    ends: tuple[Tensor, Tensor]
+    """``(terminated, done)``, both ``[T, N]``, as learning counts them: see ``ends_of``."""
 
     @property
-    def ends(self) -> tuple[Tensor, Tensor]:
-        """``(terminated, done)``, both ``[T, N]``."""
-        return self.trajectory.terminated, self.trajectory.done
+    def taken(self) -> Tensor:
+        """``[T, N]`` bool: steps of the simulator, whether they ended well or not."""
+        return self.trajectory.valid | self.trajectory.diverged
+
+    def targets(self, target: Tensor, value: Tensor) -> Tensor:
+        """Value targets ``[T, N]``, given the present ``value`` of the same states (or actions), both without graph.
+
+        A step in which the world diverged gets the lowest target of the valid steps, or its present value if that is
+        lower: breaking off must not look better than the worst that was seen. A step that was not taken gets its
+        present value, from which nothing is learned.
+        """
+        steps = self.trajectory
+        lowest = torch.where(steps.valid, target, torch.inf).amin(0, keepdim=True)
+        lowest = torch.minimum(distributed.worlds(lowest, 1).amin(), value)
+        return torch.where(steps.valid, target, torch.where(steps.diverged, lowest, value))
 
 
 def explore(
@@ -69,6 +83,7 @@ def explore(
     between: Between | None = None,
     push: bool = False,
     enter: Callable[[int, Tensor], Tensor] | None = None,
+    price: float | None = None,
 ) -> Window:
     """Let the stochastic policy act for ``len(eps)`` steps from where the last window ended.
 
@@ -82,6 +97,7 @@ def explore(
         between: a hook before each step, see ``diffsim_core.rollout``.
         push: make the leaf ``Window.push``.
         enter: ``(step, action) -> action``, the last function before an action enters the worlds.
+        price: of a divergence, see ``charged``.
     """
     params = actor.split(flat)
     logstd = params[1]
@@ -104,7 +120,30 @@ def explore(
     window, env_state, obs = rollout(env or run.env, act, run.env_state, run.obs, len(eps), between=between)
     sample: Sample = window.aux
     policy = Gaussian(sample.mean, sample.logstd if logstd is None else logstd)
-    return Window(window, env_state, obs, policy, sample.u, eps, lost, pushes)
+    window = charged(window, price)
+    return Window(window, env_state, obs, policy, sample.u, eps, lost, pushes, ends_of(window))
+
+
+def charged(steps: Trajectory, price: float | None) -> Trajectory:
+    """The window with a price on divergence: such a step terminates its episode, earns ``-price``, and is valid."""
+    if price is None:
+        return steps
+    return steps._replace(
+        reward=torch.where(steps.diverged, -price, steps.reward),
+        terminated=steps.terminated | steps.diverged,
+        truncated=steps.truncated & ~steps.diverged,
+        valid=steps.valid | steps.diverged,
+    )
+
+
+def ends_of(steps: Trajectory) -> tuple[Tensor, Tensor]:
+    """``(terminated, done)``, both ``[T, N]``, where an episode also ends before a step that is not valid.
+
+    So the value of the state before that step stands for all that would have followed, and such a step is a segment of
+    its own, which nothing else depends on.
+    """
+    cut = torch.cat([~steps.valid[1:], torch.zeros_like(steps.valid[:1])])
+    return steps.terminated, steps.done | cut
 
 
 def normal(generator: torch.Generator, like: Tensor, *shape: int) -> Tensor:

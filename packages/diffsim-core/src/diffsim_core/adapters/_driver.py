@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,17 +21,25 @@ class Driver:
         env: any environment with vector observations.
         seed: seed of the first reset; each later reset takes the next number, unless it is given one.
         spread: let the first episodes end early, at random times, so that worlds are not in phase.
+        divergence_price: what a step costs in which a world leaves the finite range. The step ends the episode
+            (terminated) and earns minus this. None charges the worst reward so far, or 0 if that is positive, for
+            every step that was left of the episode: a world must not look better broken than whole. Libraries of
+            others cannot leave such steps out of what they learn.
 
     Raises:
         ValueError: the observation of the environment is a mapping of arrays.
     """
 
-    def __init__(self, env: Env, seed: int = 0, spread: bool = False) -> None:
+    def __init__(self, env: Env, seed: int = 0, spread: bool = False, *, divergence_price: float | None = None) -> None:
+        if divergence_price is not None and not (math.isfinite(divergence_price) and divergence_price >= 0):
+            raise ValueError(f"divergence_price={divergence_price!r} must be a finite number of at least 0, or None")
         if names := ", ".join(env.spec.obs_shapes):
             raise ValueError(f"environment {env.spec.name!r} observes {names}; the adapters take one vector")
         self.env = env
         self._seed = seed
         self._spread = spread
+        self._price = divergence_price
+        self._worst: Any = None
         self._state: EnvState | None = None
         self.obs: Array = None
         """``[N, no]``, the next observation of the policy."""
@@ -64,9 +73,27 @@ class Driver:
 
     def step(self, action: Array) -> Transition:
         """One step with an array of the environment's library ``[N, na]``."""
-        state, transition = self.env.step(self.state, stop_gradient(action))
-        self._state, self.obs = state, transition.obs
-        return transition
+        before = self.state
+        self._state, step = self.env.step(before, stop_gradient(action))
+        self.obs = step.obs
+        return self._charged(before, step)
+
+    def _charged(self, before: EnvState, step: Transition) -> Transition:
+        """The step with its price where the world diverged."""
+        xp: Any = backend_of(step.reward).xp
+        zero = xp.zeros_like(step.reward)
+        worst = xp.min(xp.where(step.diverged, zero, step.reward))
+        worst = xp.where(worst < 0, worst, zero[0])
+        self._worst = worst if self._worst is None else xp.where(worst < self._worst, worst, self._worst)
+        if self._price is None:
+            price = -self._worst * xp.astype(self.env.spec.horizon - before.t, step.reward.dtype)
+        else:
+            price = zero + self._price
+        return step._replace(
+            reward=xp.where(step.diverged, -price, step.reward),
+            terminated=step.terminated | step.diverged,
+            truncated=step.truncated & ~step.diverged,
+        )
 
     def step_numpy(self, action: Any) -> Transition:
         """One step with a NumPy array; returns NumPy arrays.

@@ -45,8 +45,8 @@ class FromGymnasium:
     **Limits of "state in, state out".** The guest keeps the simulator's state; ``EnvState`` holds only its last
     observation. So a state can be stepped once, right after it was returned. Any other state, for instance one loaded
     from a file, begins anew. Where ``t`` is 0, that is the same episode, because its seed is known. Elsewhere no step
-    is
-    taken: the reward is 0, the episode is truncated with its last observation, and the next episode begins. A resumed
+    is taken: the episode is truncated with its last observation, and the next episode begins. ``Transition.valid`` is
+    false for such a step, which earns 0, so that nothing is learned from it. A resumed
     run is therefore reproducible, but differs from an uninterrupted one, unless all episodes ended at that point.
     Divergences are recorded but cannot be replayed.
 
@@ -164,6 +164,7 @@ class FromGymnasium:
             obs=obs_,
             diverged=self._array(diverged),
             metrics={},
+            valid=self._array(~invalid),
         )
 
     def close(self) -> None:

@@ -26,12 +26,14 @@ class GymnasiumVectorEnv(VectorEnv[FloatArray, FloatArray, FloatArray]):
 
     Args:
         env: any environment with vector observations.
+        divergence_price: what a step costs in which a world leaves the finite range, where its episode is terminated;
+            by default the worst reward so far for every step that was left of the episode.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def __init__(self, env: Env) -> None:
-        self._driver = Driver(env)
+    def __init__(self, env: Env, *, divergence_price: float | None = None) -> None:
+        self._driver = Driver(env, divergence_price=divergence_price)
         self.num_envs = env.num_envs
         self.single_observation_space, self.single_action_space = spaces_of(env.spec, _dtype(env))
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
@@ -69,6 +71,7 @@ class GymnasiumEnv(gymnasium.Env[FloatArray, FloatArray]):
 
     Args:
         env: an environment of one world.
+        divergence_price: see :class:`GymnasiumVectorEnv`.
 
     Raises:
         ValueError: the environment has several worlds.
@@ -76,10 +79,10 @@ class GymnasiumEnv(gymnasium.Env[FloatArray, FloatArray]):
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def __init__(self, env: Env) -> None:
+    def __init__(self, env: Env, *, divergence_price: float | None = None) -> None:
         if env.num_envs != 1:
             raise ValueError(f"num_envs is {env.num_envs}: a gymnasium.Env is one world; use GymnasiumVectorEnv")
-        self._driver = Driver(env)
+        self._driver = Driver(env, divergence_price=divergence_price)
         self._ended = False
         self.observation_space, self.action_space = spaces_of(env.spec, _dtype(env))
 

@@ -16,18 +16,23 @@ class RslRlVecEnv(VecEnv):
 
     Observations are in the group ``policy``. ``extras["time_outs"]`` marks truncated episodes, for which rsl_rl adds
     the value of the state before the step. ``extras["final_obs"]`` is the observation after the step, before any reset.
+    ``extras["diverged"]`` marks worlds that left the finite range.
 
     Args:
         env: an environment of torch tensors with vector observations.
         seed: seed of the worlds.
         reward_scale: factor of every reward; rsl_rl's critics expect returns of order one.
+        divergence_price: what a step costs (before ``reward_scale``) in which a world leaves the finite range, where
+            its episode is terminated; by default the worst reward so far for every step that was left.
 
     Raises:
         TypeError: the environment does not give torch tensors.
     """
 
-    def __init__(self, env: Env, seed: int = 0, reward_scale: float = 1.0) -> None:
-        self._driver = Driver(env, seed)
+    def __init__(
+        self, env: Env, seed: int = 0, reward_scale: float = 1.0, *, divergence_price: float | None = None
+    ) -> None:
+        self._driver = Driver(env, seed, divergence_price=divergence_price)
         require_torch(self._driver, "rsl_rl")
         self.env = env
         self.reward_scale = reward_scale
@@ -61,6 +66,7 @@ class RslRlVecEnv(VecEnv):
         extras = {
             "time_outs": result.truncated,
             "final_obs": result.final_obs,
+            "diverged": result.diverged,
             "log": {f"/{name}": value.mean() for name, value in result.metrics.items()},
         }
         done: Any = result.terminated | result.truncated

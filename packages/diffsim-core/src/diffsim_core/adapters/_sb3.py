@@ -20,18 +20,20 @@ class SB3VecEnv(VecEnv):
 
     Where an episode has ended, the info has ``terminal_observation``, the last observation of that episode, and
     ``TimeLimit.truncated``, which makes the library bootstrap with its value. The info of a diverged world also has
-    ``diverged``.
+    ``diverged``; its episode is terminated at a price.
 
     Args:
         env: any environment with vector observations.
         seed: seed of the worlds, until ``seed`` is called.
         spread: let the first episodes end early, at random times. If all worlds are in phase, a library that learns
             from short windows sees only one part of the episode at a time.
+        divergence_price: what a step costs in which a world leaves the finite range; by default the worst reward so
+            far for every step that was left of the episode.
     """
 
-    def __init__(self, env: Env, seed: int = 0, *, spread: bool = False) -> None:
+    def __init__(self, env: Env, seed: int = 0, *, spread: bool = False, divergence_price: float | None = None) -> None:
         self.env = env
-        self._driver = Driver(env, seed, spread)
+        self._driver = Driver(env, seed, spread, divergence_price=divergence_price)
         super().__init__(env.num_envs, *spaces_of(env.spec))
         self._actions: Any = None
 

@@ -25,16 +25,18 @@ class SkrlEnv(Wrapper):
         seed: seed of the worlds; each reset takes the next number.
         spread: let the first episodes end early, at random times. If all worlds are in phase, a library that learns
             from short windows sees only one part of the episode at a time.
+        divergence_price: what a step costs in which a world leaves the finite range, where its episode is terminated;
+            by default the worst reward so far for every step that was left of the episode.
 
     Raises:
         TypeError: the environment does not give torch tensors.
     """
 
-    def __init__(self, env: Env, seed: int = 0, *, spread: bool = False) -> None:
+    def __init__(self, env: Env, seed: int = 0, *, spread: bool = False, divergence_price: float | None = None) -> None:
         driver = Driver(env, seed)
         require_torch(driver, "skrl")
         super().__init__(env)
-        self._driver = Driver(env, seed, spread)
+        self._driver = Driver(env, seed, spread, divergence_price=divergence_price)
         self._spaces = spaces_of(env.spec)
         self._device = driver.obs.device
 

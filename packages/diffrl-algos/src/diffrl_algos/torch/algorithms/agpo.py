@@ -178,6 +178,7 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
         # The Q functions and their moving average.
         reward = c.reward_scale * steps.reward.detach()
         target_value = gradest.td_lambda(reward, q_next.detach(), *window.ends, gamma=c.gamma, lam=c.lam)
+        target_value = window.targets(target_value, q.detach())
         inputs = torch.cat([x, steps.action.detach()], dim=-1)
         optimizer = replace(self.optimizer, max_norm=c.critic_max_grad_norm)
         fitted, critic_loss = self.fit(state, inputs, target_value, generator, optimizer=optimizer)
@@ -189,7 +190,7 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
             # What to watch: how many simulated rewards count, on average over the steps.
             "alpha_mean": alpha.mean(),
             "beta_mean": credit.beta.mean(),
-            "effective_horizon": gradest.effective_horizon(alpha, steps.done, **options),
+            "effective_horizon": gradest.effective_horizon(alpha, window.ends[1], **options),
         }
         changes |= {"previous": state.actor, **fitted}
         clock.lap("critic_s")

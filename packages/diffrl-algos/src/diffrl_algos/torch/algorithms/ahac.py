@@ -132,6 +132,7 @@ class AHAC(ValueLearner[AHACConfig, AHACState]):
         # The critics, until their loss settles.
         reward = steps.reward.detach()
         target_value = gradest.td_lambda(reward, value_next.detach(), *window.ends, gamma=c.gamma, lam=c.lam)
+        target_value = window.targets(target_value, value_next.detach())
         x = normalize(steps.obs.detach())
         fitted, losses = self._fit_until_settled(state, x, target_value, generator)
         metrics |= {

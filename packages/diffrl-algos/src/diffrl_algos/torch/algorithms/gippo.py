@@ -128,6 +128,8 @@ class _Batch(NamedTuple):
     advantage: Tensor
     gradient: Tensor
     """dA/du of each (Eq. 15)."""
+    taken: Tensor
+    """Whether the step was taken; the advantage and its gradient are 0 elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -216,12 +218,12 @@ class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
 
         One backward pass gives all of them. The second result is the share of gradients that were blocked.
         """
-        c, done = self.config, window.trajectory.done
+        c, (_, done) = self.config, window.ends
         objective = gradest.gae_objective(values.advantage, done)
         by_action, lost = torch.autograd.grad(objective, [window.push, window.lost], allow_unused=True)
         gradient = gradest.gae_action_gradient(by_action, done, gamma=c.gamma, lam=c.lam)
         u, advantage = window.u.detach(), values.advantage.detach()
-        parts = (values.x, window.eps, u, window.policy.detach().log_prob(u), advantage, gradient)
+        parts = (values.x, window.eps, u, window.policy.detach().log_prob(u), advantage, gradient, values.taken)
         return _Batch(*(part.flatten(0, 1) for part in parts)), lost_share(lost, advantage.mean())
 
     def _fit(self, actor: GaussianActor, state: GIPPOState, batch: _Batch, alpha: float) -> Phase:
@@ -263,7 +265,7 @@ class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
         """Up to ``attempts`` rounds of ``actor_iterations`` epochs up the clipped surrogate (Eq. 18)."""
         c = self.config
         optimizer = replace(self.optimizer, betas=c.ppo_betas, eps=c.adam_eps)
-        advantage, near = standardised(batch.advantage), self._near(batch.log_prob, log_prob_alpha)
+        advantage, near = standardised(batch.advantage, batch.taken), self._near(batch.log_prob, log_prob_alpha)
         count, device = len(batch.x), batch.x.device
         size = -(-count // c.actor_minibatches)
 

@@ -66,7 +66,7 @@ class LRRP(PolicyGradient[LRRPConfig]):
         returns = gradest.reparameterised_objective(
             steps.reward, values.value_next, *window.ends, gamma=c.gamma, lam=c.lam
         )
-        segments = gradest.segment_starts(steps.done)
+        segments = gradest.segment_starts(window.ends[1])
         scale = segments.shape[1] / int(segments.sum())  # one read from the device
         # One backward pass through the simulator gives every action's gradient.
         by_action, lost = torch.autograd.grad(returns.sum(), [window.push, window.lost], allow_unused=True)
@@ -102,7 +102,7 @@ class LRRP(PolicyGradient[LRRPConfig]):
 
         x, eps, u = (part.detach().transpose(0, 1) for part in (values.x, window.eps, window.u))
         flat = state.actor.detach()
-        weight = gradest.segment_discounted(values.advantage.detach(), window.trajectory.done, factor=c.gamma * c.lam)
+        weight = gradest.segment_discounted(values.advantage.detach(), window.ends[1], factor=c.gamma * c.lam)
         return (
             per_sample_gradients(rp, flat, x, eps, by_action.transpose(0, 1)),
             per_sample_gradients(lr, flat, x, u, weight.transpose(0, 1)),

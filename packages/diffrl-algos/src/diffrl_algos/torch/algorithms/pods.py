@@ -22,10 +22,10 @@ from .._gate import gate
 from .._learner import Learner
 from .._mlp import MLP
 from .._networks import deterministic_actor
-from .._open_loop import first_episode, first_return
+from .._open_loop import first_episode, first_return, is_whole
 from .._policy import DeterministicPolicy
 from .._run_state import ActorState, RunState
-from .._window import lost_share
+from .._window import charged, lost_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,16 +96,18 @@ class PODS(Learner[PODSConfig, ActorState]):
             return gate(policy(obs) + push_here, lost_here)
 
         window, env_state, obs = rollout(env, act, run.env_state, run.obs, c.horizon)
+        window = charged(window, c.divergence_price)
         returns = first_return(window, c.gamma)
         clock.lap("rollout_s")
         grad, lost = torch.autograd.grad(returns.sum(), [push, lost], allow_unused=True)
         clock.lap("backward_s")
 
-        action = window.action.detach()
-        improved, gain, trials = self._improve(run, action, grad, returns.detach())
+        improved, gain, trials = self._improve(run, window, grad, returns.detach())
         clock.lap("line_search_s")
         x = normalize(window.obs.detach())
-        actor, adam, error, actor_norm = self._imitate(state, window, x, improved, lr, generator)
+        # A rollout that still breaks off is no example.
+        counts = first_episode(window) & (is_whole(window) | (gain != 0))
+        actor, adam, error, actor_norm = self._imitate(state, x, improved, counts, lr, generator)
         clock.lap("actor_s")
         grad_norm = grad.norm()
         return Learned(
@@ -132,9 +134,12 @@ class PODS(Learner[PODSConfig, ActorState]):
         return DeterministicPolicy(self.actor(state.env), state.actor, *state.run.normalizer(self.config.normalize_obs))
 
     @torch.no_grad()
-    def _improve(self, run: RunState, action: Tensor, grad: Tensor, returns: Tensor) -> tuple[Tensor, Tensor, int]:
-        """Better actions ``[T, N, na]``, the gain of each rollout ``[N]``, and how often all worlds were simulated."""
-        c = self.config
+    def _improve(self, run: RunState, window: Trajectory, grad: Tensor, returns: Tensor) -> tuple[Tensor, Tensor, int]:
+        """Better actions ``[T, N, na]``, the gain of each rollout ``[N]``, and how often all worlds were simulated.
+
+        A rollout that breaks off is no improvement, whatever it earned until then.
+        """
+        c, action, whole = self.config, window.action.detach(), is_whole(window)
         size = grad.square().mean((0, 2)).sqrt()[:, None]
         direction = torch.where(size > 0, grad / size, 0.0) * c.step_size
         if c.line_search == 0:
@@ -143,9 +148,10 @@ class PODS(Learner[PODSConfig, ActorState]):
         for k in range(c.line_search):
             trial = (action + 0.5**k * direction).clamp(-1.0, 1.0)
             actions = iter(trial.unbind(0))
-            window, _, _ = rollout(run.env, lambda _, a=actions: next(a), run.env_state, run.obs, c.horizon)
-            gained = first_return(window, c.gamma) - returns
-            take = (gain == 0) & (gained > 0)
+            tried, _, _ = rollout(run.env, lambda _, a=actions: next(a), run.env_state, run.obs, c.horizon)
+            tried = charged(tried, c.divergence_price)
+            gained = first_return(tried, c.gamma) - returns
+            take = (gain == 0) & is_whole(tried) & ((gained > 0) | ~whole)
             best, gain = torch.where(take[:, None], trial, best), torch.where(take, gained, gain)
             if bool((gain > 0).all()):
                 return best, gain, k + 1
@@ -154,19 +160,18 @@ class PODS(Learner[PODSConfig, ActorState]):
     def _imitate(
         self,
         state: ActorState,
-        window: Trajectory,
         x: Tensor,
         action: Tensor,
+        counts: Tensor,
         lr: float,
         generator: torch.Generator,
     ) -> tuple[Tensor, Adam, Tensor, Tensor]:
         """The actor after ``min 1/2 |pi(s) - a|^2`` over the steps that count, and the last error and gradient norm."""
         c, mlp = self.config, self.actor(state.env)
-        counts = first_episode(window)
         x, action = x[counts], action[counts]
         flat, adam, optimizer = state.actor.clone(), state.actor_adam.clone(), self.optimizer
         error = norm = x.new_zeros(())
-        for _ in range(c.actor_iterations):
+        for _ in range(c.actor_iterations if len(x) else 0):
             order = torch.randperm(len(x), generator=generator, device=x.device)
             for rows in order.split(-(-len(order) // c.actor_minibatches)):
                 params = flat.detach().requires_grad_()

@@ -128,9 +128,10 @@ class PPO(AdvantageLearner[PPOConfig, PPOState]):
             _, window, values = self.collect(state, generator)
             before = window.policy
             values = values._replace(advantage=values.target_value - values.value)
-            parts = (values.x, window.u, before.log_prob(window.u), values.advantage)
-            batch = _Batch(*(distributed.worlds(part, 1).flatten(0, 1) for part in parts))
-            batch = batch._replace(advantage=standardised(batch.advantage))
+            parts = (values.x, window.u, before.log_prob(window.u), values.advantage, values.taken)
+            *rows, taken = (distributed.worlds(part, 1).flatten(0, 1) for part in parts)
+            batch = _Batch(*rows)
+            batch = batch._replace(advantage=standardised(batch.advantage, taken))
         clock.lap("rollout_s")
 
         # The actor. Adapted rates depend on the divergence, which is read from the device after each epoch.

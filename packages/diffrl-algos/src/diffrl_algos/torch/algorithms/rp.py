@@ -36,7 +36,7 @@ class RP(PolicyGradient[RPConfig]):
         returns = gradest.reparameterised_objective(
             steps.reward, values.value_next, *window.ends, gamma=c.gamma, lam=c.lam
         )
-        objective = returns.sum() / gradest.segment_starts(steps.done).sum()
+        objective = returns.sum() / gradest.segment_starts(window.ends[1]).sum()
         gradient, lost = gradients(objective, actor, window)
         return gradient, {"actor_loss": -objective, "lost_gradients": lost}
 

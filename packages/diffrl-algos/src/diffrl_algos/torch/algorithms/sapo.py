@@ -157,6 +157,7 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
         reward = (soft if c.soft_value else reward).detach()
         value_next = _over_critics(values.detach(), c.target_value)
         target_value = gradest.td_lambda(reward, value_next, *window.ends, gamma=c.gamma, lam=c.lam)
+        target_value = window.targets(target_value, value_next)
         x = self._features(env, changes["actor"], normalize(steps.obs.detach()))
         fitted, critic_loss = self.fit(state, x, target_value, generator)
         metrics |= {

@@ -68,6 +68,7 @@ class SHAC(ValueLearner[SHACConfig, TargetState]):
         # The critic (Eq. 6 and 7) and the target critic.
         reward = steps.reward.detach()
         target_value = gradest.td_lambda(reward, value_next.detach(), *window.ends, gamma=c.gamma, lam=c.lam)
+        target_value = window.targets(target_value, value_next.detach())
         x = normalize(steps.obs.detach())
         fitted, critic_loss = self.fit(state, x, target_value, generator)
         metrics |= {"critic_loss": critic_loss, "value_mean": target_value.mean()}

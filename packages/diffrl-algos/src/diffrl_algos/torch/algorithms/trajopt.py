@@ -22,7 +22,7 @@ from .._gate import gate
 from .._learner import Learner
 from .._open_loop import OpenLoopPolicy, first_episode, first_return
 from .._run_state import State
-from .._window import cut_every, lost_share
+from .._window import charged, cut_every, lost_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +94,7 @@ class TrajOpt(Learner[TrajOptConfig, TrajOptState]):
             return gate(action.expand(env.num_envs, -1), lost_here)
 
         window, env_state, obs = rollout(env, act, run.env_state, run.obs, len(actions), between=cut_every(c.horizon))
+        window = charged(window, c.divergence_price)
         returns = first_return(window, c.gamma)
         loss = -returns.mean() / len(actions)
         clock.lap("rollout_s")
