@@ -14,7 +14,10 @@ try:
 except PackageNotFoundError:
     __version__ = "0+unknown"
 
-_LAZY: dict[str, str] = {}
+_LAZY: dict[str, str] = {
+    **dict.fromkeys(("MATERIALS", "Material", "Parameter", "compiled_materials", "register_material"), "materials"),
+    "MaterialProbe": "_probe",
+}
 
 
 def __getattr__(name: str) -> Any:
