@@ -108,7 +108,7 @@ DS_FN R log_(R x)
     R r = (m - 1.0f) / (m + 1.0f), r2 = r * r;
     R p = r * r2 * (6.66666667e-1f + r2 * (4.0e-1f + r2 * (2.85714286e-1f + r2 * 2.22222222e-1f)));
     R value = scale * 0.693359375f + (2.0f * r + (p + scale * -2.12194440e-4f));
-    value = select(x > 3.4e38f, x, value);
+    value = select(x > 3.402823466e38f, x, value);
     return select(x > R{}, value, select(x == R{}, splat(-__builtin_inff()), splat(__builtin_nanf(""))));
 }
 #endif
