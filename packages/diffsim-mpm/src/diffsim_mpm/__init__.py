@@ -17,6 +17,8 @@ except PackageNotFoundError:
 _LAZY: dict[str, str] = {
     **dict.fromkeys(("MATERIALS", "Material", "Parameter", "compiled_materials", "register_material"), "materials"),
     "MaterialProbe": "_probe",
+    "MaterialCheck": "material_check",
+    "check_material": "material_check",
 }
 
 
