@@ -1,7 +1,7 @@
 // Singular value decomposition F = U diag(s) V^T of 3x3 matrices, U and V rotations, s1 >= s2 >= |s3|, and the adjoint of
 // functions of it. One-sided Jacobi: F's rows are turned until each is orthogonal to the others, from a start in which one of
-// them mostly is. No lane branches: where two rows are orthogonal already, they are turned by nothing, so that a lane's
-// result does not depend on the other lanes.
+// them mostly is. No lane branches: where two rows are orthogonal already, they are turned by nothing. So a
+// lane's numbers do not depend on the other lanes; only the sign of a zero may.
 #pragma once
 #include "tensor.h"
 
