@@ -151,12 +151,13 @@ def test_nothing_degenerate_makes_a_number_that_is_none(name, dtype):
     assert all(np.isfinite(a).all() for a in found)
 
 
-def test_compiles_to_a_cubin(tmp_path):
+@pytest.mark.parametrize("arch", [80, 90, 100])
+def test_compiles_to_a_cubin(tmp_path, arch):
     module = probe_kernels(compiled_materials(list(MATERIALS)), "float32", on_cuda=True).module
     level = wp.get_module_options(module)["optimization_level"]
     wp.set_module_options({"optimization_level": 1}, module)
     try:
-        wp.compile_aot_module(module, device=None, arch=90, module_dir=str(tmp_path), use_ptx=False, strip_hash=True)
+        wp.compile_aot_module(module, device=None, arch=arch, module_dir=str(tmp_path), use_ptx=False, strip_hash=True)
     finally:
         wp.set_module_options({"optimization_level": level}, module)
     (cubin,) = tmp_path.glob("*.cubin")
