@@ -132,7 +132,7 @@ def test_a_particle_does_not_depend_on_its_lane(material, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_singular_values_of_anything(dtype):
-    """To rounding, whatever the singular values: U diag(s) V^T is F, V a rotation, the columns of U diag(s) orthogonal."""
+    """To rounding, whatever they are: U diag(s) V^T is F, V a rotation, and the columns of U diag(s) are orthogonal."""
     header, like, n = KELVIN_VOIGT.header.with_name("decomposed.h"), MATERIALS["neo_hookean"], 2000
     wide = np.exp(np.random.default_rng(11).uniform(-12, 2, (n, 1, 3)))
     many = [
