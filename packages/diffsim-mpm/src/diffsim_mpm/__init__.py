@@ -14,7 +14,12 @@ try:
 except PackageNotFoundError:
     __version__ = "0+unknown"
 
-_LAZY: dict[str, str] = {}
+_LAZY: dict[str, str] = {
+    **dict.fromkeys(("MATERIALS", "Material", "Parameter", "compiled_materials", "register_material"), "materials"),
+    "MaterialProbe": "_probe",
+    "MaterialCheck": "material_check",
+    "check_material": "material_check",
+}
 
 
 def __getattr__(name: str) -> Any:
