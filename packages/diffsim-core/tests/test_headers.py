@@ -9,8 +9,8 @@ import warp as wp
 
 from diffsim_core._warp import start_warp
 from diffsim_core.native import shared_headers
+from diffsim_core.rigid._headers import SOURCE
 from diffsim_core.rigid._kernels import SizeClass, kernels
-from diffsim_core.rigid._named import SOURCE
 
 
 def package(folder: Path, text: str) -> Path:

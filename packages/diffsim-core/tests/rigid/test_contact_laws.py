@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from diffsim_core.entries import struct_name
 from diffsim_core.io import ContactParams, load_model
 from diffsim_core.rigid import CONTACT_LAWS, ContactLaw, Gains, RigidDynamics, RigidModel, register_contact_law, twin
-from diffsim_core.rigid._named import struct_name
 from diffsim_core.rigid.twin_contact import Contact, contact_force
 
 from . import parametric

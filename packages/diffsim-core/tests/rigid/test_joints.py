@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from diffsim_core.entries import struct_name
 from diffsim_core.io import load_model
 from diffsim_core.rigid import JOINTS, Body, Joint, RigidDynamics, RigidModel, RigidState, Sensors, register_joint, twin
-from diffsim_core.rigid._named import struct_name
 
 from . import parametric
 from .added import SCREW

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from diffsim_mpm.chain import KinematicChain
+
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -63,12 +65,20 @@ class MpmModel:
     """Thickness of the walls and the ground [cells]."""
     ground_friction: float = 0.0
     """Coulomb's coefficient; infinite for a ground that holds on to what touches it."""
+    shapes: KinematicChain | None = None
+    """Rigid shapes that push the bodies, and the joints that move them."""
     max_box: int | None = None
     """Most nodes in the box around a world's particles; by default those of the whole grid. A world whose particles spread
     further diverges. It bounds the memory of a worker: about ``48 max_box`` bytes in float32."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bodies", tuple(self.bodies))
+        object.__setattr__(self, "cells", tuple(self.cells))
+
+    @property
+    def nq(self) -> int:
+        """Number of joints."""
+        return self.shapes.nq if self.shapes else 0
 
     @property
     def n(self) -> int:
@@ -88,7 +98,8 @@ class MpmModel:
     @property
     def max_nodes(self) -> int:
         """Most nodes in the box around a world's particles."""
-        whole = int(np.prod([cells + 1 for cells in self.cells]))
+        x, y, z = self.cells
+        whole = (x + 1) * (y + 1) * (z + 2)
         return whole if self.max_box is None else min(self.max_box, whole)
 
     def slice_of(self, body: str) -> slice:

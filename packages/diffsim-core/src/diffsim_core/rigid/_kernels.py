@@ -9,8 +9,9 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from diffsim_core.entries import Entry, cases, digest, include
 from diffsim_core.native import Arguments, Kernels, native_kernels, shared_headers, step_arguments
-from diffsim_core.rigid._named import SOURCE, Entry, cases, digest, include
+from diffsim_core.rigid._headers import SOURCE
 from diffsim_core.rigid.contact_laws import CONTACT_LAWS, ContactLaw, compiled_laws
 from diffsim_core.rigid.joints import JOINTS, Joint, extra_joints
 from diffsim_core.rigid.model import RigidModel
@@ -132,4 +133,4 @@ def rigid_kernels(
     others = (entry.header.resolve().parent for entry in types if not entry.header.is_relative_to(SOURCE))
     folders = [shared_headers(SOURCE), *dict.fromkeys(others)]
     compiler = {"folders": folders, "dtype": dtype, "on_cuda": on_cuda, "defines": defines}
-    return native_kernels(name, header, functions, **compiler, first=[include(entry) for entry in types])
+    return native_kernels(name, header, functions, **compiler, first=[include(entry, SOURCE) for entry in types])

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from diffsim_core.rigid._named import SOURCE, Registry
+from diffsim_core.entries import Registry
+from diffsim_core.rigid._headers import SOURCE
 
 
 class Gains(NamedTuple):

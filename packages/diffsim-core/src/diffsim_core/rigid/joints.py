@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from diffsim_core.rigid._named import SOURCE, Registry
+from diffsim_core.entries import Registry
+from diffsim_core.rigid._headers import SOURCE
 from diffsim_core.rigid._twin_algebra import (
     FloatArray,
     axis_rotation,

@@ -90,7 +90,7 @@ DS_FN V3 node_velocity(const Model& m, const Obstacles& o, const Nodes& n, V3 mo
     Mask full = mass > splat(m.empty);
     R zero = R{};
     V3 v = free_velocity(m, momentum, select(full, splat(T(1)) / mass, zero));
-    meet(o, m.dt, n.x, mass, v);
+    meet_all(o, m.dt, n.x, mass, v);
     v = on_ground(ground(m, n, v), m, v);
     v = at_walls(m, n, v, v);
     return {select(full, v.x, zero), select(full, v.y, zero), select(full, v.z, zero)};
@@ -101,13 +101,13 @@ DS_FN void node_velocity_vjp(const Model& m, const Obstacles& o, const Nodes& n,
     Mask full = mass > splat(m.empty);
     R zero = R{}, inverse = select(full, splat(T(1)) / mass, zero);
     V3 free = free_velocity(m, momentum, inverse), met = free;
-    meet(o, m.dt, n.x, mass, met);
+    meet_all(o, m.dt, n.x, mass, met);
     Ground g = ground(m, n, met);
     gv = {select(full, gv.x, zero), select(full, gv.y, zero), select(full, gv.z, zero)};
     gv = at_walls(m, n, on_ground(g, m, met), gv);
     gv = on_ground_vjp(g, m, met, gv);
     gmass = zero;
-    meet_vjp(o, m.dt, n.x, mass, free, gv, gmass);
+    meet_all_vjp(o, m.dt, n.x, mass, free, gv, gmass);
     gmomentum = gv * inverse;
     gmass -= dot(gmomentum, momentum) * inverse;
 }
@@ -116,7 +116,7 @@ DS_FN void node_velocity_vjp(const Model& m, const Obstacles& o, const Nodes& n,
 // all nodes of a box; nodes without mass, most of a wide box, cost a look at them
 DS_ENTRY void grid_velocity(const Model& m, const Obstacles& o, const Box& box, const T* grid, T* velocity)
 {
-    for (int at = 0, all = Box::nodes(box); at <= all; at += DS_LANES) {  // and the node after them, which rows touch
+    for (int at = 0, all = Box::nodes(box); at < all; at += DS_LANES) {
         R q[4], v[4] = {R{}, R{}, R{}, R{}};
         from_nodes(grid + 4 * at, q);
         if (any(q[3] > splat(m.empty))) {
@@ -142,7 +142,7 @@ DS_ENTRY void grid_velocity_vjp(const Model& m, const Obstacles& o, const Box& b
 }
 DS_FN void clear(const Box& box, T* grid)
 {
-    for (int i = 0, all = 4 * (Box::nodes(box) + DS_LANES); i < all; i += DS_LANES) write(grid + i, R{});
+    for (int i = 0, all = 4 * Box::nodes(box); i < all + 4 * DS_LANES; i += DS_LANES) write(grid + i, R{});
 }
 #endif
 

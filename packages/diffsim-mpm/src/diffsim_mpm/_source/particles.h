@@ -2,7 +2,7 @@
 // the last block is filled up with copies of the last particle that have no mass and no volume, so they leave no trace.
 #pragma once
 #include "grid.h"
-#include "material.h"
+#include "materials.h"
 
 namespace ds {
 
@@ -16,68 +16,58 @@ struct Particles {
 template <class P> struct Rows {
     P *x, *v, *C, *F, *h;
 };
-template <class P> DS_FN Rows<P> rows(P* x, P* v, P* C, P* F, P* h, size_t first)
+template <class P> DS_FN Rows<P> rows(P* x, P* v, P* C, P* F, P* h, const Model& m, int world)
 {
+    size_t first = size_t(world) * m.head[I_PARTICLES];
     return {x + 3 * first, v + 3 * first, C + 9 * first, F + 9 * first, h ? h + first : nullptr};
 }
-DS_FN void set3(V3& to, int l, const T* from)
+// a lane of consecutive registers, and back
+DS_FN void set_lane(R* to, int l, const T* from, int n)
 {
-    set(to.x, l, from[0]);
-    set(to.y, l, from[1]);
-    set(to.z, l, from[2]);
+    for (int i = 0; i < n; i++) set(to[i], l, from ? from[i] : T(0));
 }
-DS_FN void get3(const V3& from, int l, T* to)
+DS_FN void get_lane(const R* from, int l, T* to, int n)
 {
-    to[0] = get(from.x, l);
-    to[1] = get(from.y, l);
-    to[2] = get(from.z, l);
+    for (int i = 0; i < n; i++) to[i] = get(from[i], l);
 }
-DS_FN void set9(M3& to, int l, const T* from)
-{
-    for (int j = 0; j < 3; j++) {
-        T column[3] = {from[j], from[3 + j], from[6 + j]};
-        set3(to.c[j], l, column);
-    }
-}
-DS_FN void get9(const M3& from, int l, T* to)
-{
-    for (int j = 0; j < 3; j++) {
-        T column[3];
-        get3(from.c[j], l, column);
-        for (int i = 0; i < 3; i++) to[3 * i + j] = column[i];
-    }
-}
-DS_ENTRY void load_particles(const Model& m, const Rows<const T>& from, bool filled, Particles* to)
+// `copies` of the last particle fill up a body's last block; without, its cotangents there are zero.
+DS_ENTRY void load_particles(const Model& m, const Rows<const T>& from, bool copies, Particles* to)
 {
     for (int i = 0; i < m.head[I_BODIES]; i++) {
-        Body b = body_at(m, i);
-        for (int k = 0; k < b.blocks * DS_LANES; k++) {
-            int last = b.count - 1, l = k % DS_LANES;
-            size_t p = b.first + (k < last ? k : last);
-            Particles& block = to[b.block + k / DS_LANES];
-            const T none[9] = {T(0), T(0), T(0), T(0), T(0), T(0), T(0), T(0), T(0)};
-            bool real = filled || k <= last;  // cotangents of copies are zero
-            set3(block.x, l, real ? from.x + 3 * p : none);
-            set3(block.v, l, real ? from.v + 3 * p : none);
-            set9(block.C, l, real ? from.C + 9 * p : none);
-            set9(block.F, l, real ? from.F + 9 * p : none);
-            set(block.h, l, real && from.h ? from.h[p] : T(0));
+        Body body = body_at(m, i);
+        for (int b = 0; b < body.blocks; b++) {
+            R x[3], v[3], C[9], F[9], h = R{};
+            for (int l = 0; l < DS_LANES; l++) {
+                int k = b * DS_LANES + l, last = body.count - 1;
+                size_t p = body.first + (k < last ? k : last);
+                bool real = copies || k <= last;
+                set_lane(x, l, real ? from.x + 3 * p : nullptr, 3);
+                set_lane(v, l, real ? from.v + 3 * p : nullptr, 3);
+                set_lane(C, l, real ? from.C + 9 * p : nullptr, 9);
+                set_lane(F, l, real ? from.F + 9 * p : nullptr, 9);
+                if (from.h) set_lane(&h, l, real ? from.h + p : nullptr, 1);
+            }
+            to[body.block + b] = {{x[0], x[1], x[2]}, {v[0], v[1], v[2]}, from_rows(C), from_rows(F), h};
         }
     }
 }
 DS_ENTRY void store_particles(const Model& m, const Particles* from, const Rows<T>& to)
 {
     for (int i = 0; i < m.head[I_BODIES]; i++) {
-        Body b = body_at(m, i);
-        for (int k = 0; k < b.count; k++) {
-            const Particles& block = from[b.block + k / DS_LANES];
-            size_t p = b.first + k;
-            int l = k % DS_LANES;
-            get3(block.x, l, to.x + 3 * p);
-            get3(block.v, l, to.v + 3 * p);
-            get9(block.C, l, to.C + 9 * p);
-            get9(block.F, l, to.F + 9 * p);
-            if (to.h) to.h[p] = get(block.h, l);
+        Body body = body_at(m, i);
+        for (int b = 0; b < body.blocks; b++) {
+            const Particles& block = from[body.block + b];
+            R C[9], F[9];
+            to_rows(block.C, C);
+            to_rows(block.F, F);
+            for (int l = 0; l < DS_LANES && b * DS_LANES + l < body.count; l++) {
+                size_t p = body.first + b * DS_LANES + l;
+                get_lane(&block.x.x, l, to.x + 3 * p, 3);
+                get_lane(&block.v.x, l, to.v + 3 * p, 3);
+                get_lane(C, l, to.C + 9 * p, 9);
+                get_lane(F, l, to.F + 9 * p, 9);
+                if (to.h) get_lane(&block.h, l, to.h + p, 1);
+            }
         }
     }
 }
@@ -86,11 +76,11 @@ DS_FN R mass_of(const Model& m, int block) { return read(m.mass + block * DS_LAN
 DS_FN R volume_of(const Model& m, int block) { return read(m.volume + block * DS_LANES); }
 
 // The deformation gradient after the velocity gradient was applied, and back: adds to gC, sets gF.
-DS_FN M3 trial(T dt, const M3& C, const M3& F) { return F + (C * F) * splat(dt); }
+DS_FN M3 trial(T dt, const M3& C, const M3& F) { return plus(F, mul(C, F), splat(dt)); }
 DS_FN void trial_vjp(T dt, const M3& C, const M3& F, const M3& gtrial, M3& gC, M3& gF)
 {
-    gF = gtrial + (transposed(C) * gtrial) * splat(dt);
-    gC = gC + (gtrial * transposed(F)) * splat(dt);
+    gF = plus(gtrial, mul_tn(C, gtrial), splat(dt));
+    gC = plus(gC, mul_nt(gtrial, F), splat(dt));
 }
 // Momentum and mass around a particle, as an affine field by node (Hu et al. 2018, eq. 29 and 30).
 DS_FN M3 momentum_gradient(const Model& m, R mass, R volume, const M3& C, const M3& tau)
@@ -123,6 +113,7 @@ DS_ENTRY bool active_box(const Model& m, const Particles* p, Box& box)
         box.first[k] = int(a);
         box.count[k] = int(c - a) + 3;
     }
+    box.count[2]++;  // so that registers which hold more than a row do not reach into the next row
     return size_t(box.count[0]) * box.count[1] * box.count[2] <= size_t(m.head[I_MAX_NODES]);
 }
 
@@ -134,7 +125,7 @@ DS_ENTRY void leave(const Model& m, const Body& body, const T* params, const Par
         const Particles& p = now[b];
         R mass = mass_of(m, b), volume = volume_of(m, b), h = p.h;
         M3 F = trial(m.dt, p.C, p.F), stress;
-        Material::stress(params + body.param, F, h, stress);
+        Material::stress(params + body.param, p.C, F, h, stress);
         if (tau) tau[b] = stress;
         Place place = place_of(p.x, m.inv_dx);
         Stencils s;
@@ -181,7 +172,7 @@ DS_ENTRY void move_vjp(const Model& m, const Particles* now, const Particles* ne
             scatter(s, l, field, box, pull);
             slope(s, l, field, box, velocity, slopes);
         }
-        g[b].x = g[b].x + (sloped(slopes) - transposed(A) * next[b].v) * splat(m.inv_dx);
+        g[b].x = g[b].x + (sloped(slopes) - mul_t(A, next[b].v)) * splat(m.inv_dx);
     }
 }
 // Cotangents of momentum and mass in `pull`, of x, F and h in `g`: leaves those of the particles in g, adds to gparams.
@@ -208,9 +199,10 @@ DS_ENTRY void leave_vjp(const Model& m, const Body& body, const T* params, const
         R none, gh = R{};
         gathered(got, place.f, gp, none, gA);
         M3 gtau = gA * (volume * (T(-4) * m.dt * m.inv_dx)), gC = gA * (mass * m.dx);
-        Material::stress_vjp(params + body.param, trial(m.dt, p.C, p.F), p.h, g[b].F, g[b].h, gtau, gtrial, gh, gparams + body.param);
+        M3 F = trial(m.dt, p.C, p.F);
+        Material::stress_vjp(params + body.param, p.C, F, p.h, g[b].F, g[b].h, gtau, gC, gtrial, gh, gparams + body.param);
         trial_vjp(m.dt, p.C, p.F, gtrial, gC, gF);
-        g[b].x = g[b].x + (sloped(slopes) - transposed(A) * gp) * splat(m.inv_dx);
+        g[b].x = g[b].x + (sloped(slopes) - mul_t(A, gp)) * splat(m.inv_dx);
         g[b].v = gp * mass;
         g[b].C = gC;
         g[b].F = gF;

@@ -75,7 +75,7 @@ struct Affine {
 // from its value `p` and gradient `A` (by node) at the particle; the fourth number is constant
 DS_FN void affine(V3 p, const M3& A, R fourth, V3 f, Affine& to)
 {
-    V3 middle = p - A * f;
+    V3 middle = p - mul(A, f);
     R row[4] = {middle.x, middle.y, middle.z, fourth};
     to_nodes(row, to.p[0]);
     for (int k = 0; k < 3; k++) {

@@ -24,6 +24,7 @@ typedef T R __attribute__((vector_size(DS_LANES * sizeof(T))));
 typedef decltype(R{} < R{}) Mask;
 
 DS_FN R splat(T a) { return R{} + a; }
+DS_FN R splat(R a) { return a; }
 DS_FN R sqrt_(R a) { return __builtin_elementwise_sqrt(a); }
 DS_FN R abs_(R a) { return __builtin_elementwise_abs(a); }
 DS_FN R floor_(R a) { return __builtin_elementwise_floor(a); }
@@ -54,11 +55,23 @@ DS_FN void sincos_(R x, R& s, R& c)
         c[l] = wp::cos(x[l]);
     }
 }
+DS_FN R exp_(R x)
+{
+    R r;
+    for (int l = 0; l < DS_LANES; l++) r[l] = wp::exp(x[l]);
+    return r;
+}
+DS_FN R log_(R x)
+{
+    R r;
+    for (int l = 0; l < DS_LANES; l++) r[l] = wp::log(x[l]);
+    return r;
+}
 #else
+typedef int I __attribute__((vector_size(DS_LANES * sizeof(int))));
 // Cody-Waite reduction to [-pi/4, pi/4] and minimax polynomials; error below 2 ulp for |x| < 1e4.
 DS_FN void sincos_(R x, R& s, R& c)
 {
-    typedef int I __attribute__((vector_size(DS_LANES * sizeof(int))));
     R k = __builtin_elementwise_roundeven(x * 0.636619772f);
     R r = x - k * 1.5703125f;
     r = r - k * 4.83751296997e-4f;
@@ -72,6 +85,31 @@ DS_FN void sincos_(R x, R& s, R& c)
     R ss = odd ? cp : sp, cc = odd ? sp : cp;
     s = (quadrant & 2) != 0 ? -ss : ss;
     c = ((quadrant + 1) & 2) != 0 ? -cc : cc;
+}
+// e^x = 2^k e^r with |r| <= log(2) / 2, and the series of e^r; below 2 ulp. Zero below the normal numbers, infinite above.
+DS_FN R exp_(R x)
+{
+    R within = min_(max_(x, splat(-87.0f)), splat(88.0f));
+    R k = __builtin_elementwise_roundeven(within * 1.44269504f);
+    R r = (within - k * 0.693359375f) - k * -2.12194440e-4f;
+    R p = 1.0f + r * (1.0f + r * (0.5f + r * (1.66666667e-1f + r * (4.16666667e-2f + r * (8.33333333e-3f + r * (1.38888889e-3f
+              + r * 1.98412698e-4f))))));
+    I exponent = (__builtin_convertvector(select(within == within, k, R{}), I) + 127) << 23;
+    R value = p * (R)exponent;
+    return select(x < -87.0f, R{}, select(x > 88.0f, splat(__builtin_inff()), select(x == x, value, x)));
+}
+// log x = k log(2) + 2 artanh r, where x = 2^k m, sqrt(1/2) <= m < sqrt(2), r = (m - 1) / (m + 1); below 2 ulp. Numbers
+// below the normal ones count as the smallest of these; not a number for what is negative, minus infinity for zero.
+DS_FN R log_(R x)
+{
+    I bits = (I)max_(x, splat(1.17549435e-38f));
+    I k = (bits - 0x3f3504f3) >> 23;
+    R m = (R)(bits - (k << 23)), scale = __builtin_convertvector(k, R);
+    R r = (m - 1.0f) / (m + 1.0f), r2 = r * r;
+    R p = r * r2 * (6.66666667e-1f + r2 * (4.0e-1f + r2 * (2.85714286e-1f + r2 * 2.22222222e-1f)));
+    R value = scale * 0.693359375f + (2.0f * r + (p + scale * -2.12194440e-4f));
+    value = select(x > 3.4e38f, x, value);
+    return select(x > R{}, value, select(x == R{}, splat(-__builtin_inff()), splat(__builtin_nanf(""))));
 }
 #endif
 
@@ -94,6 +132,8 @@ DS_FN void write(T* p, R a) { *p = a; }
 DS_FN bool can_stream(const T*) { return false; }
 DS_FN void stream(T* p, R a) { *p = a; }
 DS_FN R atan2_(R y, R x) { return wp::atan2(y, x); }
+DS_FN R exp_(R x) { return wp::exp(x); }
+DS_FN R log_(R x) { return wp::log(x); }
 DS_FN void sincos_(R x, R& s, R& c)
 {
     s = wp::sin(x);
@@ -103,9 +143,6 @@ DS_FN void sincos_(R x, R& s, R& c)
 
 #if DS_PARAMS
 typedef R P;  // what the model's reals are read as: worlds may differ in them (see parameters.h)
-#if DS_LANES > 1
-DS_FN R splat(R a) { return a; }
-#endif
 #else
 typedef T P;
 #endif

@@ -1,4 +1,4 @@
-"""Entries by name: the registries of joints and contact laws, which a user may extend."""
+"""Entries by name: registries of what an engine is compiled with, such as joints, to which a user may add."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from diffsim_core._nearest import unknown
-
-SOURCE = Path(__file__).with_name("_source")
+from diffsim_core._nearest import unknown as unknown
 
 
 class Entry(Protocol):
@@ -100,10 +98,10 @@ def cases(entries: Sequence[Entry], *fields: str) -> str:
     return " ".join(f"X({row}, __VA_ARGS__)" for row in rows)
 
 
-def include(entry: Entry) -> str:
-    """What to include for an entry: its header's path, or, of ours, the path from ``_source``."""
-    inside = entry.header.is_relative_to(SOURCE)
-    return entry.header.relative_to(SOURCE).as_posix() if inside else entry.header.resolve().as_posix()
+def include(entry: Entry, source: Path) -> str:
+    """What to include for an entry: its header's path, which is relative if it is in ``source``, the engine's own."""
+    inside = entry.header.is_relative_to(source)
+    return entry.header.relative_to(source).as_posix() if inside else entry.header.resolve().as_posix()
 
 
 def digest(entry: Entry) -> str:

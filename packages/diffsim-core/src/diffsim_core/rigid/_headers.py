@@ -1,0 +1,5 @@
+"""Where the engine's headers are."""
+
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("_source")
