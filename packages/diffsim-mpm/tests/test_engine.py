@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from host import block, some_model, some_state, step, vjp
 
 from diffsim_mpm import twin
 from diffsim_mpm.chain import Joint, KinematicChain
 from diffsim_mpm.dynamics import MpmDynamics
 from diffsim_mpm.materials import MATERIALS
 from diffsim_mpm.shapes import Box, Sphere
+
+from .host import block, some_model, some_state, step, vjp
 
 SOFT = {"E": 1e4}
 

@@ -90,10 +90,10 @@ class MpmDynamics:
     state is kept for the backward pass: it does the sub-steps of a control step again, and back, in the worker's own
     memory.
 
-    The state is ``MpmState``; ``HistoryState``, ``DrivenState`` or ``DrivenHistoryState`` where the model needs more. If
-    shapes move with joints, the control is ``u [N, nq]``, the change of their positions during the control step ([m],
-    [rad]). A world diverges in which a particle comes closer than half a cell to a side of the grid, or a number exceeds
-    ``limit``.
+    The state is ``MpmState``; ``HistoryState``, ``DrivenState`` or ``DrivenHistoryState`` where the model needs more.
+    If shapes move with joints, the control is ``u [N, nq]``, the change of their positions during the control step
+    ([m], [rad]). A world diverges in which a particle comes closer than half a cell to a side of the grid, or a number
+    exceeds ``limit``.
 
     Args:
         model: Bodies, grid and shapes.
@@ -107,8 +107,8 @@ class MpmDynamics:
         limit: A world in which any number of the state exceeds this after a control step has diverged.
 
     Raises:
-        ValueError: for an argument that makes no sense, a model that cannot be simulated, or sub-steps that are too long;
-            the message then names the longest stable one.
+        ValueError: for an argument that makes no sense, a model that cannot be simulated, or sub-steps that are too
+            long; the message then names the longest stable one.
     """
 
     constant_type: type = MpmConstants
