@@ -45,7 +45,7 @@ def bodies(*materials: str):
 
 def twin_world(dynamics: MpmDynamics, state, i: int) -> twin.World:
     missing = {"q": np.zeros(0), "h": np.zeros(dynamics.model.n)}
-    given = {name: np.asarray(a[i], dtype=np.float64) for name, a in state._asdict().items()}
+    given = {name: np.asarray(a[i], dtype=np.float64) for name, a in state._asdict().items() if name != "wrench"}
     return twin.World(**missing | given)
 
 
@@ -66,7 +66,7 @@ def test_twin(materials, friction):
 
 def test_twin_with_shapes():
     model = some_model(*bodies("von_mises", "fluid"), ground_friction=0.3, shapes=hand())
-    dynamics = MpmDynamics(model, dt=1e-3, substeps=4, dtype="float64", threads=1)
+    dynamics = MpmDynamics(model, dt=1e-3, substeps=4, dtype="float64", threads=1, reactions=True)
     state = some_state(dynamics, 2, seed=2)
     u = np.array([[0.05, 0.01], [-0.02, 0.03]])
     state = state._replace(q=np.array([[0.1, 0.05], [0.3, 0.0]]))
@@ -75,9 +75,10 @@ def test_twin_with_shapes():
     alone, _ = step(MpmDynamics(some_model(*model.bodies), dt=1e-3, substeps=4, dtype="float64"), _without_q(state))
     assert (np.abs(out.v - alone.v).max(axis=(1, 2)) > 1e-3).all()  # the shapes do touch
     for i in range(2):
-        expected = twin.step(model, twin_world(dynamics, state, i), u[i], dynamics.dt, 4)
+        impulses = np.zeros((2, 6))
+        expected = twin.step(model, twin_world(dynamics, state, i), u[i], dynamics.dt, 4, impulses=impulses)
         for name, a in out._asdict().items():
-            b = getattr(expected, name)
+            b = impulses / dynamics.dt if name == "wrench" else getattr(expected, name)
             assert np.abs(a[i] - b).max() <= 1e-10 * max(1.0, np.abs(b).max()), name
 
 
@@ -113,6 +114,8 @@ def relative_error(dynamics, state, seed, u=None, *, directions=2):
             errors = []
             for h in (1e-4, 1e-5, 1e-6):
                 up, down, up2, down2 = (loss({**inputs, name: at + k * h * way}) for k in (1, -1, 2, -2))
+                if name == "wrench":  # which a step does not read
+                    assert (pulled[name] == 0).all() and (up == down).all()
                 slope = (8 * (up - down) - (up2 - down2)) / (12 * h)
                 errors.append(np.abs(slope - exact) / np.maximum(np.abs(slope), 1e-9))
             worst = max(worst, np.min(errors, axis=0).max())
@@ -133,9 +136,10 @@ def test_gradients(material, strain):
 
 
 def test_gradients_of_a_hand():
-    """Two materials under moving shapes: also of joint positions and of their motion."""
+    """Two materials under moving shapes: also of what the shapes feel, by joint positions and by their motion."""
     model = some_model(*bodies("von_mises", "drucker_prager"), ground_friction=0.4, shapes=hand())
-    dynamics = MpmDynamics(model, dt=1e-3, substeps=4, dtype="float64", threads=1, parameters=("E", "yield_stress"))
+    options = {"parameters": ("E", "yield_stress"), "reactions": True}
+    dynamics = MpmDynamics(model, dt=1e-3, substeps=4, dtype="float64", threads=1, **options)
     state = some_state(dynamics, 3, seed=5, strain=0.02)
     random = np.random.default_rng(6)
     state = state._replace(q=np.array([[0.1, 0.05], [0.3, 0.0], [0.2, 0.1]]), F=0.97 * state.F)
@@ -171,7 +175,7 @@ def test_float32_gradients_over_8_control_steps():
 def mixed(threads: int, dtype: str = "float32") -> MpmDynamics:
     model = some_model(*bodies("von_mises", "drucker_prager"), ground_friction=0.4, shapes=hand())
     names = ("yield_stress", "friction_angle")
-    return MpmDynamics(model, dt=1e-3, substeps=3, dtype=dtype, threads=threads, parameters=names)
+    return MpmDynamics(model, dt=1e-3, substeps=3, dtype=dtype, threads=threads, parameters=names, reactions=True)
 
 
 def everything(dynamics, state):

@@ -9,7 +9,7 @@ from diffsim_mpm.materials import SOURCE, CompiledMaterials
 _MODEL = {"integers": "const int*", "reals": "const T*", "chain_integers": "const int*", "chain_reals": "const T*"}
 _ROOM = {"states": "own T*", "grid": "own T*", "velocity": "own T*"}
 _ROOM_BACK = {"pull": "own T*", "cotangents": "own T*", "stresses": "own T*"}
-STEP, VJP = step_arguments(("q", "x", "v", "C", "F", "h"), ("u",), ("params",))
+STEP, VJP = step_arguments(("q", "x", "v", "C", "F", "h", "wrench"), ("u",), ("params",))
 _ON_CPU = {
     "mpm_step": Arguments("StepArgs", **_MODEL, **_ROOM, **STEP),
     "mpm_step_vjp": Arguments("StepVjpArgs", **_MODEL, **_ROOM, **_ROOM_BACK, **VJP),
@@ -22,7 +22,8 @@ def _shared(room: dict[str, str]) -> dict[str, str]:
     return {name: kind.removeprefix("own ") for name, kind in room.items()}
 
 
-_LAUNCH = {**_MODEL, "num_worlds": "int", "sub": "int", "keep": "int", "poses": "T*", **_shared(_ROOM)}
+_LAUNCH = {**_MODEL, "num_worlds": "int", "sub": "int", "keep": "int", "poses": "T*", "impulses": "T*"}
+_LAUNCH |= _shared(_ROOM)
 _FORWARD = Arguments("StepArgs", **_LAUNCH, **STEP)
 _BACKWARD = Arguments("StepVjpArgs", **_LAUNCH, **_shared(_ROOM_BACK), gposes="T*", **VJP)
 _FORWARD_STAGES = ("begin", "pose", "clear", "leave", "grid", "move", "check", "end")

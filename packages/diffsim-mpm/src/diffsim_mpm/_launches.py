@@ -89,6 +89,7 @@ class Launches:
             **dict.fromkeys(("grid", "velocity", "pull"), lambda n: NODE * self._nodes(n)),
             "poses": lambda n: 12 * shapes * self._poses(n) + 1,
             "gposes": lambda n: 24 * shapes * n + 1,
+            "impulses": lambda n: 6 * shapes * n + 1,
         }
 
     def _launch(self, stage: str, over: str, sub: int = 0) -> Launch:

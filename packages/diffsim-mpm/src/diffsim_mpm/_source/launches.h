@@ -114,14 +114,15 @@ template <class Args> DS_FN Obstacles obstacles_of(const Args& a, int world, T* 
     Shapes s = read_chain(a.chain_integers, a.chain_reals).shapes;
     size_t one = size_t(12) * s.count, now = (size_t(a.sub) * a.num_worlds + world) * one, next = now + a.num_worlds * one;
     T* g = gposes ? gposes + size_t(2) * world * one : nullptr;
-    return {s, a.poses + now, a.poses + next, g, g ? g + one : nullptr};
+    return {s, a.poses + now, a.poses + next, g, g ? g + one : nullptr, nullptr, nullptr};
 }
+template <class Args> DS_FN size_t first_impulse(const Args& a, int world) { return size_t(6) * a.chain_integers[1] * world; }
 // of world item % N at the beginning of sub-step item / N
 template <class Args> DS_FN void pose_world(int item, const Args& a)
 {
     Model m = read_model(a.integers, a.reals);
     Motion w;
-    begin_motion(a.chain_integers, a.chain_reals, a.q, a.u, item % a.num_worlds, m.head[I_SUBSTEPS], w);
+    begin_motion(a, item % a.num_worlds, m.head[I_SUBSTEPS], w);
     T q[DS_MAX_JOINTS];
     joints_at(w.chain, w.q, w.u, T(item / a.num_worlds) * w.share, q);
     chain_poses(w.chain, q, a.poses + size_t(12) * w.chain.shapes.count * item);
@@ -130,7 +131,8 @@ template <class Args> DS_FN void pose_world(int item, const Args& a)
 template <class Args> DS_FN Obstacles obstacles_of(const Args&, int, T*) { return {}; }
 template <class Args> DS_FN void pose_world(int, const Args&) {}
 #endif
-template <class Args> DS_FN void move_node(int item, const Args& a)
+// `impulses`: on the shapes of all worlds, or null
+template <class Args> DS_FN void move_node(int item, const Args& a, T* impulses)
 {
     Model m = read_model(a.integers, a.reals);
     Box box = whole_grid(m);
@@ -138,7 +140,13 @@ template <class Args> DS_FN void move_node(int item, const Args& a)
     const T* q = a.grid + size_t(4) * item;
     T* v = a.velocity + size_t(4) * item;
     V3 u = zero3();
-    if (q[3] > m.empty) u = node_velocity(m, obstacles_of(a, world, nullptr), nodes_at(m, box, item - world * nodes), {q[0], q[1], q[2]}, q[3]);
+    if (q[3] > m.empty) {
+        Obstacles o = obstacles_of(a, world, nullptr);
+#if MPM_SHAPES
+        if (impulses) o.impulse = impulses + first_impulse(a, world);
+#endif
+        u = node_velocity(m, o, nodes_at(m, box, item - world * nodes), {q[0], q[1], q[2]}, q[3]);
+    }
     v[0] = u.x, v[1] = u.y, v[2] = u.z, v[3] = T(0);
 }
 template <class Args> DS_FN void move_particle(int item, const Args& a)
@@ -162,11 +170,15 @@ DS_ITEM void mpm_begin(int item, const StepArgs& a)
 {
     begin_particle(item, a);
     if (item < a.num_worlds) a.ok[item] = 1;
+#if MPM_SHAPES
+    int numbers = 6 * a.chain_integers[1];
+    for (int k = 0; k < numbers && item < a.num_worlds && a.wrench_out; k++) a.impulses[item * numbers + k] = T(0);
+#endif
 }
 DS_ITEM void mpm_pose(int item, const StepArgs& a) { pose_world(item, a); }
 DS_ITEM void mpm_clear(int item, const StepArgs& a) { clear_node(item, a.grid); }
 DS_ITEM void mpm_leave(int item, const StepArgs& a) { leave_particle(item, a, nullptr); }
-DS_ITEM void mpm_grid(int item, const StepArgs& a) { move_node(item, a); }
+DS_ITEM void mpm_grid(int item, const StepArgs& a) { move_node(item, a, a.wrench_out ? a.impulses : nullptr); }
 DS_ITEM void mpm_move(int item, const StepArgs& a) { move_particle(item, a); }
 DS_ITEM void mpm_check(int item, const StepArgs& a)
 {
@@ -183,12 +195,13 @@ DS_ITEM void mpm_end(int item, const StepArgs& a)
     int all = all_particles(a, m), world = item / m.head[I_PARTICLES];
     Particles p = a.ok[world] ? particle(state_at(a, all, 0), all, item) : outside_particle(a.x, a.v, a.C, a.F, a.h, item);
     to_outside(p, a.x_out, a.v_out, a.C_out, a.F_out, a.h_out, item);
-#if MPM_SHAPES
     if (item % m.head[I_PARTICLES]) return;
     Motion w;
-    begin_motion(a.chain_integers, a.chain_reals, a.q, a.u, world, m.head[I_SUBSTEPS], w);
-    end_motion(w, a.ok[world] != 0, a.q_out + size_t(world) * w.chain.joints);
+    begin_motion(a, world, m.head[I_SUBSTEPS], w);
+#if MPM_SHAPES
+    for (int k = 0, numbers = 6 * w.chain.shapes.count; k < numbers && a.wrench_out; k++) w.wrench[k] = a.impulses[world * numbers + k];
 #endif
+    end_motion(a, world, m, a.ok[world] != 0, w);
 }
 
 // Backward --------------------------------------------------------------------------------------------------------------
@@ -203,11 +216,11 @@ DS_ITEM void mpm_begin_vjp(int item, const StepVjpArgs& a)
     int world = item / m.head[I_PARTICLES];
     if (item % m.head[I_PARTICLES]) return;
     for (int k = 0; k < chosen; k++) a.gparams[size_t(world) * chosen + k] = T(0);
-#if MPM_SHAPES
     Motion w;
-    begin_motion(a.chain_integers, a.chain_reals, a.q, a.u, world, m.head[I_SUBSTEPS], w);
-    size_t first = size_t(world) * w.chain.joints;
-    end_motion_vjp(w, a.gq_out + first, a.gq + first, a.gu + first);
+    begin_motion(a, world, m.head[I_SUBSTEPS], w);
+    end_motion_vjp(a, world, m, w);
+#if MPM_SHAPES
+    for (int k = 0, numbers = 6 * w.chain.shapes.count; k < numbers; k++) a.impulses[world * numbers + k] = w.wrench[k];
 #endif
 }
 DS_ITEM void mpm_pose_again(int item, const StepVjpArgs& a) { pose_world(item, a); }
@@ -217,7 +230,7 @@ DS_ITEM void mpm_clear_again(int item, const StepVjpArgs& a)
     clear_node(item, a.pull);
 }
 DS_ITEM void mpm_leave_again(int item, const StepVjpArgs& a) { leave_particle(item, a, a.stresses); }
-DS_ITEM void mpm_grid_again(int item, const StepVjpArgs& a) { move_node(item, a); }
+DS_ITEM void mpm_grid_again(int item, const StepVjpArgs& a) { move_node(item, a, nullptr); }
 DS_ITEM void mpm_move_again(int item, const StepVjpArgs& a) { move_particle(item, a); }
 DS_ITEM void mpm_move_vjp(int item, const StepVjpArgs& a)
 {
@@ -244,7 +257,11 @@ DS_ITEM void mpm_grid_vjp(int item, const StepVjpArgs& a)
     if (!(q[3] > m.empty)) return;
     V3 back;
     Nodes n = nodes_at(m, box, item - world * nodes);
-    node_velocity_vjp(m, obstacles_of(a, world, a.gposes), n, {q[0], q[1], q[2]}, q[3], {g[0], g[1], g[2]}, back, g[3]);
+    Obstacles o = obstacles_of(a, world, a.gposes);
+#if MPM_SHAPES
+    if (a.gwrench_out) o.gimpulse = a.impulses + first_impulse(a, world);
+#endif
+    node_velocity_vjp(m, o, n, {q[0], q[1], q[2]}, q[3], {g[0], g[1], g[2]}, back, g[3]);
     g[0] = back.x, g[1] = back.y, g[2] = back.z;
 }
 DS_ITEM void mpm_leave_vjp(int item, const StepVjpArgs& a)
@@ -282,14 +299,13 @@ DS_ITEM void mpm_joints_vjp(int world, const StepVjpArgs& a)
 #if MPM_SHAPES
     Model m = read_model(a.integers, a.reals);
     Motion w;
-    begin_motion(a.chain_integers, a.chain_reals, a.q, a.u, world, m.head[I_SUBSTEPS], w);
+    begin_motion(a, world, m.head[I_SUBSTEPS], w);
     int numbers = 12 * w.chain.shapes.count;
     T* g = a.gposes + size_t(2) * world * numbers;
     if (a.sub < m.head[I_SUBSTEPS]) {
         for (int end = 0; end < 2; end++)
             for (int k = 0; k < numbers; k++) w.gpose[end][k] = g[end * numbers + k];
-        size_t first = size_t(world) * w.chain.joints;
-        obstacles_vjp(w, a.sub, a.gq + first, a.gu + first);
+        obstacles_vjp(a, world, a.sub, w);
     }
     for (int k = 0; k < 2 * numbers; k++) g[k] = T(0);
 #endif
@@ -304,10 +320,9 @@ DS_ITEM void mpm_end_vjp(int item, const StepVjpArgs& a)
     to_outside(g, a.gx, a.gv, a.gC, a.gF, a.gh, item);
     if (ok || item % m.head[I_PARTICLES]) return;
     for (int k = 0; k < chosen; k++) a.gparams[size_t(world) * chosen + k] = T(0);
-#if MPM_SHAPES
-    size_t joints = a.chain_integers[0];
-    for (size_t j = 0; j < joints; j++) a.gq[world * joints + j] = a.gu[world * joints + j] = T(0);
-#endif
+    Motion w;
+    begin_motion(a, world, m.head[I_SUBSTEPS], w);
+    no_motion(a, world, w);
 }
 
 }  // namespace ds

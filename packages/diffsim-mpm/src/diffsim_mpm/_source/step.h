@@ -21,13 +21,11 @@ template <class Args> DS_FN void begin(int world, const Args& a, Work& w)
     w.grid = a.grid;
     w.velocity = a.velocity;
     load_particles(w.m, rows<const T>(a.x, a.v, a.C, a.F, a.h, w.m, world), true, w.states);
-#if MPM_SHAPES
-    begin_motion(a.chain_integers, a.chain_reals, a.q, a.u, world, w.m.head[I_SUBSTEPS], w.motion);
-#endif
+    begin_motion(a, world, w.m.head[I_SUBSTEPS], w.motion);
 }
 
-// Particles to grid and its velocities in sub-step k; false if a particle has left the grid.
-DS_ENTRY bool to_grid(Work& w, int k, const Particles* now, Particles* next, M3* tau, Box& box, Obstacles& o)
+// Particles to grid and its velocities in sub-step k; false if a particle has left the grid. `counts`: impulses on shapes.
+DS_ENTRY bool to_grid(Work& w, int k, const Particles* now, Particles* next, M3* tau, bool counts, Box& box, Obstacles& o)
 {
     const Model& m = w.m;
     if (!active_box(m, now, box)) return false;
@@ -37,6 +35,7 @@ DS_ENTRY bool to_grid(Work& w, int k, const Particles* now, Particles* next, M3*
         high[i] = T(box.first[i] + box.count[i]) * m.dx;
     }
     o = obstacles(w.motion, k, low, high);
+    if (counts) count_impulses(w.motion, o);
     clear(box, w.grid);
     for (int i = 0; i < m.head[I_BODIES]; i++) {
         Body body = body_at(m, i);
@@ -71,16 +70,14 @@ DS_ITEM void mpm_step(int world, const StepArgs& a)
     Obstacles o;
     bool ok = true;
     for (int k = 0; k < m.head[I_SUBSTEPS] && ok; k++) {
-        ok = to_grid(w, k, w.states, w.states, nullptr, box, o);
+        ok = to_grid(w, k, w.states, w.states, nullptr, a.wrench_out != nullptr, box, o);
         if (ok) move(m, w.states, box, w.velocity, w.states);
     }
     ok = ok && within_limit(m, w.states) && active_box(m, w.states, box);
     a.ok[world] = ok;
     if (!ok) load_particles(m, rows<const T>(a.x, a.v, a.C, a.F, a.h, m, world), true, w.states);
     store_particles(m, w.states, rows<T>(a.x_out, a.v_out, a.C_out, a.F_out, a.h_out, m, world));
-#if MPM_SHAPES
-    end_motion(w.motion, ok, a.q_out + size_t(world) * w.motion.chain.joints);
-#endif
+    end_motion(a, world, m, ok, w.motion);
 }
 
 // Writes the cotangents: those of the particles in g, of parameters lane by lane. A diverged world passes on none.
@@ -110,22 +107,20 @@ DS_ITEM void mpm_step_vjp(int world, const StepVjpArgs& a)
     Box box;
     Obstacles o;
     bool ok = a.ok[world] != 0;
-#if MPM_SHAPES
-    size_t joints = w.motion.chain.joints;
-    T *gq = a.gq + world * joints, *gu = a.gu + world * joints;
-    end_motion_vjp(w.motion, a.gq_out + world * joints, gq, gu);
-#endif
+    end_motion_vjp(a, world, m, w.motion);
     for (int k = 0; k < steps - 1 && ok; k++) {
         Particles* now = w.states + k * blocks;
-        ok = to_grid(w, k, now, now + blocks, nullptr, box, o);
+        ok = to_grid(w, k, now, now + blocks, nullptr, false, box, o);
         if (ok) move(m, now, box, w.velocity, now + blocks);
     }
     for (int k = steps - 1; k >= 0 && ok; k--) {
         Particles *now = w.states + k * blocks, *next = now + blocks;
-        ok = to_grid(w, k, now, next, tau, box, o);
-        if (k == steps - 1 && ok) move(m, now, box, w.velocity, next);
+        ok = to_grid(w, k, now, next, tau, false, box, o);
+        if (!ok) break;
+        if (k == steps - 1) move(m, now, box, w.velocity, next);
         clear(box, a.pull);
         move_vjp(m, now, next, box, w.velocity, a.pull, g);
+        pull_impulses(w.motion, a.gwrench_out != nullptr, o);
         grid_velocity_vjp(m, o, box, w.grid, a.pull);
         for (int i = 0; i < m.head[I_BODIES]; i++) {
             Body body = body_at(m, i);
@@ -136,14 +131,10 @@ DS_ITEM void mpm_step_vjp(int world, const StepVjpArgs& a)
 #undef CASE
             }
         }
-#if MPM_SHAPES
-        obstacles_vjp(w.motion, k, gq, gu);
-#endif
+        obstacles_vjp(a, world, k, w.motion);
     }
     write_back(world, a, m, ok, g, gparams);
-#if MPM_SHAPES
-    for (size_t j = 0; j < joints && !ok; j++) gq[j] = gu[j] = T(0);
-#endif
+    if (!ok) no_motion(a, world, w.motion);
 }
 
 }  // namespace ds
