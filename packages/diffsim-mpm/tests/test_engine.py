@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffsim_mpm import twin
+from diffsim_mpm import _launches, twin
 from diffsim_mpm.chain import Joint, KinematicChain
 from diffsim_mpm.dynamics import MpmDynamics
 from diffsim_mpm.materials import MATERIALS
@@ -195,6 +195,18 @@ def test_bits_do_not_depend_on_worlds_and_threads():
     for i in range(5):
         alone, _ = everything(dynamics, type(state)(*(a[i : i + 1] for a in state)))
         assert all((a[i] == b[0]).all() for a, b in zip(together, alone, strict=True))
+
+
+def test_grids_that_are_not_kept_are_made_again(monkeypatch):
+    """Whether there is room for the grids of all sub-steps, of some or of none, bits are the same."""
+    found = []
+    for nodes in (1000, 400, 0):
+        monkeypatch.setattr(_launches, "_KEPT_NODES", nodes)
+        monkeypatch.setattr(_launches, "_KEPT_NODES_A_PARTICLE", 0)
+        dynamics = mixed(1)
+        found.append(everything(dynamics, some_state(dynamics, 2, seed=14))[0])
+    for other in found[1:]:
+        assert all((a == b).all() for a, b in zip(found[0], other, strict=True))
 
 
 @pytest.mark.parametrize("wrong", ["nan", "outside", "fast"])

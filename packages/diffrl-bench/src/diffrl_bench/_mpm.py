@@ -115,7 +115,7 @@ class _Ours:
         arrays = (torch.tensor(np.ascontiguousarray(a, dtype=np.float32)) for a in rest)
         self.start = self.dynamics.state_type(*arrays)
 
-    def window(self, steps: int, watch: Stopwatch | None = None, *, gradients: bool) -> tuple[Any, Any]:
+    def window(self, steps: int, watch: Stopwatch | None = None, *, gradients: bool) -> Any:
         """Gradients of the sum of last positions and velocities by the first ones; laps only if there is a watch."""
         import torch
 
@@ -123,12 +123,13 @@ class _Ours:
         state = self.start._replace(x=x, v=v)
         if watch:
             watch.restart()
+        ok: Any = None
         for _ in range(steps):
             state, ok = self._step(state, ())
-        found = torch.autograd.grad(state.x.sum() + state.v.sum(), (x, v)) if gradients else (None, None)
+        found = torch.autograd.grad(state.x.sum() + state.v.sum(), (x, v)) if gradients else None
         if watch:
             watch.lap("all")
-        if not bool(ok.all()):  # pyright: ignore[reportPossiblyUnbound]
+        if not bool(ok.all()):
             raise RuntimeError("a world diverged; the measurement means nothing")
         return found
 

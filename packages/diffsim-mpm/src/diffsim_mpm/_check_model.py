@@ -67,7 +67,7 @@ def check_positions(model: MpmModel, x: object) -> None:
     if outside.any():
         raise ValueError(
             f"model {model.name!r}: {int(outside.sum())} particles are outside of the grid, where x, y, z must be from"
-            f" {low:g} to below {tuple(high.tolist())} m: {_first(outside, x)}"
+            f" {low:g} to below {tuple(high.tolist())} m: {_first(np.asarray(outside), x)}"
         )
 
 

@@ -9,10 +9,11 @@ from diffsim_mpm.materials import SOURCE, CompiledMaterials
 _MODEL = {"integers": "const int*", "reals": "const T*", "chain_integers": "const int*", "chain_reals": "const T*"}
 _ROOM = {"states": "own T*", "grid": "own T*", "velocity": "own T*"}
 _ROOM_BACK = {"pull": "own T*", "cotangents": "own T*", "stresses": "own T*"}
+_KEPT = {"kept": "own T*"}
 STEP, VJP = step_arguments(("q", "x", "v", "C", "F", "h", "wrench"), ("u",), ("params",))
 _ON_CPU = {
     "mpm_step": Arguments("StepArgs", **_MODEL, **_ROOM, **STEP),
-    "mpm_step_vjp": Arguments("StepVjpArgs", **_MODEL, **_ROOM, **_ROOM_BACK, **VJP),
+    "mpm_step_vjp": Arguments("StepVjpArgs", **_MODEL, **_ROOM, **_ROOM_BACK, **_KEPT, **VJP),
 }
 """Of ``_source/step.h``. An array that a model does not have (joints, parameters, hardening) is null."""
 

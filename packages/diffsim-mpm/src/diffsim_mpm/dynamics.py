@@ -15,7 +15,7 @@ from diffsim_core import ArraySpec, Buffer
 from diffsim_core.native import Kernels, Program, default_threads, scalar, step_arguments
 from diffsim_mpm._check_model import check_model, check_positions, check_sub_dt
 from diffsim_mpm._kernels import SizeClass, kernels
-from diffsim_mpm._launches import Launches
+from diffsim_mpm._launches import Launches, kept_numbers
 from diffsim_mpm._pack import MaterialParameters, materials_of, pack
 from diffsim_mpm.materials import MATERIALS
 from diffsim_mpm.model import MpmModel
@@ -242,7 +242,15 @@ class MpmDynamics:
 
     def _build(self, on_cuda: bool) -> Launches:
         built, chain = self._kernels(on_cuda), self.model.shapes
-        packed = pack(self.model, self.parameters, self.sub_dt, self.substeps, self.limit, built.lanes)
+        packed = pack(
+            self.model,
+            self.parameters,
+            dt=self.sub_dt,
+            substeps=self.substeps,
+            limit=self.limit,
+            lanes=built.lanes,
+            kept=kept_numbers(self.model, self.substeps),
+        )
         tables = [packed.integers, packed.reals]
         tables += [np.zeros(1, np.int32), np.zeros(1)] if chain is None else list(chain.pack())
         # One allocation for the model's life: kernels are handed its addresses.
