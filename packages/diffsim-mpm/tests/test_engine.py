@@ -200,7 +200,7 @@ def test_bits_do_not_depend_on_worlds_and_threads():
 def test_grids_that_are_not_kept_are_made_again(monkeypatch):
     """Whether there is room for the grids of all sub-steps, of some or of none, bits are the same."""
     found = []
-    for nodes in (1000, 400, 0):
+    for nodes in (1000, 150, 0):
         monkeypatch.setattr(_launches, "_KEPT_NODES", nodes)
         monkeypatch.setattr(_launches, "_KEPT_NODES_A_PARTICLE", 0)
         dynamics = mixed(1)

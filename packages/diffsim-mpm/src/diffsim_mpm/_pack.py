@@ -82,7 +82,7 @@ def pack(
     lanes: int,
     kept: int,
 ) -> Packed:
-    """Tables of a model whose sub-steps last ``dt`` [s], for blocks of ``lanes`` particles; ``kept`` numbers of grids."""
+    """Tables of a model with sub-steps of ``dt`` [s], blocks of ``lanes`` particles and ``kept`` numbers of grids."""
     numbers = {material.name: k for k, material in enumerate(materials_of(model).materials)}
     bodies, masses, volumes, first, block = [], [], [], 0, 0
     for k, body in enumerate(model.bodies):
