@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from diffsim_core._nearest import unknown
+from diffsim_core._nearest import unknown as unknown
 
 
 class Entry(Protocol):

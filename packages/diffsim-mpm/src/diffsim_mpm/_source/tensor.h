@@ -1,7 +1,7 @@
-// 3x3 matrices of what deforms, on top of the vectors and rotations of the core's spatial.h (there M3 is by columns, here too).
+// 3x3 matrices of what deforms, on top of the vectors and rotations of the core's algebra.h (there M3 is by columns, here too).
 // Products are written out, one expression for each entry, so that the compiler fuses multiplications with additions.
 #pragma once
-#include "spatial.h"
+#include "algebra.h"
 
 namespace ds {
 

@@ -1,7 +1,7 @@
 // What contact needs beyond the model's plain points: the width of its smoothing, points that wander over their
 // shape, a height field, and pairs of shapes. rigid/_pack_contact.py writes the same columns.
 #pragma once
-#include "spatial.h"
+#include "algebra.h"
 
 namespace ds {
 

@@ -1,6 +1,6 @@
 // The muscles of a model as the kernels read them (rigid/_pack_muscles.py writes the same columns).
 #pragma once
-#include "spatial.h"
+#include "algebra.h"
 
 namespace ds {
 
