@@ -1,0 +1,255 @@
+"""``MpmDynamics``: deformable bodies as a differentiable control step over many worlds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import warp as wp
+
+from diffsim_core import ArraySpec, Buffer
+from diffsim_core.native import Launch, Launcher, Program, default_threads, scalar, step_arguments
+from diffsim_mpm._check_model import check_model, check_positions, check_sub_dt
+from diffsim_mpm._kernels import STEP, VJP, SizeClass, kernels
+from diffsim_mpm._pack import MaterialParameters, materials_of, pack
+from diffsim_mpm.materials import MATERIALS
+from diffsim_mpm.model import MpmModel
+
+_WORTH_A_THREAD = 20_000
+"""Particle-sub-steps below which handing work to another thread costs more than it saves."""
+
+
+class MpmState(NamedTuple):
+    """State of every world."""
+
+    x: Any
+    """Positions of particles ``[N, n, 3]`` [m]."""
+    v: Any
+    """Their velocities ``[N, n, 3]`` [m/s]."""
+    C: Any
+    """Velocity gradients ``[N, n, 3, 3]`` [1/s]."""
+    F: Any
+    """Deformation gradients ``[N, n, 3, 3]``, the elastic part where there is plastic flow."""
+
+
+class HistoryState(NamedTuple):
+    """State of every world, where a material has a number of its own for each particle. Fields as in ``MpmState``."""
+
+    x: Any
+    v: Any
+    C: Any
+    F: Any
+    h: Any
+    """``[N, n]``, see the material; zero at first."""
+
+
+class DrivenState(NamedTuple):
+    """State of every world, where shapes move with joints. Fields as in ``MpmState``."""
+
+    q: Any
+    """Joint positions ``[N, nq]`` ([m], [rad])."""
+    x: Any
+    v: Any
+    C: Any
+    F: Any
+
+
+class DrivenHistoryState(NamedTuple):
+    """State of every world, with joints and a number for each particle."""
+
+    q: Any
+    x: Any
+    v: Any
+    C: Any
+    F: Any
+    h: Any
+
+
+_STATES = {
+    (False, False): MpmState,
+    (False, True): HistoryState,
+    (True, False): DrivenState,
+    (True, True): DrivenHistoryState,
+}
+
+
+class MpmConstants(NamedTuple):
+    """Constants of every world, where some of the materials' numbers are inputs."""
+
+    params: Any
+    """``[N, np]``, in the order of ``MpmDynamics.parameters.names``."""
+
+
+class MpmDynamics:
+    """One control step of ``substeps`` sub-steps of the material point method, and its vector-Jacobian product.
+
+    The method is MLS-MPM (Hu et al. 2018) with APIC transfers (Jiang et al. 2015) and quadratic B-splines, and explicit
+    in time. A worker does all sub-steps of a world; the grid is the box around that world's particles. Nothing but the
+    state is kept for the backward pass: it does the sub-steps of a control step again, and back, in the worker's own
+    memory.
+
+    The state is ``MpmState``; ``HistoryState``, ``DrivenState`` or ``DrivenHistoryState`` where the model needs more. If
+    shapes move with joints, the control is ``u [N, nq]``, the change of their positions during the control step ([m],
+    [rad]). A world diverges in which a particle comes closer than half a cell to a side of the grid, or a number exceeds
+    ``limit``.
+
+    Args:
+        model: Bodies, grid and shapes.
+        dt: Duration of a control step [s].
+        substeps: Sub-steps in a control step.
+        dtype: ``"float32"`` for work, ``"float64"`` for checks.
+        device: ``"cpu"``.
+        threads: CPU threads; by default every core this process may use, or ``DIFFSIM_NUM_THREADS``.
+        parameters: Names of the materials' numbers that become an input, such as ``"E:dough"``, or ``"E"`` for that of
+            every body; the simulator then has the constants :class:`MpmConstants`.
+        limit: A world in which any number of the state exceeds this after a control step has diverged.
+
+    Raises:
+        ValueError: for an argument that makes no sense, a model that cannot be simulated, or sub-steps that are too long;
+            the message then names the longest stable one.
+    """
+
+    constant_type: type = MpmConstants
+
+    def __init__(
+        self,
+        model: MpmModel,
+        *,
+        dt: float,
+        substeps: int,
+        dtype: str = "float32",
+        device: str = "cpu",
+        threads: int | None = None,
+        parameters: Sequence[str] = (),
+        limit: float = 1e6,
+    ) -> None:
+        if not 0 < dt < math.inf:
+            raise ValueError(f"dt={dt!r} must be positive seconds")
+        if substeps < 1:
+            raise ValueError(f"substeps={substeps!r} must be at least 1")
+        if dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads={threads!r} must be at least 1")
+        if device.startswith("cuda"):
+            raise ValueError(f"device={device!r} is not supported by MpmDynamics yet; take 'cpu'")
+        check_model(model)
+        check_sub_dt(model, dt / substeps)
+        self.model = model
+        self.dt = dt
+        self.substeps = substeps
+        self.dtype = dtype
+        self.device = device
+        self.limit = limit
+        self.threads = threads or default_threads()
+        self.parameters = MaterialParameters(model, parameters)
+        self.has_h = any(MATERIALS[body.material].has_h for body in model.bodies)
+        self.state_spec, self.control_spec, self.constant_spec = self._specs()
+        self.state_type: type = _STATES[model.nq > 0, self.has_h]
+        self._launcher = self._build()
+        names = [[spec.name for spec in specs] for specs in (self.state_spec, self.control_spec, self.constant_spec)]
+        step, vjp = step_arguments(*names)
+        self._launcher.constants |= {name: 0 for name in (*STEP, *VJP) if name not in step | vjp}
+        self._step = self._launcher.program(Launch("mpm_step", items=_worlds), given=tuple(step))
+        self._vjp = self._launcher.program(Launch("mpm_step_vjp", items=_worlds), given=tuple(vjp))
+
+    @property
+    def sub_dt(self) -> float:
+        """Duration of a sub-step [s]."""
+        return self.dt / self.substeps
+
+    def rest(self, num_worlds: int = 1) -> Any:
+        """The model's particles at rest and undeformed, joints at zero, as NumPy arrays in ``state_type``."""
+        eye = np.broadcast_to(np.eye(3), (self.model.n, 3, 3))
+        known = {"x": self.model.particles, "F": eye}
+        arrays = [known.get(spec.name, np.zeros(spec.shape)) for spec in self.state_spec]
+        return self.state_type(*(np.repeat(a[None], num_worlds, axis=0).astype(self.dtype) for a in arrays))
+
+    def check_state(self, state: Any) -> None:
+        """Check that all particles are inside the grid.
+
+        Raises:
+            ValueError: naming the first ones that are not.
+        """
+        check_positions(self.model, state.x)
+
+    def saved_size(self, num_worlds: int) -> int:
+        """Nothing but the state is kept for the backward pass."""
+        return 0
+
+    def scratch_bytes(self) -> int:
+        """Most memory that a worker uses for itself, in both passes [bytes]."""
+        return sum(size(1) for size in self._room.values()) * (4 if self.dtype == "float32" else 8)
+
+    def step(
+        self,
+        state: Sequence[Buffer],
+        control: Sequence[Buffer],
+        out: Sequence[Buffer],
+        ok: Buffer,
+        saved: Buffer | None,
+    ) -> None:
+        """See :class:`diffsim_core.Dynamics`."""
+        self._run(self._step, ok, [*[buffer.ptr for buffer in (*state, *control, *out, ok)], 0])
+
+    def vjp(
+        self,
+        state: Sequence[Buffer],
+        control: Sequence[Buffer],
+        ok: Buffer,
+        saved: Buffer,
+        out_cotangent: Sequence[Buffer],
+        in_cotangent: Sequence[Buffer],
+    ) -> None:
+        """See :class:`diffsim_core.Dynamics`."""
+        buffers = (*state, *control, ok, saved, *out_cotangent, *in_cotangent)
+        self._run(self._vjp, ok, [buffer.ptr for buffer in buffers])
+
+    def _specs(self) -> tuple[tuple[ArraySpec, ...], ...]:
+        n, nq, count = self.model.n, self.model.nq, len(self.parameters)
+        state = [ArraySpec("x", (n, 3)), ArraySpec("v", (n, 3)), ArraySpec("C", (n, 3, 3)), ArraySpec("F", (n, 3, 3))]
+        if nq:
+            state.insert(0, ArraySpec("q", (nq,)))
+        if self.has_h:
+            state.append(ArraySpec("h", (n,)))
+        control = (ArraySpec("u", (nq,)),) if nq else ()
+        return tuple(state), control, (ArraySpec("params", (count,)),) if count else ()
+
+    def _build(self) -> Launcher:
+        model = self.model
+        chain = model.shapes.pack() if model.shapes else None
+        joints, shapes = model.nq, len(model.shapes.shapes) if model.shapes else 0
+        size = SizeClass.of(materials_of(model), len(self.parameters.all), joints, shapes)
+        built = kernels(self.dtype, False, size)
+        packed = pack(model, self.parameters, self.sub_dt, self.substeps, self.limit, built.lanes)
+        tables = [packed.integers, packed.reals]
+        tables += [np.zeros(1, np.int32), np.zeros(1)] if chain is None else list(chain)
+        # One allocation for the model's life: kernels are handed its addresses.
+        self._tables = [self._table(table) for table in tables]
+        names = ("integers", "reals", "chain_integers", "chain_reals")
+        particle, block = 25, packed.blocks * built.lanes
+        nodes = 4 * (model.max_nodes + 2 * built.lanes)
+        self._room = {
+            "states": lambda _: (self.substeps + 1) * block * particle,
+            "cotangents": lambda _: block * particle,
+            "stresses": lambda _: block * 9,
+            **dict.fromkeys(("grid", "velocity", "pull"), lambda _: nodes),
+        }
+        constants = {name: table.ptr or 0 for name, table in zip(names, self._tables, strict=True)}
+        return Launcher(built, device=self.device, constants=constants, scratch=self._room, threads=self.threads)
+
+    def _table(self, values: Any) -> Any:
+        if values.dtype == np.int32:
+            return wp.array(values, dtype=wp.int32, device=self.device)
+        return wp.array(values.astype(self.dtype), dtype=scalar(self.dtype), device=self.device)
+
+    def _run(self, program: Program, ok: Buffer, addresses: list[int]) -> None:
+        worth = ok.shape[0] * self.model.n * self.substeps // _WORTH_A_THREAD
+        program.run(ok.shape[0], worth, addresses)
+
+
+def _worlds(num_worlds: int) -> int:
+    """Items of a launch: a worker does one world after the other."""
+    return num_worlds
