@@ -37,6 +37,8 @@ class Shape:
     softness: float = 666.0
     """Decay of its influence with distance [1/m]: it reaches ln(10) / softness beyond its surface; 0 for not at all."""
     name: str = ""
+    visible: bool = True
+    """Whether viewers draw it in full; otherwise one can see through it."""
 
     kind: ClassVar[int]
 
