@@ -44,11 +44,12 @@ def motion_of(model: MpmModel, footage: Footage, *, name: str, dt: float) -> Mot
     deformables = [_cloud(model, body, x, shades) for body in model.bodies]
     chain = model.shapes
     drawn, position, quaternion = _still(x) if chain is None else _moved(chain, footage)
+    # bodies come to rest about a cell above the last node that is held
     floor = Drawn(
         name="ground",
         type="plane",
         body=-1,
-        pos=(0.5 * model.cells[0] * model.dx, 0.5 * model.cells[1] * model.dx, (model.wall - 1) * model.dx),
+        pos=(0.5 * model.cells[0] * model.dx, 0.5 * model.cells[1] * model.dx, (model.wall - 0.25) * model.dx),
         quat=(1.0, 0.0, 0.0, 0.0),
         size=(0.0, 0.0, 1.0),
         rgba=(0.9, 0.9, 0.9, 1.0),

@@ -83,8 +83,7 @@ class MpmTask:
         """The body at rest and undeformed, moved and stretched by what is drawn; joints at their start."""
         rest = self.dynamics.rest(1)
         state = {
-            spec.name: random.constant(array[0])
-            for spec, array in zip(self.dynamics.state_spec, rest, strict=True)
+            spec.name: random.constant(array[0]) for spec, array in zip(self.dynamics.state_spec, rest, strict=True)
         }
         drawn = random.uniform(0, (4,), -1.0, 1.0)
         up = 0.5 * (drawn[:, 2:3] + 1)
@@ -165,3 +164,13 @@ def filled(count: int, inside: Any, low: Any, high: Any) -> np.ndarray[Any, np.d
         found = np.concatenate([found, points[inside(points)]])
         first += 4 * count
     return found[:count]
+
+
+def lattice(centre: Any, size: Any, count: tuple[int, int, int]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Particles ``[n, 3]`` in the middles of the equal parts of a box, ``count`` along each of its sides.
+
+    They come in a mixed order, always the same one, so that every tenth of them are everywhere in the box.
+    """
+    axes = [c + s * ((np.arange(n) + 0.5) / n - 0.5) for c, s, n in zip(centre, size, count, strict=True)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    return points[np.random.default_rng(0).permutation(len(points))]

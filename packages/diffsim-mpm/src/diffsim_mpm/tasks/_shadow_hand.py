@@ -86,7 +86,9 @@ class _Hand:
         x, y, z = (self.scale * a if scaled else a for a in pos)
         self.joints.append(Joint(name=name, parent=parent, pos=(x, y, z), quat=quat, axis=axis, limits=(low, high)))
 
-    def capsule(self, name: str, joint: str, pos: tuple[float, float, float], radius: float, half_length: float) -> None:
+    def capsule(
+        self, name: str, joint: str, pos: tuple[float, float, float], radius: float, half_length: float
+    ) -> None:
         x, y, z = (self.scale * a for a in pos)
         size = {"radius": self.scale * radius, "half_length": self.scale * half_length}
         self.shapes.append(Capsule(name=name, joint=joint, pos=(x, y, z), **size, **self.common))
