@@ -1,4 +1,4 @@
-"""Base of tasks on particles: rigid shapes that actions move, noise of the start, and a cloud of points as observation."""
+"""Base of tasks on particles: shapes that actions move, noise of the start, and points among the observations."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from diffsim_core import Random
 from diffsim_core._nearest import unknown
 from diffsim_mpm.dynamics import MpmDynamics
 
-OBSERVATIONS = ("points", "vector")
+OBSERVATIONS = ("points", "flat")
 
 
 class MpmTask:
     """Base of tasks on one body of particles that joints of a chain work on.
 
-    ``obs`` is ``points``, every ``observe_every``-th particle ``[k, 3]`` [m], and ``state``: the centre of mass (3) [m],
-    the joint positions and what the task adds. With ``observation="vector"`` both are one vector, for algorithms without
+    An observation is ``points``, every ``observe_every``-th particle ``[k, 3]`` [m], and ``state``: the centre of mass
+    (3) [m], the joint positions and what the task adds. With ``obs="flat"`` both are one vector, for algorithms without
     an encoder of points. ``action`` moves each joint by ``action_scale`` at 1.
 
     Args:
@@ -28,7 +28,7 @@ class MpmTask:
         shift: the body is moved by up to so much along x, y, z at the start; along z only upwards ``[3]`` [m].
         stretch: and is made larger or smaller by up to this part about its centre; it takes that for its rest.
         extra: names of what the task adds to ``state``.
-        observation: ``"points"`` or ``"vector"``.
+        obs: ``"points"`` or ``"flat"``.
         observe_every: the particles that are seen.
         episode_length: steps in an episode.
 
@@ -46,14 +46,14 @@ class MpmTask:
         shift: tuple[float, float, float],
         stretch: float,
         extra: tuple[str, ...] = (),
-        observation: str = "points",
+        obs: str = "points",
         observe_every: int = 10,
         episode_length: int = 300,
     ) -> None:
         if episode_length < 1:
             raise ValueError(f"episode_length={episode_length!r} must be at least 1 step")
-        if observation not in OBSERVATIONS:
-            raise ValueError(unknown("observation", observation, OBSERVATIONS))
+        if obs not in OBSERVATIONS:
+            raise ValueError(unknown("obs", obs, OBSERVATIONS))
         if not 1 <= observe_every <= dynamics.model.n // 2:
             raise ValueError(f"observe_every={observe_every!r} must be from 1 to {dynamics.model.n // 2}")
         chain = dynamics.model.shapes
@@ -75,7 +75,7 @@ class MpmTask:
         axes = ("x", "y", "z")
         state = (*(f"mean {a} [m]" for a in axes), *chain.names, *extra)
         self.num_obs = 3 * points + len(state)
-        self.obs_shapes = {"points": (points, 3), "state": (len(state),)} if observation == "points" else {}
+        self.obs_shapes = {"points": (points, 3), "state": (len(state),)} if obs == "points" else {}
         seen = [f"point{k} {a} [m]" for k in range(points) for a in axes]
         self.obs_names = () if self.obs_shapes else (*state, *seen)
 

@@ -1,4 +1,4 @@
-"""FluidMove: a vessel brings water to a place without spilling it (after "Transport" in the code of Xing et al. 2024)."""
+"""FluidMove: a vessel brings water to a place and spills none (after "Transport" in the code of Xing et al. 2024)."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _TARGET = 1
 class FluidMove(MpmTask):
     """A vessel half full of water moves along x, y and z towards a target, which is drawn for each episode.
 
-    The reward is the part of the water that is inside of the vessel, less the vessel's distance from the target in units
-    of 0.3 m. ``state`` also has the target's place relative to the vessel.
+    The reward is the part of the water that is inside of the vessel, less the vessel's distance from the target in
+    units of 0.3 m. ``state`` also has the target's place relative to the vessel.
     """
 
     def remembered(self, xp: Any, random: Random, physics: Any) -> Any:
@@ -74,8 +74,8 @@ class FluidMove(MpmTask):
 def vessel(wall: float) -> KinematicChain:
     """Three slides, whose positions are the place of the vessel's middle, and five slabs so thick [m].
 
-    A slab pushes nodes out at its nearest face, so half of its thickness must reach over the nodes next to the water. The
-    slabs overlap at the edges, where each would otherwise push along the other.
+    A slab pushes nodes out at its nearest face, so half of its thickness must reach over the nodes next to the water.
+    The slabs overlap at the edges, where each would otherwise push along the other.
     """
     names = ("vessel x", "vessel y", "vessel z")
     axes, parents = ((1, 0, 0), (0, 1, 0), (0, 0, 1)), (None, *names)
@@ -113,12 +113,15 @@ def make_fluid_move(
     name: str = "fluid_move",
     bulk_modulus: float = 5e4,
     viscosity: float = 0.0,
-    observation: str = "points",
+    obs: str = "points",
     observe_every: int = 10,
     episode_length: int = 300,
     threads: int | None = None,
 ) -> FluidMove:
-    """The task with so many particles along each side, cells, sub-steps of its 20 ms and walls [m]; see :class:`FluidMove`."""
+    """The task with so many particles along each side, cells, sub-steps of its 20 ms and thickness of walls [m].
+
+    See :class:`FluidMove`.
+    """
     margin = 0.004  # from the walls, whose soft zone it is
     size = np.array(VESSEL) - 2 * margin
     size[2] = FILL * VESSEL[2]
@@ -150,11 +153,11 @@ def make_fluid_move(
         shift=(0.0, 0.0, 0.0),
         stretch=0.0,
         extra=tuple(f"target - vessel {axis} [m]" for axis in "xyz"),
-        observation=observation,
+        obs=obs,
         observe_every=observe_every,
         episode_length=episode_length,
     )
 
 
 make_task = functools.partial(make_fluid_move, (16, 20, 8), 48, 40, 0.05)
-make_small = functools.partial(make_fluid_move, (9, 11, 5), 32, 20, 0.08, name="fluid_move_small", observe_every=5)
+make_small = functools.partial(make_fluid_move, (9, 11, 5), 32, 20, 0.08, name="fluid_move_small", obs="flat")

@@ -31,18 +31,24 @@ _BELOW = 0.03
 class HandFlip(MpmTask):
     """A flat disc of dough lies on an open hand, which is to fold it along a line across the palm.
 
+    ``pair_every``: of the particles of a half, those whose distance from their mirror image is rewarded.
+
     The reward is ``clip((d0 - d) / d0, -1, 1)`` with d the mean distance between particles of one half and their mirror
     images in the other half, and d0 that at the start.
     """
+
+    def __init__(self, dynamics: MpmDynamics, *, pair_every: int = 10, **options: Any) -> None:
+        super().__init__(dynamics, **options)
+        self.pair_every = pair_every
 
     def remembered(self, xp: Any, random: Random, physics: Any) -> Any:
         """``(d0 [N, 1],)``"""
         return (stop_gradient(self.halves_apart(xp, physics))[:, None],)
 
     def halves_apart(self, xp: Any, physics: Any) -> Any:
-        """Mean distance of observed pairs of particles that mirror each other at the start ``[N]`` [m]."""
+        """Mean distance of particles that mirror each other at the start ``[N]`` [m]."""
         half = physics.x.shape[1] // 2
-        apart = physics.x[:, : half : self.observe_every] - physics.x[:, half :: self.observe_every]
+        apart = physics.x[:, : half : self.pair_every] - physics.x[:, half :: self.pair_every]
         return xp.mean(xp.sqrt(xp.sum(apart * apart, axis=2) + 1e-12), axis=1)
 
     def reward(self, xp: Any, physics: Any, action: Any, next_physics: Any, next_obs: Any, task: Any) -> Any:
@@ -77,15 +83,16 @@ def make_hand_flip(
     hand_friction: float = 0.5,
     fold: float = 0.08,
     noise: float = 1.0,
-    observation: str = "points",
+    obs: str = "points",
     observe_every: int = 10,
+    pair_every: int = 10,
     episode_length: int = 300,
     threads: int | None = None,
 ) -> HandFlip:
     """The task with so many particles, cells along each side and sub-steps of its 2 ms; see :class:`HandFlip`.
 
-    ``fold`` is how far the dough's middle lies beyond the middle finger's knuckle [m]; ``noise`` multiplies what is drawn
-    at the start.
+    ``fold`` is how far the dough's middle lies beyond the middle finger's knuckle [m]; ``noise`` multiplies what is
+    drawn at the start.
     """
     if particles < 40 or particles % 2:
         raise ValueError(f"particles={particles!r} must be even and at least 40: half of them mirror the others")
@@ -118,11 +125,12 @@ def make_hand_flip(
         start=np.zeros(hand.nq),
         shift=(0.1 * noise, 0.1 * noise, 0.1 * noise),
         stretch=0.05 * noise,
-        observation=observation,
+        obs=obs,
         observe_every=observe_every,
+        pair_every=pair_every,
         episode_length=episode_length,
     )
 
 
 make_task = functools.partial(make_hand_flip, 2500, 48, 40)
-make_small = functools.partial(make_hand_flip, 500, 32, 20, name="hand_flip_small", observe_every=5)
+make_small = functools.partial(make_hand_flip, 500, 32, 20, name="hand_flip_small", obs="flat", pair_every=2)

@@ -1,4 +1,4 @@
-"""RollingPin: a pin flattens a block of dough (of PlasticineLab, Huang et al. 2021, as in the code of Xing et al. 2024)."""
+"""RollingPin: a pin flattens dough (PlasticineLab, Huang et al. 2021, as in the code of Xing et al. 2024)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def make_rolling_pin(
     yield_stress: float = 50.0,
     pin_friction: float = 0.9,
     noise: float = 1.0,
-    observation: str = "points",
+    obs: str = "points",
     observe_every: int = 10,
     episode_length: int = 300,
     threads: int | None = None,
@@ -103,11 +103,11 @@ def make_rolling_pin(
         start=(CENTRE[0], ground + PIN_ABOVE, 0.0),
         shift=(0.1 * noise, 0.1 * noise, 0.05 * noise),
         stretch=0.1 * noise,
-        observation=observation,
+        obs=obs,
         observe_every=observe_every,
         episode_length=episode_length,
     )
 
 
 make_task = functools.partial(make_rolling_pin, (18, 18, 8), 48, 40)
-make_small = functools.partial(make_rolling_pin, (10, 10, 5), 24, 20, name="rolling_pin_small", observe_every=5)
+make_small = functools.partial(make_rolling_pin, (10, 10, 5), 24, 20, name="rolling_pin_small", obs="flat")
