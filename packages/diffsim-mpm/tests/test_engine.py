@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from host import block, some_model, some_state, step, vjp
 
 from diffsim_mpm import twin
 from diffsim_mpm.chain import Joint, KinematicChain
 from diffsim_mpm.dynamics import MpmDynamics
 from diffsim_mpm.materials import MATERIALS
 from diffsim_mpm.shapes import Box, Sphere
+
+from .host import block, some_model, some_state, step, vjp
 
 SOFT = {"E": 1e4}
 
@@ -167,9 +168,10 @@ def test_float32_gradients_over_8_control_steps():
     assert (cosine > 0.999).all()
 
 
-def mixed(threads: int) -> MpmDynamics:
+def mixed(threads: int, dtype: str = "float32") -> MpmDynamics:
     model = some_model(*bodies("von_mises", "drucker_prager"), ground_friction=0.4, shapes=hand())
-    return MpmDynamics(model, dt=1e-3, substeps=3, threads=threads)
+    names = ("yield_stress", "friction_angle")
+    return MpmDynamics(model, dt=1e-3, substeps=3, dtype=dtype, threads=threads, parameters=names)
 
 
 def everything(dynamics, state):
@@ -210,3 +212,30 @@ def test_a_lost_world_is_contained(wrong):
         assert (a[[0, 2]] == b[[0, 2]]).all()
         expected = bad[k][1] if k < states else 0.0
         assert np.array_equal(a[1], np.broadcast_to(expected, a[1].shape), equal_nan=True)
+
+
+def test_cuda_source_on_a_cpu(monkeypatch):
+    """What is made for CUDA does the same; a CPU runs it one item after the other."""
+    expected = mixed(1, "float64")
+    monkeypatch.setattr(MpmDynamics, "_build", _built_for_cuda)
+    dynamics = mixed(1, "float64")
+    state = some_state(dynamics, 3, seed=12)
+    state.x[1, 7] = 2.0  # a lost world
+    u = np.array([[0.02, 0.01], [0.0, 0.0], [0.05, 0.03]])
+    random = np.random.default_rng(13)
+    g = [random.standard_normal(a.shape) for a in state]
+    for one, other in zip(_both_passes(dynamics, state, u, g), _both_passes(expected, state, u, g), strict=True):
+        assert np.abs(one - other).max() <= 1e-10 * max(1.0, np.abs(other).max())
+
+
+_build = MpmDynamics._build
+
+
+def _built_for_cuda(self, on_cuda):
+    return _build(self, True)
+
+
+def _both_passes(dynamics, state, u, g):
+    out, ok = step(dynamics, state, u)
+    assert ok.tolist() == [1, 0, 1]
+    return [*out, *vjp(dynamics, state, ok, g, u).values()]

@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from host import block, box, some_model
 
 from diffsim_mpm._check_model import stable_sub_dt
 from diffsim_mpm.dynamics import MpmDynamics
 from diffsim_mpm.model import MpmBody, MpmModel
+
+from .host import block, box, some_model
 
 
 def simulator(model, **options):

@@ -10,6 +10,7 @@ from typing import Any
 
 _PACKAGES = (
     "diffsim-core",
+    "diffsim-mpm",
     "diffsim-traffic",
     "gradest",
     "diffrl-algos",

@@ -28,6 +28,11 @@ def peak_growth(work: Callable[[], object]) -> int | None:
     return max(0, peak - before + taken_away)
 
 
+def peak_resident() -> int | None:
+    """Most resident memory of the process so far, or since :func:`peak_growth` began [bytes]; None as there."""
+    return _resident("VmHWM")
+
+
 def _reset_peak() -> bool:
     try:
         (_PROCESS / "clear_refs").write_text("5", encoding="ascii")

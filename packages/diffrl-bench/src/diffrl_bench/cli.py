@@ -92,6 +92,23 @@ def _traffic(args: argparse.Namespace) -> _Result:
     return _Result(report, traffic_text(report))
 
 
+def _mpm(args: argparse.Namespace) -> _Result:
+    from ._mpm import MpmBench, bench_mpm, mpm_text
+
+    report = bench_mpm(
+        MpmBench(
+            material=args.material,
+            cloud=args.cloud,
+            num_particles=args.particles,
+            num_envs=args.num_envs,
+            substeps=args.substeps,
+            repeats=args.repeats,
+            memory=not args.no_memory,
+        )
+    )
+    return _Result(report, mpm_text(report))
+
+
 def _kernels(args: argparse.Namespace) -> _Result:
     from ._kernels import bench_kernels
     from ._report import kernels_text
@@ -231,7 +248,7 @@ def _parser() -> _Parser:
         prog="diffrl bench", description="Measure simulators, updates and whole trainings.", allow_abbrev=False
     )
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="sim|update|traffic|reference|peers|run|table|plot"
+        dest="command", required=True, metavar="sim|update|traffic|mpm|reference|peers|run|table|plot"
     )
 
     def add(name: str, function: Callable[[argparse.Namespace], _Result], text: str) -> argparse.ArgumentParser:
@@ -274,6 +291,15 @@ def _parser() -> _Parser:
     traffic.add_argument("--lanes", type=int, default=4, metavar="L", help="lanes of the highway; default 4")
     traffic.add_argument("--repeats", type=int, default=9, metavar="R", help="timings of each kind; default 9")
     traffic.add_argument("--no-peers", action="store_true", help="do not measure SUMO")
+
+    mpm = add("mpm", _mpm, "Particles per second of the material point method, compared with plain Warp, and memory.")
+    mpm.add_argument("--material", default="fixed_corotated", help="default fixed_corotated")
+    mpm.add_argument("--cloud", default="disc", help="disc or cube; default disc")
+    mpm.add_argument("--particles", type=int, default=2500, metavar="P", help="particles of a world; default 2500")
+    mpm.add_argument("--num-envs", type=int, default=2, metavar="N", help="worlds; default 2")
+    mpm.add_argument("--substeps", type=int, default=40, metavar="K", help="sub-steps; default 40")
+    mpm.add_argument("--repeats", type=int, default=9, metavar="R", help="timings of each kind; default 9")
+    mpm.add_argument("--no-memory", action="store_true", help="do not measure the memory of a large window")
 
     update = add("update", _update, "Times of the parts of one update.")
     update.add_argument("--algo", default="shac", help="default shac")

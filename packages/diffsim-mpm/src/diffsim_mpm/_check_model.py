@@ -90,7 +90,7 @@ def _grid(model: MpmModel) -> Iterator[str]:
     if not (len(model.gravity) == 3 and np.isfinite(model.gravity).all()):
         yield f"gravity={model.gravity!r} must be three finite numbers"
     if not model.ground_friction >= 0:
-        yield f"ground_friction={model.ground_friction!r} must be at least 0; infinite holds on to what touches the ground"
+        yield f"ground_friction={model.ground_friction!r} must be at least 0; infinite is a sticky ground"
     if model.max_box is not None and model.max_box < 4**3:
         yield f"max_box={model.max_box!r} must be at least {4**3} nodes, those around one particle"
     if not model.bodies:
@@ -115,8 +115,8 @@ def _bodies(model: MpmModel) -> Iterator[str]:
         outside = ~((x >= low) & (x < high)).all(axis=1)
         if outside.any():
             yield (
-                f"{label}: {int(outside.sum())} particles are outside of the grid, where x, y, z must be from {low:g} to"
-                f" below {tuple(high.tolist())} m: {_first(outside, x)}"
+                f"{label}: {int(outside.sum())} particles are outside of the grid, where x, y, z must be from {low:g}"
+                f" to below {tuple(high.tolist())} m: {_first(outside, x)}"
             )
         if np.ndim(body.volume) and np.shape(body.volume) != (body.n,):
             yield f"{label}: volume has shape {np.shape(body.volume)}; give one number, or {body.n}"

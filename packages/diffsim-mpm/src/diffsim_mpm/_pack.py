@@ -29,8 +29,8 @@ class MaterialParameters:
 
     Args:
         model: whose bodies they are of.
-        names: of the inputs: ``"E:dough"`` for the modulus of the body ``dough``, or ``"E"`` for that of every body that
-            has one.
+        names: of the inputs: ``"E:dough"`` for the modulus of the body ``dough``, or ``"E"`` for that of every body
+            that has one.
 
     Raises:
         ValueError: for a name that is none, with the nearest known ones, or that is given twice.

@@ -60,10 +60,12 @@ class MaterialProbe:
     def __init__(self, material: str | Material, *, dtype: str = "float64", threads: int = 1) -> None:
         self.material = MATERIALS[material] if isinstance(material, str) else material
         self.dtype = dtype
+        # one module serves all materials of the package
+        together = MATERIALS.built_in if self.material in MATERIALS.built_in else (self.material,)
         launcher = Launcher(
-            _kernels(CompiledMaterials((self.material,)), dtype),
+            probe_kernels(CompiledMaterials(together), dtype),
             device="cpu",
-            constants={"material": 0, "params": self.material.num_parameters},
+            constants={"material": together.index(self.material), "params": self.material.num_parameters},
             threads=threads,
         )
         self._threads = threads
@@ -117,14 +119,15 @@ class MaterialProbe:
 
 
 @functools.cache
-def _kernels(compiled: CompiledMaterials, dtype: str) -> Kernels:
+def probe_kernels(compiled: CompiledMaterials, dtype: str, on_cuda: bool = False) -> Kernels:
+    """Kernels of ``_source/probe.h``."""
     return native_kernels(
-        f"diffsim_mpm_probe_{compiled.name}_{dtype}",
+        f"diffsim_mpm_probe_{compiled.name}_{dtype}_{'cuda' if on_cuda else 'cpu'}",
         "probe.h",
         _FUNCTIONS,
         folders=[shared_headers(SOURCE), *compiled.folders],
         dtype=dtype,
-        on_cuda=False,
+        on_cuda=on_cuda,
         defines=compiled.defines,
         first=compiled.includes,
     )

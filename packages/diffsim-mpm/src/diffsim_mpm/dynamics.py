@@ -10,9 +10,10 @@ import numpy as np
 import warp as wp
 
 from diffsim_core import ArraySpec, Buffer
-from diffsim_core.native import Launch, Launcher, Program, default_threads, scalar, step_arguments
+from diffsim_core.native import Kernels, Program, default_threads, scalar, step_arguments
 from diffsim_mpm._check_model import check_model, check_positions, check_sub_dt
-from diffsim_mpm._kernels import STEP, VJP, SizeClass, kernels
+from diffsim_mpm._kernels import SizeClass, kernels
+from diffsim_mpm._launches import Launches
 from diffsim_mpm._pack import MaterialParameters, materials_of, pack
 from diffsim_mpm.materials import MATERIALS
 from diffsim_mpm.model import MpmModel
@@ -86,29 +87,30 @@ class MpmDynamics:
     """One control step of ``substeps`` sub-steps of the material point method, and its vector-Jacobian product.
 
     The method is MLS-MPM (Hu et al. 2018) with APIC transfers (Jiang et al. 2015) and quadratic B-splines, and explicit
-    in time. A worker does all sub-steps of a world; the grid is the box around that world's particles. Nothing but the
-    state is kept for the backward pass: it does the sub-steps of a control step again, and back, in the worker's own
-    memory.
+    in time. On a CPU a worker does all sub-steps of a world, and the grid is the box around that world's particles; on
+    CUDA there is a launch for each stage of a sub-step. Nothing but the state is kept for the backward pass: it does
+    the sub-steps of a control step again, and back, in the simulator's own memory.
 
-    The state is ``MpmState``; ``HistoryState``, ``DrivenState`` or ``DrivenHistoryState`` where the model needs more. If
-    shapes move with joints, the control is ``u [N, nq]``, the change of their positions during the control step ([m],
-    [rad]). A world diverges in which a particle comes closer than half a cell to a side of the grid, or a number exceeds
-    ``limit``.
+    The state is ``MpmState``; ``HistoryState``, ``DrivenState`` or ``DrivenHistoryState`` where the model needs more.
+    If shapes move with joints, the control is ``u [N, nq]``, the change of their positions during the control step
+    ([m], [rad]). A world diverges in which a particle comes closer than half a cell to a side of the grid, or a number
+    exceeds ``limit``.
 
     Args:
         model: Bodies, grid and shapes.
         dt: Duration of a control step [s].
         substeps: Sub-steps in a control step.
         dtype: ``"float32"`` for work, ``"float64"`` for checks.
-        device: ``"cpu"``.
+        device: ``"cpu"`` or ``"cuda[:i]"``. On CUDA particles add to the grid in no particular order: two runs may
+            differ in the last bits.
         threads: CPU threads; by default every core this process may use, or ``DIFFSIM_NUM_THREADS``.
         parameters: Names of the materials' numbers that become an input, such as ``"E:dough"``, or ``"E"`` for that of
             every body; the simulator then has the constants :class:`MpmConstants`.
         limit: A world in which any number of the state exceeds this after a control step has diverged.
 
     Raises:
-        ValueError: for an argument that makes no sense, a model that cannot be simulated, or sub-steps that are too long;
-            the message then names the longest stable one.
+        ValueError: for an argument that makes no sense, a model that cannot be simulated, or sub-steps that are too
+            long; the message then names the longest stable one.
     """
 
     constant_type: type = MpmConstants
@@ -133,8 +135,6 @@ class MpmDynamics:
             raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'")
         if threads is not None and threads < 1:
             raise ValueError(f"threads={threads!r} must be at least 1")
-        if device.startswith("cuda"):
-            raise ValueError(f"device={device!r} is not supported by MpmDynamics yet; take 'cpu'")
         check_model(model)
         check_sub_dt(model, dt / substeps)
         self.model = model
@@ -148,12 +148,7 @@ class MpmDynamics:
         self.has_h = any(MATERIALS[body.material].has_h for body in model.bodies)
         self.state_spec, self.control_spec, self.constant_spec = self._specs()
         self.state_type: type = _STATES[model.nq > 0, self.has_h]
-        self._launcher = self._build()
-        names = [[spec.name for spec in specs] for specs in (self.state_spec, self.control_spec, self.constant_spec)]
-        step, vjp = step_arguments(*names)
-        self._launcher.constants |= {name: 0 for name in (*STEP, *VJP) if name not in step | vjp}
-        self._step = self._launcher.program(Launch("mpm_step", items=_worlds), given=tuple(step))
-        self._vjp = self._launcher.program(Launch("mpm_step_vjp", items=_worlds), given=tuple(vjp))
+        self._launches = self._build(device.startswith("cuda"))
 
     @property
     def sub_dt(self) -> float:
@@ -180,8 +175,12 @@ class MpmDynamics:
         return 0
 
     def scratch_bytes(self) -> int:
-        """Most memory that a worker uses for itself, in both passes [bytes]."""
-        return sum(size(1) for size in self._room.values()) * (4 if self.dtype == "float32" else 8)
+        """Most memory that both passes need beside the states: of a worker on a CPU, of a world on CUDA [bytes]."""
+        return sum(size(1) for size in self._launches.room.values()) * (4 if self.dtype == "float32" else 8)
+
+    def cuda_module(self) -> wp.Module:
+        """The module that this model runs on CUDA, wherever this one runs: to be compiled and looked into."""
+        return self._kernels(True).module
 
     def step(
         self,
@@ -192,7 +191,7 @@ class MpmDynamics:
         saved: Buffer | None,
     ) -> None:
         """See :class:`diffsim_core.Dynamics`."""
-        self._run(self._step, ok, [*[buffer.ptr for buffer in (*state, *control, *out, ok)], 0])
+        self._run(self._launches.step, ok, [*[buffer.ptr for buffer in (*state, *control, *out, ok)], 0])
 
     def vjp(
         self,
@@ -205,7 +204,7 @@ class MpmDynamics:
     ) -> None:
         """See :class:`diffsim_core.Dynamics`."""
         buffers = (*state, *control, ok, saved, *out_cotangent, *in_cotangent)
-        self._run(self._vjp, ok, [buffer.ptr for buffer in buffers])
+        self._run(self._launches.vjp, ok, [buffer.ptr for buffer in buffers])
 
     def motion(self, footage: Any, *, name: str, dt: float) -> Any:
         """See :class:`diffsim_core.viewer.OwnMotion`: particles and shapes."""
@@ -223,28 +222,32 @@ class MpmDynamics:
         control = (ArraySpec("u", (nq,)),) if nq else ()
         return tuple(state), control, (ArraySpec("params", (count,)),) if count else ()
 
-    def _build(self) -> Launcher:
-        model = self.model
-        chain = model.shapes.pack() if model.shapes else None
-        joints, shapes = model.nq, len(model.shapes.shapes) if model.shapes else 0
-        size = SizeClass.of(materials_of(model), len(self.parameters.all), joints, shapes)
-        built = kernels(self.dtype, False, size)
-        packed = pack(model, self.parameters, self.sub_dt, self.substeps, self.limit, built.lanes)
+    def _kernels(self, on_cuda: bool) -> Kernels:
+        shapes = len(self.model.shapes.shapes) if self.model.shapes else 0
+        size = SizeClass.of(materials_of(self.model), len(self.parameters.all), self.model.nq, shapes)
+        return kernels(self.dtype, on_cuda, size)
+
+    def _build(self, on_cuda: bool) -> Launches:
+        built, chain = self._kernels(on_cuda), self.model.shapes
+        packed = pack(self.model, self.parameters, self.sub_dt, self.substeps, self.limit, built.lanes)
         tables = [packed.integers, packed.reals]
-        tables += [np.zeros(1, np.int32), np.zeros(1)] if chain is None else list(chain)
+        tables += [np.zeros(1, np.int32), np.zeros(1)] if chain is None else list(chain.pack())
         # One allocation for the model's life: kernels are handed its addresses.
         self._tables = [self._table(table) for table in tables]
-        names = ("integers", "reals", "chain_integers", "chain_reals")
-        particle, block = 25, packed.blocks * built.lanes
-        nodes = 4 * (model.max_nodes + 2 * built.lanes)
-        self._room = {
-            "states": lambda _: (self.substeps + 1) * block * particle,
-            "cotangents": lambda _: block * particle,
-            "stresses": lambda _: block * 9,
-            **dict.fromkeys(("grid", "velocity", "pull"), lambda _: nodes),
-        }
-        constants = {name: table.ptr or 0 for name, table in zip(names, self._tables, strict=True)}
-        return Launcher(built, device=self.device, constants=constants, scratch=self._room, threads=self.threads)
+        addresses = ("integers", "reals", "chain_integers", "chain_reals")
+        specs = (self.state_spec, self.control_spec, self.constant_spec)
+        step, vjp = step_arguments(*([spec.name for spec in kind] for kind in specs))
+        return Launches(
+            built,
+            self.model,
+            blocks=packed.blocks,
+            substeps=self.substeps,
+            device=self.device,
+            threads=self.threads,
+            constants={name: table.ptr or 0 for name, table in zip(addresses, self._tables, strict=True)},
+            step=tuple(step),
+            vjp=tuple(vjp),
+        )
 
     def _table(self, values: Any) -> Any:
         if values.dtype == np.int32:
@@ -254,8 +257,3 @@ class MpmDynamics:
     def _run(self, program: Program, ok: Buffer, addresses: list[int]) -> None:
         worth = ok.shape[0] * self.model.n * self.substeps // _WORTH_A_THREAD
         program.run(ok.shape[0], worth, addresses)
-
-
-def _worlds(num_worlds: int) -> int:
-    """Items of a launch: a worker does one world after the other."""
-    return num_worlds

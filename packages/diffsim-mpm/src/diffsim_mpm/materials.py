@@ -248,6 +248,8 @@ class CompiledMaterials:
     @property
     def name(self) -> str:
         """Tells apart what is compiled for different materials."""
+        if self.materials == MATERIALS.built_in:
+            return "all"
         return "_".join(m.name if m in MATERIALS.built_in else digest(m) for m in self.materials)
 
 

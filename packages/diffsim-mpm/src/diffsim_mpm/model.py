@@ -68,8 +68,8 @@ class MpmModel:
     shapes: KinematicChain | None = None
     """Rigid shapes that push the bodies, and the joints that move them."""
     max_box: int | None = None
-    """Most nodes in the box around a world's particles; by default those of the whole grid. A world whose particles spread
-    further diverges. It bounds the memory of a worker: about ``48 max_box`` bytes in float32."""
+    """Most nodes in the box around a world's particles; by default those of the whole grid. A world whose particles
+    spread further diverges. It bounds the memory of a worker: about ``48 max_box`` bytes in float32."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bodies", tuple(self.bodies))

@@ -1,9 +1,9 @@
 """The readable twin: one world of the material point method in plain NumPy, on the whole grid. Slow, and to be read.
 
-A sub-step (Hu et al. 2018, "A Moving Least Squares Material Point Method with Displacement Discontinuity and Two-Way Rigid
-Body Coupling"): deformation gradients follow the velocity gradients, materials answer with stress and plastic flow,
-particles leave momentum and mass on the grid, the grid's velocities meet gravity, shapes, ground and walls, and particles
-take them back.
+A sub-step (Hu et al. 2018, "A Moving Least Squares Material Point Method with Displacement Discontinuity and Two-Way
+Rigid Body Coupling"): deformation gradients follow the velocity gradients, materials answer with stress and plastic
+flow, particles leave momentum and mass on the grid, the grid's velocities meet gravity, shapes, ground and walls, and
+particles take them back.
 """
 
 from __future__ import annotations

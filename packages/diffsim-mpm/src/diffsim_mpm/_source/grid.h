@@ -1,7 +1,7 @@
 // What happens on the grid in a sub-step, DS_LANES nodes at once: momentum to velocity, gravity, shapes, ground, walls.
 #pragma once
 #include "obstacles.h"
-#include "transfer.h"
+#include "stencil.h"
 
 namespace ds {
 

@@ -8,6 +8,7 @@
 namespace ds {
 
 constexpr T LEAST_STRETCH = T(0.01);  // singular values below count as this
+constexpr T LEAST_SUM = T(1e-4);      // of two singular values, where it is divided by: one may be negative
 constexpr T NO_STRAIN = DS_DOUBLE ? T(1e-200) : T(1e-30);
 
 DS_FN R sum(V3 a) { return a.x + a.y + a.z; }
@@ -85,7 +86,7 @@ DS_FN Pair hencky_pair(R si, R sj, R pi, R pj, R log_i, R log_j, R ei, R ej, R g
 {
     // where only the smaller one is held at the least, the quotient by what it is held at becomes one by what it is
     R held = select(sj < LEAST_STRETCH, (pi - pj) / max_(si - sj, splat(NO_LENGTH)), splat(T(1)));
-    R by_log = log_quotient(pi, pj, log_i, log_j) * held * keep, inverse_sum = splat(T(1)) / max_(si + sj, splat(NO_LENGTH));
+    R by_log = log_quotient(pi, pj, log_i, log_j) * held * keep, inverse_sum = splat(T(1)) / max_(si + sj, splat(LEAST_SUM));
     return {exp_quotient(ei, ej, gi, gj) * by_log, (gi + gj) * inverse_sum, by_log * inverse_sum * (T(2) * mu)};
 }
 

@@ -27,15 +27,18 @@ DS_FN Polar polar(const M3& F)
 {
     M3 C = mul_tn(F, F), cof = cofactor(F);
     R a = trace(C), J = determinant(F, cof), c = T(2) * dot(C, C) - a * a;
-    // Newton's steps go down from above to the root of x^4 - 2 a x^2 - 8 J x + c, and stop for each lane by itself
-    R x = sqrt_(T(3) * a), down = x;
-    for (int k = 0; k < MOST_ROOT_STEPS && any(down > x * ROOT_PRECISION); k++) {
-        R value = ((x * x - T(2) * a) * x - T(8) * J) * x + c, slope = T(4) * ((x * x - a) * x - T(2) * J);
-        R step = value / max_(slope, splat(TINY));
-        down = select(down > x * ROOT_PRECISION, step, R{});
-        x = x - down;
+    // Newton's steps go down from above to the root of x^4 - 2 a x^2 - 8 J x + c, until that is no more than its rounding,
+    // in each lane by itself
+    R x = sqrt_(T(3) * a);
+    Mask open = a > R{};
+    for (int k = 0; k < MOST_ROOT_STEPS; k++) {
+        R x2 = x * x, value = ((x2 - T(2) * a) * x - T(8) * J) * x + c, slope = T(4) * ((x2 - a) * x - T(2) * J);
+        open = open & (value > x2 * x2 * ROOT_PRECISION);
+        if (!any(open)) break;
+        x = x - select(open, value / max_(slope, x2 * x * ROOT_PRECISION), R{});
     }
-    R slope = max_((x * x - a) * x - T(2) * J, splat(TINY)), scale = splat(T(1)) / slope;
+    // where the nearest rotation is not unique, rounding decides: what is divided by is no smaller than the rounding of it
+    R slope = max_((x * x - a) * x - T(2) * J, x * x * x * ROOT_PRECISION + TINY), scale = splat(T(1)) / slope;
     M3 Q = plus(F * ((x * x + a) * scale), cof, T(2) * x * scale);
     return {plus(Q, mul(F, C), T(-2) * scale), x, slope * T(0.5)};
 }
@@ -49,7 +52,7 @@ DS_FN M3 polar_vjp(const M3& F, const Polar& p, const M3& gQ)
     M3 inverse = {{{d.y * d.z - yz * yz, xy * d.z + xz * yz, xz * d.y + xy * yz},
                    {xy * d.z + xz * yz, d.x * d.z - xz * xz, yz * d.x + xy * xz},
                    {xz * d.y + xy * yz, yz * d.x + xy * xz, d.x * d.y - xy * xy}}};
-    V3 b = mul(inverse, axial(mul_tn(p.Q, gQ))) * (splat(T(1)) / max_(p.gaps, splat(TINY)));
+    V3 b = mul(inverse, axial(mul_tn(p.Q, gQ))) * (splat(T(1)) / p.gaps);
     return mul(p.Q, skew(b));
 }
 

@@ -23,11 +23,11 @@ struct Svd {
 DS_FN Mask turn_orthogonal(V3& a, V3& b, V3& u, V3& v)
 {
     R aa = dot(a, a), bb = dot(b, b), ab = dot(a, b);
-    Mask open = ab * ab > aa * bb * (ORTHOGONAL * ORTHOGONAL);
+    Mask open = ab * ab > max_(aa * bb * (ORTHOGONAL * ORTHOGONAL), splat(NO_LENGTH));
     if (!any(open)) return open;
-    R far = bb - aa, twice = select(open, ab + ab, R{});
-    R t = select(far < R{}, -twice, twice) / max_(abs_(far) + sqrt_(far * far + twice * twice), splat(NO_LENGTH));
-    R c = splat(T(1)) / sqrt_(t * t + T(1)), s = c * t;
+    R far = bb - aa, twice = ab + ab, length = sqrt_(far * far + twice * twice), reach = length + abs_(far), one = splat(T(1));
+    R k = one / sqrt_(select(open, T(2) * length * reach, one));
+    R c = select(open, reach * k, one), s = select(open, select(far < R{}, -twice, twice) * k, R{});
     V3 p = a, q = u;
     a = plus(a * c, b, -s);
     b = plus(b * c, p, s);

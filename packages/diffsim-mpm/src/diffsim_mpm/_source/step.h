@@ -1,7 +1,7 @@
 // A control step of a world, all its sub-steps at once, and its vector-Jacobian product; `_kernels.py` lists what they are
 // handed. The derivation of the adjoint is in docs/development/mpm-adjoint.md.
 #pragma once
-#include "particles.h"
+#include "blocks.h"
 
 namespace ds {
 

@@ -1,49 +1,13 @@
-// Transfers between particles and grid on a CPU: quadratic B-splines over 3 x 3 x 3 nodes (Steffen, Kirby and Berzins 2008),
-// one particle after the other, whole nodes in a register. What a block of particles needs is worked out lane by lane first.
+// Transfers between particles and grid on a CPU: one particle after the other, whole nodes in a register. What a block of
+// particles needs is worked out lane by lane first.
 //
 // A field that is affine about a particle has at the node with offset o = -1, 0, 1 (in each axis, from the middle node) the
 // value p + a_x o_x + a_y o_y + a_z o_z, where p is its value at the middle node: four numbers each.
 #pragma once
-#include "nodes.h"
-#include "tensor.h"
+#include "stencil.h"
 
 namespace ds {
 
-// The active part of a grid: nodes first[.] + 0 .. count[.] - 1, z fastest. Steps in numbers, four a node.
-struct Box {
-    int first[3], count[3];
-    DS_FN int nodes(const Box& b) { return b.count[0] * b.count[1] * b.count[2]; }
-    DS_FN int along_y(const Box& b) { return 4 * b.count[2]; }
-    DS_FN int along_x(const Box& b) { return 4 * b.count[2] * b.count[1]; }
-};
-
-// A particle's place between nodes, in cells from the middle node: |f| <= 1/2.
-struct Place {
-    V3 f, base;
-};
-DS_FN Place place_of(V3 x, T inv_dx)
-{
-    V3 g = x * splat(inv_dx);
-    R half = splat(T(0.5)), one = splat(T(1));
-    V3 base = {floor_(g.x - half), floor_(g.y - half), floor_(g.z - half)};
-    return {{g.x - base.x - one, g.y - base.y - one, g.z - base.z - one}, base};
-}
-// weights of the three nodes, and their slopes by f
-DS_FN void weights(R f, R* w)
-{
-    R a = T(0.5) - f, b = T(0.5) + f;
-    w[0] = T(0.5) * a * a;
-    w[1] = T(0.75) - f * f;
-    w[2] = T(0.5) * b * b;
-}
-DS_FN void slopes(R f, R* s)
-{
-    s[0] = f - T(0.5);
-    s[1] = T(-2) * f;
-    s[2] = f + T(0.5);
-}
-
-#if DS_LANES > 1
 // Of a block of particles: where each one's stencil begins on the grid, and its weights, ready to be spread.
 struct Stencils {
     T w[3][3][DS_LANES], s[3][3][DS_LANES];
@@ -208,6 +172,5 @@ DS_FN V3 sloped(const Slopes& from)
     }
     return {g[0], g[1], g[2]};
 }
-#endif
 
 }  // namespace ds

@@ -1,0 +1,254 @@
+"""``diffrl bench mpm``: particles per second compared with the same method in plain Warp, threads, and memory."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ._machine import available_cores, describe, machine, versions
+from ._peak import peak_growth, peak_resident
+from ._stopwatch import Laps, Stopwatch, interleave, spread
+from ._text import rounded, table
+
+_PEERS = ("fixed_corotated", "neo_hookean", "von_mises")
+"""Materials of ``_warp_mpm.py``."""
+_SCALING_WORLDS, _WINDOW = 8, 32
+_CLOUDS = ("disc", "cube")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MpmBench:
+    """Settings of the measurement. The comparison runs on one thread."""
+
+    material: str = "fixed_corotated"
+    cloud: str = "disc"
+    """``"disc"``, the dough of HandFlip, or ``"cube"``, that of RollingPin."""
+    num_particles: int = 2500
+    num_envs: int = 2
+    """Worlds of the comparison."""
+    substeps: int = 40
+    """Sub-steps of the comparison; Warp's memory is in proportion to them."""
+    repeats: int = 9
+    memory: bool = True
+    """Measure the memory of a window of 32 worlds and 32 control steps of 40 sub-steps, which takes a minute."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_particles", "num_envs", "substeps", "repeats"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name, known in (("material", _PEERS), ("cloud", _CLOUDS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(known)}")
+
+
+def bench_mpm(bench: MpmBench) -> dict[str, Any]:
+    """Measure, and return the report of ``--json``."""
+    import torch
+
+    began, facts = time.perf_counter(), machine()
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        window = _window(bench) if bench.memory else None  # first, in a process that has nothing else yet
+        comparison = _comparison(bench)
+        two_threads = _two_threads(bench) if available_cores() > 1 else None
+    finally:
+        torch.set_num_threads(threads_before)
+    return {
+        "benchmark": "mpm",
+        "material": bench.material,
+        "cloud": bench.cloud,
+        "num_particles": bench.num_particles,
+        "num_envs": bench.num_envs,
+        "substeps": bench.substeps,
+        "repeats": bench.repeats,
+        **comparison,
+        "two_threads": two_threads,
+        "window": window,
+        "wall_s": time.perf_counter() - began,
+        "machine": facts,
+        "versions": versions(),
+    }
+
+
+def cloud(kind: str, n: int, seed: int = 0) -> Any:
+    """Particles of a dough on the ground, in a unit cube of 48 cells ``[n, 3]`` [m]."""
+    random = np.random.default_rng(seed)
+    if kind == "cube":
+        return random.uniform([0.35, 0.35, 0.05], [0.65, 0.65, 0.175], (n, 3))
+    r, angle = 0.1 * np.sqrt(random.uniform(size=n)), random.uniform(0, 2 * np.pi, n)
+    z = 0.06 + random.uniform(-0.003, 0.003, n)
+    return np.stack([0.5 + r * np.cos(angle), 0.5 + r * np.sin(angle), z], axis=1)
+
+
+class _Ours:
+    """The engine's worlds through the torch bridge: always the same steps from the same state."""
+
+    def __init__(self, scene: Any, threads: int = 1) -> None:
+        import torch
+
+        from diffsim_core import differentiable
+        from diffsim_mpm.dynamics import MpmDynamics
+        from diffsim_mpm.materials import MATERIALS
+        from diffsim_mpm.model import MpmBody, MpmModel
+
+        known = {"E": scene.E, "nu": scene.nu, "yield_stress": scene.yield_stress}
+        names = MATERIALS[scene.material].parameter_names
+        dough = MpmBody(
+            name="dough",
+            particles=scene.x[0],
+            volume=scene.volume,
+            density=scene.density,
+            material=scene.material,
+            parameters={name: known[name] for name in names},
+        )
+        model = MpmModel(bodies=[dough], cells=(scene.cells,) * 3, dx=1 / scene.cells, gravity=scene.gravity)
+        dt = scene.dt * scene.substeps
+        self.dynamics = MpmDynamics(model, dt=dt, substeps=scene.substeps, threads=threads)
+        self._step = differentiable(self.dynamics)
+        rest = self.dynamics.rest(len(scene.x))._replace(x=scene.x, v=scene.v)
+        arrays = (torch.tensor(np.ascontiguousarray(a, dtype=np.float32)) for a in rest)
+        self.start = self.dynamics.state_type(*arrays)
+
+    def window(self, steps: int, watch: Stopwatch | None = None, *, gradients: bool) -> tuple[Any, Any]:
+        """Gradients of the sum of last positions and velocities by the first ones; laps only if there is a watch."""
+        import torch
+
+        x, v = (a.clone().requires_grad_(gradients) for a in (self.start.x, self.start.v))
+        state = self.start._replace(x=x, v=v)
+        if watch:
+            watch.restart()
+        for _ in range(steps):
+            state, ok = self._step(state, ())
+        found = torch.autograd.grad(state.x.sum() + state.v.sum(), (x, v)) if gradients else (None, None)
+        if watch:
+            watch.lap("all")
+        if not bool(ok.all()):  # pyright: ignore[reportPossiblyUnbound]
+            raise RuntimeError("a world diverged; the measurement means nothing")
+        return found
+
+
+def _scene(bench: MpmBench, worlds: int, substeps: int) -> Any:
+    from ._warp_mpm import Scene
+
+    x = np.broadcast_to(cloud(bench.cloud, bench.num_particles), (worlds, bench.num_particles, 3))
+    v = 0.1 * np.random.default_rng(1).standard_normal(x.shape)
+    return Scene(x=x, v=v, material=bench.material, substeps=substeps)
+
+
+def _comparison(bench: MpmBench) -> dict[str, Any]:
+    """Particle-sub-steps per second of processor time, ours and Warp's by turns."""
+    from ._warp_mpm import WarpMpm
+
+    scene = _scene(bench, bench.num_envs, bench.substeps)
+    ours, peer = _Ours(scene), WarpMpm(scene)
+    ones = np.ones_like(scene.x)
+
+    def engine(gradients: bool) -> Callable[[Stopwatch], None]:
+        return lambda watch: _ignore(ours.window(1, watch, gradients=gradients))
+
+    def warp(gradients: bool) -> Callable[[Stopwatch], None]:
+        def run(watch: Stopwatch) -> None:
+            watch.restart()
+            if gradients:
+                peer.record()
+                peer.backward(ones, ones)
+            else:
+                peer.forward()
+            watch.lap("all")
+
+        return run
+
+    cases = {
+        "ours, forward": engine(False),
+        "ours, forward and backward": engine(True),
+        "Warp, forward": warp(False),
+        "Warp, forward and backward": warp(True),
+    }
+    laps = interleave(cases, repeats=bench.repeats)
+    count = bench.num_envs * bench.num_particles * bench.substeps
+    rows = [_rate(name, laps[name], count) for name in cases]
+    rate = {row["name"]: row["particle_substeps_per_cpu_s"] for row in rows}
+    peer.record()
+    agreement = _cosine(ours.window(1, gradients=True), peer.backward(ones, ones))
+    return {
+        "rows": rows,
+        "over_warp_forward": rate["ours, forward"] / rate["Warp, forward"],
+        "over_warp_forward_backward": rate["ours, forward and backward"] / rate["Warp, forward and backward"],
+        "particle_substeps_per_s": {"forward": rows[0]["median"], "forward_backward": rows[1]["median"]},
+        "backward_over_forward": rate["ours, forward"] / rate["ours, forward and backward"] - 1,
+        "bytes": {"ours": _bytes(ours), "warp": peer.bytes},
+        "gradient_cosine": agreement,
+    }
+
+
+def _ignore(_: Any) -> None:
+    """A case of the stopwatch returns nothing."""
+
+
+def _rate(name: str, laps: Laps, count: int) -> dict[str, Any]:
+    found = [count / lap.cpu for lap in laps["all"]]
+    rate = statistics.median(found)
+    return {"name": name, "particle_substeps_per_cpu_s": rate, "ns": 1e9 / rate, **spread(found)}
+
+
+def _bytes(ours: _Ours) -> int:
+    """The state before and after a control step with cotangents, and what a worker has for itself."""
+    state = sum(array.numel() * array.element_size() for array in ours.start)
+    return 4 * state + ours.dynamics.scratch_bytes()
+
+
+def _cosine(a: Any, b: Any) -> float:
+    """Of the gradients by positions and velocities together."""
+    first, second = (np.concatenate([np.asarray(part, np.float64).ravel() for part in both]) for both in (a, b))
+    return float(first @ second / np.linalg.norm(first) / np.linalg.norm(second))
+
+
+def _two_threads(bench: MpmBench) -> dict[str, Any]:
+    """How much faster two threads do 8 worlds, forward and backward, by the wall clock."""
+    scene = _scene(bench, _SCALING_WORLDS, bench.substeps)
+    runs = {str(threads): _Ours(scene, threads) for threads in (1, 2)}
+    cases: dict[str, Callable[[Stopwatch], None]] = {
+        name: lambda watch, run=run: _ignore(run.window(4, watch, gradients=True)) for name, run in runs.items()
+    }
+    laps = interleave(cases, repeats=bench.repeats)
+    found = [a.wall / b.wall for a, b in zip(laps["1"]["all"], laps["2"]["all"], strict=True)]
+    return {"num_envs": _SCALING_WORLDS, **spread(found)}
+
+
+def _window(bench: MpmBench) -> dict[str, Any]:
+    """Memory that a window takes, forward and backward, and that the process has at its peak."""
+    ours = _Ours(_scene(bench, _WINDOW, 40))
+    growth = peak_growth(lambda: _ignore(ours.window(_WINDOW, gradients=True)))
+    return {"num_envs": _WINDOW, "steps": _WINDOW, "bytes": growth, "resident_bytes": peak_resident()}
+
+
+def mpm_text(report: Mapping[str, Any]) -> str:
+    """The text of ``bench mpm`` without ``--json``."""
+    rows = [(row["name"], rounded(row["particle_substeps_per_cpu_s"]), rounded(row["ns"])) for row in report["rows"]]
+    lines = [
+        f"one thread, medians of {report['repeats']} repeats; {describe(report['machine'])};"
+        f" load {rounded(report['machine']['load_before'])} before the run",
+        "",
+        f"{report['material']}, {report['cloud']} of {report['num_particles']:,} particles,"
+        f" {report['num_envs']} worlds",
+        table(("", "particle-sub-steps per CPU-second", "ns each"), rows),
+        "",
+        f"over Warp: forward {rounded(report['over_warp_forward'])},"
+        f" forward and backward {rounded(report['over_warp_forward_backward'])};"
+        f" cosine of the gradients {report['gradient_cosine']:.6f}",
+        f"memory at most: ours {report['bytes']['ours'] / 1e6:,.0f} MB, Warp {report['bytes']['warp'] / 1e6:,.0f} MB",
+    ]
+    if report["two_threads"]:
+        lines.append(f"two threads over one, 8 worlds: {rounded(report['two_threads']['median'])}")
+    if report["window"] and report["window"]["bytes"] is not None:
+        lines.append(
+            f"a window of {_WINDOW} worlds and {_WINDOW} control steps takes {report['window']['bytes'] / 1e6:,.0f} MB;"
+            f" the whole process then has {report['window']['resident_bytes'] / 1e6:,.0f} MB"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,128 @@
+"""The launches of a control step and the memory that they need: one a pass on a CPU, some a sub-step on CUDA."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from diffsim_core.native import Kernels, Launch, Launcher, Program
+from diffsim_mpm._kernels import STEP, VJP
+from diffsim_mpm.model import MpmModel
+
+PARTICLE, STRESS, NODE = 25, 9, 4
+"""Numbers of a particle (x, v, C, F, h), a stress and a grid node."""
+Sizes = Mapping[str, Callable[[int], int]]
+
+
+class Launches:
+    """Programs of a step and of its vector-Jacobian product.
+
+    Args:
+        kernels: of the model.
+        model: for how many particles and nodes.
+        blocks: of particles on a CPU.
+        substeps: of a control step.
+        device: where.
+        threads: CPU threads.
+        constants: arguments that are the same in every call.
+        step: names of the arrays of a step, in their order.
+        vjp: names of the arrays of its vector-Jacobian product.
+    """
+
+    def __init__(
+        self,
+        kernels: Kernels,
+        model: MpmModel,
+        *,
+        blocks: int,
+        substeps: int,
+        device: str,
+        threads: int,
+        constants: Mapping[str, Any],
+        step: Sequence[str],
+        vjp: Sequence[str],
+    ) -> None:
+        absent = {name: 0 for name in (*STEP, *VJP) if name not in {*step, *vjp}}
+        self._model, self._substeps = model, substeps
+        self._items = {"particles": self._particles, "nodes": self._nodes, "worlds": _worlds, "poses": self._poses}
+        common = {"device": device, "threads": threads}
+        if not kernels.on_cuda:
+            self.room: Sizes = self._room_of_a_worker(blocks * kernels.lanes, kernels.lanes)
+            launcher = Launcher(kernels, constants={**constants, **absent}, scratch=self.room, **common)
+            self.step: Program = launcher.program(Launch("mpm_step", items=_worlds), given=tuple(step))
+            self.vjp: Program = launcher.program(Launch("mpm_step_vjp", items=_worlds), given=tuple(vjp))
+            return
+        # two launchers: a forward pass needs one state, a backward pass those of all sub-steps
+        forward, self.room = self._room(states=1), self._room(states=substeps + 1)
+        passes = (("step", step, forward, 0, self._forward()), ("vjp", vjp, self.room, 1, self._backward()))
+        for name, given, room, keep, launches in passes:
+            back = {} if keep else dict.fromkeys(("pull", "cotangents", "stresses", "gposes"))
+            scratch = {key: size for key, size in room.items() if key not in back}
+            launcher = Launcher(kernels, constants={**constants, **absent, "keep": keep}, scratch=scratch, **common)
+            setattr(self, name, launcher.program(*launches, given=tuple(given)))
+
+    def _particles(self, num_worlds: int) -> int:
+        return num_worlds * self._model.n
+
+    def _nodes(self, num_worlds: int) -> int:
+        x, y, z = self._model.cells
+        return num_worlds * (x + 1) * (y + 1) * (z + 1)
+
+    def _poses(self, num_worlds: int) -> int:
+        return num_worlds * (self._substeps + 1)
+
+    def _room_of_a_worker(self, particles: int, lanes: int) -> Sizes:
+        nodes = NODE * (self._model.max_nodes + 2 * lanes)
+        return {
+            "states": lambda _: (self._substeps + 1) * PARTICLE * particles,
+            "cotangents": lambda _: PARTICLE * particles,
+            "stresses": lambda _: STRESS * particles,
+            **dict.fromkeys(("grid", "velocity", "pull"), lambda _: nodes),
+        }
+
+    def _room(self, states: int) -> Sizes:
+        shapes = len(self._model.shapes.shapes) if self._model.shapes else 0
+        return {
+            "states": lambda n: states * PARTICLE * self._particles(n),
+            "cotangents": lambda n: PARTICLE * self._particles(n),
+            "stresses": lambda n: STRESS * self._particles(n),
+            **dict.fromkeys(("grid", "velocity", "pull"), lambda n: NODE * self._nodes(n)),
+            "poses": lambda n: 12 * shapes * self._poses(n) + 1,
+            "gposes": lambda n: 24 * shapes * n + 1,
+        }
+
+    def _launch(self, stage: str, over: str, sub: int = 0) -> Launch:
+        return Launch(f"mpm_{stage}", items=self._items[over], values={"sub": sub})
+
+    def _forward(self) -> Iterator[Launch]:
+        yield self._launch("begin", "particles")
+        if self._model.shapes:
+            yield self._launch("pose", "poses")
+        for k in range(self._substeps):
+            for stage, over in (("clear", "nodes"), ("leave", "particles"), ("grid", "nodes"), ("move", "particles")):
+                yield self._launch(stage, over, k)
+        yield self._launch("check", "particles")
+        yield self._launch("end", "particles")
+
+    def _backward(self) -> Iterator[Launch]:
+        last, shapes = self._substeps - 1, self._model.shapes is not None
+        yield self._launch("begin_vjp", "particles")
+        if shapes:
+            yield self._launch("pose_again", "poses")
+            yield self._launch("joints_vjp", "worlds", last + 1)
+        to_grid = (("clear_again", "nodes"), ("leave_again", "particles"), ("grid_again", "nodes"))
+        back = (("move_vjp", "particles"), ("grid_vjp", "nodes"), ("leave_vjp", "particles"))
+        for k in range(last + 1):
+            for stage, over in (*to_grid, ("move_again", "particles")):
+                yield self._launch(stage, over, k)
+        for k in range(last, -1, -1):
+            for stage, over in (*(to_grid if k < last else ()), *back):
+                yield self._launch(stage, over, k)
+            if shapes:
+                yield self._launch("joints_vjp", "worlds", k)
+        yield self._launch("end_vjp", "particles")
+
+
+def _worlds(num_worlds: int) -> int:
+    """Items of a launch of whole worlds."""
+    return num_worlds
