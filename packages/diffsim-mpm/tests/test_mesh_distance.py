@@ -29,8 +29,8 @@ def test_a_boxs_mesh_is_a_box() -> None:
     # weights of a quadratic spline reach a mean square of a quarter of the spacing along each axis
     np.testing.assert_allclose(d, box, atol=np.sqrt(3) / 2 * 0.01)
     away = HALF - np.abs(x)
-    second = np.sort(np.abs(away), axis=1)
-    flat = (second[:, 1] - np.abs(box) > 0.02) & (np.abs(box) < 0.02) & (np.sort(away, axis=1)[:, 1] > 0.025)
+    # far from edges, where the nearest face is the only one that counts
+    flat = (np.abs(box) < 0.02) & (np.sort(away, axis=1)[:, 1] > 0.045)
     assert flat.sum() > 50
     np.testing.assert_allclose(d[flat], box[flat], atol=1e-12)
     np.testing.assert_allclose(n[flat], m[flat], atol=1e-9)

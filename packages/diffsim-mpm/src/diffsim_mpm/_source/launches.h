@@ -161,7 +161,14 @@ DS_FN void clear_node(int item, T* grid)
 DS_ITEM void mpm_begin(int item, const StepArgs& a)
 {
     begin_particle(item, a);
-    if (item < a.num_worlds) a.ok[item] = 1;
+    if (item >= a.num_worlds) return;
+    a.ok[item] = 1;
+#if MPM_SHAPES
+    Model m = read_model(a.integers, a.reals);
+    Motion w;
+    begin_motion(a.chain_integers, a.chain_reals, a.q, a.u, item, m.head[I_SUBSTEPS], w);
+    a.ok[item] = joints_within(w, m.limit);
+#endif
 }
 DS_ITEM void mpm_pose(int item, const StepArgs& a) { pose_world(item, a); }
 DS_ITEM void mpm_clear(int item, const StepArgs& a) { clear_node(item, a.grid); }
