@@ -223,6 +223,12 @@ class MpmDynamics:
         buffers = (*state, *control, ok, saved, *out_cotangent, *in_cotangent)
         self._run(self._launches.vjp, ok, [buffer.ptr for buffer in buffers])
 
+    def motion(self, footage: Any, *, name: str, dt: float) -> Any:
+        """See :class:`diffsim_core.viewer.OwnMotion`: particles and shapes."""
+        from diffsim_mpm.views import motion_of  # which only viewers need
+
+        return motion_of(self.model, footage, name=name, dt=dt)
+
     def _specs(self) -> tuple[tuple[ArraySpec, ...], ...]:
         n, nq, count = self.model.n, self.model.nq, len(self.parameters)
         state = [ArraySpec("x", (n, 3)), ArraySpec("v", (n, 3)), ArraySpec("C", (n, 3, 3)), ArraySpec("F", (n, 3, 3))]

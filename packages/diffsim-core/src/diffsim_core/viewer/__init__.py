@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from diffsim_core.viewer._deformable import Deformable as Deformable
 from diffsim_core.viewer._motion import Contacts as Contacts
 from diffsim_core.viewer._motion import Motion as Motion
 from diffsim_core.viewer._motion import MusclePaths as MusclePaths
@@ -19,6 +20,7 @@ from diffsim_core.viewer.html import write_html as write_html
 
 if TYPE_CHECKING:
     from diffsim_core.viewer._record import Footage as Footage
+    from diffsim_core.viewer._record import OwnMotion as OwnMotion
     from diffsim_core.viewer._record import OwnPage as OwnPage
     from diffsim_core.viewer._record import Recorder as Recorder
     from diffsim_core.viewer._record import film as film
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from diffsim_core.viewer.video import render as render
     from diffsim_core.viewer.video import write_video as write_video
 
-_RECORDING = ("Footage", "OwnPage", "Recorder", "film", "motion_of", "record", "write_page")
+_RECORDING = ("Footage", "OwnMotion", "OwnPage", "Recorder", "film", "motion_of", "record", "write_page")
 _LAZY = dict.fromkeys(_RECORDING, "_record") | {"render": "video", "write_video": "video"}
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffsim_core.viewer._encode_deformable import encode_deformable
 from diffsim_core.viewer._shapes import PARTS
 
 if TYPE_CHECKING:  # a motion shows itself by this module
@@ -32,7 +33,6 @@ def encode(motion: Motion) -> dict[str, Any]:
     relative = motion.position.astype(np.float64) - root[:, :, None]
     position, position_step = _steps(relative)
     extent = reach(motion)
-    height = float(np.median(root[..., 2]))
     return {
         "name": motion.name,
         "dt": motion.dt,
@@ -55,10 +55,11 @@ def encode(motion: Motion) -> dict[str, Any]:
         "activation": _base64(np.rint(255 * np.clip(motion.activation, 0, 1)), "u1"),
         "contacts": _contacts(motion, root),
         "terrain": _terrain(motion),
+        "soft": [encode_deformable(body, motion.begins) for body in motion.deformables],
         "notes": motion.notes,
         "spacing": round(2 * extent + 0.5, 2),
-        "viewDistance": round(2.6 * extent + 1.0, 2),
-        "viewHeight": round(height, 3),
+        "viewDistance": round(view_distance(motion), 2),
+        "viewHeight": round(view_height(motion), 3),
     }
 
 
@@ -95,6 +96,22 @@ def reach(motion: Motion) -> float:
             size = max(shape.size[:2]) if shape.type in ("capsule", "cylinder") else max(shape.size)
             extents.append(float(np.quantile(distance, 0.99)) + float(np.linalg.norm(shape.pos)) + size)
     return max(extents)
+
+
+def view_distance(motion: Motion) -> float:
+    """How far a camera is that sees the robot, or, where there are any, soft bodies and a bit around them [m]."""
+    if not motion.deformables:
+        return 2.6 * reach(motion) + 1.0
+    points = np.concatenate([body.position for body in motion.deformables], axis=2)
+    away = np.linalg.norm(points - points.mean(axis=2, keepdims=True), axis=-1)
+    return 5.0 * float(np.quantile(away, 0.99)) + 0.2
+
+
+def view_height(motion: Motion) -> float:
+    """Height at which the camera looks [m]."""
+    if motion.deformables:
+        return float(np.median(np.concatenate([body.position[..., 2] for body in motion.deformables], axis=2)))
+    return float(np.median(motion.position[:, :, 0, 2])) if motion.bodies else 0.0
 
 
 def newtons_per_metre(motion: Motion) -> float:

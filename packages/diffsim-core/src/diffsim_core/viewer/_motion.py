@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from diffsim_core.rigid.contacts import HeightField
+from diffsim_core.viewer._deformable import Deformable, check_deformable
 from diffsim_core.viewer._shapes import PARTS
 from diffsim_core.viewer.html import html_page
 
@@ -106,6 +107,8 @@ class Motion:
     contacts: Contacts = field(default_factory=Contacts)
     terrain: HeightField | None = None
     """Height field of uneven ground."""
+    deformables: tuple[Deformable, ...] = ()
+    """Soft bodies: particles, or meshes that bend."""
     notes: tuple[str, ...] = ()
     """What was not recorded, one sentence each."""
 
@@ -167,6 +170,7 @@ class Motion:
             activation=part(self.activation),
             curves={name: part(curve) for name, curve in self.curves.items()},
             contacts=contacts,
+            deformables=tuple(body.select(slice(first, last), chosen) for body in self.deformables),
         )
 
     def _repr_html_(self) -> str:
@@ -185,6 +189,9 @@ class Motion:
             "muscles": self.muscles.names,
             "curves": list(self.curves),
             "notes": self.notes,
+            "deformables": [
+                {"name": body.name, "radius": body.radius, "shades": list(body.shades)} for body in self.deformables
+            ],
         }
         arrays: dict[str, Any] = {f"curve:{name}": curve for name, curve in self.curves.items()}
         arrays |= {name: getattr(self, name) for name in _ARRAYS}
@@ -192,6 +199,9 @@ class Motion:
             if group is not None:
                 kind = type(group).__name__
                 arrays |= {f"{kind}.{f.name}": getattr(group, f.name) for f in fields(group) if f.name != "names"}
+        for k, body in enumerate(self.deformables):
+            arrays |= {f"deformable{k}.{name}": getattr(body, name) for name in _POINTS}
+            arrays |= {f"deformable{k}:{name}": shade for name, shade in body.shades.items()}
         text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
         with Path(path).open("wb") as file:
             np.savez_compressed(file, header=text, **arrays)
@@ -214,6 +224,7 @@ class Motion:
 
 
 _ARRAYS = ("position", "quaternion", "begins", "activation")
+_POINTS = ("position", "rgb", "triangles")
 
 
 def _from_arrays(arrays: Mapping[str, Any]) -> Motion:
@@ -235,6 +246,15 @@ def _from_arrays(arrays: Mapping[str, Any]) -> Motion:
         contacts=group(Contacts),
         terrain=group(HeightField) if "HeightField.heights" in arrays else None,
         notes=tuple(map(str, header["notes"])),
+        deformables=tuple(
+            Deformable(
+                name=str(body["name"]),
+                radius=float(body["radius"]),
+                shades={name: arrays[f"deformable{k}:{name}"] for name in body["shades"]},
+                **{name: arrays[f"deformable{k}.{name}"] for name in _POINTS},
+            )
+            for k, body in enumerate(header.get("deformables", ()))
+        ),
         **{name: arrays[name] for name in _ARRAYS},
     )
 
@@ -284,6 +304,8 @@ def _check(motion: Motion) -> None:
         raise ValueError("contacts are not ordered by frame, then world: sort their rows")
     for shape in motion.shapes:
         _check_shape(shape, nb)
+    for body in motion.deformables:
+        check_deformable(body, T, N)
 
 
 def _check_shape(shape: Shape, num_bodies: int) -> None:

@@ -64,6 +64,13 @@ def multiply(a: Numbers, b: Numbers) -> Numbers:
     return np.concatenate([scalar, w * x + u * v + np.cross(v, x)], axis=-1)
 
 
+def followed_point(motion: Motion, frame: int, world: int) -> Numbers:
+    """What a camera follows ``[3]``: soft bodies, or else the first rigid one [m]."""
+    if motion.deformables:
+        return motion.deformables[0].position[frame, world].mean(axis=0)
+    return motion.position[frame, world, 0] if motion.bodies else np.zeros(3)
+
+
 def _body(motion: Motion, frame: int, body: Numbers) -> tuple[Numbers, Numbers]:
     """Positions ``[N, k, 3]`` and attitudes ``[N, k, 4]`` of bodies; -1 is the world."""
     N = motion.num_worlds

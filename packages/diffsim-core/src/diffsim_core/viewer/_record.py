@@ -50,11 +50,20 @@ class OwnPage(Protocol):
         ...
 
 
+@runtime_checkable
+class OwnMotion(Protocol):
+    """Dynamics that says itself what is drawn of its states."""
+
+    def motion(self, footage: Footage, *, name: str, dt: float) -> Motion:
+        """The motion of a rollout; ``name`` is the task's, ``dt`` the time between frames [s]."""
+        ...
+
+
 class Recorder:
     """Recorder of a rollout that other code runs: ``add`` each step, then call ``motion``.
 
     Args:
-        env: worlds of a task on :class:`diffsim_core.rigid.RigidDynamics`, or on dynamics with its own page.
+        env: worlds of a task on :class:`diffsim_core.rigid.RigidDynamics`, or on dynamics with its own motion or page.
         worlds: number of worlds to record, from the first one on; default: all.
 
     Raises:
@@ -64,7 +73,7 @@ class Recorder:
 
     def __init__(self, env: Any, worlds: int | None = None) -> None:
         if not isinstance(_simulator(env), OwnPage):
-            _dynamics(env)
+            check_drawn(env)
         self.env = env
         self.worlds: int = env.num_envs if worlds is None else worlds
         if not 1 <= self.worlds <= env.num_envs:
@@ -97,7 +106,7 @@ class Recorder:
         """All recorded steps as a motion.
 
         Raises:
-            TypeError: the environment does not simulate rigid bodies.
+            TypeError: nothing says what is drawn of this environment.
             ValueError: no step was recorded.
         """
         return motion_of(self.env, **self.footage()._asdict())
@@ -161,9 +170,9 @@ def record(
 ) -> Motion:
     """Run ``policy`` from new episodes and record its motion.
 
-    Arguments and errors are those of ``film``. Other dynamics than rigid bodies raise TypeError.
+    Arguments and errors are those of ``film``. Dynamics of which nothing says what is drawn raises TypeError.
     """
-    _dynamics(env)
+    check_drawn(env)
     filmed = film(env, policy, steps=steps, episodes=episodes, seed=seed, worlds=worlds, value=value)
     return motion_of(env, **filmed._asdict())
 
@@ -172,7 +181,7 @@ def write_page(env: Any, footage: Footage, path: str | Path) -> None:
     """Write a rollout as one HTML file that opens offline: the dynamics' own page if it has one, else a motion's.
 
     Raises:
-        TypeError: the dynamics has no page of its own and does not simulate rigid bodies.
+        TypeError: the dynamics has no page or motion of its own and does not simulate rigid bodies.
         OSError: the file cannot be written.
     """
     simulator = _simulator(env)
@@ -195,14 +204,18 @@ def motion_of(
         curves: numbers ``[T, N]`` by name.
 
     Raises:
-        TypeError: the environment does not simulate rigid bodies.
+        TypeError: the environment neither simulates rigid bodies nor has a motion of its own.
         ValueError: an array has the wrong shape, or a shape or muscle is on a link without a body.
     """
-    dynamics = _dynamics(env)
-    model = dynamics.model
     T, N = action.shape[:2]
     if begins is None:
         begins = np.broadcast_to(np.arange(T)[:, None] == 0, (T, N))
+    simulator = _simulator(env)
+    if isinstance(simulator, OwnMotion):
+        footage = Footage(physics, action, begins, dict(curves or {}))
+        return simulator.motion(footage, name=env.spec.name, dt=env.spec.dt)
+    dynamics = _dynamics(env)
+    model = dynamics.model
     carriers = _carriers(model)
     pose = _poses(env, dynamics, carriers, physics) if carriers else np.zeros((T, N, 0, 13))
     contacts, notes = Contacts(), []
@@ -227,9 +240,10 @@ def motion_of(
     )
 
 
-def check_rigid(env: Any) -> None:
-    """Raise ``TypeError`` unless the environment simulates rigid bodies, whose motion can be recorded."""
-    _dynamics(env)
+def check_drawn(env: Any) -> None:
+    """Raise ``TypeError`` unless a motion can be recorded: of rigid bodies, or of dynamics that says what is drawn."""
+    if not isinstance(_simulator(env), OwnMotion):
+        _dynamics(env)
 
 
 def _simulator(env: Any) -> Any:
@@ -240,7 +254,10 @@ def _dynamics(env: Any) -> RigidDynamics:
     dynamics = _simulator(env)
     if not isinstance(dynamics, RigidDynamics):
         name = type(dynamics).__name__
-        raise TypeError(f"only rigid bodies can be recorded, and this is {name}; construct a viewer.Motion yourself")
+        raise TypeError(
+            f"only rigid bodies can be recorded, and this is {name}; give it a method motion, or construct a "
+            "viewer.Motion yourself"
+        )
     return dynamics
 
 

@@ -13,7 +13,7 @@ from diffsim_core.viewer._encode import encode
 if TYPE_CHECKING:  # a motion shows itself by this module
     from diffsim_core.viewer._motion import Motion
 
-_SCRIPTS = ("algebra", "meshes", "motion", "renderer", "scene", "camera", "charts", "main")
+_SCRIPTS = ("algebra", "meshes", "motion", "renderer", "soft", "scene", "camera", "charts", "main")
 
 
 def html_page(motion: Motion) -> str:
@@ -21,8 +21,8 @@ def html_page(motion: Motion) -> str:
 
     It needs a browser with WebGL 2, and its content policy forbids it to fetch anything. The part of its address after
     ``#`` sets the initial view: ``t`` [s], ``play`` (0 or 1), ``speed``, ``world``, ``theme`` (light or dark),
-    ``azimuth``, ``elevation`` [degrees], ``distance`` [m] and ``controls`` (0 hides them), as in
-    ``ant.html#t=2&play=0&theme=dark``.
+    ``azimuth``, ``elevation`` [degrees], ``distance`` [m], ``shade`` (what colours soft bodies) and ``controls`` (0
+    hides them), as in ``ant.html#t=2&play=0&theme=dark``.
     """
     data = encode(motion)
     # JSON allows "<" as an escape, which cannot end the element or begin a comment

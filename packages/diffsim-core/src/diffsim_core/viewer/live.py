@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core.viewer._encode import reach, visible
+from diffsim_core.viewer._deformable import Deformable
+from diffsim_core.viewer._encode import reach, view_distance, view_height, visible
 from diffsim_core.viewer._motion import Motion, Shape
-from diffsim_core.viewer._placing import muscle_lines, place, worlds_aside
-from diffsim_core.viewer._record import check_rigid
+from diffsim_core.viewer._placing import followed_point, muscle_lines, place, worlds_aside
+from diffsim_core.viewer._record import check_drawn
 from diffsim_core.viewer._shapes import PARTS
 
 _FRAMES_PER_SECOND = 30.0
@@ -34,7 +35,7 @@ def check_live(port: int, host: str = "127.0.0.1", env: Any = None) -> None:
     Raises:
         ImportError: viser is not installed.
         ValueError: the port is out of range or in use.
-        TypeError: the environment simulates something other than rigid bodies.
+        TypeError: the environment has dynamics of which nothing says what is drawn.
     """
     if importlib.util.find_spec("viser") is None:
         raise ImportError("the live view needs viser, which is not installed: pip install 'diffsim-core[live]'")
@@ -50,7 +51,7 @@ def check_live(port: int, host: str = "127.0.0.1", env: Any = None) -> None:
                 "or choose another port"
             ) from None
     if env is not None:
-        check_rigid(env)
+        check_drawn(env)
 
 
 class LiveView:
@@ -245,28 +246,29 @@ class _Stage:
         if motion.muscles.names:
             points, colors = muscle_lines(motion, 0)
             self._muscles = scene.add_line_segments("/muscles", *_flat(points, colors), thickness=0.012)
-        distance = 1.5 * reach(motion) * max(1.0, 0.5 * N) + 0.5
-        height = float(np.median(motion.position[:, :, 0, 2])) if motion.bodies else 0.0
+        self._soft = [self._add_soft(k, body) for k, body in enumerate(motion.deformables)]
+        distance = view_distance(motion) if motion.deformables else 1.5 * reach(motion) * max(1.0, 0.5 * N) + 0.5
+        height = view_height(motion)
         camera = server.initial_camera
         camera.look_at, camera.position = (0.0, 0.0, height), (0.5 * distance, -distance, height + 0.4 * distance)
 
     def fits(self, motion: Motion) -> bool:
         """Whether its objects can show this motion too: same robot, number of worlds and level ground."""
         old = self.motion
-        same = (old.shapes, old.num_worlds, old.bodies, old.muscles.names) == (
-            motion.shapes,
-            motion.num_worlds,
-            motion.bodies,
-            motion.muscles.names,
-        )
+
+        def parts(m: Motion) -> Any:
+            soft = [(body.name, body.num_points, body.triangles.tolist()) for body in m.deformables]
+            return m.shapes, m.num_worlds, m.bodies, m.muscles.names, soft
+
+        same = parts(old) == parts(motion)
         return same and old.terrain is motion.terrain is None
 
     def draw(self, frame: int, followed: int | None) -> None:
         """Draw a frame; the followed world stays in place while the ground moves."""
         motion = self.motion
         centre = np.zeros(3)
-        if followed is not None and followed < motion.num_worlds and motion.bodies:
-            centre[:2] = motion.position[frame, followed, 0, :2]
+        if followed is not None and followed < motion.num_worlds and (motion.bodies or motion.deformables):
+            centre[:2] = followed_point(motion, frame, followed)[:2]
             centre += self._aside[followed]
         move = self._aside - centre
         with self._server.atomic():
@@ -279,6 +281,23 @@ class _Stage:
             if self._muscles is not None:
                 points, colors = muscle_lines(motion, frame)
                 self._muscles.points, self._muscles.colors = _flat(points + move[:, None, None], colors)
+            for body, handles in zip(motion.deformables, self._soft, strict=True):
+                for world, handle in enumerate(handles):
+                    points = (body.position[frame, world] + move[world]).astype(np.float32)
+                    setattr(handle, "vertices" if len(body.triangles) else "points", points)
+
+    def _add_soft(self, k: int, body: Deformable) -> list[Any]:
+        """A cloud of points or a mesh in each world."""
+        scene, made = self._server.scene, []
+        rgb = np.rint(255 * np.clip(body.rgb, 0, 1)).astype(np.uint8)
+        for world, points in enumerate(body.position[0]):
+            name = f"/soft/{k} {body.name.replace('/', ' ')}/{world}"
+            if len(body.triangles):
+                color, faces = tuple(rgb.mean(axis=0).astype(int).tolist()), body.triangles.astype(np.uint32)
+                made.append(scene.add_mesh_simple(name, points, faces, color=color, side="double"))
+            else:
+                made.append(scene.add_point_cloud(name, points, rgb, point_size=2 * body.radius, point_shape="circle"))
+        return made
 
     def _add_ground(self, name: str, shape: Shape) -> None:
         grid = {"infinite_grid": True, "cell_size": _CELL, "section_size": 5 * _CELL, "plane_opacity": 1.0}

@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from diffsim_core._nearest import unknown
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.rigid._quat import quat_mul, rotation
-from diffsim_core.viewer._encode import newtons_per_metre, reach
+from diffsim_core.viewer._encode import newtons_per_metre, view_distance, view_height
 from diffsim_core.viewer._motion import FloatArray, Motion, Shape
+from diffsim_core.viewer._placing import followed_point
 from diffsim_core.viewer._shapes import PARTS
 
 _PLATFORMS = ("egl", "osmesa", "glfw")
@@ -42,7 +44,7 @@ def write_video(
     height: int = 480,
     speed: float = 1.0,
     fps: int = 30,
-    **view: float,
+    **view: Any,
 ) -> Path:
     """Write one world's motion as an animated ``.gif`` or as an ``.mp4`` (H.264).
 
@@ -54,7 +56,7 @@ def write_video(
         height: height of the pictures in pixels.
         speed: playback speed; 0.25 is a quarter of real time.
         fps: pictures per second.
-        view: ``azimuth``, ``elevation``, ``distance`` of :func:`render`.
+        view: ``azimuth``, ``elevation``, ``distance``, ``shade`` of :func:`render`.
 
     Raises:
         ImportError: imageio is not installed; the message names the extra.
@@ -98,6 +100,7 @@ def render(
     azimuth: float = 120.0,
     elevation: float = -15.0,
     distance: float | None = None,
+    shade: str | None = None,
 ) -> Iterator[Any]:
     """Pictures ``[height, width, 3]`` uint8 of some frames, with contact forces as arrows and coloured muscles.
 
@@ -109,11 +112,12 @@ def render(
         height: height of the pictures in pixels.
         azimuth: azimuth of the camera in MuJoCo's convention [degrees].
         elevation: elevation of its line of sight, negative downwards [degrees].
-        distance: distance of the camera [m]; by default the robot fills the picture.
+        distance: distance of the camera [m]; by default the robot or the soft bodies fill the picture.
+        shade: numbers that colour soft bodies, such as ``"strain"``; by default their own colours.
 
     Raises:
         RuntimeError: OpenGL is not available; the message lists what was tried, and what to do.
-        ValueError: a frame or world does not exist, or the size is out of range.
+        ValueError: a frame, world or shade does not exist, or the size is out of range.
     """
     if not 0 <= world < motion.num_worlds:
         raise ValueError(f"world={world}: the motion has {motion.num_worlds} worlds; give an index from 0")
@@ -122,29 +126,35 @@ def render(
     if not (0 < width <= 4096 and 0 < height <= 4096):
         raise ValueError(f"width={width}, height={height}: give from 1 to 4096 pixels")
     one = motion.select(worlds=[world])
-    view = _View(azimuth, elevation, 2.6 * reach(one) + 1.0 if distance is None else distance)
-    return _render(one, frames, width, height, view)
+    view = _View(azimuth, elevation, view_distance(one) if distance is None else distance)
+    known = {name for body in motion.deformables for name in body.shades}
+    if shade is not None and shade not in known:
+        raise ValueError(unknown("shade", shade, known))
+    return _render(one, frames, width, height, view, shade)
 
 
-def _render(motion: Motion, frames: list[int], width: int, height: int, view: _View) -> Iterator[Any]:
+def _render(
+    motion: Motion, frames: list[int], width: int, height: int, view: _View, shade: str | None
+) -> Iterator[Any]:
     model = _stage(motion, width, height)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     shapes = sum(len(_geoms(shape)) for shape in motion.shapes) + len(motion.muscles.muscle)
+    shapes += sum(len(body.triangles) or body.num_points for body in motion.deformables)
     scene = mujoco.MjvScene(model, maxgeom=shapes + len(motion.contacts.frame) + 16)
     option, camera = mujoco.MjvOption(), mujoco.MjvCamera()
     camera.azimuth, camera.elevation, camera.distance = view
-    height_of_root = float(np.median(motion.position[:, 0, 0, 2])) if motion.bodies else 0.0
+    middle_height = view_height(motion)
     metre = newtons_per_metre(motion)
     with _context(width, height):
         context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
         window = mujoco.MjrRect(0, 0, width, height)
         for frame in frames:
-            root = motion.position[frame, 0, 0] if motion.bodies else np.zeros(3)
-            camera.lookat[:] = [root[0], root[1], height_of_root]
+            camera.lookat[:] = [*followed_point(motion, frame, 0)[:2], middle_height]
             mujoco.mjv_updateScene(model, data, option, None, camera, mujoco.mjtCatBit.mjCAT_ALL, scene)
             _put_shapes(scene, motion, frame)
+            _put_deformables(scene, motion, frame, shade)
             _put_muscles(scene, motion, frame)
             _put_contacts(scene, motion, frame, metre)
             mujoco.mjr_render(window, scene, context)
@@ -159,6 +169,8 @@ def _stage(motion: Motion, width: int, height: int) -> Any:
     spec = mujoco.MjSpec()
     spec.visual.global_.offwidth, spec.visual.global_.offheight = width, height
     spec.visual.headlight.ambient = [0.35, 0.35, 0.35]
+    if motion.deformables:  # of thousands of balls, each is a few pixels wide
+        spec.visual.quality.numslices, spec.visual.quality.numstacks = 14, 8
     sky = spec.add_texture(name="sky", width=256, height=256)
     sky.type, sky.builtin = mujoco.mjtTexture.mjTEXTURE_SKYBOX, mujoco.mjtBuiltin.mjBUILTIN_GRADIENT
     sky.rgb1, sky.rgb2 = [0.93, 0.95, 0.97], [0.75, 0.8, 0.86]
@@ -209,6 +221,28 @@ def _put_shapes(scene: Any, motion: Motion, frame: int) -> None:
         for name, size, z in _geoms(shape):
             kind = getattr(mujoco.mjtGeom, f"mjGEOM_{name.upper()}")
             mujoco.mjv_initGeom(_new_geom(scene), kind, np.array(size), pos + z * axes[:, 2], axes.ravel(), rgba)
+
+
+def _put_deformables(scene: Any, motion: Motion, frame: int, shade: str | None) -> None:
+    for body in motion.deformables:
+        points = body.position[frame, 0].astype(np.float64)
+        shaded = shade if shade in body.shades else None
+        rgba = np.ones((body.num_points, 4), np.float32)
+        rgba[:, :3] = body.colors(frame, shaded)[0]
+        if not len(body.triangles):
+            size, axes = np.full(3, body.radius), np.eye(3).ravel()
+            for point, color in zip(points, rgba, strict=True):
+                mujoco.mjv_initGeom(_new_geom(scene), mujoco.mjtGeom.mjGEOM_SPHERE, size, point, axes, color)
+            continue
+        # MuJoCo's triangle has its corners at the origin and at the ends of the first two axes
+        corners = points[body.triangles]
+        first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        normal = np.cross(first, second)
+        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+        axes = np.stack([first, second, normal], axis=2).reshape(-1, 9)
+        colors = rgba[body.triangles].mean(axis=1)
+        for corner, frame_axes, color in zip(corners[:, 0], axes, colors, strict=True):
+            mujoco.mjv_initGeom(_new_geom(scene), mujoco.mjtGeom.mjGEOM_TRIANGLE, np.ones(3), corner, frame_axes, color)
 
 
 def _geoms(shape: Shape) -> list[tuple[str, tuple[float, ...], float]]:

@@ -49,7 +49,7 @@ class Viewer {
     for (let w = 0; w < motion.worlds; w++) element("world").append(new Option(`world ${w}`, w));
     element("world").addEventListener("change", () => this.choose(Number(element("world").value)));
     element("world").hidden = motion.worlds < 2;
-    const has = { contacts: motion.contacts.count && this.motion.contactFirst.at(-1) > 0, muscles: motion.muscles.width.length > 0,
+    const has = { shades: this.scene.shades.length > 1, contacts: motion.contacts.count && this.motion.contactFirst.at(-1) > 0, muscles: motion.muscles.width.length > 0,
       overlay: motion.worlds > 1 && !motion.terrain };
     for (const button of document.querySelectorAll("button[data-key]")) {
       const name = button.dataset.only;
@@ -68,6 +68,7 @@ class Viewer {
       if (number(name) !== null) this.camera.home[name] = number(name);
     this.camera.reset();
     if (number("speed") !== null) this.setSpeed(number("speed"));
+    if (this.scene.shades.includes(options.get("shade"))) this.scene.shade = options.get("shade");
     if (number("t") !== null) this.seek(number("t") / this.motion.dt);
     if (options.has("play")) this.playing = options.get("play") !== "0";
     document.body.classList.toggle("bare", options.get("controls") === "0");
@@ -125,6 +126,7 @@ class Viewer {
       r: () => this.camera.reset(),
       c: () => (this.scene.show.contacts = !this.scene.show.contacts),
       m: () => (this.scene.show.muscles = !this.scene.show.muscles),
+      p: () => this.scene.nextShade(),
       o: () => (this.scene.overlaid = !this.scene.overlaid || Boolean(this.motion.terrain)),
       t: () => this.setTheme(this.theme === THEMES.dark ? "light" : "dark"),
       h: () => (this.element("help").hidden = !this.element("help").hidden),
@@ -182,6 +184,7 @@ class Viewer {
     parts.push(`episode ${motion.episode(frame, this.world)}`);
     const contacts = motion.contactsAt(frame, this.world);
     if (contacts.length) parts.push(`contact ${contacts.reduce((sum, c) => sum + norm(c.force), 0).toFixed(0)} N`);
+    if (this.scene.shade) parts.push(this.scene.legend());
     element("readout").textContent = parts.join(" · ");
     document.body.dataset.frame = frame;
     document.body.dataset.playing = this.playing;

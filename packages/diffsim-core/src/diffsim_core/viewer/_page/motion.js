@@ -22,6 +22,7 @@ class Motion {
     this.contactFirst = new Uint32Array(this.contactCount.length + 1);
     this.contactCount.forEach((n, i) => (this.contactFirst[i + 1] = this.contactFirst[i] + n));
     this.begins = data.begins.map((frames) => new Set(frames));
+    this.soft = data.soft.map((body) => new SoftBody(body, data.frames, data.worlds, this.begins));
     this.addReturns();
   }
 
@@ -77,11 +78,12 @@ class Motion {
     return last ? 0 : time - frame;
   }
 
+  // What the camera follows: soft bodies, or else the first rigid one.
   rootBetween(time, world) {
     const frame = Math.floor(time);
     const part = this.partBetween(time, world);
-    const here = this.rootAt(frame, world);
-    return part ? mix(here, this.rootAt(frame + 1, world), part) : here;
+    const at = (t) => (this.soft.length ? this.soft[0].centre(t, world) : this.rootAt(t, world));
+    return part ? mix(at(frame), at(frame + 1), part) : at(frame);
   }
 
   // [{point, force}] in a frame [m], [N].

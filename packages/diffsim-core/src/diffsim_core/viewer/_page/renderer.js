@@ -84,6 +84,7 @@ class Renderer {
     this.shapes = this.program(SHAPE_VERTEX, SHAPE_FRAGMENT);
     this.ground = this.program(GROUND_VERTEX, GROUND_FRAGMENT);
     this.meshes = {};
+    this.soft = null; // draws soft bodies, where there are any
     this.square = gl.createVertexArray();
     gl.bindVertexArray(this.square);
     this.attribute(0, 2, new Float32Array([-1, -1, 1, -1, -1, 1, 1, 1]));
@@ -153,6 +154,11 @@ class Renderer {
     gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT | gl.STENCIL_BUFFER_BIT);
     gl.enable(gl.DEPTH_TEST);
     this.drawGround(camera, middle, planes, theme);
+    const pixels = 0.5 * this.canvas.height * projection[5];
+    const drawSoft = (shadow) => {
+      this.soft?.draw({ camera, view, pixels, eye, ground: groundHeight ?? 0 }, shadow);
+      gl.useProgram(this.shapes.program);
+    };
     gl.useProgram(this.shapes.program);
     const { uniforms } = this.shapes;
     gl.uniformMatrix4fv(uniforms.camera, false, camera);
@@ -167,12 +173,14 @@ class Renderer {
       gl.blendFunc(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA);
       gl.uniform4f(uniforms.shadow, ...LIGHT, 1);
       this.drawInstances(({ kind }) => kind === "solid");
+      drawSoft(1);
       gl.disable(gl.STENCIL_TEST);
       gl.disable(gl.BLEND);
       gl.depthMask(true);
     }
     gl.uniform4f(uniforms.shadow, ...LIGHT, 0);
     this.drawInstances(({ color }) => color[3] >= 1);
+    drawSoft(0);
     gl.enable(gl.BLEND);
     gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE);
     gl.depthMask(false);
@@ -182,6 +190,7 @@ class Renderer {
     this.drawInstances(({ kind }) => kind === "mark", 0.35);
     gl.disable(gl.BLEND);
     for (const mesh of Object.values(this.meshes)) mesh.instances = [];
+    this.soft?.clear();
   }
 
   drawGround(camera, middle, planes, theme) {

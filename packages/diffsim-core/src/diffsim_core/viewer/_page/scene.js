@@ -10,6 +10,9 @@ class Scene {
     this.renderer = renderer;
     this.overlaid = Boolean(motion.terrain); // uneven ground is where it is: worlds cannot stand side by side on it
     this.show = { contacts: true, muscles: true };
+    this.shades = [null, ...new Set(motion.soft.flatMap(({ shades }) => shades.map(({ name }) => name)))];
+    this.shade = null; // by which soft bodies are coloured
+    if (motion.soft.length) renderer.soft = new SoftPainter(renderer, motion.soft);
     const still = motion.shapes.filter(({ body }) => body < 0);
     this.planes = still.filter(({ type }) => type === "plane").map(({ pos, quat }) => placed(pos, quat));
     const level = this.planes.find((m) => m[10] > 0.9999);
@@ -42,10 +45,31 @@ class Scene {
         const color = [...rgba.slice(0, 3), opacity * rgba[3]];
         this.renderer.put(mesh, multiply(body < 0 ? fixed : bodies[body], matrix), color, faint ? "free" : "solid");
       }
+      if (!this.overlaid || world === chosen) this.drawSoft(time, world, aside);
       if (faint) continue;
       if (this.show.muscles) this.drawMuscles(frame, world, bodies, fixed);
       if (this.show.contacts) this.drawContacts(frame, world, aside);
     }
+  }
+
+  drawSoft(time, world, aside) {
+    const frame = Math.floor(time);
+    this.motion.soft.forEach((body, k) => {
+      body.place(frame, this.motion.partBetween(time, world), world, aside);
+      body.paint(frame, world, this.shade);
+      this.renderer.soft.put(k, body);
+    });
+  }
+
+  nextShade() {
+    this.shade = this.shades[(this.shades.indexOf(this.shade) + 1) % this.shades.length];
+  }
+
+  // What the colours of soft bodies mean, for the line above the picture.
+  legend() {
+    if (!this.shade) return "";
+    const { low, high } = this.motion.soft.flatMap(({ shades }) => shades).find(({ name }) => name === this.shade);
+    return `colour: ${this.shade} ${Number(low.toPrecision(3))} to ${Number(high.toPrecision(3))}`;
   }
 
   drawMuscles(frame, world, bodies, fixed) {

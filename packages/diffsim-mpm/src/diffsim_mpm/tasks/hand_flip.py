@@ -1,0 +1,136 @@
+"""HandFlip: a hand folds a disc of dough in half in its palm (Xing et al. 2024, after DexDeform, Li et al. 2023)."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+
+from diffsim_core import Random, stop_gradient
+from diffsim_mpm.dynamics import MpmDynamics
+from diffsim_mpm.model import MpmBody, MpmModel
+from diffsim_mpm.tasks._mpm import MpmTask, filled
+from diffsim_mpm.tasks._shadow_hand import KNUCKLE, WRIST, shadow_hand
+
+CENTRE = (0.5, 0.4, 0.38)
+"""Of the dough [m]."""
+RADIUS, HALF_HEIGHT = 0.1, 0.003
+"""Of the dough [m]."""
+SCALE = 2.5
+"""Of the hand: the grid is a cube of 1 m."""
+ACTION_SCALE = 0.33 * 0.002 * 40
+"""Change of a joint in a step at an action of 1 [rad]."""
+_VOLUME = (1 / 128) ** 2
+"""Of a particle, the same for every number of them [m^3]; of the released code. Only the density counts."""
+_BELOW = 0.03
+"""From the axes of the fingers to the lower side of the dough [m]."""
+
+
+class HandFlip(MpmTask):
+    """A flat disc of dough lies on an open hand, which is to fold it along a line across the palm.
+
+    ``pair_every``: of the particles of a half, those whose distance from their mirror image is rewarded.
+
+    The reward is ``clip((d0 - d) / d0, -1, 1)`` with d the mean distance between particles of one half and their mirror
+    images in the other half, and d0 that at the start.
+    """
+
+    def __init__(self, dynamics: MpmDynamics, *, pair_every: int = 10, **options: Any) -> None:
+        super().__init__(dynamics, **options)
+        self.pair_every = pair_every
+
+    def remembered(self, xp: Any, random: Random, physics: Any) -> Any:
+        """``(d0 [N, 1],)``"""
+        return (stop_gradient(self.halves_apart(xp, physics))[:, None],)
+
+    def halves_apart(self, xp: Any, physics: Any) -> Any:
+        """Mean distance of particles that mirror each other at the start ``[N]`` [m]."""
+        half = physics.x.shape[1] // 2
+        apart = physics.x[:, : half : self.pair_every] - physics.x[:, half :: self.pair_every]
+        return xp.mean(xp.sqrt(xp.sum(apart * apart, axis=2) + 1e-12), axis=1)
+
+    def reward(self, xp: Any, physics: Any, action: Any, next_physics: Any, next_obs: Any, task: Any) -> Any:
+        """Near 1 where the halves lie on each other, 0 as at the start."""
+        start = task[0][:, 0]
+        return xp.clip((start - self.halves_apart(xp, next_physics)) / start, -1.0, 1.0)
+
+
+def dough(count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Particles of the disc ``[count, 3]`` [m]: one half, and in the same order its mirror image along y."""
+    size = np.array([RADIUS, RADIUS, HALF_HEIGHT])
+
+    def in_half(p: Any) -> Any:
+        return np.hypot(p[:, 0], p[:, 1]) < RADIUS
+
+    half = filled(count // 2, in_half, [-RADIUS, 0.0, -HALF_HEIGHT], size)
+    return np.concatenate([half, half * [1, -1, 1]]) + CENTRE
+
+
+def make_hand_flip(
+    particles: int,
+    cells: int,
+    substeps: int,
+    *,
+    num_envs: int,
+    device: str,
+    dtype: str,
+    name: str = "hand_flip",
+    E: float = 4000.0,
+    nu: float = 0.2,
+    yield_stress: float = 130.0,
+    hand_friction: float = 0.5,
+    fold: float = 0.08,
+    noise: float = 1.0,
+    obs: str = "points",
+    observe_every: int = 10,
+    pair_every: int = 10,
+    episode_length: int = 300,
+    threads: int | None = None,
+) -> HandFlip:
+    """The task with so many particles, cells along each side and sub-steps of its 2 ms; see :class:`HandFlip`.
+
+    ``fold`` is how far the dough's middle lies beyond the middle finger's knuckle [m]; ``noise`` multiplies what is
+    drawn at the start.
+    """
+    if particles < 40 or particles % 2:
+        raise ValueError(f"particles={particles!r} must be even and at least 40: half of them mirror the others")
+    x, y, z = CENTRE
+    wrist = (x, y - fold - SCALE * (WRIST + KNUCKLE), z - HALF_HEIGHT - _BELOW)
+    # palm up: fingers along the world's y, the side of the thumb along x
+    hand = shadow_hand(wrist, (math.sqrt(0.5), -math.sqrt(0.5), 0.0, 0.0), scale=SCALE, friction=hand_friction)
+    body = MpmBody(
+        name="dough",
+        particles=dough(particles),
+        volume=_VOLUME,
+        density=1.0,
+        material="von_mises",
+        parameters={"E": E, "nu": nu, "yield_stress": yield_stress},
+    )
+    model = MpmModel(
+        name=name,
+        bodies=[body],
+        cells=(cells,) * 3,
+        dx=1 / cells,
+        gravity=(0.0, 0.0, -90.0),
+        ground_friction=math.inf,
+        shapes=hand,
+    )
+    dynamics = MpmDynamics(model, dt=0.002, substeps=substeps, dtype=dtype, device=device, threads=threads)
+    return HandFlip(
+        dynamics,
+        name=name,
+        action_scale=ACTION_SCALE,
+        start=np.zeros(hand.nq),
+        shift=(0.1 * noise, 0.1 * noise, 0.1 * noise),
+        stretch=0.05 * noise,
+        obs=obs,
+        observe_every=observe_every,
+        pair_every=pair_every,
+        episode_length=episode_length,
+    )
+
+
+make_task = functools.partial(make_hand_flip, 2500, 48, 40)
+make_small = functools.partial(make_hand_flip, 500, 32, 20, name="hand_flip_small", obs="flat", pair_every=2)
