@@ -6,7 +6,6 @@ import functools
 from pathlib import Path
 
 from diffsim_core.native import Arguments, Kernels, native_kernels, shared_headers, step_arguments
-from diffsim_core.rigid._named import SOURCE as _ALGEBRA
 
 _SOURCE = Path(__file__).with_name("_source")
 _MODEL = {"integers": "const int*", "reals": "const T*", "num_worlds": "int"}
@@ -27,6 +26,6 @@ def kernels(dtype: str, on_cuda: bool) -> Kernels:
         "tet_step_vjp": Arguments("StepVjpArgs", **_MODEL, **_SUBSTEPS, **VJP, **room),
     }
     place = "cuda" if on_cuda else "cpu"
-    folders = [shared_headers(_SOURCE), shared_headers(_ALGEBRA)]
+    folders = [shared_headers(_SOURCE)]
     compiler = {"folders": folders, "dtype": dtype, "on_cuda": on_cuda, "defines": {}}
     return native_kernels(f"diffsim_tet_{dtype}_{place}", "step.h", functions, **compiler)

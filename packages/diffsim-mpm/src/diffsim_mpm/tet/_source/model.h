@@ -4,7 +4,7 @@
 #pragma clang fp contract(fast)
 #endif
 #include "block.h"
-#include "spatial.h"
+#include "vector.h"
 
 namespace ds {
 
