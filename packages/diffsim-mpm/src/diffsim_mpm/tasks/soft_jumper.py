@@ -148,7 +148,7 @@ class SoftJumper:
 
     def terminated(self, xp: Any, physics: Any, task: Any) -> Any:
         """Never."""
-        return task[1] != task[1]
+        return xp.zeros_like(task[1], dtype=xp.bool)
 
     def metrics(
         self, xp: Any, physics: Any, action: Any, next_physics: Any, next_obs: Any, task: Any

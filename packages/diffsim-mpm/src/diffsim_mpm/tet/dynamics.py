@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import warp as wp
 
-from diffsim_core import ArraySpec, Buffer
+from diffsim_core import ArraySpec, Buffer, to_numpy
 from diffsim_core.native import Launch, Launcher, Program, default_threads, scalar, step_arguments
 from diffsim_mpm.tet._kernels import CONSTANTS, CONTROL, STATE, STEP, VJP, kernels
 from diffsim_mpm.tet._pack import pack
@@ -103,8 +104,7 @@ class TetDynamics:
         if model.capsules:
             self.control_spec += (ArraySpec("ends", capsules), ArraySpec("ends_v", capsules))
         self.constant_spec = tuple(ArraySpec(name, ()) for name in CONSTANTS)
-        on_cuda = device.startswith("cuda")
-        built = kernels(dtype, on_cuda)
+        built = kernels(dtype, device.startswith("cuda"))
         integers, reals = pack(model)
         # One allocation for the model's life: kernels are handed its addresses.
         self._integers = wp.array(integers, dtype=wp.int32, device=device)
@@ -120,10 +120,12 @@ class TetDynamics:
             **{name: 0 for name in (*STEP, *VJP) if name not in step | vjp},
         }
         numbers = self._scratch_numbers()
-        lanes = built.lanes
-        room = (lambda n: n * numbers) if on_cuda else (lambda n: lanes * numbers)
-        threads = self.threads
-        launcher = Launcher(built, device=device, constants=constants, scratch={"room": room}, threads=threads)
+
+        def room(num_worlds: int) -> int:  # of all worlds on CUDA, of one worker on a CPU
+            return numbers * (num_worlds if built.on_cuda else built.lanes)
+
+        scratch = {"room": room}
+        launcher = Launcher(built, device=device, constants=constants, scratch=scratch, threads=self.threads)
         self._step = launcher.program(Launch("tet_step"), given=tuple(step))
         self._vjp = launcher.program(Launch("tet_step_vjp"), given=tuple(vjp))
 
@@ -160,6 +162,13 @@ class TetDynamics:
         """See :class:`diffsim_core.Dynamics`."""
         buffers = (*state, *control, ok, saved, *out_cotangent, *in_cotangent)
         self._run(self._vjp, ok, [buffer.ptr for buffer in buffers])
+
+    def active_contacts(self, physics: TetState) -> Any:
+        """Nodes that touch the ground in each world, ``[N]`` NumPy integers."""
+        model = self.model
+        if model.ground is None:
+            return np.zeros(physics.x.shape[0], dtype=np.int64)
+        return (to_numpy(physics.x)[:, :, 2] < model.ground + model.contact.radius).sum(axis=1)
 
     def cuda_module(self) -> wp.Module:
         """The module that this model runs on CUDA, wherever this one runs: to be compiled and looked into."""

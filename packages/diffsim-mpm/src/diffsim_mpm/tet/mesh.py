@@ -46,7 +46,9 @@ class TetMesh:
             raise ValueError("tets is empty; a mesh needs at least 1 tetrahedron")
         _refuse(~np.isfinite(x).all(axis=1), "node", "has a position that is not finite", x)
         tets = tets.astype(np.int32)
-        _refuse(((tets < 0) | (tets >= len(x))).any(axis=1), "tetrahedron", f"names nodes outside 0..{len(x) - 1}", tets)
+        _refuse(
+            ((tets < 0) | (tets >= len(x))).any(axis=1), "tetrahedron", f"names nodes outside 0..{len(x) - 1}", tets
+        )
         in_order = np.sort(tets, axis=1)
         _refuse((in_order[:, 1:] == in_order[:, :-1]).any(axis=1), "tetrahedron", "names a node twice", tets)
         volumes, size = signed_volumes(x, tets), _longest_edge(x, tets) ** 3

@@ -124,7 +124,9 @@ class TetModel:
         values = np.asarray(getattr(self, name), dtype=np.float64)
         m = self.mesh.num_tets
         if values.shape not in ((), (m,)):
-            raise ValueError(f"{name} has shape {values.shape}; it must be one number, or {m}: one for each tetrahedron")
+            raise ValueError(
+                f"{name} has shape {values.shape}; it must be one number, or {m}: one for each tetrahedron"
+            )
         values = np.broadcast_to(values, (m,))
         wrong = ~(np.isfinite(values) & ((values > 0) if positive else (values >= 0)))
         if wrong.any():

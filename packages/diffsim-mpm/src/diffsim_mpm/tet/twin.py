@@ -51,7 +51,9 @@ def stress(model: TetModel, F: Numbers, dF: Numbers, act: Numbers) -> Numbers:
 def elastic_forces(model: TetModel, x: Numbers, v: Numbers, u: Numbers) -> Numbers:
     """Forces of the tetrahedra on the nodes ``[n, 3]`` [N]."""
     P = stress(model, deformation(model, x), deformation(model, v), activations(model, u))
-    pull = -model.mesh.volumes[:, None, None] * P @ np.swapaxes(rest_shapes(model.mesh), 1, 2)  # columns: corners 1 to 3
+    pull = (
+        -model.mesh.volumes[:, None, None] * P @ np.swapaxes(rest_shapes(model.mesh), 1, 2)
+    )  # columns: corners 1 to 3
     forces = np.zeros_like(x)
     for k in range(3):
         np.add.at(forces, model.mesh.tets[:, k + 1], pull[:, :, k])

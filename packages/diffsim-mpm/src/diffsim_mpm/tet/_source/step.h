@@ -12,6 +12,7 @@ struct Inputs {
     Scales k;
     Mask sound;
 };
+DS_FN int input_numbers(const Model& m) { return m.controls + 12 * m.capsules; }
 template <class Args> DS_FN Inputs inputs(const Model& m, const Block& b, const Args& args, const Field& room)
 {
     Inputs in;
@@ -22,11 +23,10 @@ template <class Args> DS_FN Inputs inputs(const Model& m, const Block& b, const 
     load(b, args.ends, 6 * m.capsules, in.ends);
     load(b, args.ends_v, 6 * m.capsules, in.ends_v);
     in.k = {load1(b, args.k_mu), load1(b, args.k_lambda), load1(b, args.density)};
-    in.sound = sound(in.k.mu) & sound(in.k.lambda) & sound(in.k.density);
+    // a capsule that is nowhere would touch nothing, unnoticed
+    in.sound = bounded(room, input_numbers(m), T(DS_HUGE)) & sound(in.k.mu) & sound(in.k.lambda) & sound(in.k.density);
     return in;
 }
-DS_FN size_t input_numbers(const Model& m) { return m.controls + 12 * m.capsules; }
-
 // Semi-implicit Euler: v' = v + dt (f/m + g), x' = x + dt v'. The results may go where x and v are; f is left filled.
 DS_FN void substep(const Model& m, const Inputs& in, T time, T dt, const Field& x, const Field& v, const Field& f,
                    const Field& x_out, const Field& v_out)
@@ -90,7 +90,7 @@ DS_FN Cotangents cotangents(const Model& m, const Field& room)
     g.ends = after(g.u, m.controls);
     g.ends_v = after(g.ends, 6 * m.capsules);
     g.k = {R{}, R{}, R{}};
-    clear(g.u, m.controls + 12 * m.capsules);
+    clear(g.u, input_numbers(m));
     return g;
 }
 
