@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffsim_mpm.tet import (
-    TetMesh, box, cell_mesh, check_closed, cylinder, ellipsoid, enclosed_volume, oriented, read_mesh, table, write_mesh,
+    TetMesh,
+    box,
+    cell_mesh,
+    check_closed,
+    cylinder,
+    ellipsoid,
+    enclosed_volume,
+    oriented,
+    read_mesh,
+    table,
+    write_mesh,
 )  # fmt: skip
 
 CORNERS = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]])
@@ -102,7 +112,7 @@ def test_only_the_first_few_are_listed():
 def test_open_and_tangled_surfaces_are_refused():
     surface = box((1, 1, 1), (1, 1, 1)).surface
     check_closed(surface)
-    with pytest.raises(ValueError, match="3 of 18: .* one side only: the surface is open: edge"):
+    with pytest.raises(ValueError, match=r"3 of 18: .* one side only: the surface is open: edge"):
         check_closed(surface[1:])
     with pytest.raises(ValueError, match="turned differently"):
         check_closed(np.concatenate([surface[:1, ::-1], surface[1:]]))

@@ -54,9 +54,9 @@ class SoftJumper:
     - ``"flat"``: the features, then the positions of the nodes relative to ``c``, then their velocities, all times 0.1:
       ``6 + na + 6 n`` numbers.
 
-    The reward is ``dc_x/dt + 3 (c_z - c_z at the start) - 0.001 |a|^2``. An episode begins with the table at rest, moved by
-    up to 0.8 m along x and y, 0.2 to 0.6 m above the ground, and then stretched or squeezed about the origin by up to a
-    tenth, which strains it. Nothing terminates an episode.
+    The reward is ``dc_x/dt + 3 (c_z - c_z at the start) - 0.001 |a|^2``. An episode begins with the table at rest,
+    moved by up to 0.8 m along x and y, 0.2 to 0.6 m above the ground, and then stretched or squeezed about the origin
+    by up to a tenth, which strains it. Nothing terminates an episode.
 
     Args:
         dynamics: the simulator.

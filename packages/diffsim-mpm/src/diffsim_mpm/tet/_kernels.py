@@ -1,4 +1,7 @@
-"""What the C++ of ``_source/`` is handed, and its compilation, see ``diffsim_core.native``. One module serves all meshes."""
+"""What the C++ of ``_source/`` is handed, and its compilation, see ``diffsim_core.native``.
+
+One module serves all meshes.
+"""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from diffsim_mpm.tet.mesh import Numbers, TetMesh, oriented
 
-# Corner k of a cell lies at the bits (x, y, z) of k. Kuhn's six tetrahedra walk from corner 0 to corner 7, one axis at a
-# time; neighbours in this list share a face, so that a pair of them can act as one muscle.
+# Corner k of a cell lies at the bits (x, y, z) of k. Kuhn's six tetrahedra walk from corner 0 to corner 7, one axis at
+# a time; neighbours in this list share a face, so that a pair of them can act as one muscle.
 _WALKS = ((0, 1, 2), (0, 2, 1), (2, 0, 1), (2, 1, 0), (1, 2, 0), (1, 0, 2))
 _SIX = tuple((0, 1 << i, 1 << i | 1 << j, 7) for i, j, _ in _WALKS)
 _FIVE = ((0, 1, 2, 4), (3, 2, 1, 7), (5, 4, 7, 1), (6, 7, 4, 2), (1, 2, 4, 7))

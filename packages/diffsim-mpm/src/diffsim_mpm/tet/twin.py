@@ -11,13 +11,13 @@ from diffsim_mpm.tet.model import TetModel, rest_shapes
 
 
 def deformation(model: TetModel, x: Numbers) -> Numbers:
-    """Deformation gradient of each tetrahedron ``[m, 3, 3]``, of positions ``x [n, 3]`` [m]; of velocities, its rate."""
+    """Deformation gradient of each tetrahedron ``[m, 3, 3]``, of positions ``x [n, 3]`` [m]; its rate, of velocities."""
     corner = x[model.mesh.tets]
     return np.swapaxes(corner[:, 1:] - corner[:, :1], 1, 2) @ rest_shapes(model.mesh)
 
 
 def cofactor(F: Numbers) -> Numbers:
-    """``J F^-T`` ``[..., 3, 3]``, whose columns are cross products of those of ``F``: it exists for a singular F too."""
+    """``J F^-T`` ``[..., 3, 3]``; its columns are cross products of those of ``F``, which need not be invertible."""
     a, b, c = F[..., 0], F[..., 1], F[..., 2]
     return np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=-1)
 
