@@ -15,7 +15,7 @@ FACTORIES = {"soft_jumper": soft_jumper.make_task, "soft_jumper_small": soft_jum
 
 def make(name="soft_jumper_small", num_envs=4, arrays="torch", dtype="float32", **options):
     """An environment without the registry, which knows only installed packages."""
-    task = FACTORIES[name](num_envs=num_envs, device="cpu", dtype=dtype, **options)
+    task = FACTORIES[name](num_envs=num_envs, device="cpu", dtype=dtype, threads=1, **options)
     return TaskEnv(task, num_envs, arrays=arrays, dtype=dtype)
 
 
@@ -35,13 +35,13 @@ def test_promises(obs):
     check_env(make(num_envs=9, obs=obs), fewer=make(num_envs=3, obs=obs))
 
 
-@pytest.mark.parametrize("warmup", [0, 60])
+@pytest.mark.parametrize("warmup", [0, 20])
 def test_gradients_in_flight_and_on_the_ground(warmup):
-    """The start is strained and unactivated; after a second the legs stand on the ground and slide."""
+    """The start is strained and unactivated; after a third of a second the legs stand on the ground and slide."""
     env = make(dtype="float64", obs="features", substeps=16, num_envs=4)
     report = check_gradients(env, warmup=warmup)
     assert report.max_rel_error < 1e-6 and report.worlds >= 3
-    assert report.active_contacts == 0 if warmup == 0 else report.active_contacts > 20
+    assert report.active_contacts == 0 if warmup == 0 else report.active_contacts > 5
 
 
 def test_float32_gradients_point_the_same_way_after_eight_steps():
@@ -98,7 +98,7 @@ def test_starts_are_within_their_bounds():
 
 def test_the_table_stands_and_resets_may_be_staggered():
     """Left alone it stands still after five seconds; worlds are reset each at its own time."""
-    env = make("soft_jumper", num_envs=2, obs="features", random_start=False)
+    env = make("soft_jumper", num_envs=2, obs="features", random_start=False, substeps=40)
     state, _ = env.reset(0)
     nothing = torch.zeros(2, 222)
     for _ in range(299):

@@ -11,7 +11,7 @@ from diffsim_mpm.tet.model import TetModel, rest_shapes
 
 
 def deformation(model: TetModel, x: Numbers) -> Numbers:
-    """Deformation gradient of each tetrahedron ``[m, 3, 3]``, of positions ``x [n, 3]`` [m]; its rate, of velocities."""
+    """Deformation gradient of each tetrahedron ``[m, 3, 3]`` at positions ``x [n, 3]`` [m]; its rate, of velocities."""
     corner = x[model.mesh.tets]
     return np.swapaxes(corner[:, 1:] - corner[:, :1], 1, 2) @ rest_shapes(model.mesh)
 
