@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import warp as wp
@@ -15,7 +15,10 @@ from diffsim_mpm.tet._kernels import CONSTANTS, CONTROL, STATE, STEP, VJP, kerne
 from diffsim_mpm.tet._pack import pack
 from diffsim_mpm.tet.model import TetModel
 
-_TETS_WORTH_A_THREAD = 20_000
+if TYPE_CHECKING:
+    from diffsim_core.viewer import Footage, Motion
+
+_TETS_WORTH_A_THREAD = 100_000
 """Tetrahedra times worlds times sub-steps below which handing work to another thread costs more than it saves."""
 
 
@@ -169,6 +172,12 @@ class TetDynamics:
         if model.ground is None:
             return np.zeros(physics.x.shape[0], dtype=np.int64)
         return (to_numpy(physics.x)[:, :, 2] < model.ground + model.contact.radius).sum(axis=1)
+
+    def motion(self, footage: Footage, *, name: str, dt: float) -> Motion:
+        """What viewers show of a rollout: the surface of the bodies on the ground."""
+        from diffsim_mpm.tet.views import motion_of
+
+        return motion_of(self.model, footage, name=name, dt=dt)
 
     def cuda_module(self) -> wp.Module:
         """The module that this model runs on CUDA, wherever this one runs: to be compiled and looked into."""
