@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -145,7 +144,7 @@ def _longest_edge(x: Numbers, tets: Numbers) -> Numbers:
     return np.linalg.norm(corner[:, :, None] - corner[:, None], axis=-1).max(axis=(1, 2))
 
 
-def _refuse(wrong: Numbers, what: str, why: str, rows: Numbers) -> None:
+def _refuse(wrong: Any, what: str, why: str, rows: Numbers) -> None:
     """Raise ``ValueError`` with the first few of ``rows`` that are wrong."""
     if not wrong.any():
         return
@@ -155,5 +154,5 @@ def _refuse(wrong: Numbers, what: str, why: str, rows: Numbers) -> None:
     raise ValueError(f"{len(at)} of {len(rows)}: a {what} {why}: {few}{more}")
 
 
-def _written(row: Sequence[Any]) -> str:
+def _written(row: Any) -> str:
     return "(" + ", ".join(f"{value:g}" for value in row) + ")"

@@ -55,16 +55,16 @@ class TetModel:
 
     mesh: TetMesh
     """The shape at rest."""
-    density: float | Sequence[float] = 1.0
+    density: float | Sequence[float] | Numbers = 1.0
     """Of every tetrahedron, or of each ``[m]`` [kg/m^3]."""
-    k_mu: float | Sequence[float] = 1000.0
+    k_mu: float | Sequence[float] | Numbers = 1000.0
     """Resistance to changes of shape, one or ``[m]`` [Pa]."""
-    k_lambda: float | Sequence[float] = 1000.0
+    k_lambda: float | Sequence[float] | Numbers = 1000.0
     """Resistance to changes of volume, one or ``[m]`` [Pa]."""
-    k_damp: float | Sequence[float] = 1.0
+    k_damp: float | Sequence[float] | Numbers = 1.0
     """Viscosity, one or ``[m]`` [Pa s]: ``k_damp dF/dt`` is added to the first Piola-Kirchhoff stress, ``k_damp dJ/dt``
     to the volumetric stress."""
-    actuators: Sequence[int] | None = None
+    actuators: Sequence[int] | Numbers | None = None
     """Number of the control that activates each tetrahedron ``[m]``, -1 for none; by default each has its own."""
     gravity: Sequence[float] = (0.0, 0.0, -9.81)
     """[m/s^2]"""
