@@ -48,6 +48,7 @@ def test_contact_that_makes_no_sense_is_refused(name):
         ({"substeps": 0}, "substeps=0 must be at least 1"),
         ({"dtype": "float16"}, "dtype='float16'"),
         ({"threads": 0}, "threads=0"),
+        ({"memory": "none"}, "memory='none' must be 'fast' or 'low'"),
         ({"substeps": 2}, r"longer than the stable .* s; take substeps=\d+ or more"),
     ],
 )

@@ -81,6 +81,18 @@ def test_derivatives_where_everything_touches():
     differences(TetDynamics(model, **STEP, dtype="float64"), some_worlds(model, 9, seed=2), seed=3)
 
 
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("substeps", [1, 6, 7])
+def test_derivatives_are_the_same_with_less_memory(substeps):
+    model = some_model()
+    worlds = some_worlds(model, 5, seed=13)
+    size = {"dt": 0.0006 * substeps, "substeps": substeps, "dtype": "float64"}
+    fast, low = (TetDynamics(model, **size, memory=memory) for memory in ("fast", "low"))
+    ok = np.ones(5, np.int32)
+    for a, b in zip(*(vjp(d, worlds, ok, worlds.x, worlds.v) for d in (fast, low)), strict=True):
+        assert np.array_equal(a, b)
+
+
 def test_derivatives_in_the_undeformed_state():
     model = some_model(**FREE)
     differences(TetDynamics(model, **STEP, dtype="float64"), still(model, 2), seed=4)

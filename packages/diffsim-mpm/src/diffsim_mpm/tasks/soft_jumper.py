@@ -172,8 +172,9 @@ def make_soft_jumper(
     random_start: bool = True,
     episode_length: int = 300,
     threads: int | None = None,
+    memory: str = "fast",
 ) -> SoftJumper:
-    """The table of that name in :data:`TABLES`, see :class:`SoftJumper` and :class:`TetModel`.
+    """The table of that name in :data:`TABLES`, see :class:`SoftJumper`, :class:`TetModel` and :class:`TetDynamics`.
 
     ``substeps`` replaces the table's own; fewer are faster, and refused where they would be unstable.
     """
@@ -181,7 +182,8 @@ def make_soft_jumper(
     mesh = table(cells=size.cells, top=size.top, legs=size.legs)
     model = TetModel(mesh=mesh, actuators=np.arange(mesh.num_tets) // 2)
     count = size.substeps if substeps is None else substeps
-    dynamics = TetDynamics(model, dt=1 / 60, substeps=count, dtype=dtype, device=device, threads=threads)
+    options: dict[str, Any] = {"dtype": dtype, "device": device, "threads": threads, "memory": memory}
+    dynamics = TetDynamics(model, dt=1 / 60, substeps=count, **options)
     return SoftJumper(dynamics, name=name, obs=obs, random_start=random_start, episode_length=episode_length)
 
 

@@ -26,7 +26,7 @@ def kernels(dtype: str, on_cuda: bool) -> Kernels:
     room = {"room": "T*" if on_cuda else "own T*"}
     functions = {
         "tet_step": Arguments("StepArgs", **_MODEL, **_SUBSTEPS, **STEP, **room),
-        "tet_step_vjp": Arguments("StepVjpArgs", **_MODEL, **_SUBSTEPS, **VJP, **room),
+        "tet_step_vjp": Arguments("StepVjpArgs", **_MODEL, **_SUBSTEPS, segment="int", **VJP, **room),
     }
     place = "cuda" if on_cuda else "cpu"
     folders = [shared_headers(_SOURCE)]

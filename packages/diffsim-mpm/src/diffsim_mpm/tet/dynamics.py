@@ -51,7 +51,8 @@ class TetDynamics:
     :class:`TetConstants`; a world with one that is not positive diverges.
 
     On a CPU a SIMD lane is eight worlds, and blocks of worlds are spread over threads; on CUDA each world has a thread.
-    Nothing is kept for the backward pass, which simulates the control step again, into a scratch of each thread.
+    Nothing is kept for the backward pass, which simulates the control step again, into a scratch of each thread or, on
+    CUDA, of each world. ``memory`` says how much it holds.
 
     Args:
         model: The bodies.
@@ -60,6 +61,8 @@ class TetDynamics:
         dtype: ``"float32"`` for work, ``"float64"`` for checks.
         device: ``"cpu"`` or ``"cuda[:i]"``.
         threads: CPU threads; by default every core this process may use, or ``DIFFSIM_NUM_THREADS``.
+        memory: What the scratch holds in the backward pass: ``"fast"`` the states of all sub-steps, ``"low"`` about
+            twice the square root of their number, which takes one more simulation.
         limit: A world in which any position [m] or velocity [m/s] exceeds this after a control step has diverged.
 
     Raises:
@@ -78,6 +81,7 @@ class TetDynamics:
         dtype: str = "float32",
         device: str = "cpu",
         threads: int | None = None,
+        memory: str = "fast",
         limit: float = 1e4,
     ) -> None:
         if not 0 < dt < math.inf:
@@ -88,6 +92,8 @@ class TetDynamics:
             raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'")
         if threads is not None and threads < 1:
             raise ValueError(f"threads={threads!r} must be at least 1")
+        if memory not in ("fast", "low"):
+            raise ValueError(f"memory={memory!r} must be 'fast' or 'low'")
         if dt / substeps > model.stable_dt:
             needed = math.ceil(dt / model.stable_dt)
             raise ValueError(
@@ -99,6 +105,7 @@ class TetDynamics:
         self.substeps = substeps
         self.dtype = dtype
         self.device = device
+        self.memory = memory
         self.limit = limit
         self.threads = threads or default_threads()
         nodes, capsules = (model.num_nodes, 3), (len(model.capsules), 2, 3)
@@ -120,6 +127,7 @@ class TetDynamics:
             "substeps": substeps,
             "dt": dt / substeps,
             "limit": limit,
+            "segment": self._segment,
             **{name: 0 for name in (*STEP, *VJP) if name not in step | vjp},
         }
         numbers = self._scratch_numbers()
@@ -133,10 +141,16 @@ class TetDynamics:
         self._vjp = launcher.program(Launch("tet_step_vjp"), given=tuple(vjp))
 
     def _scratch_numbers(self) -> int:
-        """Of a world, in the backward pass: controls, the states of all sub-steps, and the cotangents of both."""
+        """Of a world, in the backward pass: controls, states of sub-steps, and the cotangents of both."""
         model = self.model
         inputs = model.num_controls + 12 * len(model.capsules)
-        return 2 * inputs + 3 * model.num_nodes * (2 * (self.substeps + 1) + 3)
+        states = -(-self.substeps // self._segment) + self._segment + 1
+        return 2 * inputs + 3 * model.num_nodes * (2 * states + 3)
+
+    @property
+    def _segment(self) -> int:
+        """Sub-steps whose states the backward pass has at a time."""
+        return self.substeps if self.memory == "fast" else math.ceil(math.sqrt(self.substeps))
 
     def saved_size(self, num_worlds: int) -> int:
         """Nothing but the state is kept for the backward pass."""

@@ -54,6 +54,10 @@ DS_FN void clear(const Field& f, int n)
 {
     for (int i = 0; i < n; i++) put(f, i, R{});
 }
+DS_FN void copy(const Field& from, int n, const Field& to)
+{
+    for (int i = 0; i < n; i++) put(to, i, get(from, i));
+}
 
 // between a field and arrays from outside, row-major [N][n]; past the end a block repeats the last world
 DS_FN void load(const Block& b, const T* from, int n, const Field& to)

@@ -129,26 +129,38 @@ DS_FN void keep_all(const Block& b, Mask keep, const Field& a, int n, T* to)
     store(b, a, n, to);
 }
 
+// The states of a control step are worked out again in segments: those at the beginning of each are kept, and then, from the
+// last segment to the first, those of one segment at a time. x and v of a state lie together.
 DS_ITEM void tet_step_vjp(int index, const StepVjpArgs& args)
 {
     Model m = unpack(args.integers, args.reals);
     Block b = block(index, args.num_worlds);
-    int n = 3 * m.nodes;
-    Field room = scratch(args.room, index, args.num_worlds), tape = after(room, input_numbers(m));
+    int n = 3 * m.nodes, state = 2 * n, segments = (args.substeps + args.segment - 1) / args.segment;
+    Field room = scratch(args.room, index, args.num_worlds), marks = after(room, input_numbers(m));
+    Field tape = after(marks, size_t(segments) * state);
     Inputs in = inputs(m, b, args, room);
-    Cotangents g = cotangents(m, after(tape, size_t(args.substeps + 1) * 2 * n));
-    // the states of all sub-steps: x and v of each lie together
-    load(b, args.x, n, tape);
-    load(b, args.v, n, after(tape, n));
-    for (int k = 0; k < args.substeps; k++) {
-        Field x = after(tape, size_t(k) * 2 * n), next = after(x, 2 * n);
-        substep(m, in, args.dt * T(k), args.dt, x, after(x, n), g.f, next, after(next, n));
+    Cotangents g = cotangents(m, after(tape, size_t(args.segment + 1) * state));
+    load(b, args.x, n, marks);
+    load(b, args.v, n, after(marks, n));
+    for (int s = 1; s < segments; s++) {
+        Field x = after(marks, size_t(s) * state), v = after(x, n);
+        copy(after(marks, size_t(s - 1) * state), state, x);
+        for (int k = (s - 1) * args.segment; k < s * args.segment; k++)
+            substep(m, in, args.dt * T(k), args.dt, x, v, g.f, x, v);
     }
     load(b, args.gx_out, n, g.x);
     load(b, args.gv_out, n, g.v);
-    for (int k = args.substeps - 1; k >= 0; k--) {
-        Field x = after(tape, size_t(k) * 2 * n);
-        substep_vjp(m, in, args.dt * T(k), args.dt, x, after(x, n), after(x, 3 * n), g);
+    for (int s = segments - 1; s >= 0; s--) {
+        int first = s * args.segment, end = first + args.segment < args.substeps ? first + args.segment : args.substeps;
+        copy(after(marks, size_t(s) * state), state, tape);
+        for (int k = first; k < end; k++) {
+            Field x = after(tape, size_t(k - first) * state), next = after(x, state);
+            substep(m, in, args.dt * T(k), args.dt, x, after(x, n), g.f, next, after(next, n));
+        }
+        for (int k = end - 1; k >= first; k--) {
+            Field x = after(tape, size_t(k - first) * state);
+            substep_vjp(m, in, args.dt * T(k), args.dt, x, after(x, n), after(x, state + n), g);
+        }
     }
     // a world that ran away, or whose gradient did, contributes nothing; whole worlds, never single numbers
     T huge = T(DS_HUGE);
