@@ -1,10 +1,10 @@
 // What a simulator of tetrahedra is made for: two flat tables, written by tet/_pack.py, and numbers of a block of worlds.
 #pragma once
 #ifdef __clang__
-#pragma clang fp contract(fast)
+#pragma clang fp contract(fast)  // fuses a b + c across the operators of vectors, as NVRTC does anyway
 #endif
+#include "algebra.h"
 #include "block.h"
-#include "vector.h"
 
 namespace ds {
 
