@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffsim_mpm.shapes import Numbers
+if TYPE_CHECKING:
+    from diffsim_mpm.shapes import Numbers
 
 _MARGIN = 3
 """Samples beyond the reach on each side; the outermost two count as rim."""
