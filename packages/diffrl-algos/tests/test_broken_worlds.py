@@ -33,7 +33,7 @@ class FragileDynamics(toy.PointDynamics):
 
 
 class FragileTask(toy.PointTask):
-    """Every step costs something, so that an episode that breaks off is cheap."""
+    """Every step costs something, so that an episode that breaks off is cheap; the best actions are small."""
 
     name = "fragile"
 
@@ -42,7 +42,8 @@ class FragileTask(toy.PointTask):
         self.dynamics = FragileDynamics("float32", 1e6)
 
     def reward(self, xp, physics, action, next_physics, next_obs, task):
-        return super().reward(xp, physics, action, next_physics, next_obs, task) - 2.0
+        whole = super().reward(xp, physics, action, next_physics, next_obs, task)
+        return whole - 2.0 - action[:, 0] * action[:, 0]
 
 
 def fragile(num_envs=16, horizon=50):
@@ -181,10 +182,10 @@ def test_a_rollout_that_breaks_off_is_no_improvement():
 
 # Networks small, rates high: the task is a point on a line.
 LEARNERS = {
-    "ppo": {"iterations": 60, "actor_lr": 3e-3, "critic_lr": 3e-3},
+    "ppo": {"iterations": 150, "actor_lr": 3e-3, "critic_lr": 3e-3},
     "gippo": {"iterations": 60, "actor_lr": 1e-3, "critic_lr": 3e-3, "alpha_lr": 1e-3},
-    "lrrp": {"iterations": 60, "actor_lr": 3e-3, "critic_lr": 3e-3, "max_grad_norm": 1.0},
-    "sac": {"iterations": 60, "updates": 32, "batch_size": 128, "actor_lr": 1e-3, "critic_lr": 1e-3},
+    "lrrp": {"iterations": 150, "actor_lr": 1e-3, "critic_lr": 3e-3, "max_grad_norm": 1.0},
+    "sac": {"iterations": 100, "updates": 64, "batch_size": 128, "actor_lr": 3e-3, "critic_lr": 3e-3, "gamma": 0.95},
     "shac": {"iterations": 60, "actor_lr": 3e-3, "critic_lr": 3e-3},
 }
 
@@ -195,18 +196,15 @@ def learned(name, seed, breaks):
     state = algorithm.init(env, seed)
     for _ in range(LEARNERS[name]["iterations"]):
         state, _ = algorithm.update(state)
-    return evaluate(fragile(32), algorithm.policy(state), episodes=64, seed=99)
+    return evaluate(env, algorithm.policy(state), episodes=64, seed=99)
 
 
 class Sturdy(FragileTask):
-    """The same, where nothing breaks: actions act up to the largest."""
+    """The same, where nothing breaks."""
 
     def __init__(self):
         super().__init__()
         self.dynamics = toy.PointDynamics("float32", 1e6)
-
-    def control(self, xp, action):
-        return (xp.clip(action, -1.0, LARGEST),)
 
 
 @pytest.mark.slow
