@@ -256,3 +256,45 @@ def test_wrong_shapes_are_refused():
     parameters = Parameters(model("free-ball-hinge"), ["gravity"])
     with pytest.raises(ValueError, match=r"params has shape \(2,\), expected \[3\]"):
         parameters.check(np.zeros(2))
+
+
+def _loaded(actuators, bodies='<body><joint name="j" axis="0 1 0"/><geom size=".1" pos="0 0 -.3"/></body>', more=""):
+    return load_model(f"<mujoco><worldbody>{bodies}</worldbody>{more}<actuator>{actuators}</actuator></mujoco>")
+
+
+@pytest.mark.parametrize(
+    ("actuators", "gains"),
+    [
+        ('<position joint="j" kp="10"/><velocity joint="j" kv="2"/>', [10.0, 2.0]),
+        ('<motor joint="j" gear="10"/><motor joint="j" gear="2"/>', [10.0, 2.0]),
+    ],
+)
+def test_two_actuators_of_one_name_are_two_parameters(actuators, gains):
+    model = _loaded(actuators)
+    for name in ("actuator_gain", "actuator_gain:j"):
+        found = Parameters(model, [name])
+        assert found.names == ("actuator_gain:j.1", "actuator_gain:j.2") and found.nominal.tolist() == gains
+    assert Parameters(model, ["actuator_gain:j.2"]).nominal.tolist() == gains[1:]
+
+
+def test_what_pulls_on_a_tendon_is_no_motor_of_a_joint():
+    bodies = """<site name="w" pos="0 0 1"/><body><joint name="j" axis="0 1 0"/><geom size=".1" pos="0 0 -.3"/>
+    <site name="s" pos=".1 0 -.2"/></body>"""
+    tendon = '<tendon><spatial name="t"><site site="w"/><site site="s"/></spatial></tendon>'
+    model = _loaded('<motor name="cable" tendon="t" gear="-50"/><motor name="m" joint="j"/>', bodies, tendon)
+    assert Parameters(model, ["actuator_gain"]).names == ("actuator_gain:m",)
+    with pytest.raises(ValueError, match="unknown model parameter 'actuator_gain:cable'"):
+        Parameters(model, ["actuator_gain:cable"])
+
+
+@pytest.mark.parametrize("kind", ["link_mass", "link_density", "link_com", "link_inertia"])
+def test_a_welded_body_has_no_mass_of_its_own(kind):
+    """Its mass would be the whole link's, about another centre."""
+    model = _loaded(
+        "",
+        """<body name="hand"><joint name="wrist" axis="0 1 0"/><geom size=".05" mass="1"/>
+    <body name="payload" pos=".3 0 0"><geom size=".04" mass=".5"/></body></body>""",
+    )
+    with pytest.raises(ValueError, match=rf"{kind}:payload: body 'payload' is welded to 'hand', .* select {kind}:hand"):
+        Parameters(model, [f"{kind}:payload"])
+    assert Parameters(model, [f"{kind}:hand"]).names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -53,11 +54,28 @@ def _axes(field: str) -> Callable[[RigidModel], Any]:
 
 
 def _links(model: RigidModel) -> Iterator[tuple[int, list[str]]]:
-    """Links with mass, under the names of the bodies that move with them."""
+    """Links with mass, each under the name of its first body; bodies welded to it have no mass of their own."""
     for i in range(model.nl):
         if model.link_mass[i] > 0:
-            bodies = [body.name for body in model.bodies if body.link == i]
-            yield i, bodies or [model.joint_name[i]]
+            yield i, _bodies(model, i)[:1] or [model.joint_name[i]]
+
+
+def _bodies(model: RigidModel, i: int) -> list[str]:
+    """Names of the bodies that move with a link, first the one that has its joints."""
+    return [body.name for body in model.bodies if body.link == i]
+
+
+def _actuators(model: RigidModel) -> Iterator[tuple[int, str]]:
+    """Actuators of joints, under unique names: two that are called ``j`` are ``j.1`` and ``j.2``, and ``j`` is both.
+
+    Muscles and motors on tendons are none of them: the engine has their strength in other numbers.
+    """
+    tendons = set(np.asarray(model.muscles.control).tolist())
+    seen: Counter[str] = Counter()
+    for a, name in enumerate(model.actuator_name):
+        seen[name] += 1
+        if a not in tendons:
+            yield a, name if model.actuator_name.count(name) == 1 else f"{name}.{seen[name]}"
 
 
 def _link_mass(model: RigidModel) -> Any:
@@ -153,7 +171,7 @@ def _actuator_gain(model: RigidModel) -> Any:
 
         return write
 
-    for a, name in enumerate(model.actuator_name):
+    for a, name in _actuators(model):
         row = _servo_of(model, a)
         if row is not None and model.servo_gain[row]:
             yield [name], model.servo_gain[row], writer(row)
@@ -168,7 +186,7 @@ def _actuator_damping(model: RigidModel) -> Any:
 
         return write
 
-    for a, name in enumerate(model.actuator_name):
+    for a, name in _actuators(model):
         row = _servo_of(model, a)
         if row is not None and model.servo_bias[row, 1]:
             yield [name], -model.servo_bias[row, 2], writer(row)
@@ -372,8 +390,22 @@ def _select(model: RigidModel, name: str) -> list[_Entry]:
     labels = [label for labels, *_ in KINDS[kind].entries(model) for label in labels]
     chosen = [entry for label, entry in zip(labels, _of_kind(model, kind), strict=True) if _fits(label, pattern)]
     if not chosen:
+        if kind.startswith("link_") and (way := _welded(model, kind, pattern.partition(".")[0])):
+            raise ValueError(way)
         raise ValueError(_unknown(name, [f"{kind}:{label}" for label in labels]))
     return list({entry.name: entry for entry in chosen}.values())
+
+
+def _welded(model: RigidModel, kind: str, body: str) -> str | None:
+    """What to do about a body that is welded to another one, if this is one."""
+    for i in range(model.nl):
+        first, *others = _bodies(model, i) or [""]
+        if body in others:
+            return (
+                f"{kind}:{body}: body {body!r} is welded to {first!r}, and the engine has one mass, centre and inertia "
+                f"for both; select {kind}:{first}, or give {body!r} a joint (with a high stiffness, say)"
+            )
+    return None
 
 
 def _fits(label: str, pattern: str) -> bool:
