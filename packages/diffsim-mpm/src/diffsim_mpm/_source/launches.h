@@ -169,10 +169,13 @@ DS_FN void clear_node(int item, T* grid)
 DS_ITEM void mpm_begin(int item, const StepArgs& a)
 {
     begin_particle(item, a);
-    if (item < a.num_worlds) a.ok[item] = 1;
+    if (item >= a.num_worlds) return;
+    Model m = read_model(a.integers, a.reals);
+    Motion w;
+    begin_motion(a, item, m.head[I_SUBSTEPS], w);
+    a.ok[item] = joints_within(w, m.limit);
 #if MPM_SHAPES
-    int numbers = 6 * a.chain_integers[1];
-    for (int k = 0; k < numbers && item < a.num_worlds && a.wrench_out; k++) a.impulses[item * numbers + k] = T(0);
+    for (int k = 0, numbers = 6 * w.chain.shapes.count; k < numbers; k++) a.impulses[item * numbers + k] = T(0);
 #endif
 }
 DS_ITEM void mpm_pose(int item, const StepArgs& a) { pose_world(item, a); }

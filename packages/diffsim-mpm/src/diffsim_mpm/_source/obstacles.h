@@ -43,6 +43,13 @@ template <class Args> DS_FN void begin_motion(const Args& a, int world, int subs
     w.share = T(1) / T(substeps);
     for (int i = 0; i < 6 * w.chain.shapes.count; i++) w.wrench[i] = T(0);
 }
+// whether the joints and where they are sent are numbers within the limit
+DS_FN bool joints_within(const Motion& w, T limit)
+{
+    bool within = true;
+    for (int j = 0; j < w.chain.joints; j++) within = within && wp::abs(w.q[j] + w.u[j]) <= limit && wp::abs(w.q[j]) <= limit;
+    return within;
+}
 // whether the ball about a shape reaches into a box [m]
 DS_FN bool reaches(const T* origin, T radius, const T* low, const T* high)
 {
@@ -119,6 +126,7 @@ DS_FN void meet_all(const Obstacles&, T, V3, R, V3&) {}
 DS_FN void meet_all_vjp(const Obstacles&, T, V3, R, V3, V3&, R&) {}
 struct Motion {};
 DS_FN Obstacles obstacles(const Motion&, int, const T*, const T*) { return {}; }
+DS_FN bool joints_within(const Motion&, T) { return true; }
 DS_FN void count_impulses(const Motion&, Obstacles&) {}
 DS_FN void pull_impulses(const Motion&, bool, Obstacles&) {}
 template <class Args> DS_FN void begin_motion(const Args&, int, int, Motion&) {}

@@ -71,7 +71,7 @@ DS_ITEM void mpm_step(int world, const StepArgs& a)
     const Model& m = w.m;
     Box box;
     Obstacles o;
-    bool ok = true;
+    bool ok = joints_within(w.motion, m.limit);
     for (int k = 0; k < m.head[I_SUBSTEPS] && ok; k++) {
         ok = look(w, k, w.states, box, o);
         if (!ok) break;
