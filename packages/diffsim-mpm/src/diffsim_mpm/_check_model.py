@@ -107,8 +107,8 @@ def _box(model: MpmModel) -> Iterator[str]:
     x, y, z = (base.max(axis=0) - base.min(axis=0)).astype(int) + 3
     if x * y * (z + 1) > model.max_nodes:
         yield (
-            f"max_box={model.max_box!r} is too small for the bodies at rest, whose box has {x * y * (z + 1):,} nodes; leave"
-            " room for their motion as well"
+            f"max_box={model.max_box!r} is too small for the bodies at rest, whose box has {x * y * (z + 1):,} nodes;"
+            " leave room for their motion as well"
         )
 
 

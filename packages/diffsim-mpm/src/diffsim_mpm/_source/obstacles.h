@@ -18,7 +18,10 @@ struct Obstacles {
     T* impulse;
     const T* gimpulse;
 };
-DS_FN void meet_all(const Obstacles& o, T dt, V3 x, R mass, V3& v) { collide(o.shapes, o.pose, o.next, dt, x, mass, v, o.impulse); }
+DS_FN void meet_all(const Obstacles& o, T dt, V3 x, R mass, V3& v)
+{
+    collide(o.shapes, o.pose, o.next, dt, x, mass, v, o.impulse);
+}
 DS_FN void meet_all_vjp(const Obstacles& o, T dt, V3 x, R mass, V3 v, V3& gv, R& gmass)
 {
     V3 back;

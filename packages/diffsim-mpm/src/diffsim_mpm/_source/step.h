@@ -37,7 +37,8 @@ DS_ENTRY bool look(Work& w, int k, const Particles* now, Box& box, Obstacles& o)
     return true;
 }
 // particles to grid and its velocities
-DS_ENTRY void to_grid(const Work& w, const Particles* now, Particles* next, M3* tau, const Box& box, const Obstacles& o, T* grid, T* velocity)
+DS_ENTRY void to_grid(const Work& w, const Particles* now, Particles* next, M3* tau, const Box& box, const Obstacles& o,
+                      T* grid, T* velocity)
 {
     const Model& m = w.m;
     clear(box, grid);
