@@ -32,7 +32,7 @@ _BACKWARD_STAGES = ("begin_vjp", "pose_again", "clear_again", "leave_again", "gr
 _BACKWARD_STAGES += ("move_vjp", "grid_vjp", "leave_vjp", "joints_vjp", "end_vjp")
 _ON_CUDA = {f"mpm_{stage}": _FORWARD for stage in _FORWARD_STAGES}
 _ON_CUDA |= {f"mpm_{stage}": _BACKWARD for stage in _BACKWARD_STAGES}
-"""Of ``_source/launches.h``."""
+"""Of ``_source/launches.h`` and ``launches_vjp.h``."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
     sizes = f"p{size.parameters}" + (f"_j{size.joints}_s{size.shapes}" if size.shapes else "")
     return native_kernels(
         f"diffsim_mpm_{materials.name}_{dtype}_{place}_{sizes}",
-        "launches.h" if on_cuda else "step.h",
+        "launches_vjp.h" if on_cuda else "step.h",
         _ON_CUDA if on_cuda else _ON_CPU,
         folders=[shared_headers(SOURCE), *materials.folders],
         dtype=dtype,
         on_cuda=on_cuda,
         defines=defines,
-        first=materials.includes,
+        first=["fused.h", *materials.includes],
     )

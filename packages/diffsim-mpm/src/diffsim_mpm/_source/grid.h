@@ -96,7 +96,8 @@ DS_FN V3 node_velocity(const Model& m, const Obstacles& o, const Nodes& n, V3 mo
     return {select(full, v.x, zero), select(full, v.y, zero), select(full, v.z, zero)};
 }
 // cotangent of the velocity -> of momentum and mass
-DS_FN void node_velocity_vjp(const Model& m, const Obstacles& o, const Nodes& n, V3 momentum, R mass, V3 gv, V3& gmomentum, R& gmass)
+DS_FN void node_velocity_vjp(const Model& m, const Obstacles& o, const Nodes& n, V3 momentum, R mass, V3 gv, V3& gmomentum,
+                             R& gmass)
 {
     Mask full = mass > splat(m.empty);
     R zero = R{}, inverse = select(full, splat(T(1)) / mass, zero);

@@ -18,7 +18,10 @@ struct Obstacles {
     T* impulse;
     const T* gimpulse;
 };
-DS_FN void meet_all(const Obstacles& o, T dt, V3 x, R mass, V3& v) { collide(o.shapes, o.pose, o.next, dt, x, mass, v, o.impulse); }
+DS_FN void meet_all(const Obstacles& o, T dt, V3 x, R mass, V3& v)
+{
+    collide(o.shapes, o.pose, o.next, dt, x, mass, v, o.impulse);
+}
 DS_FN void meet_all_vjp(const Obstacles& o, T dt, V3 x, R mass, V3 v, V3& gv, R& gmass)
 {
     V3 back;
@@ -126,6 +129,7 @@ DS_FN void meet_all(const Obstacles&, T, V3, R, V3&) {}
 DS_FN void meet_all_vjp(const Obstacles&, T, V3, R, V3, V3&, R&) {}
 struct Motion {};
 DS_FN Obstacles obstacles(const Motion&, int, const T*, const T*) { return {}; }
+DS_FN bool joints_within(const Motion&, T) { return true; }
 DS_FN void count_impulses(const Motion&, Obstacles&) {}
 DS_FN void pull_impulses(const Motion&, bool, Obstacles&) {}
 template <class Args> DS_FN void begin_motion(const Args&, int, int, Motion&) {}

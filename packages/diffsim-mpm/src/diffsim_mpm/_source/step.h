@@ -37,7 +37,8 @@ DS_ENTRY bool look(Work& w, int k, const Particles* now, Box& box, Obstacles& o)
     return true;
 }
 // particles to grid and its velocities
-DS_ENTRY void to_grid(const Work& w, const Particles* now, Particles* next, M3* tau, const Box& box, const Obstacles& o, T* grid, T* velocity)
+DS_ENTRY void to_grid(const Work& w, const Particles* now, Particles* next, M3* tau, const Box& box, const Obstacles& o,
+                      T* grid, T* velocity)
 {
     const Model& m = w.m;
     clear(box, grid);
@@ -71,7 +72,7 @@ DS_ITEM void mpm_step(int world, const StepArgs& a)
     const Model& m = w.m;
     Box box;
     Obstacles o;
-    bool ok = true;
+    bool ok = joints_within(w.motion, m.limit);
     for (int k = 0; k < m.head[I_SUBSTEPS] && ok; k++) {
         ok = look(w, k, w.states, box, o);
         if (!ok) break;
