@@ -111,7 +111,7 @@ def make_hand_flip(
     model = MpmModel(
         name=name,
         bodies=[body],
-        cells=(cells,) * 3,
+        cells=(cells, cells, cells),
         dx=1 / cells,
         gravity=(0.0, 0.0, -90.0),
         ground_friction=math.inf,
