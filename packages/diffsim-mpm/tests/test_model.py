@@ -27,6 +27,7 @@ def simulator(model, **options):
         ({"gravity": (0, 0, math.nan)}, "gravity="),
         ({"ground_friction": -1.0}, "ground_friction=-1.0"),
         ({"max_box": 10}, "max_box=10 must be at least 64 nodes"),
+        ({"max_box": 100}, r"max_box=100 is too small for the bodies at rest, whose box has \d+ nodes"),
         ({"bodies": ()}, "there are no bodies"),
         ({"cells": (300, 300, 300), "dx": 1 / 300}, "set max_box"),
         ({"bodies": (block(), block())}, "two bodies are called 'block'"),

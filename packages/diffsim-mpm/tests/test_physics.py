@@ -160,6 +160,23 @@ def test_a_plasticine_cylinder_yields():
     assert np.array(axial[1:]) == pytest.approx(-math.sqrt(1.5) * yield_stress, rel=0.03)
 
 
+def test_a_table_carries_the_weight_of_what_lies_on_it():
+    """Its mean force is m g, and its mean torque is that of m g in the middle of the block."""
+    table = KinematicChain(joints=(), shapes=(Box(half_sizes=(0.3, 0.3, 0.05), pos=(0.5, 0.4, 0.25), friction=0.5),))
+    body = block(low=(0.5, 0.45, 0.31), count=(8, 8, 8), parameters={"E": 1e5, "nu": 0.3})
+    model = some_model(body, cells=20, shapes=table)
+    dynamics = MpmDynamics(model, dt=1e-2, substeps=20, threads=1, reactions=True)
+    state, felt = run(dynamics, dynamics.rest(), 40), []
+    for _ in range(40):
+        state = run(dynamics, state, 1)
+        felt.append(state.wrench[0, 0])
+    force, torque = np.split(np.mean(felt, axis=0), 2)
+    weight = 9.81 * model.masses.sum()
+    assert force == pytest.approx([0, 0, -weight], abs=0.01 * weight)
+    arm = state.x[0].mean(axis=0) - [0.5, 0.4, 0.25]
+    assert torque[:2] == pytest.approx([-arm[1] * weight, arm[0] * weight], abs=0.01 * weight)
+
+
 def test_water_at_rest_has_hydrostatic_pressure():
     """Pressure rises with depth by rho g, and the water's surface stays where it was filled up to."""
     cells, dx, rho, g, depth = (9, 9, 30), 1 / 32, 1000.0, 9.81, 0.5

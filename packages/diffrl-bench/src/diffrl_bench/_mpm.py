@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ._machine import available_cores, describe, machine, versions
 from ._peak import peak_growth, peak_resident
 from ._stopwatch import Laps, Stopwatch, interleave, spread
@@ -78,6 +76,8 @@ def bench_mpm(bench: MpmBench) -> dict[str, Any]:
 
 def cloud(kind: str, n: int, seed: int = 0) -> Any:
     """Particles of a dough on the ground, in a unit cube of 48 cells ``[n, 3]`` [m]."""
+    import numpy as np
+
     random = np.random.default_rng(seed)
     if kind == "cube":
         return random.uniform([0.35, 0.35, 0.05], [0.65, 0.65, 0.175], (n, 3))
@@ -90,6 +90,7 @@ class _Ours:
     """The engine's worlds through the torch bridge: always the same steps from the same state."""
 
     def __init__(self, scene: Any, threads: int = 1) -> None:
+        import numpy as np
         import torch
 
         from diffsim_core import differentiable
@@ -115,7 +116,7 @@ class _Ours:
         arrays = (torch.tensor(np.ascontiguousarray(a, dtype=np.float32)) for a in rest)
         self.start = self.dynamics.state_type(*arrays)
 
-    def window(self, steps: int, watch: Stopwatch | None = None, *, gradients: bool) -> tuple[Any, Any]:
+    def window(self, steps: int, watch: Stopwatch | None = None, *, gradients: bool) -> Any:
         """Gradients of the sum of last positions and velocities by the first ones; laps only if there is a watch."""
         import torch
 
@@ -123,17 +124,20 @@ class _Ours:
         state = self.start._replace(x=x, v=v)
         if watch:
             watch.restart()
+        ok: Any = None
         for _ in range(steps):
             state, ok = self._step(state, ())
-        found = torch.autograd.grad(state.x.sum() + state.v.sum(), (x, v)) if gradients else (None, None)
+        found = torch.autograd.grad(state.x.sum() + state.v.sum(), (x, v)) if gradients else None
         if watch:
             watch.lap("all")
-        if not bool(ok.all()):  # pyright: ignore[reportPossiblyUnbound]
+        if not bool(ok.all()):
             raise RuntimeError("a world diverged; the measurement means nothing")
         return found
 
 
 def _scene(bench: MpmBench, worlds: int, substeps: int) -> Any:
+    import numpy as np
+
     from ._warp_mpm import Scene
 
     x = np.broadcast_to(cloud(bench.cloud, bench.num_particles), (worlds, bench.num_particles, 3))
@@ -143,6 +147,8 @@ def _scene(bench: MpmBench, worlds: int, substeps: int) -> Any:
 
 def _comparison(bench: MpmBench) -> dict[str, Any]:
     """Particle-sub-steps per second of processor time, ours and Warp's by turns."""
+    import numpy as np
+
     from ._warp_mpm import WarpMpm
 
     scene = _scene(bench, bench.num_envs, bench.substeps)
@@ -205,6 +211,8 @@ def _bytes(ours: _Ours) -> int:
 
 def _cosine(a: Any, b: Any) -> float:
     """Of the gradients by positions and velocities together."""
+    import numpy as np
+
     first, second = (np.concatenate([np.asarray(part, np.float64).ravel() for part in both]) for both in (a, b))
     return float(first @ second / np.linalg.norm(first) / np.linalg.norm(second))
 

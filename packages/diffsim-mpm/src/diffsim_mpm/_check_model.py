@@ -20,7 +20,7 @@ def check_model(model: MpmModel) -> None:
     Raises:
         ValueError: listing every problem, with the first particles concerned.
     """
-    problems = list(_grid(model)) or [*_bodies(model)]
+    problems = list(_grid(model)) or list(_bodies(model)) or list(_box(model))
     if problems:
         lines = problems[0] if len(problems) == 1 else "".join(f"\n  - {problem}" for problem in problems)
         raise ValueError(f"model {model.name!r}: {lines}")
@@ -67,7 +67,7 @@ def check_positions(model: MpmModel, x: object) -> None:
     if outside.any():
         raise ValueError(
             f"model {model.name!r}: {int(outside.sum())} particles are outside of the grid, where x, y, z must be from"
-            f" {low:g} to below {tuple(high.tolist())} m: {_first(outside, x)}"
+            f" {low:g} to below {tuple(high.tolist())} m: {_first(np.asarray(outside), x)}"
         )
 
 
@@ -99,6 +99,16 @@ def _grid(model: MpmModel) -> Iterator[str]:
         yield (
             f"the box around the particles may have {model.max_nodes:,} nodes, more than {2**22:,}; set max_box to what"
             " the bodies need, or take larger cells"
+        )
+
+
+def _box(model: MpmModel) -> Iterator[str]:
+    base = np.floor(model.particles / model.dx - 0.5)
+    x, y, z = (base.max(axis=0) - base.min(axis=0)).astype(int) + 3
+    if x * y * (z + 1) > model.max_nodes:
+        yield (
+            f"max_box={model.max_box!r} is too small for the bodies at rest, whose box has {x * y * (z + 1):,} nodes;"
+            " leave room for their motion as well"
         )
 
 

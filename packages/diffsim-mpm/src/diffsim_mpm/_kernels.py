@@ -9,10 +9,11 @@ from diffsim_mpm.materials import SOURCE, CompiledMaterials
 _MODEL = {"integers": "const int*", "reals": "const T*", "chain_integers": "const int*", "chain_reals": "const T*"}
 _ROOM = {"states": "own T*", "grid": "own T*", "velocity": "own T*"}
 _ROOM_BACK = {"pull": "own T*", "cotangents": "own T*", "stresses": "own T*"}
-STEP, VJP = step_arguments(("q", "x", "v", "C", "F", "h"), ("u",), ("params",))
+_KEPT = {"kept": "own T*"}
+STEP, VJP = step_arguments(("q", "x", "v", "C", "F", "h", "wrench"), ("u",), ("params",))
 _ON_CPU = {
     "mpm_step": Arguments("StepArgs", **_MODEL, **_ROOM, **STEP),
-    "mpm_step_vjp": Arguments("StepVjpArgs", **_MODEL, **_ROOM, **_ROOM_BACK, **VJP),
+    "mpm_step_vjp": Arguments("StepVjpArgs", **_MODEL, **_ROOM, **_ROOM_BACK, **_KEPT, **VJP),
 }
 """Of ``_source/step.h``. An array that a model does not have (joints, parameters, hardening) is null."""
 
@@ -22,7 +23,8 @@ def _shared(room: dict[str, str]) -> dict[str, str]:
     return {name: kind.removeprefix("own ") for name, kind in room.items()}
 
 
-_LAUNCH = {**_MODEL, "num_worlds": "int", "sub": "int", "keep": "int", "poses": "T*", **_shared(_ROOM)}
+_LAUNCH = {**_MODEL, "num_worlds": "int", "sub": "int", "keep": "int", "poses": "T*", "impulses": "T*"}
+_LAUNCH |= _shared(_ROOM)
 _FORWARD = Arguments("StepArgs", **_LAUNCH, **STEP)
 _BACKWARD = Arguments("StepVjpArgs", **_LAUNCH, **_shared(_ROOM_BACK), gposes="T*", **VJP)
 _FORWARD_STAGES = ("begin", "pose", "clear", "leave", "grid", "move", "check", "end")
@@ -30,7 +32,7 @@ _BACKWARD_STAGES = ("begin_vjp", "pose_again", "clear_again", "leave_again", "gr
 _BACKWARD_STAGES += ("move_vjp", "grid_vjp", "leave_vjp", "joints_vjp", "end_vjp")
 _ON_CUDA = {f"mpm_{stage}": _FORWARD for stage in _FORWARD_STAGES}
 _ON_CUDA |= {f"mpm_{stage}": _BACKWARD for stage in _BACKWARD_STAGES}
-"""Of ``_source/launches.h``."""
+"""Of ``_source/launches.h`` and ``launches_vjp.h``."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
     sizes = f"p{size.parameters}" + (f"_j{size.joints}_s{size.shapes}" if size.shapes else "")
     return native_kernels(
         f"diffsim_mpm_{materials.name}_{dtype}_{place}_{sizes}",
-        "launches.h" if on_cuda else "step.h",
+        "launches_vjp.h" if on_cuda else "step.h",
         _ON_CUDA if on_cuda else _ON_CPU,
         folders=[shared_headers(SOURCE), *materials.folders],
         dtype=dtype,

@@ -11,6 +11,8 @@ from diffsim_mpm.model import MpmModel
 
 PARTICLE, STRESS, NODE = 25, 9, 4
 """Numbers of a particle (x, v, C, F, h), a stress and a grid node."""
+_KEPT_NODES, _KEPT_NODES_A_PARTICLE = 1000, 4
+"""Nodes in the box of a body that is not far from compact. Where there are more, grids are not kept but made again."""
 Sizes = Mapping[str, Callable[[int], int]]
 
 
@@ -76,7 +78,8 @@ class Launches:
         return {
             "states": lambda _: (self._substeps + 1) * PARTICLE * particles,
             "cotangents": lambda _: PARTICLE * particles,
-            "stresses": lambda _: STRESS * particles,
+            "stresses": lambda _: self._substeps * STRESS * particles,
+            "kept": lambda _: kept_numbers(self._model, self._substeps),
             **dict.fromkeys(("grid", "velocity", "pull"), lambda _: nodes),
         }
 
@@ -89,6 +92,7 @@ class Launches:
             **dict.fromkeys(("grid", "velocity", "pull"), lambda n: NODE * self._nodes(n)),
             "poses": lambda n: 12 * shapes * self._poses(n) + 1,
             "gposes": lambda n: 24 * shapes * n + 1,
+            "impulses": lambda n: 6 * shapes * n + 1,
         }
 
     def _launch(self, stage: str, over: str, sub: int = 0) -> Launch:
@@ -121,6 +125,11 @@ class Launches:
             if shapes:
                 yield self._launch("joints_vjp", "worlds", k)
         yield self._launch("end_vjp", "particles")
+
+
+def kept_numbers(model: MpmModel, substeps: int) -> int:
+    """Numbers of grids that a worker may keep for a backward pass: of momentum and velocity, of each sub-step."""
+    return substeps * 2 * NODE * min(model.max_nodes, _KEPT_NODES + _KEPT_NODES_A_PARTICLE * model.n)
 
 
 def _worlds(num_worlds: int) -> int:

@@ -72,8 +72,17 @@ def materials_of(model: MpmModel) -> CompiledMaterials:
     return compiled_materials([body.material for body in model.bodies])
 
 
-def pack(model: MpmModel, parameters: MaterialParameters, dt: float, substeps: int, limit: float, lanes: int) -> Packed:
-    """Tables of a model whose sub-steps last ``dt`` [s], for blocks of ``lanes`` particles."""
+def pack(
+    model: MpmModel,
+    parameters: MaterialParameters,
+    *,
+    dt: float,
+    substeps: int,
+    limit: float,
+    lanes: int,
+    kept: int,
+) -> Packed:
+    """Tables of a model with sub-steps of ``dt`` [s], blocks of ``lanes`` particles and ``kept`` numbers of grids."""
     numbers = {material.name: k for k, material in enumerate(materials_of(model).materials)}
     bodies, masses, volumes, first, block = [], [], [], 0, 0
     for k, body in enumerate(model.bodies):
@@ -83,7 +92,7 @@ def pack(model: MpmModel, parameters: MaterialParameters, dt: float, substeps: i
         masses += [body.volumes * body.density, fill]
         volumes += [body.volumes, fill]
         first, block = first + body.n, block + blocks
-    head = [len(model.bodies), model.n, block, *model.cells, model.wall, model.max_nodes, substeps]
+    head = [len(model.bodies), model.n, block, *model.cells, model.wall, model.max_nodes, substeps, kept]
     head += [len(parameters.all), len(parameters)]
     constants = [dt, model.dx, *model.gravity, min(model.ground_friction, 1e30), limit, _EMPTY * model.masses.min()]
     integers = np.array([*head, *bodies, *parameters.chosen], dtype=np.int32)

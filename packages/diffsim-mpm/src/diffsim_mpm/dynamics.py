@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +15,7 @@ from diffsim_core import ArraySpec, Buffer
 from diffsim_core.native import Kernels, Program, default_threads, scalar, step_arguments
 from diffsim_mpm._check_model import check_model, check_positions, check_sub_dt
 from diffsim_mpm._kernels import SizeClass, kernels
-from diffsim_mpm._launches import Launches
+from diffsim_mpm._launches import Launches, kept_numbers
 from diffsim_mpm._pack import MaterialParameters, materials_of, pack
 from diffsim_mpm.materials import MATERIALS
 from diffsim_mpm.model import MpmModel
@@ -68,12 +70,19 @@ class DrivenHistoryState(NamedTuple):
     h: Any
 
 
+_WRENCH = "wrench"
 _STATES = {
     (False, False): MpmState,
     (False, True): HistoryState,
     (True, False): DrivenState,
     (True, True): DrivenHistoryState,
 }
+
+
+@functools.cache
+def _with_wrench(state: Any) -> Any:
+    """The state with the field ``wrench`` in addition."""
+    return namedtuple(f"{state.__name__}WithWrench", [*state._fields, _WRENCH])
 
 
 class MpmConstants(NamedTuple):
@@ -106,6 +115,9 @@ class MpmDynamics:
         threads: CPU threads; by default every core this process may use, or ``DIFFSIM_NUM_THREADS``.
         parameters: Names of the materials' numbers that become an input, such as ``"E:dough"``, or ``"E"`` for that of
             every body; the simulator then has the constants :class:`MpmConstants`.
+        reactions: Whether the state ends with ``wrench [N, ns, 6]``, what shapes felt during the control step: the mean
+            force [N] and the mean torque about the shape's origin [N m] on each of them, in world axes. A step does not
+            read it.
         limit: A world in which any number of the state exceeds this after a control step has diverged.
 
     Raises:
@@ -125,6 +137,7 @@ class MpmDynamics:
         device: str = "cpu",
         threads: int | None = None,
         parameters: Sequence[str] = (),
+        reactions: bool = False,
         limit: float = 1e6,
     ) -> None:
         if not 0 < dt < math.inf:
@@ -135,6 +148,8 @@ class MpmDynamics:
             raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'")
         if threads is not None and threads < 1:
             raise ValueError(f"threads={threads!r} must be at least 1")
+        if reactions and not model.shapes:
+            raise ValueError("reactions=True: the model has no shapes that could feel a force; give it some")
         check_model(model)
         check_sub_dt(model, dt / substeps)
         self.model = model
@@ -143,11 +158,13 @@ class MpmDynamics:
         self.dtype = dtype
         self.device = device
         self.limit = limit
+        self.reactions = reactions
         self.threads = threads or default_threads()
         self.parameters = MaterialParameters(model, parameters)
         self.has_h = any(MATERIALS[body.material].has_h for body in model.bodies)
         self.state_spec, self.control_spec, self.constant_spec = self._specs()
-        self.state_type: type = _STATES[model.nq > 0, self.has_h]
+        state_type = _STATES[model.nq > 0, self.has_h]
+        self.state_type: type = _with_wrench(state_type) if reactions else state_type
         self._launches = self._build(device.startswith("cuda"))
 
     @property
@@ -219,6 +236,8 @@ class MpmDynamics:
             state.insert(0, ArraySpec("q", (nq,)))
         if self.has_h:
             state.append(ArraySpec("h", (n,)))
+        if self.reactions and self.model.shapes:
+            state.append(ArraySpec(_WRENCH, (len(self.model.shapes.shapes), 6)))
         control = (ArraySpec("u", (nq,)),) if nq else ()
         return tuple(state), control, (ArraySpec("params", (count,)),) if count else ()
 
@@ -229,7 +248,15 @@ class MpmDynamics:
 
     def _build(self, on_cuda: bool) -> Launches:
         built, chain = self._kernels(on_cuda), self.model.shapes
-        packed = pack(self.model, self.parameters, self.sub_dt, self.substeps, self.limit, built.lanes)
+        packed = pack(
+            self.model,
+            self.parameters,
+            dt=self.sub_dt,
+            substeps=self.substeps,
+            limit=self.limit,
+            lanes=built.lanes,
+            kept=kept_numbers(self.model, self.substeps),
+        )
         tables = [packed.integers, packed.reals]
         tables += [np.zeros(1, np.int32), np.zeros(1)] if chain is None else list(chain.pack())
         # One allocation for the model's life: kernels are handed its addresses.

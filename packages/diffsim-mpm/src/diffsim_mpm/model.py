@@ -11,7 +11,7 @@ import numpy as np
 
 from diffsim_mpm.chain import KinematicChain
 
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+FloatArray = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)

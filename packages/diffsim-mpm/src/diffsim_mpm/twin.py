@@ -92,9 +92,14 @@ def meet_sides(model: MpmModel, v: FloatArray) -> FloatArray:
 
 
 def sub_step(
-    model: MpmModel, world: World, dt: float, poses: tuple[Any, Any] | None = None, parameters: FloatArray | None = None
+    model: MpmModel,
+    world: World,
+    dt: float,
+    poses: tuple[Any, Any] | None = None,
+    parameters: FloatArray | None = None,
+    impulses: FloatArray | None = None,
 ) -> World:
-    """One sub-step of ``dt`` [s]. ``poses``: of the shapes, at its beginning and its end."""
+    """One sub-step of ``dt`` [s]; ``poses`` of the shapes at its beginning and end. Adds to ``impulses [ns, 6]``."""
     trial = world.F + dt * world.C @ world.F
     F, h, tau = stresses(model, world.C, trial, world.h, parameters)
     m, volume = model.masses, np.concatenate([body.volumes for body in model.bodies])
@@ -111,7 +116,10 @@ def sub_step(
     if model.shapes is not None and poses is not None:
         x = np.stack(np.meshgrid(*[np.arange(n) * model.dx for n in nodes], indexing="ij"), axis=-1)
         flat = (x.reshape(-1, 3), mass.ravel(), v.reshape(-1, 3))
-        v = twin_coupling.collide(model.shapes, *poses, dt, *flat)[0].reshape(v.shape)
+        met, felt = twin_coupling.collide(model.shapes, *poses, dt, *flat)
+        v = met.reshape(v.shape)
+        if impulses is not None:
+            impulses += felt
     v = meet_sides(model, v)
 
     around = near.weight[..., None] * v[near.node]
@@ -121,15 +129,24 @@ def sub_step(
 
 
 def step(
-    model: MpmModel, world: World, u: Any, dt: float, substeps: int, parameters: FloatArray | None = None
+    model: MpmModel,
+    world: World,
+    u: Any,
+    dt: float,
+    substeps: int,
+    parameters: FloatArray | None = None,
+    impulses: FloatArray | None = None,
 ) -> World:
-    """One control step of ``dt`` [s], in which joints move by ``u [nq]``."""
+    """One control step of ``dt`` [s], in which joints move by ``u [nq]``.
+
+    Adds to ``impulses [ns, 6]`` what each shape feels: impulse [N s] and its moment about the shape's origin [N m s].
+    """
     start = world
     for k in range(substeps):
         poses = None
         if model.shapes is not None:
             at = [twin_coupling.joints_at(model.shapes, start.q, u, i / substeps) for i in (k, k + 1)]
-            poses = tuple(twin_coupling.poses(model.shapes, q) for q in at)
-        world = sub_step(model, world, dt / substeps, poses, parameters)
+            poses = (twin_coupling.poses(model.shapes, at[0]), twin_coupling.poses(model.shapes, at[1]))
+        world = sub_step(model, world, dt / substeps, poses, parameters, impulses)
     q = start.q if model.shapes is None else twin_coupling.joints_at(model.shapes, start.q, u, 1.0)
     return world._replace(q=q)

@@ -100,7 +100,8 @@ DS_ENTRY bool active_box(const Model& m, const Particles* p, Box& box)
 
 // One body's particles leave momentum and mass on the grid. Writes the next F and h; `tau`, if not null, keeps the stress.
 template <class Material>
-DS_ENTRY void leave(const Model& m, const Body& body, const T* params, const Particles* now, const Box& box, T* grid, Particles* next, M3* tau)
+DS_ENTRY void leave(const Model& m, const Body& body, const T* params, const Particles* now, const Box& box, T* grid,
+                    Particles* next, M3* tau)
 {
     for (int b = body.block; b < body.block + body.blocks; b++) {
         const Particles& p = now[b];
@@ -139,7 +140,8 @@ DS_ENTRY void move(const Model& m, const Particles* now, const Box& box, const T
     }
 }
 // Cotangents of the next x, v and C in `g`: adds those of the grid's velocities to `pull`, leaves that of x in g.
-DS_ENTRY void move_vjp(const Model& m, const Particles* now, const Particles* next, const Box& box, const T* velocity, T* pull, Particles* g)
+DS_ENTRY void move_vjp(const Model& m, const Particles* now, const Particles* next, const Box& box, const T* velocity,
+                       T* pull, Particles* g)
 {
     for (int b = 0; b < m.head[I_BLOCKS]; b++) {
         Place place = place_of(now[b].x, m.inv_dx);
@@ -158,8 +160,8 @@ DS_ENTRY void move_vjp(const Model& m, const Particles* now, const Particles* ne
 }
 // Cotangents of momentum and mass in `pull`, of x, F and h in `g`: leaves those of the particles in g, adds to gparams.
 template <class Material>
-DS_ENTRY void leave_vjp(const Model& m, const Body& body, const T* params, const Particles* now, const M3* tau, const Box& box, const T* pull,
-                        Particles* g, R* gparams)
+DS_ENTRY void leave_vjp(const Model& m, const Body& body, const T* params, const Particles* now, const M3* tau,
+                        const Box& box, const T* pull, Particles* g, R* gparams)
 {
     for (int b = body.block; b < body.block + body.blocks; b++) {
         const Particles& p = now[b];

@@ -90,17 +90,19 @@ DS_FN V3 node_velocity(const Model& m, const Obstacles& o, const Nodes& n, V3 mo
     Mask full = mass > splat(m.empty);
     R zero = R{};
     V3 v = free_velocity(m, momentum, select(full, splat(T(1)) / mass, zero));
-    meet_all(o, m.dt, n.x, mass, v);
+    meet_all(o, m.dt, n.x, select(full, mass, zero), v);
     v = on_ground(ground(m, n, v), m, v);
     v = at_walls(m, n, v, v);
     return {select(full, v.x, zero), select(full, v.y, zero), select(full, v.z, zero)};
 }
 // cotangent of the velocity -> of momentum and mass
-DS_FN void node_velocity_vjp(const Model& m, const Obstacles& o, const Nodes& n, V3 momentum, R mass, V3 gv, V3& gmomentum, R& gmass)
+DS_FN void node_velocity_vjp(const Model& m, const Obstacles& o, const Nodes& n, V3 momentum, R mass, V3 gv, V3& gmomentum,
+                             R& gmass)
 {
     Mask full = mass > splat(m.empty);
     R zero = R{}, inverse = select(full, splat(T(1)) / mass, zero);
     V3 free = free_velocity(m, momentum, inverse), met = free;
+    mass = select(full, mass, zero);
     meet_all(o, m.dt, n.x, mass, met);
     Ground g = ground(m, n, met);
     gv = {select(full, gv.x, zero), select(full, gv.y, zero), select(full, gv.z, zero)};

@@ -40,7 +40,10 @@ DS_FN void to_outside(const Particles& p, T* x, T* v, T* C, T* F, T* h, size_t i
     to_rows(p.F, F + 9 * i);
     if (h) h[i] = p.h;
 }
-template <class Args> DS_FN T* state_at(const Args& a, int all, int sub) { return a.states + size_t(a.keep ? sub : 0) * NUMBERS * all; }
+template <class Args> DS_FN T* state_at(const Args& a, int all, int sub)
+{
+    return a.states + size_t(a.keep ? sub : 0) * NUMBERS * all;
+}
 
 // A particle at work: its numbers, its body, and the materials' parameters in its world.
 struct Thread {
@@ -61,7 +64,8 @@ template <class Args> DS_FN Thread thread_of(int item, const Args& a)
     t.local = item % n;
     while (t.local >= body_at(t.m, i).first + body_at(t.m, i).count) i++;
     t.body = body_at(t.m, i);
-    for (int k = 0; k < DS_MOST_PARAMS && t.body.param + k < t.m.head[I_PARAMS]; k++) t.params[k] = t.m.params[t.body.param + k];
+    int last = t.m.head[I_PARAMS] - t.body.param;
+    for (int k = 0; k < DS_MOST_PARAMS && k < last; k++) t.params[k] = t.m.params[t.body.param + k];
     for (int k = 0; k < chosen; k++) {
         int own = t.m.chosen[k] - t.body.param;
         if (own >= 0 && own < DS_MOST_PARAMS) t.params[own] = a.params[size_t(t.world) * chosen + k];
@@ -77,12 +81,13 @@ DS_FN bool on_grid(const Thread& t, const Place& p)
     return x && y && p.base.z >= T(0) && p.base.z <= T(c[2] - 2);
 }
 
-// Forward, and again in the backward pass -------------------------------------------------------------------------------
+// Stages, of which the backward pass has the same again -----------------------------------------------------------------
 
 template <class Args> DS_FN void begin_particle(int item, const Args& a)
 {
     Model m = read_model(a.integers, a.reals);
-    put_particle(state_at(a, all_particles(a, m), 0), all_particles(a, m), item, outside_particle(a.x, a.v, a.C, a.F, a.h, item));
+    Particles p = outside_particle(a.x, a.v, a.C, a.F, a.h, item);
+    put_particle(state_at(a, all_particles(a, m), 0), all_particles(a, m), item, p);
 }
 template <class Args> DS_FN void leave_particle(int item, const Args& a, T* tau_to)
 {
@@ -114,14 +119,15 @@ template <class Args> DS_FN Obstacles obstacles_of(const Args& a, int world, T* 
     Shapes s = read_chain(a.chain_integers, a.chain_reals).shapes;
     size_t one = size_t(12) * s.count, now = (size_t(a.sub) * a.num_worlds + world) * one, next = now + a.num_worlds * one;
     T* g = gposes ? gposes + size_t(2) * world * one : nullptr;
-    return {s, a.poses + now, a.poses + next, g, g ? g + one : nullptr};
+    return {s, a.poses + now, a.poses + next, g, g ? g + one : nullptr, nullptr, nullptr};
 }
+template <class Args> DS_FN size_t first_impulse(const Args& a, int world) { return size_t(6) * a.chain_integers[1] * world; }
 // of world item % N at the beginning of sub-step item / N
 template <class Args> DS_FN void pose_world(int item, const Args& a)
 {
     Model m = read_model(a.integers, a.reals);
     Motion w;
-    begin_motion(a.chain_integers, a.chain_reals, a.q, a.u, item % a.num_worlds, m.head[I_SUBSTEPS], w);
+    begin_motion(a, item % a.num_worlds, m.head[I_SUBSTEPS], w);
     T q[DS_MAX_JOINTS];
     joints_at(w.chain, w.q, w.u, T(item / a.num_worlds) * w.share, q);
     chain_poses(w.chain, q, a.poses + size_t(12) * w.chain.shapes.count * item);
@@ -130,7 +136,8 @@ template <class Args> DS_FN void pose_world(int item, const Args& a)
 template <class Args> DS_FN Obstacles obstacles_of(const Args&, int, T*) { return {}; }
 template <class Args> DS_FN void pose_world(int, const Args&) {}
 #endif
-template <class Args> DS_FN void move_node(int item, const Args& a)
+// `impulses`: on the shapes of all worlds, or null
+template <class Args> DS_FN void move_node(int item, const Args& a, T* impulses)
 {
     Model m = read_model(a.integers, a.reals);
     Box box = whole_grid(m);
@@ -138,7 +145,13 @@ template <class Args> DS_FN void move_node(int item, const Args& a)
     const T* q = a.grid + size_t(4) * item;
     T* v = a.velocity + size_t(4) * item;
     V3 u = zero3();
-    if (q[3] > m.empty) u = node_velocity(m, obstacles_of(a, world, nullptr), nodes_at(m, box, item - world * nodes), {q[0], q[1], q[2]}, q[3]);
+    if (q[3] > m.empty) {
+        Obstacles o = obstacles_of(a, world, nullptr);
+#if MPM_SHAPES
+        if (impulses) o.impulse = impulses + first_impulse(a, world);
+#endif
+        u = node_velocity(m, o, nodes_at(m, box, item - world * nodes), {q[0], q[1], q[2]}, q[3]);
+    }
     v[0] = u.x, v[1] = u.y, v[2] = u.z, v[3] = T(0);
 }
 template <class Args> DS_FN void move_particle(int item, const Args& a)
@@ -162,18 +175,18 @@ DS_ITEM void mpm_begin(int item, const StepArgs& a)
 {
     begin_particle(item, a);
     if (item >= a.num_worlds) return;
-    a.ok[item] = 1;
-#if MPM_SHAPES
     Model m = read_model(a.integers, a.reals);
     Motion w;
-    begin_motion(a.chain_integers, a.chain_reals, a.q, a.u, item, m.head[I_SUBSTEPS], w);
+    begin_motion(a, item, m.head[I_SUBSTEPS], w);
     a.ok[item] = joints_within(w, m.limit);
+#if MPM_SHAPES
+    for (int k = 0, numbers = 6 * w.chain.shapes.count; k < numbers; k++) a.impulses[item * numbers + k] = T(0);
 #endif
 }
 DS_ITEM void mpm_pose(int item, const StepArgs& a) { pose_world(item, a); }
 DS_ITEM void mpm_clear(int item, const StepArgs& a) { clear_node(item, a.grid); }
 DS_ITEM void mpm_leave(int item, const StepArgs& a) { leave_particle(item, a, nullptr); }
-DS_ITEM void mpm_grid(int item, const StepArgs& a) { move_node(item, a); }
+DS_ITEM void mpm_grid(int item, const StepArgs& a) { move_node(item, a, a.wrench_out ? a.impulses : nullptr); }
 DS_ITEM void mpm_move(int item, const StepArgs& a) { move_particle(item, a); }
 DS_ITEM void mpm_check(int item, const StepArgs& a)
 {
@@ -188,133 +201,17 @@ DS_ITEM void mpm_end(int item, const StepArgs& a)
 {
     Model m = read_model(a.integers, a.reals);
     int all = all_particles(a, m), world = item / m.head[I_PARTICLES];
-    Particles p = a.ok[world] ? particle(state_at(a, all, 0), all, item) : outside_particle(a.x, a.v, a.C, a.F, a.h, item);
+    Particles p = particle(state_at(a, all, 0), all, item);
+    if (!a.ok[world]) p = outside_particle(a.x, a.v, a.C, a.F, a.h, item);
     to_outside(p, a.x_out, a.v_out, a.C_out, a.F_out, a.h_out, item);
-#if MPM_SHAPES
     if (item % m.head[I_PARTICLES]) return;
     Motion w;
-    begin_motion(a.chain_integers, a.chain_reals, a.q, a.u, world, m.head[I_SUBSTEPS], w);
-    end_motion(w, a.ok[world] != 0, a.q_out + size_t(world) * w.chain.joints);
-#endif
-}
-
-// Backward --------------------------------------------------------------------------------------------------------------
-
-DS_ITEM void mpm_begin_vjp(int item, const StepVjpArgs& a)
-{
-    Model m = read_model(a.integers, a.reals);
-    int all = all_particles(a, m), chosen = m.head[I_CHOSEN];
-    begin_particle(item, a);
-    Particles g = outside_particle(a.gx_out, a.gv_out, a.gC_out, a.gF_out, a.gh_out, item);
-    put_particle(a.cotangents, all, item, g);
-    int world = item / m.head[I_PARTICLES];
-    if (item % m.head[I_PARTICLES]) return;
-    for (int k = 0; k < chosen; k++) a.gparams[size_t(world) * chosen + k] = T(0);
+    begin_motion(a, world, m.head[I_SUBSTEPS], w);
 #if MPM_SHAPES
-    Motion w;
-    begin_motion(a.chain_integers, a.chain_reals, a.q, a.u, world, m.head[I_SUBSTEPS], w);
-    size_t first = size_t(world) * w.chain.joints;
-    end_motion_vjp(w, a.gq_out + first, a.gq + first, a.gu + first);
+    int numbers = a.wrench_out ? 6 * w.chain.shapes.count : 0;
+    for (int k = 0; k < numbers; k++) w.wrench[k] = a.impulses[world * numbers + k];
 #endif
-}
-DS_ITEM void mpm_pose_again(int item, const StepVjpArgs& a) { pose_world(item, a); }
-DS_ITEM void mpm_clear_again(int item, const StepVjpArgs& a)
-{
-    clear_node(item, a.grid);
-    clear_node(item, a.pull);
-}
-DS_ITEM void mpm_leave_again(int item, const StepVjpArgs& a) { leave_particle(item, a, a.stresses); }
-DS_ITEM void mpm_grid_again(int item, const StepVjpArgs& a) { move_node(item, a); }
-DS_ITEM void mpm_move_again(int item, const StepVjpArgs& a) { move_particle(item, a); }
-DS_ITEM void mpm_move_vjp(int item, const StepVjpArgs& a)
-{
-    Thread t = thread_of(item, a);
-    Particles p = particle(state_at(a, t.all, a.sub), t.all, item), next = particle(state_at(a, t.all, a.sub + 1), t.all, item);
-    Particles g = particle(a.cotangents, t.all, item);
-    Place place = place_of(p.x, t.m.inv_dx);
-    if (!a.ok[t.world]) return;
-    Star s = star(place, t.box);
-    M3 A = g.C * (T(4) * t.m.inv_dx);
-    Field field = field_of(g.v + g.x * t.m.dt, A, T(0), place.f);
-    scatter(s, field, t.box, a.pull + first_node(a, t));
-    V3 moved = slope(s, field, t.box, a.velocity + first_node(a, t)) - mul_t(A, next.v);
-    g.x = g.x + moved * t.m.inv_dx;
-    put_particle(a.cotangents, t.all, item, g);
-}
-DS_ITEM void mpm_grid_vjp(int item, const StepVjpArgs& a)
-{
-    Model m = read_model(a.integers, a.reals);
-    Box box = whole_grid(m);
-    int nodes = Box::nodes(box), world = item / nodes;
-    const T* q = a.grid + size_t(4) * item;
-    T* g = a.pull + size_t(4) * item;
-    if (!(q[3] > m.empty)) return;
-    V3 back;
-    Nodes n = nodes_at(m, box, item - world * nodes);
-    node_velocity_vjp(m, obstacles_of(a, world, a.gposes), n, {q[0], q[1], q[2]}, q[3], {g[0], g[1], g[2]}, back, g[3]);
-    g[0] = back.x, g[1] = back.y, g[2] = back.z;
-}
-DS_ITEM void mpm_leave_vjp(int item, const StepVjpArgs& a)
-{
-    Thread t = thread_of(item, a);
-    if (!a.ok[t.world]) return;
-    Particles p = particle(state_at(a, t.all, a.sub), t.all, item), g = particle(a.cotangents, t.all, item);
-    T mass = t.m.mass[t.local], volume = t.m.volume[t.local], numbers[9], gparams[DS_MOST_PARAMS], gh = T(0);
-    for (int k = 0; k < 9; k++) numbers[k] = a.stresses[size_t(k) * t.all + item];
-    for (int k = 0; k < DS_MOST_PARAMS; k++) gparams[k] = T(0);
-    Place place = place_of(p.x, t.m.inv_dx);
-    Star s = star(place, t.box);
-    M3 A = momentum_gradient(t.m, mass, volume, p.C, from_rows(numbers)), gA, gtrial, gF, F = trial(t.m.dt, p.C, p.F);
-    Field field = field_of(p.v * mass, A, mass, place.f);
-    const T* pull = a.pull + first_node(a, t);
-    V3 gp, moved = slope(s, field, t.box, pull);
-    gather(s, place.f, t.box, pull, gp, gA);
-    M3 gtau = gA * (volume * (T(-4) * t.m.dt * t.m.inv_dx)), gC = gA * (mass * t.m.dx);
-    switch (t.body.material) {
-#define CASE(number, Material, ...) \
-    case number: Material::stress_vjp(t.params, p.C, F, p.h, g.F, g.h, gtau, gC, gtrial, gh, gparams); break;
-        DS_MATERIALS(CASE)
-#undef CASE
-    }
-    trial_vjp(t.m.dt, p.C, p.F, gtrial, gC, gF);
-    put_particle(a.cotangents, t.all, item, {g.x + (moved - mul_t(A, gp)) * t.m.inv_dx, gp * mass, gC, gF, gh});
-    for (int k = 0, chosen = t.m.head[I_CHOSEN]; k < chosen; k++) {
-        int own = t.m.chosen[k] - t.body.param;
-        if (own >= 0 && own < DS_MOST_PARAMS) wp::atomic_add(a.gparams + size_t(t.world) * chosen + k, gparams[own]);
-    }
-}
-// Of a world: clears the cotangents of its poses (sub-step -1: only that), or first passes them on to its joints.
-DS_ITEM void mpm_joints_vjp(int world, const StepVjpArgs& a)
-{
-#if MPM_SHAPES
-    Model m = read_model(a.integers, a.reals);
-    Motion w;
-    begin_motion(a.chain_integers, a.chain_reals, a.q, a.u, world, m.head[I_SUBSTEPS], w);
-    int numbers = 12 * w.chain.shapes.count;
-    T* g = a.gposes + size_t(2) * world * numbers;
-    if (a.sub < m.head[I_SUBSTEPS]) {
-        for (int end = 0; end < 2; end++)
-            for (int k = 0; k < numbers; k++) w.gpose[end][k] = g[end * numbers + k];
-        size_t first = size_t(world) * w.chain.joints;
-        obstacles_vjp(w, a.sub, a.gq + first, a.gu + first);
-    }
-    for (int k = 0; k < 2 * numbers; k++) g[k] = T(0);
-#endif
-}
-DS_ITEM void mpm_end_vjp(int item, const StepVjpArgs& a)
-{
-    Model m = read_model(a.integers, a.reals);
-    int all = all_particles(a, m), world = item / m.head[I_PARTICLES], chosen = m.head[I_CHOSEN];
-    bool ok = a.ok[world] != 0;
-    Particles g = {zero3(), zero3(), zero33(), zero33(), T(0)};
-    if (ok) g = particle(a.cotangents, all, item);
-    to_outside(g, a.gx, a.gv, a.gC, a.gF, a.gh, item);
-    if (ok || item % m.head[I_PARTICLES]) return;
-    for (int k = 0; k < chosen; k++) a.gparams[size_t(world) * chosen + k] = T(0);
-#if MPM_SHAPES
-    size_t joints = a.chain_integers[0];
-    for (size_t j = 0; j < joints; j++) a.gq[world * joints + j] = a.gu[world * joints + j] = T(0);
-#endif
+    end_motion(a, world, m, a.ok[world] != 0, w);
 }
 
 }  // namespace ds

@@ -4,7 +4,8 @@
 
 namespace ds {
 
-enum { I_BODIES, I_PARTICLES, I_BLOCKS, I_CELLS, I_WALL = I_CELLS + 3, I_MAX_NODES, I_SUBSTEPS, I_PARAMS, I_CHOSEN, I_HEAD };
+enum { I_BODIES, I_PARTICLES, I_BLOCKS, I_CELLS, I_WALL = I_CELLS + 3 };
+enum { I_MAX_NODES = I_WALL + 1, I_SUBSTEPS, I_KEPT, I_PARAMS, I_CHOSEN, I_HEAD };
 // columns of a body: its material, its first particle and how many, its first block and how many, its first parameter
 enum { B_MATERIAL, B_FIRST, B_COUNT, B_BLOCK, B_BLOCKS, B_PARAM, B_COLUMNS };
 enum { R_DT, R_DX, R_GRAVITY, R_FRICTION = R_GRAVITY + 3, R_LIMIT, R_EMPTY, R_HEAD };

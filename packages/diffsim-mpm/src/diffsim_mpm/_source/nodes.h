@@ -42,8 +42,10 @@ DS_FN void per_node(T a, T b, T c, R* to)
 DS_FN void from_nodes(const T* from, R* to)
 {
     R a = read(from), b = read(from + 8), c = read(from + 16), d = read(from + 24);
-    R xy = __builtin_shufflevector(a, b, 0, 4, 8, 12, 1, 5, 9, 13), zw = __builtin_shufflevector(a, b, 2, 6, 10, 14, 3, 7, 11, 15);
-    R XY = __builtin_shufflevector(c, d, 0, 4, 8, 12, 1, 5, 9, 13), ZW = __builtin_shufflevector(c, d, 2, 6, 10, 14, 3, 7, 11, 15);
+    R xy = __builtin_shufflevector(a, b, 0, 4, 8, 12, 1, 5, 9, 13);
+    R zw = __builtin_shufflevector(a, b, 2, 6, 10, 14, 3, 7, 11, 15);
+    R XY = __builtin_shufflevector(c, d, 0, 4, 8, 12, 1, 5, 9, 13);
+    R ZW = __builtin_shufflevector(c, d, 2, 6, 10, 14, 3, 7, 11, 15);
     to[0] = __builtin_shufflevector(xy, XY, 0, 1, 2, 3, 8, 9, 10, 11);
     to[1] = __builtin_shufflevector(xy, XY, 4, 5, 6, 7, 12, 13, 14, 15);
     to[2] = __builtin_shufflevector(zw, ZW, 0, 1, 2, 3, 8, 9, 10, 11);
@@ -53,8 +55,10 @@ DS_FN void from_nodes(const T* from, R* to)
 DS_FN void to_nodes(const R* from, T* to)
 {
     R x = from[0], y = from[1], z = from[2], w = from[3];
-    R xy = __builtin_shufflevector(x, y, 0, 8, 1, 9, 4, 12, 5, 13), XY = __builtin_shufflevector(x, y, 2, 10, 3, 11, 6, 14, 7, 15);
-    R zw = __builtin_shufflevector(z, w, 0, 8, 1, 9, 4, 12, 5, 13), ZW = __builtin_shufflevector(z, w, 2, 10, 3, 11, 6, 14, 7, 15);
+    R xy = __builtin_shufflevector(x, y, 0, 8, 1, 9, 4, 12, 5, 13);
+    R zw = __builtin_shufflevector(z, w, 0, 8, 1, 9, 4, 12, 5, 13);
+    R XY = __builtin_shufflevector(x, y, 2, 10, 3, 11, 6, 14, 7, 15);
+    R ZW = __builtin_shufflevector(z, w, 2, 10, 3, 11, 6, 14, 7, 15);
     write(to, __builtin_shufflevector(xy, zw, 0, 1, 8, 9, 2, 3, 10, 11));
     write(to + 8, __builtin_shufflevector(XY, ZW, 0, 1, 8, 9, 2, 3, 10, 11));
     write(to + 16, __builtin_shufflevector(xy, zw, 4, 5, 12, 13, 6, 7, 14, 15));

@@ -9,17 +9,23 @@
 namespace ds {
 
 #if MPM_SHAPES
-// Shapes and their poses at the beginning and the end of a sub-step; cotangents of these in the backward pass.
+// Shapes and their poses at the beginning and the end of a sub-step; cotangents of these in the backward pass. Impulses on the
+// shapes and their cotangents, 6 per shape, are null where nobody wants them.
 struct Obstacles {
     Shapes shapes;
     const T *pose, *next;
     T *gpose, *gnext;
+    T* impulse;
+    const T* gimpulse;
 };
-DS_FN void meet_all(const Obstacles& o, T dt, V3 x, R mass, V3& v) { collide(o.shapes, o.pose, o.next, dt, x, mass, v, nullptr); }
+DS_FN void meet_all(const Obstacles& o, T dt, V3 x, R mass, V3& v)
+{
+    collide(o.shapes, o.pose, o.next, dt, x, mass, v, o.impulse);
+}
 DS_FN void meet_all_vjp(const Obstacles& o, T dt, V3 x, R mass, V3 v, V3& gv, R& gmass)
 {
     V3 back;
-    collide_vjp(o.shapes, o.pose, o.next, dt, x, mass, v, gv, nullptr, back, gmass, o.gpose, o.gnext);
+    collide_vjp(o.shapes, o.pose, o.next, dt, x, mass, v, gv, o.gimpulse, back, gmass, o.gpose, o.gnext);
     gv = back;
 }
 
@@ -30,13 +36,15 @@ struct Motion {
     T share;  // of a sub-step in a control step
     T pose[2][12 * DS_MAX_SHAPES], gpose[2][12 * DS_MAX_SHAPES];
     int near[DS_MAX_SHAPES];
+    T wrench[6 * DS_MAX_SHAPES];  // impulses on the shapes so far, or cotangents of their sums
 };
-DS_FN void begin_motion(const int* integers, const T* reals, const T* q, const T* u, int world, int substeps, Motion& w)
+template <class Args> DS_FN void begin_motion(const Args& a, int world, int substeps, Motion& w)
 {
-    w.chain = read_chain(integers, reals);
-    w.q = q + size_t(world) * w.chain.joints;
-    w.u = u + size_t(world) * w.chain.joints;
+    w.chain = read_chain(a.chain_integers, a.chain_reals);
+    w.q = a.q + size_t(world) * w.chain.joints;
+    w.u = a.u + size_t(world) * w.chain.joints;
     w.share = T(1) / T(substeps);
+    for (int i = 0; i < 6 * w.chain.shapes.count; i++) w.wrench[i] = T(0);
 }
 // whether the joints and where they are sent are numbers within the limit
 DS_FN bool joints_within(const Motion& w, T limit)
@@ -71,30 +79,49 @@ DS_ENTRY Obstacles obstacles(Motion& w, int k, const T* low, const T* high)
     }
     s.count = count;
     s.near = w.near;
-    return {s, w.pose[0], w.pose[1], w.gpose[0], w.gpose[1]};
+    return {s, w.pose[0], w.pose[1], w.gpose[0], w.gpose[1], nullptr, nullptr};
 }
-// Adds to gq and gu what the sub-step's poses pass on.
-DS_ENTRY void obstacles_vjp(const Motion& w, int k, T* gq, T* gu)
+DS_FN void count_impulses(Motion& w, Obstacles& o) { o.impulse = w.wrench; }
+DS_FN void pull_impulses(const Motion& w, bool wanted, Obstacles& o) { o.gimpulse = wanted ? w.wrench : nullptr; }
+
+// Adds to gq and gu what the poses of sub-step k pass on.
+template <class Args> DS_ENTRY void obstacles_vjp(const Args& a, int world, int k, const Motion& w)
 {
+    size_t first = size_t(world) * w.chain.joints;
     for (int end = 0; end < 2; end++) {
         T q[DS_MAX_JOINTS], back[DS_MAX_JOINTS], fraction = T(k + end) * w.share;
         for (int j = 0; j < w.chain.joints; j++) back[j] = T(0);
         joints_at(w.chain, w.q, w.u, fraction, q);
         chain_poses_vjp(w.chain, q, w.gpose[end], back);
-        joints_at_vjp(w.chain, w.q, w.u, fraction, back, gq, gu);
+        joints_at_vjp(w.chain, w.q, w.u, fraction, back, a.gq + first, a.gu + first);
     }
 }
-// where the control step ends
-DS_FN void end_motion(const Motion& w, bool ok, T* to)
+
+// Where the control step ends, and the mean force and torque on each shape; of a lost world, where it began.
+template <class Args> DS_FN void end_motion(const Args& a, int world, const Model& m, bool ok, const Motion& w)
 {
-    joints_at(w.chain, w.q, w.u, ok ? T(1) : T(0), to);
-    if (!ok)
-        for (int j = 0; j < w.chain.joints; j++) to[j] = w.q[j];
+    size_t joints = w.chain.joints, numbers = 6 * w.chain.shapes.count;
+    T* q = a.q_out + world * joints;
+    if (ok) joints_at(w.chain, w.q, w.u, T(1), q);
+    for (size_t j = 0; j < joints && !ok; j++) q[j] = w.q[j];
+    for (size_t k = 0; k < numbers && a.wrench_out; k++)
+        a.wrench_out[world * numbers + k] = ok ? w.wrench[k] * w.share / m.dt : a.wrench[world * numbers + k];
 }
-DS_FN void end_motion_vjp(const Motion& w, const T* gout, T* gq, T* gu)
+// The other way; the force and torque of the control step before have no influence.
+template <class Args> DS_FN void end_motion_vjp(const Args& a, int world, const Model& m, Motion& w)
 {
-    for (int j = 0; j < w.chain.joints; j++) gq[j] = gu[j] = T(0);
-    joints_at_vjp(w.chain, w.q, w.u, T(1), gout, gq, gu);
+    size_t joints = w.chain.joints, numbers = 6 * w.chain.shapes.count, first = world * joints;
+    for (size_t j = first; j < first + joints; j++) a.gq[j] = a.gu[j] = T(0);
+    joints_at_vjp(w.chain, w.q, w.u, T(1), a.gq_out + first, a.gq + first, a.gu + first);
+    for (size_t k = 0; k < numbers && a.gwrench_out; k++) {
+        w.wrench[k] = a.gwrench_out[world * numbers + k] * w.share / m.dt;
+        a.gwrench[world * numbers + k] = T(0);
+    }
+}
+template <class Args> DS_FN void no_motion(const Args& a, int world, const Motion& w)
+{
+    size_t first = size_t(world) * w.chain.joints;
+    for (size_t j = first; j < first + w.chain.joints; j++) a.gq[j] = a.gu[j] = T(0);
 }
 #else
 struct Obstacles {};
@@ -102,6 +129,14 @@ DS_FN void meet_all(const Obstacles&, T, V3, R, V3&) {}
 DS_FN void meet_all_vjp(const Obstacles&, T, V3, R, V3, V3&, R&) {}
 struct Motion {};
 DS_FN Obstacles obstacles(const Motion&, int, const T*, const T*) { return {}; }
+DS_FN bool joints_within(const Motion&, T) { return true; }
+DS_FN void count_impulses(const Motion&, Obstacles&) {}
+DS_FN void pull_impulses(const Motion&, bool, Obstacles&) {}
+template <class Args> DS_FN void begin_motion(const Args&, int, int, Motion&) {}
+template <class Args> DS_FN void end_motion(const Args&, int, const Model&, bool, const Motion&) {}
+template <class Args> DS_FN void end_motion_vjp(const Args&, int, const Model&, Motion&) {}
+template <class Args> DS_FN void obstacles_vjp(const Args&, int, int, const Motion&) {}
+template <class Args> DS_FN void no_motion(const Args&, int, const Motion&) {}
 #endif
 
 }  // namespace ds

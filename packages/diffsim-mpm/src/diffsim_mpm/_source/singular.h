@@ -1,6 +1,7 @@
 // Singular value decomposition F = U diag(s) V^T of 3x3 matrices, U and V rotations, s1 >= s2 >= |s3|, and the adjoint of
-// functions of it. One-sided Jacobi: F's rows are turned until each is orthogonal to the others. No lane branches: where two
-// rows are orthogonal already, they are turned by nothing, so that a lane's result does not depend on the other lanes.
+// functions of it. One-sided Jacobi: F's rows are turned until each is orthogonal to the others, from a start in which one of
+// them mostly is. No lane branches: where two rows are orthogonal already, they are turned by nothing. So a
+// lane's numbers do not depend on the other lanes; only the sign of a zero may.
 #pragma once
 #include "tensor.h"
 
@@ -48,10 +49,36 @@ DS_FN void longer_first(V3& a, V3& b, V3& u, V3& v)
     v = choose(swap, -q, v);
 }
 
+// A rotation whose first column is the eigenvector of F F^T that belongs to the eigenvalue farthest from the other two; up to
+// rounding, and any rotation where all three are equal. The other columns are arbitrary.
+DS_FN M3 most_apart(const M3& F)
+{
+    M3 B = mul_nt(F, F);
+    R mean = trace(B) * T(1.0 / 3), one = splat(T(1));
+    M3 D = plus_identity(B, -mean);
+    R inverse = one / sqrt_(max_(dot(D, D) * T(1.0 / 6), mean * mean * (ORTHOGONAL * ORTHOGONAL) + NO_LENGTH));
+    // Scaled so, D has the eigenvalues 2 cos(t), 2 cos(t + 2 pi / 3), 2 cos(t - 2 pi / 3), whose product is 2 r. For r > 0 the
+    // largest is farthest from the others, between sqrt(3) and 2; otherwise D's sign is turned. Two steps of Newton's from
+    // the quadratic function with the right ends find it.
+    R r = T(0.5) * determinant(D, cofactor(D)) * inverse * inverse * inverse;
+    inverse = select(r < R{}, -inverse, inverse);
+    r = min_(abs_(r), one);
+    R x = T(1.7320508) + r * (T(1.0 / 3) - r * T(0.0653841));
+    for (int k = 0; k < 2; k++) x = x - ((x * x - T(3)) * x - T(2) * r) / (T(3) * x * x - T(3));
+    M3 projection = cofactor(plus_identity(D * inverse, -x));  // onto the eigenvector, times a number above 3
+    V3 d = diagonal(projection), n = choose(d.y > d.x, projection.c[1], projection.c[0]);
+    n = choose(d.z > max_(d.x, d.y), projection.c[2], n);
+    n = n * (one / sqrt_(dot(n, n)));
+    // two directions across n (Duff et al., JCGT 2017)
+    R side = select(n.z < R{}, -one, one), a = -one / (side + n.z), b = n.x * n.y * a;
+    return {{n, {one + side * n.x * n.x * a, side * b, -(side * n.x)}, {b, side + n.y * n.y * a, -n.y}}};
+}
+
 DS_FN Svd svd(const M3& F)
 {
-    M3 rows = transpose(F), U = identity();
+    M3 U = most_apart(F), rows = {{mul_t(F, U.c[0]), mul_t(F, U.c[1]), mul_t(F, U.c[2])}};
     V3 &a = rows.c[0], &b = rows.c[1], &c = rows.c[2], &u = U.c[0], &v = U.c[1], &w = U.c[2];
+    turn_orthogonal(b, c, v, w);
     for (int k = 0; k < MOST_SWEEPS; k++) {
         Mask open = turn_orthogonal(a, b, u, v);
         open = open | turn_orthogonal(a, c, u, w);

@@ -21,34 +21,37 @@ template <class Args> DS_FN void begin(int world, const Args& a, Work& w)
     w.grid = a.grid;
     w.velocity = a.velocity;
     load_particles(w.m, rows<const T>(a.x, a.v, a.C, a.F, a.h, w.m, world), true, w.states);
-#if MPM_SHAPES
-    begin_motion(a.chain_integers, a.chain_reals, a.q, a.u, world, w.m.head[I_SUBSTEPS], w.motion);
-#endif
+    begin_motion(a, world, w.m.head[I_SUBSTEPS], w.motion);
 }
 
-// Particles to grid and its velocities in sub-step k; false if a particle has left the grid.
-DS_ENTRY bool to_grid(Work& w, int k, const Particles* now, Particles* next, M3* tau, Box& box, Obstacles& o)
+// The box of sub-step k and the shapes near it; false if a particle has left the grid.
+DS_ENTRY bool look(Work& w, int k, const Particles* now, Box& box, Obstacles& o)
 {
-    const Model& m = w.m;
-    if (!active_box(m, now, box)) return false;
+    if (!active_box(w.m, now, box)) return false;
     T low[3], high[3];
     for (int i = 0; i < 3; i++) {
-        low[i] = T(box.first[i]) * m.dx;
-        high[i] = T(box.first[i] + box.count[i]) * m.dx;
+        low[i] = T(box.first[i]) * w.m.dx;
+        high[i] = T(box.first[i] + box.count[i]) * w.m.dx;
     }
     o = obstacles(w.motion, k, low, high);
-    clear(box, w.grid);
+    return true;
+}
+// particles to grid and its velocities
+DS_ENTRY void to_grid(const Work& w, const Particles* now, Particles* next, M3* tau, const Box& box, const Obstacles& o,
+                      T* grid, T* velocity)
+{
+    const Model& m = w.m;
+    clear(box, grid);
     for (int i = 0; i < m.head[I_BODIES]; i++) {
         Body body = body_at(m, i);
         switch (body.material) {
 #define CASE(number, Material, ...) \
-    case number: leave<Material>(m, body, w.params, now, box, w.grid, next, tau); break;
+    case number: leave<Material>(m, body, w.params, now, box, grid, next, tau); break;
             DS_MATERIALS(CASE)
 #undef CASE
         }
     }
-    grid_velocity(m, o, box, w.grid, w.velocity);
-    return true;
+    grid_velocity(m, o, box, grid, velocity);
 }
 
 // whether all numbers are within the limit; copies have the numbers of their particle
@@ -69,21 +72,19 @@ DS_ITEM void mpm_step(int world, const StepArgs& a)
     const Model& m = w.m;
     Box box;
     Obstacles o;
-    bool ok = true;
+    bool ok = joints_within(w.motion, m.limit);
     for (int k = 0; k < m.head[I_SUBSTEPS] && ok; k++) {
-        ok = to_grid(w, k, w.states, w.states, nullptr, box, o);
-        if (ok) move(m, w.states, box, w.velocity, w.states);
+        ok = look(w, k, w.states, box, o);
+        if (!ok) break;
+        if (a.wrench_out) count_impulses(w.motion, o);
+        to_grid(w, w.states, w.states, nullptr, box, o, w.grid, w.velocity);
+        move(m, w.states, box, w.velocity, w.states);
     }
     ok = ok && within_limit(m, w.states) && active_box(m, w.states, box);
-#if MPM_SHAPES
-    ok = ok && joints_within(w.motion, m.limit);
-#endif
     a.ok[world] = ok;
     if (!ok) load_particles(m, rows<const T>(a.x, a.v, a.C, a.F, a.h, m, world), true, w.states);
     store_particles(m, w.states, rows<T>(a.x_out, a.v_out, a.C_out, a.F_out, a.h_out, m, world));
-#if MPM_SHAPES
-    end_motion(w.motion, ok, a.q_out + size_t(world) * w.motion.chain.joints);
-#endif
+    end_motion(a, world, m, ok, w.motion);
 }
 
 // Writes the cotangents: those of the particles in g, of parameters lane by lane. A diverged world passes on none.
@@ -99,37 +100,65 @@ template <class Args> DS_FN void write_back(int world, const Args& a, const Mode
     }
 }
 
+// Grids of the first sub-steps, one after the other, as far as the room goes; the others are made again.
+struct Kept {
+    T *top, *end;
+    int steps;
+};
+DS_FN size_t grid_numbers(const Box& box) { return size_t(4) * (Box::nodes(box) + 2 * DS_LANES); }
+
+// Forward again: all states, and what the way back needs.
+template <class Args> DS_ENTRY bool again(Work& w, const Args& a, Kept& kept)
+{
+    int blocks = w.m.head[I_BLOCKS];
+    for (int k = 0; k < w.m.head[I_SUBSTEPS]; k++) {
+        Particles *now = w.states + k * blocks, *next = now + blocks;
+        Box box;
+        Obstacles o;
+        if (!look(w, k, now, box, o)) return false;
+        size_t numbers = grid_numbers(box);
+        bool fits = kept.steps == k && size_t(kept.end - kept.top) >= 2 * numbers;
+        T *grid = fits ? kept.top : w.grid, *velocity = fits ? kept.top + numbers : w.velocity;
+        to_grid(w, now, next, (M3*)a.stresses + k * blocks, box, o, grid, velocity);
+        move(w.m, now, box, velocity, next);
+        if (!fits) continue;
+        kept.top += 2 * numbers;
+        kept.steps++;
+    }
+    return true;
+}
+
 DS_ITEM void mpm_step_vjp(int world, const StepVjpArgs& a)
 {
     Work w;
     begin(world, a, w);
     const Model& m = w.m;
-    int blocks = m.head[I_BLOCKS], steps = m.head[I_SUBSTEPS];
+    int blocks = m.head[I_BLOCKS];
     Particles* g = (Particles*)a.cotangents;
-    M3* tau = (M3*)a.stresses;
     R gparams[MPM_MAX_PARAMS];
     for (int i = 0; i < m.head[I_PARAMS]; i++) gparams[i] = R{};
     load_particles(m, rows<const T>(a.gx_out, a.gv_out, a.gC_out, a.gF_out, a.gh_out, m, world), false, g);
-    Box box;
-    Obstacles o;
-    bool ok = a.ok[world] != 0;
-#if MPM_SHAPES
-    size_t joints = w.motion.chain.joints;
-    T *gq = a.gq + world * joints, *gu = a.gu + world * joints;
-    end_motion_vjp(w.motion, a.gq_out + world * joints, gq, gu);
-#endif
-    for (int k = 0; k < steps - 1 && ok; k++) {
-        Particles* now = w.states + k * blocks;
-        ok = to_grid(w, k, now, now + blocks, nullptr, box, o);
-        if (ok) move(m, now, box, w.velocity, now + blocks);
-    }
-    for (int k = steps - 1; k >= 0 && ok; k--) {
+    end_motion_vjp(a, world, m, w.motion);
+    Kept kept = {a.kept, a.kept + m.head[I_KEPT], 0};
+    bool ok = a.ok[world] != 0 && again(w, a, kept);
+    for (int k = m.head[I_SUBSTEPS] - 1; k >= 0 && ok; k--) {
         Particles *now = w.states + k * blocks, *next = now + blocks;
-        ok = to_grid(w, k, now, next, tau, box, o);
-        if (k == steps - 1 && ok) move(m, now, box, w.velocity, next);
+        const M3* tau = (const M3*)a.stresses + k * blocks;
+        T *grid = w.grid, *velocity = w.velocity;
+        Box box;
+        Obstacles o;
+        look(w, k, now, box, o);
+        if (k < kept.steps) {
+            size_t numbers = grid_numbers(box);
+            grid = kept.top -= 2 * numbers;
+            velocity = grid + numbers;
+        } else {
+            to_grid(w, now, next, nullptr, box, o, grid, velocity);
+        }
         clear(box, a.pull);
-        move_vjp(m, now, next, box, w.velocity, a.pull, g);
-        grid_velocity_vjp(m, o, box, w.grid, a.pull);
+        move_vjp(m, now, next, box, velocity, a.pull, g);
+        pull_impulses(w.motion, a.gwrench_out != nullptr, o);
+        grid_velocity_vjp(m, o, box, grid, a.pull);
         for (int i = 0; i < m.head[I_BODIES]; i++) {
             Body body = body_at(m, i);
             switch (body.material) {
@@ -139,14 +168,10 @@ DS_ITEM void mpm_step_vjp(int world, const StepVjpArgs& a)
 #undef CASE
             }
         }
-#if MPM_SHAPES
-        obstacles_vjp(w.motion, k, gq, gu);
-#endif
+        obstacles_vjp(a, world, k, w.motion);
     }
     write_back(world, a, m, ok, g, gparams);
-#if MPM_SHAPES
-    for (size_t j = 0; j < joints && !ok; j++) gq[j] = gu[j] = T(0);
-#endif
+    if (!ok) no_motion(a, world, w.motion);
 }
 
 }  // namespace ds

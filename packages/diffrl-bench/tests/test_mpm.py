@@ -1,0 +1,53 @@
+"""``bench_mpm``: rates by their definition, and a whole report on few particles."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from diffrl_bench._mpm import MpmBench, _rate, bench_mpm, cloud, mpm_text
+from diffrl_bench._stopwatch import Lap
+
+
+def test_rates_are_medians_per_second_of_processor_time() -> None:
+    row = _rate("ours", {"all": [Lap(1.0, 2.0), Lap(2.0, 4.0), Lap(8.0, 1.0)]}, 400)
+    assert row["particle_substeps_per_cpu_s"] == 200.0, "median of 200, 100 and 400"
+    assert (row["min"], row["max"]) == (100.0, 400.0)
+    assert row["ns"] == pytest.approx(5e6)
+
+
+@pytest.mark.parametrize("kind", ["disc", "cube"])
+def test_clouds_lie_inside_the_walls(kind: str) -> None:
+    x = cloud(kind, 100)
+    assert x.shape == (100, 3)
+    assert (x > 2 / 48).all() and (x < 46 / 48).all()
+
+
+def test_a_report_holds_every_comparison() -> None:
+    bench = MpmBench(material="neo_hookean", num_particles=40, num_envs=1, substeps=2, repeats=2, memory=False)
+    report = bench_mpm(bench)
+    json.dumps(report, allow_nan=False)
+    rows = {row["name"]: row["particle_substeps_per_cpu_s"] for row in report["rows"]}
+    assert report["over_warp_forward"] == pytest.approx(rows["ours, forward"] / rows["Warp, forward"])
+    both = rows["ours, forward and backward"] / rows["Warp, forward and backward"]
+    assert report["over_warp_forward_backward"] == pytest.approx(both)
+    assert report["gradient_cosine"] > 0.9999, "both differentiate the same"
+    assert set(report["bytes"]) == {"ours", "warp"} and set(report["particle_substeps_per_s"]) == {
+        "forward",
+        "forward_backward",
+    }
+    assert "over Warp" in mpm_text(report)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"num_particles": 0}, "num_particles is 0"),
+        ({"material": "fluid"}, "material is 'fluid'; it must be one of fixed_corotated"),
+        ({"cloud": "ring"}, "cloud is 'ring'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(fields: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        MpmBench(**fields)  # pyright: ignore[reportArgumentType]
