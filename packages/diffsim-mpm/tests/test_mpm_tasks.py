@@ -180,12 +180,12 @@ def test_the_vessel_holds_water_and_the_target_counts() -> None:
 
 
 def test_starts_differ_within_their_bounds_and_are_the_same_again() -> None:
-    env = make("hand_flip_small", 16)
+    env = make("hand_flip_small", 16, noise=1.0)
     first, again = (env.reset(5)[0].physics.x for _ in range(2))
     assert torch.equal(first, again)
     moved = first.mean(dim=1) - torch.tensor(hand_flip.CENTRE)
     assert (moved.abs() < 0.1001).all() and (moved[:, 2] > -1e-5).all() and (moved.std(dim=0) > 0.01).all()
-    assert torch.equal(first[0], make("hand_flip_small", 1).reset(5)[0].physics.x[0])
+    assert torch.equal(first[0], make("hand_flip_small", 1, noise=1.0).reset(5)[0].physics.x[0])
 
 
 def test_episodes_may_end_at_different_times() -> None:

@@ -57,7 +57,7 @@ def check_closed(vertices: Numbers, triangles: Numbers) -> None:
     if triangles.min() < 0 or triangles.max() >= len(vertices):
         raise ValueError(f"triangles name vertices outside 0 to {len(vertices) - 1}")
     edges = Counter((int(a), int(b)) for each in triangles for a, b in zip(each, np.roll(each, -1), strict=True))
-    open_ = [edge for edge, count in edges.items() if count != 1 or edges[edge[::-1]] != 1]
+    open_ = [edge for edge, count in edges.items() if count != 1 or edges[edge[1], edge[0]] != 1]
     if open_:
         raise ValueError(
             f"the mesh is not closed: {len(open_)} edges do not have one triangle on either side, for instance that "

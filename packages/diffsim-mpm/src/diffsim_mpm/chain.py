@@ -10,7 +10,7 @@ import numpy as np
 
 from diffsim_core._nearest import unknown
 from diffsim_core.rigid import JOINTS, Geom, RigidModel
-from diffsim_core.rigid._quat import rotation
+from diffsim_core.rigid._quat import quat_mul, rotation
 from diffsim_mpm.shapes import Box, Capsule, Cylinder, Numbers, Plane, Shape, SignedDistanceGrid, Sphere
 
 _KINDS = ("hinge", "slide")
@@ -187,7 +187,7 @@ _SHAPES: dict[str, Callable[..., Shape]] = {
 }
 
 
-def unit(vector: Sequence[float]) -> Numbers:
+def unit(vector: Sequence[float] | Numbers) -> Numbers:
     """The vector at length 1."""
     v = np.asarray(vector, dtype=np.float64)
     return v / np.linalg.norm(v)
@@ -205,10 +205,10 @@ def _joint_of(model: RigidModel, i: int) -> Joint:
     pos, quat = np.array(model.link_pos[i], np.float64), np.array(model.link_quat[i], np.float64)
     if kind == "hinge":
         half = -0.5 * at
-        quat = _product(quat, np.concatenate([[np.cos(half)], np.sin(half) * unit(axis)]))
+        quat = quat_mul(quat, np.concatenate([[np.cos(half)], np.sin(half) * unit(axis)]))
     else:
         pos = pos - at * (rotation(unit(quat)) @ unit(axis))
-    parent = int(model.link_parent[i])
+    parent, (low, high) = int(model.link_parent[i]), model.joint_range[i]
     return Joint(
         name=model.joint_name[i],
         kind=kind,
@@ -216,11 +216,5 @@ def _joint_of(model: RigidModel, i: int) -> Joint:
         parent=model.joint_name[parent] if parent >= 0 else None,
         pos=tuple(pos.tolist()),
         quat=tuple(quat.tolist()),
-        limits=tuple(map(float, model.joint_range[i])) if model.joint_limited[i] else (-UNBOUNDED, UNBOUNDED),
+        limits=(float(low), float(high)) if model.joint_limited[i] else (-UNBOUNDED, UNBOUNDED),
     )
-
-
-def _product(a: Numbers, b: Numbers) -> Numbers:
-    from diffsim_core.rigid._quat import quat_mul
-
-    return quat_mul(a, b)

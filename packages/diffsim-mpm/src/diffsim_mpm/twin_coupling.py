@@ -35,8 +35,8 @@ def signed_distance(shape: Shape, x: Numbers) -> tuple[Numbers, Numbers]:
     sign = np.where(x < 0, -1.0, 1.0)
     size = np.asarray(shape.size, np.float64)
     away = np.abs(x) - size
+    radius = np.hypot(x[:, 0], x[:, 1])
     if isinstance(shape, Cylinder):  # a box in the plane of the axis and the point
-        radius = np.hypot(x[:, 0], x[:, 1])
         away = np.stack([radius - size[0], np.full(len(x), -np.inf), away[:, 2]], axis=1)
     outside = np.maximum(away, 0.0)
     length = np.linalg.norm(outside, axis=1)
@@ -106,7 +106,7 @@ def _sampled(shape: SignedDistanceGrid, x: Numbers) -> tuple[Numbers, Numbers]:
     """Value and direction of the quadratic spline; far away outside of the samples."""
     n = np.array(shape.samples.shape)
     u = (x - np.asarray(shape.origin)) / shape.spacing
-    within = ((u >= 0.5) & (u < n - 1.5)).all(axis=1)
+    within = np.all((u >= 0.5) & (u < n - 1.5), axis=1)
     middle = np.clip(np.floor(u + 0.5).astype(int), 1, n - 2)
     f = u - middle
     w = np.stack([0.5 * (0.5 - f) ** 2, 0.75 - f**2, 0.5 * (0.5 + f) ** 2], axis=2)

@@ -125,8 +125,7 @@ def _moved(chain: KinematicChain, footage: Footage) -> tuple[list[Drawn], Number
 
 def _drawn(shape: Shape, k: int) -> Drawn | None:
     """What is drawn of a shape in its own frame; nothing of a plane that is not the ground."""
-    name, place = shape.name or f"shape {k}", {"body": k, "pos": (0.0, 0.0, 0.0), "quat": (1.0, 0.0, 0.0, 0.0)}
-    looks = {"rgba": _SHAPE if shape.visible else _SEEN_THROUGH}
+    middle: tuple[float, ...] = (0.0, 0.0, 0.0)
     match shape:
         case Sphere():
             kind, size = "sphere", (shape.radius, 0.0, 0.0)
@@ -140,12 +139,20 @@ def _drawn(shape: Shape, k: int) -> Drawn | None:
         case SignedDistanceGrid():
             low, high = _box_about(shape)
             kind, size = "mesh", tuple((0.5 * (high - low)).tolist())
-            place["pos"] = tuple((0.5 * (high + low)).tolist())
+            middle = tuple((0.5 * (high + low)).tolist())
         case Plane():
             return None
         case _:
             raise TypeError(f"{shape.label} has no drawing")
-    return Drawn(name=name, type=kind, size=size, **place, **looks)
+    return Drawn(
+        name=shape.name or f"shape {k}",
+        type=kind,
+        body=k,
+        pos=middle,
+        quat=(1.0, 0.0, 0.0, 0.0),
+        size=size,
+        rgba=_SHAPE if shape.visible else _SEEN_THROUGH,
+    )
 
 
 def _box_about(shape: SignedDistanceGrid) -> tuple[Numbers, Numbers]:

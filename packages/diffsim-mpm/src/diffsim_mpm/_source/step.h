@@ -81,9 +81,6 @@ DS_ITEM void mpm_step(int world, const StepArgs& a)
         move(m, w.states, box, w.velocity, w.states);
     }
     ok = ok && within_limit(m, w.states) && active_box(m, w.states, box);
-#if MPM_SHAPES
-    ok = ok && joints_within(w.motion, m.limit);
-#endif
     a.ok[world] = ok;
     if (!ok) load_particles(m, rows<const T>(a.x, a.v, a.C, a.F, a.h, m, world), true, w.states);
     store_particles(m, w.states, rows<T>(a.x_out, a.v_out, a.C_out, a.F_out, a.h_out, m, world));

@@ -10,6 +10,7 @@ In the frame of the palm, z points from the wrist to the fingers, x to the side 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from diffsim_mpm.chain import Joint, KinematicChain
 from diffsim_mpm.shapes import Box, Capsule, Shape
@@ -67,7 +68,7 @@ class _Hand:
 
     def __init__(self, scale: float, friction: float, softness: float) -> None:
         self.scale = scale
-        self.common = {"friction": friction, "softness": softness}
+        self.common: dict[str, Any] = {"friction": friction, "softness": softness}
         self.joints: list[Joint] = []
         self.shapes: list[Shape] = []
 

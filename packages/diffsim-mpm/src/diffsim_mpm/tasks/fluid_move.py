@@ -137,7 +137,7 @@ def make_fluid_move(
     model = MpmModel(
         name=name,
         bodies=[body],
-        cells=(cells,) * 3,
+        cells=(cells, cells, cells),
         dx=1 / cells,
         gravity=(0.0, 0.0, -9.8),
         wall=3 if cells >= 40 else 2,

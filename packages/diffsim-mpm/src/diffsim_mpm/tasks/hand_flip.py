@@ -111,7 +111,7 @@ def make_hand_flip(
     model = MpmModel(
         name=name,
         bodies=[body],
-        cells=(cells,) * 3,
+        cells=(cells, cells, cells),
         dx=1 / cells,
         gravity=(0.0, 0.0, -90.0),
         ground_friction=math.inf,
@@ -133,4 +133,4 @@ def make_hand_flip(
 
 
 make_task = functools.partial(make_hand_flip, 2500, 48, 40)
-make_small = functools.partial(make_hand_flip, 500, 32, 20, name="hand_flip_small", obs="flat", pair_every=2)
+make_small = functools.partial(make_hand_flip, 500, 32, 20, name="hand_flip_small", noise=0.3, obs="flat", pair_every=2)

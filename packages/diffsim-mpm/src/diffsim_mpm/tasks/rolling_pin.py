@@ -83,12 +83,12 @@ def make_rolling_pin(
         Joint(name="pin turn", kind="hinge", axis=(0, 0, 1), parent="pin z", pos=(0, CENTRE[1], 0)),
     )
     lying = (math.sqrt(0.5), math.sqrt(0.5), 0.0, 0.0)  # its axis along y
-    size = {"radius": PIN_RADIUS, "half_length": PIN_HALF_LENGTH}
+    size: dict[str, Any] = {"radius": PIN_RADIUS, "half_length": PIN_HALF_LENGTH}
     pin = Capsule(name="pin", joint="pin turn", quat=lying, friction=pin_friction, **size)
     model = MpmModel(
         name=name,
         bodies=[body],
-        cells=(cells,) * 3,
+        cells=(cells, cells, cells),
         dx=1 / cells,
         gravity=(0.0, 0.0, -90.0),
         wall=wall,
