@@ -8,7 +8,7 @@ from diffsim_core._check_env import Numbers
 
 
 def probes(count: int, most: int, random: np.random.Generator) -> Numbers:
-    """``[K, count]``: unit vectors for an input of at most ``most`` numbers, so many random directions for a longer one.
+    """``[K, count]``: unit vectors for an input of up to ``most`` numbers, else ``most`` random directions.
 
     A soft body has thousands of coordinates. A random direction sees an error in any of them, and costs as much as one
     coordinate.
