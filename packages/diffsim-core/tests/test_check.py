@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from diffsim_core import TaskEnv
+from diffsim_core._check_probes import probes
 from diffsim_core.check import CheckError, check_env, check_gradients, check_rollout, check_task
 
 from .pendulum import Pendulum, PendulumDynamics, make_pendulum
@@ -172,6 +173,21 @@ def test_a_slightly_wrong_gradient_is_seen_where_it_is():
     report = check_gradients(TaskEnv(task, 8, arrays="torch", dtype="float64"))
     assert report.rel_error["physics.qd"] == pytest.approx(1e-4, rel=1e-2)
     assert report.rel_error["actions"] < 1e-8 and report.max_rel_error == report.rel_error["physics.qd"]
+
+
+def test_many_numbers_are_perturbed_along_random_directions(monkeypatch):
+    """The same verdicts from directions as from coordinates."""
+    for module in ("_check_gradients", "_check_rollout"):
+        monkeypatch.setattr(f"diffsim_core.{module}.probes", lambda count, most, random: random.normal(size=(5, count)))
+    assert check_gradients(make_pendulum(8, dtype="float64")).max_rel_error < 1e-8
+    task = Pendulum(dtype="float64")
+    task.dynamics = WrongByOnePart("float64")
+    report = check_gradients(TaskEnv(task, 8, arrays="torch", dtype="float64"))
+    assert report.rel_error["physics.qd"] == pytest.approx(1e-4, rel=1e-2) and report.rel_error["actions"] < 1e-8
+    assert min(check_rollout(make_pendulum, num_envs=4, horizon=8).cosine.values()) > 0.99999
+    assert check_rollout(make_fading, num_envs=4, horizon=16).horizon_of_trust < 16
+    random = np.random.default_rng(0)
+    assert np.array_equal(probes(3, 3, random), np.eye(3)) and probes(4, 3, random).shape == (3, 4)
 
 
 class Kinked(Pendulum):

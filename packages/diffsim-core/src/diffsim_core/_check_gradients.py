@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from diffsim_core._check_env import Numbers, Subject
+from diffsim_core._check_probes import probes
 from diffsim_core._interop import from_numpy, to_numpy, value_and_grad
 from diffsim_core._protocol import Array, Env, EnvState, PyTree
 from diffsim_core._tree import tree_leaves, tree_map
 
+_MOST = 64
+"""Perturbations of an input, see ``probes``."""
 _WIDTHS = (1e-4, 1e-5, 1e-6, 1e-7)
 """Half-widths of the differences, of which each coordinate uses the best; widest first."""
 _SWITCHING = 1e-5
@@ -44,9 +47,9 @@ def check_gradients(env: Env, *, steps: int = 1, warmup: int = 40, seed: int = 0
 
     The loss of each world is a random linear function of all rewards, ``final_obs`` and the last physics state. Every
     coordinate of the first physics state and of the actions is perturbed, quaternions included (models normalise them),
-    and so are the constants of the first episode. The first state is that after ``warmup`` steps of random actions. The
-    difference of each coordinate is Richardson's extrapolation from widths ``h`` and ``2h``, with the ``h`` for which
-    the two agree best.
+    and so are the constants of the first episode. An input of more than 64 numbers is perturbed along 64 random
+    directions instead. The first state is that after ``warmup`` steps of random actions. The difference of each
+    coordinate is Richardson's extrapolation from widths ``h`` and ``2h``, with the ``h`` for which the two agree best.
 
     Args:
         env: made with ``dtype="float64"``; some 64 worlds are a good number on a CPU.
@@ -73,8 +76,10 @@ def check_gradients(env: Env, *, steps: int = 1, warmup: int = 40, seed: int = 0
 
     grad = value_and_grad(lambda tree: loss(tree).sum(), inputs)[1]
     exact = {name: _world_first(name, to_numpy(leaf)) for name, leaf in tree_leaves(grad)}
+    along = {name: probes(values.shape[1], _MOST, subject.random) for name, values in exact.items()}
+    exact = {name: values @ along[name].T for name, values in exact.items()}
     fast = subject.backend.compiled(loss)
-    differences, doubt = _differences(lambda tree: to_numpy(fast(tree)), inputs)
+    differences, doubt = _differences(lambda tree: to_numpy(fast(tree)), inputs, along)
 
     scale = np.max([np.abs(fd).max(axis=1) for fd in differences.values()], axis=0)
     # an input of tiny influence is measured against the most influential one
@@ -137,8 +142,10 @@ def _loss(subject: Subject, state: EnvState, steps: int, directions: Numbers | N
     return loss
 
 
-def _differences(loss: Callable[[PyTree], Numbers], inputs: PyTree) -> tuple[dict[str, Numbers], dict[str, Numbers]]:
-    """Best central differences ``[N, coordinates]`` of each input, and estimates of their errors."""
+def _differences(
+    loss: Callable[[PyTree], Numbers], inputs: PyTree, along: dict[str, Numbers]
+) -> tuple[dict[str, Numbers], dict[str, Numbers]]:
+    """Best central differences ``[N, K]`` of each input along its ``K`` directions, and estimates of their errors."""
     best: dict[str, Numbers] = {}
     doubt: dict[str, Numbers] = {}
     here = loss(inputs)
@@ -146,17 +153,16 @@ def _differences(loss: Callable[[PyTree], Numbers], inputs: PyTree) -> tuple[dic
     for name, leaf in tree_leaves(inputs):
         values = to_numpy(leaf)
         flat = _world_first(name, values)
-        best[name], doubt[name] = np.zeros_like(flat), np.zeros_like(flat)
-        estimate = np.full_like(flat, np.inf)
+        shape = (len(flat), len(along[name]))
+        best[name], doubt[name], estimate = np.zeros(shape), np.zeros(shape), np.full(shape, np.inf)
 
         def shifted(
             column: int, by: float, name: str = name, flat: Numbers = flat, values: Numbers = values
         ) -> Numbers:
-            moved = flat.copy()
-            moved[:, column] += by
+            moved = flat + by * along[name][column]
             return loss(_with(inputs, name, _world_last(name, moved, values.shape)))
 
-        for column in range(flat.shape[1]):
+        for column in range(shape[1]):
             for h in _WIDTHS:
                 up, down, far_up, far_down = (shifted(column, by) for by in (h, -h, 2 * h, -2 * h))
                 narrow, wide = (up - down) / (2 * h), (far_up - far_down) / (4 * h)

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffsim_core._check_env import Numbers, Subject
+from diffsim_core._check_probes import probes
 from diffsim_core._interop import from_numpy, to_numpy, value_and_grad
 from diffsim_core._protocol import Array, Env, EnvState
 from diffsim_core._tree import tree_map
 
 _H = 1e-6
 """Half-width of the differences; a second set is ten times as wide."""
+_MOST = 32
+"""Perturbations of the actions of a step, see ``probes``."""
 _AGREE = 0.999
 """Cosine between differences of the two widths below which a switch lies between them."""
 
@@ -41,7 +44,8 @@ def check_rollout(
     """Gradient of the summed reward with respect to all actions, in float32, against differences in float64.
 
     Rewards count to the end of the episode in which each world starts. All perturbed copies of a step run as worlds of
-    one large environment, so the cost is about ``horizon**2 / 2`` steps of ``4 num_envs num_actions`` worlds.
+    one large environment, so the cost is about ``horizon**2 / 2`` steps of ``4 num_envs num_actions`` worlds. More than
+    32 actions are perturbed along 32 random directions instead.
 
     Args:
         make: ``make(num_envs=, dtype=) -> Env``.
@@ -55,8 +59,10 @@ def check_rollout(
     actions = np.stack([to_numpy(action) for action in work.actions(horizon)])
     horizons = sorted({min(2**k, horizon) for k in range(horizon.bit_length() + 1)} | {min(32, horizon)})
 
+    along = probes(actions.shape[2], _MOST, work.random)
     exact, alive, diverged = _window(work, state, actions, horizons)
-    narrow, wide = _differences(make, state, actions, horizons, alive, seed)
+    exact = {h: gradient @ along.T for h, gradient in exact.items()}
+    narrow, wide = _differences(make, state, actions, along, horizons, alive, seed)
     cosine = {h: float(np.median(_cosine(exact[h], narrow[h]))) for h in horizons}
     at = min(32, horizon)
     clear = _cosine(narrow[at], wide[at]) >= _AGREE
@@ -102,17 +108,20 @@ def _window(
 
 
 def _differences(
-    make: Callable[..., Env], state: EnvState, actions: Numbers, horizons: list[int], alive: Numbers, seed: int
+    make: Callable[..., Env],
+    state: EnvState,
+    actions: Numbers,
+    along: Numbers,
+    horizons: list[int],
+    alive: Numbers,
+    seed: int,
 ) -> tuple[dict[int, Numbers], dict[int, Numbers]]:
-    """Central differences ``[T, N, na]`` by horizon, at two widths."""
+    """Central differences ``[T, N, K]`` along ``K`` directions of the actions, by horizon, at two widths."""
     horizon, num_envs, num_actions = actions.shape
     signs = np.array([_H, -_H, 10 * _H, -10 * _H])
-    copies = len(signs) * num_actions
+    copies = len(signs) * len(along)
     large = Subject(make(num_envs=copies * num_envs, dtype="float64"), seed, 1)
-    shift = np.zeros((len(signs), num_actions, num_envs, num_actions))
-    for j in range(num_actions):
-        shift[:, j, :, j] = signs[:, None]
-    shift = shift.reshape(copies * num_envs, num_actions)
+    shift = np.repeat((signs[:, None, None] * along).reshape(copies, num_actions), num_envs, axis=0)
 
     def tiled(values: Numbers) -> Numbers:
         return np.tile(values, (copies,) + (1,) * (values.ndim - 1))
@@ -125,11 +134,11 @@ def _differences(
     parts = {name: tree_map(widened, getattr(state, name), getattr(large.start, name)) for name in names}
     nominal = large.start._replace(**parts)
     given = [tiled(action.astype(np.float64)) for action in actions]
-    differences = np.zeros((2, len(horizons), horizon, num_envs, num_actions))
+    differences = np.zeros((2, len(horizons), horizon, num_envs, len(along)))
     for t in range(horizon):
         perturbed = [from_numpy(given[t] + shift, nominal.t)]
         perturbed += [from_numpy(action, nominal.t) for action in given[t + 1 :]]
-        total = np.zeros((len(signs), num_actions, num_envs))
+        total = np.zeros((len(signs), len(along), num_envs))
         for k, (_, (_, transition)) in enumerate(large.run(nominal, perturbed), start=t):
             total += to_numpy(transition.reward).reshape(total.shape) * alive[k]
             if k + 1 in horizons:
@@ -141,7 +150,7 @@ def _differences(
 
 
 def _cosine(a: Numbers, b: Numbers) -> Numbers:
-    """Cosine for each world of ``[T, N, na]`` arrays; two zero vectors agree."""
+    """Cosine for each world of ``[T, N, K]`` arrays; two zero vectors agree."""
     dot, aa, bb = ((x.astype(np.float64) * y).sum(axis=(0, 2)) for x, y in ((a, b), (a, a), (b, b)))
     both_zero = (aa == 0) & (bb == 0)
     return np.where(both_zero, 1.0, dot / np.maximum(np.sqrt(aa * bb), 1e-300))

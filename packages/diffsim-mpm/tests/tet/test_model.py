@@ -18,6 +18,7 @@ CUBE = box((1, 1, 1), (2, 2, 2))
         ({"density": 0.0}, r"density of 48 of 48 tetrahedra is not positive and finite: density\[0\]=0, .*"),
         ({"k_mu": np.where(np.arange(48) == 7, -2.0, 1.0)}, r"k_mu of 1 of 48 tetrahedra .* k_mu\[7\]=-2"),
         ({"k_lambda": np.nan}, "k_lambda of 48 of 48 tetrahedra is not positive and finite"),
+        ({"k_lambda": 100.0}, "does not exceed k_mu / 8, .*: tetrahedron 0 has 100 and 1000, tetrahedron 1"),
         ({"k_damp": -1.0}, "k_damp of 48 of 48 tetrahedra is not at least 0"),
         ({"k_mu": [1.0, 2.0]}, r"k_mu has shape \(2,\); it must be one number, or 48"),
         ({"actuators": [0, 1]}, "actuators has shape"),

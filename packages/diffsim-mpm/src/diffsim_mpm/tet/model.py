@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -60,7 +59,7 @@ class TetModel:
     k_mu: float | Sequence[float] | Numbers = 1000.0
     """Resistance to changes of shape, one or ``[m]`` [Pa]."""
     k_lambda: float | Sequence[float] | Numbers = 1000.0
-    """Resistance to changes of volume, one or ``[m]`` [Pa]."""
+    """Resistance to changes of volume, one or ``[m]`` [Pa]; more than ``k_mu / 8``."""
     k_damp: float | Sequence[float] | Numbers = 1.0
     """Viscosity, one or ``[m]`` [Pa s]: ``k_damp dF/dt`` is added to the first Piola-Kirchhoff stress, ``k_damp dJ/dt``
     to the volumetric stress."""
@@ -76,8 +75,9 @@ class TetModel:
     contact: Contact = field(default_factory=Contact)
 
     def __post_init__(self) -> None:
-        for name, least in (("density", 0), ("k_mu", 0), ("k_lambda", 0), ("k_damp", None)):
-            self._check_tets(name, positive=least is not None)
+        for name in ("density", "k_mu", "k_lambda", "k_damp"):
+            self._check_tets(name, positive=name != "k_damp")
+        self._check_bulk()
         object.__setattr__(self, "actuators", self._checked_actuators())
         gravity = tuple(float(g) for g in self.gravity)
         if len(gravity) != 3 or not all(map(math.isfinite, gravity)):
@@ -134,6 +134,16 @@ class TetModel:
             must = "positive" if positive else "at least 0"
             raise ValueError(f"{name} of {wrong.sum()} of {m} tetrahedra is not {must} and finite: {few}")
 
+    def _check_bulk(self) -> None:
+        mu, lam = self.of_tets("k_mu"), self.of_tets("k_lambda")
+        wrong = lam <= mu / 8
+        if wrong.any():
+            few = ", ".join(f"tetrahedron {i} has {lam[i]:g} and {mu[i]:g}" for i in np.flatnonzero(wrong)[:5])
+            raise ValueError(
+                f"k_lambda of {wrong.sum()} of {len(mu)} tetrahedra does not exceed k_mu / 8, so that the bulk modulus "
+                f"k_lambda - k_mu / 8 is not positive and the rest shape unstable: {few}"
+            )
+
     def _checked_actuators(self) -> tuple[int, ...]:
         m = self.mesh.num_tets
         if self.actuators is None:
@@ -160,8 +170,7 @@ def stable_step(model: TetModel) -> float:
     deformations are stiffer, so leave a margin.
     """
     mesh = model.mesh
-    corner = mesh.x[mesh.tets]
-    gradients = np.linalg.inv(np.swapaxes(corner[:, 1:] - corner[:, :1], 1, 2))  # rows: gradients of corners 1 to 3
+    gradients = rest_shapes(mesh)  # rows: gradients of the shape functions of corners 1 to 3
     gradients = np.concatenate([-gradients.sum(axis=1, keepdims=True), gradients], axis=1)
     mu, lam = 0.75 * model.of_tets("k_mu"), model.of_tets("k_lambda") - 0.625 * model.of_tets("k_mu")
     one = np.eye(3)
@@ -186,7 +195,7 @@ def stable_step(model: TetModel) -> float:
     return (math.sqrt(c * c + 4 * w2) - c) / w2
 
 
-def rest_shapes(mesh: TetMesh) -> Any:
+def rest_shapes(mesh: TetMesh) -> Numbers:
     """``Dm [m, 3, 3]``: the inverse of each tetrahedron's edges at rest, ``F = [x1-x0, x2-x0, x3-x0] Dm``."""
     corner = mesh.x[mesh.tets]
     return np.linalg.inv(np.swapaxes(corner[:, 1:] - corner[:, :1], 1, 2))
