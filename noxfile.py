@@ -44,6 +44,7 @@ ONE_AT_A_TIME = {"gradest": ("torch", "jax")}
 EVERY_FUNCTION = ["packages/gradest/tests", "-k", "equal_to_numpy or mixed_frameworks or import"]
 ALONE = {
     "diffsim-core": ["packages/diffsim-core/tests/test_env.py", "packages/diffsim-core/tests/test_interop.py"],
+    "diffsim-mpm": ["packages/diffsim-mpm/tests/test_model.py", "packages/diffsim-mpm/tests/tet/test_mesh.py"],
     "diffsim-traffic": ["packages/diffsim-traffic/tests/test_step.py", "packages/diffsim-traffic/tests/test_tasks.py"],
     "diffrl-algos": ["packages/diffrl-algos/tests/test_cli.py", "packages/diffrl-algos/tests/test_config.py"],
     "diffrl-bench": ["packages/diffrl-bench/tests/test_cli.py"],

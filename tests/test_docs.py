@@ -30,6 +30,7 @@ MODULES = {
         "diffsim_core.viewer",
         "diffsim_core.adapters",
     ],
+    "diffsim-mpm": ["diffsim_mpm", "diffsim_mpm.tet", "diffsim_mpm.tasks"],
     "diffsim-traffic": ["diffsim_traffic", "diffsim_traffic.equilibrium", "diffsim_traffic.tasks"],
     "diffrl-algos": ["diffrl_algos", "diffrl_algos.torch", "diffrl_algos.check"],
     "diffrl-bench": ["diffrl_bench"],
