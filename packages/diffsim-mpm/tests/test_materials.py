@@ -13,16 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffsim_core.entries import struct_name
-from diffsim_mpm import (
-    MATERIALS,
-    Material,
-    MaterialProbe,
-    check_material,
-    compiled_materials,
-    register_material,
-)
+from diffsim_mpm import MATERIALS, Material, MaterialProbe, check_material, register_material
 from diffsim_mpm._probe import probe_kernels
 from diffsim_mpm.material_check import DEFORMATIONS, differences, perturbed, rotations, stretched
+from diffsim_mpm.materials import compiled_materials
 
 from .own import KELVIN_VOIGT
 

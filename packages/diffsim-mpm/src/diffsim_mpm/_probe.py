@@ -93,9 +93,13 @@ class MaterialProbe:
         """Vector-Jacobian product of :meth:`stress`.
 
         Args:
-            F, p, C, h: what :meth:`stress` was given.
+            F: what :meth:`stress` was given, as are ``p``, ``C`` and ``h``.
             gtau: cotangents of the stress ``[n, 3, 3]``.
-            gF, gh: cotangents of F ``[n, 3, 3]`` and h ``[n]`` after plastic flow; by default zero.
+            gF: cotangents of F after plastic flow ``[n, 3, 3]``; by default zero.
+            gh: cotangents of h after plastic flow ``[n]``; by default zero.
+            p: parameters.
+            C: velocity gradients.
+            h: the particles' own number.
         """
         given = self._inputs(F, p, C, h)
         n = len(given[2])
