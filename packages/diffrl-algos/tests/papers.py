@@ -215,6 +215,43 @@ TRAJOPT = {
     }
 }
 
+DEFORMABLE = ("soft_jumper", "hand_flip", "rolling_pin", "fluid_move")
+"""The paper's tasks in Rewarped, and two that only the released code has; small versions have the same Table 2."""
+DEFORMABLE_BATCH = 1024
+_TABLE_4 = {"num_envs": 32, "actor_hidden": (512, 256), "critic_hidden": (256, 128)}
+
+
+def _deformable(tables: dict[str, dict[str, Values]], **own: Any) -> dict[str, dict[str, Values]]:
+    """An algorithm's tables for deformables: Table 2 without the shared column that Table 4 replaces."""
+    table_2 = {name: value for name, value in tables.get("Table 2", {}).get("", {}).items() if name != "num_envs"}
+    batches = {name: 32 * STEPS // DEFORMABLE_BATCH for name in table_2 if name.endswith("minibatches")}
+    fits = {name: value for name, value in _TABLE_4.items() if name != "critic_hidden" or own.pop("critic", True)}
+    table_2 = {name: value for name, value in table_2.items() if name not in batches and name not in own}
+    small = {"": table_2}
+    return {
+        "Table 2": small,
+        "Table 4": columns(DEFORMABLE, {**fits, **batches}) | {"": own},
+        "Table 1": columns(DEFORMABLE, {"eval_episodes": 64}),
+        **{name: table for name, table in tables.items() if name in ("B.1", "Algorithm 1", "Appendix E")},
+    }
+
+
+SHAC_BASELINE = {
+    "Table 2": {
+        "": APG["Table 2"][""]
+        | {"critic_iterations": 16, "critic_minibatches": 1, "lam": 0.95, "critic_lr": 5e-4, "target_alpha": 0.995}
+    }
+}
+"""Xing et al.'s SHAC, which only the deformable tasks have presets for."""
+REWARPED = {
+    "sapo": _deformable(SAPO),
+    "shac": _deformable(SHAC_BASELINE),
+    "apg": _deformable(APG, critic=False),
+    "ppo": _deformable(PPO),
+    "sac": _deformable(SAC, batch_size=DEFORMABLE_BATCH),
+    "trajopt": {**TRAJOPT, "Table 1": columns(DEFORMABLE, {"eval_episodes": 64})},
+}
+
 # ---------------------------------------------------------------------------------------------------- Gao et al. 2024
 AGPO_TASKS = ("ant", "humanoid", "hopper", "walker2d", "half_cheetah")
 AGPO = {
@@ -372,6 +409,8 @@ ALGORITHMS = {
 def sources(algorithm: str, task: str) -> dict[str, Values]:
     """What the algorithm's paper prints for the task: ``{source: {field: value}}``; empty where it has nothing."""
     tables = ALGORITHMS.get(algorithm, {})
+    if task.removesuffix("_small") in DEFORMABLE:
+        return {source: {**table.get("", {}), **table.get(task, {})} for source, table in REWARPED[algorithm].items()}
     if algorithm == "ppo":  # the baseline of two papers
         tables = PPO_BASELINE if task in (*FUNCTIONS, *ROADS, "cartpole") else PPO
     return {source: {**table.get("", {}), **table.get(task, {})} for source, table in tables.items()}

@@ -44,6 +44,9 @@ DIFFERENCES: list[tuple[str, tuple[str, ...], str, Any, str]] = [
     ("ppo", (DEFAULTS, *LOCOMOTION), "actor_minibatches", 2, "the released configuration: 1024 of 2048"),
     ("ppo", (DEFAULTS, *LOCOMOTION), "critic_minibatches", 2, "the released configuration: 1024 of 2048"),
     ("ppo", (DEFAULTS, *LOCOMOTION), "state_dependent_std", False, "the deviation is a parameter, as SHAC's is"),
+    ("sapo", papers.DEFORMABLE, "critic_minibatches", 4, "the released code: 256 of 1024"),
+    ("shac", papers.DEFORMABLE, "critic_minibatches", 4, "the released code: 256 of 1024"),
+    ("ppo", papers.DEFORMABLE, "state_dependent_std", False, "the deviation is a parameter, as SHAC's is"),
     ("lrrp", (DEFAULTS, *papers.FUNCTIONS), "variance_samples", 0, "variances over all worlds cost little here"),
     ("gippo", (DEFAULTS,), "actor_hidden", (64, 64), "a common default of GI-PPO and its baselines"),
     ("gippo", (DEFAULTS,), "critic_lr", 1e-3, "a common default of GI-PPO and its baselines"),
@@ -92,7 +95,9 @@ PRINTED = [
     (algorithm, task)
     for algorithm, tables in {**papers.ALGORITHMS, "ppo": papers.PPO}.items()
     for task in sorted({task for table in tables.values() for task in table if task})
-] + [("ppo", task) for task in papers.PPO_BASELINE["7.4.2"] if task not in papers.PHYSICS or task == "cartpole"]
+]
+PRINTED += [("ppo", task) for task in papers.PPO_BASELINE["7.4.2"] if task not in papers.PHYSICS or task == "cartpole"]
+PRINTED += [(algorithm, task) for algorithm in papers.REWARPED for task in papers.DEFORMABLE]
 
 
 @pytest.mark.parametrize(("algorithm", "task"), PRINTED, ids=lambda value: str(value))
