@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from diffrl_bench._mpm import MpmBench, _rate, bench_mpm, cloud, mpm_text
+from diffrl_bench._mpm import MpmBench, _rate, _window, bench_mpm, cloud, mpm_text
 from diffrl_bench._stopwatch import Lap
 
 
@@ -51,3 +51,21 @@ def test_a_report_holds_every_comparison() -> None:
 def test_what_makes_no_sense_is_refused(fields: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         MpmBench(**fields)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize(("material", "forward", "both"), [("fixed_corotated", 6, 8), ("von_mises", 5, 7)])
+def test_it_is_faster_than_warp_by_itself(material: str, forward: float, both: float) -> None:
+    report = bench_mpm(MpmBench(material=material, memory=False))
+    assert report["over_warp_forward"] >= forward
+    assert report["over_warp_forward_backward"] >= both
+    if report["two_threads"] is not None:
+        assert report["two_threads"]["median"] >= 1.8
+
+
+@pytest.mark.slow
+def test_a_large_window_takes_little_memory() -> None:
+    window = _window(MpmBench())
+    if window["bytes"] is None:
+        pytest.skip("this system does not say how much memory a process has")
+    assert window["bytes"] < 0.4e9

@@ -232,6 +232,17 @@ def test_a_lost_world_is_contained(wrong):
         assert np.array_equal(a[1], np.broadcast_to(expected, a[1].shape), equal_nan=True)
 
 
+def test_a_world_that_outgrows_max_box_is_lost():
+    apart = [block(name=name, low=(low, 0.4, 0.4), count=(3, 3, 3)) for name, low in (("a", 0.28), ("b", 0.5))]
+    state = None
+    for max_box, expected in ((None, [1, 1]), (280, [1, 0])):
+        dynamics = MpmDynamics(some_model(*apart, max_box=max_box), dt=5e-3, substeps=10, threads=1)
+        if state is None:
+            state = dynamics.rest(2)
+            state.v[1, :, 0] = np.where(state.x[1, :, 0] < 0.49, -10.0, 10.0)  # they fly away from each other
+        assert step(dynamics, state)[1].tolist() == expected
+
+
 def test_cuda_source_on_a_cpu(monkeypatch):
     """What is made for CUDA does the same; a CPU runs it one item after the other."""
     expected = mixed(1, "float64")

@@ -76,5 +76,5 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
         dtype=dtype,
         on_cuda=on_cuda,
         defines=defines,
-        first=materials.includes,
+        first=["fused.h", *materials.includes],
     )

@@ -13,6 +13,8 @@ PARTICLE, STRESS, NODE = 25, 9, 4
 """Numbers of a particle (x, v, C, F, h), a stress and a grid node."""
 _KEPT_NODES, _KEPT_NODES_A_PARTICLE = 1000, 4
 """Nodes in the box of a body that is not far from compact. Where there are more, grids are not kept but made again."""
+_BACK = ("pull", "cotangents", "stresses", "gposes")
+"""Of the room on CUDA, what a forward pass does not need."""
 Sizes = Mapping[str, Callable[[int], int]]
 
 
@@ -44,24 +46,24 @@ class Launches:
         step: Sequence[str],
         vjp: Sequence[str],
     ) -> None:
-        absent = {name: 0 for name in (*STEP, *VJP) if name not in {*step, *vjp}}
         self._model, self._substeps = model, substeps
         self._items = {"particles": self._particles, "nodes": self._nodes, "worlds": _worlds, "poses": self._poses}
-        common = {"device": device, "threads": threads}
-        if not kernels.on_cuda:
-            self.room: Sizes = self._room_of_a_worker(blocks * kernels.lanes, kernels.lanes)
-            launcher = Launcher(kernels, constants={**constants, **absent}, scratch=self.room, **common)
-            self.step: Program = launcher.program(Launch("mpm_step", items=_worlds), given=tuple(step))
-            self.vjp: Program = launcher.program(Launch("mpm_step_vjp", items=_worlds), given=tuple(vjp))
-            return
-        # two launchers: a forward pass needs one state, a backward pass those of all sub-steps
-        forward, self.room = self._room(states=1), self._room(states=substeps + 1)
-        passes = (("step", step, forward, 0, self._forward()), ("vjp", vjp, self.room, 1, self._backward()))
-        for name, given, room, keep, launches in passes:
-            back = {} if keep else dict.fromkeys(("pull", "cotangents", "stresses", "gposes"))
-            scratch = {key: size for key, size in room.items() if key not in back}
-            launcher = Launcher(kernels, constants={**constants, **absent, "keep": keep}, scratch=scratch, **common)
-            setattr(self, name, launcher.program(*launches, given=tuple(given)))
+        known = {**constants, **{name: 0 for name in (*STEP, *VJP) if name not in {*step, *vjp}}}
+
+        def launcher(scratch: Sizes, **more: int) -> Launcher:
+            return Launcher(kernels, device=device, threads=threads, constants={**known, **more}, scratch=scratch)
+
+        if kernels.on_cuda:
+            # a forward pass needs one state, a backward pass those of all sub-steps
+            self.room: Sizes = self._room(states=substeps + 1)
+            forward = {name: size for name, size in self._room(states=1).items() if name not in _BACK}
+            self.step: Program = launcher(forward, keep=0).program(*self._forward(), given=tuple(step))
+            self.vjp: Program = launcher(self.room, keep=1).program(*self._backward(), given=tuple(vjp))
+        else:
+            self.room = self._room_of_a_worker(blocks * kernels.lanes, kernels.lanes)
+            both = launcher(self.room)
+            self.step = both.program(Launch("mpm_step", items=_worlds), given=tuple(step))
+            self.vjp = both.program(Launch("mpm_step_vjp", items=_worlds), given=tuple(vjp))
 
     def _particles(self, num_worlds: int) -> int:
         return num_worlds * self._model.n

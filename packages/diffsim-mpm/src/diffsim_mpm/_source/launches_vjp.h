@@ -4,6 +4,9 @@
 
 namespace ds {
 
+// Not in a lost world. A sub-step done again may differ in the last bits, and a particle then be just off the grid.
+DS_FN bool passes_back(const StepVjpArgs& a, const Thread& t, const Place& place) { return a.ok[t.world] && on_grid(t, place); }
+
 DS_ITEM void mpm_begin_vjp(int item, const StepVjpArgs& a)
 {
     Model m = read_model(a.integers, a.reals);
@@ -37,7 +40,7 @@ DS_ITEM void mpm_move_vjp(int item, const StepVjpArgs& a)
     Particles next = particle(state_at(a, t.all, a.sub + 1), t.all, item);
     Particles g = particle(a.cotangents, t.all, item);
     Place place = place_of(p.x, t.m.inv_dx);
-    if (!a.ok[t.world]) return;
+    if (!passes_back(a, t, place)) return;
     Star s = star(place, t.box);
     M3 A = g.C * (T(4) * t.m.inv_dx);
     Field field = field_of(g.v + g.x * t.m.dt, A, T(0), place.f);
@@ -66,12 +69,12 @@ DS_ITEM void mpm_grid_vjp(int item, const StepVjpArgs& a)
 DS_ITEM void mpm_leave_vjp(int item, const StepVjpArgs& a)
 {
     Thread t = thread_of(item, a);
-    if (!a.ok[t.world]) return;
     Particles p = particle(state_at(a, t.all, a.sub), t.all, item), g = particle(a.cotangents, t.all, item);
     T mass = t.m.mass[t.local], volume = t.m.volume[t.local], numbers[9], gparams[DS_MOST_PARAMS], gh = T(0);
     for (int k = 0; k < 9; k++) numbers[k] = a.stresses[size_t(k) * t.all + item];
     for (int k = 0; k < DS_MOST_PARAMS; k++) gparams[k] = T(0);
     Place place = place_of(p.x, t.m.inv_dx);
+    if (!passes_back(a, t, place)) return;
     Star s = star(place, t.box);
     M3 A = momentum_gradient(t.m, mass, volume, p.C, from_rows(numbers)), gA, gtrial, gF, F = trial(t.m.dt, p.C, p.F);
     Field field = field_of(p.v * mass, A, mass, place.f);

@@ -3,10 +3,6 @@
 #pragma once
 #include "algebra.h"
 
-#ifdef __clang__
-#pragma clang fp contract(fast)  // fuses a b + c across functions and operators, as NVRTC does anyway; also in what comes after
-#endif
-
 namespace ds {
 
 DS_FN M3 operator+(const M3& A, const M3& B) { return {{A.c[0] + B.c[0], A.c[1] + B.c[1], A.c[2] + B.c[2]}}; }
