@@ -11,9 +11,12 @@ import pytest
 
 from diffsim_core.viewer import Deformable, Motion, render, write_html
 from diffsim_core.viewer._encode_deformable import encode_deformable
+from diffsim_core.viewer._placing import worlds_aside
+from diffsim_core.viewer.live import LiveView
 
 from .browser import Page
 from .test_html import needs_browser, pixels
+from .test_live import free_port
 from .test_video import needs_gl
 
 
@@ -30,6 +33,12 @@ def tetrahedron() -> Deformable:
     corners = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
     triangles = [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]
     return Deformable(name="tet", position=np.tile(corners, (2, 1, 1, 1)), triangles=np.array(triangles))
+
+
+def tetrahedron_of(frames: int, worlds: int) -> Deformable:
+    """The same in so many frames and worlds."""
+    body = tetrahedron()
+    return dataclasses.replace(body, position=np.repeat(body.position[:1], frames, 0).repeat(worlds, 1))
 
 
 def soft(*bodies: Deformable, **more: Any) -> Motion:
@@ -155,3 +164,29 @@ def test_colours_go_along_the_ramp():
     assert colors.shape == (2, 60, 3) and 0 <= low < high <= 1
     strongest = np.unravel_index(body.shades["strain"][39].argmax(), (2, 60))
     assert colors[strongest][0] > colors[strongest][2]
+
+
+def test_the_live_view_moves_them(tmp_path):
+    pytest.importorskip("viser")
+    view = LiveView(free_port())
+    try:
+        motion = soft(cloud(), tetrahedron_of(40, 2))
+        view.show(motion)
+        stage = view._stage
+        assert stage is not None
+        for followed in (None, 1):
+            stage.draw(7, followed)
+            aside = worlds_aside(motion)
+            if followed is not None:
+                aside = aside - aside[followed]
+                aside[:, :2] -= motion.deformables[0].position[7, followed].mean(axis=0)[:2]
+            for body, handles, name in zip(motion.deformables, stage._soft, ("points", "vertices"), strict=True):
+                for world, handle in enumerate(handles):
+                    found = np.asarray(getattr(handle, name), np.float32)
+                    np.testing.assert_allclose(found, body.position[7, world] + aside[world], atol=2e-3)
+        view.show(soft(cloud(seed=1), tetrahedron_of(40, 2)))
+        assert view._stage is stage
+        view.show(soft(cloud(points=50), tetrahedron_of(40, 2)))
+        assert view._stage is not stage
+    finally:
+        view.close()

@@ -73,7 +73,7 @@ def _cloud(model: MpmModel, body: MpmBody, x: Numbers, shades: dict[str, Numbers
         name=body.name,
         position=x[:, :, part],
         rgb=np.array(PALETTE.get(body.material, _OTHER)),
-        radius=0.65 * _spacing(body.particles),
+        radius=0.9 * _spacing(body.particles),
         shades={name: shade[:, :, part] for name, shade in shades.items()},
     )
 

@@ -53,16 +53,6 @@ DS_FN bool joints_within(const Motion& w, T limit)
     for (int j = 0; j < w.chain.joints; j++) within = within && wp::abs(w.q[j] + w.u[j]) <= limit && wp::abs(w.q[j]) <= limit;
     return within;
 }
-// whether the ball about a shape reaches into a box [m]
-DS_FN bool reaches(const T* origin, T radius, const T* low, const T* high)
-{
-    T squared = T(0);
-    for (int k = 0; k < 3; k++) {
-        T away = origin[k] < low[k] ? low[k] - origin[k] : origin[k] > high[k] ? origin[k] - high[k] : T(0);
-        squared += away * away;
-    }
-    return squared <= radius * radius;
-}
 // The shapes near a box in sub-step k, and where they are.
 DS_ENTRY Obstacles obstacles(Motion& w, int k, const T* low, const T* high)
 {
@@ -72,13 +62,8 @@ DS_ENTRY Obstacles obstacles(Motion& w, int k, const T* low, const T* high)
         chain_poses(w.chain, q, w.pose[end]);
     }
     Shapes s = w.chain.shapes;
-    int count = 0;
-    for (int i = 0; i < s.count; i++) {
-        for (int c = 0; c < 12; c++) w.gpose[0][12 * i + c] = w.gpose[1][12 * i + c] = T(0);
-        if (reaches(w.pose[0] + 12 * i + 9, s.reals[i * SR_COLUMNS + SR_BALL], low, high)) w.near[count++] = i;
-    }
-    s.count = count;
-    s.near = w.near;
+    for (int i = 0; i < 12 * s.count; i++) w.gpose[0][i] = w.gpose[1][i] = T(0);
+    s = shapes_near(s, w.pose[0], low, high, w.near);
     return {s, w.pose[0], w.pose[1], w.gpose[0], w.gpose[1], nullptr, nullptr};
 }
 DS_FN void count_impulses(Motion& w, Obstacles& o) { o.impulse = w.wrench; }

@@ -181,8 +181,8 @@ DS_FN V3 surface_vjp(const Shapes& shapes, int shape, V3 x, R gd, V3 gn)
     return {f.s.x * g.x, f.s.y * g.y, f.s.z * g.z};
 }
 
-// Shapes whose ball meets the box from low to high, listed in `room`: what a row of nodes needs to look at.
-DS_FN Shapes shapes_near(Shapes all, const T* pose, const T low[3], const T high[3], int* room)
+// Shapes whose ball meets the box from low to high, listed in `room`: all that its nodes need to look at.
+DS_FN Shapes shapes_near(Shapes all, const T* pose, const T* low, const T* high, int* room)
 {
     int found = 0;
     for (int s = 0; s < all.count; s++) {
