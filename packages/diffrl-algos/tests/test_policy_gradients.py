@@ -34,7 +34,7 @@ def estimate(worlds, name, **changes):
 def merged(window, values):
     """A window and its advantages as one object."""
     fields = {**window._asdict(), **values._asdict(), "u": window.u.detach()}
-    return SimpleNamespace(**fields, ends=window.ends, parts=(window, values))
+    return SimpleNamespace(**fields, parts=(window, values))
 
 
 def again(algorithm, state):

@@ -139,14 +139,6 @@ def test_backward_twice_expanded_and_missing_cotangents():
         torch.autograd.grad(out.q.sum(), u)
 
 
-def test_double_backward_is_refused():
-    q, qd, u = (torch.tensor(x, requires_grad=True) for x in random_inputs())
-    out, _ = differentiable(PendulumDynamics())(PendulumState(q, qd), (u,))
-    (grad,) = torch.autograd.grad(out.q.square().sum(), u, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        grad.sum().backward()
-
-
 def test_overwritten_inputs_are_noticed():
     q, qd, u = (torch.tensor(x) for x in random_inputs())
     out, _ = differentiable(PendulumDynamics())(PendulumState(q, qd), (u.clone().requires_grad_(),))

@@ -131,7 +131,7 @@ def plot_together(curves: Mapping[str, np.ndarray[Any, Any]], rows: Sequence[Row
         for axes in grid[::columns]:
             axes.set_ylabel("episode return")
         handles = [Patch(color=color, label=name.upper()) for name, color in colors.items()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4 * columns))
         if title:
             figure.suptitle(title, fontsize=11, wrap=True)
         save(figure, file)
