@@ -48,5 +48,6 @@ try:
 except Exception:
     print(f"{header}: not compiled")
 PY
-"$folder/venv/bin/python" "$folder/compile.py" "$folder" half.h 2>/dev/null
-"$folder/venv/bin/python" "$folder/compile.py" "$folder" svd.h 2>/dev/null
+seen=$(for header in half.h svd.h; do "$folder/venv/bin/python" "$folder/compile.py" "$folder" "$header" 2>/dev/null; done | grep "^[a-z]*\.h: ")
+echo "$seen"
+[[ "$seen" == "half.h: compiled"$'\n'"svd.h: not compiled" ]] || { echo "this has changed" >&2; exit 1; }

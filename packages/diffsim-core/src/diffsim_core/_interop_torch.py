@@ -60,7 +60,8 @@ class TorchBridge:
         if not counts_fit or len(arrays) != len(self.names):
             check_count(self.dynamics, state, control, constants)
         self._check(arrays)
-        _refuse_tangents(self.names, arrays)
+        if forward_ad._current_level >= 0 or _transforms() is not None:
+            _refuse_tangents(self.names, arrays)
         if torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
             *out, ok = _Step.apply(self, *arrays)  # pyright: ignore[reportGeneralTypeIssues]
         else:
@@ -156,12 +157,13 @@ class _Step(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         *arrays, ok = ctx.saved_tensors
+        if not torch.is_grad_enabled():
+            return (None, *_Step._pull(ctx, arrays, ok, cotangents))
+        # A graph of this pass is asked for, to be differentiated again.
         with torch.no_grad():
             in_cotangent = _Step._pull(ctx, arrays, ok, cotangents)
-        if torch.is_grad_enabled():  # a graph of this pass is asked for, to be differentiated again
-            given = [cotangent for cotangent in cotangents if cotangent is not None]
-            in_cotangent = _Once.apply(len(in_cotangent), *in_cotangent, *arrays, *given)
-        return (None, *in_cotangent)
+        given = [cotangent for cotangent in cotangents if cotangent is not None]
+        return (None, *_Once.apply(len(in_cotangent), *in_cotangent, *arrays, *given))  # pyright: ignore[reportGeneralTypeIssues]
 
     @staticmethod
     def _pull(
@@ -222,6 +224,12 @@ def _refuse_tangents(names: Sequence[str], arrays: Sequence[torch.Tensor]) -> No
             raise NotImplementedError(_NO_TRANSFORM.format(name=name))
         if forward_ad._current_level >= 0 and forward_ad.unpack_dual(array).tangent is not None:
             raise NotImplementedError(_NO_TANGENT.format(name=name))
+
+
+def _transforms() -> Any:
+    """The innermost transform of ``torch.func`` that runs now; None outside of all."""
+    functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+    return functorch.peek_interpreter_stack()
 
 
 def is_wrapped(array: torch.Tensor) -> bool:
