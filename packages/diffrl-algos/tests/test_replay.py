@@ -191,6 +191,8 @@ def test_what_cannot_be_is_named():
     for broken, words in (
         ({k: v for k, v in arrays.items() if k != "count"}, "'replay.count' is missing"),
         ({k: v for k, v in arrays.items() if k != "rows.done"}, "'replay.rows.done' is missing"),
+        ({k: v for k, v in arrays.items() if k != "rows.apart"}, "'replay.rows.apart' is missing"),
+        ({k: v for k, v in arrays.items() if k != "rows.diverged"}, "'replay.rows.diverged' is missing"),
         ({**arrays, "rows.more": arrays["gap"]}, "'replay.rows.more' does not belong"),
         ({**arrays, "rows.obs": arrays["rows.obs"][:-1]}, "'replay.rows.obs' is float64"),
         ({**arrays, "rows.done": arrays["rows.done"].astype(np.int8)}, "'replay.rows.done' is int8"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import diffsim_core
 
 from ._errors import UsageError
+from ._files import plain
 
 if TYPE_CHECKING:
     from diffsim_core import Env, EnvState, Transition
@@ -71,13 +72,12 @@ class Evaluation:
     @property
     def return_mean(self) -> float:
         """NaN where every episode was broken."""
-        return _mean(self.returns[~self.broken])
+        return self._of_whole(np.mean)
 
     @property
     def return_std(self) -> float:
         """Standard deviation over episodes."""
-        whole = self.returns[~self.broken]
-        return float(whole.std()) if len(whole) else math.nan
+        return self._of_whole(np.std)
 
     @property
     def length_mean(self) -> float:
@@ -96,16 +96,22 @@ class Evaluation:
         return float(np.where(self.broken, np.minimum(worst, self.returns), self.returns).mean())
 
     def to_json(self) -> dict[str, Any]:
-        """The numbers under the names that ``diffrl eval --json`` prints."""
-        return {
-            "return_mean": None if math.isnan(self.return_mean) else self.return_mean,
-            "return_std": None if math.isnan(self.return_std) else self.return_std,
-            "length_mean": self.length_mean,
-            "episodes": len(self.returns),
-            "diverged": self.diverged,
-            "score": self.score if math.isfinite(self.score) else None,
-            "eval_s": self.seconds,
-        }
+        """The numbers under the names that ``diffrl eval --json`` prints; None for those that are not finite."""
+        return plain(
+            {
+                "return_mean": self.return_mean,
+                "return_std": self.return_std,
+                "length_mean": self.length_mean,
+                "episodes": len(self.returns),
+                "diverged": self.diverged,
+                "score": self.score,
+                "eval_s": self.seconds,
+            }
+        )
+
+    def _of_whole(self, statistic: Callable[[Any], Any]) -> float:
+        whole = self.returns[~self.broken]
+        return float(statistic(whole)) if len(whole) else math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,11 +190,11 @@ def evaluate(env: Env, policy: Policy, *, episodes: int, seed: int, record: int 
         running[done], length[done] = 0.0, 0
         if (count >= share).all():
             break
-    returns, lengths, broken = zip(*(episode for world in finished for episode in world), strict=True)
+    whole = [episode for world in finished for episode in world]
     return Evaluation(
-        np.asarray(returns),
-        np.asarray(lengths, dtype=np.int64),
-        np.asarray(broken),
+        np.asarray([value for value, _, _ in whole]),
+        np.asarray([steps for _, steps, _ in whole], dtype=np.int64),
+        np.asarray([left for _, _, left in whole], dtype=bool),
         steps,
         time.perf_counter() - start,
         tape.recording() if tape is not None else None,
@@ -203,10 +209,6 @@ def returns_text(result: Mapping[str, Any]) -> str:
     if result["return_mean"] is None:
         return f"no return {text}"
     return f"return {result['return_mean']:.1f} +- {result['return_std']:.1f} {text}"
-
-
-def _mean(values: np.ndarray[Any, Any]) -> float:
-    return float(values.mean()) if len(values) else math.nan
 
 
 class _Tape:

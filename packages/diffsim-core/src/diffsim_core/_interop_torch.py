@@ -59,9 +59,9 @@ class TorchBridge:
         counts_fit = len(state) == self.num_state and len(constants) == self.num_constants
         if not counts_fit or len(arrays) != len(self.names):
             check_count(self.dynamics, state, control, constants)
-        self._check(arrays)
         if forward_ad._current_level >= 0 or _transforms() is not None:
             _refuse_tangents(self.names, arrays)
+        self._check(arrays)
         if torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
             *out, ok = _Step.apply(self, *arrays)  # pyright: ignore[reportGeneralTypeIssues]
         else:
@@ -81,8 +81,6 @@ class TorchBridge:
                 raise ValueError(self._complaint(array, tail, name, num_worlds))
 
     def _complaint(self, array: torch.Tensor, tail: tuple[int, ...], name: str, num_worlds: int) -> str:
-        if is_wrapped(array):
-            raise NotImplementedError(_NO_TRANSFORM.format(name=name))
         found = f"{name} has shape {tuple(array.shape)}, dtype {array.dtype}, device {array.device}"
         wanted = f"expected shape {(num_worlds, *tail)}, dtype {self.dtype}, device {self.device}"
         if not array.is_contiguous():
@@ -219,8 +217,9 @@ _NO_TRANSFORM = (
 
 
 def _refuse_tangents(names: Sequence[str], arrays: Sequence[torch.Tensor]) -> None:
+    functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
     for name, array in zip(names, arrays, strict=True):
-        if is_wrapped(array):
+        if functorch.is_functorch_wrapped_tensor(array):
             raise NotImplementedError(_NO_TRANSFORM.format(name=name))
         if forward_ad._current_level >= 0 and forward_ad.unpack_dual(array).tangent is not None:
             raise NotImplementedError(_NO_TANGENT.format(name=name))
@@ -230,12 +229,6 @@ def _transforms() -> Any:
     """The innermost transform of ``torch.func`` that runs now; None outside of all."""
     functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
     return functorch.peek_interpreter_stack()
-
-
-def is_wrapped(array: torch.Tensor) -> bool:
-    """Whether an array is inside a transform of ``torch.func``: it then has no memory of its own."""
-    functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
-    return functorch.is_functorch_wrapped_tensor(array)
 
 
 def torch_device(name: str) -> torch.device:

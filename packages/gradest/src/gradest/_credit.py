@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 from ._check import Array, check_arrays, check_choice, check_factor, check_number
-from ._masked import wide
+from ._masked import counted, wide
 from ._scan import linear_scan, scan_steps
 from ._segments import ends_of
 from ._stop import stop_gradient
@@ -235,10 +235,10 @@ def credit_mean(weights: CreditWeights, reward: Array, q_value: Array, q_next: A
     """
     floats = {"reward": (reward, "T N"), "q_value": (q_value, "T N"), "q_next": (q_next, "T N")}
     xp, w = check_arrays({**floats, "weights": (weights.beta, "T N")}), weights
-    # What has no weight does not count, even if it is NaN.
     reward, q_value, q_next = (
-        xp.where(weight == 0, xp.zeros_like(x), x)
-        for weight, x in ((w.reward, reward), (w.q_value, q_value), (w.q_next, q_next))
+        counted(xp, w.reward, reward),
+        counted(xp, w.q_value, q_value),
+        counted(xp, w.q_next, q_next),
     )
     refuse_nan(xp, reward=reward, q_value=q_value, q_next=q_next)
     return xp.mean(w.reward * reward + w.q_value * q_value + w.q_next * q_next)

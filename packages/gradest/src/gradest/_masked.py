@@ -7,9 +7,14 @@ from typing import Any
 from ._array import Array
 
 
+def counted(xp: Any, weight: Array, x: Array) -> Array:
+    """``x``, and zero where its weight is zero: what is there does not count, even if it is infinite or NaN."""
+    return xp.where(weight == 0, xp.zeros_like(x), x)
+
+
 def weighted(xp: Any, weight: Array, x: Array) -> Array:
-    """``weight x``, and zero where the weight is zero, even if ``x`` is infinite or NaN there."""
-    return xp.where(weight == 0, xp.zeros_like(x), weight * x)
+    """``weight x``, of what counts."""
+    return weight * counted(xp, weight, x)
 
 
 def wide(xp: Any, x: Array) -> Array:

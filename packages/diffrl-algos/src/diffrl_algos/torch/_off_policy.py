@@ -181,7 +181,7 @@ class OffPolicyLearner(Learner[ConfigT, StateT]):
             shape = (c.horizon, run.env.num_envs, run.env.spec.num_actions)
             drawn = torch.rand(shape, generator=generator, dtype=run.obs.dtype, device=run.obs.device)
             actions = iter((2.0 * drawn - 1.0).unbind(0))
-            policy = lambda _: next(actions)  # noqa: E731
+            policy = _replayed(actions)
         window, env_state, obs = rollout(run.env, policy, run.env_state, run.obs, c.horizon)
         return charged(window, c.divergence_price), env_state, obs
 
@@ -192,6 +192,11 @@ class OffPolicyLearner(Learner[ConfigT, StateT]):
             drawn = replay.sample(generator, c.batch_size, gamma=c.gamma, n=c.n_step)
             x, x_next = (normalize(obs) for obs in (drawn.obs, drawn.final_obs))
             yield Batch(x, drawn.action, c.reward_scale * drawn.reward, drawn.discount, x_next, drawn.diverged)
+
+
+def _replayed(actions: Iterator[Tensor]) -> Callable[[Tensor], Tensor]:
+    """A policy that gives these actions, whatever it sees."""
+    return lambda _: next(actions)
 
 
 class QFunctions:

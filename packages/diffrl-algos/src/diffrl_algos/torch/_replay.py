@@ -195,9 +195,8 @@ class Replay(Stored):
         # The n rows of each from the drawn one on, and one more, [n + 1, B]; those not written yet do not count.
         numbers = drawn + worlds * torch.arange(n + 1, device=drawn.device)[:, None]
         places = self._places(numbers, worlds)
-        broken = (
-            (diverged | untaken)[places[1:]] | rows.apart.flatten()[places[1:]] | (numbers[1:] >= self.count * worlds)
-        )
+        after = places[1:]
+        broken = diverged[after] | untaken[after] | rows.apart.flatten()[after] | (numbers[1:] >= self.count * worlds)
         places = places[:-1]
         done = rows.done.flatten()[places] | broken
         terminated = rows.terminated.flatten()[places]
@@ -225,8 +224,8 @@ class Replay(Stored):
         missing = [name for name in scalars if name not in arrays]
         names = [f"rows.{name}" for name in _Rows._fields]
         if any(name in arrays for name in names):
-            # Version 0.1 had no mark of its own for steps that were not taken.
-            arrays = {"rows.untaken": np.zeros_like(arrays[f"rows.{_Rows._fields[-2]}"]), **arrays}
+            if "rows.diverged" in arrays:  # version 0.1 had no mark of its own for steps that were not taken
+                arrays = {"rows.untaken": np.zeros_like(arrays["rows.diverged"]), **arrays}
             missing += [name for name in names if name not in arrays]
         if missing:
             raise ValueError(f"array 'replay.{missing[0]}' is missing (and {len(missing) - 1} more)")

@@ -39,7 +39,7 @@ class Driver:
         self._seed = seed
         self._spread = spread
         self._price = divergence_price
-        self._worst: Any = None
+        self._worst: Any = 0.0
         self._state: EnvState | None = None
         self.obs: Array = None
         """``[N, no]``, the next observation of the policy."""
@@ -81,14 +81,11 @@ class Driver:
     def _charged(self, before: EnvState, step: Transition) -> Transition:
         """The step with its price where the world diverged."""
         xp: Any = backend_of(step.reward).xp
-        zero = xp.zeros_like(step.reward)
-        worst = xp.min(xp.where(step.diverged, zero, step.reward))
-        worst = xp.where(worst < 0, worst, zero[0])
-        self._worst = worst if self._worst is None else xp.where(worst < self._worst, worst, self._worst)
-        if self._price is None:
+        price: Any = self._price
+        if price is None:
+            least = xp.min(xp.where(step.diverged, xp.zeros_like(step.reward), step.reward))
+            self._worst = xp.clip(least, None, self._worst)
             price = -self._worst * xp.astype(self.env.spec.horizon - before.t, step.reward.dtype)
-        else:
-            price = zero + self._price
         return step._replace(
             reward=xp.where(step.diverged, -price, step.reward),
             terminated=step.terminated | step.diverged,
