@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import warp as wp
 
-from diffsim_core import ArraySpec, Buffer
-from diffsim_core.native import Kernels, Program, default_threads, scalar, step_arguments
+from diffsim_core import ArraySpec
+from diffsim_core.native import Kernels, NativeDynamics, check_step, default_threads, scalar, step_arguments
 from diffsim_mpm._check_model import check_model, check_positions, check_sub_dt
 from diffsim_mpm._kernels import SizeClass, kernels
 from diffsim_mpm._launches import Launches, kept_numbers
@@ -92,7 +91,7 @@ class MpmConstants(NamedTuple):
     """``[N, np]``, in the order of ``MpmDynamics.parameters.names``."""
 
 
-class MpmDynamics:
+class MpmDynamics(NativeDynamics):
     """One control step of ``substeps`` sub-steps of the material point method, and its vector-Jacobian product.
 
     The method is MLS-MPM (Hu et al. 2018) with APIC transfers (Jiang et al. 2015) and quadratic B-splines, and explicit
@@ -140,14 +139,7 @@ class MpmDynamics:
         reactions: bool = False,
         limit: float = 1e6,
     ) -> None:
-        if not 0 < dt < math.inf:
-            raise ValueError(f"dt={dt!r} must be positive seconds")
-        if substeps < 1:
-            raise ValueError(f"substeps={substeps!r} must be at least 1")
-        if dtype not in ("float32", "float64"):
-            raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'")
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads={threads!r} must be at least 1")
+        check_step(dt, substeps, dtype, threads)
         if reactions and not model.shapes:
             raise ValueError("reactions=True: the model has no shapes that could feel a force; give it some")
         check_model(model)
@@ -166,6 +158,7 @@ class MpmDynamics:
         state_type = _STATES[model.nq > 0, self.has_h]
         self.state_type: type = _with_wrench(state_type) if reactions else state_type
         self._launches = self._build(device.startswith("cuda"))
+        self._step, self._vjp = self._launches.step, self._launches.vjp
 
     @property
     def sub_dt(self) -> float:
@@ -187,10 +180,6 @@ class MpmDynamics:
         """
         check_positions(self.model, state.x)
 
-    def saved_size(self, num_worlds: int) -> int:
-        """Nothing but the state is kept for the backward pass."""
-        return 0
-
     def scratch_bytes(self) -> int:
         """Most memory that both passes need beside the states: of a worker on a CPU, of a world on CUDA [bytes]."""
         return sum(size(1) for size in self._launches.room.values()) * (4 if self.dtype == "float32" else 8)
@@ -198,30 +187,6 @@ class MpmDynamics:
     def cuda_module(self) -> wp.Module:
         """The module that this model runs on CUDA, wherever this one runs: to be compiled and looked into."""
         return self._kernels(True).module
-
-    def step(
-        self,
-        state: Sequence[Buffer],
-        control: Sequence[Buffer],
-        out: Sequence[Buffer],
-        ok: Buffer,
-        saved: Buffer | None,
-    ) -> None:
-        """See :class:`diffsim_core.Dynamics`."""
-        self._run(self._launches.step, ok, [*[buffer.ptr for buffer in (*state, *control, *out, ok)], 0])
-
-    def vjp(
-        self,
-        state: Sequence[Buffer],
-        control: Sequence[Buffer],
-        ok: Buffer,
-        saved: Buffer,
-        out_cotangent: Sequence[Buffer],
-        in_cotangent: Sequence[Buffer],
-    ) -> None:
-        """See :class:`diffsim_core.Dynamics`."""
-        buffers = (*state, *control, ok, saved, *out_cotangent, *in_cotangent)
-        self._run(self._launches.vjp, ok, [buffer.ptr for buffer in buffers])
 
     def motion(self, footage: Any, *, name: str, dt: float) -> Any:
         """See :class:`diffsim_core.viewer.OwnMotion`: particles and shapes."""
@@ -281,6 +246,5 @@ class MpmDynamics:
             return wp.array(values, dtype=wp.int32, device=self.device)
         return wp.array(values.astype(self.dtype), dtype=scalar(self.dtype), device=self.device)
 
-    def _run(self, program: Program, ok: Buffer, addresses: list[int]) -> None:
-        worth = ok.shape[0] * self.model.n * self.substeps // _WORTH_A_THREAD
-        program.run(ok.shape[0], worth, addresses)
+    def _worth(self, num_worlds: int) -> int:
+        return num_worlds * self.model.n * self.substeps // _WORTH_A_THREAD

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import warp as wp
 
-from diffsim_core import ArraySpec, Buffer, Remade
-from diffsim_core.native import Kernels, Launch, Launcher, Program, default_threads, scalar
+from diffsim_core import ArraySpec
+from diffsim_core.native import Kernels, Launch, Launcher, NativeDynamics, check_step, default_threads, scalar
 from diffsim_core.viewer import Footage
 from diffsim_traffic._kernels import STEP, VJP, kernels
 from diffsim_traffic.model import TrafficModel
@@ -41,7 +40,7 @@ class TrafficConstants(NamedTuple):
     """Parameters of each driver's law ``[N, D, np]``, in the order of ``Law.parameters``."""
 
 
-class TrafficDynamics(Remade):
+class TrafficDynamics(NativeDynamics):
     """One time step of traffic, and its vector-Jacobian product.
 
     Controls are ``steering`` (angle of the front wheels, ``[N, C]`` [rad]) and ``acceleration`` (``[N, C]``
@@ -74,12 +73,7 @@ class TrafficDynamics(Remade):
         threads: int | None = None,
         limit: float = 1e6,
     ) -> None:
-        if not 0 < dt < float("inf"):
-            raise ValueError(f"dt={dt!r} must be positive seconds")
-        if dtype not in ("float32", "float64"):
-            raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'")
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads={threads!r} must be at least 1")
+        check_step(dt, 1, dtype, threads)
         self.model = model
         self.dt = dt
         self.dtype = dtype
@@ -106,34 +100,6 @@ class TrafficDynamics(Remade):
         self._step = launcher.program(Launch("traffic_step"), given=tuple(STEP))
         self._vjp = launcher.program(Launch("traffic_step_vjp"), given=tuple(VJP))
 
-    def saved_size(self, num_worlds: int) -> int:
-        """Nothing but the state is kept for the backward pass."""
-        return 0
-
-    def step(
-        self,
-        state: Sequence[Buffer],
-        control: Sequence[Buffer],
-        out: Sequence[Buffer],
-        ok: Buffer,
-        saved: Buffer | None,
-    ) -> None:
-        """See :class:`diffsim_core.Dynamics`."""
-        self._run(self._step, ok, [*[buffer.ptr for buffer in (*state, *control, *out, ok)], 0])
-
-    def vjp(
-        self,
-        state: Sequence[Buffer],
-        control: Sequence[Buffer],
-        ok: Buffer,
-        saved: Buffer,
-        out_cotangent: Sequence[Buffer],
-        in_cotangent: Sequence[Buffer],
-    ) -> None:
-        """See :class:`diffsim_core.Dynamics`."""
-        buffers = (*state, *control, ok, saved, *out_cotangent, *in_cotangent)
-        self._run(self._vjp, ok, [buffer.ptr for buffer in buffers])
-
     def cuda_module(self) -> wp.Module:
         """The module that this road runs on CUDA, wherever this one runs: to be compiled and looked into."""
         return self._kernels(True).module
@@ -146,9 +112,8 @@ class TrafficDynamics(Remade):
         model = self.model
         return kernels(model.law, self.dtype, on_cuda, model.num_controlled, model.lane_smoothing > 0)
 
-    def _run(self, program: Program, ok: Buffer, addresses: list[int]) -> None:
-        num_worlds = ok.shape[0]
-        program.run(num_worlds, num_worlds * self.model.num_vehicles // _DRIVERS_WORTH_A_THREAD, addresses)
+    def _worth(self, num_worlds: int) -> int:
+        return num_worlds * self.model.num_vehicles // _DRIVERS_WORTH_A_THREAD
 
 
 def _pack(model: TrafficModel, dt: float, limit: float) -> tuple[np.ndarray, np.ndarray]:

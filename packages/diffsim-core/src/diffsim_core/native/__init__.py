@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from diffsim_core.native._arguments import Arguments as Arguments
 from diffsim_core.native._arguments import step_arguments as step_arguments
+from diffsim_core.native._dynamics import NativeDynamics as NativeDynamics
+from diffsim_core.native._dynamics import check_step as check_step
 from diffsim_core.native._headers import shared_headers as shared_headers
 from diffsim_core.native._launcher import Launch as Launch
 from diffsim_core.native._launcher import Launcher as Launcher

@@ -11,12 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import warp as wp
 
-from diffsim_core._buffer import Buffer
 from diffsim_core._interop import to_numpy
 from diffsim_core._protocol import Array, ArraySpec
-from diffsim_core._remade import Remade
 from diffsim_core._warp import start_warp
-from diffsim_core.native import Launch, Launcher, Program, default_threads, scalar, step_arguments
+from diffsim_core.native import Launch, Launcher, NativeDynamics, default_threads, scalar, step_arguments
 from diffsim_core.rigid._check_model import check_model
 from diffsim_core.rigid._kernels import PROBE, STEP, VJP, SizeClass, kernels
 from diffsim_core.rigid.model import RigidModel
@@ -66,7 +64,7 @@ class Probe(NamedTuple):
     """Contact points below the ground and pairs of shapes that overlap, ``[N]`` integers."""
 
 
-class RigidDynamics(Remade):
+class RigidDynamics(NativeDynamics):
     """One control step of ``substeps`` semi-implicit Euler sub-steps, and its vector-Jacobian product.
 
     The kernels in ``_source/`` do all sub-steps of a block of worlds at once, in SIMD over worlds on a CPU with
@@ -185,31 +183,6 @@ class RigidDynamics(Remade):
         worlds = self._kernels.blocks(num_worlds) * self._kernels.lanes
         return worlds * self.substeps * (m.nq + 2 * m.nv + m.na + self._keep * self._packed.num_entries)
 
-    def step(
-        self,
-        state: Sequence[Buffer],
-        control: Sequence[Buffer],
-        out: Sequence[Buffer],
-        ok: Buffer,
-        saved: Buffer | None,
-    ) -> None:
-        """See :class:`diffsim_core.Dynamics`; the control is ``u [N, nu]`` in actuator units."""
-        buffers = (*state, *control, *out, ok)
-        self._run(self._step, ok, [*[buffer.ptr for buffer in buffers], 0 if saved is None else saved.ptr])
-
-    def vjp(
-        self,
-        state: Sequence[Buffer],
-        control: Sequence[Buffer],
-        ok: Buffer,
-        saved: Buffer,
-        out_cotangent: Sequence[Buffer],
-        in_cotangent: Sequence[Buffer],
-    ) -> None:
-        """See :class:`diffsim_core.Dynamics`."""
-        buffers = (*state, *control, ok, saved, *out_cotangent, *in_cotangent)
-        self._run(self._vjp, ok, [buffer.ptr for buffer in buffers])
-
     def cuda_module(self) -> wp.Module:
         """The module that this model runs on CUDA, wherever this one runs: to be compiled and looked into."""
         return kernels(self.dtype, True, self._size(True)).module
@@ -260,6 +233,5 @@ class RigidDynamics(Remade):
         state = {key: x if isinstance(x, np.ndarray) else to_numpy(x) for key, x in physics._asdict().items()}
         return self.probe(u=np.zeros((len(state["q"]), self.model.nu)), **state).contacts
 
-    def _run(self, program: Program, ok: Buffer, addresses: list[int]) -> None:
-        num_worlds = ok.shape[0]
-        program.run(num_worlds, num_worlds * self.substeps // _SUBSTEPS_WORTH_A_THREAD, addresses)
+    def _worth(self, num_worlds: int) -> int:
+        return num_worlds * self.substeps // _SUBSTEPS_WORTH_A_THREAD

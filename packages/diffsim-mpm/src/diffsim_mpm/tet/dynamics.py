@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import warp as wp
 
-from diffsim_core import ArraySpec, Buffer, to_numpy
-from diffsim_core.native import Launch, Launcher, Program, default_threads, scalar, step_arguments
+from diffsim_core import ArraySpec, to_numpy
+from diffsim_core.native import Launch, Launcher, NativeDynamics, check_step, default_threads, scalar, step_arguments
 from diffsim_mpm.tet._kernels import CONSTANTS, CONTROL, STATE, STEP, VJP, kernels
 from diffsim_mpm.tet._pack import pack
 from diffsim_mpm.tet.model import TetModel
@@ -42,7 +41,7 @@ class TetConstants(NamedTuple):
     """Factor on ``TetModel.density`` ``[N]``."""
 
 
-class TetDynamics:
+class TetDynamics(NativeDynamics):
     """One control step of ``substeps`` semi-implicit Euler sub-steps, and its vector-Jacobian product.
 
     The control ``u [N, na]`` holds the activations, see :class:`TetModel`. A model with capsules has two controls more:
@@ -84,14 +83,7 @@ class TetDynamics:
         memory: str = "fast",
         limit: float = 1e4,
     ) -> None:
-        if not 0 < dt < math.inf:
-            raise ValueError(f"dt={dt!r} must be positive seconds")
-        if substeps < 1:
-            raise ValueError(f"substeps={substeps!r} must be at least 1")
-        if dtype not in ("float32", "float64"):
-            raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'")
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads={threads!r} must be at least 1")
+        check_step(dt, substeps, dtype, threads)
         if memory not in ("fast", "low"):
             raise ValueError(f"memory={memory!r} must be 'fast' or 'low'")
         if dt / substeps > model.stable_dt:
@@ -152,34 +144,6 @@ class TetDynamics:
         """Sub-steps whose states the backward pass has at a time."""
         return self.substeps if self.memory == "fast" else math.ceil(math.sqrt(self.substeps))
 
-    def saved_size(self, num_worlds: int) -> int:
-        """Nothing but the state is kept for the backward pass."""
-        return 0
-
-    def step(
-        self,
-        state: Sequence[Buffer],
-        control: Sequence[Buffer],
-        out: Sequence[Buffer],
-        ok: Buffer,
-        saved: Buffer | None,
-    ) -> None:
-        """See :class:`diffsim_core.Dynamics`."""
-        self._run(self._step, ok, [*[buffer.ptr for buffer in (*state, *control, *out, ok)], 0])
-
-    def vjp(
-        self,
-        state: Sequence[Buffer],
-        control: Sequence[Buffer],
-        ok: Buffer,
-        saved: Buffer,
-        out_cotangent: Sequence[Buffer],
-        in_cotangent: Sequence[Buffer],
-    ) -> None:
-        """See :class:`diffsim_core.Dynamics`."""
-        buffers = (*state, *control, ok, saved, *out_cotangent, *in_cotangent)
-        self._run(self._vjp, ok, [buffer.ptr for buffer in buffers])
-
     def active_contacts(self, physics: TetState) -> Any:
         """Nodes that touch the ground in each world, ``[N]`` NumPy integers."""
         model = self.model
@@ -197,7 +161,5 @@ class TetDynamics:
         """The module that this model runs on CUDA, wherever this one runs: to be compiled and looked into."""
         return kernels(self.dtype, True).module
 
-    def _run(self, program: Program, ok: Buffer, addresses: list[int]) -> None:
-        num_worlds = ok.shape[0]
-        work = num_worlds * self.model.mesh.num_tets * self.substeps
-        program.run(num_worlds, work // _TETS_WORTH_A_THREAD, addresses)
+    def _worth(self, num_worlds: int) -> int:
+        return num_worlds * self.model.mesh.num_tets * self.substeps // _TETS_WORTH_A_THREAD
