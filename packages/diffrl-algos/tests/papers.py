@@ -221,15 +221,16 @@ DEFORMABLE_BATCH = 1024
 _TABLE_4 = {"num_envs": 32, "actor_hidden": (512, 256), "critic_hidden": (256, 128)}
 
 
-def _deformable(tables: dict[str, dict[str, Values]], **own: Any) -> dict[str, dict[str, Values]]:
+def _deformable(
+    tables: dict[str, dict[str, Values]], *, critic: bool = True, **own: Any
+) -> dict[str, dict[str, Values]]:
     """An algorithm's tables for deformables: Table 2 without the shared column that Table 4 replaces."""
     table_2 = {name: value for name, value in tables.get("Table 2", {}).get("", {}).items() if name != "num_envs"}
     batches = {name: 32 * STEPS // DEFORMABLE_BATCH for name in table_2 if name.endswith("minibatches")}
-    fits = {name: value for name, value in _TABLE_4.items() if name != "critic_hidden" or own.pop("critic", True)}
+    fits = {name: value for name, value in _TABLE_4.items() if name != "critic_hidden" or critic}
     table_2 = {name: value for name, value in table_2.items() if name not in batches and name not in own}
-    small = {"": table_2}
     return {
-        "Table 2": small,
+        "Table 2": {"": table_2},
         "Table 4": columns(DEFORMABLE, {**fits, **batches}) | {"": own},
         "Table 1": columns(DEFORMABLE, {"eval_episodes": 64}),
         **{name: table for name, table in tables.items() if name in ("B.1", "Algorithm 1", "Appendix E")},

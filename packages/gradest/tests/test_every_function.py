@@ -6,21 +6,16 @@ know nothing of each other's place; and an error that names the argument whereve
 
 from __future__ import annotations
 
-import importlib
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import gradest
 
-from .cases.case import Case
+from .cases.case import Case, all_cases
 
-CASES: dict[str, Case] = {}
-for path in sorted((Path(__file__).parent / "cases").glob("*.py")):
-    if path.stem != "case":
-        CASES |= importlib.import_module(f".cases.{path.stem}", __package__).CASES
+CASES = all_cases()
 
 # Public names that are no function of arrays alone; each has its own tests.
 OTHERS = {

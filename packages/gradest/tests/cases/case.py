@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,3 +47,12 @@ class Case:
     def __call__(self, arrays: Mapping[str, Any]) -> tuple[Any, ...]:
         result = self.call(**arrays)
         return tuple(result) if isinstance(result, tuple) else (result,)
+
+
+def all_cases() -> dict[str, Case]:
+    """Those of every file next to this one, by name."""
+    found: dict[str, Case] = {}
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        if path.stem != "case":
+            found |= importlib.import_module(f".{path.stem}", __package__).CASES
+    return found

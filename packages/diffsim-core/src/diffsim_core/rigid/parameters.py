@@ -53,11 +53,11 @@ def _axes(field: str) -> Callable[[RigidModel], Any]:
     return entries
 
 
-def _links(model: RigidModel) -> Iterator[tuple[int, list[str]]]:
+def _links(model: RigidModel) -> Iterator[tuple[int, str]]:
     """Links with mass, each under the name of its first body; bodies welded to it have no mass of their own."""
     for i in range(model.nl):
         if model.link_mass[i] > 0:
-            yield i, _bodies(model, i)[:1] or [model.joint_name[i]]
+            yield i, (_bodies(model, i) or [model.joint_name[i]])[0]
 
 
 def _bodies(model: RigidModel, i: int) -> list[str]:
@@ -79,8 +79,8 @@ def _actuators(model: RigidModel) -> Iterator[tuple[int, str]]:
 
 
 def _link_mass(model: RigidModel) -> Any:
-    for i, names in _links(model):
-        yield names, model.link_mass[i], _setter("link_mass", i)
+    for i, name in _links(model):
+        yield [name], model.link_mass[i], _setter("link_mass", i)
 
 
 def _link_density(model: RigidModel) -> Any:
@@ -91,14 +91,14 @@ def _link_density(model: RigidModel) -> Any:
 
         return write
 
-    for i, names in _links(model):
-        yield names, 1.0, writer(i)
+    for i, name in _links(model):
+        yield [name], 1.0, writer(i)
 
 
 def _link_com(model: RigidModel) -> Any:
-    for i, names in _links(model):
+    for i, name in _links(model):
         for k, axis in enumerate("xyz"):
-            yield [f"{name}.{axis}" for name in names], model.link_com[i, k], _setter("link_com", (i, k))
+            yield [f"{name}.{axis}"], model.link_com[i, k], _setter("link_com", (i, k))
 
 
 def _link_inertia(model: RigidModel) -> Any:
@@ -109,10 +109,9 @@ def _link_inertia(model: RigidModel) -> Any:
         return write
 
     pairs = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
-    for i, names in _links(model):
+    for i, name in _links(model):
         for j, k in pairs:
-            labels = [f"{name}.{'xyz'[j]}{'xyz'[k]}" for name in names]
-            yield labels, model.link_inertia[i, j, k], writer(i, j, k)
+            yield [f"{name}.{'xyz'[j]}{'xyz'[k]}"], model.link_inertia[i, j, k], writer(i, j, k)
 
 
 def _type_of(model: RigidModel, i: int) -> Joint:
@@ -364,13 +363,11 @@ class Parameters:
 
 def check_inertia(model: RigidModel) -> None:
     """Raise ``ValueError`` naming a link that has mass and an inertia with a negative principal moment."""
-    for i, names in _links(model):
+    for i, name in _links(model):
         moments = np.linalg.eigvalsh(model.link_inertia[i])
         moment = moments[0]
         if moment < -1e-9 * moments[2]:  # a rod's is zero, give or take its rounding
-            raise ValueError(
-                f"link_inertia:{names[0]} has the principal moment {moment:g}: give a positive definite one"
-            )
+            raise ValueError(f"link_inertia:{name} has the principal moment {moment:g}: give a positive definite one")
 
 
 def _of_kind(model: RigidModel, kind: str) -> list[_Entry]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core import Random
+from diffsim_core import Random, from_numpy
 from diffsim_core._nearest import unknown
 from diffsim_mpm.dynamics import MpmDynamics
 
@@ -64,7 +64,7 @@ class MpmTask:
         self.observe_every = observe_every
         self.num_actions = chain.nq
         self.action_names = chain.names
-        self._scale = [float(a) for a in np.broadcast_to(np.asarray(action_scale, np.float64), (chain.nq,))]
+        self._scale = np.broadcast_to(np.asarray(action_scale, dynamics.dtype), (chain.nq,))
         self._start = np.asarray(start, dtype=np.float64)
         self._check_start()
         self._x = dynamics.model.particles
@@ -101,8 +101,7 @@ class MpmTask:
 
     def control(self, xp: Any, action: Any) -> tuple[Any, ...]:
         """Changes of joint positions ([m], [rad])."""
-        scale = xp.stack([xp.ones_like(action[:, 0]) * s for s in self._scale], axis=1)
-        return (action * scale,)
+        return (action * from_numpy(self._scale, action),)
 
     def advance(self, xp: Any, action: Any, task: Any) -> Any:
         """What is remembered stays during an episode."""
