@@ -194,7 +194,8 @@ class FromGymnasium:
     def _state(self, present: _Present, seed: Array) -> tuple[EnvState, Array]:
         self._present = present
         t, episode, obs = map(self._array, (present.t.astype(np.int32), present.episode, present.obs))
-        return EnvState(GuestState(obs), (), t, episode, seed), obs
+        # The caller gets a copy: to change the observation of the state would be to ask for another state.
+        return EnvState(GuestState(obs), (), t, episode, seed), self._array(present.obs)
 
     def _array(self, values: Numbers) -> Array:
         return self._backend.xp.asarray(values.copy(), device=self._array_device)
