@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from diffsim_core._interop import backend, backend_of, to_numpy
 from diffsim_core._protocol import Array, EnvSpec, EnvState, Transition
 from diffsim_core._random import seed_array
+from diffsim_core.adapters._workers import Workers
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
 _ARRAYS = "torch"
 """The only library whose arrays always hold numbers that a guest can be given."""
-# spawn, not fork: a forked copy of a process with threads (torch's, JAX's) may deadlock
-_MODES: dict[str, Callable[..., VectorEnv[Any, Any, Any]]] = {
-    "sync": SyncVectorEnv,
-    "async": partial(AsyncVectorEnv, context="spawn"),
-}
+_MODES: dict[str, Callable[..., VectorEnv[Any, Any, Any]]] = {"sync": SyncVectorEnv, "async": Workers}
 
 
 class GuestState(NamedTuple):
