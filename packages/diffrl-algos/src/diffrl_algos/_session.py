@@ -6,7 +6,7 @@ import contextlib
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _processes
 from ._callbacks import Checkpointer, DivergenceLog, MetricsLog
@@ -19,6 +19,9 @@ from ._run import Run
 from ._signals import Interrupted, StopSignals, stop_on_signals
 from ._spec import RunSpec
 from ._train import Callback, TrainResult, train
+
+if TYPE_CHECKING:
+    from diffsim_core import Env
 
 _MAX_EVAL_WORLDS = 1024
 
@@ -130,11 +133,17 @@ def _loggers(spec: RunSpec, path: Path) -> list[Callback]:
     return found + ([WandbLog(spec.wandb, path, spec.to_json())] if spec.wandb is not None else [])
 
 
-def _evaluator(spec: RunSpec) -> Evaluator | None:
+def more_worlds(spec: RunSpec, env: Env, most: int) -> Env:
+    """New worlds of a run, ``most`` of them; where each is a process of its own, no more than ``env`` has."""
+    each = getattr(env, "world_processes", False)
+    return spec.make_env(min(most, spec.num_envs) if each else most)
+
+
+def _evaluator(spec: RunSpec, env: Env) -> Evaluator | None:
     """Evaluations on the way take other worlds than the one at the end, which they may choose the policy of."""
     if spec.eval_every is None or _processes.rank() > 0:
         return None
-    env = spec.make_env(min(spec.eval_episodes, _MAX_EVAL_WORLDS))
+    env = more_worlds(spec, env, min(spec.eval_episodes, _MAX_EVAL_WORLDS))
     seed = (spec.seed + 2_000_003) % 2**31
     return Evaluator(env=env, every=spec.eval_every, episodes=spec.eval_episodes, seed=seed)
 
@@ -163,7 +172,7 @@ def _learn(
             state=state,
             wall_s=wall_s,
             stop_after=stop_after,
-            evaluator=_evaluator(spec),
+            evaluator=_evaluator(spec, state.env),
             stop_at_return=spec.stop_at_return,
             score=score,
             interrupt=lambda: stop.received is not None,
@@ -238,7 +247,7 @@ def _evaluation(run: Run, state: Any, episodes: int | None, seed: int | None, de
     seed = evaluation_seed(spec.seed) if seed is None else seed
     algorithm = get_algorithm(spec.algorithm).build(spec.config)
     policy = algorithm.policy(state, deterministic=deterministic, seed=seed)
-    env = spec.make_env(min(episodes, _MAX_EVAL_WORLDS))
+    env = more_worlds(spec, state.env, min(episodes, _MAX_EVAL_WORLDS))
     found: Evaluation = evaluate(env, policy, episodes=episodes, seed=seed)
     return {
         **found.to_json(),

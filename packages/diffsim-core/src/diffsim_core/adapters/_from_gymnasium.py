@@ -105,6 +105,8 @@ class FromGymnasium:
         low, high = (np.asarray(bound, np.float64).reshape(-1) for bound in (actions.low, actions.high))
         self._low, self._high = low, high
         self._middle, self._half = (high + low) / 2, (high - low) / 2
+        self.world_processes = vectorization_mode == "async"
+        """Whether each world is a process of its own, so that nobody makes more worlds than were asked for."""
         self._worlds = _MODES[vectorization_mode]([made] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
         self._present: _Present | None = None
 
