@@ -244,7 +244,7 @@ def test_td3_explores_with_noise_after_tanh(worlds):
         torch.equal(one, same) and not torch.equal(one, other) and torch.equal(mean(state.run.obs), mean(state.run.obs))
     )
     net = mean.mlp
-    x = torch.addcmul(mean.shift, state.run.obs, mean.scale)
+    x = mean.normalize(state.run.obs)
     torch.testing.assert_close(mean(state.run.obs), torch.tanh(net(net.split(state.actor), x)))
     wide = torch.zeros(20_000, 2)
     noise = algorithm.policy(state, deterministic=False)(wide) - mean(wide)
