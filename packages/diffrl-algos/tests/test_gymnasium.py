@@ -78,7 +78,12 @@ def test_export(capfd, tmp_path):
     diffrl(capfd, "train", "ppo", TASK, *options("ppo", run))
     about = diffrl(capfd, "export", run, "--format", "torch", "--out", file)
     assert (about["task"], about["num_obs"], about["num_actions"], about["dt"]) == (TASK, 3, 1, 0.05)
-    assert files.torch_policy(file.read_bytes())(torch.zeros(5, 3)).shape == (5, 1)
+    act = files.torch_policy(file.read_bytes())
+    assert act(torch.zeros(5, 3)).shape == (5, 1)
+    about = diffrl(capfd, "export", run, "--format", "torch", "--actions", "control", "--out", file)
+    assert (about["action_low"], about["action_high"]) == ([-2.0], [2.0])
+    obs = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(files.torch_policy(file.read_bytes())(obs), 2.0 * act(obs))
 
 
 def test_what_is_refused(capfd, tmp_path, monkeypatch):

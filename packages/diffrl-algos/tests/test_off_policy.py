@@ -46,7 +46,7 @@ class Twin:
         self.targets = [self.net(part, (3, *c.critic_hidden, 1)) for part in state.target.view(2, -1)]
         self.actor_adam = self.adamw([self.actor], state.actor_adam, c.actor_lr)
         self.critic_adam = self.adamw(self.critics, state.critic_adam, c.critic_lr)
-        policy_shift, policy_scale = state.run.stats.affine(torch.float64)
+        policy_shift, policy_scale, _ = state.run.stats.normalizer(torch.float64)
         self.norm = lambda obs: policy_shift + policy_scale * obs
 
     @staticmethod

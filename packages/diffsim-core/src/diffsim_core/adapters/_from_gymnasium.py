@@ -270,10 +270,12 @@ def _spec_of(one: gymnasium.Env[Any, Any], name: str | None, limit: int | None) 
         raise ValueError(
             f"environment {name!r} has a time limit of {horizon} steps; pass max_episode_steps of at least 1"
         )
+    actions = _actions_of(one, name)
     return EnvSpec(
         name=name,
         num_obs=math.prod(one.observation_space.shape or ()),
-        num_actions=math.prod(_actions_of(one, name).shape),
+        num_actions=math.prod(actions.shape),
+        control_range=tuple(zip(actions.low.ravel().tolist(), actions.high.ravel().tolist(), strict=True)),
         dt=_dt_of(one),
         horizon=horizon,
         differentiable=False,
