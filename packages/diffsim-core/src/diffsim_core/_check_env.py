@@ -112,9 +112,10 @@ def shapes(s: Subject) -> Iterator[str]:
     for label, names, count in (
         ("obs_names", spec.obs_names, spec.num_obs if not spec.obs_shapes else 0),
         ("action_names", spec.action_names, spec.num_actions),
+        ("control_range", spec.control_range, spec.num_actions),
     ):
         if len(names) not in (0, count):
-            yield f"spec.{label} has {len(names)} names, expected {count} or none"
+            yield f"spec.{label} has {len(names)} entries, expected {count} or none"
     state, transition = s.step(s.start, s.actions()[0])
     expected: dict[str, tuple[tuple[int, ...], Any]] = {"reward": ((n,), s.dtype)}
     for which in ("final_obs", "obs", "reset obs"):

@@ -23,7 +23,8 @@ class TaskEnv(Remade):
     ``final_obs`` is that of the state before the step (entries that are not finite read 0), and it is reset.
 
     A task may also have ``metrics(xp, physics, action, next_physics, next_obs, task) -> Mapping`` of ``[N]``
-    arrays, and ``obs_names``, ``action_names``, ``units`` and ``obs_shapes``, which end up in ``spec``. With
+    arrays, and ``obs_names``, ``action_names``, ``control_range``, ``units`` and ``obs_shapes``, which end up in
+    ``spec``. With
     ``obs_shapes`` its observations are a mapping of arrays, and ``[N, no]`` below stands for them.
 
     Args:
@@ -82,6 +83,7 @@ class TaskEnv(Remade):
             differentiable=True,
             obs_names=tuple(getattr(task, "obs_names", ())),
             action_names=tuple(getattr(task, "action_names", ())),
+            control_range=tuple((float(low), float(high)) for low, high in getattr(task, "control_range", ())),
             units=dict(getattr(task, "units", {})),
             obs_shapes={name: tuple(shape) for name, shape in getattr(task, "obs_shapes", {}).items()},
         )

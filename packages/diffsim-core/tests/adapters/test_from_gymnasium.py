@@ -135,6 +135,7 @@ def test_actions_are_mapped_onto_the_bounds():
     (row, later), _ = run(env, acts)
     assert row.final_obs[:, 2:].tolist() == [[-1, 10], [3, 20], [2, 12.5]]
     assert later.final_obs[:, 2:].tolist() == [[-1, 15], [3, 15], [1, 15]]
+    assert env.spec.control_range == ((-1.0, 3.0), (10.0, 20.0))
     with pytest.raises(ValueError, match=r"action has shape \(3, 1\), expected \(3, 2\)"):
         env.step(env.reset(0)[0], torch.zeros(3, 1))
     with pytest.raises(TypeError, match="expected a torch"):

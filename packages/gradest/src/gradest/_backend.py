@@ -23,6 +23,11 @@ class Backend(Protocol):
         """For messages."""
         ...
 
+    @property
+    def xp(self) -> Any:
+        """The library's array-API namespace. ``array_api_compat.array_namespace`` would not compile in torch 2.10."""
+        ...
+
     def stop_gradient(self, x: Array) -> Array:
         """``x``, any shape, through which no gradient flows."""
         ...

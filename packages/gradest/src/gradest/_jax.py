@@ -61,6 +61,7 @@ class JaxBackend:
     """See ``Backend``."""
 
     name = "JAX"
+    xp: Any = jnp
 
     def stop_gradient(self, x: Array) -> Array:
         return lax.stop_gradient(x)

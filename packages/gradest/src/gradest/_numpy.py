@@ -15,6 +15,12 @@ class NumpyBackend:
 
     name = "NumPy"
 
+    @property
+    def xp(self) -> Any:
+        import array_api_compat.numpy as xp  # which loads much of NumPy that `import gradest` does not need
+
+        return xp
+
     def stop_gradient(self, x: Array) -> Array:
         return x
 

@@ -56,6 +56,7 @@ class TorchBackend:
     """See ``Backend``."""
 
     name = "torch"
+    xp: Any = xp
 
     def stop_gradient(self, x: Tensor) -> Tensor:
         return x.detach()

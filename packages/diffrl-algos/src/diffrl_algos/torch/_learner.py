@@ -25,7 +25,7 @@ from ._account import Clock, Learned, account, settings
 from ._adam import Adam, Optimizer
 from ._critic import Critic, ValueFunction, fit_critic
 from ._networks import gaussian_actor, value_critic
-from ._normalize import Affine
+from ._normalize import Normalizer
 from ._observations import flat, layout_of
 from ._policy import GaussianActor, GaussianPolicy
 from ._run_state import ActorState, CriticState, RunState, State
@@ -173,14 +173,14 @@ class ActorLearner(Learner[ActorConfigT, ActorStateT]):
 
     def explore(
         self, state: ActorStateT, generator: torch.Generator, *, run: RunState | None = None, **options: Any
-    ) -> tuple[Tensor, Affine, Window]:
+    ) -> tuple[Tensor, Normalizer, Window]:
         """A window from ``run`` (by default where the state is): the actor's parameters, the normalisation, the window.
 
         The parameters are a leaf that requires a gradient. ``options`` are ``horizon``, ``eps`` and those of
         ``_window.explore``.
         """
         run, env = run or state.run, state.env
-        normalize = run.normalizer(self.config.normalize_obs)
+        normalize = run.normalizer(self.config)
         horizon, eps = options.pop("horizon", self.config.horizon), options.pop("eps", None)
         if eps is None:
             eps = normal(generator, run.obs, horizon, env.num_envs, env.spec.num_actions)
@@ -224,9 +224,9 @@ class ActorLearner(Learner[ActorConfigT, ActorStateT]):
 
     def policy(self, state: ActorStateT, *, deterministic: bool = True, seed: int = 0) -> GaussianPolicy:
         """The policy of ``state``, with its observation statistics; deterministic, it is ``tanh(mu)``."""
-        shift, scale = state.run.normalizer(self.config.normalize_obs)
+        normalize = state.run.normalizer(self.config)
         generator = None if deterministic else torch.Generator(state.run.obs.device).manual_seed(seed)
-        return GaussianPolicy(self.actor(state.env), state.actor, shift, scale, generator, layout_of(state.env))
+        return GaussianPolicy(self.actor(state.env), state.actor, normalize, generator, layout_of(state.env))
 
 
 @dataclass(frozen=True)
@@ -279,8 +279,8 @@ class ValueLearner(CriticLearner[ActorConfigT, CriticStateT]):
 
     def value(self, state: CriticStateT) -> ValueFunction:
         """The critics' mean value of observations, for viewers."""
-        shift, scale = state.run.normalizer(self.config.normalize_obs)
-        return ValueFunction(self.critic(state.env), state.critic, shift, scale, layout=layout_of(state.env))
+        normalize = state.run.normalizer(self.config)
+        return ValueFunction(self.critic(state.env), state.critic, normalize, layout=layout_of(state.env))
 
 
 def migrated(arrays: Mapping[str, np.ndarray], names: Collection[str]) -> Mapping[str, np.ndarray]:

@@ -187,7 +187,7 @@ class OffPolicyLearner(Learner[ConfigT, StateT]):
 
     def _batches(self, state: StateT, replay: Replay, generator: torch.Generator) -> Iterator[Batch]:
         """One batch for each gradient step, with observations normalised as in the window."""
-        c, normalize = self.config, state.run.normalizer(self.config.normalize_obs)
+        c, normalize = self.config, state.run.normalizer(self.config)
         for _ in range(c.updates):
             drawn = replay.sample(generator, c.batch_size, gamma=c.gamma, n=c.n_step)
             x, x_next = (normalize(obs) for obs in (drawn.obs, drawn.final_obs))
