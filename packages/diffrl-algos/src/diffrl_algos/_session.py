@@ -33,17 +33,23 @@ def start_run(
     """
     with _processes.started(spec.device), contextlib.ExitStack() as held:
         path = Path(_processes.same_text(str(path)))
-        state = _begin(spec)
+        from ._start import started
+
+        state, wall_s, score, before = started(spec)
         loggers = _loggers(spec, path)
         arrays = get_algorithm(spec.algorithm).build(spec.config).to_arrays(state)
 
         def create() -> Run:
             run = Run.create(path, spec, arrays)
             held.enter_context(run.locked())
+            if spec.start is not None:  # from here on the other run is not needed
+                figures = {"iteration": state.iteration, "env_steps": state.env_steps, "wall_s": wall_s}
+                run.save(arrays, {**figures, "return_mean": score})
+                run.take_records(before, state.iteration)
             return run
 
         run = _processes.lead(create) or Run.open(path)
-        return _go_on(run, state, 0.0, None, [*loggers, *callbacks], stop_after)
+        return _go_on(run, state, wall_s, score, [*loggers, *callbacks], stop_after)
 
 
 def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: int | None = None) -> dict[str, Any]:
@@ -55,6 +61,8 @@ def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: in
         RunError: ``path`` is no run folder, or another process is training in it.
         CheckpointError: the last checkpoint is damaged; the run is left as it was.
     """
+    from ._start import started
+
     run = Run.open(path)
     if (summary := run.summary()) is not None:
         return summary
@@ -66,7 +74,8 @@ def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: in
             iteration, wall_s, score = manifest.iteration, manifest.wall_s, manifest.return_mean
         else:
             # Killed before its first checkpoint: begin again, which gives the same bits.
-            state, iteration, wall_s, score = _begin(run.spec), 0, 0.0, None
+            state, wall_s, score, _ = started(run.spec)
+            iteration = state.iteration
         _processes.lead(lambda: run.prepare_resume(iteration))
         if run.spec.eval_every is not None:
             found = {line["iteration"]: line.get("score", line.get("return_mean")) for line in run.evaluations()}
@@ -101,7 +110,7 @@ def _template(spec: RunSpec) -> Any:
         raise UsageError(str(error)) from None
 
 
-def _begin(spec: RunSpec) -> Any:
+def begin(spec: RunSpec) -> Any:
     """The state before the first update; ``UsageError`` where the algorithm cannot learn in this environment."""
     if _processes.size() > 1 and get_algorithm(spec.algorithm).arrays != "torch":
         raise UsageError(f"{spec.algorithm} learns in one process; only algorithms in torch share their worlds out")
@@ -197,7 +206,7 @@ def restore(run: Run, which: str, *, whole: bool = False) -> tuple[Any, Manifest
     """The state of a checkpoint, in an environment made anew; ``whole`` to go on from, else to act with."""
     arrays, manifest = run.load(which, whole=whole)
     algorithm = get_algorithm(run.spec.algorithm).build(run.spec.config)
-    state = _begin(run.spec) if whole else _template(run.spec)
+    state = begin(run.spec) if whole else _template(run.spec)
     try:
         return algorithm.from_arrays(state, arrays), manifest
     except ValueError as error:
