@@ -18,8 +18,23 @@ if TYPE_CHECKING:
     from diffsim_core import Env
 
 
-OPTIONAL = ("eval_every", "stop_at_return", "tensorboard", "wandb")
+OPTIONAL = ("eval_every", "stop_at_return", "tensorboard", "wandb", "start")
 """Fields that a description leaves out if they are not used. So runs from before they existed can be resumed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Where a run begins: with what another run has learned."""
+
+    run: str
+    """Folder of the other run. It is needed until the new run has its first checkpoint."""
+    checkpoint: str
+    """Name of the checkpoint."""
+    sha256: str
+    """Of its arrays."""
+    whole: bool
+    """Whether everything goes on, counters and worlds included, as that run with a larger budget; or whether a new run
+    begins with the policy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +62,8 @@ class RunSpec:
     """Write event files for TensorBoard."""
     wandb: str | None = None
     """Project of Weights & Biases to log to; None for none."""
+    start: Start | None = None
+    """The checkpoint of another run that this one begins with; None for a beginning from nothing."""
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "eval_episodes", "checkpoint_every", "keep_checkpoints"):
@@ -77,6 +94,7 @@ class RunSpec:
                 "task_options": dict(self.task_options),
                 "budget": {key: value for key, value in vars(self.budget).items() if value is not None},
                 "config": to_mapping(self.config),
+                **({"start": vars(self.start)} if self.start is not None else {}),
             }
         )
 
@@ -86,7 +104,8 @@ class RunSpec:
         config = from_mapping(get_algorithm(values["algorithm"]).config_class(), values["config"])
         if not isinstance(values["task"], str) or not isinstance(values["device"], str):
             raise UsageError("task and device must be names")
-        return cls(**{**values, "config": config, "budget": Budget(**values["budget"])})
+        start = {"start": Start(**values["start"])} if values.get("start") is not None else {}
+        return cls(**{**values, "config": config, "budget": Budget(**values["budget"]), **start})
 
     def make_env(self, num_envs: int | None = None) -> Env:
         """The task with ``num_envs`` worlds, by default this process's share of the run's worlds.

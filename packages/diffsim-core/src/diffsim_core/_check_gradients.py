@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from diffsim_core._check_env import Numbers, Subject
+from diffsim_core._check_points import derivative_faults
 from diffsim_core._check_probes import probes
 from diffsim_core._interop import from_numpy, to_numpy, value_and_grad
 from diffsim_core._protocol import Array, Env, EnvState, PyTree
 from diffsim_core._tree import tree_leaves, tree_map
 
+TOLERANCE = 1e-6
+"""Relative error up to which the gradients of a step are right."""
 _MOST = 64
 """Perturbations of an input, see ``probes``."""
 _WIDTHS = (1e-4, 1e-5, 1e-6, 1e-7)
@@ -29,7 +32,7 @@ class GradientReport:
     """Errors of gradients against central differences."""
 
     max_rel_error: float
-    """Largest over worlds and inputs of ``max |AD - FD| / max |FD|``."""
+    """Largest over worlds and inputs of ``max |AD - FD| / max |FD|``; infinity if a gradient is not finite."""
     rel_error: dict[str, float]
     """The error of each input: ``physics.q``, ``physics.qd``, ``actions``, and the simulator's constants. Those of a
     rigid model are ``parameters``, one random direction for each kind; others are named like ``constants.drivers``."""
@@ -40,6 +43,9 @@ class GradientReport:
     they disagree with each other."""
     active_contacts: int | None
     """Contacts in all compared worlds at the start, if the simulator counts them (``dynamics.active_contacts``)."""
+    faults: tuple[str, ...] = ()
+    """Where ``max_rel_error`` is above 1e-6: functions of the task that have no derivative or a wrong one, with the
+    point, and in torch the line. Empty if none was found, which leaves the simulator over several steps."""
 
 
 def check_gradients(env: Env, *, steps: int = 1, warmup: int = 40, seed: int = 0) -> GradientReport:
@@ -85,20 +91,35 @@ def check_gradients(env: Env, *, steps: int = 1, warmup: int = 40, seed: int = 0
     # an input of tiny influence is measured against the most influential one
     size = {name: np.maximum(np.abs(fd).max(axis=1), 1e-3 * scale) for name, fd in differences.items()}
     clear = np.all([doubt[name].max(axis=1) <= _SWITCHING * size[name] for name in size], axis=0)
+    # a gradient that is not finite is wrong, whatever the differences say
+    clear |= np.any([~np.isfinite(values).all(axis=1) for values in exact.values()], axis=0)
     if not clear.any():
         raise ValueError("central differences disagree with each other in every world; use another seed or warmup")
     errors = {}
     for name, fd in differences.items():
-        errors[name] = float((np.abs(exact[name] - fd).max(axis=1) / size[name])[clear].max())
+        error = np.abs(exact[name] - fd).max(axis=1) / size[name]
+        errors[name] = float(np.where(np.isfinite(error), error, np.inf)[clear].max())
     count = getattr(getattr(getattr(env, "task", None), "dynamics", None), "active_contacts", None)
     contacts = None if count is None else int(np.asarray(count(state.physics))[clear].sum())
+    worst = max(errors.values())
+    faults = [] if worst <= TOLERANCE else _faults_on_the_way(subject, state, actions)
     return GradientReport(
-        max_rel_error=max(errors.values()),
+        max_rel_error=worst,
         rel_error=errors,
         worlds=int(clear.sum()),
         switching=int((~clear).sum()),
         active_contacts=contacts,
+        faults=tuple(faults),
     )
+
+
+def _faults_on_the_way(subject: Subject, state: EnvState, actions: Array) -> list[str]:
+    """What is wrong with the first of the steps in which something is."""
+    for action in actions:
+        if faults := derivative_faults(subject.env, state, action):
+            return faults
+        state = subject.step(state, action).state
+    return []
 
 
 def _directions(subject: Subject) -> Numbers:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffsim_core._check_env import Numbers, Subject
+from diffsim_core._check_points import derivative_faults
 from diffsim_core._check_probes import probes
 from diffsim_core._interop import from_numpy, to_numpy, value_and_grad
 from diffsim_core._protocol import Array, Env, EnvState
@@ -36,6 +37,8 @@ class RolloutReport:
     horizon_tested: int
     diverged: int
     """Worlds that left the finite range during the nominal rollout."""
+    not_finite: tuple[str, ...] = ()
+    """Where a gradient is not finite: the first step with a function that has no derivative, and its point."""
 
 
 def check_rollout(
@@ -61,6 +64,7 @@ def check_rollout(
 
     along = probes(actions.shape[2], _MOST, work.random)
     exact, alive, diverged = _window(work, state, actions, horizons)
+    not_finite = () if all(np.isfinite(x).all() for x in exact.values()) else _without_derivative(work, state, actions)
     exact = {h: gradient @ along.T for h, gradient in exact.items()}
     narrow, wide = _differences(make, state, actions, along, horizons, alive, seed)
     cosine = {h: float(np.median(_cosine(exact[h], narrow[h]))) for h in horizons}
@@ -79,7 +83,17 @@ def check_rollout(
         horizon_of_trust=trusted,
         horizon_tested=horizon,
         diverged=diverged,
+        not_finite=not_finite,
     )
+
+
+def _without_derivative(work: Subject, state: EnvState, actions: Numbers) -> tuple[str, ...]:
+    for t, values in enumerate(actions):
+        action = from_numpy(values, state.t)
+        if faults := derivative_faults(work.env, state, action):
+            return tuple(f"step {t}: {fault}" for fault in faults)
+        state = work.step(state, action).state
+    return ("the gradient is not finite; every function of the task has one",)
 
 
 def _window(

@@ -8,18 +8,20 @@ a task made by name, and ``diffrl check`` prints its report.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from diffsim_core import _check_env
 from diffsim_core._check_env import CheckError as CheckError
-from diffsim_core._check_env import Subject
+from diffsim_core._check_env import Subject, tried
+from diffsim_core._check_gradients import TOLERANCE
 from diffsim_core._check_gradients import GradientReport as GradientReport
 from diffsim_core._check_gradients import check_gradients as check_gradients
 from diffsim_core._check_rollout import RolloutReport as RolloutReport
 from diffsim_core._check_rollout import check_rollout as check_rollout
 from diffsim_core._env import TaskEnv
 from diffsim_core._protocol import Env
+from diffsim_core._raised import raised as raised
 
 
 def check_env(env: Env, *, fewer: Env | None = None, seed: int = 0, num_steps: int = 12) -> list[str]:
@@ -42,11 +44,15 @@ def check_env(env: Env, *, fewer: Env | None = None, seed: int = 0, num_steps: i
         raise ValueError(f"env has {env.num_envs} world; make it with at least 2, to test that worlds are independent")
     if fewer is not None and fewer.num_envs >= env.num_envs:
         raise ValueError(f"fewer has {fewer.num_envs} worlds, env {env.num_envs}; it must have fewer")
-    subject = Subject(env, seed, num_steps)
+    name = getattr(getattr(env, "spec", None), "name", type(env).__name__)
+    try:
+        subject = Subject(env, seed, num_steps)
+    except Exception as error:  # whatever somebody's environment raises is the finding
+        raise CheckError(name, [f"reset({seed}) ends in {raised(error)}"]) from error
     # the other checks index arrays by world, so they need right shapes
-    if violations := list(_check_env.shapes(subject)):
-        raise CheckError(env.spec.name, violations)
-    checks: list[Callable[[Subject], Any]] = [
+    if violations := tried(_check_env.shapes, subject):
+        raise CheckError(name, violations)
+    checks: list[Callable[..., Any]] = [
         _check_env.determinism,
         _check_env.bookkeeping,
         _check_env.clipping,
@@ -55,16 +61,14 @@ def check_env(env: Env, *, fewer: Env | None = None, seed: int = 0, num_steps: i
     ]
     if env.spec.differentiable:
         checks.append(_check_env.gradients)
-    tested = [(_check_env.shapes.__doc__ or "").strip()]
     for check in checks:
-        tested.append((check.__doc__ or "").strip())
-        violations += check(subject)
+        violations += tried(check, subject)
     if fewer is not None:
-        tested.append((_check_env.number_of_worlds.__doc__ or "").strip())
-        violations += _check_env.number_of_worlds(subject, fewer)
+        checks.append(_check_env.number_of_worlds)
+        violations += tried(_check_env.number_of_worlds, subject, fewer)
     if violations:
-        raise CheckError(env.spec.name, violations)
-    return tested
+        raise CheckError(name, violations)
+    return [(check.__doc__ or "").strip() for check in (_check_env.shapes, *checks)]
 
 
 @dataclass(frozen=True)
@@ -73,26 +77,33 @@ class TaskReport:
 
     task: str
     violations: list[str]
-    """Broken promises of the protocol; empty if all are kept."""
-    deterministic: bool
-    """Whether the same seed and actions give the same bits."""
-    gradients: GradientReport
-    rollout: RolloutReport
+    """Broken promises, checks that ended in an error, and points without a derivative; empty if all is well."""
+    deterministic: bool | None
+    """Whether the same seed and actions give the same bits; None where an error kept that from being tested."""
+    gradients: GradientReport | None
+    """None if the check ended in an error, which ``violations`` then has."""
+    rollout: RolloutReport | None
+    """None if the check ended in an error, which ``violations`` then has."""
 
     @property
     def ok(self) -> bool:
-        """No promise broken and gradients of one step within 1e-6 of central differences."""
-        return not self.violations and self.gradients.max_rel_error <= 1e-6
+        """No violation, and gradients of one step within 1e-6 of central differences."""
+        return not self.violations and self.gradients is not None and self.gradients.max_rel_error <= TOLERANCE
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers for ``diffrl check --json``."""
+        """Plain numbers for ``diffrl check --json``; None for those that a check did not give."""
+        absent = dict.fromkeys(("max_rel_error", "rel_error", "worlds", "switching"))
+        found = {} if self.gradients is None else asdict(self.gradients)
+        found = {key: value for key, value in found.items() if value is not None and key != "faults"}
+        rollout = [field.name for field in fields(RolloutReport) if field.name != "not_finite"]
         return {
             "task": self.task,
             "ok": self.ok,
             "violations": self.violations,
             "deterministic": self.deterministic,
-            **{key: value for key, value in asdict(self.gradients).items() if value is not None},
-            **asdict(self.rollout),
+            **absent,
+            **found,
+            **{name: getattr(self.rollout, name, None) for name in rollout},
         }
 
 
@@ -106,6 +117,8 @@ def check_task(
 ) -> TaskReport:
     """Run every check. Gradients of a rigid-body task include those w.r.t. every kind of parameter that its model has.
 
+    An error that ends a check is a line of the report.
+
     Args:
         make: ``make(num_envs=, dtype=) -> Env``, for instance ``functools.partial(diffsim_core.make, "ant")``.
         num_envs: number of worlds for the checks of promises and of single steps.
@@ -115,17 +128,24 @@ def check_task(
     """
     env = make(num_envs=num_envs, dtype="float32")
     violations: list[str] = []
-    try:
-        check_env(env, fewer=make(num_envs=max(1, num_envs // 4), dtype="float32"), seed=seed)
-    except CheckError as error:
-        violations = error.violations
-    return TaskReport(
-        task=env.spec.name,
-        violations=violations,
-        deterministic=not any(_check_env.determinism(Subject(env, seed, 12))),
-        gradients=check_gradients(_with_parameters(make(num_envs=num_envs, dtype="float64")), seed=seed),
-        rollout=check_rollout(make, num_envs=rollout_envs, horizon=horizon, seed=seed),
-    )
+
+    def attempt(function: Callable[[], Any]) -> Any:
+        try:
+            return function()
+        except CheckError as error:
+            violations.extend(error.violations)
+        except Exception as error:  # whatever somebody's task raises is the finding
+            if not any((text := raised(error)) in violation for violation in violations):
+                violations.append(text)
+        return None
+
+    attempt(lambda: check_env(env, fewer=make(num_envs=max(1, num_envs // 4), dtype="float32"), seed=seed))
+    different = attempt(lambda: list(_check_env.determinism(Subject(env, seed, 12))))
+    gradients = attempt(lambda: check_gradients(_with_parameters(make(num_envs=num_envs, dtype="float64")), seed=seed))
+    rollout = attempt(lambda: check_rollout(make, num_envs=rollout_envs, horizon=horizon, seed=seed))
+    violations += gradients.faults if gradients is not None else ()
+    violations += rollout.not_finite if rollout is not None else ()
+    return TaskReport(env.spec.name, violations, None if different is None else not different, gradients, rollout)
 
 
 def _with_parameters(env: Env) -> Env:

@@ -29,14 +29,19 @@ def run(arguments: Sequence[str]) -> Result:
         if getattr(args, name) < least:
             raise UsageError(f"--{name.replace('_', '-')} is {getattr(args, name)}; expected at least {least}")
 
-    from diffsim_core.check import check_task
+    from diffsim_core.check import check_task, raised
 
     make = functools.partial(diffsim_core.make, args.task)
-    try:
-        make(num_envs=2, dtype="float64")
-    except ValueError as error:
-        raise UsageError(f"{args.task} cannot be checked, because it does not run in float64: {error}") from error
+    for dtype, consequence in (("float32", "cannot be made"), ("float64", "cannot be checked in float64")):
+        try:
+            make(num_envs=2, dtype=dtype)
+        except ImportError:
+            raise
+        except Exception as error:  # whatever somebody's factory raises
+            raise UsageError(f"{args.task} {consequence}: {raised(error)}") from error
     report = check_task(make, num_envs=args.num_envs, seed=args.seed)
     value = {**report.to_json(), "seed": args.seed, "num_envs": args.num_envs, "device": "cpu"}
-    text = "\n".join(f"{key:<24} {part}" for key, part in value.items())
+    rows = {**value, "violations": "none" if not report.violations else f"{len(report.violations)}:"}
+    text = "\n".join(f"{key:<24} {part}" for key, part in rows.items())
+    text += "".join(f"\n  - {violation}" for violation in report.violations)
     return Result(value, text, args.json, 0 if report.ok else 1)

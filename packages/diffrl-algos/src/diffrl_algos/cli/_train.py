@@ -14,40 +14,49 @@ from typing import Any
 from .. import _fields
 from .._callbacks import ProgressLine
 from .._clips import Clips
+from .._config import UpdateConfig
 from .._errors import UsageError, unknown
 from .._evaluate import returns_text
 from .._imports import import_module
 from .._live import PORT, Live
 from .._presets import default_preset
 from .._processes import launched
-from .._registry import AlgorithmEntry, list_algorithms, unknown_algorithm
+from .._registry import AlgorithmEntry, get_algorithm, list_algorithms, unknown_algorithm
 from .._run import Run, default_path, reserved
 from .._session import resume_run, start_run
 from .._signals import exit_code
 from .._spec import RunSpec
+from .._start import extended, starting_from
 from .._train import Budget, Callback
 from ._parser import Parser, Result, add_import
 
+_BUDGETS = ("iterations", "env-steps", "seconds")
+_WITH_EXTEND = {"extend", "out", "config.iterations", "env_steps", "seconds", "task", "algorithm"}
 _WITH_RESUME = {"resume", "stop_after", "json", "imports", "clips", "live", "port"}
 
 
 def run(arguments: Sequence[str]) -> Result | int:
     entry, args = _parse(arguments)
-    if args.resume is None and args.task is None:
-        raise UsageError("diffrl train needs ALGO and TASK, or --resume DIR; see diffrl list algos, diffrl list tasks")
+    if args.resume is None and args.extend is None and args.task is None:
+        raise UsageError(
+            "diffrl train needs ALGO and TASK, or --resume DIR, or --extend DIR; "
+            "see diffrl list algos, diffrl list tasks"
+        )
     if args.stop_after is not None and args.stop_after < 1:
         raise UsageError(f"--stop-after is {args.stop_after}; expected at least 1")
     callbacks: list[Callback] = [ProgressLine(sys.stderr)]
     if args.resume is not None:
         fixed = [key for key, value in vars(args).items() if key not in _WITH_RESUME and value is not None]
         if fixed:
-            raise UsageError(f"{fixed[0].replace('_', '-')} is fixed when a run begins; --resume cannot change it")
+            name = fixed[0].removeprefix("config.").replace("_", "-")
+            way = f"; to go on beyond the budget: --extend {args.resume}" if name in _BUDGETS else ""
+            raise UsageError(f"{name} is fixed when a run begins; --resume cannot change it{way}")
         path = Path(args.resume)
         callbacks += [*_clips(args, path, lambda: Run.open(path).spec), *_live(args, path)]
         summary = resume_run(path, callbacks=callbacks, stop_after=args.stop_after)
     else:
-        assert entry is not None and entry.name == args.algorithm
-        spec = _spec(entry, args)
+        assert entry is not None
+        spec = _spec(entry, args) if args.extend is None else _extended(args)
         with _folder(args, spec) as path:
             callbacks += [*_clips(args, path, lambda: spec), *_live(args, path)]
             if launched()[0] == 0:
@@ -68,6 +77,9 @@ def _parse(arguments: Sequence[str]) -> tuple[AlgorithmEntry | None, Namespace]:
         import_module(module)  # before the algorithm is looked up, for the module may register it
     entries = {entry.name: entry for entry in list_algorithms()}
     names = common.positionals(arguments)
+    for folder in (*common.values("--extend", arguments), *common.values("--resume", arguments))[:1]:
+        if not names:  # the options of its algorithm
+            return (entry := get_algorithm(Run.open(Path(folder)).spec.algorithm)), _parser(entry).parse(arguments)
     entry = entries.get(names[0]) if names else None
     if names and entry is None and not common.values("--resume", arguments):
         configs = (known.config_class() for known in entries.values())
@@ -107,6 +119,17 @@ def _parser(entry: AlgorithmEntry | None) -> Parser:
     parser.add_argument("algorithm", nargs="?", metavar="ALGO", help="see diffrl list algos")
     parser.add_argument("task", nargs="?", metavar="TASK", help="see diffrl list tasks")
     parser.add_argument("--resume", metavar="DIR", help="continue the run in DIR from its last checkpoint")
+    parser.add_argument(
+        "--extend",
+        metavar="DIR",
+        help="go on with the run in DIR to a larger budget: --iterations, --env-steps or --seconds; in a new folder",
+    )
+    parser.add_argument(
+        "--init-from", metavar="DIR", help="begin with the policy of the run in DIR; everything else is a new run's"
+    )
+    parser.add_argument(
+        "--init-checkpoint", metavar="NAME", help="checkpoint of --init-from: last (default), best, or an iteration"
+    )
     parser.add_argument(
         "--stop-after", type=int, metavar="K", help="stop after K updates; budget and schedules do not change"
     )
@@ -190,7 +213,7 @@ def _spec(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
         "checkpoint_every": args.checkpoint_every,
         "keep_checkpoints": args.keep_checkpoints,
     }
-    return RunSpec(
+    spec = RunSpec(
         algorithm=entry.name,
         task=args.task,
         config=config,
@@ -199,6 +222,28 @@ def _spec(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
         task_options={**preset.task_options, **_task_options(args.task_option or [])},
         **{name: value for name, value in options.items() if value is not None},
     )
+    if args.init_from is None:
+        if args.init_checkpoint is not None:
+            raise UsageError("--init-checkpoint names a checkpoint of --init-from; give that too")
+        return spec
+    return starting_from(spec, args.init_from, args.init_checkpoint or "last")
+
+
+def _extended(args: Namespace) -> RunSpec:
+    """The run of ``--extend`` with its new budget."""
+    given = [key for key, value in vars(args).items() if value is not None]
+    fixed = [key for key in given if key not in _WITH_RESUME | _WITH_EXTEND]
+    if fixed or args.algorithm is not None:
+        name = fixed[0].removeprefix("config.").replace("_", "-") if fixed else "ALGO"
+        raise UsageError(f"--extend takes a budget and --out; {name} stays as it is (--init-from begins a new run)")
+    iterations = vars(args)["config.iterations"]
+    budget = {"iterations": iterations, "env_steps": args.env_steps, "seconds": args.seconds}
+    budget = {name: value for name, value in budget.items() if value is not None}
+    if iterations is not None:
+        budget["iterations"] = _fields.parse(UpdateConfig, "iterations", iterations)
+    if not budget:
+        raise UsageError("--extend needs a budget: --iterations, --env-steps or --seconds, counted from the beginning")
+    return extended(args.extend, Budget(**budget))
 
 
 def _task_options(texts: Sequence[str]) -> dict[str, Any]:

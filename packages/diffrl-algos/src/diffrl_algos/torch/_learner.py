@@ -23,6 +23,7 @@ from .._config import CriticConfig, GaussianConfig, UpdateConfig
 from .._processes import size
 from ._account import Clock, Learned, account, settings
 from ._adam import Adam, Optimizer
+from ._carry import carried
 from ._critic import Critic, ValueFunction, fit_critic
 from ._networks import gaussian_actor, value_critic
 from ._normalize import Normalizer
@@ -106,6 +107,27 @@ class Learner(ABC, Generic[ConfigT, StateT]):
         with settings(self.config):
             fields = self.first(env, obs, generator)
         return self.state_type(run=RunState.first(env, env_state, obs, generator), **fields)  # pyright: ignore[reportReturnType]
+
+    def carry(self, state: State, env: Env, seed: int = 0, *, going_on: bool = True) -> StateT:
+        """What ``state`` has learned, in other worlds, where new episodes begin.
+
+        Networks, their optimisers and the statistics of observations are carried, of the state of another algorithm the
+        actor and the statistics. A replay buffer begins empty: its rows are of the old worlds.
+
+        Args:
+            state: a state of this algorithm; or of another one, with ``going_on=False``.
+            env: the new worlds, with the same observations and actions. Their number, the task's options and even the
+                task may be others.
+            seed: names the random numbers of the new worlds.
+            going_on: carry the counters too, and with them the schedules, as the same run in other worlds. Otherwise a
+                new run begins.
+
+        Raises:
+            ValueError: ``init`` refuses the worlds, or an array does not fit; the message names it.
+        """
+        if env is state.env or env is getattr(state.env, "worlds", None):
+            return state  # pyright: ignore[reportReturnType]
+        return carried(self.init(env, seed), state, going_on=going_on)
 
     def update(self, state: StateT) -> tuple[StateT, Metrics]:
         """One update, as the class describes it: the next state and its metrics."""

@@ -94,6 +94,9 @@ class State:
     per_world: ClassVar[tuple[str, ...]] = ()
     """Names of fields, other than ``run``, whose arrays have an entry for each world of this process on axis 0."""
 
+    episodic: ClassVar[tuple[str, ...]] = ()
+    """Names of arrays that belong to episodes which are running: in other worlds they begin anew."""
+
     @property
     def env(self) -> Env:
         """The worlds that the run learns in."""
