@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import gymnasium
 import numpy as np
+from annotated_types import Unit, doc
+from gymnasium.envs.registration import load_env_creator
 from gymnasium.spaces import Box
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
 from diffsim_core._interop import backend, backend_of, to_numpy
 from diffsim_core._protocol import Array, EnvSpec, EnvState, Transition
 from diffsim_core._random import seed_array
+from diffsim_core.options import Count, Options, options_of
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
+_FROM_MAKE = ("env", "num_envs", "arrays", "device", "dtype", "world_offset", "name")
 _ARRAYS = "torch"
 """The only library whose arrays always hold numbers that a guest can be given."""
 # spawn, not fork: a forked copy of a process with threads (torch's, JAX's) may deadlock
@@ -24,6 +29,10 @@ _MODES: dict[str, Callable[..., VectorEnv[Any, Any, Any]]] = {
     "sync": SyncVectorEnv,
     "async": partial(AsyncVectorEnv, context="spawn"),
 }
+
+
+Limit = Annotated[Count | None, Unit("steps"), doc("Time limit; none for the environment's own.")]
+Mode = Annotated[Literal["sync", "async"], doc("Step the worlds in this process, or each in a process of its own.")]
 
 
 class GuestState(NamedTuple):
@@ -77,8 +86,8 @@ class FromGymnasium:
         device: str = "cpu",
         dtype: str = "float32",
         world_offset: int = 0,
-        max_episode_steps: int | None = None,
-        vectorization_mode: str = "sync",
+        max_episode_steps: Limit = None,
+        vectorization_mode: Mode = "sync",
         name: str | None = None,
         **options: Any,
     ) -> None:
@@ -111,6 +120,23 @@ class FromGymnasium:
         self._middle, self._half = (high + low) / 2, (high - low) / 2
         self._worlds = _MODES[vectorization_mode]([made] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
         self._present: _Present | None = None
+
+    @classmethod
+    def options(cls, env: str) -> Options:
+        """The options of ``make("gym:ID")``: those of this class and those of the environment ``env``, an id.
+
+        Raises:
+            ValueError: there is no such environment.
+        """
+        own = options_of(cls, f"environment {env!r}", leave_out=_FROM_MAKE)
+        try:
+            guest = gymnasium.spec(env)
+            creator = guest.entry_point if callable(guest.entry_point) else load_env_creator(str(guest.entry_point))
+        except (gymnasium.error.Error, ImportError, AttributeError) as error:
+            raise ValueError(f"environment {env!r} cannot be made: {error}") from None
+        theirs = options_of(creator, own.owner, leave_out=())
+        known = {name: replace(one, default=guest.kwargs.get(name, one.default)) for name, one in theirs.known.items()}
+        return Options(owner=own.owner, known={**known, **own.known}, open=theirs.open)
 
     def reset(self, seed: int) -> tuple[EnvState, Array]:
         """First state and observation ``[N, no]`` of every world; equal seeds give equal bits where the guest does.
@@ -255,7 +281,7 @@ def _maker(
     def guarded() -> gymnasium.Env[Any, Any]:
         try:
             return make()
-        except (gymnasium.error.Error, TypeError, ModuleNotFoundError) as error:
+        except Exception as error:  # whatever another's code does with options of the wrong kind
             raise ValueError(f"environment {env!r} cannot be made: {error}") from error
 
     named = isinstance(env, str)
