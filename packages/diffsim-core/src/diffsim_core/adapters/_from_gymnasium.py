@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -129,8 +130,11 @@ class FromGymnasium:
             ValueError: there is no such environment.
         """
         own = options_of(cls, f"environment {env!r}", leave_out=_FROM_MAKE)
+        module, _, name = env.rpartition(":")
         try:
-            guest = gymnasium.spec(env)
+            if module:
+                importlib.import_module(module)  # which registers the environment
+            guest = gymnasium.spec(name)
             creator = guest.entry_point if callable(guest.entry_point) else load_env_creator(str(guest.entry_point))
         except (gymnasium.error.Error, ImportError, AttributeError) as error:
             raise ValueError(f"environment {env!r} cannot be made: {error}") from None
