@@ -403,7 +403,9 @@ def _plain(bound: float) -> str:
 
 
 def _sequence_words(origin: Any, arguments: tuple[Any, ...]) -> str:
-    words = {int: "integers", float: "numbers", str: "words", bool: "values true or false"}
-    one = _split(arguments[0])[0] if arguments else Any
+    kind, limits = _split(arguments[0]) if arguments else (Any, ())
+    words = {int: "integers", float: "numbers", str: "words", bool: "values true or false"}.get(kind, "values")
+    if kind in (int, float):
+        words = _number_words(kind, _bounds(limits))[0].replace("an integer", "integers").replace("a number", "numbers").replace("a finite number", "finite numbers")
     fixed = origin is tuple and arguments and arguments[-1] is not Ellipsis
-    return f"{f'{len(arguments)} ' if fixed else ''}{words.get(one, 'values')} with commas between"
+    return f"{f'{len(arguments)} ' if fixed else ''}{words} with commas between"

@@ -78,6 +78,11 @@ class Option:
         """Its values, if it has few."""
         return _values.choices(self.kind)
 
+    @property
+    def optional(self) -> bool:
+        """Whether it may be none."""
+        return _values.admits(self.kind, None)
+
     def convert(self, value: Any, owner: str) -> Any:
         """The value as the option holds it; a whole float for an integer becomes one.
 
