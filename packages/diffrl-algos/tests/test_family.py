@@ -275,6 +275,22 @@ def test_threads_of_the_process_are_left_alone(worlds, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_run_does_not_depend_on_the_threads_of_the_process(worlds, name):
+    """Neither its first networks, as wide as in use, nor its updates: an orthogonal matrix does, drawn on several."""
+    algorithm = build(name, actor_hidden=(128, 64), critic_hidden=(64, 64), iterations=2)
+    before, states = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            first = algorithm.init(worlds(), 3)
+            states.append((first, run(algorithm, first, 1)[0]))
+    finally:
+        torch.set_num_threads(before)
+    for first, second in states[1:]:
+        assert same_bits(first, states[0][0]) and same_bits(second, states[0][1])
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_names_and_states(worlds, name):
     algorithm = build(name)
     assert algorithm.name == name

@@ -126,3 +126,23 @@ def test_ppo_balances_gymnasiums_inverted_pendulum():
     config = dataclasses.replace(preset.config, iterations=25)
     before, after, _ = before_and_after(PPO(config), diffsim_core.make(preset.task, num_envs=preset.num_envs))
     assert before < 200 and after > 950
+
+
+def test_evaluations_start_no_more_processes_than_were_asked_for(capfd, tmp_path, monkeypatch):
+    """With each world in a process of its own, at the end, on the way, afterwards and for an export."""
+    from diffsim_core.adapters import _from_gymnasium
+
+    made = []
+
+    class Counted(_from_gymnasium.SyncVectorEnv):
+        def __init__(self, functions, **options):
+            made.append(len(functions))
+            super().__init__(functions, **options)
+
+    monkeypatch.setitem(_from_gymnasium._MODES, "async", Counted)
+    run, several = tmp_path / "run", ["--task-option", "vectorization_mode=async", "--eval-every", 3]
+    summary = diffrl(capfd, "train", "ppo", TASK, *options("ppo", run), *several, "--eval-episodes", 7)
+    again = diffrl(capfd, "eval", run)
+    assert summary["episodes"] == again["episodes"] == 7 and summary["return_mean"] == again["return_mean"]
+    diffrl(capfd, "export", run, "--format", "torch", "--out", tmp_path / "policy.pt2")
+    assert len(made) >= 7 and max(made) == 3

@@ -14,7 +14,7 @@ import torch
 
 from diffrl_algos import Budget, Callback, Evaluator, SHACConfig, UsageError, train
 from diffrl_algos._callbacks import ProgressLine
-from diffrl_algos._session import stop_on_signals
+from diffrl_algos._signals import stop_on_signals
 
 
 class State(NamedTuple):
@@ -122,15 +122,15 @@ def test_signals_stop_after_the_update(worlds):
                 os.kill(os.getpid(), signal.SIGTERM)
 
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with stop_on_signals() as received:
-        result = train(ALGORITHM, worlds(), callbacks=[Kill()], interrupt=lambda: received() is not None)
-        assert received() == "SIGTERM"
+    with stop_on_signals() as stop, stop.held():
+        result = train(ALGORITHM, worlds(), callbacks=[Kill()], interrupt=lambda: stop.received is not None)
+        assert stop.received == "SIGTERM"
     assert result.status == "interrupted" and result.state.iteration == 2
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
 
 
 def test_second_ctrl_c_stops_at_once():
-    with pytest.raises(KeyboardInterrupt), stop_on_signals():
+    with pytest.raises(KeyboardInterrupt), stop_on_signals() as stop, stop.held():
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
 

@@ -9,7 +9,7 @@ from ._errors import RunError, UsageError, require, unknown
 from ._files import plain, write_atomic
 from ._registry import get_algorithm
 from ._run import Run, package_versions
-from ._session import restore
+from ._session import more_worlds, restore
 
 FORMATS = ("onnx", "torch")
 _WORLDS = 64
@@ -52,7 +52,7 @@ def export_run(path: Path, out: Path, *, form: str = "onnx", which: str = "last"
 
     state, manifest = restore(run, which)
     policy = entry.build(run.spec.config).policy(state)
-    env = run.spec.make_env(_WORLDS)
+    env = more_worlds(run.spec, state.env, _WORLDS)
     spec = env.spec
     about = {
         "format": "diffrl-policy-1",

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from ._algorithm import Algorithm
     from ._evaluate import Evaluation, Evaluator
 
-Status = Literal["finished", "stopped", "interrupted"]
-"""``stopped``: by ``stop_after``; ``interrupted``: by the ``interrupt`` function, for instance Ctrl-C."""
+Status = Literal["finished", "stopped", "interrupted", "failed"]
+"""``stopped``: by ``stop_after``; ``interrupted``: by the ``interrupt`` function, for instance Ctrl-C; ``failed``: by
+an exception, which ``train`` raises again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,10 @@ class Callback:
         """After every update."""
 
     def on_stop(self, update: Update | None, status: Status) -> None:
-        """After the last update; ``update`` is None if there was no update."""
+        """After the last update; ``update`` is None if there was no update.
+
+        Where training failed, ``update`` is the last one that every callback has seen, so that its work can be saved.
+        """
 
 
 class TrainResult(NamedTuple):
@@ -134,7 +138,11 @@ def train(
         stop_at_return: training is finished once the mean return is at least this: of an evaluation, or, without
             ``evaluator``, of the last finished training episodes.
         score: the last mean return of ``state``, if known.
-        interrupt: called after every update; True stops training.
+        interrupt: called before every update; True stops training.
+
+    Raises:
+        UsageError: ``stop_after`` is not positive.
+        BaseException: whatever an update, the environment or a callback raises, after ``on_stop`` of every callback.
     """
     if stop_after is not None and stop_after < 1:
         raise UsageError(f"stop_after is {stop_after}; expected at least 1")
@@ -143,40 +151,56 @@ def train(
     start = time.perf_counter() - wall_s
     fraction = budget.fraction(state.iteration, state.env_steps, wall_s)
     record = max((callback.record for callback in callbacks), default=0)
-    for callback in callbacks:
-        callback.on_start(state, fraction)
     first, update, status = state.iteration, None, "finished"
     reached = _reached(score, stop_at_return)
-    while fraction < 1.0 and not reached:
-        state, metrics = algorithm.update(state)
-        wall_s = time.perf_counter() - start
-        score, evaluation = metrics["return_mean"], None
-        if evaluator is not None:
-            fraction = budget.fraction(state.iteration, state.env_steps, wall_s)
-            due = state.iteration % evaluator.every == 0 or fraction >= 1.0
-            evaluation = evaluator(algorithm.policy(state), record) if due else None
-            score = evaluation.score if evaluation is not None else None
-            start += evaluation.seconds if evaluation is not None else 0.0
-        wall_s, score = _processes.agree(wall_s, score)
-        fraction = budget.fraction(state.iteration, state.env_steps, wall_s)
-        metrics = {"iteration": state.iteration, "env_steps": state.env_steps, "wall_s": wall_s, **metrics}
-        update = Update(state, metrics, metrics.pop("divergences", []), fraction, evaluation)
-        for callback in callbacks if evaluation is not None else ():
-            callback.on_evaluation(update)
+    started: list[Callback] = []
+    seen: Update | None = None
+    try:
         for callback in callbacks:
-            callback.on_update(update)
-        reached = _reached(score, stop_at_return)
-        if fraction >= 1.0 or reached:
-            break
-        if _processes.any_of(interrupt()):
-            status = "interrupted"
-            break
-        if stop_after is not None and state.iteration - first >= stop_after:
-            status = "stopped"
-            break
-    for callback in callbacks:
-        callback.on_stop(update, status)
+            callback.on_start(state, fraction)
+            started.append(callback)
+        while fraction < 1.0 and not reached:
+            if _processes.any_of(interrupt()):
+                status = "interrupted"
+                break
+            if stop_after is not None and state.iteration - first >= stop_after:
+                status = "stopped"
+                break
+            state, metrics = algorithm.update(state)
+            wall_s = time.perf_counter() - start
+            score, evaluation = metrics["return_mean"], None
+            if evaluator is not None:
+                fraction = budget.fraction(state.iteration, state.env_steps, wall_s)
+                due = state.iteration % evaluator.every == 0 or fraction >= 1.0
+                evaluation = evaluator(algorithm.policy(state), record) if due else None
+                score = evaluation.score if evaluation is not None else None
+                start += evaluation.seconds if evaluation is not None else 0.0
+            wall_s, score = _processes.agree(wall_s, score)
+            fraction = budget.fraction(state.iteration, state.env_steps, wall_s)
+            metrics = {"iteration": state.iteration, "env_steps": state.env_steps, "wall_s": wall_s, **metrics}
+            update = Update(state, metrics, metrics.pop("divergences", []), fraction, evaluation)
+            for callback in callbacks if evaluation is not None else ():
+                callback.on_evaluation(update)
+            for callback in callbacks:
+                callback.on_update(update)
+            seen = update
+            reached = _reached(score, stop_at_return)
+        for callback in callbacks:
+            callback.on_stop(update, status)
+            started.remove(callback)
+    except BaseException as error:
+        _give_up(started, seen, error)
+        raise
     return TrainResult(state, update.metrics if update else {}, status, wall_s, reached)
+
+
+def _give_up(callbacks: Sequence[Callback], update: Update | None, error: BaseException) -> None:
+    """Let every callback save and close what it can. What else fails on the way is noted in ``error``."""
+    for callback in callbacks:
+        try:
+            callback.on_stop(update, "failed")
+        except Exception as other:
+            error.add_note(f"then {type(callback).__name__} failed: {other}")
 
 
 def _reached(score: float | None, target: float | None) -> bool:

@@ -406,6 +406,11 @@ def _sequence_words(origin: Any, arguments: tuple[Any, ...]) -> str:
     kind, limits = _split(arguments[0]) if arguments else (Any, ())
     words = {int: "integers", float: "numbers", str: "words", bool: "values true or false"}.get(kind, "values")
     if kind in (int, float):
-        words = _number_words(kind, _bounds(limits))[0].replace("an integer", "integers").replace("a number", "numbers").replace("a finite number", "finite numbers")
+        words = (
+            _number_words(kind, _bounds(limits))[0]
+            .replace("an integer", "integers")
+            .replace("a number", "numbers")
+            .replace("a finite number", "finite numbers")
+        )
     fixed = origin is tuple and arguments and arguments[-1] is not Ellipsis
     return f"{f'{len(arguments)} ' if fixed else ''}{words} with commas between"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -291,3 +296,46 @@ def test_what_cannot_be_is_refused_by_name(build, words):
 def test_names_of_families_are_tasks():
     assert is_task("gym:Anything-v0") and is_task("ant")
     assert not is_task("gym:") and not is_task("gym") and not is_task("jim:Pendulum-v1")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")
+def test_processes_leave_signals_to_the_main_one_and_end_with_it():
+    """A terminal and batch systems signal the whole group: as the processes start, and in a step."""
+    script = (
+        "import os, signal, sys, torch\n"
+        "from diffsim_core import make\n"
+        "if __name__ == '__main__':\n"
+        "    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)\n"
+        "    for number in ending: signal.signal(number, lambda *_: None)\n"
+        "    import multiprocessing.context as c\n"
+        "    start = c.SpawnProcess.start\n"
+        "    def started(self): start(self); [os.killpg(0, number) for number in ending]\n"
+        "    c.SpawnProcess.start = started\n"
+        "    env = make('gym:Pendulum-v1', num_envs=1, vectorization_mode='async')\n"
+        "    state, _ = env.reset(0)\n"
+        "    for _ in range(3):\n"
+        "        for number in ending: os.killpg(0, number)\n"
+        "        state, _ = env.step(state, torch.zeros(1, 1))\n"
+        "    print(*(p.pid for p in env._worlds.processes), flush=True)\n"
+        "    if sys.argv[1] == 'killed': os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    for end, code in (("killed", -signal.SIGKILL), ("exit", 0)):
+        command = [sys.executable, "-c", script, end]
+        done = subprocess.run(command, capture_output=True, text=True, start_new_session=True, timeout=300)
+        assert done.returncode == code, done.stderr
+        for pid in done.stdout.split():
+            deadline = time.monotonic() + 60
+            while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_process_that_is_gone_is_named():
+    env = make("gym:Pendulum-v1", num_envs=2, vectorization_mode="async")
+    state, _ = env.reset(SEED)
+    env._worlds.processes[1].kill()
+    env._worlds.processes[1].join()
+    with pytest.raises(ConnectionError, match=r"processes of worlds 1 \(exit code -9\) have ended"):
+        for _ in range(2):
+            state, _ = env.step(state, torch.zeros(2, 1))
+    env.close()

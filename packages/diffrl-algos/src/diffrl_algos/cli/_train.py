@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from argparse import Namespace
@@ -19,13 +20,13 @@ from .._live import PORT, Live
 from .._presets import default_preset
 from .._processes import launched
 from .._registry import AlgorithmEntry, list_algorithms, unknown_algorithm
-from .._run import Run, default_path
+from .._run import Run, default_path, reserved
 from .._session import resume_run, start_run
+from .._signals import exit_code
 from .._spec import RunSpec
 from .._train import Budget, Callback
 from ._parser import Parser, Result, add_import
 
-_SIGNAL_CODES = {"SIGINT": 130, "SIGTERM": 143}
 _WITH_RESUME = {"resume", "stop_after", "json", "imports", "clips", "live", "port"}
 
 
@@ -46,12 +47,12 @@ def run(arguments: Sequence[str]) -> Result | int:
     else:
         assert entry is not None and entry.name == args.algorithm
         spec = _spec(entry, args)
-        path = Path(args.out) if args.out is not None else default_path(spec)
-        callbacks += [*_clips(args, path, lambda: spec), *_live(args, path)]
-        if launched()[0] == 0:
-            print(f"run folder: {path}", file=sys.stderr)
-        summary = start_run(spec, path, callbacks=callbacks, stop_after=args.stop_after)
-    code = _SIGNAL_CODES.get(summary.get("signal") or "", 0)
+        with _folder(args, spec) as path:
+            callbacks += [*_clips(args, path, lambda: spec), *_live(args, path)]
+            if launched()[0] == 0:
+                print(f"run folder: {path}", file=sys.stderr)
+            summary = start_run(spec, path, callbacks=callbacks, stop_after=args.stop_after)
+    code = exit_code(summary.get("signal"))
     return Result(summary, _text(summary), args.json, code) if launched()[0] == 0 else code
 
 
@@ -76,6 +77,14 @@ def _parse(arguments: Sequence[str]) -> tuple[AlgorithmEntry | None, Namespace]:
                 raise UsageError(f"{option} took {value!r} for its own value; give ALGO and TASK before {option}")
         raise unknown_algorithm(names[0], entries)
     return entry, (common if entry is None else _parser(entry)).parse(arguments)
+
+
+def _folder(args: Namespace, spec: RunSpec) -> contextlib.AbstractContextManager[Path]:
+    """The run folder: the one that was asked for, or a new one, of which the first of several processes decides."""
+    if args.out is not None:
+        return contextlib.nullcontext(Path(args.out))
+    path = default_path(spec)
+    return reserved(path) if launched()[0] == 0 else contextlib.nullcontext(path)
 
 
 def _clips(args: Namespace, path: Path, spec: Callable[[], RunSpec]) -> list[Callback]:

@@ -103,7 +103,8 @@ class Learner(ABC, Generic[ConfigT, StateT]):
         self._check_obs(env, obs)
         # Networks are drawn on the CPU, so that they are the same on every device.
         generator = torch.Generator().manual_seed(seed)
-        fields = self.first(env, obs, generator)
+        with settings(self.config):
+            fields = self.first(env, obs, generator)
         return self.state_type(run=RunState.first(env, env_state, obs, generator), **fields)  # pyright: ignore[reportReturnType]
 
     def update(self, state: StateT) -> tuple[StateT, Metrics]:

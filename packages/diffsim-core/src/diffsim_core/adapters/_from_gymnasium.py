@@ -6,7 +6,6 @@ import importlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
 import gymnasium
@@ -14,22 +13,19 @@ import numpy as np
 from annotated_types import Unit, doc
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.spaces import Box
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from diffsim_core._interop import backend, backend_of, to_numpy
 from diffsim_core._protocol import Array, EnvSpec, EnvState, Transition
 from diffsim_core._random import seed_array
+from diffsim_core.adapters._workers import Workers
 from diffsim_core.options import Count, Options, options_of
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
 _FROM_MAKE = ("env", "num_envs", "arrays", "device", "dtype", "world_offset", "name")
 _ARRAYS = "torch"
 """The only library whose arrays always hold numbers that a guest can be given."""
-# spawn, not fork: a forked copy of a process with threads (torch's, JAX's) may deadlock
-_MODES: dict[str, Callable[..., VectorEnv[Any, Any, Any]]] = {
-    "sync": SyncVectorEnv,
-    "async": partial(AsyncVectorEnv, context="spawn"),
-}
+_MODES: dict[str, Callable[..., VectorEnv[Any, Any, Any]]] = {"sync": SyncVectorEnv, "async": Workers}
 
 
 Limit = Annotated[Count | None, Unit("steps"), doc("Time limit; none for the environment's own.")]
@@ -119,6 +115,8 @@ class FromGymnasium:
         low, high = (np.asarray(bound, np.float64).reshape(-1) for bound in (actions.low, actions.high))
         self._low, self._high = low, high
         self._middle, self._half = (high + low) / 2, (high - low) / 2
+        self.world_processes = vectorization_mode == "async"
+        """Whether each world is a process of its own, so that nobody makes more worlds than were asked for."""
         self._worlds = _MODES[vectorization_mode]([made] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
         self._present: _Present | None = None
 
@@ -224,7 +222,8 @@ class FromGymnasium:
     def _state(self, present: _Present, seed: Array) -> tuple[EnvState, Array]:
         self._present = present
         t, episode, obs = map(self._array, (present.t.astype(np.int32), present.episode, present.obs))
-        return EnvState(GuestState(obs), (), t, episode, seed), obs
+        # The caller gets a copy: to change the observation of the state would be to ask for another state.
+        return EnvState(GuestState(obs), (), t, episode, seed), self._array(present.obs)
 
     def _array(self, values: Numbers) -> Array:
         return self._backend.xp.asarray(values.copy(), device=self._array_device)
