@@ -72,7 +72,7 @@ def export_run(
         "format": "diffrl-policy-1",
         "algorithm": entry.name,
         "task": run.spec.task,
-        "task_options": plain(dict(run.spec.task_options)),
+        "task_options": run.spec.to_json()["task_options"],
         "deterministic": True,
         "num_obs": spec.num_obs,
         "num_actions": spec.num_actions,

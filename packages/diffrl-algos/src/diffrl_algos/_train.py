@@ -5,10 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+
+from annotated_types import Interval, Unit
+
+from diffsim_core.options import Count
 
 from . import _processes
+from ._config import Steps
 from ._errors import UsageError
+from ._fields import checked
 
 if TYPE_CHECKING:
     from diffsim_core import Env
@@ -25,20 +31,21 @@ an exception, which ``train`` raises again."""
 class Budget:
     """The end of a run, given by exactly one of the three fields."""
 
-    iterations: int | None = None
+    title: ClassVar[str] = "the budget"
+
+    iterations: Count | None = None
     """Updates."""
-    env_steps: int | None = None
+    env_steps: Steps | None = None
     """Control steps, summed over worlds; the update that reaches them is the last."""
-    seconds: float | None = None
-    """Wall-clock time of training [s], including the earlier parts of a resumed run."""
+    seconds: Annotated[Annotated[float, Interval(gt=0)] | None, Unit("s")] = None
+    """Wall-clock time of training, including the earlier parts of a resumed run; inf: until it is stopped."""
 
     def __post_init__(self) -> None:
+        for name, value in checked(Budget, vars(self)).items():
+            object.__setattr__(self, name, value)
         given = {name: value for name, value in vars(self).items() if value is not None}
         if len(given) != 1:
             raise UsageError(f"a budget is one of iterations, env_steps and seconds; given: {given or 'none'}")
-        for name, value in given.items():
-            if not value > 0:
-                raise UsageError(f"{name} is {value}; a budget must be positive")
 
     def fraction(self, iteration: int, env_steps: int, wall_s: float) -> float:
         """Used part of the budget; the run is complete at 1."""

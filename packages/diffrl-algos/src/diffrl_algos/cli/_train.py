@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -83,7 +82,7 @@ def _parse(arguments: Sequence[str]) -> tuple[AlgorithmEntry | None, Namespace]:
     entry = entries.get(names[0]) if names else None
     if names and entry is None and not common.values("--resume", arguments):
         configs = (known.config_class() for known in entries.values())
-        fields = {f"--{name.replace('_', '-')}" for config in configs for name in _fields.field_types(config)}
+        fields = {f"--{name.replace('_', '-')}" for config in configs for name in _fields.fields(config)}
         common.check_options(arguments, common.options | fields)
         for option, value in common.split(arguments):
             if len(names) == 1 and value in entries and common.may_take_a_value(option):
@@ -177,9 +176,8 @@ def _parser(entry: AlgorithmEntry | None) -> Parser:
     add_import(parser)
     if entry is not None:
         group = parser.add_argument_group(f"configuration of {entry.name}")
-        docs = _fields.field_docs(entry.config_class())
-        for name in _fields.field_types(entry.config_class()):
-            text = docs.get(name, "").replace("%", "%%")
+        for name, option in _fields.fields(entry.config_class()).items():
+            text = option.doc.replace("%", "%%")
             group.add_argument(f"--{name.replace('_', '-')}", dest=f"config.{name}", metavar="VALUE", help=text)
     return parser
 
@@ -219,7 +217,7 @@ def _spec(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
         config=config,
         num_envs=num_envs,
         budget=Budget(**(budget or {"iterations": config.iterations})),
-        task_options={**preset.task_options, **_task_options(args.task_option or [])},
+        task_options={**preset.task_options, **_task_options(args.task, args.task_option or [])},
         **{name: value for name, value in options.items() if value is not None},
     )
     if args.init_from is None:
@@ -246,21 +244,22 @@ def _extended(args: Namespace) -> RunSpec:
     return extended(args.extend, Budget(**budget))
 
 
-def _task_options(texts: Sequence[str]) -> dict[str, Any]:
+def _task_options(task: str, texts: Sequence[str]) -> dict[str, Any]:
+    """Values of ``--task-option NAME=VALUE``, as the task declares them."""
+    import diffsim_core
+
     options: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (name and equals):
-            raise UsageError(f"--task-option {text}: expected NAME=VALUE")
-        options[name.replace("-", "_")] = _table(text, value) if value.startswith("{") else _fields.literal(value)
-    return options
-
-
-def _table(text: str, value: str) -> Any:
     try:
-        return json.loads(value)
-    except ValueError as error:
-        raise UsageError(f"--task-option {text}: not a JSON object ({error})") from None
+        declared = diffsim_core.task_options(task)
+        for text in texts:
+            name, equals, value = text.partition("=")
+            if not (name and equals):
+                raise UsageError(f"--task-option {text}: expected NAME=VALUE")
+            name = name.replace("-", "_")
+            options[name] = declared[name].read(value, declared.owner)
+    except (ValueError, ImportError) as error:
+        raise UsageError(str(error)) from None
+    return options
 
 
 def _text(summary: dict[str, Any]) -> str:

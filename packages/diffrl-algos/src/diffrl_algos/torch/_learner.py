@@ -157,7 +157,7 @@ class Learner(ABC, Generic[ConfigT, StateT]):
 
     def lr(self, state: StateT, start: float) -> float:
         """The learning rate of this update, for one that starts at ``start``."""
-        return learning_rate(self.config, start, state.iteration)
+        return learning_rate(self.config, start, state)
 
     def _check_obs(self, env: Env, obs: Any) -> None:
         spec, title = env.spec, type(self).__name__

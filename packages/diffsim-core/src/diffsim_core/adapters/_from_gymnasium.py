@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Annotated, Any, Literal, NamedTuple
 
 import gymnasium
 import numpy as np
+from annotated_types import Unit, doc
+from gymnasium.envs.registration import load_env_creator
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
@@ -16,10 +20,16 @@ from diffsim_core._protocol import Array, EnvSpec, EnvState, Transition
 from diffsim_core._random import seed_array
 from diffsim_core.adapters._guests import Guests, Numbers, Reached, Singles, guests_of
 from diffsim_core.adapters._workers import Workers
+from diffsim_core.options import Count, Options, options_of
 
+_FROM_MAKE = ("env", "num_envs", "arrays", "device", "dtype", "world_offset", "name")
 _ARRAYS = "torch"
 """The only library whose arrays always hold numbers that a guest can be given."""
 _MODES: dict[str, Callable[..., VectorEnv[Any, Any, Any]]] = {"sync": SyncVectorEnv, "async": Workers}
+
+
+Limit = Annotated[Count | None, Unit("steps"), doc("Time limit; none for the environment's own.")]
+Mode = Annotated[Literal["sync", "async"], doc("Step the worlds in this process, or each in a process of its own.")]
 
 
 class GuestState(NamedTuple):
@@ -88,8 +98,8 @@ class FromGymnasium:
         device: str = "cpu",
         dtype: str = "float32",
         world_offset: int = 0,
-        max_episode_steps: int | None = None,
-        vectorization_mode: str = "sync",
+        max_episode_steps: Limit = None,
+        vectorization_mode: Mode = "sync",
         name: str | None = None,
         **options: Any,
     ) -> None:
@@ -136,6 +146,26 @@ class FromGymnasium:
         self._present: _Present | None = None
         self._seen: Any = None
         """First observations after a vector environment had to begin anew."""
+
+    @classmethod
+    def options(cls, env: str) -> Options:
+        """The options of ``make("gym:ID")``: those of this class and those of the environment ``env``, an id.
+
+        Raises:
+            ValueError: there is no such environment.
+        """
+        own = options_of(cls, f"environment {env!r}", leave_out=_FROM_MAKE)
+        module, _, name = env.rpartition(":")
+        try:
+            if module:
+                importlib.import_module(module)  # which registers the environment
+            guest = gymnasium.spec(name)
+            creator = guest.entry_point if callable(guest.entry_point) else load_env_creator(str(guest.entry_point))
+        except (gymnasium.error.Error, ImportError, AttributeError) as error:
+            raise ValueError(f"environment {env!r} cannot be made: {error}") from None
+        theirs = options_of(creator, own.owner, leave_out=())
+        known = {name: replace(one, default=guest.kwargs.get(name, one.default)) for name, one in theirs.known.items()}
+        return Options(owner=own.owner, known={**known, **own.known}, open=theirs.open)
 
     def reset(self, seed: int) -> tuple[EnvState, Array]:
         """First state and observation ``[N, no]`` of every world; equal seeds give equal bits where the guest does.
@@ -313,7 +343,7 @@ def _maker(
     def guarded() -> Any:
         try:
             return make()
-        except (gymnasium.error.Error, TypeError, ModuleNotFoundError) as error:
+        except Exception as error:  # whatever another's code does with options of the wrong kind
             raise ValueError(f"environment {env!r} cannot be made: {error}") from error
 
     named = isinstance(env, str)
