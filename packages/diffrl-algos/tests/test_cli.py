@@ -218,11 +218,22 @@ def test_list(diffrl):
 
 
 def test_check(diffrl):
-    code, out, err = diffrl("check", "toy", "--json", "--num-envs", 4)
+    from diffsim_core.check import CHECKS
+
+    code, out, err = diffrl("check", "toy", "--json", "--num-envs", 4, "--horizon", 8)
     report = json.loads(out)
+    assert report["horizon_tested"] == 8 and report["num_envs"] == 4
+    for part, name in enumerate(CHECKS, start=1):
+        assert f"part {part} of {len(CHECKS)}, {name}    0%" in err
     assert report["max_rel_error"] < 1e-6 and report["deterministic"] is True, err
     assert code == (0 if report["ok"] else 1) == 0
     assert report.items() >= {"task": "toy", "seed": 0, "device": "cpu"}.items()
+
+
+@pytest.mark.parametrize(("option", "least"), [("--num-envs", 2), ("--horizon", 1), ("--seed", 0)])
+def test_check_refuses_sizes_that_make_no_sense(diffrl, option, least):
+    code, out, err = diffrl("check", "toy", option, least - 1)
+    assert (code, out) == (2, "") and f"{option} is {least - 1}; expected at least {least}" in err
 
 
 def test_check_refuses_what_has_no_float64(diffrl):
