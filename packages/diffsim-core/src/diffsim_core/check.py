@@ -158,7 +158,8 @@ def check_task(
         except CheckError as error:
             violations.extend(error.violations)
         except Exception as error:  # whatever somebody's task raises is the finding
-            if not any((text := raised(error)) in violation for violation in violations):
+            text = raised(error)
+            if not any(text in violation for violation in violations):
                 violations.append(text)
         return None
 
