@@ -87,6 +87,9 @@ class JaxBackend:
     def bound(self, x: Array, max_norm: float) -> Array:
         return bound_jax(x, max_norm)
 
+    def clamp(self, x: Array, low: float | None, high: float | None) -> Array:
+        return jnp.clip(x, low, high)
+
     def largest(self, x: Array) -> Array:
         # XLA makes no temporary array for this
         return jnp.max(jnp.abs(x), axis=-1)

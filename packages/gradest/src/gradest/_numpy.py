@@ -50,6 +50,9 @@ class NumpyBackend:
     def bound(self, x: Array, max_norm: float) -> Array:
         return x
 
+    def clamp(self, x: Array, low: float | None, high: float | None) -> Array:
+        return np.clip(x, low, high)
+
     def largest(self, x: Array) -> Array:
         # two passes, but no temporary array
         high, low = np.max(x, axis=-1), -np.min(x, axis=-1)

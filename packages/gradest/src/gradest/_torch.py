@@ -87,6 +87,9 @@ class TorchBackend:
     def bound(self, x: Tensor, max_norm: float) -> Any:
         return Bound.apply(x, max_norm)
 
+    def clamp(self, x: Tensor, low: float | None, high: float | None) -> Tensor:
+        return x.clamp(low, high)
+
     def largest(self, x: Tensor) -> Tensor:
         # two passes, but no temporary tensor
         high, low = x.amax(-1), -x.amin(-1)
