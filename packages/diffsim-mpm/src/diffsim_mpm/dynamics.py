@@ -147,7 +147,7 @@ class MpmDynamics(NativeDynamics):
         if reactions and not model.shapes:
             raise ValueError("reactions=True: the model has no shapes that could feel a force; give it some")
         check_model(model)
-        check_sub_dt(model, dt / substeps)
+        self._check_sub_dt(model, dt / substeps)
         self.model = model
         self.dt = dt
         self.substeps = substeps
@@ -164,6 +164,9 @@ class MpmDynamics(NativeDynamics):
         self.state_type: type = _with_wrench(state_type) if reactions else state_type
         self._launches = self._build(device.startswith("cuda"))
         self._step, self._vjp = self._launches.step, self._launches.vjp
+
+    def _check_sub_dt(self, model: MpmModel, sub_dt: float) -> None:
+        check_sub_dt(model, sub_dt)
 
     @property
     def sub_dt(self) -> float:

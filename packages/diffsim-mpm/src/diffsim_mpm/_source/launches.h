@@ -237,7 +237,7 @@ DS_ITEM void mpm_check(int item, const StepArgs& a)
     Particles p = particle(state_at(a, t.all, 0), t.all, item);
     bool good = on_grid(t, place_of(p.x, t.m.inv_dx));
     const T* numbers = (const T*)&p;
-    for (int k = 0; k < NUMBERS; k++) good = good && abs_(numbers[k]) <= t.m.limit;
+    for (int k = 0; k < NUMBERS; k++) good = good && abs_(numbers[k]) <= most(t.m, k);
     if (!good) a.ok[t.world] = 0;
 }
 DS_ITEM void mpm_end(int item, const StepArgs& a)
