@@ -166,7 +166,7 @@ def test_a_finished_run_goes_on_to_a_larger_budget(diffrl, trained, tmp_path):
         (["--extend", "RUN"], "--extend needs a budget"),
         (["--extend", "RUN", "--iterations", 3], "has 3 updates, 96 steps and"),
         (["--extend", "RUN", "--env-steps", 90], "a budget counts from the beginning and must be larger"),
-        (["--extend", "RUN", "--iterations", 9, "--gamma", 0.9], "gamma stays as it is (--init-from begins a new run)"),
+        (["--extend", "RUN", "--iterations", 9, "--gamma", 0.9], "--gamma is fixed when a run begins"),
         (["--extend", "RUN", "--iterations", 9, "--seed", 1], "seed stays as it is"),
         (["shac", "toy", "--extend", "RUN", "--iterations", 9], "ALGO stays as it is"),
         (["--extend", "RUN", "--iterations", 9, "--env-steps", 900], "a budget is one of"),

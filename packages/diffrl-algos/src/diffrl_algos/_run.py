@@ -49,6 +49,7 @@ from ._files import (
     require_writable,
     write_atomic,
 )
+from ._imports import imported
 from ._spec import OPTIONAL, RunSpec
 
 _FORMAT = "diffrl-run-2"
@@ -389,6 +390,7 @@ def _surroundings() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": platform.machine(),
         "command": sys.argv,
+        "imports": imported(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 

@@ -399,18 +399,15 @@ def _number_words(kind: type, bounds: _Bounds) -> list[str]:
 
 
 def _plain(bound: float) -> str:
-    return str(bound) if isinstance(bound, int) else f"{bound:g}"
+    names = {2**31 - 1: "2^31 - 1", 2**63 - 1: "2^63 - 1"}
+    return names.get(int(bound), str(bound)) if isinstance(bound, int) else f"{bound:g}"
 
 
 def _sequence_words(origin: Any, arguments: tuple[Any, ...]) -> str:
     kind, limits = _split(arguments[0]) if arguments else (Any, ())
-    words = {int: "integers", float: "numbers", str: "words", bool: "values true or false"}.get(kind, "values")
+    words = {str: "words", bool: "values true or false"}.get(kind, "values")
     if kind in (int, float):
-        words = (
-            _number_words(kind, _bounds(limits))[0]
-            .replace("an integer", "integers")
-            .replace("a number", "numbers")
-            .replace("a finite number", "finite numbers")
-        )
+        words = _number_words(kind, _bounds(limits))[0].removeprefix("an ").removeprefix("a ")
+        words = words.replace("integer", "integers").replace("number", "numbers")
     fixed = origin is tuple and arguments and arguments[-1] is not Ellipsis
     return f"{f'{len(arguments)} ' if fixed else ''}{words} with commas between"
