@@ -317,7 +317,7 @@ def test_processes_leave_signals_to_the_main_one_and_end_with_it():
         "    for _ in range(3):\n"
         "        for number in ending: os.killpg(0, number)\n"
         "        state, _ = env.step(state, torch.zeros(1, 1))\n"
-        "    print(*(p.pid for p in env._worlds.processes), flush=True)\n"
+        "    print(*(p.pid for p in env._guests.worlds.processes), flush=True)\n"
         "    if sys.argv[1] == 'killed': os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     for end, code in (("killed", -signal.SIGKILL), ("exit", 0)):
@@ -334,8 +334,8 @@ def test_processes_leave_signals_to_the_main_one_and_end_with_it():
 def test_a_process_that_is_gone_is_named():
     env = make("gym:Pendulum-v1", num_envs=2, vectorization_mode="async")
     state, _ = env.reset(SEED)
-    env._worlds.processes[1].kill()
-    env._worlds.processes[1].join()
+    env._guests.worlds.processes[1].kill()
+    env._guests.worlds.processes[1].join()
     with pytest.raises(ConnectionError, match=r"processes of worlds 1 \(exit code -9\) have ended"):
         for _ in range(2):
             state, _ = env.step(state, torch.zeros(2, 1))

@@ -125,7 +125,7 @@ def _parse(arguments: Sequence[str]) -> tuple[AlgorithmEntry | None, Namespace]:
         flags = config_flags(list(entries.values()))
         common.check_options(arguments, common.options | flags)
         if resumed:
-            raise _is_fixed(next(option for option in given if option in flags)) if not names else _two(names)
+            raise _is_fixed(next(o for o in given if o not in common.options)) if not names else _two(names)
         for option, value in common.split(arguments):
             if len(names) == 1 and value in entries and common.may_take_a_value(option):
                 raise UsageError(f"{option} took {value!r} for its own value; give ALGO and TASK before {option}")
