@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 import diffsim_core
 from diffrl_algos import UsageError, get_algorithm, list_algorithms
 from diffrl_algos.cli import _train
+from diffrl_algos.cli._train_options import train_parser
 
 ALGORITHMS = [entry.name for entry in list_algorithms() if entry.algorithm.startswith("diffrl_algos.")]
 NAMES = [*ALGORITHMS, *diffsim_core.list_tasks()]
-COMMON = sorted(_train._parser(None).options)
-ACTIONS = {name: _train._parser(get_algorithm(name))._option_string_actions for name in ALGORITHMS}
+COMMON = sorted(train_parser(None).options)
+ACTIONS = {name: train_parser(get_algorithm(name))._option_string_actions for name in ALGORITHMS}
 VALUES = st.sampled_from([*NAMES, "1", "-3", "-1e3", "-.5,2", "runs/a=b", ""])
 
 
@@ -36,11 +37,11 @@ def command_lines(draw):
 @given(command_lines())
 def test_names_are_told_from_values_of_options(line):
     arguments, algorithm, task, options = line
-    assert _train._parser(None).positionals(arguments) == [algorithm, task]
+    assert train_parser(None).positionals(arguments) == [algorithm, task]
     try:
         entry, args = _train._parse(arguments)
     except UsageError as error:  # one of the values has the wrong type; nothing else may be wrong
-        assert "invalid" in str(error) and any(f"argument {name}: " in str(error) for name, *_ in options)
+        assert "invalid value" in str(error) and any(f"argument {name}: " in str(error) for name, *_ in options)
         return
     assert entry is not None and (entry.name, args.algorithm, args.task) == (algorithm, algorithm, task)
     last = {name: value for name, value, *_ in sorted(options, key=lambda option: option[2])}
@@ -57,7 +58,7 @@ def test_names_are_told_from_values_of_options(line):
 @pytest.mark.parametrize("algorithm", ["sac", "shac"])
 def test_no_value_is_taken_for_the_algorithm(option, algorithm):
     """``diffrl train --out sac shac cartpole`` trains SHAC, in a folder named ``sac``."""
-    valued = _train._parser(None)._option_string_actions[option].nargs != 0
+    valued = train_parser(None)._option_string_actions[option].nargs != 0
     for arguments in (
         [*([f"{option}=sac"] if valued else [option]), algorithm, "cartpole"],
         [algorithm, "cartpole", *([option, "sac"] if valued else [option])],

@@ -1,13 +1,20 @@
-"""Modules of the user's own, which register tasks and algorithms."""
+"""Modules of the user's own, which register tasks and algorithms; those of a run are in its ``run.json``."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from ._errors import UsageError
+from ._errors import RunError, UsageError
+from ._files import read_json
+
+_imported: dict[str, dict[str, Any]] = {}
+"""What this process imported by name, as ``run.json`` records it. It is as global as the registries it fills."""
 
 
 def import_module(name: str) -> None:
@@ -25,6 +32,7 @@ def import_module(name: str) -> None:
         module = importlib.util.module_from_spec(spec)
         sys.modules[path.stem] = module
         spec.loader.exec_module(module)
+        _imported[name] = {"import": str(path.resolve()), "sha256": _sha256(path)}
         return
     sys.path.insert(0, str(Path.cwd()))
     try:
@@ -35,3 +43,89 @@ def import_module(name: str) -> None:
         raise UsageError(f"--import {name}: no such module; give a module name or a .py file") from None
     finally:
         sys.path.pop(0)
+    _imported[name] = {"import": name}
+
+
+def imported() -> list[dict[str, Any]]:
+    """What ``import_module`` imported in this process: names of modules, and files with their SHA-256."""
+    return list(_imported.values())
+
+
+def recorded(path: Path) -> list[dict[str, Any]]:
+    """What the run in ``path`` was started with; none where there is no run, or its description is damaged."""
+    try:
+        found = read_json(path / "run.json").get("imports", [])
+    except (OSError, ValueError):
+        return []
+    rows = found if isinstance(found, list) else []
+    return [one for one in rows if isinstance(one, dict) and isinstance(one.get("import"), str)]
+
+
+def import_for_run(
+    path: Path, given: Sequence[str], trusted: bool, ask: Callable[[str], bool], say: Callable[[str], None]
+) -> list[str]:
+    """Import what a run needs: what is ``given``, or else what it was started with, if somebody agrees to that.
+
+    Args:
+        path: run folder.
+        given: modules in place of those of the run.
+        trusted: whether the run's own may be imported without asking.
+        ask: asks somebody; False also where nobody can be asked.
+        say: tells somebody that a file has changed.
+
+    Returns:
+        The modules that were imported.
+
+    Raises:
+        UsageError: a module does not exist.
+        RunError: the run cannot be used without its modules, and nobody agreed to import them.
+    """
+    if given:
+        for name in given:
+            import_module(name)
+        return list(given)
+    record = recorded(path)
+    names = [str(one["import"]) for one in record]
+    if not names or not (trusted or _needed(path)):
+        return []
+    listed = ", ".join(names)
+    if not (trusted or ask(f"{path} was started with --import {listed}. Import it? That runs its code.")):
+        raise RunError(
+            f"{path} was started with --import {listed}, whose task or algorithm it needs; import it with "
+            "--trust-imports, or give --import FILE"
+        )
+    for one in record:
+        file = Path(one["import"])
+        if file.suffix == ".py":
+            if not file.is_file():
+                raise RunError(
+                    f"{file}, which {path} was started with, does not exist; give its new place: --import FILE"
+                )
+            if one.get("sha256") != _sha256(file):
+                say(f"{file} has changed since {path} was started")
+        import_module(one["import"])
+    return names
+
+
+def way_on(path: Path, imports: Iterable[str]) -> str:
+    """What may help where a run failed without its imports; empty where there are none, or they were used."""
+    names = [str(one["import"]) for one in recorded(path)]
+    return "" if list(imports) or not names else f"it was started with --import {', '.join(names)}: try --trust-imports"
+
+
+def _needed(path: Path) -> bool:
+    """Whether the task or the algorithm of a run is known only to its imports."""
+    import diffsim_core
+
+    from ._registry import list_algorithms
+
+    try:
+        values: Mapping[str, Any] = read_json(path / "run.json")
+    except (OSError, ValueError):
+        return False
+    known = {entry.name for entry in list_algorithms()}
+    return values.get("algorithm") not in known or not diffsim_core.is_task(str(values.get("task")))
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

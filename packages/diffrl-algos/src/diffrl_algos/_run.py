@@ -10,6 +10,7 @@ summary.json     the evaluation, once the run is complete
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import platform
@@ -23,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from diffsim_core.options import from_json
 
 from ._buffer import drop_rows, full_bytes, load_rows, save_rows, split
 from ._checkpoint import (
@@ -46,9 +49,12 @@ from ._files import (
     require_writable,
     write_atomic,
 )
+from ._imports import imported
 from ._spec import OPTIONAL, RunSpec
 
-_FORMAT = "diffrl-run-1"
+_FORMAT = "diffrl-run-2"
+_FIRST = "diffrl-run-1"
+"""Format of runs whose descriptions had null in place of infinite numbers."""
 _DESCRIPTION = "run.json"
 _LOCK = ".lock"
 _PACKAGES = ("diffrl-algos", "gradest", "diffsim-core", "torch", "numpy", "warp-lang", "mujoco", "safetensors")
@@ -150,11 +156,15 @@ class Run:
             raise RunError(f"{path} is not a run folder: it has no run.json")
         try:
             values = read_json(file)
-            if values.pop("format", None) != _FORMAT:
+            if (made := values.pop("format", None)) not in (_FORMAT, _FIRST):
                 raise ValueError(f"is not of format {_FORMAT!r}")
-            fields = [key for key in RunSpec.__dataclass_fields__ if key in values or key not in OPTIONAL]
+            fields = [
+                key for key in (one.name for one in dataclasses.fields(RunSpec)) if key in values or key not in OPTIONAL
+            ]
             described = {key: values[key] for key in fields}
-            spec = RunSpec.from_json(described)
+            spec = RunSpec.from_json(described if made == _FORMAT else _whole(described))
+            if made == _FIRST:
+                described = from_json(described)  # whose hash is that of null, as it was written
         except OSError as error:
             raise RunError(f"{file} cannot be read: {error.strerror or error}") from None
         except KeyError as error:
@@ -274,6 +284,12 @@ class Run:
                     found.append(values)
         return found
 
+    def take_records(self, source: Run | None, iteration: int) -> None:
+        """Begin with the metrics and evaluations of another run up to ``iteration``, where there is one."""
+        for name in ("metrics.jsonl", "evaluations.jsonl") if source is not None else ():
+            if lines := [json.dumps(line) + "\n" for line in source._lines(name) if line["iteration"] <= iteration]:
+                write_atomic(self.path / name, "".join(lines).encode())
+
     def prepare_resume(self, iteration: int) -> None:
         """Leave the folder as it was when the checkpoint of ``iteration`` was written."""
         require_writable(self.path, 0)
@@ -314,6 +330,23 @@ class Run:
                     continue
                 return f"The newest good one before it is {name}: move {bad}.json away to go on from there"
         return "No earlier checkpoint is good"
+
+
+def _whole(described: dict[str, Any]) -> dict[str, Any]:
+    """A description of the first format; ``ValueError`` where it lost a number."""
+    for name, value in described["task_options"].items():
+        if _has_null(value):
+            raise ValueError(
+                f"task option {name} is null, as infinite numbers were written by an earlier version; put what it was "
+                'in its place: {"$numberDouble": "Infinity"} or {"$numberDouble": "-Infinity"}'
+            )
+    lost = described["budget"] == {"seconds": None}  # nothing but an infinite one was ever written so
+    return {**described, "budget": {"seconds": math.inf}} if lost else described
+
+
+def _has_null(value: Any) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value is None or any(map(_has_null, parts))
 
 
 def default_path(spec: RunSpec) -> Path:
@@ -357,6 +390,7 @@ def _surroundings() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": platform.machine(),
         "command": sys.argv,
+        "imports": imported(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 

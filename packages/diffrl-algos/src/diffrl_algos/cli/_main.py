@@ -15,7 +15,7 @@ from .._errors import LostProcessError, RunError, UsageError, WriteError, unknow
 from .._files import plain
 from .._signals import Interrupted, exit_code
 from .._streams import put, results_only, usable
-from ._parser import Result
+from ._parser import HelpShown, Result
 
 _COMMANDS = {
     "train": "train a policy and evaluate it; --resume continues a run",
@@ -58,8 +58,12 @@ def _run(arguments: list[str]) -> int:
 def _command(command: str, arguments: list[str]) -> int:
     if command in _COMMANDS:
         module = importlib.import_module(f"diffrl_algos.cli._{command}")
-        with results_only():
-            result: Result | int = module.run(arguments)
+        try:
+            with results_only():
+                result: Result | int = module.run(arguments)
+        except HelpShown as text:
+            put(str(text))
+            return 0
         if isinstance(result, int):
             return result
         put(json.dumps(plain(result.value), allow_nan=False) if result.as_json else result.text)

@@ -1,12 +1,22 @@
-"""Shared parts of the commands: arguments with one-line errors, results, and the user's own modules."""
+"""Shared parts of the commands: options made from declarations, arguments with one-line errors, results."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
+from diffsim_core.options import REQUIRED, Index, Option
+
 from .._errors import UsageError, unknown
+
+SEED = Option(
+    name="seed",
+    kind=Index | None,
+    default=None,
+    doc="Names the worlds' random numbers; none: as at the end of the run.",
+)
 
 
 class Result(NamedTuple):
@@ -21,15 +31,33 @@ class Result(NamedTuple):
 
 
 class HelpShown(Exception):
-    """``--help`` was requested and printed."""
+    """``--help`` was requested; the text is the only argument."""
 
 
 class Parser(argparse.ArgumentParser):
     """An argparse parser whose errors are ``UsageError`` and name the nearest options."""
 
-    def __init__(self, command: str, description: str) -> None:
-        super().__init__(prog=f"diffrl {command}", description=description, allow_abbrev=False)
+    def __init__(self, command: str, description: str, usage: str | None = None) -> None:
+        super().__init__(prog=f"diffrl {command}", description=description, usage=usage, allow_abbrev=False)
+        self.more = ""
+        """Text behind the help, as it is."""
         self.add_argument("--json", action="store_true", help="print one JSON value on stdout and nothing else there")
+
+    def add(self, option: Option, *, group: Any = None, **changes: Any) -> None:
+        """Add an option as it is declared: with its type, limits, meaning and default in the help.
+
+        Its value is None where it is not given, unless ``changes``, arguments of ``add_argument``, say otherwise.
+        """
+        settings: dict[str, Any] = {"dest": option.name, "help": about(option).replace("%", "%%"), **changes}
+        if option.kind is bool and "type" not in changes:
+            settings = {"action": "store_true", "default": None, **settings, "help": option.doc.replace("``", "")}
+        else:
+            settings = {"type": reads(option), "metavar": "VALUE", **settings}
+        (group or self).add_argument(flag(option.name), **settings)
+
+    def print_help(self, file: Any = None) -> None:
+        """Hand the help to the command, which prints it as a result."""
+        raise HelpShown("\n".join(filter(None, [self.format_help().rstrip(), self.more])))
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see {self.prog} --help")
@@ -105,8 +133,54 @@ def _is_option(argument: str) -> bool:
         return True
 
 
-def add_import(parser: Parser) -> None:
-    """Add ``--import``, for the user's own tasks and algorithms."""
+def flag(name: str) -> str:
+    """The option of a field: ``--num-envs``."""
+    return f"--{name.replace('_', '-')}"
+
+
+def reads(option: Option) -> Callable[[str], Any]:
+    """What argparse calls with the text of a value."""
+
+    def read(text: str) -> Any:
+        try:
+            return option.read(text, "it")
+        except ValueError as error:
+            found = str(error).split(" is ", 1)[1]
+            raise argparse.ArgumentTypeError(f"invalid value {found}") from None
+
+    return read
+
+
+def about(option: Option, default: Any = REQUIRED) -> str:
+    """Meaning, values and default of an option in one line; ``default`` stands for its own if given."""
+    default = option.default if default is REQUIRED else default
+    unit = f" [{option.unit}]" if option.unit else ""
+    parts = [option.doc.replace("``", ""), f"Takes {option.takes}{unit}"]
+    if default is not REQUIRED:
+        parts.append(f"default {spelled(default)}")
+    return f"{parts[0]} {'; '.join(parts[1:])}.".lstrip()
+
+
+def spelled(value: Any) -> str:
+    """A value as it is typed: ``128,64``, ``true``, ``none``."""
+    if isinstance(value, tuple | list):
+        return ",".join(map(spelled, value)) or "empty"
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def listing(title: str, options: Mapping[str, Option], defaults: Mapping[str, Any]) -> str:
+    """A part of a help text: the options of a task, which are given as ``--task-option NAME=VALUE``."""
+    lines = [title]
+    for name, option in options.items():
+        text = about(option, defaults.get(name, REQUIRED))
+        lines += [f"  {name}", *textwrap.wrap(text, 96, initial_indent=" " * 8, subsequent_indent=" " * 8)]
+    return "\n".join(lines)
+
+
+def add_import(parser: Parser, *, run: bool = False) -> None:
+    """Add ``--import``, for the user's own tasks and algorithms, and where there is a run, ``--trust-imports``."""
     parser.add_argument(
         "--import",
         dest="imports",
@@ -115,3 +189,10 @@ def add_import(parser: Parser) -> None:
         metavar="MODULE",
         help="a module or .py file that registers your own tasks or algorithms; may be repeated",
     )
+    if run:
+        parser.add_argument(
+            "--trust-imports",
+            action="store_true",
+            default=None,
+            help="import what the run was started with, as its run.json says, without asking: that runs its code",
+        )

@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Interval
+
+from diffsim_core.options import Option
 
 from .._clips import Played, play_run
 from .._errors import UsageError
-from .._imports import import_module
 from .._live import PORT, live_view, watch_run
 from .._signals import stop_on_signals
-from ._parser import Parser, Result, add_import
+from ._parser import SEED, Parser, Result, add_import
+from ._run_imports import imported_for
+
+_PORT = Option(name="port", kind=Annotated[int, Interval(ge=1, le=65535)], default=PORT, doc="Port of --live.")
+_WORLDS = Option(name="worlds", kind=Annotated[int, Interval(ge=1, le=1024)], default=4, doc="Worlds to show.")
+_EPISODES = Option(
+    name="episodes",
+    kind=Annotated[int, Interval(ge=1, le=10_000)] | None,
+    default=None,
+    doc="Whole episodes of each world; none: 1 without --seconds.",
+)
+_SECONDS = Option(
+    name="seconds",
+    kind=Annotated[float, Interval(ge=1e-3, le=1e5)] | None,
+    default=None,
+    unit="s",
+    doc="Longest simulated time to show.",
+)
 
 
 def run(arguments: Sequence[str]) -> Result:
@@ -29,22 +49,15 @@ def run(arguments: Sequence[str]) -> Result:
     parser.add_argument(
         "--live", action="store_true", help="instead of a file, show a page with the newest policy until Ctrl-C"
     )
-    parser.add_argument("--port", type=int, default=PORT, metavar="P", help=f"port of --live; default {PORT}")
-    parser.add_argument("--worlds", type=int, default=4, metavar="N", help="worlds to show; default 4")
-    parser.add_argument("--episodes", type=int, metavar="K", help="whole episodes of each world; default 1")
-    parser.add_argument("--seconds", type=float, metavar="X", help="longest simulated time to show")
-    parser.add_argument("--seed", type=int, help="names the worlds' random numbers; default as at the end of the run")
+    parser.add(_PORT, metavar="P", default=PORT)
+    parser.add(_WORLDS, metavar="N", default=_WORLDS.default)
+    parser.add(_EPISODES, metavar="K")
+    parser.add(_SECONDS, metavar="X")
+    parser.add(SEED, metavar="S")
     parser.add_argument("--stochastic", action="store_true", help="sample actions instead of taking their mean")
     parser.add_argument("--checkpoint", default="last", metavar="NAME", help="last (default), best, or an iteration")
-    add_import(parser)
+    add_import(parser, run=True)
     args = parser.parse(arguments)
-    for name in args.imports:
-        import_module(name)
-    limits = {"worlds": (1, 1024), "episodes": (1, 10_000), "seconds": (1e-3, 1e5), "seed": (0, 2**31 - 1)}
-    for name, (least, most) in limits.items():
-        value = getattr(args, name)
-        if value is not None and not least <= value <= most:
-            raise UsageError(f"--{name} is {value}; expected a number from {least:g} to {most:g}")
     outputs = {name: Path(text) for name in ("html", "video", "motion") if (text := getattr(args, name)) is not None}
     if args.live and outputs:
         raise UsageError(f"--live writes no file; remove --{next(iter(outputs))}")
@@ -55,12 +68,18 @@ def run(arguments: Sequence[str]) -> Result:
         _check_video(outputs["video"])
     options = {name: getattr(args, name) for name in ("seconds", "episodes", "worlds", "seed")}
     options |= {"deterministic": not args.stochastic, "which": args.checkpoint}
-    if args.live:
-        return _show(Path(args.run), args.port, args.json, options)
-    played = play_run(Path(args.run), **options)
-    if not outputs:
-        outputs["html"] = Path(args.run) / "play.html"
-    _write(played, outputs)
+    path = Path(args.run)
+    with imported_for(args, path):
+        if args.live:
+            return _show(path, args.port, args.json, options)
+        played = play_run(path, **options)
+        if not outputs:
+            outputs["html"] = path / "play.html"
+        _write(played, outputs)
+    return _result(args, played, outputs)
+
+
+def _result(args: Namespace, played: Played, outputs: dict[str, Path]) -> Result:
     spec, reward = played.env.spec, played.footage.curves["reward"]
     frames, worlds = reward.shape
     rewards = np.nansum(reward, axis=0)

@@ -3,58 +3,102 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import _fields
 from .._callbacks import ProgressLine
 from .._clips import Clips
-from .._errors import UsageError, unknown
+from .._config import UpdateConfig
+from .._errors import UsageError
 from .._evaluate import returns_text
 from .._imports import import_module
 from .._live import PORT, Live
-from .._presets import default_preset
 from .._processes import launched
 from .._registry import AlgorithmEntry, list_algorithms, unknown_algorithm
 from .._run import Run, default_path, reserved
 from .._session import resume_run, start_run
 from .._signals import exit_code
 from .._spec import RunSpec
+from .._start import extended, starting_from
 from .._train import Budget, Callback
-from ._parser import Parser, Result, add_import
+from ._parser import Result, flag
+from ._run_imports import imported_for
+from ._train_options import budget_of, config_flags, scheduled, spec_of, train_parser
 
-_WITH_RESUME = {"resume", "stop_after", "json", "imports", "clips", "live", "port"}
+_WITH_EXTEND = {"extend", "out", "config.iterations", "env_steps", "seconds"}
+_WITH_RESUME = {"resume", "stop_after", "json", "imports", "trust_imports", "clips", "live", "port"}
 
 
 def run(arguments: Sequence[str]) -> Result | int:
     entry, args = _parse(arguments)
-    if args.resume is None and args.task is None:
-        raise UsageError("diffrl train needs ALGO and TASK, or --resume DIR; see diffrl list algos, diffrl list tasks")
-    if args.stop_after is not None and args.stop_after < 1:
-        raise UsageError(f"--stop-after is {args.stop_after}; expected at least 1")
-    callbacks: list[Callback] = [ProgressLine(sys.stderr)]
     if args.resume is not None:
-        fixed = [key for key, value in vars(args).items() if key not in _WITH_RESUME and value is not None]
-        if fixed:
-            raise UsageError(f"{fixed[0].replace('_', '-')} is fixed when a run begins; --resume cannot change it")
-        path = Path(args.resume)
-        callbacks += [*_clips(args, path, lambda: Run.open(path).spec), *_live(args, path)]
-        summary = resume_run(path, callbacks=callbacks, stop_after=args.stop_after)
+        summary = _go_on(args)
+    elif args.extend is not None:
+        with imported_for(args, Path(args.extend)) as names:
+            summary = _begin(_extended(args), args, names)
+    elif entry is None or args.task is None:
+        raise UsageError(
+            "diffrl train needs ALGO and TASK, or --resume DIR, or --extend DIR; see diffrl list algos, diffrl list "
+            "tasks"
+        )
     else:
-        assert entry is not None and entry.name == args.algorithm
-        spec = _spec(entry, args)
-        with _folder(args, spec) as path:
-            callbacks += [*_clips(args, path, lambda: spec), *_live(args, path)]
-            if launched()[0] == 0:
-                print(f"run folder: {path}", file=sys.stderr)
-            summary = start_run(spec, path, callbacks=callbacks, stop_after=args.stop_after)
+        summary = _begin(_new(entry, args), args, args.imports)
     code = exit_code(summary.get("signal"))
     return Result(summary, _text(summary), args.json, code) if launched()[0] == 0 else code
+
+
+def _begin(spec: RunSpec, args: Namespace, imports: Sequence[str]) -> dict[str, Any]:
+    with _folder(args, spec) as path:
+        callbacks = [ProgressLine(sys.stderr), *_clips(args, path, lambda: spec), *_live(args, path, imports)]
+        if launched()[0] == 0:
+            print(f"run folder: {path}", file=sys.stderr)
+        return start_run(spec, path, callbacks=callbacks, stop_after=args.stop_after)
+
+
+def _new(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
+    """The run that the arguments describe, with the beginning that they ask for."""
+    if args.trust_imports:
+        raise UsageError("--trust-imports is for --resume and --extend; give the modules of a new run with --import")
+    spec = spec_of(entry, args)
+    if args.init_from is None:
+        if args.init_checkpoint is not None:
+            raise UsageError("--init-checkpoint names a checkpoint of --init-from; give that too")
+        return spec
+    return starting_from(spec, args.init_from, args.init_checkpoint or "last")
+
+
+def _extended(args: Namespace) -> RunSpec:
+    """The run of ``--extend`` with its new budget."""
+    given = [key for key, value in vars(args).items() if value is not None and key not in _WITH_RESUME | _WITH_EXTEND]
+    if given:
+        name = "ALGO" if given[0] == "algorithm" else flag(given[0].removeprefix("config."))
+        raise UsageError(f"--extend takes a budget and --out; {name} stays as it is (--init-from begins a new run)")
+    budget = budget_of(args, UpdateConfig)
+    if not budget:
+        raise UsageError("--extend needs a budget: --iterations, --env-steps or --seconds, counted from the beginning")
+    spec = extended(args.extend, Budget(**budget))
+    return spec if args.env_steps is None else scheduled(spec, set())
+
+
+def _go_on(args: Namespace) -> dict[str, Any]:
+    fixed = [key for key, value in vars(args).items() if key not in _WITH_RESUME and value is not None]
+    if fixed:
+        raise _is_fixed(flag(fixed[0].removeprefix("config.")))
+    path = Path(args.resume)
+    with imported_for(args, path) as names:
+        callbacks = [ProgressLine(sys.stderr), *_clips(args, path, lambda: Run.open(path).spec)]
+        callbacks += _live(args, path, names)
+        return resume_run(path, callbacks=callbacks, stop_after=args.stop_after)
+
+
+def _is_fixed(option: str) -> UsageError:
+    return UsageError(
+        f"{option} is fixed when a run begins. --stop-after K ends this call after K updates; to go on beyond the "
+        "budget: --extend DIR; for other settings, start a new run, with --init-from DIR from this policy"
+    )
 
 
 def _parse(arguments: Sequence[str]) -> tuple[AlgorithmEntry | None, Namespace]:
@@ -62,22 +106,35 @@ def _parse(arguments: Sequence[str]) -> tuple[AlgorithmEntry | None, Namespace]:
 
     Raises:
         UsageError: an unknown option or algorithm, or a value of the wrong type.
+        HelpShown: ``--help`` is among the arguments.
     """
-    common = _parser(None)
-    for module in common.values("--import", arguments):
+    common = train_parser(None)
+    resumed = bool(common.values("--resume", arguments) or common.values("--extend", arguments))
+    for module in () if resumed else common.values("--import", arguments):
         import_module(module)  # before the algorithm is looked up, for the module may register it
     entries = {entry.name: entry for entry in list_algorithms()}
     names = common.positionals(arguments)
     entry = entries.get(names[0]) if names else None
-    if names and entry is None and not common.values("--resume", arguments):
-        configs = (known.config_class() for known in entries.values())
-        fields = {f"--{name.replace('_', '-')}" for config in configs for name in _fields.field_types(config)}
-        common.check_options(arguments, common.options | fields)
+    if entry is not None:
+        asked = {"-h", "--help"} & {option for option, _ in common.split(arguments)}
+        reading = (common.values("--reading", arguments) or [None])[-1]
+        helped = (names[1], reading) if asked and len(names) > 1 else ()
+        return entry, train_parser(entry, *helped).parse(arguments)
+    given = [option for option, _ in common.split(arguments) if option.startswith("--")]
+    if names or (resumed and not common.options.issuperset(given)):
+        flags = config_flags(list(entries.values()))
+        common.check_options(arguments, common.options | flags)
+        if resumed:
+            raise _is_fixed(next(option for option in given if option in flags)) if not names else _two(names)
         for option, value in common.split(arguments):
             if len(names) == 1 and value in entries and common.may_take_a_value(option):
                 raise UsageError(f"{option} took {value!r} for its own value; give ALGO and TASK before {option}")
         raise unknown_algorithm(names[0], entries)
-    return entry, (common if entry is None else _parser(entry)).parse(arguments)
+    return entry, common.parse(arguments)
+
+
+def _two(names: Sequence[str]) -> UsageError:
+    return UsageError(f"--resume DIR goes on with the run in DIR; leave {' '.join(names)} out")
 
 
 def _folder(args: Namespace, spec: RunSpec) -> contextlib.AbstractContextManager[Path]:
@@ -96,126 +153,10 @@ def _clips(args: Namespace, path: Path, spec: Callable[[], RunSpec]) -> list[Cal
     return [Clips(path / "clips", args.clips)]
 
 
-def _live(args: Namespace, path: Path) -> list[Callback]:
+def _live(args: Namespace, path: Path, imports: Sequence[str]) -> list[Callback]:
     if args.live is None or launched()[0] != 0:
         return []
-    return [Live(path, PORT if args.port is None else args.port, args.imports)]
-
-
-def _parser(entry: AlgorithmEntry | None) -> Parser:
-    parser = Parser("train", "Train a policy and evaluate it; with ALGO given, --help lists its configuration.")
-    parser.add_argument("algorithm", nargs="?", metavar="ALGO", help="see diffrl list algos")
-    parser.add_argument("task", nargs="?", metavar="TASK", help="see diffrl list tasks")
-    parser.add_argument("--resume", metavar="DIR", help="continue the run in DIR from its last checkpoint")
-    parser.add_argument(
-        "--stop-after", type=int, metavar="K", help="stop after K updates; budget and schedules do not change"
-    )
-    parser.add_argument(
-        "--reading",
-        metavar="NAME",
-        help="begin with this setting in place of the preset; agpo has paper, Gao et al. 2024",
-    )
-    parser.add_argument("--out", metavar="DIR", help="run folder; default runs/ALGO-TASK-sSEED-TIME")
-    parser.add_argument("--seed", type=int, help="names all random numbers of the run; default 0")
-    parser.add_argument("--num-envs", type=int, metavar="N", help="worlds in parallel; default from the preset")
-    parser.add_argument("--device", help="cpu, cuda or cuda:i; default cpu")
-    parser.add_argument("--env-steps", type=int, metavar="K", help="budget in control steps over all worlds")
-    parser.add_argument(
-        "--seconds", type=float, metavar="X", help="budget in seconds of training; schedules do not change"
-    )
-    parser.add_argument(
-        "--task-option", action="append", metavar="NAME=VALUE", help="option of the task; tables in JSON"
-    )
-    parser.add_argument("--eval-episodes", type=int, metavar="K", help="episodes of an evaluation")
-    parser.add_argument(
-        "--eval-every", type=int, metavar="K", help="updates between evaluations; default none before the end"
-    )
-    parser.add_argument("--stop-at-return", type=float, metavar="X", help="end once the mean return is at least X")
-    parser.add_argument("--tensorboard", action="store_true", default=None, help="write event files to DIR/tensorboard")
-    parser.add_argument(
-        "--wandb", nargs="?", const="diffrl", metavar="PROJECT", help="log to Weights & Biases; default project diffrl"
-    )
-    parser.add_argument(
-        "--clips",
-        nargs="?",
-        type=int,
-        const=4,
-        metavar="N",
-        help="write N worlds (default 4) of every evaluation to DIR/clips as HTML",
-    )
-    parser.add_argument(
-        "--live", action="store_true", default=None, help="show the policy of each new checkpoint in a browser"
-    )
-    parser.add_argument("--port", type=int, metavar="P", help=f"port of --live; default {PORT}")
-    parser.add_argument("--checkpoint-every", type=int, metavar="K", help="updates between checkpoints; default 50")
-    parser.add_argument(
-        "--keep-checkpoints", type=int, metavar="K", help="checkpoints kept besides the best; default 3"
-    )
-    add_import(parser)
-    if entry is not None:
-        group = parser.add_argument_group(f"configuration of {entry.name}")
-        docs = _fields.field_docs(entry.config_class())
-        for name in _fields.field_types(entry.config_class()):
-            text = docs.get(name, "").replace("%", "%%")
-            group.add_argument(f"--{name.replace('_', '-')}", dest=f"config.{name}", metavar="VALUE", help=text)
-    return parser
-
-
-def _spec(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
-    """The run that the arguments describe: the preset with their changes."""
-    import diffsim_core
-
-    if not diffsim_core.is_task(args.task):
-        raise unknown("task", args.task, diffsim_core.list_tasks())
-    preset = default_preset(entry.name, args.task, args.reading)
-    cls = entry.config_class()
-    given = {key.removeprefix("config."): value for key, value in vars(args).items() if key.startswith("config.")}
-    changes = {name: _fields.parse(cls, name, text) for name, text in given.items() if text is not None}
-    config = _fields.replace(preset.config, changes)
-    num_envs = preset.num_envs if args.num_envs is None else args.num_envs
-    budget = {"iterations": changes.get("iterations"), "env_steps": args.env_steps, "seconds": args.seconds}
-    budget = {name: value for name, value in budget.items() if value is not None}
-    if args.env_steps is not None and num_envs > 0 and hasattr(config, "horizon"):
-        # Learning-rate schedules should end with the budget.
-        per_update = num_envs * config.horizon
-        config = dataclasses.replace(config, iterations=max(1, -(-args.env_steps // per_update)))
-    options: dict[str, Any] = {
-        "seed": args.seed,
-        "device": args.device,
-        "eval_episodes": preset.eval_episodes if args.eval_episodes is None else args.eval_episodes,
-        "eval_every": args.eval_every,
-        "stop_at_return": args.stop_at_return,
-        "tensorboard": args.tensorboard,
-        "wandb": args.wandb,
-        "checkpoint_every": args.checkpoint_every,
-        "keep_checkpoints": args.keep_checkpoints,
-    }
-    return RunSpec(
-        algorithm=entry.name,
-        task=args.task,
-        config=config,
-        num_envs=num_envs,
-        budget=Budget(**(budget or {"iterations": config.iterations})),
-        task_options={**preset.task_options, **_task_options(args.task_option or [])},
-        **{name: value for name, value in options.items() if value is not None},
-    )
-
-
-def _task_options(texts: Sequence[str]) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (name and equals):
-            raise UsageError(f"--task-option {text}: expected NAME=VALUE")
-        options[name.replace("-", "_")] = _table(text, value) if value.startswith("{") else _fields.literal(value)
-    return options
-
-
-def _table(text: str, value: str) -> Any:
-    try:
-        return json.loads(value)
-    except ValueError as error:
-        raise UsageError(f"--task-option {text}: not a JSON object ({error})") from None
+    return [Live(path, PORT if args.port is None else args.port, imports)]
 
 
 def _text(summary: dict[str, Any]) -> str:
