@@ -71,6 +71,10 @@ class Backend(Protocol):
         """``array`` in row-major memory, as kernels read it."""
         ...
 
+    def apart(self, tree: PyTree, others: PyTree) -> PyTree:
+        """``tree``, with a copy of each array that lies in the memory of one of ``others``."""
+        ...
+
     def clip_unit(self, array: Array) -> Array:
         """Clip to [-1, 1]; the derivative is 1 inside and on the bounds, 0 outside."""
         ...

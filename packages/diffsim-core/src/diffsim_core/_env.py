@@ -123,8 +123,7 @@ class TaskEnv(Remade):
         physics, ok = self.dynamics_step(state.physics, tuple(map(library.contiguous, control)), state.constants)
         memory = task.advance(xp, action, state.task)
         check("advance", memory, state.task)
-        obs = task.observe(xp, physics, memory)
-        check("observe", obs)
+        obs = self._observe(physics, memory)
         reward = task.reward(xp, state.physics, action, physics, obs, memory)
         check("reward", reward)
         metrics = self._metrics(state.physics, action, physics, obs, memory)
@@ -190,9 +189,13 @@ class TaskEnv(Remade):
         initial = self.task.initial(self.xp, self._random(seed, episode))
         self._returned.check("initial", initial)
         physics = self.task.dynamics.state_type(*map(self._backend.contiguous, initial[0]))
-        obs = self.task.observe(self.xp, physics, initial[1])
+        return physics, initial[1], self._observe(physics, initial[1])
+
+    def _observe(self, physics: PyTree, memory: PyTree) -> PyTree:
+        """The observation, which its reader may change in place: the state does not lie in its memory."""
+        obs = self.task.observe(self.xp, physics, memory)
         self._returned.check("observe", obs)
-        return physics, initial[1], obs
+        return self._backend.apart(obs, (physics, memory))
 
     def _constants(self, seed: Array, episode: Array) -> PyTree:
         """The simulator's constants in the given episodes."""

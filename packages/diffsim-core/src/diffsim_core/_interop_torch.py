@@ -279,6 +279,10 @@ class TorchBackend:
     def contiguous(self, array: torch.Tensor) -> torch.Tensor:
         return array.resolve_neg().contiguous()
 
+    def apart(self, tree: PyTree, others: PyTree) -> PyTree:
+        held = {_memory(leaf) for _, leaf in tree_leaves(others)} - {None}
+        return tree_map(lambda leaf: leaf.clone() if _memory(leaf) in held else leaf, tree)
+
     def clip_unit(self, array: torch.Tensor) -> torch.Tensor:
         return array.clamp(-1.0, 1.0)
 
@@ -329,6 +333,14 @@ class TorchBackend:
         if key is not None:
             raise ValueError("key is for JAX; a torch policy draws from its own generator")
         return loop_rollout(self, env, policy, state, obs, num_steps, between)
+
+
+def _memory(array: Any) -> int | None:
+    """Address of the memory that a tensor lies in; None for what has none, such as a tensor in a transform."""
+    try:
+        return array.untyped_storage().data_ptr() or None
+    except (AttributeError, RuntimeError):
+        return None
 
 
 TORCH: Backend = TorchBackend()
