@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -14,7 +15,7 @@ from .. import _fields
 from .._callbacks import ProgressLine
 from .._clips import Clips
 from .._config import UpdateConfig
-from .._errors import UsageError, unknown
+from .._errors import RunError, UsageError, unknown
 from .._evaluate import returns_text
 from .._imports import import_module
 from .._live import PORT, Live
@@ -54,8 +55,11 @@ def run(arguments: Sequence[str]) -> Result | int:
         callbacks += [*_clips(args, path, lambda: Run.open(path).spec), *_live(args, path)]
         summary = resume_run(path, callbacks=callbacks, stop_after=args.stop_after)
     else:
-        assert entry is not None
-        spec = _spec(entry, args) if args.extend is None else _extended(args)
+        if args.extend is not None:
+            spec = _extended(args)
+        else:
+            assert entry is not None and entry.name == args.algorithm
+            spec = _spec(entry, args)
         path = Path(args.out) if args.out is not None else default_path(spec)
         callbacks += [*_clips(args, path, lambda: spec), *_live(args, path)]
         if launched()[0] == 0:
@@ -76,9 +80,8 @@ def _parse(arguments: Sequence[str]) -> tuple[AlgorithmEntry | None, Namespace]:
         import_module(module)  # before the algorithm is looked up, for the module may register it
     entries = {entry.name: entry for entry in list_algorithms()}
     names = common.positionals(arguments)
-    for folder in (*common.values("--extend", arguments), *common.values("--resume", arguments))[:1]:
-        if not names:  # the options of its algorithm
-            return (entry := get_algorithm(Run.open(Path(folder)).spec.algorithm)), _parser(entry).parse(arguments)
+    if not names and (entry := _of_run(common, arguments)) is not None:
+        return entry, _parser(entry).parse(arguments)
     entry = entries.get(names[0]) if names else None
     if names and entry is None and not common.values("--resume", arguments):
         configs = (known.config_class() for known in entries.values())
@@ -89,6 +92,14 @@ def _parse(arguments: Sequence[str]) -> tuple[AlgorithmEntry | None, Namespace]:
                 raise UsageError(f"{option} took {value!r} for its own value; give ALGO and TASK before {option}")
         raise unknown_algorithm(names[0], entries)
     return entry, (common if entry is None else _parser(entry)).parse(arguments)
+
+
+def _of_run(common: Parser, arguments: Sequence[str]) -> AlgorithmEntry | None:
+    """The algorithm of the run that is extended or resumed, whose options are then known."""
+    folders = [*common.values("--extend", arguments), *common.values("--resume", arguments)]
+    with contextlib.suppress(RunError):  # said when the folder is used
+        return get_algorithm(Run.open(Path(folders[0])).spec.algorithm) if folders else None
+    return None
 
 
 def _clips(args: Namespace, path: Path, spec: Callable[[], RunSpec]) -> list[Callback]:
@@ -227,7 +238,7 @@ def _extended(args: Namespace) -> RunSpec:
     if fixed or args.algorithm is not None:
         name = fixed[0].removeprefix("config.").replace("_", "-") if fixed else "ALGO"
         raise UsageError(f"--extend takes a budget and --out; {name} stays as it is (--init-from begins a new run)")
-    iterations = vars(args)["config.iterations"]
+    iterations = vars(args).get("config.iterations")
     budget = {"iterations": iterations, "env_steps": args.env_steps, "seconds": args.seconds}
     budget = {name: value for name, value in budget.items() if value is not None}
     if iterations is not None:
