@@ -83,7 +83,9 @@ def _help() -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"diffrl: {' '.join(message.split())}", file=sys.stderr)
+    from diffsim_core.check import one_line
+
+    print(f"diffrl: {one_line(message)}", file=sys.stderr)
     return code
 
 

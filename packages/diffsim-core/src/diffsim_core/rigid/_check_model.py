@@ -70,6 +70,9 @@ def _shapes(model: RigidModel) -> Iterator[str]:
 def _types(model: RigidModel) -> Iterator[str]:
     """Every joint and law that is named must have an entry, and every joint the parameters of its type."""
     types = list(JOINTS)
+    if model.joint_type.dtype.kind not in "iu":
+        yield f"joint_type has dtype {model.joint_type.dtype}; give whole numbers"
+        return
     for name, kind, found in zip(model.joint_name, model.joint_type.tolist(), model.joint_parameters, strict=True):
         if not 0 <= kind < len(types):
             known = ", ".join(f"{i} {known}" for i, known in enumerate(types))

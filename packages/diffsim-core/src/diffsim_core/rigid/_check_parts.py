@@ -44,8 +44,8 @@ def negative(owner: object, names: Any, prefix: str = "") -> Iterator[str]:
     for name in names:
         values = np.asarray(getattr(owner, name))
         if (values < 0).any():
-            where = ", ".join(str(i) for i in np.argwhere(values < 0)[0])
-            yield f"{prefix}{name}[{where}] is {values[values < 0][0]:g}: give a number of at least 0"
+            where = f"[{', '.join(str(i) for i in np.argwhere(values < 0)[0])}]" if values.ndim else ""
+            yield f"{prefix}{name}{where} is {values[values < 0].flat[0]:g}: give a number of at least 0"
 
 
 def reversed_ranges(name: str, ranges: Any) -> Iterator[str]:
