@@ -12,7 +12,8 @@ import torch
 
 from diffsim_core import TaskEnv
 from diffsim_core._check_points import derivative_faults
-from diffsim_core.check import CheckError, check_env, check_gradients, check_rollout, check_task
+from diffsim_core.check import CheckError, check_env, check_gradients, check_rollout, check_task, one_line
+from diffsim_core.io import ModelError
 
 from .pendulum import Pendulum, PendulumDynamics, make_pendulum
 
@@ -194,3 +195,10 @@ def test_a_mistake_at_every_step_is_said_once():
     assert [violation for violation in caught.value.violations if "obs differs" in violation] == [
         "at step 0: obs differs from final_obs in a world that is not done"
     ]
+
+
+def test_a_list_of_problems_stays_a_list_in_one_line():
+    error = ModelError("robot.xml", ["no mass\n here", "no joint"])
+    assert one_line(str(error)) == "robot.xml: 2 problems: (1) no mass here; (2) no joint"
+    assert one_line("model 'a': \n  - one\n  - two") == "model 'a': (1) one; (2) two"
+    assert one_line("a\n  line") == "a line"

@@ -25,6 +25,7 @@ from diffsim_core._check_rollout import RolloutReport as RolloutReport
 from diffsim_core._check_rollout import check_rollout as check_rollout
 from diffsim_core._env import TaskEnv
 from diffsim_core._protocol import Env
+from diffsim_core._raised import one_line as one_line
 from diffsim_core._raised import raised as raised
 from diffsim_core._tree import tree_leaves
 
