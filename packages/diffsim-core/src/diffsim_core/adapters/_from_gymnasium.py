@@ -352,7 +352,7 @@ def _maker(
 
 def _spec_of(one: Any, name: str | None, limit: int | None) -> EnvSpec:
     own = one.spec
-    name = name or (own.id if own is not None else type(one.unwrapped).__name__)
+    name = str(name or (own.id if own is not None else type(one.unwrapped).__name__))
     horizon = limit if limit is not None else (own.max_episode_steps if own is not None else None)
     if horizon is None or horizon < 1:
         raise ValueError(
