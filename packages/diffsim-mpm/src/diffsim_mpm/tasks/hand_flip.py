@@ -39,9 +39,7 @@ class HandFlip(MpmTask):
     images in the other half, and d0 that at the start.
     """
 
-    def __init__(
-        self, dynamics: MpmDynamics, *, pair_every: int = 10, drop_ends: bool = False, **options: Any
-    ) -> None:
+    def __init__(self, dynamics: MpmDynamics, *, pair_every: int = 10, drop_ends: bool = False, **options: Any) -> None:
         super().__init__(dynamics, **options)
         self.pair_every = pair_every
         self.drop_ends = drop_ends
