@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import diffsim_core
-from diffsim_core import TaskEnv
-from diffsim_core.check import check_env
+from diffsim_core import TaskEnv, _check_gradients
+from diffsim_core.check import check_env, check_gradients
 from diffsim_core.viewer import html_page, record
 from diffsim_mpm.tasks import fluid_move, hand_flip, rolling_pin
 
@@ -32,20 +32,21 @@ def make(name: str, num_envs: int = 2, arrays: str = "torch", dtype: str = "floa
 @functools.cache
 def at_work(name: str, dtype: str = "float64") -> tuple[TaskEnv, Any, Any]:
     """A state in which the shapes touch the body and plastic flow is under way, and an action that goes on with it."""
-    options = {"noise": 0.0} if name != "fluid_move_small" else {}
+    kind = name.removesuffix("_small")
+    options = {"noise": 0.0} if kind != "fluid_move" else {}
     env = make(name, 1, dtype=dtype, **options)
     # no round numbers: gradients have steps where a joint is at its limit or a node on a face
     action = torch.full((1, env.spec.num_actions), 0.0731, dtype=getattr(torch, dtype))
-    if name == "hand_flip_small":
+    if kind == "hand_flip":
         action[0, -1] *= -1
         fingers = [f"{finger}{joint}" for finger in ("FF", "MF", "RF", "LF") for joint in ("J2", "J1")]
         action[0, [env.spec.action_names.index(joint) for joint in fingers]] = 0.8
     else:
-        moves = {"rolling_pin_small": [0.313, -0.517, 0.213], "fluid_move_small": [0.2971, -0.2131, 0.9173]}
-        action[0, :] = torch.tensor(moves[name])
+        moves = {"rolling_pin": [0.313, -0.517, 0.213], "fluid_move": [0.2971, -0.2131, 0.9173]}
+        action[0, :] = torch.tensor(moves[kind])
     state, _ = env.reset(0)
     # water that rests is at the edge between pushing and not; that which is still being lifted is not
-    for _ in range({"fluid_move_small": 3, "hand_flip_small": 15}.get(name, 30)):
+    for _ in range({"fluid_move": 3, "hand_flip_small": 15}.get(name if kind == "hand_flip" else kind, 30)):
         state, _ = env.step(state, action)
     return env, state, action
 
@@ -103,11 +104,20 @@ def test_gradients_at_work(name: str) -> None:
             assert min(errors) < 1e-6, f"{key}: {errors}"
 
 
-def test_single_precision_has_the_same_gradient() -> None:
-    """Eight control steps of the hand at work."""
+@pytest.mark.parametrize("name", SMALL)
+def test_gradients_at_the_start(name: str, monkeypatch: Any) -> None:
+    """Undeformed, with round numbers, and shapes that touch or move: those of one step, of every input."""
+    monkeypatch.setattr(_check_gradients, "_MOST", 4)  # directions
+    report = check_gradients(make(name, 4, dtype="float64"), warmup=0)
+    assert report.max_rel_error < 1e-6 and report.worlds >= 2, report
+
+
+@pytest.mark.parametrize("name", [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in FULL)])
+def test_single_precision_has_the_same_gradient(name: str) -> None:
+    """Eight control steps at work."""
     found = []
     for dtype in ("float64", "float32"):
-        env, state, action = at_work("hand_flip_small", dtype)
+        env, state, action = at_work(name, dtype)
         actions = [action.clone().requires_grad_() for _ in range(8)]
         total = 0.0
         for each in actions:

@@ -1,7 +1,7 @@
 """How long a sub-step may be, by measurement: ``python -m diffsim_mpm.stability`` prints the table of ``docs``.
 
-A block hits the ground, and then moves while sound could cross it some times. The longest sub-step is searched with
-which its speed stays bounded.
+A block hits the ground, and then moves while sound could cross it some times. The command finds the
+longest sub-step with which its speed stays bounded.
 """
 
 from __future__ import annotations
