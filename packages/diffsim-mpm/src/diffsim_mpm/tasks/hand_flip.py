@@ -165,7 +165,7 @@ make_small = functools.partial(
     "hand_flip_small",
     500,
     48,
-    16,
+    18,
     noise=0.3,
     obs="flat",
     pair_every=2,
