@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from diffsim_core.native import Arguments, Kernels, native_kernels, shared_headers, step_arguments
 from diffsim_mpm.materials import SOURCE, CompiledMaterials
 
-_MODEL = {"integers": "const int*", "reals": "const T*", "chain_integers": "const int*", "chain_reals": "const T*"}
-_ROOM = {"states": "own T*", "grid": "own T*", "velocity": "own T*"}
+_TABLES = ("", "chain_", "rigid_")
+_MODEL = {f"{part}{kind}s": f"const {c}*" for part in _TABLES for kind, c in (("integer", "int"), ("real", "T"))}
+_ROOM = {"states": "own T*", "grid": "own T*", "velocity": "own T*", "rigid": "own T*"}
 _ROOM_BACK = {"pull": "own T*", "cotangents": "own T*", "stresses": "own T*"}
 _KEPT = {"kept": "own T*"}
-STEP, VJP = step_arguments(("q", "x", "v", "C", "F", "h", "wrench"), ("u",), ("params",))
+STEP, VJP = step_arguments(("q", "x", "v", "C", "F", "h", "pose", "twist", "wrench"), ("u", "load"), ("params",))
 _ON_CPU = {
     "mpm_step": Arguments("StepArgs", **_MODEL, **_ROOM, **STEP),
     "mpm_step_vjp": Arguments("StepVjpArgs", **_MODEL, **_ROOM, **_ROOM_BACK, **_KEPT, **VJP),
 }
-"""Of ``_source/step.h``. An array that a model does not have (joints, parameters, hardening) is null."""
+"""Of ``_source/step.h``. An array that a model does not have (joints, rigid bodies, parameters, hardening) is null."""
 
 
 def _shared(room: dict[str, str]) -> dict[str, str]:
@@ -23,7 +24,7 @@ def _shared(room: dict[str, str]) -> dict[str, str]:
     return {name: kind.removeprefix("own ") for name, kind in room.items()}
 
 
-_LAUNCH = {**_MODEL, "num_worlds": "int", "sub": "int", "keep": "int", "poses": "T*", "impulses": "T*"}
+_LAUNCH = {**_MODEL, "num_worlds": "int", "sub": "int", "body": "int", "keep": "int", "poses": "T*", "impulses": "T*"}
 _LAUNCH |= _shared(_ROOM)
 _FORWARD = Arguments("StepArgs", **_LAUNCH, **STEP)
 _BACKWARD = Arguments("StepVjpArgs", **_LAUNCH, **_shared(_ROOM_BACK), gposes="T*", **VJP)
@@ -41,18 +42,22 @@ class SizeClass:
 
     materials: CompiledMaterials
     parameters: int
-    """Of the materials of all bodies."""
+    """Of all bodies."""
     joints: int = 0
     shapes: int = 0
+    rigid: bool = False
+    """Whether there are free rigid bodies, however many."""
 
     @classmethod
-    def of(cls, materials: CompiledMaterials, parameters: int, joints: int, shapes: int) -> "SizeClass":
+    def of(
+        cls, materials: CompiledMaterials, parameters: int, joints: int, shapes: int, rigid: bool = False
+    ) -> "SizeClass":
         """Round sizes up, so that few modules serve many models."""
 
         def up(n: int, step: int) -> int:
             return -(-n // step) * step
 
-        return cls(materials, up(parameters, 16), up(max(joints, 1), 8) if shapes else 0, up(shapes, 8))
+        return cls(materials, up(parameters, 16), up(max(joints, 1), 8) if shapes else 0, up(shapes, 8), rigid)
 
 
 @functools.cache
@@ -64,10 +69,11 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
         "MPM_MAX_PARAMS": size.parameters,
         "MPM_SHAPES": int(size.shapes > 0),
         "DS_MAX_JOINTS": size.joints,
-        "DS_MAX_SHAPES": size.shapes,
+        "DS_MAX_SHAPES": max(size.shapes, int(size.rigid)),
+        "MPM_RIGID": int(size.rigid),
     }
     place = "cuda" if on_cuda else "cpu"
-    sizes = f"p{size.parameters}" + (f"_j{size.joints}_s{size.shapes}" if size.shapes else "")
+    sizes = f"p{size.parameters}" + (f"_j{size.joints}_s{size.shapes}" if size.shapes else "") + "_rigid" * size.rigid
     return native_kernels(
         f"diffsim_mpm_{materials.name}_{dtype}_{place}_{sizes}",
         "launches_vjp.h" if on_cuda else "step.h",

@@ -15,6 +15,8 @@ _KEPT_NODES, _KEPT_NODES_A_PARTICLE = 1000, 4
 """Nodes in the box of a body that is not far from compact. Where there are more, grids are not kept but made again."""
 _BACK = ("pull", "cotangents", "stresses", "gposes")
 """Of the room on CUDA, what a forward pass does not need."""
+RIGID_STATE, RIGID_WORK, RIGID_BAR = 13, 112, 25
+"""Numbers of the structs in ``_source/rigid.h``."""
 Sizes = Mapping[str, Callable[[int], int]]
 
 
@@ -82,8 +84,13 @@ class Launches:
             "cotangents": lambda _: PARTICLE * particles,
             "stresses": lambda _: self._substeps * STRESS * particles,
             "kept": lambda _: kept_numbers(self._model, self._substeps),
+            "rigid": lambda _: self._rigid_numbers(1),
             **dict.fromkeys(("grid", "velocity", "pull"), lambda _: nodes),
         }
+
+    def _rigid_numbers(self, num_worlds: int) -> int:
+        each = (self._substeps + 1) * RIGID_STATE + self._substeps * RIGID_WORK + RIGID_BAR
+        return num_worlds * self._model.nr * each + 1
 
     def _room(self, states: int) -> Sizes:
         shapes = len(self._model.shapes.shapes) if self._model.shapes else 0
@@ -92,6 +99,7 @@ class Launches:
             "cotangents": lambda n: PARTICLE * self._particles(n),
             "stresses": lambda n: STRESS * self._particles(n),
             **dict.fromkeys(("grid", "velocity", "pull"), lambda n: NODE * self._nodes(n)),
+            "rigid": self._rigid_numbers,
             "poses": lambda n: 12 * shapes * self._poses(n) + 1,
             "gposes": lambda n: 24 * shapes * n + 1,
             "impulses": lambda n: 6 * shapes * n + 1,

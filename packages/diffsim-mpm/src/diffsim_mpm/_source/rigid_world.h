@@ -1,0 +1,63 @@
+// The free rigid bodies of a world in a control step; nothing where the model has none.
+#pragma once
+#include "obstacles.h"
+#if MPM_RIGID
+#include "rigid_motion.h"
+#include "rigid_nodes.h"
+#endif
+
+namespace ds {
+
+#if MPM_RIGID
+// `room`: rigid_numbers() numbers of this world
+template <class Args> DS_FN void begin_rigid(const Args& a, int world, const Model& m, T* room, Rigid& g)
+{
+    g = read_rigid(a.rigid_integers, a.rigid_reals);
+    place_rigid(g, room, m.head[I_SUBSTEPS]);
+    at_sub_step(g, 0);
+    load_bodies(a, world, g);
+}
+DS_FN void give_way_to_all(const Rigid& g, V3 x, R mass, V3& v) { give_way_all(g, g.count, x, mass, v); }
+DS_FN void start_rigid(const Model& m, const T* params, int k, Rigid& g)
+{
+    at_sub_step(g, k);
+    begin_bodies(m, g, params + g.param);
+}
+DS_FN void end_rigid(const Model& m, const Rigid& g) { end_bodies(m, g); }
+DS_FN bool rigid_within(const Rigid& g, const Model& m, int k) { return bodies_within(g, g.states + k * g.count, m.limit); }
+template <class Args> DS_FN void store_rigid(const Args& a, int world, const Model& m, bool ok, const Rigid& g)
+{
+    store_bodies(a, world, ok, g.states + m.head[I_SUBSTEPS] * g.count, g);
+}
+template <class Args> DS_FN void begin_rigid_vjp(const Args& a, int world, const Model& m, const Rigid& g)
+{
+    load_bodies_vjp(a, world, g.states + m.head[I_SUBSTEPS] * g.count, g);
+}
+DS_FN void end_rigid_vjp(const Model& m, int k, Rigid& g)
+{
+    at_sub_step(g, k);
+    end_bodies_vjp(m, g);
+}
+DS_FN void start_rigid_vjp(const Model& m, const Rigid& g) { begin_bodies_vjp(m, g); }
+// Cotangents of masses and inertias go to those of the parameters, `stride` numbers apart.
+template <class Args> DS_FN void store_rigid_vjp(const Args& a, int world, bool ok, const Rigid& g, T* gparams, int stride)
+{
+    store_bodies_vjp(a, world, ok, g);
+    for (int j = 0; j < g.count; j++)
+        for (int k = 0; k < MASSES; k++) gparams[stride * (g.param + j * MASSES + k)] += g.bars[j].mass[k];
+}
+#else
+struct Rigid {};
+template <class Args> DS_FN void begin_rigid(const Args&, int, const Model&, T*, Rigid&) {}
+DS_FN void give_way_to_all(const Rigid&, V3, R, V3&) {}
+DS_FN void start_rigid(const Model&, const T*, int, Rigid&) {}
+DS_FN void end_rigid(const Model&, const Rigid&) {}
+DS_FN bool rigid_within(const Rigid&, const Model&, int) { return true; }
+template <class Args> DS_FN void store_rigid(const Args&, int, const Model&, bool, const Rigid&) {}
+template <class Args> DS_FN void begin_rigid_vjp(const Args&, int, const Model&, const Rigid&) {}
+DS_FN void end_rigid_vjp(const Model&, int, Rigid&) {}
+DS_FN void start_rigid_vjp(const Model&, const Rigid&) {}
+template <class Args> DS_FN void store_rigid_vjp(const Args&, int, bool, const Rigid&, T*, int) {}
+#endif
+
+}  // namespace ds

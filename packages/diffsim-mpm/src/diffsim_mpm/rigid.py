@@ -1,0 +1,252 @@
+"""``RigidBody``: a free rigid body among deformable ones. It pushes them, and they push it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from diffsim_core.rigid._quat import rotation
+from diffsim_mpm.chain import Tables, pack_shapes, place, unit
+from diffsim_mpm.shapes import Box, Capsule, Cylinder, Numbers, Plane, Shape, SignedDistanceGrid, Sphere
+from diffsim_mpm.twin_coupling import signed_distance
+
+MASSES = ("mass", "inertia_xx", "inertia_yy", "inertia_zz", "inertia_xy", "inertia_xz", "inertia_yz")
+"""Numbers of a body that a simulator may have as inputs, in their order."""
+_NOWHERE = -1e6
+"""Radius of points that fill up a register: they touch nothing."""
+_RIM = 12
+"""Points on each rim of a cylinder."""
+_CELLS = 64
+"""Along the longest side of a shape whose volume is counted in cells."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RigidBody:
+    """A body with six degrees of freedom. It meets particles with its shapes, and the sides of the grid with points.
+
+    Its state is where its centre of mass is and how its axes are turned, ``pose [7]`` ([m], wxyz), and ``twist [6]``:
+    velocity of the centre of mass [m/s] and angular velocity [rad/s], both in the world's axes. Where shapes overlap, the
+    one that is closest to a node acts.
+
+    Raises:
+        ValueError: for a mass that is not positive, an inertia that no body has, no shapes, a plane as a shape, or a shape
+            on a joint.
+    """
+
+    name: str
+    mass: float
+    """[kg]"""
+    inertia: Any
+    """About the centre of mass in the body's axes ``[3, 3]``, or its diagonal ``[3]`` [kg m^2]."""
+    shapes: Sequence[Shape]
+    """In the body's frame."""
+    centre: Sequence[float] = (0.0, 0.0, 0.0)
+    """Centre of mass in the body's frame ``[3]`` [m]."""
+    pos: Sequence[float] = (0.0, 0.0, 0.0)
+    """Where the body's frame is at rest ``[3]`` [m]; a state may put it elsewhere."""
+    quat: Sequence[float] = (1.0, 0.0, 0.0, 0.0)
+    """How the frame is turned at rest, wxyz."""
+    stiffness: float | None = None
+    """Of each of its points on the sides [N/m]; by default its weight pushes one 2 % of a cell deep."""
+    damping: float | None = None
+    """Of each of its points while it comes closer [N s/m^2]; by default 1 s/m times the stiffness."""
+    grip: float | None = None
+    """Friction of each of its points that sticks to the ground [N s/m]; by default 50 1/s times the mass."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shapes", tuple(self.shapes))
+        label = self.label
+        for name, size in (("centre", 3), ("pos", 3), ("quat", 4)):
+            given = np.asarray(getattr(self, name), dtype=np.float64)
+            if given.shape != (size,) or not np.isfinite(given).all():
+                raise ValueError(f"{label}: {name}={getattr(self, name)!r} must be {size} finite numbers")
+        if not np.linalg.norm(np.asarray(self.quat, np.float64)) > 0:
+            raise ValueError(f"{label}: quat={self.quat!r} must not be zero")
+        if not 0 < self.mass < np.inf:
+            raise ValueError(f"{label}: mass={self.mass!r} must be positive [kg]")
+        for name in ("stiffness", "damping", "grip"):
+            value = getattr(self, name)
+            if value is not None and not (value >= 0 and np.isfinite(value)):
+                raise ValueError(f"{label}: {name}={value!r} must be at least 0 and finite")
+        self._check_inertia()
+        if not self.shapes:
+            raise ValueError(f"{label} has no shapes: it would meet nothing; give it at least one")
+        for shape in self.shapes:
+            if isinstance(shape, Plane):
+                raise ValueError(f"{label}: {shape.label} has no end; give a box")
+            if shape.joint is not None:
+                raise ValueError(f"{label}: {shape.label} is on joint {shape.joint!r}; shapes of a free body have none")
+
+    def _check_inertia(self) -> None:
+        given = np.asarray(self.inertia, dtype=np.float64)
+        if given.shape not in ((3,), (3, 3)) or not np.isfinite(given).all():
+            raise ValueError(f"{self.label}: inertia has shape {given.shape}; give 3 or 3 x 3 finite numbers [kg m^2]")
+        matrix = np.diag(given) if given.ndim == 1 else given
+        if not np.allclose(matrix, matrix.T, rtol=0, atol=1e-9 * np.abs(matrix).max()):
+            raise ValueError(f"{self.label}: inertia={matrix.tolist()} is not symmetric")
+        low, middle, high = np.linalg.eigvalsh(matrix)
+        if not low > 0:
+            raise ValueError(f"{self.label}: inertia has the principal moment {low:.4g}, all must be positive [kg m^2]")
+        if high > (low + middle) * (1 + 1e-9):
+            raise ValueError(
+                f"{self.label}: no body has the principal moments {low:.4g}, {middle:.4g}, {high:.4g} kg m^2: the largest"
+                " is more than the sum of the others"
+            )
+        object.__setattr__(self, "inertia", 0.5 * (matrix + matrix.T))
+
+    @property
+    def label(self) -> str:
+        """What an error calls it."""
+        return f"rigid body {self.name!r}"
+
+    @cached_property
+    def numbers(self) -> Numbers:
+        """Mass and inertia ``[7]``, in the order of ``MASSES``."""
+        i = self.inertia
+        return np.array([self.mass, i[0, 0], i[1, 1], i[2, 2], i[0, 1], i[0, 2], i[1, 2]])
+
+    @cached_property
+    def pose(self) -> Numbers:
+        """Centre of mass and attitude at rest ``[7]`` [m]."""
+        q = unit(self.quat)
+        return np.concatenate([np.asarray(self.pos) + rotation(q) @ np.asarray(self.centre), q])
+
+    @cached_property
+    def placed(self) -> tuple[Shape, ...]:
+        """Its shapes with positions from the centre of mass."""
+        return tuple(replace(s, pos=tuple(np.asarray(s.pos, np.float64) - self.centre)) for s in self.shapes)
+
+    @cached_property
+    def points(self) -> Numbers:
+        """What touches the sides of the grid ``[k, 4]``: points from the centre of mass, in its axes, and radii [m]."""
+        found = []
+        for shape in self.placed:
+            points, pose = _points(shape), place(shape)
+            found.append(np.column_stack([points[:, :3] @ pose[:9].reshape(3, 3) + pose[9:], points[:, 3]]))
+        return np.concatenate(found)
+
+    @property
+    def ball(self) -> float:
+        """Radius of a ball about the centre of mass that holds all that its shapes reach [m]."""
+        return max(float(np.linalg.norm(np.asarray(s.pos))) + s.ball + s.reach for s in self.placed)
+
+    def gains(self, dx: float) -> tuple[float, float, float]:
+        """Stiffness, damping and grip of each point on the sides, in cells of ``dx`` [m]."""
+        stiffness = 9.81 * self.mass / (0.02 * dx) if self.stiffness is None else self.stiffness
+        damping = stiffness if self.damping is None else self.damping
+        return stiffness, damping, 50 * self.mass if self.grip is None else self.grip
+
+    @classmethod
+    def solid(cls, *, name: str, shapes: Sequence[Shape], density: float, **options: Any) -> RigidBody:
+        """A body that fills its shapes evenly; mass, centre of mass and inertia follow. Overlaps count twice.
+
+        Args:
+            name: of the body.
+            shapes: in its frame. Rounded boxes and sampled distances are counted in small cells, all others are exact.
+            density: [kg/m^3].
+            options: other fields, such as ``pos``.
+
+        Raises:
+            ValueError: as for the body itself, and for a density that is not positive.
+        """
+        if not 0 < density < np.inf:
+            raise ValueError(f"rigid body {name!r}: density={density!r} must be positive [kg/m^3]")
+        if any(isinstance(shape, Plane) for shape in shapes) or not shapes:
+            return cls(name=name, mass=1.0, inertia=np.eye(3), shapes=shapes, **options)  # which says what is wrong
+        parts = [_volume(shape) for shape in shapes]
+        masses = np.array([density * volume for volume, _, _ in parts])
+        turns = [rotation(unit(shape.quat)) for shape in shapes]
+        middles = np.array(
+            [shape.pos + turn @ c for shape, turn, (_, c, _) in zip(shapes, turns, parts, strict=True)]
+        )
+        centre = masses @ middles / masses.sum()
+        inertia = np.zeros((3, 3))
+        for m, at, turn, (_, _, per_mass) in zip(masses, middles - centre, turns, parts, strict=True):
+            inertia += m * (turn @ per_mass @ turn.T + (at @ at) * np.eye(3) - np.outer(at, at))
+        given = {"mass": float(masses.sum()), "inertia": inertia, "centre": tuple(centre.tolist())}
+        return cls(name=name, shapes=shapes, **{**given, **options})
+
+
+def _points(shape: Shape) -> Numbers:
+    """Points of a shape in its own frame, and their radii ``[k, 4]``: whatever lies on a plane lies on one of them."""
+    signs = np.stack(np.meshgrid(*[(-1.0, 1.0)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    match shape:
+        case Sphere():
+            at = np.zeros((1, 3))
+        case Capsule():
+            at = np.array([[0.0, 0.0, -shape.half_length], [0.0, 0.0, shape.half_length]])
+        case Box():
+            at = signs * np.asarray(shape.half_sizes)
+        case Cylinder():
+            turn = 2 * np.pi * np.arange(_RIM) / _RIM
+            rim = shape.radius * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+            at = np.concatenate([np.insert(rim, 2, end * shape.half_length, axis=1) for end in (-1, 1)])
+        case SignedDistanceGrid():
+            inside = np.asarray(shape.origin) + shape.spacing * np.argwhere(np.asarray(shape.samples) < 0)
+            steps = np.stack(np.meshgrid(*[(-1, 0, 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+            ways = steps[np.any(steps != 0, axis=1)]
+            at = np.unique(inside[(inside @ ways.T).argmax(axis=0)], axis=0)
+        case _:
+            raise TypeError(f"{shape.label} has no points")
+    radius = 0.0 if isinstance(shape, Cylinder | SignedDistanceGrid) else shape.rounding
+    return np.column_stack([at, np.full(len(at), radius)])
+
+
+def _volume(shape: Shape) -> tuple[float, Numbers, Numbers]:
+    """Volume, centre ``[3]`` and inertia per mass about it ``[3, 3]`` of a solid shape, in its own frame."""
+    zero = np.zeros(3)
+    match shape:
+        case Sphere():
+            r = shape.radius
+            return 4 / 3 * np.pi * r**3, zero, 0.4 * r**2 * np.eye(3)
+        case Capsule():
+            r, h = shape.radius, shape.half_length
+            ball, rod = 4 / 3 * np.pi * r**3, 2 * np.pi * r**2 * h
+            across = ball * (0.4 * r**2 + h**2 + 0.75 * h * r) + rod * (r**2 / 4 + h**2 / 3)
+            along = ball * 0.4 * r**2 + rod * r**2 / 2
+            return ball + rod, zero, np.diag([across, across, along]) / (ball + rod)
+        case Cylinder():
+            r, h = shape.radius, shape.half_length
+            across = r**2 / 4 + h**2 / 3
+            return 2 * np.pi * r**2 * h, zero, np.diag([across, across, r**2 / 2])
+        case Box() if shape.radius == 0:
+            squares = np.asarray(shape.half_sizes, np.float64) ** 2
+            return 8 * float(np.prod(shape.half_sizes)), zero, np.diag(squares.sum() - squares) / 3
+        case _:
+            return _counted(shape)
+
+
+def _counted(shape: Shape) -> tuple[float, Numbers, Numbers]:
+    side = 2 * shape.ball / _CELLS
+    axis = side * (np.arange(_CELLS) + 0.5) - shape.ball
+    x = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    inside = x[signed_distance(shape, x)[0] < 0]
+    centre = inside.mean(axis=0)
+    arm = inside - centre
+    second = arm.T @ arm / len(arm) + side**2 / 12 * np.eye(3)
+    return len(inside) * side**3, centre, np.trace(second) * np.eye(3) - second
+
+
+def pack_rigid(bodies: Sequence[RigidBody], *, dx: float, lanes: int, param: int) -> Tables:
+    """Tables of ``_source/rigid.h``, with points in registers of ``lanes``; masses begin at parameter ``param``."""
+    rows: list[int] = []
+    gains: list[float] = []
+    points: list[Numbers] = []
+    shape = point = 0
+    for body in bodies:
+        blocks = -(-len(body.points) // lanes)
+        filled = np.tile([0.0, 0.0, 0.0, _NOWHERE], (blocks * lanes, 1))
+        filled[: len(body.points)] = body.points
+        rows += [shape, len(body.shapes), point, blocks]
+        gains += [body.ball, *body.gains(dx)]
+        points.append(filled.ravel())
+        shape, point = shape + len(body.shapes), point + blocks
+    owners = [j for j, body in enumerate(bodies) for _ in body.shapes]
+    packed = pack_shapes([s for body in bodies for s in body.placed], owners)
+    integers = [len(bodies), shape, point * lanes, param, *rows, *packed.integers]
+    reals = [np.array(gains), packed.reals, *points, packed.samples]
+    return Tables(np.array(integers, np.int32), np.concatenate(reals))

@@ -1,0 +1,71 @@
+"""Free rigid bodies among particles: the twin, gradients, what must be conserved, and closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from diffsim_mpm import twin
+from diffsim_mpm.dynamics import MpmDynamics
+from diffsim_mpm.rigid import RigidBody
+from diffsim_mpm.shapes import Box, Capsule, Cylinder, Sphere
+
+from .host import some_model, some_state, step, vjp
+from .test_coupling import ellipsoid
+from .test_engine import bodies, hand, relative_error, twin_world
+
+INERTIA = [[2e-3, 3e-4, -2e-4], [3e-4, 3e-3, 1e-4], [-2e-4, 1e-4, 2.5e-3]]
+
+
+def some_bodies(friction: float = 0.4, softness: float = 60.0):
+    """One of two shapes with its centre of mass elsewhere, light and low, and a heavy one on the same particles."""
+    common = {"friction": friction, "softness": softness}
+    turned = {"pos": (0.32, 0.38, 0.3), "quat": (0.9, 0.2, -0.3, 0.1)}
+    shapes = (
+        Box(half_sizes=(0.08, 0.05, 0.03), **common),
+        Capsule(radius=0.03, half_length=0.05, pos=(0.03, 0.02, 0.04), quat=(0.8, 0.3, 0.2, 0.1), **common),
+    )
+    light = RigidBody(name="light", mass=0.2, inertia=INERTIA, shapes=shapes, centre=(0.01, 0.005, 0.01), **turned)
+    heavy = RigidBody.solid(name="heavy", shapes=(Sphere(radius=0.06, **common),), density=9e3, pos=(0.44, 0.35, 0.36))
+    return light, heavy
+
+
+def coupled(dtype: str = "float64", *, friction: float = 0.4, threads: int = 1, **options):
+    model = some_model(
+        *bodies("von_mises", "drucker_prager"),
+        ground_friction=0.3,
+        shapes=hand(),
+        rigid_bodies=some_bodies(friction),
+    )
+    options = {"dt": 1e-3, "substeps": 4, "reactions": True, "loads": True} | options
+    return MpmDynamics(model, dtype=dtype, threads=threads, **options)
+
+
+def some_motion(dynamics, n, seed):
+    """A state in which the bodies move through the particles, with loads and a motion of the joints."""
+    random = np.random.default_rng(seed)
+    state = some_state(dynamics, n, seed, strain=0.02)
+    pose, twist = state.pose.copy(), random.standard_normal(state.twist.shape).astype(state.twist.dtype)
+    pose[..., 3:] += 0.1 * random.standard_normal(pose[..., 3:].shape)  # of any length
+    twist[..., :3] *= 0.5
+    state = state._replace(q=np.tile([0.1, 0.05], (n, 1)), F=0.97 * state.F, pose=pose, twist=twist)
+    load = random.standard_normal((n, 2, 6)) * [1, 1, 1, 0.02, 0.02, 0.02]
+    return state, load, 0.02 * random.standard_normal((n, 2))
+
+
+@pytest.mark.parametrize("friction", [0.0, 0.4, 5.0, 99.0])
+def test_twin(friction):
+    dynamics = coupled(friction=friction)
+    state, load, u = some_motion(dynamics, 2, 1)
+    out, ok = step(dynamics, state, u, load=load)
+    assert ok.all()
+    still, _ = step(dynamics, state._replace(pose=state.pose + [0, 0, 5, 0, 0, 0, 0]), u, load=load)
+    assert (np.abs(out.v - still.v).max(axis=(1, 2)) > 1e-2).all()  # the bodies do touch
+    for i in range(2):
+        impulses = np.zeros((2, 6))
+        expected = twin.step(
+            dynamics.model, twin_world(dynamics, state, i), u[i], dynamics.dt, 4, impulses=impulses, load=load[i]
+        )
+        for name, a in out._asdict().items():
+            b = impulses / dynamics.dt if name == "wrench" else getattr(expected, name)
+            assert np.abs(a[i] - b).max() <= 1e-10 * max(1.0, np.abs(b).max()), name
