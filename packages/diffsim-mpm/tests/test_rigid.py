@@ -69,3 +69,37 @@ def test_twin(friction):
         for name, a in out._asdict().items():
             b = impulses / dynamics.dt if name == "wrench" else getattr(expected, name)
             assert np.abs(a[i] - b).max() <= 1e-10 * max(1.0, np.abs(b).max()), name
+
+
+MASS_NAMES = ("mass", "inertia_xx", "inertia_yy", "inertia_zz", "inertia_xy", "inertia_xz", "inertia_yz")
+
+
+@pytest.mark.parametrize("friction", [0.0, 0.4, 5.0, 99.0])
+def test_gradients(friction):
+    """By every input: poses, twists, loads, joints, particles, materials, masses and inertias."""
+    dynamics = coupled(friction=friction, parameters=("E", *MASS_NAMES))
+    state, load, u = some_motion(dynamics, 3, 2)
+    assert relative_error(dynamics, state, 4, u, load=load) < 1e-6
+
+
+def everything(dynamics, state, load, u):
+    random = np.random.default_rng(13)
+    out, ok = step(dynamics, state, u, load=load)
+    g = [random.standard_normal(a.shape) for a in out]
+    return [*out, *vjp(dynamics, state, ok, g, u, load=load).values()], ok
+
+
+def test_cuda_source_on_a_cpu(monkeypatch):
+    """What is made for CUDA does the same, one item after the other; also with lost worlds."""
+    names = ("E", "mass:heavy", "inertia_xy")
+    expected = coupled(parameters=names)
+    build = MpmDynamics._build
+    monkeypatch.setattr(MpmDynamics, "_build", lambda self, on_cuda: build(self, True))
+    dynamics = coupled(parameters=names)
+    state, load, u = some_motion(dynamics, 4, 12)
+    state.x[1, 7] = 2.0
+    state.twist[2, 1, 3] = np.nan
+    found, ok = everything(dynamics, state, load, u)
+    assert ok.tolist() == [1, 0, 0, 1]
+    for one, other in zip(found, everything(expected, state, load, u)[0], strict=True):
+        assert one == pytest.approx(other, abs=1e-10 * max(1.0, np.nanmax(np.abs(other))), nan_ok=True)

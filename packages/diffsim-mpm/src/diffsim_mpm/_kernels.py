@@ -24,7 +24,7 @@ def _shared(room: dict[str, str]) -> dict[str, str]:
     return {name: kind.removeprefix("own ") for name, kind in room.items()}
 
 
-_LAUNCH = {**_MODEL, "num_worlds": "int", "sub": "int", "body": "int", "keep": "int", "poses": "T*", "impulses": "T*"}
+_LAUNCH = {**_MODEL, "num_worlds": "int", "sub": "int", "body": "int", "step": "int", "keep": "int", "poses": "T*", "impulses": "T*"}
 _LAUNCH |= _shared(_ROOM)
 _FORWARD = Arguments("StepArgs", **_LAUNCH, **STEP)
 _BACKWARD = Arguments("StepVjpArgs", **_LAUNCH, **_shared(_ROOM_BACK), gposes="T*", **VJP)
@@ -34,6 +34,12 @@ _BACKWARD_STAGES += ("move_vjp", "grid_vjp", "leave_vjp", "joints_vjp", "end_vjp
 _ON_CUDA = {f"mpm_{stage}": _FORWARD for stage in _FORWARD_STAGES}
 _ON_CUDA |= {f"mpm_{stage}": _BACKWARD for stage in _BACKWARD_STAGES}
 """Of ``_source/launches.h`` and ``launches_vjp.h``."""
+_RIGID_STAGES = ("start", "sum", "solve", "end")
+_RIGID_BACK = (*(f"{stage}_again" for stage in _RIGID_STAGES), "begin_vjp", "end_vjp", "last_vjp", "first_vjp")
+_RIGID_BACK += ("solve_vjp", "give_way_vjp", "momentum_vjp", "start_vjp")
+_RIGID_ON_CUDA = {f"mpm_rigid_{stage}": _FORWARD for stage in _RIGID_STAGES}
+_RIGID_ON_CUDA |= {f"mpm_rigid_{stage}": _BACKWARD for stage in _RIGID_BACK}
+"""Of ``_source/launches_rigid.h``, in addition where there are rigid bodies."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +80,12 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
     }
     place = "cuda" if on_cuda else "cpu"
     sizes = f"p{size.parameters}" + (f"_j{size.joints}_s{size.shapes}" if size.shapes else "") + "_rigid" * size.rigid
+    on_gpu = ("launches_rigid.h", _ON_CUDA | _RIGID_ON_CUDA) if size.rigid else ("launches_vjp.h", _ON_CUDA)
+    source, functions = on_gpu if on_cuda else ("step.h", _ON_CPU)
     return native_kernels(
         f"diffsim_mpm_{materials.name}_{dtype}_{place}_{sizes}",
-        "launches_vjp.h" if on_cuda else "step.h",
-        _ON_CUDA if on_cuda else _ON_CPU,
+        source,
+        functions,
         folders=[shared_headers(SOURCE), *materials.folders],
         dtype=dtype,
         on_cuda=on_cuda,

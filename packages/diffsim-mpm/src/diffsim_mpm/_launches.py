@@ -15,7 +15,7 @@ _KEPT_NODES, _KEPT_NODES_A_PARTICLE = 1000, 4
 """Nodes in the box of a body that is not far from compact. Where there are more, grids are not kept but made again."""
 _BACK = ("pull", "cotangents", "stresses", "gposes")
 """Of the room on CUDA, what a forward pass does not need."""
-RIGID_STATE, RIGID_WORK, RIGID_BAR = 13, 112, 25
+RIGID_STATE, RIGID_WORK, RIGID_BAR = 13, 118, 25
 """Numbers of the structs in ``_source/rigid.h``."""
 Sizes = Mapping[str, Callable[[int], int]]
 
@@ -105,36 +105,76 @@ class Launches:
             "impulses": lambda n: 6 * shapes * n + 1,
         }
 
-    def _launch(self, stage: str, over: str, sub: int = 0) -> Launch:
-        return Launch(f"mpm_{stage}", items=self._items[over], values={"sub": sub})
+    def _launch(self, stage: str, over: str, sub: int = 0, body: int = 0, step: int = 0) -> Launch:
+        return Launch(f"mpm_{stage}", items=self._items[over], values={"sub": sub, "body": body, "step": step})
+
+    def _meet(self, sub: int, again: str = "") -> Iterator[Launch]:
+        """Rigid bodies meet the nodes, one after the other."""
+        if self._model.nr:
+            yield self._launch(f"rigid_start{again}", "worlds", sub)
+        for body in range(self._model.nr):
+            for step in range(2):
+                yield self._launch(f"rigid_sum{again}", "nodes", sub, body, step)
+                yield self._launch(f"rigid_solve{again}", "worlds", sub, body, step)
+
+    def _meet_back(self, sub: int) -> Iterator[Launch]:
+        for body in reversed(range(self._model.nr)):
+            for step, stage in ((1, "last"), (0, "first")):
+                yield self._launch(f"rigid_{stage}_vjp", "nodes", sub, body)
+                yield self._launch("rigid_solve_vjp", "worlds", sub, body, step)
+            yield self._launch("rigid_give_way_vjp", "nodes", sub, body)
+        if self._model.nr:
+            yield self._launch("rigid_momentum_vjp", "nodes", sub)
+            yield self._launch("rigid_start_vjp", "worlds", sub)
 
     def _forward(self) -> Iterator[Launch]:
         yield self._launch("begin", "particles")
         if self._model.shapes:
             yield self._launch("pose", "poses")
         for k in range(self._substeps):
-            for stage, over in (("clear", "nodes"), ("leave", "particles"), ("grid", "nodes"), ("move", "particles")):
-                yield self._launch(stage, over, k)
+            yield self._launch("clear", "nodes", k)
+            yield self._launch("leave", "particles", k)
+            yield from self._meet(k)
+            yield self._launch("grid", "nodes", k)
+            yield self._launch("move", "particles", k)
+            if self._model.nr:
+                yield self._launch("rigid_end", "worlds", k)
         yield self._launch("check", "particles")
         yield self._launch("end", "particles")
 
     def _backward(self) -> Iterator[Launch]:
-        last, shapes = self._substeps - 1, self._model.shapes is not None
+        last, shapes, rigid = self._substeps - 1, self._model.shapes is not None, self._model.nr > 0
         yield self._launch("begin_vjp", "particles")
         if shapes:
             yield self._launch("pose_again", "poses")
             yield self._launch("joints_vjp", "worlds", last + 1)
-        to_grid = (("clear_again", "nodes"), ("leave_again", "particles"), ("grid_again", "nodes"))
-        back = (("move_vjp", "particles"), ("grid_vjp", "nodes"), ("leave_vjp", "particles"))
         for k in range(last + 1):
-            for stage, over in (*to_grid, ("move_again", "particles")):
-                yield self._launch(stage, over, k)
+            yield from self._to_grid_again(k, first=True)
+            yield self._launch("move_again", "particles", k)
+            if rigid:
+                yield self._launch("rigid_end_again", "worlds", k)
+        if rigid:
+            yield self._launch("rigid_begin_vjp", "worlds")
         for k in range(last, -1, -1):
-            for stage, over in (*(to_grid if k < last else ()), *back):
-                yield self._launch(stage, over, k)
+            if k < last:
+                yield from self._to_grid_again(k, first=False)
+            if rigid:
+                yield self._launch("rigid_end_vjp", "worlds", k)
+            yield self._launch("move_vjp", "particles", k)
+            yield self._launch("grid_vjp", "nodes", k)
+            yield from self._meet_back(k)
+            yield self._launch("leave_vjp", "particles", k)
             if shapes:
                 yield self._launch("joints_vjp", "worlds", k)
         yield self._launch("end_vjp", "particles")
+
+    def _to_grid_again(self, sub: int, *, first: bool) -> Iterator[Launch]:
+        """``first``: when the twists of rigid bodies are not yet known."""
+        yield self._launch("clear_again", "nodes", sub)
+        yield self._launch("leave_again", "particles", sub)
+        if first:
+            yield from self._meet(sub, "_again")
+        yield self._launch("grid_again", "nodes", sub)
 
 
 def kept_numbers(model: MpmModel, substeps: int) -> int:

@@ -17,6 +17,8 @@ DS_ITEM void mpm_begin_vjp(int item, const StepVjpArgs& a)
     int world = item / m.head[I_PARTICLES];
     if (item % m.head[I_PARTICLES]) return;
     for (int k = 0; k < chosen; k++) a.gparams[size_t(world) * chosen + k] = T(0);
+    Rigid bodies;
+    begin_rigid(a, world, m, rigid_room(a, world, m), bodies);
     Motion w;
     begin_motion(a, world, m.head[I_SUBSTEPS], w);
     end_motion_vjp(a, world, m, w);
@@ -63,7 +65,7 @@ DS_ITEM void mpm_grid_vjp(int item, const StepVjpArgs& a)
 #if MPM_SHAPES
     if (a.gwrench_out) o.gimpulse = a.impulses + first_impulse(a, world);
 #endif
-    node_velocity_vjp(m, o, n, {q[0], q[1], q[2]}, q[3], {g[0], g[1], g[2]}, back, g[3]);
+    node_velocity_vjp(m, o, bodies_of(a, world, m), n, {q[0], q[1], q[2]}, q[3], {g[0], g[1], g[2]}, back, g[3]);
     g[0] = back.x, g[1] = back.y, g[2] = back.z;
 }
 DS_ITEM void mpm_leave_vjp(int item, const StepVjpArgs& a)
@@ -120,7 +122,9 @@ DS_ITEM void mpm_end_vjp(int item, const StepVjpArgs& a)
     Particles g = {zero3(), zero3(), zero33(), zero33(), T(0)};
     if (ok) g = particle(a.cotangents, all, item);
     to_outside(g, a.gx, a.gv, a.gC, a.gF, a.gh, item);
-    if (ok || item % m.head[I_PARTICLES]) return;
+    if (item % m.head[I_PARTICLES]) return;
+    store_rigid_vjp(a, world, m, ok, bodies_of(a, world, m));
+    if (ok) return;
     for (int k = 0; k < chosen; k++) a.gparams[size_t(world) * chosen + k] = T(0);
     Motion w;
     begin_motion(a, world, m.head[I_SUBSTEPS], w);

@@ -29,13 +29,13 @@ enum { TRIANGLE = 21, SUMS = TRIANGLE + 6 };
 struct RigidWork {
     T E[9], mass[MASSES], inverse[6];
     T alone[6], first[6], last[6], sums[2][SUMS];
-    T lambda[2][6], pull[6];  // in the backward pass
+    T lambda[2][6], glast[6], gfirst[6];  // in the backward pass, with the cotangents of `last` and `first`
 };
 // Cotangents of a body: of its place, its turn (a rotation vector applied to it), its twist, load and mass.
 struct RigidBar {
     T c[3], turn[3], v[3], w[3], load[6], mass[MASSES];
 };
-static_assert(sizeof(RigidState) == 13 * sizeof(T) && sizeof(RigidWork) == 112 * sizeof(T) && sizeof(RigidBar) == 25 * sizeof(T),
+static_assert(sizeof(RigidState) == 13 * sizeof(T) && sizeof(RigidWork) == 118 * sizeof(T) && sizeof(RigidBar) == 25 * sizeof(T),
               "_launches.py makes room for so many numbers");
 struct Rigid {
     int count, param;
@@ -50,6 +50,16 @@ struct Rigid {
     RigidWork* work;  // of the sub-step at hand
 };
 
+// The bodies' own numbers in one world: the model's, and in the place of some the world's own.
+DS_FN void masses_of(const Model& m, const T* own, int world, const Rigid& g)
+{
+    int chosen = m.head[I_CHOSEN];
+    for (int k = 0; k < MASSES * g.count; k++) g.work[k / MASSES].mass[k % MASSES] = m.params[g.param + k];
+    for (int i = 0; i < chosen; i++) {
+        int k = m.chosen[i] - g.param;
+        if (k >= 0 && k < MASSES * g.count) g.work[k / MASSES].mass[k % MASSES] = own[size_t(world) * chosen + i];
+    }
+}
 DS_FN Rigid read_rigid(const int* integers, const T* reals)
 {
     Rigid g;

@@ -69,14 +69,12 @@ DS_ENTRY void meet_bodies_vjp(const Model& m, const Rigid& g, const Box& box, co
     for (int j = g.count - 1; j >= 0; j--) {
         RigidWork& w = g.work[j];
         R last[6] = {}, first[6] = {}, place[6] = {};
-        T gfirst[6] = {T(0), T(0), T(0), T(0), T(0), T(0)}, gplace[6] = {T(0), T(0), T(0), T(0), T(0), T(0)};
         visit(m, g, j, box, grid, [&](int at, const Found& f) { add_last_vjp(g, j, f.n.x, f.mass, f.v, cotangent(at), last); });
-        add_sums(last, 6, w.pull);
-        solve_body_vjp(g, j, 1, w.pull);
+        add_sums(last, 6, w.glast);
+        solve_body_vjp(g, j, 1);
         visit(m, g, j, box, grid, [&](int at, const Found& f) { add_first_vjp(g, j, f.n.x, f.mass, f.v, cotangent(at), first); });
-        add_sums(first, 6, gfirst);
-        for (int k = 0; k < 6; k++) gfirst[k] = -gfirst[k];
-        solve_body_vjp(g, j, 0, gfirst);
+        add_sums(first, 6, w.gfirst);
+        solve_body_vjp(g, j, 0);
         visit(m, g, j, box, grid, [&](int at, const Found& f) {
             R q[4];
             from_nodes(pull + 4 * at, q);
@@ -85,11 +83,8 @@ DS_ENTRY void meet_bodies_vjp(const Model& m, const Rigid& g, const Box& box, co
             q[0] = gv.x, q[1] = gv.y, q[2] = gv.z;
             to_nodes(q, pull + 4 * at);
         });
-        add_sums(place, 6, gplace);
-        for (int k = 0; k < 3; k++) {
-            g.bars[j].c[k] += gplace[k];
-            g.bars[j].turn[k] += gplace[3 + k];
-        }
+        add_sums(place, 3, g.bars[j].c);
+        add_sums(place + 3, 3, g.bars[j].turn);
     }
     for (int at = 0, all = Box::nodes(box); at < all; at += DS_LANES) {
         R q[4], p[4];

@@ -6,15 +6,14 @@
 
 namespace ds {
 
-// The twists before any node is met. `masses`: MASSES numbers of each body.
-DS_ENTRY void begin_bodies(const Model& m, const Rigid& g, const T* masses)
+// The twists before any node is met.
+DS_ENTRY void begin_bodies(const Model& m, const Rigid& g)
 {
     for (int j = 0; j < g.count; j++) {
         const RigidState& b = g.now[j];
         RigidWork& w = g.work[j];
         T load[6] = {T(0), T(0), T(0), T(0), T(0), T(0)};
         axes_of(b.q, w.E);
-        for (int k = 0; k < MASSES; k++) w.mass[k] = masses[j * MASSES + k];
         inverse_symmetric(w.mass + INERTIA, w.inverse);
         for (int k = 0; k < 6 && g.loads; k++) load[k] = g.loads[6 * j + k];
         sides_force(m, g, j, load);
@@ -69,14 +68,14 @@ DS_ENTRY void solve_body(const Rigid& g, int j, int step)
     for (int k = 0; k < 6; k++) to[k] = w.alone[k] + gained[k];
 }
 // From the cotangent of the twist that a step leads to: its lambda, and what the body itself makes of it.
-DS_ENTRY void solve_body_vjp(const Rigid& g, int j, int step, const T* gtwist)
+DS_ENTRY void solve_body_vjp(const Rigid& g, int j, int step)
 {
     RigidWork& w = g.work[j];
     RigidBar& bar = g.bars[j];
     T S[TRIANGLE], gained[6], ginertia[6] = {T(0), T(0), T(0), T(0), T(0), T(0)}, gturn[3] = {T(0), T(0), T(0)};
     T *lambda = w.lambda[step], *to = step == 0 ? w.first : w.last;
     equations(w, step, S);
-    solve6(S, gtwist, lambda);
+    solve6(S, step == 0 ? w.gfirst : w.glast, lambda);
     for (int k = 0; k < 6; k++) gained[k] = to[k] - w.alone[k];
     // S gained = sums: -lambda . M gained, and M lambda for the twist alone
     for (int k = 0; k < 3; k++) {
@@ -108,7 +107,7 @@ DS_ENTRY void end_bodies(const Model& m, const Rigid& g)
         to3(turned(all33(E), w.inverse, momentum), to.w);
     }
 }
-// Cotangents of the state after in the bars: leaves there those of place and turn, and of the twist V' in `pull`.
+// Cotangents of the state after in the bars: leaves there those of place and turn, and that of the twist V' in `glast`.
 DS_ENTRY void end_bodies_vjp(const Model& m, const Rigid& g)
 {
     for (int j = 0; j < g.count; j++) {
@@ -127,14 +126,15 @@ DS_ENTRY void end_bodies_vjp(const Model& m, const Rigid& g)
         plus3(mul(E, mul_t(E_next, turn)), bar.turn);
         turned_vjp(E, w.mass + INERTIA, spin, back, ginertia, bar.turn);
         for (int k = 0; k < 6; k++) bar.mass[INERTIA + k] += ginertia[k];
-        for (int k = 0; k < 3; k++) w.pull[k] = bar.v[k] + m.dt * bar.c[k];
-        to3(turned(E, w.mass + INERTIA, back) + rotation_by_vjp(spin * splat(m.dt), turn) * splat(m.dt), w.pull + 3);
+        for (int k = 0; k < 3; k++) w.glast[k] = bar.v[k] + m.dt * bar.c[k];
+        to3(turned(E, w.mass + INERTIA, back) + rotation_by_vjp(spin * splat(m.dt), turn) * splat(m.dt), w.glast + 3);
         for (int k = 0; k < 3; k++) bar.v[k] = bar.w[k] = T(0);
+        for (int k = 0; k < 6; k++) w.gfirst[k] = T(0);
     }
 }
 
 // Arrays from outside: pose [N][bodies][7], twist and load [N][bodies][6].
-template <class Args> DS_FN void load_bodies(const Args& a, int world, Rigid& g)
+template <class Args> DS_FN void load_bodies(const Args& a, int world, const Rigid& g)
 {
     for (int j = 0; j < g.count; j++) {
         size_t at = size_t(world) * g.count + j;
@@ -142,7 +142,6 @@ template <class Args> DS_FN void load_bodies(const Args& a, int world, Rigid& g)
         for (int k = 0; k < 7; k++) to[k] = a.pose[7 * at + k];
         for (int k = 0; k < 6; k++) to[7 + k] = a.twist[6 * at + k];
     }
-    g.loads = a.load ? a.load + size_t(6) * world * g.count : nullptr;
 }
 DS_FN bool bodies_within(const Rigid& g, const RigidState* states, T limit)
 {

@@ -180,7 +180,7 @@ DS_FN V3 second_vjp(const Press& p, const Friction& f, const Pulled& a, V3 rel, 
 {
     return with_friction_vjp(p, f, rel, p.s * (dot(a.z, a.r) - a.zn * a.rn), gn);
 }
-// (1) adds J^T of the cotangent of u - J V of the first step: its negative is what the nodes make of that step's V;
+// (1) adds what the nodes make of the first step's V, by which D of the second was found;
 DS_FN void add_first_vjp(const Rigid& g, int j, V3 x, R mass, V3 v, V3 gv, R* sums)
 {
     Press p;
@@ -189,7 +189,7 @@ DS_FN void add_first_vjp(const Rigid& g, int j, V3 x, R mass, V3 v, V3 gv, R* su
     V3 rel = v - carried(w.first, p.arm), gn = zero3();
     Friction f = with_friction(p, rel);
     Pulled a = pulled(p, f.hold, w.lambda[1], w.last, mass, v, gv);
-    add_wrench(p.arm, second_vjp(p, f, a, rel, gn), sums);
+    add_wrench(p.arm, -second_vjp(p, f, a, rel, gn), sums);
 }
 // (2) turns gv into the cotangent of the velocity before, adds to gmass, and adds the cotangents of place and turn.
 DS_FN void give_way_vjp(const Rigid& g, int j, V3 x, R mass, V3 v, V3& gv, R& gmass, R* sums)

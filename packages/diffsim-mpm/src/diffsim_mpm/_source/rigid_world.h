@@ -10,18 +10,24 @@ namespace ds {
 
 #if MPM_RIGID
 // `room`: rigid_numbers() numbers of this world
+template <class Args> DS_FN Rigid rigid_of(const Args& a, int world, const Model& m, T* room)
+{
+    Rigid g = read_rigid(a.rigid_integers, a.rigid_reals);
+    place_rigid(g, room, m.head[I_SUBSTEPS]);
+    g.loads = a.load ? a.load + size_t(6) * world * g.count : nullptr;
+    return g;
+}
 template <class Args> DS_FN void begin_rigid(const Args& a, int world, const Model& m, T* room, Rigid& g)
 {
-    g = read_rigid(a.rigid_integers, a.rigid_reals);
-    place_rigid(g, room, m.head[I_SUBSTEPS]);
-    at_sub_step(g, 0);
+    g = rigid_of(a, world, m, room);
     load_bodies(a, world, g);
 }
 DS_FN void give_way_to_all(const Rigid& g, V3 x, R mass, V3& v) { give_way_all(g, g.count, x, mass, v); }
-DS_FN void start_rigid(const Model& m, const T* params, int k, Rigid& g)
+template <class Args> DS_FN void start_rigid(const Args& a, int world, const Model& m, int k, Rigid& g)
 {
     at_sub_step(g, k);
-    begin_bodies(m, g, params + g.param);
+    masses_of(m, a.params, world, g);
+    begin_bodies(m, g);
 }
 DS_FN void end_rigid(const Model& m, const Rigid& g) { end_bodies(m, g); }
 DS_FN bool rigid_within(const Rigid& g, const Model& m, int k) { return bodies_within(g, g.states + k * g.count, m.limit); }
@@ -39,25 +45,28 @@ DS_FN void end_rigid_vjp(const Model& m, int k, Rigid& g)
     end_bodies_vjp(m, g);
 }
 DS_FN void start_rigid_vjp(const Model& m, const Rigid& g) { begin_bodies_vjp(m, g); }
-// Cotangents of masses and inertias go to those of the parameters, `stride` numbers apart.
-template <class Args> DS_FN void store_rigid_vjp(const Args& a, int world, bool ok, const Rigid& g, T* gparams, int stride)
+// also those of masses and inertias, to their places among the parameters
+template <class Args> DS_FN void store_rigid_vjp(const Args& a, int world, const Model& m, bool ok, const Rigid& g)
 {
     store_bodies_vjp(a, world, ok, g);
-    for (int j = 0; j < g.count; j++)
-        for (int k = 0; k < MASSES; k++) gparams[stride * (g.param + j * MASSES + k)] += g.bars[j].mass[k];
+    for (int i = 0, chosen = m.head[I_CHOSEN]; i < chosen; i++) {
+        int k = m.chosen[i] - g.param;
+        if (k < 0 || k >= MASSES * g.count) continue;
+        a.gparams[size_t(world) * chosen + i] = ok ? g.bars[k / MASSES].mass[k % MASSES] : T(0);
+    }
 }
 #else
 struct Rigid {};
 template <class Args> DS_FN void begin_rigid(const Args&, int, const Model&, T*, Rigid&) {}
 DS_FN void give_way_to_all(const Rigid&, V3, R, V3&) {}
-DS_FN void start_rigid(const Model&, const T*, int, Rigid&) {}
+template <class Args> DS_FN void start_rigid(const Args&, int, const Model&, int, Rigid&) {}
 DS_FN void end_rigid(const Model&, const Rigid&) {}
 DS_FN bool rigid_within(const Rigid&, const Model&, int) { return true; }
 template <class Args> DS_FN void store_rigid(const Args&, int, const Model&, bool, const Rigid&) {}
 template <class Args> DS_FN void begin_rigid_vjp(const Args&, int, const Model&, const Rigid&) {}
 DS_FN void end_rigid_vjp(const Model&, int, Rigid&) {}
 DS_FN void start_rigid_vjp(const Model&, const Rigid&) {}
-template <class Args> DS_FN void store_rigid_vjp(const Args&, int, bool, const Rigid&, T*, int) {}
+template <class Args> DS_FN void store_rigid_vjp(const Args&, int, const Model&, bool, const Rigid&) {}
 #endif
 
 }  // namespace ds

@@ -81,7 +81,7 @@ DS_ITEM void mpm_step(int world, const StepArgs& a)
         ok = look(w, k, w.states, box, o);
         if (!ok) break;
         if (a.wrench_out) count_impulses(w.motion, o);
-        start_rigid(m, w.params, k, w.rigid);
+        start_rigid(a, world, m, k, w.rigid);
         to_grid(w, w.states, w.states, nullptr, box, o, true, w.grid, w.velocity);
         move(m, w.states, box, w.velocity, w.states);
         end_rigid(m, w.rigid);
@@ -115,7 +115,7 @@ struct Kept {
 DS_FN size_t grid_numbers(const Box& box) { return size_t(4) * (Box::nodes(box) + 2 * DS_LANES); }
 
 // Forward again: all states, and what the way back needs.
-template <class Args> DS_ENTRY bool again(Work& w, const Args& a, Kept& kept)
+template <class Args> DS_ENTRY bool again(int world, Work& w, const Args& a, Kept& kept)
 {
     int blocks = w.m.head[I_BLOCKS];
     for (int k = 0; k < w.m.head[I_SUBSTEPS]; k++) {
@@ -126,7 +126,7 @@ template <class Args> DS_ENTRY bool again(Work& w, const Args& a, Kept& kept)
         size_t numbers = grid_numbers(box);
         bool fits = kept.steps == k && size_t(kept.end - kept.top) >= 2 * numbers;
         T *grid = fits ? kept.top : w.grid, *velocity = fits ? kept.top + numbers : w.velocity;
-        start_rigid(w.m, w.params, k, w.rigid);
+        start_rigid(a, world, w.m, k, w.rigid);
         to_grid(w, now, next, (M3*)a.stresses + k * blocks, box, o, true, grid, velocity);
         move(w.m, now, box, velocity, next);
         end_rigid(w.m, w.rigid);
@@ -149,7 +149,7 @@ DS_ITEM void mpm_step_vjp(int world, const StepVjpArgs& a)
     load_particles(m, rows<const T>(a.gx_out, a.gv_out, a.gC_out, a.gF_out, a.gh_out, m, world), false, g);
     end_motion_vjp(a, world, m, w.motion);
     Kept kept = {a.kept, a.kept + m.head[I_KEPT], 0};
-    bool ok = a.ok[world] != 0 && again(w, a, kept);
+    bool ok = a.ok[world] != 0 && again(world, w, a, kept);
     begin_rigid_vjp(a, world, m, w.rigid);
     for (int k = m.head[I_SUBSTEPS] - 1; k >= 0 && ok; k--) {
         Particles *now = w.states + k * blocks, *next = now + blocks;
@@ -183,8 +183,8 @@ DS_ITEM void mpm_step_vjp(int world, const StepVjpArgs& a)
         }
         obstacles_vjp(a, world, k, w.motion);
     }
-    store_rigid_vjp(a, world, ok, w.rigid, (T*)gparams, DS_LANES);
     write_back(world, a, m, ok, g, gparams);
+    store_rigid_vjp(a, world, m, ok, w.rigid);
     if (!ok) no_motion(a, world, w.motion);
 }
 
