@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from diffsim_mpm import twin
+from diffsim_mpm import twin, twin_rigid
 from diffsim_mpm.dynamics import MpmDynamics
 from diffsim_mpm.rigid import RigidBody
 from diffsim_mpm.shapes import Box, Capsule, Cylinder, Sphere
 
-from .host import some_model, some_state, step, vjp
+from .host import block, some_model, some_state, step, vjp
 from .test_coupling import ellipsoid
 from .test_engine import bodies, hand, relative_error, twin_world
 
@@ -18,15 +20,15 @@ INERTIA = [[2e-3, 3e-4, -2e-4], [3e-4, 3e-3, 1e-4], [-2e-4, 1e-4, 2.5e-3]]
 
 
 def some_bodies(friction: float = 0.4, softness: float = 60.0):
-    """One of two shapes with its centre of mass elsewhere, light and low, and a heavy one on the same particles."""
+    """A light one of two shapes with its centre of mass elsewhere, and a heavy one, 0.4 m above the same particles."""
     common = {"friction": friction, "softness": softness}
-    turned = {"pos": (0.32, 0.38, 0.3), "quat": (0.9, 0.2, -0.3, 0.1)}
+    turned = {"pos": (0.32, 0.38, 0.7), "quat": (0.9, 0.2, -0.3, 0.1)}
     shapes = (
         Box(half_sizes=(0.08, 0.05, 0.03), **common),
         Capsule(radius=0.03, half_length=0.05, pos=(0.03, 0.02, 0.04), quat=(0.8, 0.3, 0.2, 0.1), **common),
     )
     light = RigidBody(name="light", mass=0.2, inertia=INERTIA, shapes=shapes, centre=(0.01, 0.005, 0.01), **turned)
-    heavy = RigidBody.solid(name="heavy", shapes=(Sphere(radius=0.06, **common),), density=9e3, pos=(0.44, 0.35, 0.36))
+    heavy = RigidBody.solid(name="heavy", shapes=(Sphere(radius=0.06, **common),), density=9e3, pos=(0.44, 0.35, 0.76))
     return light, heavy
 
 
@@ -46,6 +48,7 @@ def some_motion(dynamics, n, seed):
     random = np.random.default_rng(seed)
     state = some_state(dynamics, n, seed, strain=0.02)
     pose, twist = state.pose.copy(), random.standard_normal(state.twist.shape).astype(state.twist.dtype)
+    pose[..., 2] -= 0.4
     pose[..., 3:] += 0.1 * random.standard_normal(pose[..., 3:].shape)  # of any length
     twist[..., :3] *= 0.5
     state = state._replace(q=np.tile([0.1, 0.05], (n, 1)), F=0.97 * state.F, pose=pose, twist=twist)
@@ -71,6 +74,20 @@ def test_twin(friction):
             assert np.abs(a[i] - b).max() <= 1e-10 * max(1.0, np.abs(b).max()), name
 
 
+def in_the_corner(kind: str) -> RigidBody:
+    """A body that just reaches the ground and two walls of ``some_model``."""
+    shape = {
+        "sphere": Sphere(radius=0.06),
+        "box": Box(half_sizes=(0.05, 0.04, 0.03), radius=0.01),
+        "cylinder": Cylinder(radius=0.05, half_length=0.04),
+        "sampled": ellipsoid(),
+    }[kind]
+    body = RigidBody.solid(name="corner", shapes=[shape], density=800.0, quat=(0.8, 0.3, -0.4, 0.2))
+    moving = twin_rigid.moving(body, body.pose)
+    reach = (body.points[:, 3:] - body.points[:, :3] @ moving.axes.T).max(axis=0) - moving.c
+    return replace(body, pos=tuple(reach + some_model().sides[:, 0]))
+
+
 MASS_NAMES = ("mass", "inertia_xx", "inertia_yy", "inertia_zz", "inertia_xy", "inertia_xz", "inertia_yz")
 
 
@@ -80,6 +97,31 @@ def test_gradients(friction):
     dynamics = coupled(friction=friction, parameters=("E", *MASS_NAMES))
     state, load, u = some_motion(dynamics, 3, 2)
     assert relative_error(dynamics, state, 4, u, load=load) < 1e-6
+
+
+
+@pytest.mark.parametrize("friction", [0.0, 0.3, np.inf])
+@pytest.mark.parametrize("kind", ["sphere", "box", "cylinder", "sampled"])
+def test_twin_and_gradients_on_the_sides(kind, friction):
+    """In the lowest corner, turned, spinning and sliding, away from all particles."""
+    model = some_model(block(low=(0.5, 0.5, 0.5)), ground_friction=friction, rigid_bodies=[in_the_corner(kind)])
+    options = {"dtype": "float64", "threads": 1, "loads": True, "parameters": MASS_NAMES}
+    dynamics = MpmDynamics(model, dt=2e-3, substeps=4, **options)
+    random = np.random.default_rng(20)
+    state = dynamics.rest(2)
+    pose = state.pose + 0.02 * random.standard_normal(state.pose.shape)
+    pose[..., :3] = state.pose[..., :3] - 0.5 * model.dx
+    state = state._replace(pose=pose, twist=random.standard_normal(state.twist.shape) * [[[0.5, 0.4, -0.3, 2, 3, 4]]])
+    load = random.standard_normal((2, 1, 6)) * [1, 1, 1, 0.02, 0.02, 0.02]
+    out, ok = step(dynamics, state, load=load)
+    assert ok.all()
+    for i in range(2):
+        expected = twin.step(model, twin_world(dynamics, state, i), None, dynamics.dt, 4, load=load[i])
+        for name in ("pose", "twist"):
+            np.testing.assert_allclose(getattr(out, name)[i], getattr(expected, name), rtol=0, atol=1e-11)
+    free = state.twist[..., :3] + 2e-3 * (np.array([0, 0, -9.81]) + load[..., :3] / model.rigid_bodies[0].mass)
+    assert (np.abs(out.twist[..., :3] - free) > 1e-4).all()  # it touches three sides
+    assert relative_error(dynamics, state, 21, load=load) < 1e-6
 
 
 def everything(dynamics, state, load, u):

@@ -51,11 +51,11 @@ class RigidBody:
     quat: Sequence[float] = (1.0, 0.0, 0.0, 0.0)
     """How the frame is turned at rest, wxyz."""
     stiffness: float | None = None
-    """Of each of its points on the sides [N/m]; by default its weight pushes one 2 % of a cell deep."""
+    """Of each of its points on the sides [N/m]; by default half of the points carry its weight 2 % of a cell deep."""
     damping: float | None = None
     """Of each of its points while it comes closer [N s/m^2]; by default 1 s/m times the stiffness."""
     grip: float | None = None
-    """Friction of each of its points that sticks to the ground [N s/m]; by default 50 1/s times the mass."""
+    """Friction of each of its points that sticks to the ground [N s/m]; by default half of them brake at 100 1/s."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shapes", tuple(self.shapes))
@@ -136,9 +136,22 @@ class RigidBody:
 
     def gains(self, dx: float) -> tuple[float, float, float]:
         """Stiffness, damping and grip of each point on the sides, in cells of ``dx`` [m]."""
-        stiffness = 9.81 * self.mass / (0.02 * dx) if self.stiffness is None else self.stiffness
+        carrying = max(len(self.points) / 2, 1)
+        stiffness = 9.81 * self.mass / (0.02 * dx * carrying) if self.stiffness is None else self.stiffness
         damping = stiffness if self.damping is None else self.damping
-        return stiffness, damping, 50 * self.mass if self.grip is None else self.grip
+        return stiffness, damping, 100 * self.mass / carrying if self.grip is None else self.grip
+
+    def stable_dt(self, dx: float) -> float:
+        """Longest sub-step [s] in which its points on the sides neither swing up nor brake too much.
+
+        At most half of the points touch at a time, up to half a cell deep.
+        """
+        stiffness, damping, grip = self.gains(dx)
+        arms = (np.linalg.norm(self.points[:, :3], axis=1) + np.maximum(self.points[:, 3], 0)) ** 2
+        by_force = float((1 / self.mass + arms / np.linalg.eigvalsh(self.inertia)[0]).sum())  # acceleration of a point
+        rates = [2 / np.sqrt(stiffness * by_force)] if stiffness else []
+        rates += [2 / (each * by_force) for each in (0.5 * dx * damping, grip) if each]
+        return float(min(rates, default=np.inf))
 
     @classmethod
     def solid(cls, *, name: str, shapes: Sequence[Shape], density: float, **options: Any) -> RigidBody:

@@ -73,18 +73,27 @@ def sides_load(model: MpmModel, b: Moving, twist: Numbers) -> Numbers:
     return load
 
 
+def local(b: Moving, pose: Numbers, x: Numbers) -> Numbers:
+    """Points ``[n, 3]`` in the frame of a shape at ``pose [12]`` on the body."""
+    return ((x - b.c) @ b.axes - pose[9:]) @ pose[:9].reshape(3, 3).T
+
+
+def distance(b: Moving, x: Numbers) -> Numbers:
+    """Signed distances ``[n]`` of points ``[n, 3]`` from a body [m]."""
+    return np.min([signed_distance(shape, local(b, place(shape), x))[0] for shape in b.body.placed], axis=0)
+
+
 def closest(b: Moving, x: Numbers) -> tuple[Numbers, Numbers, Numbers]:
     """Influence ``[n]``, direction ``[n, 3]`` and friction ``[n]`` of the shape that is closest to each point ``[n, 3]``."""
     s, n, mu, least = np.zeros(len(x)), np.zeros(x.shape), np.zeros(len(x)), np.full(len(x), np.inf)
     for shape in b.body.placed:
         pose = place(shape)
-        E = pose[:9].reshape(3, 3).T
-        d, direction = signed_distance(shape, ((x - b.c) @ b.axes - pose[9:]) @ E)
+        d, direction = signed_distance(shape, local(b, pose, x))
         here = ((d <= 0) | (d < shape.reach)) & (d < least)
         least = np.where(here, d, least)
         s = np.where(here, np.exp(np.minimum(-shape.softness * d, 0.0)), s)
         mu = np.where(here, shape.friction, mu)
-        n = np.where(here[:, None], direction @ E.T @ b.axes.T, n)
+        n = np.where(here[:, None], direction @ pose[:9].reshape(3, 3) @ b.axes.T, n)
     return s, n, mu
 
 
