@@ -53,7 +53,7 @@ class RigidBody:
     stiffness: float | None = None
     """Of each of its points on the sides [N/m]; by default half of the points carry its weight 2 % of a cell deep."""
     damping: float | None = None
-    """Of each of its points while it comes closer [N s/m^2]; by default 1 s/m times the stiffness."""
+    """Of each of its points while it comes closer [N s/m^2]; by default 3 s/m times the stiffness."""
     grip: float | None = None
     """Friction of each of its points that sticks to the ground [N s/m]; by default half of them brake at 100 1/s."""
 
@@ -138,19 +138,25 @@ class RigidBody:
         """Stiffness, damping and grip of each point on the sides, in cells of ``dx`` [m]."""
         carrying = max(len(self.points) / 2, 1)
         stiffness = 9.81 * self.mass / (0.02 * dx * carrying) if self.stiffness is None else self.stiffness
-        damping = stiffness if self.damping is None else self.damping
+        damping = 3 * stiffness if self.damping is None else self.damping
         return stiffness, damping, 100 * self.mass / carrying if self.grip is None else self.grip
 
     def stable_dt(self, dx: float) -> float:
         """Longest sub-step [s] in which its points on the sides neither swing up nor brake too much.
 
-        At most half of the points touch at a time, up to half a cell deep.
+        The points of one side touch at a time, up to a quarter of a cell deep.
         """
         stiffness, damping, grip = self.gains(dx)
-        arms = (np.linalg.norm(self.points[:, :3], axis=1) + np.maximum(self.points[:, 3], 0)) ** 2
-        by_force = float((1 / self.mass + arms / np.linalg.eigvalsh(self.inertia)[0]).sum())  # acceleration of a point
-        rates = [2 / np.sqrt(stiffness * by_force)] if stiffness else []
-        rates += [2 / (each * by_force) for each in (0.5 * dx * damping, grip) if each]
+        # largest eigenvalue of M^-1 sum J^T J over the points that face one way: acceleration where each feels 1 N
+        root = np.linalg.inv(np.linalg.cholesky(self.inertia))
+        worst = 0.0
+        for way in _ways():
+            facing = self.points[self.points[:, :3] @ way <= 1e-9]
+            arms = facing[:, :3] - np.maximum(facing[:, 3:], 0) * way
+            J = np.concatenate([np.tile(np.eye(3) / np.sqrt(self.mass), (len(arms), 1, 1)), root @ _skew(arms)], axis=1)
+            worst = max(worst, float(np.linalg.eigvalsh(np.einsum("kai,kbi->ab", J, J))[-1]))
+        rates = [2 / np.sqrt(stiffness * worst)] if stiffness else []
+        rates += [2 / (each * worst) for each in (0.25 * dx * damping, grip) if each]
         return float(min(rates, default=np.inf))
 
     @classmethod
@@ -184,6 +190,18 @@ class RigidBody:
         return cls(name=name, shapes=shapes, **{**given, **options})
 
 
+def _ways() -> Numbers:
+    """Unit vectors to the faces, edges and corners of a cube ``[26, 3]``."""
+    steps = np.stack(np.meshgrid(*[(-1.0, 0.0, 1.0)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    ways = steps[np.any(steps != 0, axis=1)]
+    return ways / np.linalg.norm(ways, axis=1, keepdims=True)
+
+
+def _skew(a: Numbers) -> Numbers:
+    """Matrices ``[k, 3, 3]`` of cross products with vectors ``[k, 3]``."""
+    return np.cross(a[:, None], np.eye(3)).swapaxes(1, 2)
+
+
 def _points(shape: Shape) -> Numbers:
     """Points of a shape in its own frame, and their radii ``[k, 4]``: whatever lies on a plane lies on one of them."""
     signs = np.stack(np.meshgrid(*[(-1.0, 1.0)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -200,9 +218,7 @@ def _points(shape: Shape) -> Numbers:
             at = np.concatenate([np.insert(rim, 2, end * shape.half_length, axis=1) for end in (-1, 1)])
         case SignedDistanceGrid():
             inside = np.asarray(shape.origin) + shape.spacing * np.argwhere(np.asarray(shape.samples) < 0)
-            steps = np.stack(np.meshgrid(*[(-1, 0, 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-            ways = steps[np.any(steps != 0, axis=1)]
-            at = np.unique(inside[(inside @ ways.T).argmax(axis=0)], axis=0)
+            at = np.unique(inside[(inside @ _ways().T).argmax(axis=0)], axis=0)
         case _:
             raise TypeError(f"{shape.label} has no points")
     radius = 0.0 if isinstance(shape, Cylinder | SignedDistanceGrid) else shape.rounding
