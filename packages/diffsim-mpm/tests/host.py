@@ -33,9 +33,7 @@ def controls(dynamics: MpmDynamics, n: int, u: Any = None, params: Any = None, l
     return _given(dynamics, arrays)
 
 
-def step(
-    dynamics: MpmDynamics, state: Any, u: Any = None, params: Any = None, load: Any = None
-) -> tuple[Any, Any]:
+def step(dynamics: MpmDynamics, state: Any, u: Any = None, params: Any = None, load: Any = None) -> tuple[Any, Any]:
     """Outputs are poisoned first, so a number that nobody writes is found."""
     given, n = _given(dynamics, state), len(state.x)
     out = [np.full_like(a, np.nan) for a in given]

@@ -7,12 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diffsim_mpm import twin, twin_rigid
+import diffsim_core
+from diffsim_mpm import _launches, twin, twin_rigid
+from diffsim_mpm.chain import place
 from diffsim_mpm.dynamics import MpmDynamics
 from diffsim_mpm.rigid import RigidBody
-from diffsim_mpm.shapes import Box, Capsule, Cylinder, Sphere
+from diffsim_mpm.shapes import Box, Capsule, Cylinder, Plane, Sphere
+from diffsim_mpm.twin_coupling import signed_distance
 
-from .host import block, some_model, some_state, step, vjp
+from .host import block, box as host_box, some_model, some_state, step, vjp
 from .test_coupling import ellipsoid
 from .test_engine import bodies, hand, relative_error, twin_world
 
@@ -51,7 +54,8 @@ def some_motion(dynamics, n, seed):
     pose[..., 2] -= 0.4
     pose[..., 3:] += 0.1 * random.standard_normal(pose[..., 3:].shape)  # of any length
     twist[..., :3] *= 0.5
-    state = state._replace(q=np.tile([0.1, 0.05], (n, 1)), F=0.97 * state.F, pose=pose, twist=twist)
+    q = np.tile([0.1, 0.05], (n, 1)).astype(dynamics.dtype)
+    state = state._replace(q=q, F=0.97 * state.F, pose=pose.astype(dynamics.dtype), twist=twist)
     load = random.standard_normal((n, 2, 6)) * [1, 1, 1, 0.02, 0.02, 0.02]
     return state, load, 0.02 * random.standard_normal((n, 2))
 
@@ -99,7 +103,6 @@ def test_gradients(friction):
     assert relative_error(dynamics, state, 4, u, load=load) < 1e-6
 
 
-
 @pytest.mark.parametrize("friction", [0.0, 0.3, np.inf])
 @pytest.mark.parametrize("kind", ["sphere", "box", "cylinder", "sampled"])
 def test_twin_and_gradients_on_the_sides(kind, friction):
@@ -145,3 +148,166 @@ def test_cuda_source_on_a_cpu(monkeypatch):
     assert ok.tolist() == [1, 0, 0, 1]
     for one, other in zip(found, everything(expected, state, load, u)[0], strict=True):
         assert one == pytest.approx(other, abs=1e-10 * max(1.0, np.nanmax(np.abs(other))), nan_ok=True)
+
+
+def test_bits_do_not_depend_on_worlds_and_threads():
+    dynamics = coupled("float32", parameters=("mass",))
+    state, load, u = some_motion(dynamics, 5, 14)
+    together, ok = everything(dynamics, state, load, u)
+    assert ok.all()
+    again, _ = everything(coupled("float32", parameters=("mass",), threads=3), state, load, u)
+    assert all((a == b).all() for a, b in zip(together, again, strict=True))
+    out, _ = step(dynamics, state, u, load=load)
+    for i in range(5):
+        alone, _ = step(dynamics, type(state)(*(a[i : i + 1] for a in state)), u[i : i + 1], load=load[i : i + 1])
+        assert all((a[i] == b[0]).all() for a, b in zip(out, alone, strict=True))
+
+
+@pytest.mark.parametrize("wrong", ["place", "attitude", "spin", "load", "fast"])
+def test_a_lost_world_is_contained(wrong):
+    dynamics = coupled("float32", parameters=("E", "mass"))
+    state, load, u = some_motion(dynamics, 3, 15)
+    clean, _ = everything(dynamics, state, load, u)
+    bad, bad_load = type(state)(*(a.copy() for a in state)), load.copy()
+    if wrong == "load":
+        bad_load[1, 0, 4] = np.nan
+    elif wrong == "attitude":
+        bad.pose[1, 1, 3:] = 0.0
+    elif wrong == "fast":
+        bad.twist[1, 0, 0] = 2e6
+    else:
+        (bad.pose if wrong == "place" else bad.twist)[1, 0, 2] = np.inf
+    lost, ok = everything(dynamics, bad, bad_load, u)
+    assert ok.tolist() == [1, 0, 1]
+    for k, (a, b) in enumerate(zip(lost, clean, strict=True)):
+        assert (a[[0, 2]] == b[[0, 2]]).all()
+        expected = bad[k][1] if k < len(state) else 0.0
+        assert np.array_equal(a[1], np.broadcast_to(expected, a[1].shape), equal_nan=True)
+
+
+def test_grids_that_are_not_kept_are_made_again(monkeypatch):
+    found = []
+    for nodes in (1000, 150, 0):
+        monkeypatch.setattr(_launches, "_KEPT_NODES", nodes)
+        monkeypatch.setattr(_launches, "_KEPT_NODES_A_PARTICLE", 0)
+        dynamics = coupled("float32", parameters=("mass",))
+        found.append(everything(dynamics, *some_motion(dynamics, 2, 16))[0])
+    for other in found[1:]:
+        assert all((a == b).all() for a, b in zip(found[0], other, strict=True))
+
+
+def test_float32_gradients_over_8_control_steps():
+    pulled = {}
+    for dtype in ("float32", "float64"):
+        dynamics = coupled(dtype, dt=2e-3, substeps=10)
+        state, load, u = some_motion(dynamics, 2, 17)
+        states = [state]
+        for _ in range(8):
+            state, ok = step(dynamics, state, u, load=load)
+            assert ok.all()
+            states.append(state)
+        random = np.random.default_rng(18)
+        g = [random.standard_normal(a.shape) for a in state]
+        for before in states[-2::-1]:
+            g = list(vjp(dynamics, before, ok, g, u, load=load).values())[: len(state)]
+        pulled[dtype] = [np.asarray(a, np.float64).reshape(2, -1) for a in g]
+    for a, b in zip(pulled["float32"][:-1], pulled["float64"][:-1], strict=True):  # no wrench is read
+        assert ((a * b).sum(axis=1) > 0.999 * np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)).all()
+
+
+def test_through_torch():
+    """The state goes through the bridge by its names, and a load has a gradient."""
+    torch = pytest.importorskip("torch")
+    dynamics = coupled("float64")
+    state, load, u = some_motion(dynamics, 2, 19)
+    state = dynamics.state_type(*(torch.tensor(a) for a in state))
+    pull = torch.tensor(load).requires_grad_()
+    after, ok = diffsim_core.differentiable(dynamics)(state, (torch.tensor(u), pull))
+    assert ok.all() and after._fields[-3:] == ("pose", "twist", "wrench")
+    after.twist[..., 0].sum().backward()
+    sub_steps = dynamics.dt / np.array([0.2, dynamics.model.rigid_bodies[1].mass])
+    # the force acts on the body alone, or on what it carries along as well
+    assert ((pull.grad[..., 0].numpy() > 0) & (pull.grad[..., 0].numpy() < 1.001 * sub_steps)).all()
+
+
+GOOD = {"name": "ball", "mass": 1.0, "inertia": (1e-3,) * 3, "shapes": [Sphere(radius=0.05)], "pos": (0.4, 0.4, 0.7)}
+BAD_BODIES = {
+    "mass": ({"mass": 0.0}, r"rigid body 'ball': mass=0.0 must be positive \[kg\]"),
+    "not a mass": ({"mass": np.nan}, "mass=nan must be positive"),
+    "inertia": ({"inertia": (1e-3, 1e-3)}, r"inertia has shape \(2,\)"),
+    "symmetric": ({"inertia": [[1, 0.1, 0], [0, 1, 0], [0, 0, 1]]}, "is not symmetric"),
+    "definite": ({"inertia": (1e-3, -1e-3, 1e-3)}, "principal moment -0.001, all must be positive"),
+    "triangle": ({"inertia": (1e-3, 1e-3, 3e-3)}, "no body has the principal moments 0.001, 0.001, 0.003"),
+    "no shapes": ({"shapes": []}, "has no shapes"),
+    "plane": ({"shapes": [Plane(name="table")]}, "Plane 'table' has no end; give a box"),
+    "joint": ({"shapes": [Sphere(radius=0.1, joint="arm")]}, "Sphere is on joint 'arm'"),
+    "pos": ({"pos": (0.0, np.nan, 0.0)}, "pos=.* must be 3 finite numbers"),
+    "quat": ({"quat": (0.0, 0.0, 0.0, 0.0)}, "quat=.* must not be zero"),
+    "stiffness": ({"stiffness": -1.0}, "stiffness=-1.0 must be at least 0"),
+}
+BAD_MODELS = {
+    "names": ({"name": "block"}, {}, "two bodies are called 'block'"),
+    "outside": (
+        {"pos": (0.4, 0.4, 0.95)},
+        {},
+        r"rigid body 'ball' reaches .* beyond a side of the grid, where z is from",
+    ),
+    "overlap": ({"pos": (0.4, 0.4, 0.5)}, {}, r"rigid body 'ball' lies on \d+ particles of body 'block'; move one"),
+    "stiff": ({"stiffness": 1e8}, {}, "too long for rigid body 'ball' on the ground: stable are at most"),
+    "loads": (None, {"loads": True}, "loads=True: the model has no rigid bodies"),
+    "parameter": ({}, {"parameters": ("mass:bal",)}, "unknown parameter 'mass:bal'.*mass:ball"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_BODIES)
+def test_bad_bodies_are_refused_by_name(name):
+    wrong, message = BAD_BODIES[name]
+    with pytest.raises(ValueError, match=message):
+        RigidBody(**GOOD | wrong)
+
+
+@pytest.mark.parametrize("name", BAD_MODELS)
+def test_bad_models_are_refused_by_name(name):
+    wrong, options, message = BAD_MODELS[name]
+    ball = () if wrong is None else (RigidBody(**GOOD | wrong),)
+    with pytest.raises(ValueError, match=message):
+        MpmDynamics(some_model(block(), rigid_bodies=ball), dt=1e-3, substeps=2, threads=1, **options)
+
+
+@pytest.mark.parametrize("density", [0.0, -1.0, np.inf])
+def test_a_solid_has_a_density(density):
+    with pytest.raises(ValueError, match="must be positive"):
+        RigidBody.solid(name="ball", shapes=[Sphere(radius=0.1)], density=density)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Sphere(radius=0.1, pos=(0.1, 0.2, 0.3)),
+        Capsule(radius=0.06, half_length=0.08, quat=(0.8, 0.3, 0.1, 0.2)),
+        Cylinder(radius=0.07, half_length=0.05, quat=(0.8, 0.3, 0.1, 0.2), pos=(0.0, 0.1, 0.0)),
+        Box(half_sizes=(0.1, 0.05, 0.03), quat=(0.8, 0.3, 0.1, 0.2)),
+        Box(half_sizes=(0.1, 0.05, 0.03), radius=0.02, pos=(0.1, 0.0, 0.0)),
+    ],
+    ids=["sphere", "capsule", "cylinder", "box", "rounded box"],
+)
+def test_a_solid_has_the_mass_and_inertia_of_its_shapes(shape):
+    """Against small cells in a box around it."""
+    body = RigidBody.solid(name="solid", shapes=[shape, replace(shape, pos=(0.5, 0.0, 0.0))], density=700.0)
+    mass, first, second = 0.0, np.zeros(3), np.zeros((3, 3))
+    at = host_box((-0.2,) * 3, (0.4,) * 3, (80, 80, 80))
+    for each in body.shapes:
+        pose = place(each)
+        inside = at[signed_distance(each, at)[0] < 0] @ pose[:9].reshape(3, 3) + pose[9:]
+        per = 700.0 * 0.4**3 / len(at)
+        mass, first, second = (
+            mass + per * len(inside),
+            first + per * inside.sum(axis=0),
+            second + per * inside.T @ inside,
+        )
+    centre = first / mass
+    about = second - mass * np.outer(centre, centre)
+    assert body.mass == pytest.approx(mass, rel=0.02)
+    np.testing.assert_allclose(body.centre, centre, atol=2e-3)
+    inertia = np.trace(about) * np.eye(3) - about
+    np.testing.assert_allclose(body.inertia, inertia, atol=0.02 * np.abs(inertia).max())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from diffsim_mpm.dynamics import MpmDynamics
 from diffsim_mpm.model import MpmBody, MpmModel
 from diffsim_mpm.rigid import RigidBody
 from diffsim_mpm.shapes import Box, Sphere
-from diffsim_mpm.twin_rigid import moving
+from diffsim_mpm.twin_rigid import distance, moving
 
 from .host import block, box, some_model, step
 from .test_physics import NO_GRAVITY, momenta, run
@@ -140,11 +141,13 @@ def test_a_symmetric_top_precesses_at_its_closed_form():
     w = np.array([1.0, 0.0, 4.0])
     t = 1.0
     model, before, after = spun((3e-3, 3e-3, 1e-3), w, t, 1e-4)
-    L = momentum(model, before)[1] - np.cross(before.pose[0, 0, :3], model.rigid_bodies[0].mass * np.zeros(3))
+    L = momentum(model, before)[1]
     along = L / np.linalg.norm(L)
     axis = moving(model.rigid_bodies[0], after.pose[0, 0]).axes[:, 2]
     start, phi = np.array([0.0, 0.0, 1.0]), np.linalg.norm(L) / 3e-3 * t
-    expected = start * math.cos(phi) + np.cross(along, start) * math.sin(phi) + along * (along @ start) * (1 - math.cos(phi))
+    expected = (
+        start * math.cos(phi) + np.cross(along, start) * math.sin(phi) + along * (along @ start) * (1 - math.cos(phi))
+    )
     np.testing.assert_allclose(axis, expected, atol=2e-3)
 
 
@@ -217,3 +220,88 @@ def test_however_light_a_body_never_overshoots(mass, friction):
         assert np.abs(state.twist[0, 0, :3]).max() < 2.5
         assert np.abs(state.v).max() < 2.5
     assert state.twist[0, 0, 2] > 0.5
+
+
+@pytest.mark.parametrize("density", [0.3, 0.7])
+def test_a_box_floats_as_deep_as_archimedes_says(density):
+    """As deep as its density is part of the water's. Its zone of influence, a cell wide, keeps the water out."""
+    dx, half = 1 / 32, 3 / 32
+    width, depth, low = 14 * dx, 10 * dx, 2 * dx
+    middle, start = 9 * dx, low + depth + half * (1 - 2 * density)
+    shape = Box(half_sizes=(half,) * 3, friction=0.0, softness=25.0)
+    body = RigidBody.solid(name="box", shapes=[shape], density=1e3 * density, pos=(middle, middle, start))
+    x = box((low,) * 3, (width, width, depth), (28, 28, 20))
+    water = MpmBody(
+        name="water",
+        particles=x[distance(moving(body, body.pose), x) > 0],
+        volume=(dx / 2) ** 3,
+        density=1e3,
+        material="fluid",
+        parameters={"bulk_modulus": 1e5, "viscosity": 50.0},
+    )
+    model = MpmModel(bodies=[water], cells=(18, 18, 26), dx=dx, rigid_bodies=[body])
+    dynamics = MpmDynamics(model, dt=4e-3, substeps=6, threads=1)
+    state, drafts = run(dynamics, dynamics.rest(), 120), []
+    for _ in range(60):
+        state = run(dynamics, state, 1)
+        away = np.abs(state.x[0, :, :2] - middle).max(axis=1) > half + 1.5 * dx
+        level = 2 * state.x[0, away, 2].mean() - low
+        drafts.append((level - state.pose[0, 0, 2] + half) / (2 * half))
+    assert np.mean(drafts) == pytest.approx(density, abs=0.04)
+
+
+def test_a_plate_on_an_elastic_column_swings_at_its_closed_form():
+    """Held by a column that is clamped below: a period of 2 pi sqrt((M + m / 3) / (E A / L)), m that of the free part."""
+    E, rho, dx, side = 2e4, 200.0, 1 / 40, 0.1
+    low, clamped, free = (
+        0.2,
+        0.1,
+        0.2,
+    )  # between the nodes that are held, which both ends go beyond by a quarter of a cell
+    sticky = {"friction": 99.0, "softness": 0.0}
+    clamp = Box(half_sizes=(0.15, 0.15, 0.1), pos=(0.5, 0.5, low + clamped + dx / 4 - 0.1), **sticky)
+    plate = Box(half_sizes=(0.15, 0.15, 0.1), **sticky)
+    body = RigidBody(name="plate", mass=4.0, inertia=(0.2, 0.2, 0.3), shapes=[plate], pos=(0.5, 0.5, 0.85))
+    column = block(
+        low=(0.45, 0.45, low),
+        size=(side, side, 2 * clamped + free),
+        count=(8, 8, 32),
+        density=rho,
+        parameters={"E": E, "nu": 0.0},
+    )
+    model = MpmModel(
+        bodies=[column], cells=(40,) * 3, dx=dx, shapes=KinematicChain((), (clamp,)), rigid_bodies=[body], **NO_GRAVITY
+    )
+    dynamics = MpmDynamics(model, dt=2e-3, substeps=4, threads=1)
+    state = dynamics.rest()
+    state.pose[0, 0, 2] = low + clamped + free - dx / 4 + 0.1
+    state.twist[0, 0, 2] = 0.02
+    moved_along, sprung = rho * side**2 * clamped, rho * side**2 * free / 3
+    period = 2 * math.pi * math.sqrt((4.0 + moved_along + sprung) / (E * side**2 / free))
+    heights = []
+    for _ in range(round(1.2 * period / dynamics.dt)):
+        state = run(dynamics, state, 1)
+        heights.append(float(state.twist[0, 0, 2]))
+    turns = [k + a / (a - b) for k, (a, b) in enumerate(pairwise(heights)) if a * b < 0]
+    assert 2 * (turns[1] - turns[0]) * dynamics.dt == pytest.approx(period, rel=0.03)
+
+
+def test_a_bar_bounces_off_a_heavy_plate():
+    """It leaves at (1 + e) M V / (M + m). In theory e is 1 where M >> m; transfers take a part of the sharp wave front."""
+    plate = Box(half_sizes=(0.15, 0.15, 0.06), friction=0.0)
+    body = RigidBody(name="plate", mass=200.0, inertia=(1.0, 1.0, 2.0), shapes=[plate], pos=(0.4, 0.4, 0.24))
+    bar = block(low=(0.35, 0.35, 0.31), size=(0.1, 0.1, 0.2), count=(6, 6, 13), parameters={"E": 1e4, "nu": 0.0})
+    model = some_model(bar, cells=32, rigid_bodies=[body], **NO_GRAVITY)
+    dynamics = MpmDynamics(model, dt=4e-3, substeps=8, threads=1)
+    state, m = dynamics.rest(), model.masses.sum()
+    state.twist[0, 0, 2] = 0.5
+    before = momentum(model, state)
+    state = run(dynamics, state, 75)
+    speeds = [float(state.v[0, :, 2].mean()), float(state.twist[0, 0, 2])]
+    state = run(dynamics, state, 5)  # they are apart
+    assert speeds == pytest.approx([float(state.v[0, :, 2].mean()), float(state.twist[0, 0, 2])], rel=1e-6)
+    np.testing.assert_allclose(momentum(model, state)[0], before[0], atol=1e-5 * before[0, 2])
+    restitution = (speeds[0] - speeds[1]) / 0.5
+    assert 0.6 < restitution <= 1.0
+    assert speeds[0] == pytest.approx((1 + restitution) * 200.0 * 0.5 / (200.0 + m), rel=1e-4)
+    assert np.abs(state.twist[0, 0, 3:]).max() < 1e-3

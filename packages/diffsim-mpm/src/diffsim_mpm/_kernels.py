@@ -24,7 +24,16 @@ def _shared(room: dict[str, str]) -> dict[str, str]:
     return {name: kind.removeprefix("own ") for name, kind in room.items()}
 
 
-_LAUNCH = {**_MODEL, "num_worlds": "int", "sub": "int", "body": "int", "step": "int", "keep": "int", "poses": "T*", "impulses": "T*"}
+_LAUNCH = {
+    **_MODEL,
+    "num_worlds": "int",
+    "sub": "int",
+    "body": "int",
+    "step": "int",
+    "keep": "int",
+    "poses": "T*",
+    "impulses": "T*",
+}
 _LAUNCH |= _shared(_ROOM)
 _FORWARD = Arguments("StepArgs", **_LAUNCH, **STEP)
 _BACKWARD = Arguments("StepVjpArgs", **_LAUNCH, **_shared(_ROOM_BACK), gposes="T*", **VJP)

@@ -225,7 +225,9 @@ class MpmDynamics(NativeDynamics):
 
     def _kernels(self, on_cuda: bool) -> Kernels:
         shapes = len(self.model.shapes.shapes) if self.model.shapes else 0
-        size = SizeClass.of(materials_of(self.model), len(self.parameters.all), self.model.nq, shapes, self.model.nr > 0)
+        size = SizeClass.of(
+            materials_of(self.model), len(self.parameters.all), self.model.nq, shapes, self.model.nr > 0
+        )
         return kernels(self.dtype, on_cuda, size)
 
     def _build(self, on_cuda: bool) -> Launches:

@@ -179,9 +179,7 @@ class RigidBody:
         parts = [_volume(shape) for shape in shapes]
         masses = np.array([density * volume for volume, _, _ in parts])
         turns = [rotation(unit(shape.quat)) for shape in shapes]
-        middles = np.array(
-            [shape.pos + turn @ c for shape, turn, (_, c, _) in zip(shapes, turns, parts, strict=True)]
-        )
+        middles = np.array([shape.pos + turn @ c for shape, turn, (_, c, _) in zip(shapes, turns, parts, strict=True)])
         centre = masses @ middles / masses.sum()
         inertia = np.zeros((3, 3))
         for m, at, turn, (_, _, per_mass) in zip(masses, middles - centre, turns, parts, strict=True):
