@@ -15,7 +15,8 @@ from diffsim_mpm.rigid import RigidBody
 from diffsim_mpm.shapes import Box, Capsule, Cylinder, Plane, Sphere
 from diffsim_mpm.twin_coupling import signed_distance
 
-from .host import block, box as host_box, some_model, some_state, step, vjp
+from .host import block, some_model, some_state, step, vjp
+from .host import box as host_box
 from .test_coupling import ellipsoid
 from .test_engine import bodies, hand, relative_error, twin_world
 

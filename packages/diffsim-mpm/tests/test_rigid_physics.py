@@ -251,13 +251,9 @@ def test_a_box_floats_as_deep_as_archimedes_says(density):
 
 
 def test_a_plate_on_an_elastic_column_swings_at_its_closed_form():
-    """Held by a column that is clamped below: a period of 2 pi sqrt((M + m / 3) / (E A / L)), m that of the free part."""
+    """Held by a column that is clamped below: a period of 2 pi sqrt((M + m / 3) L / (E A)), m that of the column."""
     E, rho, dx, side = 2e4, 200.0, 1 / 40, 0.1
-    low, clamped, free = (
-        0.2,
-        0.1,
-        0.2,
-    )  # between the nodes that are held, which both ends go beyond by a quarter of a cell
+    low, clamped, free = 0.2, 0.1, 0.2  # free: between the nodes that are held
     sticky = {"friction": 99.0, "softness": 0.0}
     clamp = Box(half_sizes=(0.15, 0.15, 0.1), pos=(0.5, 0.5, low + clamped + dx / 4 - 0.1), **sticky)
     plate = Box(half_sizes=(0.15, 0.15, 0.1), **sticky)
@@ -287,7 +283,7 @@ def test_a_plate_on_an_elastic_column_swings_at_its_closed_form():
 
 
 def test_a_bar_bounces_off_a_heavy_plate():
-    """It leaves at (1 + e) M V / (M + m). In theory e is 1 where M >> m; transfers take a part of the sharp wave front."""
+    """It leaves at (1 + e) M V / (M + m). In theory e is 1 where M >> m; transfers take a part of the wave front."""
     plate = Box(half_sizes=(0.15, 0.15, 0.06), friction=0.0)
     body = RigidBody(name="plate", mass=200.0, inertia=(1.0, 1.0, 2.0), shapes=[plate], pos=(0.4, 0.4, 0.24))
     bar = block(low=(0.35, 0.35, 0.31), size=(0.1, 0.1, 0.2), count=(6, 6, 13), parameters={"E": 1e4, "nu": 0.0})

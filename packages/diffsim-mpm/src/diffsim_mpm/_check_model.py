@@ -30,8 +30,8 @@ def check_model(model: MpmModel) -> None:
 def check_sub_dt(model: MpmModel, sub_dt: float) -> None:
     """Raise unless sub-steps are short enough.
 
-    A wave of the stiffest body must not cross a cell in a sub-step (Courant, Friedrichs and Lewy 1928), and the points of
-    rigid bodies must not swing up on the ground.
+    A wave of the stiffest body must not cross a cell in a sub-step (Courant, Friedrichs and Lewy 1928), and the points
+    of rigid bodies must not swing up on the ground.
 
     Raises:
         ValueError: naming the longest stable sub-step.
@@ -46,8 +46,8 @@ def check_sub_dt(model: MpmModel, sub_dt: float) -> None:
         stable = body.stable_dt(model.dx)
         if not sub_dt <= stable:
             raise ValueError(
-                f"a sub-step of {sub_dt:g} s is too long for {body.label} on the ground: stable are at most {stable:g} s;"
-                " take more substeps, or less of its stiffness, damping and grip"
+                f"a sub-step of {sub_dt:g} s is too long for {body.label} on the ground: stable are at most {stable:g}"
+                " s; take more substeps, or less of its stiffness, damping and grip"
             )
 
 

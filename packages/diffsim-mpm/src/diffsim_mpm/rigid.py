@@ -10,18 +10,14 @@ from typing import Any
 import numpy as np
 
 from diffsim_core.rigid._quat import rotation
+from diffsim_mpm._solids import directions, points_of, skew, volume_of
 from diffsim_mpm.chain import Tables, pack_shapes, place, unit
-from diffsim_mpm.shapes import Box, Capsule, Cylinder, Numbers, Plane, Shape, SignedDistanceGrid, Sphere
-from diffsim_mpm.twin_coupling import signed_distance
+from diffsim_mpm.shapes import Numbers, Plane, Shape
 
 MASSES = ("mass", "inertia_xx", "inertia_yy", "inertia_zz", "inertia_xy", "inertia_xz", "inertia_yz")
 """Numbers of a body that a simulator may have as inputs, in their order."""
 _NOWHERE = -1e6
 """Radius of points that fill up a register: they touch nothing."""
-_RIM = 12
-"""Points on each rim of a cylinder."""
-_CELLS = 64
-"""Along the longest side of a shape whose volume is counted in cells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +25,12 @@ class RigidBody:
     """A body with six degrees of freedom. It meets particles with its shapes, and the sides of the grid with points.
 
     Its state is where its centre of mass is and how its axes are turned, ``pose [7]`` ([m], wxyz), and ``twist [6]``:
-    velocity of the centre of mass [m/s] and angular velocity [rad/s], both in the world's axes. Where shapes overlap, the
+    velocity of the centre of mass [m/s] and angular velocity [rad/s], both in the world's axes. Of several shapes the
     one that is closest to a node acts.
 
     Raises:
-        ValueError: for a mass that is not positive, an inertia that no body has, no shapes, a plane as a shape, or a shape
-            on a joint.
+        ValueError: for a mass that is not positive, an inertia that no body has, no shapes, a plane as a shape, or a
+            shape on a joint.
     """
 
     name: str
@@ -93,8 +89,8 @@ class RigidBody:
             raise ValueError(f"{self.label}: inertia has the principal moment {low:.4g}, all must be positive [kg m^2]")
         if high > (low + middle) * (1 + 1e-9):
             raise ValueError(
-                f"{self.label}: no body has the principal moments {low:.4g}, {middle:.4g}, {high:.4g} kg m^2: the largest"
-                " is more than the sum of the others"
+                f"{self.label}: no body has the principal moments {low:.4g}, {middle:.4g}, {high:.4g} kg m^2: the"
+                " largest is more than the sum of the others"
             )
         object.__setattr__(self, "inertia", 0.5 * (matrix + matrix.T))
 
@@ -125,7 +121,7 @@ class RigidBody:
         """What touches the sides of the grid ``[k, 4]``: points from the centre of mass, in its axes, and radii [m]."""
         found = []
         for shape in self.placed:
-            points, pose = _points(shape), place(shape)
+            points, pose = points_of(shape), place(shape)
             found.append(np.column_stack([points[:, :3] @ pose[:9].reshape(3, 3) + pose[9:], points[:, 3]]))
         return np.concatenate(found)
 
@@ -150,10 +146,10 @@ class RigidBody:
         # largest eigenvalue of M^-1 sum J^T J over the points that face one way: acceleration where each feels 1 N
         root = np.linalg.inv(np.linalg.cholesky(self.inertia))
         worst = 0.0
-        for way in _ways():
+        for way in directions():
             facing = self.points[self.points[:, :3] @ way <= 1e-9]
             arms = facing[:, :3] - np.maximum(facing[:, 3:], 0) * way
-            J = np.concatenate([np.tile(np.eye(3) / np.sqrt(self.mass), (len(arms), 1, 1)), root @ _skew(arms)], axis=1)
+            J = np.concatenate([np.tile(np.eye(3) / np.sqrt(self.mass), (len(arms), 1, 1)), root @ skew(arms)], axis=1)
             worst = max(worst, float(np.linalg.eigvalsh(np.einsum("kai,kbi->ab", J, J))[-1]))
         rates = [2 / np.sqrt(stiffness * worst)] if stiffness else []
         rates += [2 / (each * worst) for each in (0.25 * dx * damping, grip) if each]
@@ -176,7 +172,7 @@ class RigidBody:
             raise ValueError(f"rigid body {name!r}: density={density!r} must be positive [kg/m^3]")
         if any(isinstance(shape, Plane) for shape in shapes) or not shapes:
             return cls(name=name, mass=1.0, inertia=np.eye(3), shapes=shapes, **options)  # which says what is wrong
-        parts = [_volume(shape) for shape in shapes]
+        parts = [volume_of(shape) for shape in shapes]
         masses = np.array([density * volume for volume, _, _ in parts])
         turns = [rotation(unit(shape.quat)) for shape in shapes]
         middles = np.array([shape.pos + turn @ c for shape, turn, (_, c, _) in zip(shapes, turns, parts, strict=True)])
@@ -186,76 +182,6 @@ class RigidBody:
             inertia += m * (turn @ per_mass @ turn.T + (at @ at) * np.eye(3) - np.outer(at, at))
         given = {"mass": float(masses.sum()), "inertia": inertia, "centre": tuple(centre.tolist())}
         return cls(name=name, shapes=shapes, **{**given, **options})
-
-
-def _ways() -> Numbers:
-    """Unit vectors to the faces, edges and corners of a cube ``[26, 3]``."""
-    steps = np.stack(np.meshgrid(*[(-1.0, 0.0, 1.0)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-    ways = steps[np.any(steps != 0, axis=1)]
-    return ways / np.linalg.norm(ways, axis=1, keepdims=True)
-
-
-def _skew(a: Numbers) -> Numbers:
-    """Matrices ``[k, 3, 3]`` of cross products with vectors ``[k, 3]``."""
-    return np.cross(a[:, None], np.eye(3)).swapaxes(1, 2)
-
-
-def _points(shape: Shape) -> Numbers:
-    """Points of a shape in its own frame, and their radii ``[k, 4]``: whatever lies on a plane lies on one of them."""
-    signs = np.stack(np.meshgrid(*[(-1.0, 1.0)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-    match shape:
-        case Sphere():
-            at = np.zeros((1, 3))
-        case Capsule():
-            at = np.array([[0.0, 0.0, -shape.half_length], [0.0, 0.0, shape.half_length]])
-        case Box():
-            at = signs * np.asarray(shape.half_sizes)
-        case Cylinder():
-            turn = 2 * np.pi * np.arange(_RIM) / _RIM
-            rim = shape.radius * np.stack([np.cos(turn), np.sin(turn)], axis=1)
-            at = np.concatenate([np.insert(rim, 2, end * shape.half_length, axis=1) for end in (-1, 1)])
-        case SignedDistanceGrid():
-            inside = np.asarray(shape.origin) + shape.spacing * np.argwhere(np.asarray(shape.samples) < 0)
-            at = np.unique(inside[(inside @ _ways().T).argmax(axis=0)], axis=0)
-        case _:
-            raise TypeError(f"{shape.label} has no points")
-    radius = 0.0 if isinstance(shape, Cylinder | SignedDistanceGrid) else shape.rounding
-    return np.column_stack([at, np.full(len(at), radius)])
-
-
-def _volume(shape: Shape) -> tuple[float, Numbers, Numbers]:
-    """Volume, centre ``[3]`` and inertia per mass about it ``[3, 3]`` of a solid shape, in its own frame."""
-    zero = np.zeros(3)
-    match shape:
-        case Sphere():
-            r = shape.radius
-            return 4 / 3 * np.pi * r**3, zero, 0.4 * r**2 * np.eye(3)
-        case Capsule():
-            r, h = shape.radius, shape.half_length
-            ball, rod = 4 / 3 * np.pi * r**3, 2 * np.pi * r**2 * h
-            across = ball * (0.4 * r**2 + h**2 + 0.75 * h * r) + rod * (r**2 / 4 + h**2 / 3)
-            along = ball * 0.4 * r**2 + rod * r**2 / 2
-            return ball + rod, zero, np.diag([across, across, along]) / (ball + rod)
-        case Cylinder():
-            r, h = shape.radius, shape.half_length
-            across = r**2 / 4 + h**2 / 3
-            return 2 * np.pi * r**2 * h, zero, np.diag([across, across, r**2 / 2])
-        case Box() if shape.radius == 0:
-            squares = np.asarray(shape.half_sizes, np.float64) ** 2
-            return 8 * float(np.prod(shape.half_sizes)), zero, np.diag(squares.sum() - squares) / 3
-        case _:
-            return _counted(shape)
-
-
-def _counted(shape: Shape) -> tuple[float, Numbers, Numbers]:
-    side = 2 * shape.ball / _CELLS
-    axis = side * (np.arange(_CELLS) + 0.5) - shape.ball
-    x = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
-    inside = x[signed_distance(shape, x)[0] < 0]
-    centre = inside.mean(axis=0)
-    arm = inside - centre
-    second = arm.T @ arm / len(arm) + side**2 / 12 * np.eye(3)
-    return len(inside) * side**3, centre, np.trace(second) * np.eye(3) - second
 
 
 def pack_rigid(bodies: Sequence[RigidBody], *, dx: float, lanes: int, param: int) -> Tables:

@@ -2,8 +2,8 @@
 
 A sub-step (Hu et al. 2018, "A Moving Least Squares Material Point Method with Displacement Discontinuity and Two-Way
 Rigid Body Coupling"): deformation gradients follow the velocity gradients, materials answer with stress and plastic
-flow, particles leave momentum and mass on the grid, the grid's velocities meet gravity, rigid bodies, shapes, ground and walls,
-and particles take them back.
+flow, particles leave momentum and mass on the grid, the grid's velocities meet gravity, rigid bodies, shapes, ground
+and walls, and particles take them back.
 """
 
 from __future__ import annotations

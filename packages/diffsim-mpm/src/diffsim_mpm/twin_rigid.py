@@ -84,7 +84,7 @@ def distance(b: Moving, x: Numbers) -> Numbers:
 
 
 def closest(b: Moving, x: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """Influence ``[n]``, direction ``[n, 3]`` and friction ``[n]`` of the shape that is closest to each point ``[n, 3]``."""
+    """Influence ``[n]``, direction ``[n, 3]`` and friction ``[n]`` of the shape closest to each point ``[n, 3]``."""
     s, n, mu, least = np.zeros(len(x)), np.zeros(x.shape), np.zeros(len(x)), np.full(len(x), np.inf)
     for shape in b.body.placed:
         pose = place(shape)
@@ -98,7 +98,7 @@ def closest(b: Moving, x: Numbers) -> tuple[Numbers, Numbers, Numbers]:
 
 
 def taken(n: Numbers, mu: Numbers, rel: Numbers, *, friction: bool) -> Numbers:
-    """Matrices ``[k, 3, 3]`` of what a body takes away of velocities ``rel [k, 3]`` relative to it, at full influence."""
+    """Matrices ``[k, 3, 3]`` of what a body takes of velocities ``rel [k, 3]`` relative to it, at full influence."""
     vn = np.sum(rel * n, axis=1)
     speed = np.sqrt(np.sum((rel - vn[:, None] * n) ** 2, axis=1) + 1e-24)
     along = np.where(vn < 0, 1.0, 0.0)
