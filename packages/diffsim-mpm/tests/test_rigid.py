@@ -9,7 +9,7 @@ import pytest
 
 import diffsim_core
 from diffsim_mpm import _launches, twin, twin_rigid
-from diffsim_mpm.chain import place
+from diffsim_mpm.chain import Joint, KinematicChain, place
 from diffsim_mpm.dynamics import MpmDynamics
 from diffsim_mpm.rigid import RigidBody
 from diffsim_mpm.shapes import Box, Capsule, Cylinder, Plane, Sphere
@@ -312,3 +312,57 @@ def test_a_solid_has_the_mass_and_inertia_of_its_shapes(shape):
     np.testing.assert_allclose(body.centre, centre, atol=2e-3)
     inertia = np.trace(about) * np.eye(3) - about
     np.testing.assert_allclose(body.inertia, inertia, atol=0.02 * np.abs(inertia).max())
+
+
+def on_shapes(kind):
+    """A body on a table, a ball, a box and sampled distances that move with joints, and what moves it."""
+    body = replace(in_the_corner(kind), pos=(0.4, 0.4, 0.4), name="held")
+    chain = KinematicChain(
+        (Joint(name="turn", axis=(1, 2, 3), pos=(0.38, 0.4, 0.35)), Joint(name="lift", kind="slide", parent="turn")),
+        (
+            Plane(joint="turn", pos=(0.0, 0.0, 0.04), friction=0.4),
+            Sphere(radius=0.07, joint="lift", pos=(0.1, 0.02, 0.07), friction=0.0),
+            Box(half_sizes=(0.03, 0.06, 0.05), joint="lift", pos=(-0.08, 0.02, 0.08), friction=99.0),
+            ellipsoid(joint="turn", pos=(0.02, 0.16, 0.06), friction=0.7),
+        ),
+    )
+    model = some_model(block(low=(0.6, 0.6, 0.6)), rigid_bodies=[body], shapes=chain, gravity=(0.0, 0.0, -1.0))
+    options = {"dtype": "float64", "threads": 1, "loads": True, "reactions": True, "parameters": ("mass", "inertia_yy")}
+    dynamics = MpmDynamics(model, dt=2e-3, substeps=4, **options)
+    random = np.random.default_rng(22)
+    state = dynamics.rest(2)
+    state = state._replace(
+        q=0.1 * random.standard_normal((2, 2)),
+        x=state.x - 0.1,
+        v=0.1 * random.standard_normal(state.v.shape),
+        pose=state.pose + 0.01 * random.standard_normal(state.pose.shape),
+        twist=random.standard_normal(state.twist.shape) * [[[0.5, 0.4, -0.3, 2, 3, 4]]],
+    )
+    load = random.standard_normal((2, 1, 6)) * [1, 1, 1, 0.02, 0.02, 0.02]
+    return dynamics, state, load, 0.01 * random.standard_normal((2, 2))
+
+
+@pytest.mark.parametrize("kind", ["sphere", "box", "cylinder"])
+def test_twin_and_gradients_on_shapes(kind):
+    """Also by and of what the shapes feel."""
+    dynamics, state, load, u = on_shapes(kind)
+    out, ok = step(dynamics, state, u, load=load)
+    assert ok.all()
+    assert (np.abs(out.wrench[:, :, :3]).max(axis=2) > 0).sum() >= 5  # most of the shapes hold it
+    for i in range(2):
+        impulses = np.zeros((4, 6))
+        expected = twin.step(
+            dynamics.model, twin_world(dynamics, state, i), u[i], dynamics.dt, 4, impulses=impulses, load=load[i]
+        )
+        for name in ("pose", "twist"):
+            np.testing.assert_allclose(getattr(out, name)[i], getattr(expected, name), rtol=0, atol=1e-11)
+        np.testing.assert_allclose(out.wrench[i], impulses / dynamics.dt, atol=1e-10 * np.abs(impulses / 2e-3).max())
+    assert relative_error(dynamics, state, 23, u, load=load) < 1e-6
+
+
+def test_cuda_source_on_shapes(monkeypatch):
+    expected = everything(*on_shapes("box"))[0]
+    build = MpmDynamics._build
+    monkeypatch.setattr(MpmDynamics, "_build", lambda self, on_cuda: build(self, True))
+    for one, other in zip(everything(*on_shapes("box"))[0], expected, strict=True):
+        assert one == pytest.approx(other, abs=1e-10 * max(1.0, np.abs(other).max()))

@@ -22,7 +22,7 @@ _NOWHERE = -1e6
 
 @dataclass(frozen=True, kw_only=True)
 class RigidBody:
-    """A body with six degrees of freedom. It meets particles with its shapes, and the sides of the grid with points.
+    """A body with six degrees of freedom. It meets particles with its shapes, and what is rigid with points of these.
 
     Its state is where its centre of mass is and how its axes are turned, ``pose [7]`` ([m], wxyz), and ``twist [6]``:
     velocity of the centre of mass [m/s] and angular velocity [rad/s], both in the world's axes. Of several shapes the
@@ -47,7 +47,7 @@ class RigidBody:
     quat: Sequence[float] = (1.0, 0.0, 0.0, 0.0)
     """How the frame is turned at rest, wxyz."""
     stiffness: float | None = None
-    """Of each of its points on the sides [N/m]; by default half of the points carry its weight 2 % of a cell deep."""
+    """Of each of its points on what is rigid [N/m]; by default half of the points carry its weight 2 % of a cell deep."""
     damping: float | None = None
     """Of each of its points while it comes closer [N s/m^2]; by default 3 s/m times the stiffness."""
     grip: float | None = None

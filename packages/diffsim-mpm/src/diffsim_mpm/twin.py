@@ -126,7 +126,13 @@ def sub_step(
     for j, body in enumerate(model.rigid_bodies):
         numbers = None if parameters is None else parameters[at + 7 * j : at + 7 * j + 7]
         b = twin_rigid.moving(body, pose[j], numbers)
-        spun = twin_rigid.alone(model, b, twist[j], 0.0 if load is None else load[j], dt)
+        pulled = np.zeros(6) if load is None else load[j]
+        if poses is not None:
+            pushed, felt = twin_rigid.shapes_load(model, b, twist[j], poses, dt)
+            pulled = pulled + pushed
+            if impulses is not None:
+                impulses += felt
+        spun = twin_rigid.alone(model, b, twist[j], pulled, dt)
         spun, v = twin_rigid.meet(b, spun, x, mass.ravel(), v)
         pose[j], twist[j] = twin_rigid.move(b, pose[j], spun, dt)
     if model.shapes is not None and poses is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -50,9 +50,18 @@ def symmetric(s: Numbers) -> Numbers:
     return np.array([[s[0], s[3], s[4]], [s[3], s[1], s[5]], [s[4], s[5], s[2]]])
 
 
+def contact_force(gains: tuple[float, float, float], mu: float, n: Numbers, d: float, u: Numbers) -> Numbers:
+    """Force ``[3]`` [N] on a point at depth ``d`` < 0 [m] and relative velocity ``u [3]`` [m/s]; n: unit normal."""
+    kn, kd, kt = gains
+    un = u @ n
+    ut = u - un * n
+    grip = kt if mu > 0 else 0.0
+    return d * (kd * min(un, 0.0) - kn) * n - min(grip, -mu * kn * d / np.sqrt(ut @ ut + 1e-12)) * ut
+
+
 def sides_load(model: MpmModel, b: Moving, twist: Numbers) -> Numbers:
     """Force and torque about the centre of mass ``[6]`` of a body's points on ground and walls [N, N m]."""
-    kn, kd, kt = b.body.gains(model.dx)
+    gains = b.body.gains(model.dx)
     load = np.zeros(6)
     for axis, ends in enumerate(model.sides):
         for sign, at in zip((1.0, -1.0), ends, strict=True):
@@ -64,13 +73,34 @@ def sides_load(model: MpmModel, b: Moving, twist: Numbers) -> Numbers:
                 if d >= 0:
                     continue
                 arm = centre - n * point[3]
-                u = twist[:3] + np.cross(twist[3:], arm)
-                un = u @ n
-                ut = u - un * n
-                grip = kt if mu > 0 else 0.0
-                f = d * (kd * min(un, 0.0) - kn) * n - min(grip, -mu * kn * d / np.sqrt(ut @ ut + 1e-12)) * ut
+                f = contact_force(gains, mu, n, d, twist[:3] + np.cross(twist[3:], arm))
                 load += np.concatenate([f, np.cross(arm, f)])
     return load
+
+
+def shapes_load(
+    model: MpmModel, b: Moving, twist: Numbers, poses: tuple[Numbers, Numbers], dt: float
+) -> tuple[Numbers, Numbers]:
+    """Force and torque ``[6]`` of a body's points on the shapes of a chain, and the impulses on these ``[ns, 6]``."""
+    shapes = model.shapes.shapes if model.shapes else ()
+    gains = b.body.gains(model.dx)
+    load, impulses = np.zeros(6), np.zeros((len(shapes), 6))
+    for k, (shape, now, then) in enumerate(zip(shapes, *poses, strict=True)):
+        E, E_then = now[:9].reshape(3, 3).T, then[:9].reshape(3, 3).T
+        for point in b.body.points:
+            centre = b.axes @ point[:3]
+            d, n = (a[0] for a in signed_distance(shape, ((b.c + centre - now[9:]) @ E)[None]))
+            d, n = d - point[3], E @ n
+            if d >= 0:
+                continue
+            arm = centre - n * point[3]
+            y = b.c + arm
+            moved = (E_then @ E.T @ (y - now[9:]) + then[9:] - y) / dt
+            u = twist[:3] + np.cross(twist[3:], arm) - moved
+            f = contact_force(gains, min(shape.friction, 1e6), n, d, u)
+            load += np.concatenate([f, np.cross(arm, f)])
+            impulses[k] -= dt * np.concatenate([f, np.cross(y - now[9:], f)])
+    return load, impulses
 
 
 def local(b: Moving, pose: Numbers, x: Numbers) -> Numbers:
@@ -135,9 +165,9 @@ def meet(b: Moving, twist: Numbers, x: Numbers, mass: Numbers, v: Numbers) -> tu
     return after, v - np.where(mass > 0, s, 0.0)[:, None] * np.einsum("kij,kj->ki", D, v - J @ after)
 
 
-def alone(model: MpmModel, b: Moving, twist: Numbers, load: Any, dt: float) -> Numbers:
+def alone(model: MpmModel, b: Moving, twist: Numbers, load: Numbers, dt: float) -> Numbers:
     """The twist ``[6]`` that a body would have after ``dt`` [s] without particles, at its attitude now."""
-    load = np.asarray(load) + sides_load(model, b, twist)
+    load = load + sides_load(model, b, twist)
     gained = np.concatenate([np.asarray(model.gravity) + load[:3] / b.numbers[0], np.linalg.solve(b.inertia, load[3:])])
     return twist + dt * gained
 

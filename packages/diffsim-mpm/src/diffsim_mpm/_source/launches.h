@@ -120,7 +120,7 @@ template <class Args> DS_FN Obstacles obstacles_of(const Args& a, int world, T* 
     Shapes s = read_chain(a.chain_integers, a.chain_reals).shapes;
     size_t one = size_t(12) * s.count, now = (size_t(a.sub) * a.num_worlds + world) * one, next = now + a.num_worlds * one;
     T* g = gposes ? gposes + size_t(2) * world * one : nullptr;
-    return {s, a.poses + now, a.poses + next, g, g ? g + one : nullptr, nullptr, nullptr};
+    return {s, a.poses + now, a.poses + next, g, g ? g + one : nullptr, nullptr, nullptr, s.count};
 }
 template <class Args> DS_FN size_t first_impulse(const Args& a, int world) { return size_t(6) * a.chain_integers[1] * world; }
 // of world item % N at the beginning of sub-step item / N

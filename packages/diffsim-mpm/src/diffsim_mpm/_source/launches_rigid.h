@@ -34,11 +34,16 @@ DS_FN V3 cotangent_of(const StepVjpArgs& a, int item)
     return {g[0], g[1], g[2]};
 }
 
-template <class Args> DS_FN void start_world(int world, const Args& a)
+// `impulses`: on the shapes of all worlds, or null
+template <class Args> DS_FN void start_world(int world, const Args& a, T* impulses)
 {
     Model m = read_model(a.integers, a.reals);
     Rigid g = bodies_of(a, world, m);
-    start_rigid(a, world, m, a.sub, g);
+    Obstacles o = obstacles_of(a, world, nullptr);
+#if MPM_SHAPES
+    if (impulses) o.impulse = impulses + first_impulse(a, world);
+#endif
+    start_rigid(a, world, m, o, a.sub, g);
 }
 template <class Args> DS_FN void sum_node(int item, const Args& a)
 {
@@ -58,11 +63,11 @@ template <class Args> DS_FN void end_world(int world, const Args& a)
     Model m = read_model(a.integers, a.reals);
     end_rigid(m, bodies_of(a, world, m));
 }
-DS_ITEM void mpm_rigid_start(int world, const StepArgs& a) { start_world(world, a); }
+DS_ITEM void mpm_rigid_start(int world, const StepArgs& a) { start_world(world, a, a.wrench_out ? a.impulses : nullptr); }
 DS_ITEM void mpm_rigid_sum(int item, const StepArgs& a) { sum_node(item, a); }
 DS_ITEM void mpm_rigid_solve(int world, const StepArgs& a) { solve_world(world, a); }
 DS_ITEM void mpm_rigid_end(int world, const StepArgs& a) { end_world(world, a); }
-DS_ITEM void mpm_rigid_start_again(int world, const StepVjpArgs& a) { start_world(world, a); }
+DS_ITEM void mpm_rigid_start_again(int world, const StepVjpArgs& a) { start_world(world, a, nullptr); }
 DS_ITEM void mpm_rigid_sum_again(int item, const StepVjpArgs& a) { sum_node(item, a); }
 DS_ITEM void mpm_rigid_solve_again(int world, const StepVjpArgs& a) { solve_world(world, a); }
 DS_ITEM void mpm_rigid_end_again(int world, const StepVjpArgs& a) { end_world(world, a); }
@@ -123,7 +128,11 @@ DS_ITEM void mpm_rigid_momentum_vjp(int item, const StepVjpArgs& a)
 DS_ITEM void mpm_rigid_start_vjp(int world, const StepVjpArgs& a)
 {
     Model m = read_model(a.integers, a.reals);
-    start_rigid_vjp(m, bodies_of(a, world, m));
+    Obstacles o = obstacles_of(a, world, a.gposes);
+#if MPM_SHAPES
+    if (a.gwrench_out) o.gimpulse = a.impulses + first_impulse(a, world);
+#endif
+    start_rigid_vjp(m, o, bodies_of(a, world, m));
 }
 
 }  // namespace ds

@@ -2,12 +2,12 @@
 // semi-implicit Euler. What spins keeps its angular momentum: it turns with the new angular velocity, and the angular velocity
 // after the turn is that of the same momentum and the turned inertia.
 #pragma once
-#include "rigid_sides.h"
+#include "rigid_shapes.h"
 
 namespace ds {
 
 // The twists before any node is met.
-DS_ENTRY void begin_bodies(const Model& m, const Rigid& g)
+DS_ENTRY void begin_bodies(const Model& m, const Obstacles& o, const Rigid& g)
 {
     for (int j = 0; j < g.count; j++) {
         const RigidState& b = g.now[j];
@@ -17,13 +17,14 @@ DS_ENTRY void begin_bodies(const Model& m, const Rigid& g)
         inverse_symmetric(w.mass + INERTIA, w.inverse);
         for (int k = 0; k < 6 && g.loads; k++) load[k] = g.loads[6 * j + k];
         sides_force(m, g, j, load);
+        shapes_force(g, j, o, m.dt, load);
         for (int k = 0; k < 3; k++) w.alone[k] = b.v[k] + m.dt * (m.gravity[k] + load[k] / w.mass[MASS]);
         to3(all3(b.w) + turned(all33(w.E), w.inverse, all3(load + 3)) * splat(m.dt), w.alone + 3);
         for (int k = 0; k < 6; k++) w.first[k] = w.last[k] = w.alone[k];
         for (int k = 0; k < SUMS; k++) w.sums[0][k] = w.sums[1][k] = T(0);
     }
 }
-DS_ENTRY void begin_bodies_vjp(const Model& m, const Rigid& g)
+DS_ENTRY void begin_bodies_vjp(const Model& m, const Obstacles& o, const Rigid& g)
 {
     for (int j = 0; j < g.count; j++) {
         const RigidWork& w = g.work[j];
@@ -43,6 +44,7 @@ DS_ENTRY void begin_bodies_vjp(const Model& m, const Rigid& g)
         for (int k = 0; k < 3; k++) bar.turn[k] -= gturn[k];
         for (int k = 0; k < 6; k++) bar.load[k] += gload[k];
         sides_force_vjp(m, g, j, gload, bar);
+        shapes_force_vjp(g, j, o, m.dt, gload, bar);
     }
 }
 

@@ -23,11 +23,11 @@ template <class Args> DS_FN void begin_rigid(const Args& a, int world, const Mod
     load_bodies(a, world, g);
 }
 DS_FN void give_way_to_all(const Rigid& g, V3 x, R mass, V3& v) { give_way_all(g, g.count, x, mass, v); }
-template <class Args> DS_FN void start_rigid(const Args& a, int world, const Model& m, int k, Rigid& g)
+template <class Args> DS_FN void start_rigid(const Args& a, int world, const Model& m, const Obstacles& o, int k, Rigid& g)
 {
     at_sub_step(g, k);
     masses_of(m, a.params, world, g);
-    begin_bodies(m, g);
+    begin_bodies(m, o, g);
 }
 DS_FN void end_rigid(const Model& m, const Rigid& g) { end_bodies(m, g); }
 DS_FN bool rigid_within(const Rigid& g, const Model& m, int k) { return bodies_within(g, g.states + k * g.count, m.limit); }
@@ -44,7 +44,7 @@ DS_FN void end_rigid_vjp(const Model& m, int k, Rigid& g)
     at_sub_step(g, k);
     end_bodies_vjp(m, g);
 }
-DS_FN void start_rigid_vjp(const Model& m, const Rigid& g) { begin_bodies_vjp(m, g); }
+DS_FN void start_rigid_vjp(const Model& m, const Obstacles& o, const Rigid& g) { begin_bodies_vjp(m, o, g); }
 // also those of masses and inertias, to their places among the parameters
 template <class Args> DS_FN void store_rigid_vjp(const Args& a, int world, const Model& m, bool ok, const Rigid& g)
 {
@@ -59,13 +59,13 @@ template <class Args> DS_FN void store_rigid_vjp(const Args& a, int world, const
 struct Rigid {};
 template <class Args> DS_FN void begin_rigid(const Args&, int, const Model&, T*, Rigid&) {}
 DS_FN void give_way_to_all(const Rigid&, V3, R, V3&) {}
-template <class Args> DS_FN void start_rigid(const Args&, int, const Model&, int, Rigid&) {}
+template <class Args> DS_FN void start_rigid(const Args&, int, const Model&, const Obstacles&, int, Rigid&) {}
 DS_FN void end_rigid(const Model&, const Rigid&) {}
 DS_FN bool rigid_within(const Rigid&, const Model&, int) { return true; }
 template <class Args> DS_FN void store_rigid(const Args&, int, const Model&, bool, const Rigid&) {}
 template <class Args> DS_FN void begin_rigid_vjp(const Args&, int, const Model&, const Rigid&) {}
 DS_FN void end_rigid_vjp(const Model&, int, Rigid&) {}
-DS_FN void start_rigid_vjp(const Model&, const Rigid&) {}
+DS_FN void start_rigid_vjp(const Model&, const Obstacles&, const Rigid&) {}
 template <class Args> DS_FN void store_rigid_vjp(const Args&, int, const Model&, bool, const Rigid&) {}
 #endif
 

@@ -81,7 +81,7 @@ DS_ITEM void mpm_step(int world, const StepArgs& a)
         ok = look(w, k, w.states, box, o);
         if (!ok) break;
         if (a.wrench_out) count_impulses(w.motion, o);
-        start_rigid(a, world, m, k, w.rigid);
+        start_rigid(a, world, m, o, k, w.rigid);
         to_grid(w, w.states, w.states, nullptr, box, o, true, w.grid, w.velocity);
         move(m, w.states, box, w.velocity, w.states);
         end_rigid(m, w.rigid);
@@ -126,7 +126,7 @@ template <class Args> DS_ENTRY bool again(int world, Work& w, const Args& a, Kep
         size_t numbers = grid_numbers(box);
         bool fits = kept.steps == k && size_t(kept.end - kept.top) >= 2 * numbers;
         T *grid = fits ? kept.top : w.grid, *velocity = fits ? kept.top + numbers : w.velocity;
-        start_rigid(a, world, w.m, k, w.rigid);
+        start_rigid(a, world, w.m, o, k, w.rigid);
         to_grid(w, now, next, (M3*)a.stresses + k * blocks, box, o, true, grid, velocity);
         move(w.m, now, box, velocity, next);
         end_rigid(w.m, w.rigid);
@@ -171,7 +171,7 @@ DS_ITEM void mpm_step_vjp(int world, const StepVjpArgs& a)
         pull_impulses(w.motion, a.gwrench_out != nullptr, o);
         grid_velocity_vjp(m, o, w.rigid, box, grid, a.pull);
         meet_bodies_vjp(m, w.rigid, box, grid, a.pull);
-        start_rigid_vjp(m, w.rigid);
+        start_rigid_vjp(m, o, w.rigid);
         for (int i = 0; i < m.head[I_BODIES]; i++) {
             Body body = body_at(m, i);
             switch (body.material) {
