@@ -11,25 +11,22 @@ from diffsim_mpm.dynamics import MpmDynamics
 
 from .host import some_model, some_state
 from .test_engine import bodies, hand
+from .test_rigid import coupled, some_motion
 
 pytestmark = pytest.mark.gpu
 
 
-def window(device: str, dtype: str, steps: int):
+def pulled(dynamics, state, controls, steps: int):
     """Final states of 5 worlds, and the gradient of their weighted sum by the first state, controls and parameters."""
-    kind = getattr(torch, dtype)
-    model = some_model(*bodies("von_mises", "drucker_prager"), ground_friction=0.4, shapes=hand())
-    options = {"parameters": ("E", "yield_stress"), "reactions": True}
-    dynamics = MpmDynamics(model, dt=1e-3, substeps=4, dtype=dtype, device=device, **options)
+    kind, device = getattr(torch, dynamics.dtype), dynamics.device
 
     def tensor(array):
         return torch.tensor(np.asarray(array), dtype=kind, device=device).requires_grad_()
 
-    u = 0.01 * np.random.default_rng(15).standard_normal((5, 2))
-    inputs = [tensor(a) for a in (*some_state(dynamics, 5, seed=16), u, np.tile(dynamics.parameters.nominal, (5, 1)))]
-    step, now = differentiable(dynamics), dynamics.state_type(*inputs[:-2])
+    inputs = [tensor(a) for a in (*state, *controls, np.tile(dynamics.parameters.nominal, (5, 1)))]
+    step, now = differentiable(dynamics), dynamics.state_type(*inputs[: len(state)])
     for _ in range(steps):
-        now, ok = step(now, inputs[-2:-1], inputs[-1:])
+        now, ok = step(now, inputs[len(state) : -1], inputs[-1:])
         assert bool(ok.all())
     generator = torch.Generator().manual_seed(0)
     weights = [torch.randn(a.shape, generator=generator, dtype=torch.float64).to(device, kind) for a in now]
@@ -37,7 +34,23 @@ def window(device: str, dtype: str, steps: int):
     return [part.detach().cpu().double() for part in (*now, *torch.autograd.grad(total, inputs))]
 
 
+def window(device: str, dtype: str, steps: int):
+    model = some_model(*bodies("von_mises", "drucker_prager"), ground_friction=0.4, shapes=hand())
+    options = {"parameters": ("E", "yield_stress"), "reactions": True}
+    dynamics = MpmDynamics(model, dt=1e-3, substeps=4, dtype=dtype, device=device, **options)
+    u = 0.01 * np.random.default_rng(15).standard_normal((5, 2))
+    return pulled(dynamics, some_state(dynamics, 5, seed=16), [u], steps)
+
+
+def rigid_window(device: str, dtype: str, steps: int):
+    """With free rigid bodies among particles and moving shapes, and loads on them."""
+    dynamics = coupled(dtype, device=device, parameters=("E", "mass", "inertia_yy"))
+    state, load, u = some_motion(dynamics, 5, 24)
+    return pulled(dynamics, state, [u, load], steps)
+
+
+@pytest.mark.parametrize("made", [window, rigid_window])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-8), ("float32", 1e-3)])
-def test_a_window_agrees_with_the_cpu(dtype, tolerance):
-    for found, expected in zip(window("cuda", dtype, 3), window("cpu", dtype, 3), strict=True):
+def test_a_window_agrees_with_the_cpu(made, dtype, tolerance):
+    for found, expected in zip(made("cuda", dtype, 3), made("cpu", dtype, 3), strict=True):
         assert (found - expected).abs().max() <= tolerance * max(1.0, float(expected.abs().max()))

@@ -275,6 +275,15 @@ def test_bad_models_are_refused_by_name(name):
         MpmDynamics(some_model(block(), rigid_bodies=ball), dt=1e-3, substeps=2, threads=1, **options)
 
 
+def test_a_state_without_attitude_is_refused():
+    dynamics = coupled()
+    state = dynamics.rest(3)
+    dynamics.check_state(state)
+    state.pose[2, 1, 3:] = 0.0
+    with pytest.raises(ValueError, match=r"1 rigid bodies have no attitude.*\(2, 1\) at \[0.0, 0.0, 0.0, 0.0\]"):
+        dynamics.check_state(state)
+
+
 @pytest.mark.parametrize("density", [0.0, -1.0, np.inf])
 def test_a_solid_has_a_density(density):
     with pytest.raises(ValueError, match="must be positive"):

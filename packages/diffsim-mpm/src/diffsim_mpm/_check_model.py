@@ -80,6 +80,25 @@ def check_positions(model: MpmModel, x: object) -> None:
         )
 
 
+def check_attitudes(model: MpmModel, pose: object) -> None:
+    """Raise unless all quaternions of rigid bodies have a length.
+
+    Args:
+        model: with the bodies.
+        pose: of them ``[N, nr, 7]``.
+
+    Raises:
+        ValueError: naming the first worlds and bodies whose quaternion is zero or not finite.
+    """
+    q = np.asarray(pose, dtype=np.float64)[..., 3:]
+    wrong = ~(np.isfinite(q).all(axis=-1) & (np.abs(q).max(axis=-1) > 0))
+    if wrong.any():
+        raise ValueError(
+            f"model {model.name!r}: {int(wrong.sum())} rigid bodies have no attitude, for which a quaternion that is"
+            f" finite and not zero is needed; by world and body: {_first(np.asarray(wrong), q)}"
+        )
+
+
 def bounds(model: MpmModel) -> tuple[float, np.ndarray]:
     """Lowest coordinate of a particle, and the three that it must stay below [m]: half a cell from the sides."""
     return 0.5 * model.dx, (np.asarray(model.cells) - 0.5) * model.dx

@@ -12,7 +12,7 @@ import warp as wp
 
 from diffsim_core import ArraySpec
 from diffsim_core.native import Kernels, NativeDynamics, check_step, default_threads, scalar, step_arguments
-from diffsim_mpm._check_model import check_model, check_positions, check_sub_dt
+from diffsim_mpm._check_model import check_attitudes, check_model, check_positions, check_sub_dt
 from diffsim_mpm._kernels import SizeClass, kernels
 from diffsim_mpm._launches import Launches, kept_numbers
 from diffsim_mpm._pack import MaterialParameters, materials_of, pack
@@ -186,12 +186,14 @@ class MpmDynamics(NativeDynamics):
         return self.state_type(*(np.repeat(a[None], num_worlds, axis=0).astype(self.dtype) for a in arrays))
 
     def check_state(self, state: Any) -> None:
-        """Check that all particles are inside the grid.
+        """Check that all particles are inside the grid, and that rigid bodies have an attitude.
 
         Raises:
-            ValueError: naming the first ones that are not.
+            ValueError: naming the first ones for which that is not so.
         """
         check_positions(self.model, state.x)
+        if self.model.nr:
+            check_attitudes(self.model, state.pose)
 
     def scratch_bytes(self) -> int:
         """Most memory that both passes need beside the states: of a worker on a CPU, of a world on CUDA [bytes]."""

@@ -47,7 +47,7 @@ class RigidBody:
     quat: Sequence[float] = (1.0, 0.0, 0.0, 0.0)
     """How the frame is turned at rest, wxyz."""
     stiffness: float | None = None
-    """Of each of its points on what is rigid [N/m]; by default half of the points carry its weight 2 % of a cell deep."""
+    """Of each of its points on what is rigid [N/m]; by default half of them carry its weight 2 % of a cell deep."""
     damping: float | None = None
     """Of each of its points while it comes closer [N s/m^2]; by default 3 s/m times the stiffness."""
     grip: float | None = None
