@@ -244,7 +244,7 @@ def test_policies(worlds, name):
     # Undo tanh: the spread around the mean is sigma.
     wide = state.run.obs.double().repeat(4000, 1).to(state.run.obs.dtype)
     noise = torch.atanh(algorithm.policy(state, deterministic=False)(wide).double()) - torch.atanh(mean(wide).double())
-    gaussian = mean.actor(mean.actor.split(state.actor), torch.addcmul(mean.shift, wide, mean.scale))
+    gaussian = mean.actor(mean.actor.split(state.actor), mean.normalize(wide))
     inside = noise.isfinite()
     assert inside.double().mean() > 0.99
     assert (noise / gaussian.logstd.exp())[inside].std().item() == pytest.approx(1.0, rel=0.03)
@@ -255,7 +255,8 @@ def test_observations_may_stay_as_they_are(worlds, name):
     algorithm = build(name, normalize_obs=False)
     state, _ = run(algorithm, algorithm.init(worlds(), 0), 2)
     policy = algorithm.policy(state)
-    assert not policy.shift.any() and (policy.scale == 1).all()
+    obs = 1e4 * torch.randn(5, 2)
+    assert torch.equal(policy.normalize(obs), obs)
 
 
 @pytest.mark.parametrize("name", LEARN_THROUGH_GRADIENTS)
@@ -272,6 +273,22 @@ def test_threads_of_the_process_are_left_alone(worlds, name):
     algorithm = build(name, torch_threads=before + 1)
     algorithm.update(algorithm.init(worlds(), 0))
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_does_not_depend_on_the_threads_of_the_process(worlds, name):
+    """Neither its first networks, as wide as in use, nor its updates: an orthogonal matrix does, drawn on several."""
+    algorithm = build(name, actor_hidden=(128, 64), critic_hidden=(64, 64), iterations=2)
+    before, states = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            first = algorithm.init(worlds(), 3)
+            states.append((first, run(algorithm, first, 1)[0]))
+    finally:
+        torch.set_num_threads(before)
+    for first, second in states[1:]:
+        assert same_bits(first, states[0][0]) and same_bits(second, states[0][1])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,7 +11,7 @@ import pytest
 
 import diffsim_core
 from diffrl_algos import get_algorithm, list_algorithms
-from diffsim_core._registry import task_options
+from diffsim_core import task_options
 
 NEEDS_NEWTON = pytest.mark.skipif(importlib.util.find_spec("newton") is None, reason="could not import 'newton'")
 PAIRS = [
@@ -38,7 +38,7 @@ REFUSALS = ("is not differentiable", "has no encoder")
 @functools.cache
 def worlds(task: str, arrays: str):
     """Two worlds of a task, made once for all algorithms; episodes as short as the task allows."""
-    known = task_options(task) or ()
+    known = task_options(task).known
     options = {"episode_length": 6, "threads": 1}
     if task.startswith("newton_"):
         options["substeps"] = 2

@@ -124,15 +124,15 @@ def test_unknown_presets_name_the_nearest():
     [
         ("[config]\ngama = 0.9", "'gama'; did you mean gamma"),
         ("[confg]", "'confg'; did you mean config"),
-        ("[config]\ngamma = '0.9'", "gamma is '0.9'; it takes a finite number"),
-        ("[config]\ngamma = 1.5", "gamma is 1.5; it must be between 0 and 1"),
+        ("[config]\ngamma = '0.9'", "gamma of SHACConfig is '0.9'; it takes a number from 0 to 1"),
+        ("[config]\ngamma = 1.5", "gamma of SHACConfig is 1.5; it takes a number from 0 to 1"),
         ("[config\n", "not valid TOML"),
         ("config = 3", "config of preset shac-mine is 3; it must be a table"),
         ("[env]\nnum_env = 3", r"key of \[env\] in preset shac-mine: 'num_env'; did you mean num_envs"),
         ("variants = 3", "variants of preset shac-mine is 3"),
         ("[variants]\nmine_2 = 3", "preset shac-mine, variant mine_2 is 3"),
         ("[variants.mine_2.confg]", "table of preset shac-mine, variant mine_2: 'confg'; did you mean config"),
-        ("[variants.mine.config]\ngamma = 2.0", "gamma is 2.0"),
+        ("[variants.mine.config]\ngamma = 2.0", "gamma of SHACConfig is 2.0"),
     ],
 )
 def test_presets_that_are_wrong(text, words):

@@ -64,8 +64,9 @@ def test_it_holds_the_last_steps_in_order_wherever_they_lie(lengths, capacity, s
     kept = min(sum(lengths), capacity)
     assert len(replay) == kept and replay.count == sum(lengths) and replay.capacity == capacity
     arrays, past = replay.to_arrays(), everything(windows)
-    for name in ("obs", "action", "reward", "final_obs", "terminated", "done", "diverged"):
+    for name in ("obs", "action", "reward", "final_obs", "terminated", "done"):
         np.testing.assert_array_equal(arrays[f"rows.{name}"], getattr(past, name)[-kept:])
+    np.testing.assert_array_equal(arrays["rows.diverged"], ~past.valid[-kept:])
     # A buffer made from these arrays is the same one, and stays so.
     again = Replay.init(capacity * WORLDS, 4, WORLDS, 2, 1, LIKE).from_arrays(arrays)
     more = window(data.draw(st.integers(1, 4)), np.random.default_rng(seed + 1), 1e6, "...TL")
@@ -99,6 +100,7 @@ def test_steps_drawn_are_followed_as_far_as_their_episode_goes(lengths, capacity
         assert t >= total - len(replay) and taken[t, i] and diverged == past.diverged[t, i]
         assert action == obs[0] / 2 and obs[1] == -obs[0]
         if diverged:
+            np.testing.assert_array_equal(final_obs, obs)
             continue
         last = t
         while (

@@ -139,10 +139,10 @@ def test_a_run_from_before_a_field_was_added_still_opens(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('"diffrl-run-1"', '"other"', "not of format"),
+        ('"diffrl-run-2"', '"other"', "not of format"),
         ('"gamma"', '"gama"', "did you mean gamma"),
         ('"shac"', '"shaq"', "did you mean shac"),
-        ('"num_envs": 4', '"num_envs": "4"', "num_envs is '4'"),
+        ('"num_envs": 4', '"num_envs": "4"', "num_envs of the run is '4'; it takes an integer"),
         ('"seed": 0,', "", "has no 'seed'"),
         ('"iterations": 9', '"iterations": "9"', "run.json"),
         ("{", "", "not JSON"),
@@ -184,7 +184,7 @@ def test_resuming_forgets_what_came_after_the_checkpoint(tmp_path):
     ],
 )
 def test_values_that_make_no_run(wrong):
-    with pytest.raises(UsageError, match=f"^{next(iter(wrong))} is"):
+    with pytest.raises(UsageError, match=f"^{next(iter(wrong))} (of the run )?is"):
         spec(**wrong)
 
 

@@ -24,6 +24,6 @@ def test_compiles_to_a_cubin(tmp_path, dtype, arch, rigid):
     (cubin,) = tmp_path.glob("*.cubin")
     code = cubin.read_bytes()
     assert code.startswith(b"\x7fELF")
-    stages = ("leave", "grid", "move", "move_vjp", "grid_vjp", "leave_vjp", "joints_vjp")
-    for stage in (*stages, *("rigid_sum", "rigid_give_way_vjp") * rigid):
+    forth = ("leave", "reserve", "list", "sort", "grid", "move", *("rigid_sum", "rigid_give_way_vjp") * rigid)
+    for stage in (*forth, "move_vjp", "grid_vjp", "leave_vjp", "poses_vjp", "joints_vjp"):
         assert f"mpm_{stage}_cuda_kernel_forward".encode() in code

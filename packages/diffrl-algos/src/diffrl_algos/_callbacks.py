@@ -12,6 +12,7 @@ from ._algorithm import Algorithm
 from ._evaluate import returns_text
 from ._files import plain
 from ._run import Run
+from ._streams import Forgiving
 from ._train import Callback, Status, Update
 
 _MAX_DUMPS = 100
@@ -20,11 +21,11 @@ _MAX_DUMPS = 100
 class ProgressLine(Callback):
     """One line with iteration, steps per second, return and remaining time.
 
-    A terminal redraws it; a file or a pipe gets a new line every ten seconds.
+    A terminal redraws it; a file or a pipe gets a new line every ten seconds. Training goes on where nobody reads it.
     """
 
     def __init__(self, out: IO[str]) -> None:
-        self._out = out
+        self._out = Forgiving(out)
         self._redraws = out.isatty()
         self._interval = 0.2 if self._redraws else 10.0
 
@@ -69,7 +70,7 @@ def progress_text(update: Update, rate: float, remaining_s: float) -> str:
         f"{metrics['env_steps']:,} steps",
         f"{rate:,.0f} steps/s",
         f"return {score:.1f}" if score is not None else "return not known yet",
-        f"{_clock(remaining_s)} left",
+        f"{clock(remaining_s)} left",
     ]
     for name, words in (("diverged", "diverged worlds"), ("refused_updates", "rejected updates")):
         if metrics.get(name):
@@ -97,7 +98,7 @@ class MetricsLog(Callback):
 
 
 class Checkpointer(Callback):
-    """Saves every ``checkpoint_every`` updates, at the best evaluation so far, and when training stops.
+    """Saves every ``checkpoint_every`` updates, at the best evaluation so far, and when training stops or fails.
 
     Each of several processes has one, because a checkpoint gathers the arrays of all; process 0 writes. With several
     processes it saves at every evaluation, because the others know when those are but not how good.
@@ -112,7 +113,13 @@ class Checkpointer(Callback):
             self._save(update)
 
     def on_stop(self, update: Update | None, status: Status) -> None:
-        if update is not None and update.metrics["iteration"] != self._saved:
+        saved = self._saved
+        if status == "failed":
+            if _processes.size() > 1:
+                return  # a checkpoint gathers arrays, and the other processes may be gone
+            # Perhaps the update after this one was saved, and the run failed then; its steps in the replay buffer stay.
+            saved = self._run.last_iteration()
+        if update is not None and update.metrics["iteration"] > saved:
             self._save(update)
 
     def _evaluated(self, update: Update) -> bool:
@@ -146,7 +153,7 @@ class DivergenceLog(Callback):
             save_divergences(self._folder / f"{update.metrics['iteration']:08d}{mark}.npz", update.divergences)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     if seconds != seconds:
         return "?"
     minutes, rest = divmod(round(seconds), 60)

@@ -5,10 +5,19 @@ Nothing here imports an array library.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Interval
+
+from diffsim_core.options import Count, Finite, Fraction, NotNegative, Positive
+
+from ._fields import checked
+
+Decay = Annotated[float, Interval(ge=0, lt=1)]
+Widths = tuple[Count, ...]
+Steps = Annotated[int, Interval(ge=1, lt=2**63)]
 Activation = Literal["elu", "silu", "relu", "tanh"]
 
 
@@ -16,47 +25,54 @@ Activation = Literal["elu", "silu", "relu", "tanh"]
 class UpdateConfig:
     """Fields of every algorithm; the defaults are SHAC's general setting (Xu et al. 2022, Table 5)."""
 
-    iterations: int = 2000
+    iterations: Count = 2000
     """Updates of a full run; the learning rates fall over them."""
-    horizon: int = 32
+    schedule_steps: Steps | None = None
+    """Control steps, summed over worlds, over which the learning rates fall in place of ``iterations``; ``--env-steps``
+    sets it."""
+    horizon: Count = 32
     """Control steps in a window."""
-    gamma: float = 0.99
+    gamma: Fraction = 0.99
     """Discount per control step."""
-    lr_end: float = 1e-5
+    lr_end: NotNegative = 1e-5
     """Learning rate at the last update, of actor and critic."""
     lr_schedule: Literal["linear", "constant"] = "linear"
     """How the learning rates change: linearly to ``lr_end``, or not at all."""
-    betas: tuple[float, float] = (0.7, 0.95)
+    betas: tuple[Decay, Decay] = (0.7, 0.95)
     """Decay rates of Adam's moments, for all networks."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: Positive = 1.0
     """Gradients with a larger Euclidean norm are scaled down to this, for each optimiser."""
-    weight_decay: float = 0.0
+    weight_decay: NotNegative = 0.0
     """Decay of AdamW, for all networks; 0 gives Adam."""
-    divergence_price: float | None = None
+    divergence_price: NotNegative | None = None
     """What a step costs in which a world leaves the finite range [reward]. With a number, 0 included, the step ends the
     episode as a failure does, and earns minus this. With none, its reward and what follows are left out: the episode
     ends before it, and it is taken to be as bad as the worst step that was learned from with it."""
-    torch_threads: int = 1
+    torch_threads: Count = 1
     """Threads of torch's own operations; at a few thousand rows more threads are slower. Results depend on it in
     the last bits, so it belongs to the configuration. The simulator has its own threads."""
 
     def __post_init__(self) -> None:
-        at_least_one(self, "iterations", "horizon", "torch_threads")
-        between_zero_and_one(self, "gamma")
-        positive(self, "max_grad_norm")
-        not_negative(self, "lr_end", "weight_decay")
-        if self.divergence_price is not None:
-            not_negative(self, "divergence_price")
-        require("betas", self.betas, all(0.0 <= beta < 1.0 for beta in self.betas), "two numbers in [0, 1)")
+        for name, value in checked(type(self), vars(self)).items():
+            object.__setattr__(self, name, value)
+
+    def steps_of_update(self, num_envs: int, episode: Callable[[], int]) -> int:
+        """The most control steps that an update takes, summed over worlds.
+
+        Args:
+            num_envs: number of worlds N.
+            episode: gives the time limit of an episode [steps].
+        """
+        return num_envs * self.horizon
 
 
 @dataclass(frozen=True, kw_only=True)
 class WindowConfig(UpdateConfig):
     """Fields of every algorithm with an actor; the defaults are SHAC's general setting."""
 
-    actor_hidden: tuple[int, ...] = (256, 128)
+    actor_hidden: Widths = (256, 128)
     """Widths of the actor's hidden layers."""
-    actor_lr: float = 2e-3
+    actor_lr: Positive = 2e-3
     """Learning rate of the actor at the first update."""
     activation: Activation = "elu"
     """Activation function of each hidden layer, for all networks."""
@@ -64,11 +80,18 @@ class WindowConfig(UpdateConfig):
     """Normalise each hidden layer after its activation."""
     normalize_obs: bool = True
     """Shift and scale observations by their running mean and standard deviation."""
+    obs_std_min: NotNegative = 0.0
+    """Least standard deviation to divide by. What hardly varies in training is otherwise magnified, by up to 316 times,
+    and a small change where the policy is used becomes a large one. With 0 there is no other bound than that."""
+    obs_clip: Positive | None = None
+    """Clip normalised observations to plus and minus this, 10 for instance; with none they are not clipped. The
+    gradient beyond is zero. Point clouds are neither normalised nor clipped."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive(self, "actor_lr")
-        widths(self, "actor_hidden")
+        for name in ("obs_std_min", "obs_clip") if not self.normalize_obs else ():
+            fits = not getattr(self, name)
+            require(name, getattr(self, name), fits, "left out where normalize_obs is false, or set normalize_obs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,17 +100,16 @@ class GaussianConfig(WindowConfig):
 
     state_dependent_std: bool = False
     """Make the standard deviation an output of the network; otherwise it is one parameter for each action."""
-    logstd_init: float = -1.0
+    logstd_init: Finite = -1.0
     """Initial log standard deviation of the actions before tanh; where it depends on the state, the bias of that
     output."""
-    logstd_min: float = -20.0
+    logstd_min: Finite = -20.0
     """Lower bound of the log standard deviation."""
-    logstd_max: float = 20.0
+    logstd_max: Finite = 20.0
     """Upper bound of the log standard deviation."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        finite(self, "logstd_init", "logstd_min", "logstd_max")
         # exp of twice the bound, which divergences contain, must be finite in float32.
         fits = self.logstd_min < self.logstd_max <= 40.0
         require("logstd_max", self.logstd_max, fits, f"above logstd_min, which is {self.logstd_min}, and at most 40")
@@ -99,12 +121,12 @@ class SpreadConfig(GaussianConfig):
 
     state_dependent_std: bool = True
     """Make the standard deviation an output of the network; otherwise it is one parameter for each action."""
-    logstd_init: float = 0.0
+    logstd_init: Finite = 0.0
     """Initial log standard deviation of the actions before tanh; where it depends on the state, the bias of that
     output."""
-    logstd_min: float = -5.0
+    logstd_min: Finite = -5.0
     """Lower bound of the log standard deviation."""
-    logstd_max: float = 2.0
+    logstd_max: Finite = 2.0
     """Upper bound of the log standard deviation."""
 
 
@@ -112,59 +134,22 @@ class SpreadConfig(GaussianConfig):
 class CriticConfig(WindowConfig):
     """Fields of every algorithm that fits critics to a window; the defaults are SHAC's general setting."""
 
-    lam: float = 0.95
+    lam: Fraction = 0.95
     """Lambda of the critic's TD(lambda) targets, and of advantages where there are any."""
-    critic_hidden: tuple[int, ...] = (128, 128)
+    critic_hidden: Widths = (128, 128)
     """Widths of the critic's hidden layers."""
-    critic_lr: float = 5e-4
+    critic_lr: Positive = 5e-4
     """Learning rate of the critic at the first update."""
-    critic_iterations: int = 16
+    critic_iterations: Count = 16
     """Epochs of the critic over a window."""
-    critic_minibatches: int = 4
+    critic_minibatches: Count = 4
     """Minibatches in an epoch of the critic."""
     critic_shuffle: bool = True
     """Draw the critic's minibatches at random in each epoch; otherwise they are runs of consecutive steps, as in SHAC's
     released code. Its paper does not say; the page of SHAC compares both on Ant."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least_one(self, "critic_iterations", "critic_minibatches")
-        between_zero_and_one(self, "lam")
-        positive(self, "critic_lr")
-        widths(self, "critic_hidden")
 
 
 def require(name: str, value: object, holds: bool, expected: str) -> None:
     """Raise ``ValueError`` with field, value and remedy unless ``holds``."""
     if not holds:
         raise ValueError(f"{name} is {value}; it must be {expected}")
-
-
-def at_least_one(config: object, *names: str) -> None:
-    for name in names:
-        require(name, getattr(config, name), getattr(config, name) >= 1, "at least 1")
-
-
-def between_zero_and_one(config: object, *names: str) -> None:
-    for name in names:
-        require(name, getattr(config, name), 0.0 <= getattr(config, name) <= 1.0, "between 0 and 1")
-
-
-def positive(config: object, *names: str) -> None:
-    for name in names:
-        require(name, getattr(config, name), 0.0 < getattr(config, name) < math.inf, "positive and finite")
-
-
-def not_negative(config: object, *names: str) -> None:
-    for name in names:
-        require(name, getattr(config, name), 0.0 <= getattr(config, name) < math.inf, "finite and not negative")
-
-
-def finite(config: object, *names: str) -> None:
-    for name in names:
-        require(name, getattr(config, name), math.isfinite(getattr(config, name)), "finite")
-
-
-def widths(config: object, *names: str) -> None:
-    for name in names:
-        require(name, getattr(config, name), all(width >= 1 for width in getattr(config, name)), "all at least 1")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +35,40 @@ def write_atomic(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def is_part(path: Path) -> bool:
+    """Whether a file is a temporary one of ``write_atomic``, which is gone unless that was killed."""
+    return path.name.startswith(".") and path.name.endswith(".part")
+
+
 def remove_parts(folder: Path) -> None:
     """Remove the temporary files of a killed ``write_atomic``."""
     for path in folder.glob(".*.part"):
         path.unlink(missing_ok=True)
+
+
+def file_name(text: str) -> str:
+    """``text`` as the name of one file on every system: ``gym:ALE/Pong-v5`` is none."""
+    return re.sub(r"[^\w.-]", "-", text)
+
+
+@contextlib.contextmanager
+def exclusive(file: Path, refusal: str) -> Iterator[None]:
+    """Hold the lock ``file`` for one process; the lock ends with the process, however that ends.
+
+    Raises:
+        RunError: another process holds it; ``refusal`` is the message.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(refusal) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ from ._clips import play_run
 from ._errors import CheckpointError, UsageError
 from ._imports import import_module
 from ._run import Run
+from ._signals import ENDING
 from ._train import Callback, Status, Update
 
 if TYPE_CHECKING:
@@ -158,7 +159,8 @@ def _usage_errors() -> Iterator[None]:
 
 def main(text: str) -> None:
     """The process that shows a training, until its standard input closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for training, which then ends this process
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)  # they are for training, which then ends this process
     if hasattr(os, "nice"):
         os.nice(10)  # training goes first; at 19 the view would starve on busy cores
     request = json.loads(text)

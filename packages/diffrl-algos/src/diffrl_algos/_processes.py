@@ -112,6 +112,11 @@ def any_of(flag: bool) -> bool:
     return flag if size() == 1 else any(row[0] for row in _numbers(float(flag)))
 
 
+def highest(number: float) -> float:
+    """The highest of the numbers of all processes."""
+    return number if size() == 1 else max(row[0] for row in _numbers(number))
+
+
 def lead(work: Callable[[], T]) -> T | None:
     """Let process 0 do ``work`` while the others wait; they get None, and an error if it failed."""
     if size() == 1:

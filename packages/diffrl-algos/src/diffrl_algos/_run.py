@@ -10,10 +10,10 @@ summary.json     the evaluation, once the run is complete
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import platform
-import re
 import subprocess
 import sys
 import time
@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from diffsim_core.options import from_json
 
 from ._buffer import drop_rows, full_bytes, load_rows, save_rows, split
 from ._checkpoint import (
@@ -36,10 +38,24 @@ from ._checkpoint import (
     sha256_of,
 )
 from ._errors import CheckpointError, RunError, UsageError, WriteError
-from ._files import dump_json, plain, read_json, remove_parts, require_writable, write_atomic
+from ._files import (
+    dump_json,
+    exclusive,
+    file_name,
+    is_part,
+    plain,
+    read_json,
+    remove_parts,
+    require_writable,
+    write_atomic,
+)
 from ._spec import OPTIONAL, RunSpec
 
-_FORMAT = "diffrl-run-1"
+_FORMAT = "diffrl-run-2"
+_FIRST = "diffrl-run-1"
+"""Format of runs whose descriptions had null in place of infinite numbers."""
+_DESCRIPTION = "run.json"
+_LOCK = ".lock"
 _PACKAGES = ("diffrl-algos", "gradest", "diffsim-core", "torch", "numpy", "warp-lang", "mujoco", "safetensors")
 
 
@@ -65,27 +81,67 @@ class Run:
     def create(cls, path: Path, spec: RunSpec, arrays: Mapping[str, np.ndarray]) -> Run:
         """Make a new run folder, with room for all the checkpoints of ``arrays`` it will hold at a time.
 
+        What an earlier call left here that was cut off is taken over: at any moment of it, and, where the description
+        is the same, until the first update is in the log.
+
         Raises:
-            UsageError: ``path`` exists and is not an empty folder.
-            RunError: it cannot be written, or there is not enough space; nothing is left behind.
+            UsageError: ``path`` exists and holds anything else.
+            RunError: it cannot be written, or there is not enough space; nothing is left behind. Or another process is
+                at work there.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UsageError(f"{path} exists already and is not empty; choose another --out, or --resume {path}")
+        run = cls(path, spec, sha256_of(spec.to_json()))
+        run._require_unbegun()
         made = [folder for folder in (path, *path.parents) if not folder.exists()]
         try:
             path.mkdir(parents=True, exist_ok=True)
-            size = sum(array.nbytes for array in split(arrays)[0].values())
-            require_writable(path, (spec.keep_checkpoints + 2) * size + full_bytes(arrays))
-            (path / "checkpoints").mkdir()
-            write_atomic(path / "run.json", dump_json({"format": _FORMAT, **spec.to_json(), **_surroundings()}))
+            with run.locked():
+                run._describe(arrays)
         except (OSError, RunError) as error:
             for folder in made:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError):  # it is not empty: somebody else uses it
                     folder.rmdir()
             if isinstance(error, RunError):
                 raise
             raise RunError(f"cannot make {path}: {error.strerror or error}; choose another place with --out") from None
-        return cls(path, spec, sha256_of(spec.to_json()))
+        return run
+
+    def _describe(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write what a run begins with, or nothing."""
+        self._require_unbegun()
+        new = not self.checkpoints.exists()
+        try:
+            size = sum(array.nbytes for array in split(arrays)[0].values())
+            require_writable(self.path, (self.spec.keep_checkpoints + 2) * size + full_bytes(arrays))
+            self.checkpoints.mkdir(exist_ok=True)
+            self.prepare_resume(0)
+            described = {"format": _FORMAT, **self.spec.to_json(), **_surroundings()}
+            write_atomic(self.path / _DESCRIPTION, dump_json(described))
+        except BaseException:
+            if new and not (self.path / _DESCRIPTION).exists():
+                with contextlib.suppress(OSError):
+                    self.checkpoints.rmdir()
+                with contextlib.suppress(OSError):
+                    (self.path / _LOCK).unlink()
+            raise
+
+    def _require_unbegun(self) -> None:
+        """Raise ``UsageError`` unless the folder is missing or empty, or holds what a start leaves that was cut off."""
+        path = self.path
+        refusal = UsageError(f"{path} exists already and is not empty; choose another --out, or --resume {path}")
+        if not path.exists():
+            return
+        if not path.is_dir():
+            raise refusal
+        names = {one.name for one in path.iterdir() if not is_part(one)}
+        if _DESCRIPTION in names:
+            try:
+                same = Run.open(path).identity == self.identity
+            except RunError:
+                same = False
+            if not same or self.has_checkpoint() or self.metrics() or "summary.json" in names:
+                raise refusal
+        elif names - {_LOCK, "checkpoints"} or any(not is_part(one) for one in self.checkpoints.glob("*")):
+            raise refusal
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -94,16 +150,20 @@ class Run:
         Raises:
             RunError: ``path`` is no run folder, or its ``run.json`` is damaged.
         """
-        file = path / "run.json"
+        file = path / _DESCRIPTION
         if not file.is_file():
             raise RunError(f"{path} is not a run folder: it has no run.json")
         try:
             values = read_json(file)
-            if values.pop("format", None) != _FORMAT:
+            if (made := values.pop("format", None)) not in (_FORMAT, _FIRST):
                 raise ValueError(f"is not of format {_FORMAT!r}")
-            fields = [key for key in RunSpec.__dataclass_fields__ if key in values or key not in OPTIONAL]
+            fields = [
+                key for key in (one.name for one in dataclasses.fields(RunSpec)) if key in values or key not in OPTIONAL
+            ]
             described = {key: values[key] for key in fields}
-            spec = RunSpec.from_json(described)
+            spec = RunSpec.from_json(described if made == _FORMAT else _whole(described))
+            if made == _FIRST:
+                described = from_json(described)  # whose hash is that of null, as it was written
         except OSError as error:
             raise RunError(f"{file} cannot be read: {error.strerror or error}") from None
         except KeyError as error:
@@ -120,19 +180,11 @@ class Run:
         Raises:
             RunError: another process holds it.
         """
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise RunError(
-                f"another process is training in {self.path}; wait until it ends or stop it, then --resume {self.path}"
-            ) from None
-        try:
+        with exclusive(
+            self.path / _LOCK,
+            f"another process is training in {self.path}; wait until it ends or stop it, then --resume {self.path}",
+        ):
             yield
-        finally:
-            lock.release()
 
     def is_better(self, score: float) -> bool:
         """Whether the score of an evaluation is finite and above that of the best checkpoint so far."""
@@ -171,6 +223,10 @@ class Run:
     def has_checkpoint(self) -> bool:
         """Whether anything was saved, damaged or not."""
         return bool(checkpoint_names(self.checkpoints))
+
+    def last_iteration(self) -> int:
+        """The iteration of the last checkpoint, damaged or not; 0 without one."""
+        return max(map(int, checkpoint_names(self.checkpoints)), default=0)
 
     def load(self, which: str = "last", *, whole: bool = False) -> tuple[dict[str, np.ndarray[Any, Any]], Manifest]:
         """A checkpoint: ``"last"``, ``"best"``, an iteration or a name; ``whole`` with its replay buffer, if any.
@@ -227,6 +283,12 @@ class Run:
                     found.append(values)
         return found
 
+    def take_records(self, source: Run | None, iteration: int) -> None:
+        """Begin with the metrics and evaluations of another run up to ``iteration``, where there is one."""
+        for name in ("metrics.jsonl", "evaluations.jsonl") if source is not None else ():
+            if lines := [json.dumps(line) + "\n" for line in source._lines(name) if line["iteration"] <= iteration]:
+                write_atomic(self.path / name, "".join(lines).encode())
+
     def prepare_resume(self, iteration: int) -> None:
         """Leave the folder as it was when the checkpoint of ``iteration`` was written."""
         require_writable(self.path, 0)
@@ -269,10 +331,53 @@ class Run:
         return "No earlier checkpoint is good"
 
 
+def _whole(described: dict[str, Any]) -> dict[str, Any]:
+    """A description of the first format; ``ValueError`` where it lost a number."""
+    for name, value in described["task_options"].items():
+        if _has_null(value):
+            raise ValueError(
+                f"task option {name} is null, as infinite numbers were written by an earlier version; put what it was "
+                'in its place: {"$numberDouble": "Infinity"} or {"$numberDouble": "-Infinity"}'
+            )
+    lost = described["budget"] == {"seconds": None}  # nothing but an infinite one was ever written so
+    return {**described, "budget": {"seconds": math.inf}} if lost else described
+
+
+def _has_null(value: Any) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value is None or any(map(_has_null, parts))
+
+
 def default_path(spec: RunSpec) -> Path:
     """``runs/<algorithm>-<task>-s<seed>-<time>`` in the current folder."""
-    task = re.sub(r"[^\w.-]", "-", spec.task)  # gym:ALE/Pong-v5 is no name of a folder
-    return Path("runs") / f"{spec.algorithm}-{task}-s{spec.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return Path("runs") / file_name(f"{spec.algorithm}-{spec.task}-s{spec.seed}-{time.strftime('%Y%m%d-%H%M%S')}")
+
+
+@contextlib.contextmanager
+def reserved(path: Path) -> Iterator[Path]:
+    """A new folder of that name, or with ``-2``, ``-3`` ... behind it where others have taken it.
+
+    It is removed again if it stays empty.
+    """
+    made = not path.parent.exists()
+    for name in (path.name, *(f"{path.name}-{k}" for k in range(2, 10_000))):
+        path = path.with_name(name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError, FileNotFoundError):  # taken; or its parent was removed just now
+                path.mkdir()
+                break
+        except OSError as error:
+            raise RunError(f"cannot make {path}: {error.strerror or error}; choose another place with --out") from None
+    else:
+        raise RunError(f"{path} and all names before it are taken; choose another place with --out")
+    try:
+        yield path
+    finally:
+        with contextlib.suppress(OSError):  # it is not empty
+            path.rmdir()
+            if made:
+                path.parent.rmdir()
 
 
 def _surroundings() -> dict[str, Any]:

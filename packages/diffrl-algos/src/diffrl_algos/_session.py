@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _processes
 from ._callbacks import Checkpointer, DivergenceLog, MetricsLog
 from ._checkpoint import Manifest
-from ._errors import CheckpointError, LostProcessError, UsageError
+from ._errors import CheckpointError, LostProcessError, RunError, UsageError
 from ._evaluate import Evaluation, Evaluator, evaluate
 from ._loggers import TensorBoardLog, WandbLog
 from ._registry import get_algorithm
 from ._run import Run
+from ._signals import Interrupted, StopSignals, stop_on_signals
 from ._spec import RunSpec
-from ._train import Callback, train
+from ._train import Callback, TrainResult, train
+
+if TYPE_CHECKING:
+    from diffsim_core import Env
 
 _MAX_EVAL_WORLDS = 1024
 
@@ -30,20 +32,28 @@ def start_run(
     """Train in a new folder, evaluate, and return the summary (see ``summary.json``).
 
     Started by ``torchrun``, its processes share the worlds of the run.
+
+    Raises:
+        Interrupted: a signal came before the first update, or a second Ctrl-C during one.
     """
-    with _processes.started(spec.device), contextlib.ExitStack() as held:
+    with stop_on_signals() as stop, _processes.started(spec.device), contextlib.ExitStack() as held:
         path = Path(_processes.same_text(str(path)))
-        state = _begin(spec)
+        from ._start import started
+
+        state, wall_s, score, before = started(spec)
         loggers = _loggers(spec, path)
         arrays = get_algorithm(spec.algorithm).build(spec.config).to_arrays(state)
 
         def create() -> Run:
             run = Run.create(path, spec, arrays)
             held.enter_context(run.locked())
+            _found(run, state, arrays, wall_s, score, before)
             return run
 
-        run = _processes.lead(create) or Run.open(path)
-        return _go_on(run, state, 0.0, None, [*loggers, *callbacks], stop_after)
+        with stop.held():
+            run = _processes.lead(create) or Run.open(path)
+            result, name = _learn(run, state, wall_s, score, [*loggers, *callbacks], stop_after, stop)
+        return _conclude(run, result, name)
 
 
 def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: int | None = None) -> dict[str, Any]:
@@ -54,11 +64,14 @@ def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: in
     Raises:
         RunError: ``path`` is no run folder, or another process is training in it.
         CheckpointError: the last checkpoint is damaged; the run is left as it was.
+        Interrupted: as ``start_run``.
     """
+    from ._start import started
+
     run = Run.open(path)
     if (summary := run.summary()) is not None:
         return summary
-    with _processes.started(run.spec.device), contextlib.ExitStack() as held:
+    with stop_on_signals() as stop, _processes.started(run.spec.device), contextlib.ExitStack() as held:
         loggers = _loggers(run.spec, path)
         _processes.lead(lambda: held.enter_context(run.locked()))
         if run.has_checkpoint():
@@ -66,12 +79,25 @@ def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: in
             iteration, wall_s, score = manifest.iteration, manifest.wall_s, manifest.return_mean
         else:
             # Killed before its first checkpoint: begin again, which gives the same bits.
-            state, iteration, wall_s, score = _begin(run.spec), 0, 0.0, None
-        _processes.lead(lambda: run.prepare_resume(iteration))
-        if run.spec.eval_every is not None:
-            found = {line["iteration"]: line.get("score", line.get("return_mean")) for line in run.evaluations()}
-            score = found.get(iteration)
-        return _go_on(run, state, wall_s, score, [*loggers, *callbacks], stop_after)
+            state, wall_s, score, before = started(run.spec)
+            iteration = state.iteration
+            arrays = get_algorithm(run.spec.algorithm).build(run.spec.config).to_arrays(state)
+            _processes.lead(lambda: _found(run, state, arrays, wall_s, score, before))
+        with stop.held():
+            _processes.lead(lambda: run.prepare_resume(iteration))
+            if run.spec.eval_every is not None:
+                found = {line["iteration"]: line.get("score", line.get("return_mean")) for line in run.evaluations()}
+                score = found.get(iteration)
+            result, name = _learn(run, state, wall_s, score, [*loggers, *callbacks], stop_after, stop)
+        return _conclude(run, result, name)
+
+
+def _found(run: Run, state: Any, arrays: Any, wall_s: float, score: float | None, before: Run | None) -> None:
+    """Save what a run has from the one that it begins with, which is not needed from then on."""
+    if run.spec.start is not None:
+        run.take_records(before, state.iteration)
+        figures = {"iteration": state.iteration, "env_steps": state.env_steps, "wall_s": wall_s}
+        run.save(arrays, {**figures, "return_mean": score})
 
 
 def evaluate_run(
@@ -101,7 +127,7 @@ def _template(spec: RunSpec) -> Any:
         raise UsageError(str(error)) from None
 
 
-def _begin(spec: RunSpec) -> Any:
+def begin(spec: RunSpec) -> Any:
     """The state before the first update; ``UsageError`` where the algorithm cannot learn in this environment."""
     if _processes.size() > 1 and get_algorithm(spec.algorithm).arrays != "torch":
         raise UsageError(f"{spec.algorithm} learns in one process; only algorithms in torch share their worlds out")
@@ -123,29 +149,37 @@ def _loggers(spec: RunSpec, path: Path) -> list[Callback]:
     return found + ([WandbLog(spec.wandb, path, spec.to_json())] if spec.wandb is not None else [])
 
 
-def _evaluator(spec: RunSpec) -> Evaluator | None:
+def more_worlds(spec: RunSpec, env: Env, most: int) -> Env:
+    """New worlds of a run, ``most`` of them; where each is a process of its own, no more than ``env`` has."""
+    each = getattr(env, "world_processes", False)
+    return spec.make_env(min(most, spec.num_envs) if each else most)
+
+
+def _evaluator(spec: RunSpec, env: Env) -> Evaluator | None:
     """Evaluations on the way take other worlds than the one at the end, which they may choose the policy of."""
     if spec.eval_every is None or _processes.rank() > 0:
         return None
-    env = spec.make_env(min(spec.eval_episodes, _MAX_EVAL_WORLDS))
+    env = more_worlds(spec, env, min(spec.eval_episodes, _MAX_EVAL_WORLDS))
     seed = (spec.seed + 2_000_003) % 2**31
     return Evaluator(env=env, every=spec.eval_every, episodes=spec.eval_episodes, seed=seed)
 
 
-def _go_on(
+def _learn(
     run: Run,
     state: Any,
     wall_s: float,
     score: float | None,
     callbacks: Sequence[Callback],
     stop_after: int | None,
-) -> dict[str, Any]:
+    stop: StopSignals,
+) -> tuple[TrainResult, str | None]:
+    """Train; the result, and the name of the signal that any of the processes received."""
     spec = run.spec
     algorithm = get_algorithm(spec.algorithm).build(spec.config)
-    first = _processes.rank() == 0
     mine = [Checkpointer(run, algorithm), DivergenceLog(run)]
-    mine = [MetricsLog(run), *mine, *callbacks] if first else mine
-    with stop_on_signals() as interrupt, _way_on(run):
+    if _processes.rank() == 0:
+        mine = [MetricsLog(run), *mine, *callbacks]
+    with _way_on(run):
         result = train(
             algorithm,
             state.env,
@@ -154,16 +188,23 @@ def _go_on(
             state=state,
             wall_s=wall_s,
             stop_after=stop_after,
-            evaluator=_evaluator(spec),
+            evaluator=_evaluator(spec, state.env),
             stop_at_return=spec.stop_at_return,
             score=score,
-            interrupt=lambda: interrupt() is not None,
+            interrupt=lambda: stop.received is not None,
         )
-        received = interrupt()
+        # No process goes before all have come here: torchrun ends the others once one has failed.
+        number = int(_processes.highest(0.0 if stop.received is None else signal.Signals[stop.received]))
+    return result, signal.Signals(number).name if number else None
+
+
+def _conclude(run: Run, result: TrainResult, received: str | None) -> dict[str, Any]:
+    """The summary of a run; with its evaluation, and written, once it is complete."""
+    spec = run.spec
     last = result.metrics or next(reversed(run.metrics()), {})
     summary = {
         "run": str(run.path),
-        "status": result.status,
+        "status": result.status if received is None else "interrupted",
         "algorithm": spec.algorithm,
         "task": spec.task,
         "iterations": result.state.iteration,
@@ -174,10 +215,13 @@ def _go_on(
         "refused_updates": last.get("refused_updates", 0),
         **({"reached_return": result.reached} if spec.stop_at_return is not None else {}),
     }
-    if result.status != "finished" or not first:
-        stopped = {"return_mean": None, "return_std": None, "episodes": 0, "seed": spec.seed, "device": spec.device}
+    stopped = {"return_mean": None, "return_std": None, "episodes": 0, "seed": spec.seed, "device": spec.device}
+    if summary["status"] != "finished" or _processes.rank() > 0:
         return {**summary, **stopped, "signal": received}
-    figures = _evaluation(run, result.state, None, None, True)
+    try:
+        figures = _evaluation(run, result.state, None, None, True)
+    except Interrupted as error:
+        return {**summary, **stopped, "status": "interrupted", "signal": error.name}
     summary |= {**figures, "eval_seed": figures["seed"], "seed": spec.seed}
     summary |= {"env_steps": result.state.env_steps, "wall_s": result.wall_s}
     run.write_summary(summary)
@@ -186,18 +230,27 @@ def _go_on(
 
 @contextlib.contextmanager
 def _way_on(run: Run) -> Iterator[None]:
-    """Where another process was lost, say how to go on."""
+    """Whatever ends a training early, say how to go on."""
+    how = f"go on with: diffrl train --resume {run.path}"
     try:
         yield
     except LostProcessError as error:
-        raise LostProcessError(f"{error}; the last checkpoint is intact: go on with --resume {run.path}") from None
+        raise LostProcessError(f"{error}; the last checkpoint is intact: {how}") from None
+    except Interrupted as error:
+        at = f"the last checkpoint is of iteration {run.last_iteration()}" if run.has_checkpoint() else "no checkpoint"
+        raise Interrupted(error.name, f"stopped at once; {at}: {how}") from None
+    except (UsageError, RunError):
+        raise
+    except Exception as error:
+        error.add_note(how)
+        raise
 
 
 def restore(run: Run, which: str, *, whole: bool = False) -> tuple[Any, Manifest]:
     """The state of a checkpoint, in an environment made anew; ``whole`` to go on from, else to act with."""
     arrays, manifest = run.load(which, whole=whole)
     algorithm = get_algorithm(run.spec.algorithm).build(run.spec.config)
-    state = _begin(run.spec) if whole else _template(run.spec)
+    state = begin(run.spec) if whole else _template(run.spec)
     try:
         return algorithm.from_arrays(state, arrays), manifest
     except ValueError as error:
@@ -210,7 +263,7 @@ def _evaluation(run: Run, state: Any, episodes: int | None, seed: int | None, de
     seed = evaluation_seed(spec.seed) if seed is None else seed
     algorithm = get_algorithm(spec.algorithm).build(spec.config)
     policy = algorithm.policy(state, deterministic=deterministic, seed=seed)
-    env = spec.make_env(min(episodes, _MAX_EVAL_WORLDS))
+    env = more_worlds(spec, state.env, min(episodes, _MAX_EVAL_WORLDS))
     found: Evaluation = evaluate(env, policy, episodes=episodes, seed=seed)
     return {
         **found.to_json(),
@@ -220,28 +273,3 @@ def _evaluation(run: Run, state: Any, episodes: int | None, seed: int | None, de
         "device": spec.device,
         "seed": seed,
     }
-
-
-@contextlib.contextmanager
-def stop_on_signals() -> Iterator[Callable[[], str | None]]:
-    """Turn Ctrl-C and SIGTERM into a request to stop after this update; a second Ctrl-C stops at once.
-
-    Gives a function that names the signal received, or None. Outside the main thread signals are left
-    alone.
-    """
-    received: list[str] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(signal.Signals(number).name)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: received[0] if received else None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

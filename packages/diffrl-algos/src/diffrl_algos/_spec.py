@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from diffsim_core.options import Count, Finite, Index, from_json, to_json
 
 from . import _processes
 from ._errors import UsageError
-from ._fields import from_mapping, to_mapping
-from ._files import plain
+from ._fields import checked, from_mapping, to_mapping
 from ._registry import get_algorithm
 from ._train import Budget
 
@@ -18,75 +19,90 @@ if TYPE_CHECKING:
     from diffsim_core import Env
 
 
-OPTIONAL = ("eval_every", "stop_at_return", "tensorboard", "wandb")
+OPTIONAL = ("eval_every", "stop_at_return", "tensorboard", "wandb", "start")
 """Fields that a description leaves out if they are not used. So runs from before they existed can be resumed."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class Start:
+    """Where a run begins: with what another run has learned."""
+
+    run: str
+    """Folder of the other run. It is needed until the new run has its first checkpoint."""
+    checkpoint: str
+    """Name of the checkpoint."""
+    sha256: str
+    """Of its arrays."""
+    whole: bool
+    """Whether everything goes on, counters and worlds included, as that run with a larger budget; or whether a new run
+    begins with the policy."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """All settings that determine a run."""
+    """All settings that determine a run. The options of ``diffrl train`` are made from the fields with a default."""
+
+    title: ClassVar[str] = "the run"
 
     algorithm: str
     task: str
     config: Any
-    num_envs: int
+    num_envs: Count
+    """Worlds in parallel."""
     budget: Budget
-    seed: int = 0
+    seed: Index = 0
+    """Names all random numbers of the run."""
     device: str = "cpu"
-    task_options: Mapping[str, Any]
-    eval_episodes: int = 128
-    checkpoint_every: int = 50
+    """``cpu``, ``cuda`` or ``cuda:i``."""
+    task_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the task, in JSON's types and infinite numbers."""
+    eval_episodes: Count = 128
+    """Episodes of an evaluation."""
+    checkpoint_every: Count = 50
     """Updates between checkpoints."""
-    keep_checkpoints: int = 3
+    keep_checkpoints: Count = 3
     """Checkpoints kept in addition to the best."""
-    eval_every: int | None = None
-    """Updates between evaluations during training; None for none."""
-    stop_at_return: float | None = None
+    eval_every: Count | None = None
+    """Updates between evaluations during training; none: only at the end."""
+    stop_at_return: Finite | None = None
     """Mean return at which the run is complete: of evaluations if there are any, else of training episodes."""
     tensorboard: bool = False
-    """Write event files for TensorBoard."""
+    """Write event files for TensorBoard, into the folder ``tensorboard`` of the run."""
     wandb: str | None = None
-    """Project of Weights & Biases to log to; None for none."""
+    """Project of Weights & Biases to log to."""
+    start: Start | None = None
+    """The checkpoint of another run that this one begins with."""
 
     def __post_init__(self) -> None:
-        for name in ("num_envs", "eval_episodes", "checkpoint_every", "keep_checkpoints"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise UsageError(f"{name} is {value!r}; expected an integer of at least 1")
-        if self.eval_every is not None and (type(self.eval_every) is not int or self.eval_every < 1):
-            raise UsageError(f"eval_every is {self.eval_every!r}; expected an integer of at least 1")
-        target = self.stop_at_return
-        if target is not None and (isinstance(target, bool) or not math.isfinite(target)):
-            raise UsageError(f"stop_at_return is {target!r}; expected a finite number")
+        for name, value in checked(RunSpec, vars(self)).items():
+            object.__setattr__(self, name, value)
         if self.wandb is not None and not self.wandb:
             raise UsageError("wandb is ''; expected the name of a project")
-        if type(self.seed) is not int or not 0 <= self.seed < 2**31:
-            raise UsageError(f"seed is {self.seed!r}; expected an integer from 0 to {2**31 - 1}")
-        if self.device != "cpu" and self.device.partition(":")[0] != "cuda":
+        if not re.fullmatch(r"cpu|cuda(:\d{1,4})?", self.device, flags=re.ASCII):
             raise UsageError(f"device is {self.device!r}; expected cpu, cuda or cuda:i")
         # The types that a file gives back (0 for a float becomes 0.0), so that equality survives saving.
         object.__setattr__(self, "config", from_mapping(type(self.config), to_mapping(self.config)))
+        object.__setattr__(self, "task_options", from_json(_described(self.task_options)))
 
     def to_json(self) -> dict[str, Any]:
-        """The run as a JSON object; ``from_json`` is the inverse."""
+        """The run as a JSON object; ``from_json`` is the inverse. Infinite numbers are kept."""
         unused = {key for key in OPTIONAL if getattr(self, key) is None or getattr(self, key) is False}
         converted = {"config", "budget", "task_options"}
-        return plain(
-            {
-                **{key: value for key, value in vars(self).items() if key not in converted | unused},
-                "task_options": dict(self.task_options),
-                "budget": {key: value for key, value in vars(self.budget).items() if value is not None},
-                "config": to_mapping(self.config),
-            }
-        )
+        return {
+            **{key: value for key, value in vars(self).items() if key not in converted | unused},
+            "task_options": _described(self.task_options),
+            "budget": {key: to_json(value) for key, value in vars(self.budget).items() if value is not None},
+            "config": to_mapping(self.config),
+            **({"start": vars(self.start)} if self.start is not None else {}),
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunSpec:
         """Raises ``UsageError`` or ``TypeError`` if the values do not describe a run."""
         config = from_mapping(get_algorithm(values["algorithm"]).config_class(), values["config"])
-        if not isinstance(values["task"], str) or not isinstance(values["device"], str):
-            raise UsageError("task and device must be names")
-        return cls(**{**values, "config": config, "budget": Budget(**values["budget"])})
+        budget = from_mapping(Budget, values["budget"])
+        start = {"start": Start(**values["start"])} if values.get("start") is not None else {}
+        return cls(**{**values, "config": config, "budget": budget, **start})
 
     def make_env(self, num_envs: int | None = None) -> Env:
         """The task with ``num_envs`` worlds, by default this process's share of the run's worlds.
@@ -107,6 +123,17 @@ class RunSpec:
             )
         except (ValueError, ImportError) as error:
             raise UsageError(str(error)) from None
+
+
+def _described(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a task as JSON holds them; ``UsageError`` names one that it cannot hold."""
+    found = {}
+    for name, value in options.items():
+        try:
+            found[name] = to_json(value)
+        except ValueError as error:
+            raise UsageError(f"task option {name}: {error}") from None
+    return found
 
 
 def _require_cuda(device: str) -> None:

@@ -10,6 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from diffrl_algos._files import file_name
+
 _KEYS = ("name", "about", "jobs", "threads", "train", "traces", "paper")
 _TRAIN_KEYS = ("algorithm", "task", "seeds", "options")
 _PAPER_KEYS = ("algorithm", "task", "best")
@@ -27,8 +29,8 @@ class PlannedRun:
 
     @property
     def name(self) -> str:
-        """``shac-ant-s0``; also the name of its folder."""
-        return f"{self.algorithm}-{self.task}-s{self.seed}"
+        """``shac-ant-s0``; also the name of its folder, so ``gym:my/Robot-v0`` is ``gym-my-Robot-v0`` in it."""
+        return file_name(f"{self.algorithm}-{self.task}-s{self.seed}")
 
     @property
     def arguments(self) -> list[str]:

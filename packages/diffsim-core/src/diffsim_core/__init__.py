@@ -23,6 +23,7 @@ from diffsim_core._registry import list_tasks as list_tasks
 from diffsim_core._registry import make as make
 from diffsim_core._registry import register_task as register_task
 from diffsim_core._registry import task_family as task_family
+from diffsim_core._registry import task_options as task_options
 from diffsim_core._remade import Remade as Remade
 
 if TYPE_CHECKING:

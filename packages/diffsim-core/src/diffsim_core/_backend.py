@@ -87,6 +87,13 @@ class Backend(Protocol):
         """A scalar function of a tree of floating arrays, and its gradient (zeros where nothing depends on a leaf)."""
         ...
 
+    def origin(self, function: Callable[[PyTree], Array], tree: PyTree) -> str:
+        """Which operation makes the gradient of a scalar function not finite: ``: sqrt in robot.py, line 40``.
+
+        Empty where the library does not say.
+        """
+        ...
+
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """``function``, compiled where the library does so ahead of the run."""
         ...

@@ -233,6 +233,9 @@ class JaxBackend:
     def value_and_grad(self, function: Callable[[PyTree], jax.Array], tree: PyTree) -> tuple[jax.Array, PyTree]:
         return jax.jit(jax.value_and_grad(function))(tree)
 
+    def origin(self, function: Callable[[PyTree], jax.Array], tree: PyTree) -> str:
+        return ""
+
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return jax.jit(function)
 

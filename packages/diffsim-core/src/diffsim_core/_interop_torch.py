@@ -31,6 +31,7 @@ from diffsim_core._protocol import (
     out_spec,
 )
 from diffsim_core._rollout_loop import loop_rollout
+from diffsim_core._torch_origin import torch_origin
 from diffsim_core._tree import tree_leaves, tree_map
 
 
@@ -297,6 +298,9 @@ class TorchBackend:
         else:
             grads = iter([torch.zeros_like(leaf) for leaf in leaves])
         return value.detach(), tree_map(lambda _: next(grads), tree)
+
+    def origin(self, function: Callable[[PyTree], torch.Tensor], tree: PyTree) -> str:
+        return torch_origin(function, tree_map(lambda leaf: leaf.detach().clone().requires_grad_(), tree))
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return function

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
-import inspect
 import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diffsim_core._nearest import unknown
 from diffsim_core._protocol import Task
+
+if TYPE_CHECKING:
+    from diffsim_core.options import Options
 
 TaskFactory = Callable[..., Task]
 """``factory(*, num_envs, device, dtype, **options) -> Task``."""
@@ -36,7 +39,6 @@ _FAMILIES = {"gym": "diffsim_core.adapters:FromGymnasium"}
 _REGISTERED: dict[str, str | TaskFactory] = {}
 _DECLARED_FAMILIES: dict[str, str] = {}
 """Families that ``register_task`` was given."""
-_FROM_MAKE = ("num_envs", "device", "dtype")
 
 
 def register_task(name: str, factory: str | TaskFactory, *, family: str | None = None) -> None:
@@ -101,16 +103,19 @@ def task_factory(name: str) -> TaskFactory:
     return _imported(source)
 
 
-def task_options(name: str) -> tuple[str, ...] | None:
-    """Names of the options of a task, or None if its factory accepts any.
+def task_options(name: str) -> Options:
+    """The options of a task, as its factory's signature declares them, and ``randomize``.
 
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
+        ImportError: it needs an extra that is not installed.
     """
-    parameters = inspect.signature(task_factory(name)).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return None
-    return tuple(parameter.name for parameter in parameters if parameter.name not in _FROM_MAKE)
+    from diffsim_core.options import RANDOMIZE, options_of
+
+    if (family := _family(name)) is not None:
+        return _imported(family).options(name.partition(":")[2])
+    found = options_of(task_factory(name), f"task {name!r}")
+    return dataclasses.replace(found, known={**found.known, RANDOMIZE.name: RANDOMIZE})
 
 
 def make(
@@ -140,33 +145,35 @@ def make(
         A ``TaskEnv``, or ``diffsim_core.adapters.FromGymnasium``.
 
     Raises:
-        ValueError: for an unknown task or option (with the nearest known names), array library, device or dtype.
+        ValueError: for an unknown task or option (with the nearest known names), array library, device or dtype, or an
+            option of the wrong type or out of its range.
         ImportError: if the array library, or Gymnasium, is not installed.
     """
     from diffsim_core._env import TaskEnv
     from diffsim_core._interop import backend
+    from diffsim_core.options import NUM_ENVS, WORLD_OFFSET
 
+    num_envs, world_offset = NUM_ENVS.convert(num_envs, "make"), WORLD_OFFSET.convert(world_offset, "make")
+    if randomize is not None and _family(name) is not None:
+        raise ValueError(f"randomize works with rigid-body tasks only, and {name!r} is not one; leave it out")
+    declared = task_options(name)
+    options = declared.convert(options if randomize is None else {**options, "randomize": randomize})
+    declared.require(options)
     if (family := _family(name)) is not None:
-        if randomize:
-            raise ValueError(f"randomize works with rigid-body tasks only, and {name!r} is not one; leave it out")
         given = {"arrays": arrays, "device": device, "dtype": dtype, "world_offset": world_offset}
         return _imported(family)(name.partition(":")[2], num_envs, name=name, **given, **options)
-    factory = task_factory(name)
-    valid = task_options(name)
-    if valid is not None:
-        for option in options:
-            if option not in valid:
-                raise ValueError(unknown(f"option of task {name!r}:", option, valid))
+    randomize = options.pop("randomize", None)
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-    if num_envs < 1:
-        raise ValueError(f"num_envs must be at least 1, got {num_envs}")
     backend(arrays)
-    task = factory(num_envs=num_envs, device=device, dtype=dtype, **options)
+    task = task_factory(name)(num_envs=num_envs, device=device, dtype=dtype, **options)
     if randomize:
         from diffsim_core.tasks._randomised import Randomised
 
-        task = Randomised(task, randomize)
+        try:
+            task = Randomised(task, randomize)
+        except TypeError as error:
+            raise ValueError(f"{error}; leave randomize out") from None
     return TaskEnv(task, num_envs, arrays=arrays, device=device, dtype=dtype, world_offset=world_offset)
 
 

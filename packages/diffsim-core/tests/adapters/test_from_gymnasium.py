@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,6 +135,7 @@ def test_actions_are_mapped_onto_the_bounds():
     (row, later), _ = run(env, acts)
     assert row.final_obs[:, 2:].tolist() == [[-1, 10], [3, 20], [2, 12.5]]
     assert later.final_obs[:, 2:].tolist() == [[-1, 15], [3, 15], [1, 15]]
+    assert env.spec.control_range == ((-1.0, 3.0), (10.0, 20.0))
     with pytest.raises(ValueError, match=r"action has shape \(3, 1\), expected \(3, 2\)"):
         env.step(env.reset(0)[0], torch.zeros(3, 1))
     with pytest.raises(TypeError, match="expected a torch"):
@@ -255,15 +261,18 @@ def acting(space):
     ("build", "words"),
     [
         (lambda: make("gym:Hoper-v5"), "'Hoper-v5' cannot be made: .*Did you mean: `Hopper`"),
-        (lambda: make("gym:Pendulum-v1", gravity=1), "'Pendulum-v1' cannot be made: .*gravity"),
+        (lambda: make("gym:Pendulum-v1", gravity=1), "unknown option of environment 'Pendulum-v1': 'gravity'"),
         (lambda: make("gym:nowhere:Pendulum-v1"), "No module named 'nowhere'"),
         (lambda: make("gim:Pendulum-v1"), "unknown task 'gim:Pendulum-v1'"),
         (lambda: make("gym:CartPole-v1"), r"'gym:CartPole-v1' acts in Discrete\(2\); choose one that acts in a Box"),
         (lambda: make("gym:Pendulum-v1", arrays="jax"), "arrays='jax'.*use arrays='torch'"),
         (lambda: make("gym:Pendulum-v1", randomize={"mass": (1, 2)}), "randomize works with rigid-body tasks only"),
-        (lambda: make("gym:Pendulum-v1", num_envs=0), "num_envs must be at least 1, got 0"),
+        (lambda: make("gym:Pendulum-v1", num_envs=0), "num_envs of make is 0; it takes an integer from 1"),
         (lambda: make("gym:Pendulum-v1", dtype="float16"), "dtype must be"),
-        (lambda: make("gym:Pendulum-v1", vectorization_mode="tread"), "vectorization_mode is 'tread'; use one of sync"),
+        (
+            lambda: make("gym:Pendulum-v1", vectorization_mode="tread"),
+            "vectorization_mode of environment 'Pendulum-v1' is 'tread'; it takes sync or async",
+        ),
         (lambda: FromGymnasium(Toy), "'Toy' has a time limit of None steps; pass max_episode_steps"),
         (lambda: FromGymnasium(Toy, max_episode_steps=0), "time limit of 0 steps"),
         (lambda: FromGymnasium(Toy, speed=3), "options speed need an environment given by its id"),
@@ -288,3 +297,46 @@ def test_what_cannot_be_is_refused_by_name(build, words):
 def test_names_of_families_are_tasks():
     assert is_task("gym:Anything-v0") and is_task("ant")
     assert not is_task("gym:") and not is_task("gym") and not is_task("jim:Pendulum-v1")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")
+def test_processes_leave_signals_to_the_main_one_and_end_with_it():
+    """A terminal and batch systems signal the whole group: as the processes start, and in a step."""
+    script = (
+        "import os, signal, sys, torch\n"
+        "from diffsim_core import make\n"
+        "if __name__ == '__main__':\n"
+        "    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)\n"
+        "    for number in ending: signal.signal(number, lambda *_: None)\n"
+        "    import multiprocessing.context as c\n"
+        "    start = c.SpawnProcess.start\n"
+        "    def started(self): start(self); [os.killpg(0, number) for number in ending]\n"
+        "    c.SpawnProcess.start = started\n"
+        "    env = make('gym:Pendulum-v1', num_envs=1, vectorization_mode='async')\n"
+        "    state, _ = env.reset(0)\n"
+        "    for _ in range(3):\n"
+        "        for number in ending: os.killpg(0, number)\n"
+        "        state, _ = env.step(state, torch.zeros(1, 1))\n"
+        "    print(*(p.pid for p in env._worlds.processes), flush=True)\n"
+        "    if sys.argv[1] == 'killed': os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    for end, code in (("killed", -signal.SIGKILL), ("exit", 0)):
+        command = [sys.executable, "-c", script, end]
+        done = subprocess.run(command, capture_output=True, text=True, start_new_session=True, timeout=300)
+        assert done.returncode == code, done.stderr
+        for pid in done.stdout.split():
+            deadline = time.monotonic() + 60
+            while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_process_that_is_gone_is_named():
+    env = make("gym:Pendulum-v1", num_envs=2, vectorization_mode="async")
+    state, _ = env.reset(SEED)
+    env._worlds.processes[1].kill()
+    env._worlds.processes[1].join()
+    with pytest.raises(ConnectionError, match=r"processes of worlds 1 \(exit code -9\) have ended"):
+        for _ in range(2):
+            state, _ = env.step(state, torch.zeros(2, 1))
+    env.close()

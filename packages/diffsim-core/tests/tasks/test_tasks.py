@@ -10,8 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from diffsim_core import list_tasks, make  # noqa: E402
-from diffsim_core._registry import task_options  # noqa: E402
+from diffsim_core import list_tasks, make, task_options  # noqa: E402
 from diffsim_core.check import check_env, check_gradients  # noqa: E402
 
 from .played import PLANAR, RUNNERS, TASKS, rollout  # noqa: E402
@@ -68,17 +67,17 @@ def test_episode_length_is_an_option(task):
     env = make(task, num_envs=2, episode_length=3)
     truncated = [row[3].truncated.tolist() for row in rollout(env, 4, scale=0.0)]
     assert truncated == [[False] * 2, [False] * 2, [True] * 2, [False] * 2]
-    with pytest.raises(ValueError, match="episode_length=0"):
+    with pytest.raises(ValueError, match=rf"episode_length of task '{task}' is 0; it takes an integer from 1"):
         make(task, episode_length=0)
 
 
 def test_options_are_those_of_the_robot_and_of_the_simulator():
     laws = ("contact_law", "limit_law", "inertia_law")
     physics = (*laws, "substeps", "threads", "memory", "contact_smoothing", "backward_smoothing")
-    assert task_options("cartpole") == ("episode_length", "random_start", *physics)
+    assert tuple(task_options("cartpole").known) == ("episode_length", "random_start", *physics, "randomize")
     running = ("episode_length", "random_start", "early_termination", "action_penalty", "reward")
     for task in (*PLANAR, *RUNNERS):
-        assert task_options(task) == (*running, *physics)
+        assert tuple(task_options(task).known) == (*running, *physics, "randomize")
     env = make("hopper", num_envs=1, substeps=8, memory="low", threads=1)
     dynamics = env.task.dynamics
     assert (dynamics.substeps, dynamics.threads) == (8, 1)
@@ -91,9 +90,17 @@ def test_options_are_those_of_the_robot_and_of_the_simulator():
         ("hopper", {"contact_lw": "paper"}, "option of task 'hopper': 'contact_lw'; did you mean 'contact_law'"),
         ("humanoid", {"action_cost": 0.1}, "did you mean 'action_penalty'"),
         ("cartpole", {"reward": "gymnasium"}, "unknown option of task 'cartpole': 'reward'"),
-        ("walker2d", {"reward": "gymnasim"}, "unknown reward 'gymnasim'; did you mean 'gymnasium'"),
-        ("ant", {"action_penalty": -0.1}, "action_penalty=-0.1 must be a number of at least 0"),
-        ("half_cheetah", {"action_penalty": float("nan")}, "action_penalty=nan"),
+        (
+            "walker2d",
+            {"reward": "gymnasim"},
+            "is 'gymnasim'; it takes paper or gymnasium; did you mean gymnasium",
+        ),
+        (
+            "ant",
+            {"action_penalty": -0.1},
+            "action_penalty of task 'ant' is -0.1; it takes a finite number of at least 0",
+        ),
+        ("half_cheetah", {"action_penalty": float("nan")}, "action_penalty of task 'half_cheetah' is nan"),
         ("hopper", {"contact_law": "papper"}, "contact_law"),
         ("humanoid", {"limit_law": "none"}, "limit_law"),
         ("humanoid", {"inertia_law": "own"}, "inertia_law"),

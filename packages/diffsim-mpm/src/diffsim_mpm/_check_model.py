@@ -30,8 +30,8 @@ def check_model(model: MpmModel) -> None:
 def check_sub_dt(model: MpmModel, sub_dt: float) -> None:
     """Raise unless sub-steps are short enough.
 
-    A wave of the stiffest body must not cross a cell in a sub-step (Courant, Friedrichs and Lewy 1928), and the points
-    of rigid bodies must not swing up on the ground.
+    No oscillation of the grid may grow (after Courant, Friedrichs and Lewy 1928), see ``Material.stable_dt``, and the
+    points of rigid bodies must not swing up on what is rigid.
 
     Raises:
         ValueError: naming the longest stable sub-step.
@@ -52,7 +52,7 @@ def check_sub_dt(model: MpmModel, sub_dt: float) -> None:
 
 
 def stable_sub_dt(model: MpmModel) -> tuple[float, str]:
-    """The longest stable sub-step [s], and the body that demands it."""
+    """The longest sub-step that is accepted [s], and the body that demands it."""
     each = [
         (float(MATERIALS[body.material].stable_dt(_row(body), body.density, model.dx)), body.name)
         for body in model.bodies

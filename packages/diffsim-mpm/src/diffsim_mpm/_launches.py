@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from diffsim_core.native import Kernels, Launch, Launcher, Program
-from diffsim_mpm._kernels import STEP, VJP
+from diffsim_mpm._kernels import LISTS, STEP, VJP, sum_numbers
 from diffsim_mpm.model import MpmModel
 
-PARTICLE, STRESS, NODE = 25, 9, 4
-"""Numbers of a particle (x, v, C, F, h), a stress and a grid node."""
+PARTICLE, STRESS, NODE, FIELD = 25, 9, 4, 16
+"""Numbers of a particle (x, v, C, F, h), a stress, a grid node and what a particle gives to nodes."""
 _KEPT_NODES, _KEPT_NODES_A_PARTICLE = 1000, 4
 """Nodes in the box of a body that is not far from compact. Where there are more, grids are not kept but made again."""
-_BACK = ("pull", "cotangents", "stresses", "gposes")
-"""Of the room on CUDA, what a forward pass does not need."""
-RIGID_STATE, RIGID_WORK, RIGID_BAR = 13, 118, 25
-"""Numbers of the structs in ``_source/rigid.h``."""
+_BACK = ("pull", "cotangents", "stresses", "gposes", "pose_sums", "param_sums")
+_FORTH = ("felt",)
+"""Of the room on CUDA, what a forward pass does not need, and what a backward pass does not."""
+RIGID_STATE, RIGID_WORK, RIGID_SUMS, RIGID_BAR = 13, 58, 72, 25
+"""Numbers and sums of the structs in ``_source/rigid.h``."""
 Sizes = Mapping[str, Callable[[int], int]]
 
 
@@ -28,8 +29,10 @@ class Launches:
         model: for how many particles and nodes.
         blocks: of particles on a CPU.
         substeps: of a control step.
+        chosen: parameters that are inputs.
         device: where.
         threads: CPU threads.
+        atomics: whether particles scatter on CUDA.
         constants: arguments that are the same in every call.
         step: names of the arrays of a step, in their order.
         vjp: names of the arrays of its vector-Jacobian product.
@@ -42,23 +45,33 @@ class Launches:
         *,
         blocks: int,
         substeps: int,
+        chosen: int,
         device: str,
         threads: int,
+        atomics: bool,
         constants: Mapping[str, Any],
         step: Sequence[str],
         vjp: Sequence[str],
     ) -> None:
-        self._model, self._substeps = model, substeps
+        self._model, self._substeps, self._atomics = model, substeps, atomics
+        self._sum = sum_numbers(kernels.dtype)
+        self._rigid_sum = self._sum if kernels.on_cuda else 1
         self._items = {"particles": self._particles, "nodes": self._nodes, "worlds": _worlds, "poses": self._poses}
+        self._items["gposes"] = lambda n: 24 * self._shapes * n
         known = {**constants, **{name: 0 for name in (*STEP, *VJP) if name not in {*step, *vjp}}}
+
+        if atomics:
+            known |= dict.fromkeys(LISTS, 0)
 
         def launcher(scratch: Sizes, **more: int) -> Launcher:
             return Launcher(kernels, device=device, threads=threads, constants={**known, **more}, scratch=scratch)
 
         if kernels.on_cuda:
             # a forward pass needs one state, a backward pass those of all sub-steps
-            self.room: Sizes = self._room(states=substeps + 1)
-            forward = {name: size for name, size in self._room(states=1).items() if name not in _BACK}
+            room = self._room(states=substeps + 1, chosen=chosen)
+            self.room: Sizes = {name: size for name, size in room.items() if name not in _FORTH}
+            room = self._room(states=1, chosen=chosen)
+            forward = {name: size for name, size in room.items() if name not in _BACK}
             self.step: Program = launcher(forward, keep=0).program(*self._forward(), given=tuple(step))
             self.vjp: Program = launcher(self.room, keep=1).program(*self._backward(), given=tuple(vjp))
         else:
@@ -66,6 +79,11 @@ class Launches:
             both = launcher(self.room)
             self.step = both.program(Launch("mpm_step", items=_worlds), given=tuple(step))
             self.vjp = both.program(Launch("mpm_step_vjp", items=_worlds), given=tuple(vjp))
+
+    def room_bytes(self, dtype: str) -> int:
+        """Most memory of a worker on a CPU, of a world on CUDA [bytes]."""
+        real = 4 if dtype == "float32" else 8
+        return sum(size(1) * (4 if LISTS.get(name) == "int*" else real) for name, size in self.room.items())
 
     def _particles(self, num_worlds: int) -> int:
         return num_worlds * self._model.n
@@ -89,12 +107,29 @@ class Launches:
         }
 
     def _rigid_numbers(self, num_worlds: int) -> int:
-        each = (self._substeps + 1) * RIGID_STATE + self._substeps * RIGID_WORK + RIGID_BAR
-        return num_worlds * self._model.nr * each + 1
+        work = RIGID_WORK + RIGID_SUMS * self._rigid_sum
+        each = self._model.nr * (self._substeps * work + (self._substeps + 1) * RIGID_STATE + RIGID_BAR)
+        return num_worlds * (each + each % 2) + 1
 
-    def _room(self, states: int) -> Sizes:
-        shapes = len(self._model.shapes.shapes) if self._model.shapes else 0
+    @property
+    def _shapes(self) -> int:
+        return len(self._model.shapes.shapes) if self._model.shapes else 0
+
+    def _lists(self) -> Sizes:
+        """Room for the particles of each cell."""
+        if self._atomics:
+            return {}
         return {
+            **dict.fromkeys(("counts", "ends"), self._nodes),
+            "reserved": _worlds,
+            **dict.fromkeys(("cells", "listed", "sorted"), self._particles),
+            "fields": lambda n: FIELD * self._particles(n),
+        }
+
+    def _room(self, states: int, chosen: int) -> Sizes:
+        shapes = self._shapes
+        return {
+            **self._lists(),
             "states": lambda n: states * PARTICLE * self._particles(n),
             "cotangents": lambda n: PARTICLE * self._particles(n),
             "stresses": lambda n: STRESS * self._particles(n),
@@ -103,6 +138,9 @@ class Launches:
             "poses": lambda n: 12 * shapes * self._poses(n) + 1,
             "gposes": lambda n: 24 * shapes * n + 1,
             "impulses": lambda n: 6 * shapes * n + 1,
+            "felt": lambda n: 6 * shapes * n * self._sum + 1,
+            "pose_sums": lambda n: 24 * shapes * n * self._sum + 1,
+            "param_sums": lambda n: chosen * n * self._sum + 1,
         }
 
     def _launch(self, stage: str, over: str, sub: int = 0, body: int = 0, step: int = 0) -> Launch:
@@ -132,24 +170,32 @@ class Launches:
         if self._model.shapes:
             yield self._launch("pose", "poses")
         for k in range(self._substeps):
-            yield self._launch("clear", "nodes", k)
-            yield self._launch("leave", "particles", k)
-            yield from self._meet(k)
-            yield self._launch("grid", "nodes", k)
+            yield from self._to_grid(k, first=True)
             yield self._launch("move", "particles", k)
             if self._model.nr:
                 yield self._launch("rigid_end", "worlds", k)
         yield self._launch("check", "particles")
         yield self._launch("end", "particles")
 
+    def _to_grid(self, sub: int, again: str = "", *, first: bool) -> Iterator[Launch]:
+        """From particles to velocities of nodes. ``first``: when the twists of rigid bodies are not yet known."""
+        stages = [("clear", "nodes"), ("leave", "particles")]
+        if not self._atomics:
+            stages += [("reserve", "nodes"), ("list", "particles"), ("sort", "particles")]
+            stages += [("rigid_take", "nodes")] * (self._model.nr > 0)
+        for stage, over in stages:
+            yield self._launch(stage + again, over, sub)
+        if first:
+            yield from self._meet(sub, again)
+        yield self._launch("grid" + again, "nodes", sub)
+
     def _backward(self) -> Iterator[Launch]:
         last, shapes, rigid = self._substeps - 1, self._model.shapes is not None, self._model.nr > 0
         yield self._launch("begin_vjp", "particles")
         if shapes:
             yield self._launch("pose_again", "poses")
-            yield self._launch("joints_vjp", "worlds", last + 1)
         for k in range(last + 1):
-            yield from self._to_grid_again(k, first=True)
+            yield from self._to_grid(k, "_again", first=True)
             yield self._launch("move_again", "particles", k)
             if rigid:
                 yield self._launch("rigid_end_again", "worlds", k)
@@ -157,7 +203,7 @@ class Launches:
             yield self._launch("rigid_begin_vjp", "worlds")
         for k in range(last, -1, -1):
             if k < last:
-                yield from self._to_grid_again(k, first=False)
+                yield from self._to_grid(k, "_again", first=False)
             if rigid:
                 yield self._launch("rigid_end_vjp", "worlds", k)
             yield self._launch("move_vjp", "particles", k)
@@ -165,16 +211,9 @@ class Launches:
             yield from self._meet_back(k)
             yield self._launch("leave_vjp", "particles", k)
             if shapes:
+                yield self._launch("poses_vjp", "gposes", k)
                 yield self._launch("joints_vjp", "worlds", k)
         yield self._launch("end_vjp", "particles")
-
-    def _to_grid_again(self, sub: int, *, first: bool) -> Iterator[Launch]:
-        """``first``: when the twists of rigid bodies are not yet known."""
-        yield self._launch("clear_again", "nodes", sub)
-        yield self._launch("leave_again", "particles", sub)
-        if first:
-            yield from self._meet(sub, "_again")
-        yield self._launch("grid_again", "nodes", sub)
 
 
 def kept_numbers(model: MpmModel, substeps: int) -> int:

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
-from array_api_compat import array_namespace, is_numpy_array
+from array_api_compat import is_numpy_array
 
 from ._array import Array as Array
 from ._backend import Backend, backend_of
@@ -51,7 +51,7 @@ def check_arrays(floats: Mapping[str, tuple[Array, str]], flags: Mapping[str, tu
                 "convert one of them, because all arrays must be of one framework"
             )
         _check_axes(name, tuple(array.shape), axes, lengths)
-    xp = array_namespace(named[first][0])
+    xp = library.xp
     dtype = None
     for name, (array, _) in floats.items():
         if not xp.isdtype(array.dtype, "real floating"):

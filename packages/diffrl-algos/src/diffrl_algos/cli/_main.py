@@ -5,16 +5,16 @@ Results go to stdout, everything else to stderr. The exit code is 0 only on succ
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 
 from .._errors import LostProcessError, RunError, UsageError, WriteError, unknown
 from .._files import plain
+from .._signals import Interrupted, exit_code
+from .._streams import put, results_only, usable
 from ._parser import Result
 
 _COMMANDS = {
@@ -31,32 +31,38 @@ _GROUP = "diffrl.commands"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with usable():
+        try:
+            return _run(arguments)
+        except (UsageError, RunError) as error:
+            return _fail(error, 1 if isinstance(error, WriteError | LostProcessError) else 2)
+        except (OSError, ImportError) as error:
+            return _fail(error, 1, f"{type(error).__name__}: ")
+        except KeyboardInterrupt as stop:
+            by = stop if isinstance(stop, Interrupted) else Interrupted("SIGINT", "interrupted")
+            return _fail(by, exit_code(by.name))
+
+
+def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_help())
+        put(_help())
         return 0 if arguments else 2
     if arguments[0] == "--version":
         from .. import __version__
 
-        print(__version__)
+        put(__version__)
         return 0
-    try:
-        return _run(arguments[0], arguments[1:])
-    except (UsageError, RunError) as error:
-        return _fail(str(error), 1 if isinstance(error, WriteError | LostProcessError) else 2)
-    except (OSError, ImportError) as error:
-        return _fail(f"{type(error).__name__}: {error}", 1)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+    return _command(arguments[0], arguments[1:])
 
 
-def _run(command: str, arguments: list[str]) -> int:
+def _command(command: str, arguments: list[str]) -> int:
     if command in _COMMANDS:
         module = importlib.import_module(f"diffrl_algos.cli._{command}")
-        with _results_only():
+        with results_only():
             result: Result | int = module.run(arguments)
         if isinstance(result, int):
             return result
-        print(json.dumps(plain(result.value), allow_nan=False) if result.as_json else result.text)
+        put(json.dumps(plain(result.value), allow_nan=False) if result.as_json else result.text)
         return result.code
     plugins = _plugins()
     if command not in plugins:
@@ -82,21 +88,8 @@ def _help() -> str:
     return "\n".join([*lines, "", "diffrl COMMAND --help lists the options of a command."])
 
 
-def _fail(message: str, code: int) -> int:
+def _fail(error: BaseException, code: int, kind: str = "") -> int:
+    """Print what went wrong, and the notes on how to go on, as one line."""
+    message = "; ".join([f"{kind}{error}", *getattr(error, "__notes__", ())])
     print(f"diffrl: {' '.join(message.split())}", file=sys.stderr)
     return code
-
-
-@contextlib.contextmanager
-def _results_only() -> Iterator[None]:
-    """Send everything that libraries print on stdout to stderr, including native code, until the result is printed."""
-    sys.stdout.flush()
-    stdout = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(stdout, 1)
-        os.close(stdout)

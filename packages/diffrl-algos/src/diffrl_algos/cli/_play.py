@@ -14,7 +14,7 @@ from .._clips import Played, play_run
 from .._errors import UsageError
 from .._imports import import_module
 from .._live import PORT, live_view, watch_run
-from .._session import stop_on_signals
+from .._signals import stop_on_signals
 from ._parser import Parser, Result, add_import
 
 
@@ -79,13 +79,13 @@ def run(arguments: Sequence[str]) -> Result:
 
 def _show(path: Path, port: int, as_json: bool, options: dict[str, Any]) -> Result:
     """Show a live view until a signal ends it."""
-    with stop_on_signals() as received, live_view(port) as view:
+    with stop_on_signals() as stop, stop.held(), live_view(port) as view:
 
         def wait(seconds: float) -> bool:
             end = time.monotonic() + seconds
-            while received() is None and time.monotonic() < end:
+            while stop.received is None and time.monotonic() < end:
                 time.sleep(0.05)
-            return received() is not None
+            return stop.received is not None
 
         print(f"live view: {view.address} (Ctrl-C ends it)", file=sys.stderr)
         count = watch_run(path, view, wait, **options)

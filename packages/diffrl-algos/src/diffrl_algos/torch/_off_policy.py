@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from diffsim_core import Env, EnvState, Trajectory, rollout
+from diffsim_core.options import Count, Fraction, Index, NotNegative, Positive
 
-from .._config import Activation, WindowConfig, at_least_one, between_zero_and_one, not_negative, positive, widths
+from .._config import Activation, Decay, Widths, WindowConfig
 from ._account import Clock, Learned, all_finite
 from ._adam import Adam
 from ._critic import Critic
@@ -31,47 +32,39 @@ class OffPolicyConfig(WindowConfig):
     ``updates / (num_envs * horizon)`` gradient steps for each control step.
     """
 
-    actor_lr: float = 5e-4
+    actor_lr: Positive = 5e-4
     """Learning rate of the actor at the first update."""
     lr_schedule: Literal["linear", "constant"] = "constant"
     """How the learning rates change: linearly to ``lr_end``, or not at all."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay rates of Adam's moments, for all networks."""
-    max_grad_norm: float = 0.5
+    max_grad_norm: Positive = 0.5
     """Gradients with a larger Euclidean norm are scaled down to this, for each optimiser."""
-    weight_decay: float = 0.01
+    weight_decay: NotNegative = 0.01
     """Decay of AdamW, for actor and Q functions (the number is torch's default); 0 gives Adam."""
     activation: Activation = "silu"
     """Activation function of each hidden layer, for all networks."""
-    critic_hidden: tuple[int, ...] = (128, 128)
+    critic_hidden: Widths = (128, 128)
     """Widths of the Q functions' hidden layers."""
-    critic_lr: float = 5e-4
+    critic_lr: Positive = 5e-4
     """Learning rate of the Q functions at the first update."""
-    num_critics: int = 2
+    num_critics: Count = 2
     """Number of Q functions, each fitted to the same targets; the least of their values is used."""
-    target_alpha: float = 0.995
+    target_alpha: Fraction = 0.995
     """Share of the target networks kept at each gradient step: 1 - tau."""
-    replay_size: int = 1_000_000
+    replay_size: Count = 1_000_000
     """Steps that the buffer keeps, summed over worlds."""
-    batch_size: int = 2048
+    batch_size: Count = 2048
     """Steps drawn from the buffer for a gradient step."""
-    updates: int = 8
+    updates: Count = 8
     """Gradient steps after each window."""
-    n_step: int = 3
+    n_step: Count = 3
     """Rewards in a target before the Q functions' value; fewer where an episode ends."""
-    reward_scale: float = 1.0
+    reward_scale: Positive = 1.0
     """Rewards are multiplied by this for learning; reported returns are not. Q functions with large values learn
     slowly, and the temperature is relative to them."""
-    warmup_steps: int = 32
+    warmup_steps: Index = 32
     """Control steps of every world with random actions before learning starts, in whole windows."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least_one(self, "num_critics", "replay_size", "batch_size", "updates", "n_step")
-        between_zero_and_one(self, "target_alpha")
-        positive(self, "critic_lr", "reward_scale")
-        not_negative(self, "warmup_steps")
-        widths(self, "critic_hidden")
 
 
 @dataclass(frozen=True)
@@ -94,9 +87,9 @@ class Batch(NamedTuple):
     discount: Tensor
     """``[B]``, factor of the value of ``x_next``."""
     x_next: Tensor
-    """``[B, no]``."""
+    """``[B, no]``; ``x`` where the step diverged."""
     diverged: Tensor
-    """``[B]`` bool: a step that left the finite range; reward, discount and ``x_next`` mean nothing then."""
+    """``[B]`` bool: a step that left the finite range; reward and discount mean nothing then."""
 
 
 ConfigT = TypeVar("ConfigT", bound=OffPolicyConfig)
@@ -187,7 +180,7 @@ class OffPolicyLearner(Learner[ConfigT, StateT]):
 
     def _batches(self, state: StateT, replay: Replay, generator: torch.Generator) -> Iterator[Batch]:
         """One batch for each gradient step, with observations normalised as in the window."""
-        c, normalize = self.config, state.run.normalizer(self.config.normalize_obs)
+        c, normalize = self.config, state.run.normalizer(self.config)
         for _ in range(c.updates):
             drawn = replay.sample(generator, c.batch_size, gamma=c.gamma, n=c.n_step)
             x, x_next = (normalize(obs) for obs in (drawn.obs, drawn.final_obs))
@@ -218,11 +211,19 @@ class QFunctions:
         return self._critic.mlp(self._params[0], torch.cat([x, action], dim=-1))[:, 0]
 
     def target_value(self, batch: Batch, action: Tensor, bonus: Tensor | float = 0.0) -> Tensor:
-        """``y = R + discount (min_i Q'_i(x_next, action) + bonus)``, ``[B]``; of steps that diverged the lowest."""
-        value = self._critic(self.target, torch.cat([batch.x_next, action], dim=-1)).amin(0)
-        y = torch.addcmul(batch.reward, batch.discount, value + bonus)
-        lowest = torch.where(batch.diverged, torch.inf, y).amin()
-        return torch.where(batch.diverged, torch.where(lowest.isfinite(), lowest, y), y)
+        """``y = R + discount V(x_next)``, ``[B]``, with ``V = min_i Q'_i(x_next, action) + bonus``.
+
+        A step that diverged is worth one standard deviation of the others' targets less than the state it was taken
+        in: worse than to go on, whatever the scale of rewards. The lowest target of the batch would do for that too,
+        but it lies so far below its neighbours that the Q functions bend everywhere to fit it.
+        """
+        value = self._critic(self.target, torch.cat([batch.x_next, action], dim=-1)).amin(0) + bonus
+        y = torch.addcmul(batch.reward, batch.discount, value)
+        whole = ~batch.diverged
+        count = whole.sum().clamp(min=1)
+        error = torch.where(whole, y - torch.where(whole, y, 0.0).sum() / count, 0.0)
+        spread = (error.square().sum() / count).sqrt()
+        return torch.where(whole, y, value - spread)
 
     def fit(self, batch: Batch, y: Tensor) -> Tensor:
         """One step down the mean squared error of every Q function; the error before it, a scalar."""

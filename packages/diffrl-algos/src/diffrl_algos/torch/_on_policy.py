@@ -10,11 +10,12 @@ from torch import Tensor
 
 import gradest
 from diffsim_core import Env
+from diffsim_core.options import Finite, Fraction, Positive
 
-from .._config import CriticConfig, GaussianConfig, between_zero_and_one
+from .._config import CriticConfig, GaussianConfig, Widths
 from ._critic import ValueFunction
 from ._learner import ValueLearner
-from ._normalize import Affine, RunningStats, value_units
+from ._normalize import Normalizer, RunningStats, value_units
 from ._run_state import CriticState
 from ._window import Window
 
@@ -31,23 +32,19 @@ class AdvantageConfig(GaussianConfig, CriticConfig):
 class OnPolicyConfig(AdvantageConfig):
     """Fields that GI-PPO (Son et al. 2023) and its baselines share; the defaults are their common settings."""
 
-    actor_hidden: tuple[int, ...] = (64, 64)
+    actor_hidden: Widths = (64, 64)
     """Widths of the actor's hidden layers."""
-    critic_hidden: tuple[int, ...] = (64, 64)
+    critic_hidden: Widths = (64, 64)
     """Widths of the critic's hidden layers."""
-    critic_lr: float = 1e-3
+    critic_lr: Positive = 1e-3
     """Learning rate of the critic at the first update."""
-    target_alpha: float = 0.2
+    target_alpha: Fraction = 0.2
     """Share of the target critic kept at each update."""
     state_dependent_std: bool = True
     """Make the standard deviation an output of the network; otherwise it is one parameter for each action."""
-    logstd_init: float = 0.0
+    logstd_init: Finite = 0.0
     """Initial log standard deviation of the actions before tanh; where it depends on the state, the bias of that
     output."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        between_zero_and_one(self, "target_alpha")
 
 
 @dataclass(frozen=True)
@@ -105,7 +102,7 @@ class AdvantageLearner(ValueLearner[ConfigT, AdvantageStateT]):
         flat, normalize, window = self.explore(state, generator, **options)
         return flat, window, self.advantages(state, window, normalize)
 
-    def advantages(self, state: AdvantageStateT, window: Window, normalize: Affine) -> Advantages:
+    def advantages(self, state: AdvantageStateT, window: Window, normalize: Normalizer) -> Advantages:
         """The values and advantages of a window."""
         c, critic, steps = self.config, self.critic(state.env), window.trajectory
         params = state.target if isinstance(state, OnPolicyState) else state.critic

@@ -37,9 +37,9 @@ class Batch(NamedTuple):
     discount: Tensor
     """``[B]``, what the value of ``final_obs`` counts: 0 after a termination."""
     final_obs: Tensor
-    """``[B, no]``, what the last of these steps led to, before any reset."""
+    """``[B, no]``, what the last of these steps led to, before any reset; ``obs`` where the first one diverged."""
     diverged: Tensor
-    """``[B]`` bool: the first of these steps left the finite range; the fields after ``action`` mean nothing."""
+    """``[B]`` bool: the first of these steps left the finite range; ``reward`` and ``discount`` mean nothing."""
 
 
 class _Rows(NamedTuple):
@@ -54,11 +54,11 @@ class _Rows(NamedTuple):
     done: Tensor
     """The next row of the world does not continue this one."""
     diverged: Tensor
-    """The step left the finite range, and no price was put on that: only its observation and action mean something."""
+    """Only the row's observation and action mean something: the step left the finite range, or was not taken."""
     apart: Tensor
     """The row does not continue the one before it, whatever that says: rows between them were refused."""
     untaken: Tensor
-    """No step was taken: never drawn, never looked at."""
+    """No step was taken: never drawn."""
 
 
 class _Ring:
@@ -157,7 +157,7 @@ class Replay(Stored):
             window.final_obs,
             window.terminated,
             window.done,
-            window.diverged & ~window.valid,
+            ~window.valid,
             apart,
             ~(window.valid | window.diverged),
         )
@@ -196,19 +196,20 @@ class Replay(Stored):
         numbers = drawn + worlds * torch.arange(n + 1, device=drawn.device)[:, None]
         places = self._places(numbers, worlds)
         after = places[1:]
-        broken = diverged[after] | untaken[after] | rows.apart.flatten()[after] | (numbers[1:] >= self.count * worlds)
+        broken = diverged[after] | rows.apart.flatten()[after] | (numbers[1:] >= self.count * worlds)
         places = places[:-1]
         done = rows.done.flatten()[places] | broken
         terminated = rows.terminated.flatten()[places]
         step = gradest.n_step_transition(rows.reward.flatten()[places], terminated, done, gamma=gamma)
         last = places.gather(0, step.last[None])[0]
+        obs, lost = rows.obs.flatten(0, 1)[first], diverged[first]
         return Batch(
-            rows.obs.flatten(0, 1)[first],
+            obs,
             rows.action.flatten(0, 1)[first],
             step.reward,
             step.discount,
-            rows.final_obs.flatten(0, 1)[last],
-            diverged[first],
+            torch.where(lost[:, None], obs, rows.final_obs.flatten(0, 1)[last]),
+            lost,
         )
 
     def to_arrays(self) -> dict[str, np.ndarray]:

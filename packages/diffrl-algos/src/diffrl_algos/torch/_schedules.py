@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from .._config import UpdateConfig
 
 
-def learning_rate(config: UpdateConfig, start: float, iteration: int) -> float:
-    """The rate of update ``iteration``, counted from 0: constant, or linear from ``start`` to ``lr_end``."""
+class Progress(Protocol):
+    """How far a run is: a state."""
+
+    @property
+    def iteration(self) -> int: ...
+    @property
+    def env_steps(self) -> int: ...
+
+
+def learning_rate(config: UpdateConfig, start: float, state: Progress) -> float:
+    """The rate of the next update: constant, or linear from ``start`` to ``lr_end``."""
     if config.lr_schedule == "constant":
         return start
-    return linear(config, start, config.lr_end, iteration)
+    return linear(config, start, config.lr_end, state)
 
 
-def linear(config: UpdateConfig, start: float, end: float, iteration: int) -> float:
-    """From ``start`` at the first update to ``end`` after ``config.iterations``, and ``end`` from there."""
-    return start + (end - start) * min(1.0, iteration / config.iterations)
+def linear(config: UpdateConfig, start: float, end: float, state: Progress) -> float:
+    """From ``start`` at the first update to ``end`` at the end of the schedule, and ``end`` from there.
+
+    The schedule ends after ``config.schedule_steps`` control steps, else after ``config.iterations`` updates.
+    """
+    done, whole = state.iteration, config.iterations
+    if config.schedule_steps is not None:
+        done, whole = state.env_steps, config.schedule_steps
+    return start + (end - start) * min(1.0, done / whole)
 
 
 def adapt_to_divergence(lr: float, kl: float, target: float) -> float:

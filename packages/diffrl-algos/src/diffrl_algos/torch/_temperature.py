@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._config import SpreadConfig, not_negative, positive
+from diffsim_core.options import NotNegative, Positive
+
+from .._config import SpreadConfig
 from ._adam import Adam, Optimizer
 from ._run_state import State
 
@@ -17,19 +19,14 @@ from ._run_state import State
 class TemperatureConfig(SpreadConfig):
     """Fields of the temperature, with the values of Xing et al. 2024 (Table 2) for their defaults."""
 
-    target_entropy: float = 0.5
+    target_entropy: NotNegative = 0.5
     """The target entropy is minus this for each action [nat]."""
-    temperature_init: float = 1.0
+    temperature_init: Positive = 1.0
     """Weight of entropy at the first update."""
     auto_temperature: bool = True
     """Move the temperature until the entropy is the target entropy."""
-    temperature_lr: float = 5e-3
+    temperature_lr: Positive = 5e-3
     """Learning rate of the log temperature, constant."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive(self, "temperature_init", "temperature_lr")
-        not_negative(self, "target_entropy")
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,16 @@ import functools
 import inspect
 from collections.abc import Callable
 from importlib import resources
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Unit, doc
 
 from diffsim_core._interop import from_numpy
 from diffsim_core._memory import free_bytes, saved_bytes
 from diffsim_core._protocol import Array, PyTree
 from diffsim_core.io import load_model
+from diffsim_core.options import EpisodeLength, NotNegative, OneOf, Substeps, Threads, typed_parameters
+from diffsim_core.rigid.contact_laws import CONTACT_LAWS
 from diffsim_core.rigid.dynamics import RigidDynamics
 from diffsim_core.rigid.model import RigidModel
 
@@ -22,8 +26,30 @@ MUSCLE_STRENGTH = 0.36
 """Force of a muscle at full activation, divided by f0: the SHAC paper's released code scales by 0.6 twice."""
 
 
+ContactLaw = Annotated[
+    Annotated[str, OneOf(lambda: CONTACT_LAWS)] | None, doc("Law of contact forces; none for that of the model's file.")
+]
+LimitLaw = Annotated[
+    Literal["paper", "released"] | None, doc("Law of joint limits; none for that of the model's file.")
+]
+InertiaLaw = Annotated[
+    Literal["paper", "released"] | None, doc("Source of the inertias; none for that of the model's file.")
+]
+Memory = Annotated[
+    Literal["auto", "fast", "low"],
+    doc("What the backward pass is left: fast keeps more, low works it out again, auto is low where memory is short."),
+]
+ContactSmoothing = Annotated[NotNegative, Unit("m"), doc("Width over which contact forces set in.")]
+BackwardSmoothing = Annotated[NotNegative | None, Unit("m"), doc("The same in the backward pass; none: the same.")]
+
+
 def bundled_model(
-    name: str, *, contact_law: str | None = None, limit_law: str | None = None, inertia_law: str | None = None
+    name: str,
+    /,
+    *,
+    contact_law: ContactLaw = None,
+    limit_law: LimitLaw = None,
+    inertia_law: InertiaLaw = None,
 ) -> RigidModel:
     """Load ``models/NAME.xml`` of this package. The file sets the laws that are not given here.
 
@@ -44,11 +70,11 @@ def simulate(
     *,
     device: str,
     dtype: str,
-    substeps: int,
-    threads: int | None = None,
-    memory: str = "fast",
-    contact_smoothing: float = 0.0,
-    backward_smoothing: float | None = None,
+    substeps: Substeps,
+    threads: Threads = None,
+    memory: Memory = "fast",
+    contact_smoothing: ContactSmoothing = 0.0,
+    backward_smoothing: BackwardSmoothing = None,
 ) -> RigidDynamics:
     """The simulator of a task's model; arguments as :class:`RigidDynamics`."""
     return RigidDynamics(
@@ -81,7 +107,7 @@ class RigidTask:
     """Default of the simulator's option ``memory``; a window that would take much of the device's memory uses
     ``"low"``."""
 
-    def __init__(self, dynamics: RigidDynamics, *, episode_length: int, obs_names: tuple[str, ...]) -> None:
+    def __init__(self, dynamics: RigidDynamics, *, episode_length: EpisodeLength, obs_names: tuple[str, ...]) -> None:
         if episode_length < 1:
             raise ValueError(f"episode_length={episode_length!r} must be at least 1 control step")
         model = dynamics.model
@@ -95,6 +121,13 @@ class RigidTask:
         self._unit_range = bool((low == -1).all() and (high == 1).all())
         self._middle = ((low + high) / 2).astype(dynamics.dtype)
         self._half = ((high - low) / 2).astype(dynamics.dtype)
+
+    @property
+    def control_range(self) -> tuple[tuple[float, float], ...]:
+        """Least and greatest command of each motor; empty in a subclass that turns actions into commands itself."""
+        if type(self).control is not RigidTask.control:
+            return ()
+        return tuple(map(tuple, self.dynamics.model.actuator_range.tolist()))
 
     def control(self, xp: Any, action: Array) -> tuple[Array, ...]:
         """Motor commands ``[N, nu]``: an action in [-1, 1] spans each motor's control range."""
@@ -133,9 +166,8 @@ def task_maker(robot: type[RigidTask], load: Callable[..., RigidModel]) -> Calla
         A function whose signature lists every option with its default, as ``diffsim_core.make`` reads it.
     """
     build = functools.partial(simulate, substeps=robot.substeps, memory="auto")
-    of_task = list(inspect.signature(robot).parameters.values())[1:]
-    of_model = list(inspect.signature(load).parameters.values())
-    of_simulator = [p for p in inspect.signature(build).parameters.values() if p.name not in _GIVEN]
+    of_task, of_model = typed_parameters(robot)[1:], typed_parameters(load)
+    of_simulator = [p for p in typed_parameters(build) if p.name not in _GIVEN]
 
     def make_task(*, num_envs: int, device: str, dtype: str, **options: Any) -> RigidTask:
         task, model, simulator = (

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import abc
 import math
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
+
+from annotated_types import doc
 
 from diffsim_core._nearest import unknown
 from diffsim_core._protocol import Array, PyTree
+from diffsim_core.options import EpisodeLength, NotNegative, RandomStart
 from diffsim_core.rigid.dynamics import RigidDynamics
 from diffsim_core.rigid.model import RigidModel
 from diffsim_core.tasks._rigid import RigidTask
 
-REWARDS = ("paper", "gymnasium")
+Reward = Annotated[Literal["paper", "gymnasium"], doc("Reward of the SHAC paper, or of Gymnasium's v5 MuJoCo tasks.")]
+EarlyTermination = Annotated[bool, doc("End an episode when the robot has fallen, if it can fall.")]
+ActionPenalty = Annotated[
+    NotNegative | None, doc("Weight of the action in the reward, squared but for muscles; none for the reward's own.")
+]
+REWARDS = get_args(get_args(Reward)[0])
 
 
 class GymnasiumReward(NamedTuple):
@@ -53,11 +61,11 @@ class RunningTask(RigidTask, abc.ABC):
         self,
         dynamics: RigidDynamics,
         *,
-        episode_length: int = 1000,
-        random_start: bool = True,
-        early_termination: bool = True,
-        action_penalty: float | None = None,
-        reward: str = "paper",
+        episode_length: EpisodeLength = 1000,
+        random_start: RandomStart = True,
+        early_termination: EarlyTermination = True,
+        action_penalty: ActionPenalty = None,
+        reward: Reward = "paper",
     ) -> None:
         super().__init__(dynamics, episode_length=episode_length, obs_names=self.observed(dynamics.model))
         if reward not in REWARDS:

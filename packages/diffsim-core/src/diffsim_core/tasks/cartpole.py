@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from diffsim_core._protocol import Array, PyTree, Random
+from diffsim_core.options import EpisodeLength, RandomStart
 from diffsim_core.rigid.dynamics import RigidDynamics, RigidState
 from diffsim_core.tasks._rigid import RigidTask, bundled_task
 
@@ -18,7 +19,9 @@ class CartPole(RigidTask):
     name = "cartpole"
     substeps = 4
 
-    def __init__(self, dynamics: RigidDynamics, *, episode_length: int = 240, random_start: bool = True) -> None:
+    def __init__(
+        self, dynamics: RigidDynamics, *, episode_length: EpisodeLength = 240, random_start: RandomStart = True
+    ) -> None:
         super().__init__(dynamics, episode_length=episode_length, obs_names=OBS_NAMES)
         self.random_start = random_start
 

@@ -12,14 +12,17 @@ and nothing is simulated, so these tasks test how an algorithm finds a maximum f
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import warp as wp
+from annotated_types import Interval, doc
 
 from diffsim_core._buffer import Buffer
 from diffsim_core._protocol import Array, ArraySpec, PyTree, Random
 from diffsim_core._remade import Remade
 from diffsim_core._warp import start_warp
+
+Dim = Annotated[int, Interval(ge=1, le=1_000_000), doc("Variables of the function.")]
 
 
 class Point(NamedTuple):
@@ -88,6 +91,7 @@ class FunctionTask:
         self.dynamics = dynamics
         self.num_actions = dynamics.control_spec[0].shape[0]
         self.action_names = tuple(f"x{i}" for i in range(self.num_actions))
+        self.control_range = ((-bound, bound),) * self.num_actions
         self._function, self._bound = function, bound
 
     def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:
@@ -147,22 +151,22 @@ def ackley(xp: Any, x: Array) -> Array:
     return bowl + waves
 
 
-def make_dejong(*, num_envs: int, device: str, dtype: str, dim: int = 1) -> FunctionTask:
+def make_dejong(*, num_envs: int, device: str, dtype: str, dim: Dim = 1) -> FunctionTask:
     """De Jong's function of ``dim`` variables."""
     return _make("dejong", dejong, 5.12, device, dtype, dim)
 
 
-def make_dejong_64(*, num_envs: int, device: str, dtype: str, dim: int = 64) -> FunctionTask:
+def make_dejong_64(*, num_envs: int, device: str, dtype: str, dim: Dim = 64) -> FunctionTask:
     """De Jong's function of ``dim`` variables, 64 by default."""
     return _make("dejong_64", dejong, 5.12, device, dtype, dim)
 
 
-def make_ackley(*, num_envs: int, device: str, dtype: str, dim: int = 1) -> FunctionTask:
+def make_ackley(*, num_envs: int, device: str, dtype: str, dim: Dim = 1) -> FunctionTask:
     """Ackley's function of ``dim`` variables."""
     return _make("ackley", ackley, 32.768, device, dtype, dim)
 
 
-def make_ackley_64(*, num_envs: int, device: str, dtype: str, dim: int = 64) -> FunctionTask:
+def make_ackley_64(*, num_envs: int, device: str, dtype: str, dim: Dim = 64) -> FunctionTask:
     """Ackley's function of ``dim`` variables, 64 by default."""
     return _make("ackley_64", ackley, 32.768, device, dtype, dim)
 

@@ -7,16 +7,19 @@ Otherwise the task uses our own legs, ``models/lower_body.toml``.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import doc
 
 from diffsim_core._protocol import Array
 from diffsim_core.io import load_snu
+from diffsim_core.options import EpisodeLength, RandomStart
 from diffsim_core.rigid.dynamics import RigidDynamics
 from diffsim_core.rigid.model import RigidModel
 from diffsim_core.tasks._anatomy import lower_body
 from diffsim_core.tasks._locomotion import HEIGHT, Runner
-from diffsim_core.tasks._rigid import MUSCLE_STRENGTH, task_maker
-from diffsim_core.tasks._running import height_reward
+from diffsim_core.tasks._rigid import MUSCLE_STRENGTH, ContactLaw, InertiaLaw, LimitLaw, task_maker
+from diffsim_core.tasks._running import ActionPenalty, EarlyTermination, height_reward
 
 LEGS = ("Femur", "Tibia", "Talus", "FootThumb", "FootPinky")
 SNU_BODIES = ("Pelvis", *(f"{name}{side}" for side in "RL" for name in LEGS))
@@ -49,11 +52,11 @@ class HumanoidMTU(Runner):
         self,
         dynamics: RigidDynamics,
         *,
-        episode_length: int = 1000,
-        random_start: bool = True,
-        early_termination: bool = True,
-        action_penalty: float | None = None,
-        height_reward: bool = False,
+        episode_length: EpisodeLength = 1000,
+        random_start: RandomStart = True,
+        early_termination: EarlyTermination = True,
+        action_penalty: ActionPenalty = None,
+        height_reward: Annotated[bool, doc("Reward height as in the paper, Eq. 24.")] = False,
     ) -> None:
         q = dynamics.model.q_ref
         self.rest = (0.0, 0.0, 1.0, *(float(x) for x in q[3:]))
@@ -81,11 +84,11 @@ class HumanoidMTU(Runner):
 
 def load_legs(
     *,
-    skeleton: str | Path | None = None,
-    muscles: str | Path | None = None,
-    contact_law: str | None = None,
-    limit_law: str | None = None,
-    inertia_law: str | None = None,
+    skeleton: Annotated[str | Path | None, doc("The paper's human.xml; needs muscles too.")] = None,
+    muscles: Annotated[str | Path | None, doc("The paper's muscle284.xml.")] = None,
+    contact_law: ContactLaw = None,
+    limit_law: LimitLaw = None,
+    inertia_law: InertiaLaw = None,
 ) -> RigidModel:
     """The paper's legs from a user's files, or the built-in ones.
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from diffsim_core._interop import from_numpy
 from diffsim_core._protocol import Array, PyTree, Random
+from diffsim_core.options import Substeps, typed_parameters
 from diffsim_core.rigid.dynamics import RigidState
 from diffsim_core.rigid.model import JointType, RigidModel
 from diffsim_core.tasks._rigid import CONTROL_DT, RigidTask, bundled_model, simulate
@@ -67,6 +68,8 @@ class NewtonTask:
         self.num_actions = task.num_actions
         self.obs_names = task.obs_names
         self.action_names = task.action_names
+        self.control_range = task.control_range
+        """Of the motors' commands, which their gears turn into forces."""
         self._free = bool(model.joint_type[0] == JointType.FREE)
         self._com = model.link_com[0].astype(dynamics.dtype)
         drive = np.zeros((model.nu, model.nv), dynamics.dtype)
@@ -168,8 +171,9 @@ def newton_worlds(model: RigidModel, num_envs: int, device: str) -> newton.Model
 
 def task_on_newton(robot: type[RigidTask]) -> Callable[..., NewtonTask]:
     """``make_task`` of a robot on Newton: the robot's own options and ``substeps``."""
-    options = list(inspect.signature(robot).parameters.values())[1:]
-    substeps = inspect.Parameter("substeps", inspect.Parameter.KEYWORD_ONLY, default=robot.substeps, annotation=int)
+    options = typed_parameters(robot)[1:]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    substeps = inspect.Parameter("substeps", keyword, default=robot.substeps, annotation=Substeps)
 
     def make_task(
         *, num_envs: int, device: str, dtype: str, substeps: int = robot.substeps, **given: Any
@@ -184,7 +188,7 @@ def task_on_newton(robot: type[RigidTask]) -> Callable[..., NewtonTask]:
         touching = len(model.contact_kn) > 0
         return NewtonTask(task, NewtonDynamics(worlds, dt=CONTROL_DT, substeps=substeps, contacts=touching))
 
-    given = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in ("num_envs", "device", "dtype")]
+    given = [inspect.Parameter(name, keyword) for name in ("num_envs", "device", "dtype")]
     make_task.__signature__ = inspect.Signature([*given, *options, substeps])  # pyright: ignore[reportFunctionMemberAccess]
     return make_task
 

@@ -1,13 +1,21 @@
 // Free rigid bodies on CUDA: a launch for each visit of the nodes and each solution of the equations, body after body. `body`
-// is its number, `step` that of the equations. What nodes add to a body is added atomically, in no particular order.
+// is its number, `step` that of the equations. Sums of what nodes add to a body are exact, in whatever order they come.
 #pragma once
 #include "launches_vjp.h"
 
 namespace ds {
 
-DS_FN void add_all(const R* sums, int n, T* to)
+// most are zero, as most nodes are far from a body
+DS_FN void add_all(const R* sums, int n, Sum* to)
 {
-    for (int k = 0; k < n; k++) add_to(to + k, sums[k]);
+    for (int k = 0; k < n; k++)
+        if (sums[k] != T(0)) add_to(to + k, sums[k]);
+}
+// a node takes what its particles give, where these are listed
+template <class Args> DS_FN void take_node(int item, const Args& a)
+{
+    Model m = read_model(a.integers, a.reals);
+    taken(a, m, whole_grid(m), item, a.grid);
 }
 // A node at work, as its body finds it; false where it has no mass.
 struct NodeThread {
@@ -35,7 +43,7 @@ DS_FN V3 cotangent_of(const StepVjpArgs& a, int item)
 }
 
 // `impulses`: on the shapes of all worlds, or null
-template <class Args> DS_FN void start_world(int world, const Args& a, T* impulses)
+template <class Args> DS_FN void start_world(int world, const Args& a, Sum* impulses)
 {
     Model m = read_model(a.integers, a.reals);
     Rigid g = bodies_of(a, world, m);
@@ -51,8 +59,7 @@ template <class Args> DS_FN void sum_node(int item, const Args& a)
     if (!node_thread(item, a, t)) return;
     R sums[SUMS] = {};
     add_equations(t.g, a.body, a.step, t.f.n.x, t.f.mass, t.f.v, sums);
-    for (int k = 0; k < SUMS; k++)
-        if (sums[k] != T(0)) add_to(t.g.work[a.body].sums[a.step] + k, sums[k]);
+    add_all(sums, SUMS, t.g.work[a.body].sums[a.step]);
 }
 template <class Args> DS_FN void solve_world(int world, const Args& a)
 {
@@ -63,10 +70,12 @@ template <class Args> DS_FN void end_world(int world, const Args& a)
     Model m = read_model(a.integers, a.reals);
     end_rigid(m, bodies_of(a, world, m));
 }
-DS_ITEM void mpm_rigid_start(int world, const StepArgs& a) { start_world(world, a, a.wrench_out ? a.impulses : nullptr); }
+DS_ITEM void mpm_rigid_take(int item, const StepArgs& a) { take_node(item, a); }
+DS_ITEM void mpm_rigid_start(int world, const StepArgs& a) { start_world(world, a, a.wrench_out ? (Sum*)a.felt : nullptr); }
 DS_ITEM void mpm_rigid_sum(int item, const StepArgs& a) { sum_node(item, a); }
 DS_ITEM void mpm_rigid_solve(int world, const StepArgs& a) { solve_world(world, a); }
 DS_ITEM void mpm_rigid_end(int world, const StepArgs& a) { end_world(world, a); }
+DS_ITEM void mpm_rigid_take_again(int item, const StepVjpArgs& a) { take_node(item, a); }
 DS_ITEM void mpm_rigid_start_again(int world, const StepVjpArgs& a) { start_world(world, a, nullptr); }
 DS_ITEM void mpm_rigid_sum_again(int item, const StepVjpArgs& a) { sum_node(item, a); }
 DS_ITEM void mpm_rigid_solve_again(int world, const StepVjpArgs& a) { solve_world(world, a); }
@@ -113,8 +122,7 @@ DS_ITEM void mpm_rigid_give_way_vjp(int item, const StepVjpArgs& a)
     V3 gv = cotangent_of(a, item);
     give_way_vjp(t.g, a.body, t.f.n.x, t.f.mass, t.f.v, gv, to[3], sums);
     to[0] = gv.x, to[1] = gv.y, to[2] = gv.z;
-    add_all(sums, 3, t.g.bars[a.body].c);
-    add_all(sums + 3, 3, t.g.bars[a.body].turn);
+    add_all(sums, 6, t.g.work[a.body].gplace);
 }
 DS_ITEM void mpm_rigid_momentum_vjp(int item, const StepVjpArgs& a)
 {
@@ -128,7 +136,7 @@ DS_ITEM void mpm_rigid_momentum_vjp(int item, const StepVjpArgs& a)
 DS_ITEM void mpm_rigid_start_vjp(int world, const StepVjpArgs& a)
 {
     Model m = read_model(a.integers, a.reals);
-    Obstacles o = obstacles_of(a, world, a.gposes);
+    Obstacles o = obstacles_of(a, world, (Sum*)a.pose_sums);
 #if MPM_SHAPES
     if (a.gwrench_out) o.gimpulse = a.impulses + first_impulse(a, world);
 #endif

@@ -27,15 +27,16 @@ struct RigidState {
 enum { TRIANGLE = 21, SUMS = TRIANGLE + 6 };
 // A body in a sub-step. Twists: of the body when it meets no node, when it meets them without friction, and in the end.
 struct RigidWork {
+    Sum sums[2][SUMS], glast[6], gfirst[6], gplace[6];  // of nodes; in the backward pass cotangents of `last`, `first`, place
     T E[9], mass[MASSES], inverse[6];
-    T alone[6], first[6], last[6], sums[2][SUMS];
-    T lambda[2][6], glast[6], gfirst[6];  // in the backward pass, with the cotangents of `last` and `first`
+    T alone[6], first[6], last[6];
+    T lambda[2][6], pull[6];  // in the backward pass; `pull`: what the motion makes of `last`
 };
 // Cotangents of a body: of its place, its turn (a rotation vector applied to it), its twist, load and mass.
 struct RigidBar {
     T c[3], turn[3], v[3], w[3], load[6], mass[MASSES];
 };
-static_assert(sizeof(RigidState) == 13 * sizeof(T) && sizeof(RigidWork) == 118 * sizeof(T) && sizeof(RigidBar) == 25 * sizeof(T),
+static_assert(sizeof(RigidState) == 13 * sizeof(T) && sizeof(RigidWork) == 58 * sizeof(T) + 72 * sizeof(Sum) && sizeof(RigidBar) == 25 * sizeof(T),
               "_launches.py makes room for so many numbers");
 struct Rigid {
     int count, param;
@@ -75,13 +76,14 @@ DS_FN Rigid read_rigid(const int* integers, const T* reals)
 }
 DS_FN size_t rigid_numbers(int count, int substeps)
 {
-    return count * ((substeps + 1) * sizeof(RigidState) + substeps * sizeof(RigidWork) + sizeof(RigidBar)) / sizeof(T);
+    size_t n = count * ((substeps + 1) * sizeof(RigidState) + substeps * sizeof(RigidWork) + sizeof(RigidBar)) / sizeof(T);
+    return n + n % 2;  // sums begin at multiples of eight bytes
 }
 DS_FN void place_rigid(Rigid& g, T* room, int substeps)
 {
-    g.states = (RigidState*)room;
-    g.works = (RigidWork*)(g.states + (substeps + 1) * g.count);
-    g.bars = (RigidBar*)(g.works + substeps * g.count);
+    g.works = (RigidWork*)room;
+    g.states = (RigidState*)(g.works + substeps * g.count);
+    g.bars = (RigidBar*)(g.states + (substeps + 1) * g.count);
 }
 // looks at sub-step k
 DS_FN void at_sub_step(Rigid& g, int k)

@@ -42,7 +42,7 @@ template <class Visit> DS_FN void visit(const Model& m, const Rigid& g, int j, c
         f(at, find_node(m, g, j, nodes_at(m, box, at), {q[0], q[1], q[2]}, q[3]));
     }
 }
-DS_FN void add_sums(const R* sums, int n, T* to)
+DS_FN void add_sums(const R* sums, int n, Sum* to)
 {
     for (int k = 0; k < n; k++) to[k] += get(sum_of(sums[k]), 0);
 }
@@ -83,8 +83,7 @@ DS_ENTRY void meet_bodies_vjp(const Model& m, const Rigid& g, const Box& box, co
             q[0] = gv.x, q[1] = gv.y, q[2] = gv.z;
             to_nodes(q, pull + 4 * at);
         });
-        add_sums(place, 3, g.bars[j].c);
-        add_sums(place + 3, 3, g.bars[j].turn);
+        add_sums(place, 6, w.gplace);
     }
     for (int at = 0, all = Box::nodes(box); at < all; at += DS_LANES) {
         R q[4], p[4];

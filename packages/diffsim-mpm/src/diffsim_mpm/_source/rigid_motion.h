@@ -21,7 +21,7 @@ DS_ENTRY void begin_bodies(const Model& m, const Obstacles& o, const Rigid& g)
         for (int k = 0; k < 3; k++) w.alone[k] = b.v[k] + m.dt * (m.gravity[k] + load[k] / w.mass[MASS]);
         to3(all3(b.w) + turned(all33(w.E), w.inverse, all3(load + 3)) * splat(m.dt), w.alone + 3);
         for (int k = 0; k < 6; k++) w.first[k] = w.last[k] = w.alone[k];
-        for (int k = 0; k < SUMS; k++) w.sums[0][k] = w.sums[1][k] = T(0);
+        for (int k = 0; k < SUMS; k++) clear(w.sums[0] + k), clear(w.sums[1] + k);
     }
 }
 DS_ENTRY void begin_bodies_vjp(const Model& m, const Obstacles& o, const Rigid& g)
@@ -30,6 +30,10 @@ DS_ENTRY void begin_bodies_vjp(const Model& m, const Obstacles& o, const Rigid& 
         const RigidWork& w = g.work[j];
         RigidBar& bar = g.bars[j];
         M3 E = all33(w.E);
+        for (int k = 0; k < 3; k++) {
+            bar.c[k] += total(w.gplace[k]);
+            bar.turn[k] += total(w.gplace[3 + k]);
+        }
         // gained = dt I^-1 torque, so that I gained = dt torque
         V3 gained = all3(w.alone + 3) - all3(g.now[j].w), back = turned(E, w.inverse, all3(bar.w));
         T gload[6], ginertia[6] = {T(0), T(0), T(0), T(0), T(0), T(0)}, gturn[3] = {T(0), T(0), T(0)};
@@ -51,7 +55,7 @@ DS_ENTRY void begin_bodies_vjp(const Model& m, const Obstacles& o, const Rigid& 
 // The twist that the sums over nodes of a step lead to.
 DS_FN void equations(const RigidWork& w, int step, T* S)
 {
-    for (int k = 0; k < TRIANGLE; k++) S[k] = w.sums[step][k];
+    for (int k = 0; k < TRIANGLE; k++) S[k] = total(w.sums[step][k]);
     M3 E = all33(w.E);
     S[0] += w.mass[MASS], S[2] += w.mass[MASS], S[5] += w.mass[MASS];
     for (int i = 0; i < 3; i++) {
@@ -64,9 +68,10 @@ DS_FN void equations(const RigidWork& w, int step, T* S)
 DS_ENTRY void solve_body(const Rigid& g, int j, int step)
 {
     RigidWork& w = g.work[j];
-    T S[TRIANGLE], gained[6], *to = step == 0 ? w.first : w.last;
+    T S[TRIANGLE], impulse[6], gained[6], *to = step == 0 ? w.first : w.last;
     equations(w, step, S);
-    solve6(S, w.sums[step] + TRIANGLE, gained);
+    for (int k = 0; k < 6; k++) impulse[k] = total(w.sums[step][TRIANGLE + k]);
+    solve6(S, impulse, gained);
     for (int k = 0; k < 6; k++) to[k] = w.alone[k] + gained[k];
 }
 // From the cotangent of the twist that a step leads to: its lambda, and what the body itself makes of it.
@@ -74,10 +79,11 @@ DS_ENTRY void solve_body_vjp(const Rigid& g, int j, int step)
 {
     RigidWork& w = g.work[j];
     RigidBar& bar = g.bars[j];
-    T S[TRIANGLE], gained[6], ginertia[6] = {T(0), T(0), T(0), T(0), T(0), T(0)}, gturn[3] = {T(0), T(0), T(0)};
+    T S[TRIANGLE], gtwist[6], gained[6], ginertia[6] = {T(0), T(0), T(0), T(0), T(0), T(0)}, gturn[3] = {T(0), T(0), T(0)};
     T *lambda = w.lambda[step], *to = step == 0 ? w.first : w.last;
     equations(w, step, S);
-    solve6(S, step == 0 ? w.gfirst : w.glast, lambda);
+    for (int k = 0; k < 6; k++) gtwist[k] = step == 0 ? total(w.gfirst[k]) : w.pull[k] + total(w.glast[k]);
+    solve6(S, gtwist, lambda);
     for (int k = 0; k < 6; k++) gained[k] = to[k] - w.alone[k];
     // S gained = sums: -lambda . M gained, and M lambda for the twist alone
     for (int k = 0; k < 3; k++) {
@@ -109,7 +115,7 @@ DS_ENTRY void end_bodies(const Model& m, const Rigid& g)
         to3(turned(all33(E), w.inverse, momentum), to.w);
     }
 }
-// Cotangents of the state after in the bars: leaves there those of place and turn, and that of the twist V' in `glast`.
+// Cotangents of the state after in the bars: leaves there those of place and turn, and that of the twist V' in `pull`.
 DS_ENTRY void end_bodies_vjp(const Model& m, const Rigid& g)
 {
     for (int j = 0; j < g.count; j++) {
@@ -128,10 +134,10 @@ DS_ENTRY void end_bodies_vjp(const Model& m, const Rigid& g)
         plus3(mul(E, mul_t(E_next, turn)), bar.turn);
         turned_vjp(E, w.mass + INERTIA, spin, back, ginertia, bar.turn);
         for (int k = 0; k < 6; k++) bar.mass[INERTIA + k] += ginertia[k];
-        for (int k = 0; k < 3; k++) w.glast[k] = bar.v[k] + m.dt * bar.c[k];
-        to3(turned(E, w.mass + INERTIA, back) + rotation_by_vjp(spin * splat(m.dt), turn) * splat(m.dt), w.glast + 3);
+        for (int k = 0; k < 3; k++) w.pull[k] = bar.v[k] + m.dt * bar.c[k];
+        to3(turned(E, w.mass + INERTIA, back) + rotation_by_vjp(spin * splat(m.dt), turn) * splat(m.dt), w.pull + 3);
         for (int k = 0; k < 3; k++) bar.v[k] = bar.w[k] = T(0);
-        for (int k = 0; k < 6; k++) w.gfirst[k] = T(0);
+        for (int k = 0; k < 6; k++) clear(w.glast + k), clear(w.gfirst + k), clear(w.gplace + k);
     }
 }
 

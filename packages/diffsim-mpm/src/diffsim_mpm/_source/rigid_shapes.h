@@ -76,7 +76,7 @@ DS_ENTRY void shapes_force_vjp(const Rigid& g, int j, const Obstacles& o, T dt, 
     for (int k = 0; k < o.total; k++) {
         if (far_apart(g, j, o, k)) continue;
         const T *pose = o.pose + 12 * k, *next = o.next + 12 * k;
-        T *gpose = o.gpose + 12 * k, *gnext = o.gnext + 12 * k;
+        Sum *gpose = o.gpose + 12 * k, *gnext = o.gnext + 12 * k;
         for (int b = row[GI_POINT]; b < row[GI_POINT] + row[GI_POINTS]; b++) {
             if (!touch_shape(g, j, b, o, k, dt, t)) continue;
             V3 f = contact_force(t.c), x = force + cross(torque, t.arm), garm = cross(f, torque), gy = zero3();

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
+from annotated_types import Interval, Unit, doc
 
 from diffsim_core import Random, from_numpy
 from diffsim_core._nearest import unknown
+from diffsim_core.options import Count, NotNegative, Positive
 from diffsim_mpm.dynamics import MpmDynamics
 
-OBSERVATIONS = ("points", "flat")
+Obs = Annotated[Literal["points", "flat"], doc("Points and state apart, for an encoder of points, or in one vector.")]
+OBSERVATIONS = get_args(get_args(Obs)[0])
+ObserveEvery = Annotated[Count, doc("Of the particles, every so-many-th is observed.")]
+Noise = Annotated[NotNegative, doc("Multiplies what is drawn at the start of an episode.")]
+YoungsModulus = Annotated[Positive, Unit("Pa"), doc("Young's modulus of the dough.")]
+PoissonRatio = Annotated[float, Interval(gt=-1, lt=0.5), doc("Poisson's ratio of the dough.")]
+YieldStress = Annotated[Positive, Unit("Pa"), doc("Stress beyond which the dough stays deformed.")]
+Friction = Annotated[NotNegative, doc("Friction coefficient.")]
 
 
 class MpmTask:
@@ -65,6 +74,8 @@ class MpmTask:
         self.num_actions = chain.nq
         self.action_names = chain.names
         self._scale = np.broadcast_to(np.asarray(action_scale, dynamics.dtype), (chain.nq,))
+        self.control_range = tuple((-scale, scale) for scale in self._scale.tolist())
+        """Changes of joint positions ([m], [rad]) in a step."""
         self._start = np.asarray(start, dtype=np.float64)
         self._check_start()
         self._x = dynamics.model.particles

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Unit, doc
 
 from diffsim_core import Random
+from diffsim_core.options import EpisodeLength, NotNegative, Positive, Threads
 from diffsim_mpm.chain import Joint, KinematicChain
 from diffsim_mpm.dynamics import MpmDynamics
 from diffsim_mpm.model import MpmBody, MpmModel
 from diffsim_mpm.shapes import Box
-from diffsim_mpm.tasks._mpm import MpmTask, lattice
+from diffsim_mpm.tasks._mpm import MpmTask, Obs, ObserveEvery, lattice
 
 VESSEL = (0.18, 0.22, 0.16)
 """Inside of the vessel, which is open above [m]."""
@@ -102,21 +104,22 @@ def vessel(wall: float) -> KinematicChain:
 
 
 def make_fluid_move(
+    name: str,
     spacing: tuple[int, int, int],
     cells: int,
     substeps: int,
     wall: float,
+    /,
     *,
     num_envs: int,
     device: str,
     dtype: str,
-    name: str = "fluid_move",
-    bulk_modulus: float = 5e4,
-    viscosity: float = 0.0,
-    obs: str = "points",
-    observe_every: int = 10,
-    episode_length: int = 300,
-    threads: int | None = None,
+    bulk_modulus: Annotated[Positive, Unit("Pa"), doc("Bulk modulus of the water.")] = 5e4,
+    viscosity: Annotated[NotNegative, Unit("Pa s"), doc("Dynamic viscosity of the water.")] = 0.0,
+    obs: Obs = "points",
+    observe_every: ObserveEvery = 10,
+    episode_length: EpisodeLength = 300,
+    threads: Threads = None,
 ) -> FluidMove:
     """The task with so many particles along each side, cells, sub-steps of its 20 ms and thickness of walls [m].
 
@@ -159,5 +162,5 @@ def make_fluid_move(
     )
 
 
-make_task = functools.partial(make_fluid_move, (16, 20, 8), 48, 40, 0.05)
-make_small = functools.partial(make_fluid_move, (9, 11, 5), 32, 20, 0.08, name="fluid_move_small", obs="flat")
+make_task = functools.partial(make_fluid_move, "fluid_move", (16, 20, 8), 48, 40, 0.05)
+make_small = functools.partial(make_fluid_move, "fluid_move_small", (9, 11, 5), 32, 20, 0.08, obs="flat")

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Unit, doc
 
 from diffsim_core import Random, stop_gradient
+from diffsim_core.options import Count, EpisodeLength, Finite, Threads
 from diffsim_mpm.dynamics import MpmDynamics
 from diffsim_mpm.model import MpmBody, MpmModel
-from diffsim_mpm.tasks._mpm import MpmTask, filled
+from diffsim_mpm.tasks._mpm import (
+    Friction,
+    MpmTask,
+    Noise,
+    Obs,
+    ObserveEvery,
+    PoissonRatio,
+    YieldStress,
+    YoungsModulus,
+    filled,
+)
 from diffsim_mpm.tasks._shadow_hand import KNUCKLE, WRIST, shadow_hand
 
 CENTRE = (0.5, 0.4, 0.38)
@@ -69,25 +81,26 @@ def dough(count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def make_hand_flip(
+    name: str,
     particles: int,
     cells: int,
     substeps: int,
+    /,
     *,
     num_envs: int,
     device: str,
     dtype: str,
-    name: str = "hand_flip",
-    E: float = 4000.0,
-    nu: float = 0.2,
-    yield_stress: float = 130.0,
-    hand_friction: float = 0.5,
-    fold: float = 0.08,
-    noise: float = 1.0,
-    obs: str = "points",
-    observe_every: int = 10,
-    pair_every: int = 10,
-    episode_length: int = 300,
-    threads: int | None = None,
+    E: YoungsModulus = 4000.0,
+    nu: PoissonRatio = 0.2,
+    yield_stress: YieldStress = 130.0,
+    hand_friction: Friction = 0.5,
+    fold: Annotated[Finite, Unit("m"), doc("From the middle finger's knuckle to the dough's middle, outwards.")] = 0.08,
+    noise: Noise = 1.0,
+    obs: Obs = "points",
+    observe_every: ObserveEvery = 10,
+    pair_every: Annotated[Count, doc("Of a half's particles, every so-many-th is rewarded.")] = 10,
+    episode_length: EpisodeLength = 300,
+    threads: Threads = None,
 ) -> HandFlip:
     """The task with so many particles, cells along each side and sub-steps of its 2 ms; see :class:`HandFlip`.
 
@@ -132,5 +145,5 @@ def make_hand_flip(
     )
 
 
-make_task = functools.partial(make_hand_flip, 2500, 48, 40)
-make_small = functools.partial(make_hand_flip, 500, 32, 20, name="hand_flip_small", noise=0.3, obs="flat", pair_every=2)
+make_task = functools.partial(make_hand_flip, "hand_flip", 2500, 48, 40)
+make_small = functools.partial(make_hand_flip, "hand_flip_small", 500, 32, 20, noise=0.3, obs="flat", pair_every=2)

@@ -6,11 +6,22 @@ import functools
 import math
 from typing import Any
 
+from diffsim_core.options import EpisodeLength, Threads
 from diffsim_mpm.chain import Joint, KinematicChain
 from diffsim_mpm.dynamics import MpmDynamics
 from diffsim_mpm.model import MpmBody, MpmModel
 from diffsim_mpm.shapes import Capsule
-from diffsim_mpm.tasks._mpm import MpmTask, lattice
+from diffsim_mpm.tasks._mpm import (
+    Friction,
+    MpmTask,
+    Noise,
+    Obs,
+    ObserveEvery,
+    PoissonRatio,
+    YieldStress,
+    YoungsModulus,
+    lattice,
+)
 
 SIZE = (0.3, 0.3, 0.125)
 """Of the dough [m]."""
@@ -45,23 +56,24 @@ class RollingPin(MpmTask):
 
 
 def make_rolling_pin(
+    name: str,
     spacing: tuple[int, int, int],
     cells: int,
     substeps: int,
+    /,
     *,
     num_envs: int,
     device: str,
     dtype: str,
-    name: str = "rolling_pin",
-    E: float = 5000.0,
-    nu: float = 0.2,
-    yield_stress: float = 50.0,
-    pin_friction: float = 0.9,
-    noise: float = 1.0,
-    obs: str = "points",
-    observe_every: int = 10,
-    episode_length: int = 300,
-    threads: int | None = None,
+    E: YoungsModulus = 5000.0,
+    nu: PoissonRatio = 0.2,
+    yield_stress: YieldStress = 50.0,
+    pin_friction: Friction = 0.9,
+    noise: Noise = 1.0,
+    obs: Obs = "points",
+    observe_every: ObserveEvery = 10,
+    episode_length: EpisodeLength = 300,
+    threads: Threads = None,
 ) -> RollingPin:
     """The task with so many particles along each side, cells and sub-steps of its 2 ms; see :class:`RollingPin`.
 
@@ -109,5 +121,5 @@ def make_rolling_pin(
     )
 
 
-make_task = functools.partial(make_rolling_pin, (18, 18, 8), 48, 40)
-make_small = functools.partial(make_rolling_pin, (10, 10, 5), 24, 20, name="rolling_pin_small", obs="flat")
+make_task = functools.partial(make_rolling_pin, "rolling_pin", (18, 18, 8), 48, 40)
+make_small = functools.partial(make_rolling_pin, "rolling_pin_small", (10, 10, 5), 24, 20, obs="flat")

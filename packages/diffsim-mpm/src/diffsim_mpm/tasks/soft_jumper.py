@@ -5,16 +5,26 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
+from annotated_types import doc
 
 from diffsim_core import Random
+from diffsim_core.options import EpisodeLength, RandomStart, Substeps, Threads
 from diffsim_mpm.tet.dynamics import TetConstants, TetDynamics, TetState
 from diffsim_mpm.tet.meshing import table
 from diffsim_mpm.tet.model import TetModel
 
-OBSERVATIONS = ("points", "flat", "features")
+Obs = Annotated[
+    Literal["points", "flat", "features"],
+    doc("Features and points apart, for an encoder of points; all in one vector; or features alone."),
+]
+OBSERVATIONS = get_args(get_args(Obs)[0])
+Memory = Annotated[
+    Literal["fast", "low"],
+    doc("What the backward pass holds: the states of all sub-steps, or fewer at the price of one more simulation."),
+]
 ACTIVATION = 0.3
 """Activation at an action of 1."""
 _SCALE = 0.1
@@ -87,6 +97,7 @@ class SoftJumper:
         self.random_start = random_start
         self.horizon = episode_length
         self.num_actions = actions
+        self.control_range = ((-ACTIVATION, ACTIVATION),) * actions
         self.action_names = tuple(f"tetrahedra {2 * i} and {2 * i + 1}" for i in range(actions))
         features = [f"0.1 centre {c} [m]" for c in "xyz"] + [f"0.1 velocity {c} [m/s]" for c in "xyz"]
         features += [f"last action {i}" for i in range(actions)]
@@ -162,17 +173,18 @@ class SoftJumper:
 
 
 def make_soft_jumper(
-    name: str = "soft_jumper",
+    name: str,
+    /,
     *,
     num_envs: int,
     device: str,
     dtype: str,
-    obs: str = "points",
-    substeps: int | None = None,
-    random_start: bool = True,
-    episode_length: int = 300,
-    threads: int | None = None,
-    memory: str = "fast",
+    obs: Obs = "points",
+    substeps: Substeps | None = None,
+    random_start: RandomStart = True,
+    episode_length: EpisodeLength = 300,
+    threads: Threads = None,
+    memory: Memory = "fast",
 ) -> SoftJumper:
     """The table of that name in :data:`TABLES`, see :class:`SoftJumper`, :class:`TetModel` and :class:`TetDynamics`.
 
@@ -187,5 +199,5 @@ def make_soft_jumper(
     return SoftJumper(dynamics, name=name, obs=obs, random_start=random_start, episode_length=episode_length)
 
 
-make_task: Callable[..., SoftJumper] = make_soft_jumper
+make_task: Callable[..., SoftJumper] = functools.partial(make_soft_jumper, "soft_jumper")
 make_small: Callable[..., SoftJumper] = functools.partial(make_soft_jumper, "soft_jumper_small", obs="flat")

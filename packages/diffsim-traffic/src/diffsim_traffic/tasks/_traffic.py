@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Interval, Unit, doc
 
 from diffsim_core import Random, from_numpy, stop_gradient
+from diffsim_core.options import Finite, Positive
 from diffsim_traffic.dynamics import TrafficDynamics
+
+Drivers = Annotated[
+    Mapping[str, Finite] | None, doc("Parameters of the drivers' law by name that differ from the task's.")
+]
+Spread = Annotated[
+    float,
+    Interval(ge=0, lt=1),
+    doc("Every parameter of every driver is multiplied by a number from 1 - spread to 1 + spread."),
+]
+Step = Annotated[Positive, Unit("s"), doc("Duration of a step.")]
+Acceleration = Annotated[Positive, Unit("m/s^2"), doc("Acceleration of the controlled vehicle at an action of 1.")]
+Braking = Annotated[
+    Annotated[float, Interval(gt=0)], Unit("m/s^2"), doc("Strongest braking of drivers; inf for no bound.")
+]
 
 _DRIVERS = 1_000_000
 """Stream of the drivers' random numbers."""

@@ -6,15 +6,17 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Interval, Unit, doc
 
 from diffsim_core import Random, stop_gradient
+from diffsim_core.options import EpisodeLength, Positive, Threads
 from diffsim_traffic.dynamics import TrafficDynamics, TrafficState
 from diffsim_traffic.laws import IDM, IDM_CLIP_SUM, Law
 from diffsim_traffic.model import Road, TrafficModel
-from diffsim_traffic.tasks._traffic import Constants, TrafficTask
+from diffsim_traffic.tasks._traffic import Acceleration, Braking, Constants, Drivers, Spread, Step, TrafficTask
 
 DRIVERS_PER_LANE = {1: 1, 2: 2, 3: 3, 4: 4, 10: 1}
 """Drivers in each lane, by number of lanes; the numbers for 1, 2, 4 and 10 lanes are the paper's."""
@@ -134,6 +136,8 @@ class PaceCar(TrafficTask):
             action_names=("steering", "acceleration"),
         )
         self.max_acceleration = max_acceleration
+        self.control_range = ((-_MAX_STEERING, _MAX_STEERING), (-max_acceleration, max_acceleration))
+        """Steering [rad] and acceleration [m/s^2]."""
         self.target_speed = target_speed
         self.reward_kind = reward
         self.collision = collision
@@ -208,19 +212,27 @@ def make_pace_car(
     num_envs: int,
     device: str,
     dtype: str,
-    preset: str = "realistic",
-    target_speed: float = 10.0,
-    drivers: Mapping[str, float] | None = None,
-    spread: float | None = None,
-    dt: float | None = None,
-    integration: str | None = None,
-    max_acceleration: float | None = None,
-    max_braking: float | None = None,
-    reward: str | None = None,
-    collision: str | None = None,
-    lane_smoothing: float = 0.0,
-    episode_length: int = 1000,
-    threads: int | None = None,
+    preset: Annotated[Literal["realistic", "paper"], doc("Source of what no other option says.")] = "realistic",
+    target_speed: Annotated[Positive, Unit("m/s"), doc("Speed that the drivers are to have.")] = 10.0,
+    drivers: Drivers = None,
+    spread: Spread | None = None,
+    dt: Step | None = None,
+    integration: Annotated[
+        Literal["semi_implicit", "explicit"] | None, doc("Whether vehicles move with the new speed or the old one.")
+    ] = None,
+    max_acceleration: Acceleration | None = None,
+    max_braking: Braking | None = None,
+    reward: Annotated[
+        Literal["mean_of_clipped", "clipped_mean"] | None, doc("Whether each driver's error is clipped, or their mean.")
+    ] = None,
+    collision: Annotated[
+        Literal["rectangles", "distance"] | None, doc("Vehicles collide as rectangles, or within 2.5 m of each other.")
+    ] = None,
+    lane_smoothing: Annotated[
+        float, Interval(ge=0, le=4), Unit("m"), doc("Width over which drivers notice a change of lane.")
+    ] = 0.0,
+    episode_length: EpisodeLength = 1000,
+    threads: Threads = None,
 ) -> PaceCar:
     """The pace car on so many lanes, see :class:`PaceCar` and :class:`TrafficModel`; the preset has the defaults.
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Interval, Unit, doc
 
 from diffsim_core import Random, stop_gradient
+from diffsim_core.options import EpisodeLength, NotNegative, Positive, Threads
 from diffsim_traffic.dynamics import TrafficDynamics, TrafficState
 from diffsim_traffic.equilibrium import equilibrium_speed
 from diffsim_traffic.laws import IDM
 from diffsim_traffic.model import Road, TrafficModel
-from diffsim_traffic.tasks._traffic import Constants, TrafficTask
+from diffsim_traffic.tasks._traffic import Braking, Constants, Drivers, Spread, Step, TrafficTask
 
 _DRIVERS = {"a": 1.0, "b": 1.5, "T": 1.0, "s0": 2.0, "v0": 30.0}
 
@@ -80,6 +82,8 @@ class Ring(TrafficTask):
         self.uniform_speed = speed
         """Speed of uniform traffic of average drivers [m/s]."""
         self.max_acceleration = max_acceleration
+        self.control_range = ((-max_acceleration, max_acceleration),)
+        """Acceleration [m/s^2]."""
         self.effort = effort
         self.position_noise = position_noise
         self.speed_noise = speed_noise
@@ -134,18 +138,20 @@ def make_task(
     num_envs: int,
     device: str,
     dtype: str,
-    num_vehicles: int = 22,
-    circumference: float = 230.0,
-    drivers: Mapping[str, float] | None = None,
-    spread: float = 0.0,
-    dt: float = 0.1,
-    max_acceleration: float = 1.0,
-    max_braking: float = 9.0,
-    effort: float = 0.1,
-    position_noise: float = 2.0,
-    speed_noise: float = 1.0,
-    episode_length: int = 3000,
-    threads: int | None = None,
+    num_vehicles: Annotated[int, Interval(ge=2, le=100_000), doc("Vehicles, one of them controlled.")] = 22,
+    circumference: Annotated[Positive, Unit("m"), doc("Length of the ring.")] = 230.0,
+    drivers: Drivers = None,
+    spread: Spread = 0.0,
+    dt: Step = 0.1,
+    max_acceleration: Annotated[
+        NotNegative, Unit("m/s^2"), doc("Acceleration of the controlled vehicle at an action of 1.")
+    ] = 1.0,
+    max_braking: Braking = 9.0,
+    effort: Annotated[NotNegative, doc("Weight of the squared action in the reward.")] = 0.1,
+    position_noise: Annotated[NotNegative, Unit("m"), doc("Largest noise of the initial positions.")] = 2.0,
+    speed_noise: Annotated[NotNegative, Unit("m/s"), doc("Largest noise of the initial speeds.")] = 1.0,
+    episode_length: EpisodeLength = 3000,
+    threads: Threads = None,
 ) -> Ring:
     """The ring; ``drivers`` replaces some of the drivers' parameters. See :class:`Ring` and :class:`TrafficModel`."""
     if num_vehicles < 2:

@@ -8,6 +8,7 @@ page of AHAC says which formula is taken from which source.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -17,8 +18,9 @@ from torch import Tensor
 
 import gradest
 from diffsim_core import Env
+from diffsim_core.options import Count, NotNegative, Positive
 
-from ..._config import CriticConfig, GaussianConfig, at_least_one, not_negative, positive, require
+from ..._config import CriticConfig, Decay, GaussianConfig, Widths, require
 from .._account import Clock, Learned
 from .._critic import Critic
 from .._learner import ValueLearner
@@ -39,40 +41,39 @@ class AHACConfig(GaussianConfig, CriticConfig):
     how it reads what the sources leave open.
     """
 
-    horizon: int = 8
+    horizon: Count = 8
     """Control steps in the first window."""
-    horizon_min: int = 8
+    horizon_min: Count = 8
     """Control steps in the shortest window."""
-    horizon_max: int = 64
+    horizon_max: Count = 64
     """Control steps in the longest window."""
-    horizon_lr: float = 0.01
+    horizon_lr: NotNegative = 0.01
     """Rate of the multipliers and of the horizon at the first update; it falls as the learning rates do."""
-    stiffness_max: float = 30.0
+    stiffness_max: Positive = 30.0
     """Stiffness that a step should not exceed: by how much a random change of the state grows in one control step."""
     stiff: Literal["shortens", "lengthens"] = "shortens"
     """The effect of stiff steps on the horizon: as in the paper, or as the signs in the released code make it."""
     shared_multiplier: bool = False
     """Start every update with the first step's multiplier for all steps, as the released code does."""
-    actor_hidden: tuple[int, ...] = (400, 200, 100)
+    actor_hidden: Widths = (400, 200, 100)
     """Widths of the actor's hidden layers (released configuration)."""
-    critic_hidden: tuple[int, ...] = (400, 200, 100)
+    critic_hidden: Widths = (400, 200, 100)
     """Widths of the critics' hidden layers (released configuration)."""
-    num_critics: int = 2
+    num_critics: Count = 2
     """Critics, each fitted to the same targets; the least of their values counts."""
-    critic_iterations: int = 64
+    critic_iterations: Count = 64
     """Largest number of epochs of the critics over a window."""
-    critic_tolerance: float = 0.2
+    critic_tolerance: NotNegative = 0.2
     """The epochs end once the critics' loss changes by less than this from epoch to epoch, on average over the last
     five. With 0 all epochs are run."""
-    target_alpha: float = 0.0
+    target_alpha: Decay = 0.0
     """Share of the target critics kept at each update; at 0 they equal the critics, as in the released code."""
+
+    def steps_of_update(self, num_envs: int, episode: Callable[[], int]) -> int:
+        return num_envs * self.horizon_max
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least_one(self, "num_critics", "horizon_min")
-        positive(self, "stiffness_max")
-        not_negative(self, "horizon_lr", "critic_tolerance")
-        require("target_alpha", self.target_alpha, 0.0 <= self.target_alpha < 1.0, "in [0, 1)")
         low, high = self.horizon_min, self.horizon_max
         require("horizon_max", high, high >= low, f"at least horizon_min, which is {low}")
         require("horizon", self.horizon, low <= self.horizon <= high, f"from horizon_min {low} to horizon_max {high}")
@@ -158,7 +159,7 @@ class AHAC(ValueLearner[AHACConfig, AHACState]):
             multipliers[:1].expand_as(multipliers) if c.shared_multiplier else multipliers,
             stiffness,
             threshold=c.stiffness_max,
-            lr=learning_rate(c, c.horizon_lr, state.iteration),
+            lr=learning_rate(c, c.horizon_lr, state),
             low=c.horizon_min,
             high=c.horizon_max,
             stiff=c.stiff,

@@ -6,17 +6,20 @@ Gradient Informed Proximal Policy Optimization, NeurIPS 2023: Algorithm 1, Eq. 8
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
 import gradest
 from diffsim_core import Env
+from diffsim_core.options import Count, Fraction, NotNegative, Positive
 
-from ..._config import at_least_one, between_zero_and_one, not_negative, positive, require
+from ..._config import Decay, require
 from .._account import Clock, Learned
 from .._adam import Adam
 from .._attempts import Phase, attempt
@@ -38,67 +41,60 @@ class GIPPOConfig(OnPolicyConfig):
     ``load_preset`` gives those of a task.
     """
 
-    actor_lr: float = 1e-4
+    actor_lr: Positive = 1e-4
     """Learning rate of PPO's epochs."""
     lr_schedule: Literal["linear", "constant"] = "linear"
     """How the critic's learning rate changes; the actor's two rates have rules of their own."""
     adaptive_lr: bool = False
     """Adapt the rate of PPO's epochs to the divergence of the new policy from the one that acted."""
-    kl_target: float = 0.008
+    kl_target: Positive = 0.008
     """Target divergence [nat]: the rate is divided by 1.5 above twice the target and multiplied by 1.5 below half."""
-    alpha_lr: float = 5e-4
+    alpha_lr: Positive = 5e-4
     """Learning rate of the fit to the alpha-policy."""
-    alpha_iterations: int = 16
+    alpha_iterations: Count = 16
     """Epochs of the fit to the alpha-policy, each one step over the whole window."""
-    alpha_init: float = 0.5
+    alpha_init: Positive = 0.5
     """alpha_0 of Algorithm 1."""
-    alpha_max: float = 1.0
+    alpha_max: Positive = 1.0
     """max(alpha) of Algorithm 1."""
-    alpha_min: float = 0.0
+    alpha_min: NotNegative = 0.0
     """Lower bound of alpha."""
-    alpha_factor: float = 1.02
+    alpha_factor: Annotated[float, Interval(gt=1, lt=math.inf)] = 1.02
     """beta of Algorithm 1: the factor by which alpha grows or shrinks."""
-    delta_det: float = 0.4
+    delta_det: Positive = 0.4
     """Largest distance of the estimated determinants from 1."""
-    delta_oorr: float = 0.5
+    delta_oorr: Fraction = 0.5
     """Largest share of samples outside PPO's range after the fit."""
     bias_rule: Literal["sign", "zscore"] = "sign"
     """The test for bias: a negative additional return (the paper), or one that is also more than a standard deviation
     below the mean of earlier ones (the released code)."""
-    attempts: int = 8
+    attempts: Count = 8
     """Largest number of tries of the fit, and of PPO. A try that ends with a higher loss than it began with is undone
     and repeated with a rate 1.5 times smaller; if none succeeds, the policy stays and the rate stays smaller."""
     judged_by: Literal["result", "last_pass"] = "result"
     """Which loss a try is judged by: that of the policy after its last epoch, or that before its last epoch (the
     released code), which does not see the effect of the last epoch."""
-    alpha_lr_min: float = 1e-5
+    alpha_lr_min: NotNegative = 1e-5
     """Failed tries do not lower the rate of the fit below this."""
-    adam_eps: float = 1e-8
+    adam_eps: NotNegative = 1e-8
     """Added to the root of the second moment, in the actor's two optimisers."""
-    clip: float = 0.2
+    clip: Positive = 0.2
     """Largest distance of the ratio of densities from 1 that PPO's objective rewards."""
-    actor_iterations: int = 5
+    actor_iterations: Count = 5
     """Epochs of PPO over a window."""
-    actor_minibatches: int = 1
+    actor_minibatches: Count = 1
     """Minibatches in an epoch of PPO, drawn at random."""
     near: Literal["virtual", "guarded", "alpha", "old"] = "virtual"
     """The policy that PPO stays near. ``virtual``: the policy halfway between the old one and the alpha-policy (the
     paper). ``guarded``: the same, but the alpha-policy in minibatches where the two densities of some sample differ by
     a factor of more than e^4 (the released code). ``alpha``: the alpha-policy. ``old``: the old policy."""
-    ppo_betas: tuple[float, float] = (0.9, 0.999)
+    ppo_betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay rates of the moments of PPO's Adam; ``betas`` are those of the fit and of the critic."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least_one(self, "alpha_iterations", "attempts", "actor_iterations", "actor_minibatches")
-        positive(self, "kl_target", "alpha_lr", "alpha_init", "alpha_max", "delta_det", "clip")
-        not_negative(self, "alpha_min", "alpha_lr_min", "adam_eps")
-        between_zero_and_one(self, "delta_oorr")
-        require("alpha_factor", self.alpha_factor, self.alpha_factor > 1.0, "above 1")
         inside = self.alpha_min <= self.alpha_init <= self.alpha_max
         require("alpha_init", self.alpha_init, inside, "from alpha_min to alpha_max")
-        fits = all(0.0 <= beta < 1.0 for beta in self.ppo_betas)
-        require("ppo_betas", self.ppo_betas, fits, "two numbers in [0, 1)")
         require("gamma * lam", self.gamma * self.lam, self.gamma * self.lam > 0.0, "above 0")
 
 

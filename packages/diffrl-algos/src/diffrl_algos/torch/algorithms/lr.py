@@ -11,6 +11,7 @@ from typing import ClassVar
 from torch import Tensor
 
 import gradest
+from diffsim_core.options import Positive
 
 from .._on_policy import Advantages, OnPolicyConfig, OnPolicyState
 from .._policy_gradient import PolicyGradient
@@ -21,7 +22,7 @@ from .._window import Window, gradients
 class LRConfig(OnPolicyConfig):
     """Likelihood-ratio policy gradient with generalised advantages (Son et al. 2023, 7.4.1)."""
 
-    actor_lr: float = 1e-4
+    actor_lr: Positive = 1e-4
     """Learning rate of the actor at the first update."""
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 import gradest
 from diffsim_core import Env
+from diffsim_core.options import Index, Positive
 from gradest.torch import per_sample_gradients
 
 from ..._config import require
@@ -28,11 +29,11 @@ from .._window import Window, lost_share
 class LRRPConfig(OnPolicyConfig):
     """LR and RP mixed by the inverse of their variances (Parmas et al. 2018; Son et al. 2023, 7.4.1)."""
 
-    actor_lr: float = 1e-4
+    actor_lr: Positive = 1e-4
     """Learning rate of the actor at the first update."""
     covariance: bool = False
     """Account for the covariance of the two, which come from the same windows; the paper takes them as independent."""
-    variance_samples: int = 0
+    variance_samples: Index = 0
     """Number of worlds that the variances are taken over, at least 2; 0 is all worlds. The paper has 16."""
 
     def __post_init__(self) -> None:

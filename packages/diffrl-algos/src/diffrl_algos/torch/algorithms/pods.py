@@ -7,6 +7,7 @@ Vechev & Coros, PODS: Policy Optimization via Differentiable Simulation, ICML 20
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 
 from diffsim_core import Env, Trajectory, rollout
+from diffsim_core.options import Count, Index, Positive
 
-from ..._config import WindowConfig, at_least_one, positive, require
+from ..._config import WindowConfig
 from .._account import Clock, Learned
 from .._adam import Adam
 from .._gate import gate
@@ -35,25 +37,22 @@ class PODSConfig(WindowConfig):
     The defaults are ours; the page of TrajOpt and PODS says why.
     """
 
-    horizon: int = 128
+    horizon: Count = 128
     """Control steps of a rollout, which starts with new episodes."""
-    step_size: float = 0.3
+    step_size: Positive = 0.3
     """Largest change of a rollout's actions along its gradient, as a root mean square over its steps."""
-    line_search: int = 8
+    line_search: Index = 8
     """Largest number of step sizes to try, each half of the one before; the first that improves the return is used.
     With 0, ``step_size`` is used without a try."""
-    actor_lr: float = 2e-3
+    actor_lr: Positive = 2e-3
     """Learning rate of the actor at the first update."""
-    actor_iterations: int = 8
+    actor_iterations: Count = 8
     """Epochs over the rollouts in which the actor learns the improved actions."""
-    actor_minibatches: int = 4
+    actor_minibatches: Count = 4
     """Minibatches in an epoch, drawn at random."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least_one(self, "actor_iterations", "actor_minibatches")
-        positive(self, "step_size")
-        require("line_search", self.line_search, self.line_search >= 0, "not negative")
+    def steps_of_update(self, num_envs: int, episode: Callable[[], int]) -> int:
+        return num_envs * self.horizon * (1 + self.line_search)
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,8 @@ class PODS(Learner[PODSConfig, ActorState]):
         """See ``Learner.learn``. The line search decides on the host, so it reads numbers."""
         c, env, lr = self.config, state.env, self.lr(state, self.config.actor_lr)
         run = state.run.restart(generator)
-        normalize = run.normalizer(c.normalize_obs)
-        policy = DeterministicPolicy(self.actor(env), state.actor, *normalize)
+        normalize = run.normalizer(c)
+        policy = DeterministicPolicy(self.actor(env), state.actor, normalize)
         # Added to each action, so that its gradient is the action's.
         push = run.obs.new_zeros((c.horizon, env.num_envs, env.spec.num_actions), requires_grad=True)
         lost = torch.zeros_like(push[..., 0], requires_grad=True)
@@ -131,7 +130,7 @@ class PODS(Learner[PODSConfig, ActorState]):
 
     def policy(self, state: ActorState, *, deterministic: bool = True, seed: int = 0) -> DeterministicPolicy:
         """The policy of ``state``, with its observation statistics. It uses no random numbers."""
-        return DeterministicPolicy(self.actor(state.env), state.actor, *state.run.normalizer(self.config.normalize_obs))
+        return DeterministicPolicy(self.actor(state.env), state.actor, state.run.normalizer(self.config))
 
     @torch.no_grad()
     def _improve(self, run: RunState, window: Trajectory, grad: Tensor, returns: Tensor) -> tuple[Tensor, Tensor, int]:

@@ -15,15 +15,9 @@ from torch import Tensor
 
 import gradest
 from diffsim_core import Env
+from diffsim_core.options import Count, Fraction, NotNegative, Positive
 
-from ..._config import (
-    Activation,
-    CriticConfig,
-    at_least_one,
-    between_zero_and_one,
-    positive,
-    widths,
-)
+from ..._config import Activation, CriticConfig, Widths
 from .._account import Clock, Learned
 from .._critic import Critic, ValueFunction
 from .._encoder import Encoder
@@ -46,37 +40,39 @@ class SAPOConfig(TemperatureConfig, CriticConfig):
     so that each can be switched off; the page of SAPO lists the ablations of Table 6 in these terms.
     """
 
-    max_grad_norm: float = 0.5
+    max_grad_norm: Positive = 0.5
     """Gradients of a larger Euclidean norm are scaled down to this, for each optimiser (B.1 V)."""
-    weight_decay: float = 0.01
+    weight_decay: NotNegative = 0.01
     """Decay of AdamW, for actor and critics (B.1 V; the number is torch's default); 0 gives Adam."""
     activation: Activation = "silu"
     """Activation function of each hidden layer, for all networks (B.1 V)."""
-    init_gain: float = 1.0
+    target_entropy: Positive = 0.5
+    """The target entropy is minus this for each action [nat]; it is divided by."""
+    init_gain: Positive = 1.0
     """Weights start orthogonal times this, in all networks (released code)."""
     actor_init: Literal["orthogonal", "uniform"] = "orthogonal"
     """How the actor starts: as the critics, or by torch's own rule for linear layers, as SHAC's."""
     normalize_return: bool = False
     """Count rewards in units of the running standard deviation of discounted returns, so that the weight of entropy
     means the same on every task; off in the paper. Returns that are reported are as they are."""
-    encoder_points: tuple[int, ...] = (64, 128, 256)
+    encoder_points: Widths = (64, 128, 256)
     """Widths of the layers that each point of a cloud goes through (B.2; released code). This field and the next four
     are used only where an observation has point clouds."""
     encoder_pool: Literal["avg", "max"] = "avg"
     """How points are pooled: by their mean, as in the released code, or their maximum, as in DP3."""
-    encoder_latent: int = 64
+    encoder_latent: Count = 64
     """Numbers that stand for a cloud (released code)."""
-    encoder_vector: int = 128
+    encoder_vector: Count = 128
     """Width of the layer that the rest of the observation goes through (released code)."""
     share_encoder: bool = False
     """Let the critics use the output of the actor's encoder; otherwise each critic has its own encoder (B.2)."""
-    num_critics: int = 2
+    num_critics: Count = 2
     """Critics, each fitted to the same targets (B.1 IV)."""
     actor_value: Literal["mean", "min"] = "mean"
     """How the actor's objective combines the critics' values (B.1 IV)."""
     target_value: Literal["mean", "min"] = "min"
     """How the critics' own targets combine them (B.1 IV)."""
-    target_alpha: float = 0.0
+    target_alpha: Fraction = 0.0
     """Share of the target critics kept at each update; at 0 they equal the critics, as in the paper (B.1 IV)."""
     actor_entropy: bool = True
     """Add entropy to the rewards of the actor's objective (Eq. 8)."""
@@ -84,21 +80,16 @@ class SAPOConfig(TemperatureConfig, CriticConfig):
     """Add entropy to the rewards of the critics' targets, which makes them soft values (Eq. 10)."""
     normalize_entropy: bool = True
     """Count entropy as (h + |H|) / (2 |H|), H being the target entropy (B.1 II)."""
-    target_entropy_growth: float = 1.0
+    target_entropy_growth: Positive = 1.0
     """``target_entropy`` is multiplied by this at the last update, linearly in between. 1 is the paper. Above 1, which
     is ours, the policy ends with less noise than it learned with; see the page of SAPO."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least_one(self, "num_critics", "encoder_latent", "encoder_vector")
-        widths(self, "encoder_points")
-        between_zero_and_one(self, "target_alpha")
-        positive(self, "init_gain", "target_entropy", "target_entropy_growth")
 
 
 @dataclass(frozen=True)
 class SAPOState(TargetState, TemperatureState):
     """The state of a SAPO run."""
+
+    episodic: ClassVar[tuple[str, ...]] = ("returns.running",)
 
     returns: ReturnScale
     """Scale of the returns, for ``normalize_return``; it is not updated without."""
@@ -132,7 +123,7 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
         actor, normalize, window = self.explore(state, generator)
         steps = window.trajectory
         entropy = -window.policy.squashed_log_prob(window.u)
-        target_entropy = -env.spec.num_actions * self._target_entropy(state.iteration)
+        target_entropy = -env.spec.num_actions * self._target_entropy(state)
         bonus = (entropy - target_entropy) / (-2.0 * target_entropy) if c.normalize_entropy else entropy
         returns, reward = state.returns, steps.reward
         if c.normalize_return:
@@ -189,10 +180,10 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
     def gains(self) -> tuple[float | None, float | None]:
         return self.config.init_gain if self.config.actor_init == "orthogonal" else None, self.config.init_gain
 
-    def _target_entropy(self, iteration: int) -> float:
-        """Minus the target entropy of each action [nat] at update ``iteration``, counted from 0."""
+    def _target_entropy(self, state: SAPOState) -> float:
+        """Minus the target entropy of each action in the next update [nat]."""
         c = self.config
-        return linear(c, c.target_entropy, c.target_entropy_growth * c.target_entropy, iteration)
+        return linear(c, c.target_entropy, c.target_entropy_growth * c.target_entropy, state)
 
     def _encoder(self, env: Env) -> Encoder | None:
         c, layout = self.config, layout_of(env)

@@ -13,8 +13,9 @@ from typing import ClassVar
 import torch
 
 import gradest
+from diffsim_core.options import Fraction
 
-from ..._config import CriticConfig, GaussianConfig, between_zero_and_one
+from ..._config import CriticConfig, GaussianConfig
 from .._account import Clock, Learned
 from .._learner import ValueLearner
 from .._run_state import TargetState
@@ -28,12 +29,8 @@ class SHACConfig(GaussianConfig, CriticConfig):
     ``load_preset`` gives its best setting for a task (Tables 1 and 4).
     """
 
-    target_alpha: float = 0.995
+    target_alpha: Fraction = 0.995
     """Share of the target critic kept at each update: theta' <- alpha theta' + (1 - alpha) theta."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        between_zero_and_one(self, "target_alpha")
 
 
 @dataclass(frozen=True)

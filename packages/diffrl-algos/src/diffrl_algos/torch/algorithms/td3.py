@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from diffsim_core import Env
+from diffsim_core.options import Count, NotNegative
 
 from ..._algorithm import Policy
-from ..._config import at_least_one, not_negative
 from .._mlp import MLP
 from .._networks import deterministic_actor
 from .._off_policy import Batch, OffPolicyConfig, OffPolicyLearner, OffPolicyState, QFunctions, Steps
@@ -31,19 +31,14 @@ class TD3Config(OffPolicyConfig):
     Fields that SAC does not have default to the paper's values.
     """
 
-    exploration_noise: float = 0.1
+    exploration_noise: NotNegative = 0.1
     """Standard deviation of the noise on the actions taken while learning."""
-    target_noise: float = 0.2
+    target_noise: NotNegative = 0.2
     """Standard deviation of the noise on the target policy's actions."""
-    target_noise_clip: float = 0.5
+    target_noise_clip: NotNegative = 0.5
     """Bound of that noise, plus and minus."""
-    policy_delay: int = 2
+    policy_delay: Count = 2
     """Gradient steps of the Q functions for each step of the actor and of the target networks."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least_one(self, "policy_delay")
-        not_negative(self, "exploration_noise", "target_noise", "target_noise_clip")
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,7 @@ class TD3(OffPolicyLearner[TD3Config, TD3State]):
 
     def behaviour(self, state: TD3State, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
         c, run, net = self.config, state.run, self.actor(state.env)
-        normalize, params = run.normalizer(c.normalize_obs), net.split(state.actor)
+        normalize, params = run.normalizer(c), net.split(state.actor)
         eps = normal(generator, run.obs, c.horizon, len(run.obs), run.env.spec.num_actions)
         noise = iter((c.exploration_noise * eps).unbind(0))
 
@@ -125,8 +120,7 @@ class TD3(OffPolicyLearner[TD3Config, TD3State]):
 
     def policy(self, state: TD3State, *, deterministic: bool = True, seed: int = 0) -> Policy:
         """The policy of ``state``, with its observation statistics; if not deterministic, with exploration noise."""
-        shift, scale = state.run.normalizer(self.config.normalize_obs)
-        mean = DeterministicPolicy(self.actor(state.env), state.actor, shift, scale)
+        mean = DeterministicPolicy(self.actor(state.env), state.actor, state.run.normalizer(self.config))
         if deterministic:
             return mean
         generator = torch.Generator(state.run.obs.device).manual_seed(seed)

@@ -7,6 +7,7 @@ every world and does not depend on observations.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 
 from diffsim_core import Env, rollout
+from diffsim_core.options import Count, Fraction, NotNegative, Positive
 
-from ..._config import UpdateConfig, positive
+from ..._config import UpdateConfig
 from .._account import Clock, Learned
 from .._adam import Adam
 from .._gate import gate
@@ -33,24 +35,23 @@ class TrajOptConfig(UpdateConfig):
     they leave open.
     """
 
-    iterations: int = 50
+    iterations: Count = 50
     """Updates of a full run, each a whole episode of every world."""
-    horizon: int = 32
+    horizon: Count = 32
     """Control steps after which the gradient is cut."""
-    gamma: float = 1.0
+    gamma: Fraction = 1.0
     """Discount per control step."""
-    action_lr: float = 1e-2
+    action_lr: Positive = 1e-2
     """Learning rate of the actions at the first update."""
     lr_schedule: Literal["linear", "constant"] = "constant"
     """How the learning rate changes: linearly to ``lr_end``, or not at all."""
-    max_grad_norm: float = 0.5
+    max_grad_norm: Positive = 0.5
     """A gradient with a larger Euclidean norm is scaled down to this."""
-    weight_decay: float = 0.01
+    weight_decay: NotNegative = 0.01
     """Decay of AdamW (the number is torch's default); 0 gives Adam."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive(self, "action_lr")
+    def steps_of_update(self, num_envs: int, episode: Callable[[], int]) -> int:
+        return num_envs * episode()
 
 
 @dataclass(frozen=True)
