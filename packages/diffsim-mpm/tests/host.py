@@ -20,33 +20,35 @@ def _given(dynamics: MpmDynamics, arrays: Any) -> list[Any]:
     return [np.ascontiguousarray(a, dtype=dynamics.dtype) for a in arrays]
 
 
-def controls(dynamics: MpmDynamics, n: int, u: Any = None, params: Any = None) -> list[Any]:
-    """Controls and constants; by default joints do not move and materials are the model's."""
+def controls(dynamics: MpmDynamics, n: int, u: Any = None, params: Any = None, load: Any = None) -> list[Any]:
+    """Controls and constants; by default joints do not move, nothing pulls and materials are the model's."""
     arrays = []
     if dynamics.model.nq:
         arrays.append(np.zeros((n, dynamics.model.nq)) if u is None else u)
+    if dynamics.loads:
+        arrays.append(np.zeros((n, dynamics.model.nr, 6)) if load is None else load)
     if len(dynamics.parameters):
         nominal = np.broadcast_to(dynamics.parameters.nominal, (n, len(dynamics.parameters)))
         arrays.append(nominal if params is None else params)
     return _given(dynamics, arrays)
 
 
-def step(dynamics: MpmDynamics, state: Any, u: Any = None, params: Any = None) -> tuple[Any, Any]:
+def step(dynamics: MpmDynamics, state: Any, u: Any = None, params: Any = None, load: Any = None) -> tuple[Any, Any]:
     """Outputs are poisoned first, so a number that nobody writes is found."""
     given, n = _given(dynamics, state), len(state.x)
     out = [np.full_like(a, np.nan) for a in given]
     ok = np.full(n, -1, np.int32)
-    control = controls(dynamics, n, u, params)
+    control = controls(dynamics, n, u, params, load)
     dynamics.step(*([buffer(a) for a in arrays] for arrays in (given, control, out)), buffer(ok), None)
     return dynamics.state_type(*out), ok
 
 
 def vjp(
-    dynamics: MpmDynamics, state: Any, ok: Any, cotangent: Any, u: Any = None, params: Any = None
+    dynamics: MpmDynamics, state: Any, ok: Any, cotangent: Any, u: Any = None, params: Any = None, load: Any = None
 ) -> dict[str, Any]:
     """Cotangents of state, control and constants by name, from those of the next state."""
     given, n = _given(dynamics, state), len(state.x)
-    control, cotangent = controls(dynamics, n, u, params), _given(dynamics, cotangent)
+    control, cotangent = controls(dynamics, n, u, params, load), _given(dynamics, cotangent)
     pulled = [np.full_like(a, np.nan) for a in (*given, *control)]
     nothing = np.zeros(0, dynamics.dtype)
     lists = [[buffer(a) for a in arrays] for arrays in (given, control, cotangent, pulled)]

@@ -33,7 +33,8 @@ def _kernels_of(dynamics: MpmDynamics, on_cuda: bool) -> Any:
     shapes = len(dynamics.model.shapes.shapes) if dynamics.model.shapes else 0
     from diffsim_mpm._pack import materials_of
 
-    size = _kernels.SizeClass.of(materials_of(dynamics.model), len(dynamics.parameters.all), dynamics.model.nq, shapes)
+    numbers, joints = len(dynamics.parameters.all), dynamics.model.nq
+    size = _kernels.SizeClass.of(materials_of(dynamics.model), numbers, joints, shapes, dynamics.model.nr > 0)
     key = (dynamics.dtype, size)
     if key not in _MADE:
         _MADE[key] = _kernels.kernels.__wrapped__(dynamics.dtype, on_cuda, size)

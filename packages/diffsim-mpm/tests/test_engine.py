@@ -91,22 +91,22 @@ def _without_q(state):
     return MpmState(state.x, state.v, state.C, state.F)
 
 
-def relative_error(dynamics, state, seed, u=None, *, directions=2):
+def relative_error(dynamics, state, seed, u=None, *, load=None, directions=2):
     """Largest relative difference of directional derivatives from central ones, over inputs and directions."""
     random, n = np.random.default_rng(seed), len(state.x)
     params = np.tile(dynamics.parameters.nominal, (n, 1)) if len(dynamics.parameters) else None
-    out, ok = step(dynamics, state, u, params)
+    out, ok = step(dynamics, state, u, params, load)
     assert ok.all()
     weights = [random.standard_normal(a.shape) for a in out]
-    pulled = vjp(dynamics, state, ok, weights, u, params)
+    pulled = vjp(dynamics, state, ok, weights, u, params, load)
 
     def loss(inputs):
         known = state._replace(**{k: a for k, a in inputs.items() if k in state._fields})
-        result, good = step(dynamics, known, inputs.get("u"), inputs.get("params"))
+        result, good = step(dynamics, known, inputs.get("u"), inputs.get("params"), inputs.get("load"))
         assert good.all()
         return sum((w * a).reshape(n, -1).sum(axis=1) for w, a in zip(weights, result, strict=True))
 
-    inputs = {**state._asdict(), "u": u, "params": params}
+    inputs = {**state._asdict(), "u": u, "params": params, "load": load}
     inputs = {name: a for name, a in inputs.items() if a is not None}
     worst = 0.0
     for name, at in inputs.items():

@@ -9,10 +9,12 @@ from diffsim_mpm._kernels import SizeClass, kernels
 from diffsim_mpm.materials import MATERIALS, compiled_materials
 
 
-@pytest.mark.parametrize(("dtype", "arch"), [("float32", 80), ("float32", 90), ("float64", 100)])
-def test_compiles_to_a_cubin(tmp_path, dtype, arch):
-    """Every material, with shapes and joints."""
-    module = kernels(dtype, True, SizeClass.of(compiled_materials(list(MATERIALS)), 20, 3, 4)).module
+@pytest.mark.parametrize(
+    ("dtype", "arch", "rigid"), [("float32", 80, True), ("float32", 90, False), ("float64", 100, True)]
+)
+def test_compiles_to_a_cubin(tmp_path, dtype, arch, rigid):
+    """Every material, with shapes and joints, with rigid bodies or without."""
+    module = kernels(dtype, True, SizeClass.of(compiled_materials(list(MATERIALS)), 20, 3, 4, rigid)).module
     level = wp.get_module_options(module)["optimization_level"]
     wp.set_module_options({"optimization_level": 1}, module)  # a third of the time, the same source
     try:
@@ -22,6 +24,6 @@ def test_compiles_to_a_cubin(tmp_path, dtype, arch):
     (cubin,) = tmp_path.glob("*.cubin")
     code = cubin.read_bytes()
     assert code.startswith(b"\x7fELF")
-    forth = ("leave", "reserve", "list", "sort", "grid", "move")
+    forth = ("leave", "reserve", "list", "sort", "grid", "move", *("rigid_sum", "rigid_give_way_vjp") * rigid)
     for stage in (*forth, "move_vjp", "grid_vjp", "leave_vjp", "poses_vjp", "joints_vjp"):
         assert f"mpm_{stage}_cuda_kernel_forward".encode() in code

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from diffsim_mpm.materials import register_material as register_material
     from diffsim_mpm.model import MpmBody as MpmBody
     from diffsim_mpm.model import MpmModel as MpmModel
+    from diffsim_mpm.rigid import RigidBody as RigidBody
     from diffsim_mpm.shapes import Box as Box
     from diffsim_mpm.shapes import Capsule as Capsule
     from diffsim_mpm.shapes import Cylinder as Cylinder
@@ -62,6 +63,7 @@ _LAZY = {
     "MpmState": "dynamics",
     "Parameter": "materials",
     "Plane": "shapes",
+    "RigidBody": "rigid",
     "Shape": "shapes",
     "SignedDistanceGrid": "shapes",
     "Sphere": "shapes",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from diffsim_mpm import twin_rigid
 from diffsim_mpm.materials import MATERIALS
 from diffsim_mpm.model import MpmBody, MpmModel
 
@@ -20,7 +21,7 @@ def check_model(model: MpmModel) -> None:
     Raises:
         ValueError: listing every problem, with the first particles concerned.
     """
-    problems = list(_grid(model)) or list(_bodies(model)) or list(_box(model))
+    problems = list(_grid(model)) or list(_bodies(model)) or list(_box(model)) + list(_rigid(model))
     if problems:
         lines = problems[0] if len(problems) == 1 else "".join(f"\n  - {problem}" for problem in problems)
         raise ValueError(f"model {model.name!r}: {lines}")
@@ -29,7 +30,8 @@ def check_model(model: MpmModel) -> None:
 def check_sub_dt(model: MpmModel, sub_dt: float) -> None:
     """Raise unless sub-steps are short enough.
 
-    No oscillation of the grid may grow (after Courant, Friedrichs and Lewy 1928), see ``Material.stable_dt``.
+    No oscillation of the grid may grow (after Courant, Friedrichs and Lewy 1928), see ``Material.stable_dt``, and the
+    points of rigid bodies must not swing up on what is rigid.
 
     Raises:
         ValueError: naming the longest stable sub-step.
@@ -40,6 +42,13 @@ def check_sub_dt(model: MpmModel, sub_dt: float) -> None:
             f"a sub-step of {sub_dt:g} s is too long for body {name!r}: stable are at most {stable:g} s; take more"
             " substeps, larger cells, or a softer or denser material"
         )
+    for body in model.rigid_bodies:
+        stable = body.stable_dt(model.dx)
+        if not sub_dt <= stable:
+            raise ValueError(
+                f"a sub-step of {sub_dt:g} s is too long for {body.label} on the ground: stable are at most {stable:g}"
+                " s; take more substeps, or less of its stiffness, damping and grip"
+            )
 
 
 def stable_sub_dt(model: MpmModel) -> tuple[float, str]:
@@ -68,6 +77,25 @@ def check_positions(model: MpmModel, x: object) -> None:
         raise ValueError(
             f"model {model.name!r}: {int(outside.sum())} particles are outside of the grid, where x, y, z must be from"
             f" {low:g} to below {tuple(high.tolist())} m: {_first(np.asarray(outside), x)}"
+        )
+
+
+def check_attitudes(model: MpmModel, pose: object) -> None:
+    """Raise unless all quaternions of rigid bodies have a length.
+
+    Args:
+        model: with the bodies.
+        pose: of them ``[N, nr, 7]``.
+
+    Raises:
+        ValueError: naming the first worlds and bodies whose quaternion is zero or not finite.
+    """
+    q = np.asarray(pose, dtype=np.float64)[..., 3:]
+    wrong = ~(np.isfinite(q).all(axis=-1) & (np.abs(q).max(axis=-1) > 0))
+    if wrong.any():
+        raise ValueError(
+            f"model {model.name!r}: {int(wrong.sum())} rigid bodies have no attitude, for which a quaternion that is"
+            f" finite and not zero is needed; by world and body: {_first(np.asarray(wrong), q)}"
         )
 
 
@@ -140,6 +168,29 @@ def _bodies(model: MpmModel) -> Iterator[str]:
             _row(body)
         except ValueError as error:
             yield f"{label}: {error}"
+
+
+def _rigid(model: MpmModel) -> Iterator[str]:
+    names = [body.name for body in (*model.bodies, *model.rigid_bodies)]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"two bodies are called {name!r}; give each a name of its own"
+    for body in model.rigid_bodies:
+        moving = twin_rigid.moving(body, body.pose)
+        for axis, (low, high) in enumerate(model.sides):
+            at = moving.c[axis] + (body.points[:, :3] @ moving.axes.T)[:, axis]
+            reach = np.array([(at - body.points[:, 3]).min() - low, high - (at + body.points[:, 3]).max()])
+            if reach.min() < -model.dx:
+                yield (
+                    f"{body.label} reaches {-reach.min():.4g} m beyond a side of the grid, where {'xyz'[axis]} is from"
+                    f" {low:.4g} to {high:.4g} m; put it inside"
+                )
+        for soft in model.bodies:
+            inside = twin_rigid.distance(moving, soft.particles) < -1e-9
+            if inside.any():
+                yield (
+                    f"{body.label} lies on {int(inside.sum())} particles of body {soft.name!r}; move one of them:"
+                    f" {_first(inside, soft.particles)}"
+                )
 
 
 def _first(wrong: np.ndarray, values: np.ndarray) -> str:

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from diffsim_core.native import Arguments, Kernels, native_kernels, shared_headers, step_arguments
 from diffsim_mpm.materials import SOURCE, CompiledMaterials
 
-_MODEL = {"integers": "const int*", "reals": "const T*", "chain_integers": "const int*", "chain_reals": "const T*"}
-_ROOM = {"states": "own T*", "grid": "own T*", "velocity": "own T*"}
+_TABLES = ("", "chain_", "rigid_")
+_MODEL = {f"{part}{kind}s": f"const {c}*" for part in _TABLES for kind, c in (("integer", "int"), ("real", "T"))}
+_ROOM = {"states": "own T*", "grid": "own T*", "velocity": "own T*", "rigid": "own T*"}
 _ROOM_BACK = {"pull": "own T*", "cotangents": "own T*", "stresses": "own T*"}
 _KEPT = {"kept": "own T*"}
-STEP, VJP = step_arguments(("q", "x", "v", "C", "F", "h", "wrench"), ("u",), ("params",))
+STEP, VJP = step_arguments(("q", "x", "v", "C", "F", "h", "pose", "twist", "wrench"), ("u", "load"), ("params",))
 _ON_CPU = {
     "mpm_step": Arguments("StepArgs", **_MODEL, **_ROOM, **STEP),
     "mpm_step_vjp": Arguments("StepVjpArgs", **_MODEL, **_ROOM, **_ROOM_BACK, **_KEPT, **VJP),
 }
-"""Of ``_source/step.h``. An array that a model does not have (joints, parameters, hardening) is null."""
+"""Of ``_source/step.h``. An array that a model does not have (joints, rigid bodies, parameters, hardening) is null."""
 
 
 def _shared(room: dict[str, str]) -> dict[str, str]:
@@ -23,7 +24,16 @@ def _shared(room: dict[str, str]) -> dict[str, str]:
     return {name: kind.removeprefix("own ") for name, kind in room.items()}
 
 
-_LAUNCH = {**_MODEL, "num_worlds": "int", "sub": "int", "keep": "int", "poses": "T*", "impulses": "T*"}
+_LAUNCH = {
+    **_MODEL,
+    "num_worlds": "int",
+    "sub": "int",
+    "body": "int",
+    "step": "int",
+    "keep": "int",
+    "poses": "T*",
+    "impulses": "T*",
+}
 _LAUNCH |= _shared(_ROOM)
 LISTS = dict.fromkeys(("counts", "ends", "reserved", "cells", "listed", "sorted"), "int*") | {"fields": "T*"}
 """Of ``_source/lists.h``; all null where particles scatter."""
@@ -45,6 +55,12 @@ _BACKWARD_STAGES = (
 _ON_CUDA = {f"mpm_{stage}": _FORWARD for stage in _FORWARD_STAGES}
 _ON_CUDA |= {f"mpm_{stage}": _BACKWARD for stage in _BACKWARD_STAGES}
 """Of ``_source/launches.h`` and ``launches_vjp.h``."""
+_RIGID_STAGES = ("take", "start", "sum", "solve", "end")
+_RIGID_BACK = (*(f"{stage}_again" for stage in _RIGID_STAGES), "begin_vjp", "end_vjp", "last_vjp", "first_vjp")
+_RIGID_BACK += ("solve_vjp", "give_way_vjp", "momentum_vjp", "start_vjp")
+_RIGID_ON_CUDA = {f"mpm_rigid_{stage}": _FORWARD for stage in _RIGID_STAGES}
+_RIGID_ON_CUDA |= {f"mpm_rigid_{stage}": _BACKWARD for stage in _RIGID_BACK}
+"""Of ``_source/launches_rigid.h``, in addition where there are rigid bodies."""
 
 
 def sum_numbers(dtype: str) -> int:
@@ -58,18 +74,22 @@ class SizeClass:
 
     materials: CompiledMaterials
     parameters: int
-    """Of the materials of all bodies."""
+    """Of all bodies."""
     joints: int = 0
     shapes: int = 0
+    rigid: bool = False
+    """Whether there are free rigid bodies, however many."""
 
     @classmethod
-    def of(cls, materials: CompiledMaterials, parameters: int, joints: int, shapes: int) -> "SizeClass":
+    def of(
+        cls, materials: CompiledMaterials, parameters: int, joints: int, shapes: int, rigid: bool = False
+    ) -> "SizeClass":
         """Round sizes up, so that few modules serve many models."""
 
         def up(n: int, step: int) -> int:
             return -(-n // step) * step
 
-        return cls(materials, up(parameters, 16), up(max(joints, 1), 8) if shapes else 0, up(shapes, 8))
+        return cls(materials, up(parameters, 16), up(max(joints, 1), 8) if shapes else 0, up(shapes, 8), rigid)
 
 
 @functools.cache
@@ -81,14 +101,17 @@ def kernels(dtype: str, on_cuda: bool, size: SizeClass) -> Kernels:
         "MPM_MAX_PARAMS": size.parameters,
         "MPM_SHAPES": int(size.shapes > 0),
         "DS_MAX_JOINTS": size.joints,
-        "DS_MAX_SHAPES": size.shapes,
+        "DS_MAX_SHAPES": max(size.shapes, int(size.rigid)),
+        "MPM_RIGID": int(size.rigid),
     }
     place = "cuda" if on_cuda else "cpu"
-    sizes = f"p{size.parameters}" + (f"_j{size.joints}_s{size.shapes}" if size.shapes else "")
+    sizes = f"p{size.parameters}" + (f"_j{size.joints}_s{size.shapes}" if size.shapes else "") + "_rigid" * size.rigid
+    on_gpu = ("launches_rigid.h", _ON_CUDA | _RIGID_ON_CUDA) if size.rigid else ("launches_vjp.h", _ON_CUDA)
+    source, functions = on_gpu if on_cuda else ("step.h", _ON_CPU)
     return native_kernels(
         f"diffsim_mpm_{materials.name}_{dtype}_{place}_{sizes}",
-        "launches_vjp.h" if on_cuda else "step.h",
-        _ON_CUDA if on_cuda else _ON_CPU,
+        source,
+        functions,
         folders=[shared_headers(SOURCE), *materials.folders],
         dtype=dtype,
         on_cuda=on_cuda,

@@ -16,6 +16,8 @@ _KEPT_NODES, _KEPT_NODES_A_PARTICLE = 1000, 4
 _BACK = ("pull", "cotangents", "stresses", "gposes", "pose_sums", "param_sums")
 _FORTH = ("felt",)
 """Of the room on CUDA, what a forward pass does not need, and what a backward pass does not."""
+RIGID_STATE, RIGID_WORK, RIGID_SUMS, RIGID_BAR = 13, 58, 72, 25
+"""Numbers and sums of the structs in ``_source/rigid.h``."""
 Sizes = Mapping[str, Callable[[int], int]]
 
 
@@ -53,6 +55,7 @@ class Launches:
     ) -> None:
         self._model, self._substeps, self._atomics = model, substeps, atomics
         self._sum = sum_numbers(kernels.dtype)
+        self._rigid_sum = self._sum if kernels.on_cuda else 1
         self._items = {"particles": self._particles, "nodes": self._nodes, "worlds": _worlds, "poses": self._poses}
         self._items["gposes"] = lambda n: 24 * self._shapes * n
         known = {**constants, **{name: 0 for name in (*STEP, *VJP) if name not in {*step, *vjp}}}
@@ -99,8 +102,14 @@ class Launches:
             "cotangents": lambda _: PARTICLE * particles,
             "stresses": lambda _: self._substeps * STRESS * particles,
             "kept": lambda _: kept_numbers(self._model, self._substeps),
+            "rigid": lambda _: self._rigid_numbers(1),
             **dict.fromkeys(("grid", "velocity", "pull"), lambda _: nodes),
         }
+
+    def _rigid_numbers(self, num_worlds: int) -> int:
+        work = RIGID_WORK + RIGID_SUMS * self._rigid_sum
+        each = self._model.nr * (self._substeps * work + (self._substeps + 1) * RIGID_STATE + RIGID_BAR)
+        return num_worlds * (each + each % 2) + 1
 
     @property
     def _shapes(self) -> int:
@@ -125,6 +134,7 @@ class Launches:
             "cotangents": lambda n: PARTICLE * self._particles(n),
             "stresses": lambda n: STRESS * self._particles(n),
             **dict.fromkeys(("grid", "velocity", "pull"), lambda n: NODE * self._nodes(n)),
+            "rigid": self._rigid_numbers,
             "poses": lambda n: 12 * shapes * self._poses(n) + 1,
             "gposes": lambda n: 24 * shapes * n + 1,
             "impulses": lambda n: 6 * shapes * n + 1,
@@ -133,38 +143,73 @@ class Launches:
             "param_sums": lambda n: chosen * n * self._sum + 1,
         }
 
-    def _launch(self, stage: str, over: str, sub: int = 0) -> Launch:
-        return Launch(f"mpm_{stage}", items=self._items[over], values={"sub": sub})
+    def _launch(self, stage: str, over: str, sub: int = 0, body: int = 0, step: int = 0) -> Launch:
+        return Launch(f"mpm_{stage}", items=self._items[over], values={"sub": sub, "body": body, "step": step})
+
+    def _meet(self, sub: int, again: str = "") -> Iterator[Launch]:
+        """Rigid bodies meet the nodes, one after the other."""
+        if self._model.nr:
+            yield self._launch(f"rigid_start{again}", "worlds", sub)
+        for body in range(self._model.nr):
+            for step in range(2):
+                yield self._launch(f"rigid_sum{again}", "nodes", sub, body, step)
+                yield self._launch(f"rigid_solve{again}", "worlds", sub, body, step)
+
+    def _meet_back(self, sub: int) -> Iterator[Launch]:
+        for body in reversed(range(self._model.nr)):
+            for step, stage in ((1, "last"), (0, "first")):
+                yield self._launch(f"rigid_{stage}_vjp", "nodes", sub, body)
+                yield self._launch("rigid_solve_vjp", "worlds", sub, body, step)
+            yield self._launch("rigid_give_way_vjp", "nodes", sub, body)
+        if self._model.nr:
+            yield self._launch("rigid_momentum_vjp", "nodes", sub)
+            yield self._launch("rigid_start_vjp", "worlds", sub)
 
     def _forward(self) -> Iterator[Launch]:
         yield self._launch("begin", "particles")
         if self._model.shapes:
             yield self._launch("pose", "poses")
         for k in range(self._substeps):
-            for stage, over in (*self._to_grid(), ("move", "particles")):
-                yield self._launch(stage, over, k)
+            yield from self._to_grid(k, first=True)
+            yield self._launch("move", "particles", k)
+            if self._model.nr:
+                yield self._launch("rigid_end", "worlds", k)
         yield self._launch("check", "particles")
         yield self._launch("end", "particles")
 
-    def _to_grid(self, again: str = "") -> Sequence[tuple[str, str]]:
-        """From particles to velocities of nodes."""
-        lists = (("reserve", "nodes"), ("list", "particles"), ("sort", "particles"))
-        stages = (("clear", "nodes"), ("leave", "particles"), *(() if self._atomics else lists), ("grid", "nodes"))
-        return [(stage + again, over) for stage, over in stages]
+    def _to_grid(self, sub: int, again: str = "", *, first: bool) -> Iterator[Launch]:
+        """From particles to velocities of nodes. ``first``: when the twists of rigid bodies are not yet known."""
+        stages = [("clear", "nodes"), ("leave", "particles")]
+        if not self._atomics:
+            stages += [("reserve", "nodes"), ("list", "particles"), ("sort", "particles")]
+            stages += [("rigid_take", "nodes")] * (self._model.nr > 0)
+        for stage, over in stages:
+            yield self._launch(stage + again, over, sub)
+        if first:
+            yield from self._meet(sub, again)
+        yield self._launch("grid" + again, "nodes", sub)
 
     def _backward(self) -> Iterator[Launch]:
-        last, shapes = self._substeps - 1, self._model.shapes is not None
+        last, shapes, rigid = self._substeps - 1, self._model.shapes is not None, self._model.nr > 0
         yield self._launch("begin_vjp", "particles")
         if shapes:
             yield self._launch("pose_again", "poses")
-        to_grid = self._to_grid("_again")
-        back = (("move_vjp", "particles"), ("grid_vjp", "nodes"), ("leave_vjp", "particles"))
         for k in range(last + 1):
-            for stage, over in (*to_grid, ("move_again", "particles")):
-                yield self._launch(stage, over, k)
+            yield from self._to_grid(k, "_again", first=True)
+            yield self._launch("move_again", "particles", k)
+            if rigid:
+                yield self._launch("rigid_end_again", "worlds", k)
+        if rigid:
+            yield self._launch("rigid_begin_vjp", "worlds")
         for k in range(last, -1, -1):
-            for stage, over in (*(to_grid if k < last else ()), *back):
-                yield self._launch(stage, over, k)
+            if k < last:
+                yield from self._to_grid(k, "_again", first=False)
+            if rigid:
+                yield self._launch("rigid_end_vjp", "worlds", k)
+            yield self._launch("move_vjp", "particles", k)
+            yield self._launch("grid_vjp", "nodes", k)
+            yield from self._meet_back(k)
+            yield self._launch("leave_vjp", "particles", k)
             if shapes:
                 yield self._launch("poses_vjp", "gposes", k)
                 yield self._launch("joints_vjp", "worlds", k)

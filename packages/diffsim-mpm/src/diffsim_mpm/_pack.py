@@ -10,6 +10,7 @@ import numpy as np
 from diffsim_core._nearest import unknown
 from diffsim_mpm.materials import MATERIALS, CompiledMaterials, compiled_materials
 from diffsim_mpm.model import FloatArray, MpmModel
+from diffsim_mpm.rigid import MASSES
 
 _EMPTY = 1e-12
 """Part of the lightest particle's mass below which a node has no velocity: what it would pass on is rounding."""
@@ -25,12 +26,12 @@ class Packed(NamedTuple):
 
 
 class MaterialParameters:
-    """Parameters of the materials of all bodies, some of which are inputs of the simulator.
+    """Parameters of the materials of all bodies and masses of rigid ones, some of which are inputs of the simulator.
 
     Args:
         model: whose bodies they are of.
         names: of the inputs: ``"E:dough"`` for the modulus of the body ``dough``, or ``"E"`` for that of every body
-            that has one.
+            that has one; ``"mass:ball"`` and ``"inertia_xx:ball"`` of a rigid body.
 
     Raises:
         ValueError: for a name that is none, with the nearest known ones, or that is given twice.
@@ -41,9 +42,12 @@ class MaterialParameters:
         labels: list[str] = []
         for body, material in zip(model.bodies, materials, strict=True):
             labels += [f"{parameter.name}:{body.name}" for parameter in material.parameters]
+        labels += [f"{name}:{body.name}" for body in model.rigid_bodies for name in MASSES]
         rows = [material.row(**body.parameters) for body, material in zip(model.bodies, materials, strict=True)]
-        self.all: FloatArray = np.concatenate(rows)
-        """Every parameter, body by body."""
+        self.all: FloatArray = np.concatenate([*rows, *(body.numbers for body in model.rigid_bodies)])
+        """Every parameter, body by body, rigid ones last."""
+        self.of_materials = sum(len(row) for row in rows)
+        """How many are of materials."""
         self.first = np.cumsum([0, *(len(row) for row in rows)])[:-1]
         """The first one of each body."""
         chosen: list[int] = []

@@ -60,6 +60,31 @@ class Tables(NamedTuple):
     reals: Numbers
 
 
+class ShapeTables(NamedTuple):
+    """Shapes as ``_source/shapes.h`` reads them."""
+
+    integers: list[int]
+    reals: Numbers
+    samples: Numbers
+
+
+def pack_shapes(shapes: Sequence[Shape], owners: Sequence[int]) -> ShapeTables:
+    """All numbers of shapes, each in the frame of its owner: a joint, or -1 for the world."""
+    integers: list[int] = []
+    reals: list[float] = []
+    samples: list[Numbers] = [np.zeros(0)]
+    first = 0
+    for shape, owner in zip(shapes, owners, strict=True):
+        sampled = isinstance(shape, SignedDistanceGrid)
+        integers += [shape.kind, owner, first, *(shape.samples.shape if sampled else (0, 0, 0))]
+        reals += [*shape.size, shape.rounding, shape.friction, shape.softness, shape.reach]
+        reals += [shape.ball + shape.reach, *place(shape)]
+        if sampled:
+            samples.append(np.asarray(shape.samples, np.float64).ravel())
+            first += shape.samples.size
+    return ShapeTables(integers, np.array(reals, np.float64), np.concatenate(samples))
+
+
 @dataclass(frozen=True)
 class KinematicChain:
     """Joints, each after its parent, and the shapes that they and the world carry.
@@ -112,20 +137,12 @@ class KinematicChain:
         """All numbers of the chain, in two tables."""
         integers: list[Any] = [len(self.joints), len(self.shapes)]
         reals: list[Any] = []
-        samples: list[Numbers] = []
         for joint in self.joints:
             integers += [_KINDS.index(joint.kind), self.index(joint.parent)]
             reals += [*unit(joint.axis), *joint.limits, *place(joint)]
-        first = 0
-        for shape in self.shapes:
-            sampled = isinstance(shape, SignedDistanceGrid)
-            integers += [shape.kind, self.index(shape.joint), first, *(shape.samples.shape if sampled else (0, 0, 0))]
-            reals += [*shape.size, shape.rounding, shape.friction, shape.softness, shape.reach]
-            reals += [shape.ball + shape.reach, *place(shape)]
-            if sampled:
-                samples.append(np.asarray(shape.samples, np.float64).ravel())
-                first += shape.samples.size
-        return Tables(np.array(integers, np.int32), np.concatenate([np.array(reals, np.float64), *samples]))
+        shapes = pack_shapes(self.shapes, [self.index(shape.joint) for shape in self.shapes])
+        numbers = np.concatenate([np.array(reals, np.float64), shapes.reals, shapes.samples])
+        return Tables(np.array([*integers, *shapes.integers], np.int32), numbers)
 
     @classmethod
     def from_model(

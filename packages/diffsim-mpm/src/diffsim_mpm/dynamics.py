@@ -12,12 +12,13 @@ import warp as wp
 
 from diffsim_core import ArraySpec
 from diffsim_core.native import Kernels, NativeDynamics, check_step, default_threads, scalar, step_arguments
-from diffsim_mpm._check_model import check_model, check_positions, check_sub_dt
+from diffsim_mpm._check_model import check_attitudes, check_model, check_positions, check_sub_dt
 from diffsim_mpm._kernels import SizeClass, kernels
 from diffsim_mpm._launches import Launches, kept_numbers
 from diffsim_mpm._pack import MaterialParameters, materials_of, pack
 from diffsim_mpm.materials import MATERIALS
 from diffsim_mpm.model import MpmModel
+from diffsim_mpm.rigid import pack_rigid
 
 _WORTH_A_THREAD = 20_000
 """Particle-sub-steps below which handing work to another thread costs more than it saves."""
@@ -69,6 +70,7 @@ class DrivenHistoryState(NamedTuple):
     h: Any
 
 
+_RIGID = ("pose", "twist")
 _WRENCH = "wrench"
 _STATES = {
     (False, False): MpmState,
@@ -79,13 +81,15 @@ _STATES = {
 
 
 @functools.cache
-def _with_wrench(state: Any) -> Any:
-    """The state with the field ``wrench`` in addition."""
-    return namedtuple(f"{state.__name__}WithWrench", [*state._fields, _WRENCH])
+def _extended(state: Any, *names: str) -> Any:
+    """The state with more fields."""
+    if not names:
+        return state
+    return namedtuple(f"{state.__name__}With{''.join(name.title() for name in names)}", [*state._fields, *names])
 
 
 class MpmConstants(NamedTuple):
-    """Constants of every world, where some of the materials' numbers are inputs."""
+    """Constants of every world, where some of the materials' numbers, or masses of rigid bodies, are inputs."""
 
     params: Any
     """``[N, np]``, in the order of ``MpmDynamics.parameters.names``."""
@@ -101,7 +105,9 @@ class MpmDynamics(NativeDynamics):
 
     The state is ``MpmState``; ``HistoryState``, ``DrivenState`` or ``DrivenHistoryState`` where the model needs more.
     If shapes move with joints, the control is ``u [N, nq]``, the change of their positions during the control step
-    ([m], [rad]). A world diverges in which a particle comes closer than half a cell to a side of the grid, or a number
+    ([m], [rad]). If there are free rigid bodies, the state goes on with ``pose [N, nr, 7]``, centres of mass [m] and
+    quaternions wxyz, and ``twist [N, nr, 6]``, their velocities [m/s] and angular velocities [rad/s] in the world's
+    axes. A world diverges in which a particle comes closer than half a cell to a side of the grid, or a number
     exceeds ``limit``.
 
     Args:
@@ -112,7 +118,9 @@ class MpmDynamics(NativeDynamics):
         device: ``"cpu"`` or ``"cuda[:i]"``.
         threads: CPU threads; by default every core this process may use, or ``DIFFSIM_NUM_THREADS``.
         parameters: Names of the materials' numbers that become an input, such as ``"E:dough"``, or ``"E"`` for that of
-            every body; the simulator then has the constants :class:`MpmConstants`.
+            every body, or ``"mass:ball"`` of a rigid body; the simulator then has the constants :class:`MpmConstants`.
+        loads: Whether the control ends with ``load [N, nr, 6]``, force [N] on each rigid body at its centre of mass and
+            torque [N m] on it during the control step, in the world's axes.
         reactions: Whether the state ends with ``wrench [N, ns, 6]``, what shapes felt during the control step: the mean
             force [N] and the mean torque about the shape's origin [N m] on each of them, in world axes. A step does not
             read it.
@@ -139,6 +147,7 @@ class MpmDynamics(NativeDynamics):
         device: str = "cpu",
         threads: int | None = None,
         parameters: Sequence[str] = (),
+        loads: bool = False,
         reactions: bool = False,
         limit: float = 1e6,
         atomics: bool = False,
@@ -146,6 +155,8 @@ class MpmDynamics(NativeDynamics):
         check_step(dt, substeps, dtype, threads)
         if reactions and not model.shapes:
             raise ValueError("reactions=True: the model has no shapes that could feel a force; give it some")
+        if loads and not model.rigid_bodies:
+            raise ValueError("loads=True: the model has no rigid bodies to push; give it some")
         check_model(model)
         self._check_sub_dt(model, dt / substeps)
         self.model = model
@@ -154,6 +165,7 @@ class MpmDynamics(NativeDynamics):
         self.dtype = dtype
         self.device = device
         self.limit = limit
+        self.loads = loads
         self.reactions = reactions
         self.atomics = atomics
         self.threads = threads or default_threads()
@@ -161,7 +173,7 @@ class MpmDynamics(NativeDynamics):
         self.has_h = any(MATERIALS[body.material].has_h for body in model.bodies)
         self.state_spec, self.control_spec, self.constant_spec = self._specs()
         state_type = _STATES[model.nq > 0, self.has_h]
-        self.state_type: type = _with_wrench(state_type) if reactions else state_type
+        self.state_type: type = _extended(state_type, *_RIGID * (model.nr > 0), *(_WRENCH,) * reactions)
         self._launches = self._build(device.startswith("cuda"))
         self._step, self._vjp = self._launches.step, self._launches.vjp
 
@@ -174,19 +186,22 @@ class MpmDynamics(NativeDynamics):
         return self.dt / self.substeps
 
     def rest(self, num_worlds: int = 1) -> Any:
-        """The model's particles at rest and undeformed, joints at zero, as NumPy arrays in ``state_type``."""
+        """The model's bodies at rest and undeformed, joints at zero, as NumPy arrays in ``state_type``."""
         eye = np.broadcast_to(np.eye(3), (self.model.n, 3, 3))
-        known = {"x": self.model.particles, "F": eye}
+        poses = np.array([body.pose for body in self.model.rigid_bodies])
+        known = {"x": self.model.particles, "F": eye, "pose": poses}
         arrays = [known.get(spec.name, np.zeros(spec.shape)) for spec in self.state_spec]
         return self.state_type(*(np.repeat(a[None], num_worlds, axis=0).astype(self.dtype) for a in arrays))
 
     def check_state(self, state: Any) -> None:
-        """Check that all particles are inside the grid.
+        """Check that all particles are inside the grid, and that rigid bodies have an attitude.
 
         Raises:
-            ValueError: naming the first ones that are not.
+            ValueError: naming the first ones for which that is not so.
         """
         check_positions(self.model, state.x)
+        if self.model.nr:
+            check_attitudes(self.model, state.pose)
 
     def scratch_bytes(self) -> int:
         """Most memory that both passes need beside the states: of a worker on a CPU, of a world on CUDA [bytes]."""
@@ -203,20 +218,26 @@ class MpmDynamics(NativeDynamics):
         return motion_of(self.model, footage, name=name, dt=dt)
 
     def _specs(self) -> tuple[tuple[ArraySpec, ...], ...]:
-        n, nq, count = self.model.n, self.model.nq, len(self.parameters)
+        n, nq, nr, count = self.model.n, self.model.nq, self.model.nr, len(self.parameters)
         state = [ArraySpec("x", (n, 3)), ArraySpec("v", (n, 3)), ArraySpec("C", (n, 3, 3)), ArraySpec("F", (n, 3, 3))]
         if nq:
             state.insert(0, ArraySpec("q", (nq,)))
         if self.has_h:
             state.append(ArraySpec("h", (n,)))
+        if nr:
+            state += [ArraySpec("pose", (nr, 7)), ArraySpec("twist", (nr, 6))]
         if self.reactions and self.model.shapes:
             state.append(ArraySpec(_WRENCH, (len(self.model.shapes.shapes), 6)))
-        control = (ArraySpec("u", (nq,)),) if nq else ()
-        return tuple(state), control, (ArraySpec("params", (count,)),) if count else ()
+        control = [ArraySpec("u", (nq,))] if nq else []
+        if self.loads:
+            control.append(ArraySpec("load", (nr, 6)))
+        return tuple(state), tuple(control), (ArraySpec("params", (count,)),) if count else ()
 
     def _kernels(self, on_cuda: bool) -> Kernels:
         shapes = len(self.model.shapes.shapes) if self.model.shapes else 0
-        size = SizeClass.of(materials_of(self.model), len(self.parameters.all), self.model.nq, shapes)
+        size = SizeClass.of(
+            materials_of(self.model), len(self.parameters.all), self.model.nq, shapes, self.model.nr > 0
+        )
         return kernels(self.dtype, on_cuda, size)
 
     def _build(self, on_cuda: bool) -> Launches:
@@ -230,11 +251,13 @@ class MpmDynamics(NativeDynamics):
             lanes=built.lanes,
             kept=kept_numbers(self.model, self.substeps),
         )
-        tables = [packed.integers, packed.reals]
-        tables += [np.zeros(1, np.int32), np.zeros(1)] if chain is None else list(chain.pack())
+        none = (np.zeros(1, np.int32), np.zeros(1))
+        tables = [packed.integers, packed.reals, *(chain.pack() if chain else none)]
+        rigid = {"dx": self.model.dx, "lanes": built.lanes, "param": self.parameters.of_materials}
+        tables += pack_rigid(self.model.rigid_bodies, **rigid) if self.model.nr else none
         # One allocation for the model's life: kernels are handed its addresses.
         self._tables = [self._table(table) for table in tables]
-        addresses = ("integers", "reals", "chain_integers", "chain_reals")
+        addresses = [f"{part}{kind}" for part in ("", "chain_", "rigid_") for kind in ("integers", "reals")]
         specs = (self.state_spec, self.control_spec, self.constant_spec)
         step, vjp = step_arguments(*([spec.name for spec in kind] for kind in specs))
         return Launches(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from diffsim_mpm.chain import KinematicChain
+from diffsim_mpm.rigid import RigidBody
 
 FloatArray = np.ndarray[Any, np.dtype[Any]]
 
@@ -67,6 +68,8 @@ class MpmModel:
     """Coulomb's coefficient; infinite for a ground that holds on to what touches it."""
     shapes: KinematicChain | None = None
     """Rigid shapes that push the bodies, and the joints that move them."""
+    rigid_bodies: Sequence[RigidBody] = ()
+    """Rigid bodies that push the others and are pushed by them."""
     max_box: int | None = None
     """Most nodes in the box around a world's particles; by default those of the whole grid. A world whose particles
     spread further diverges. It bounds the memory of a worker: about ``48 max_box`` bytes in float32."""
@@ -74,6 +77,18 @@ class MpmModel:
     def __post_init__(self) -> None:
         object.__setattr__(self, "bodies", tuple(self.bodies))
         object.__setattr__(self, "cells", tuple(self.cells))
+        object.__setattr__(self, "rigid_bodies", tuple(self.rigid_bodies))
+
+    @property
+    def nr(self) -> int:
+        """Number of rigid bodies."""
+        return len(self.rigid_bodies)
+
+    @property
+    def sides(self) -> FloatArray:
+        """Lowest and highest x, y and z at which bodies come to rest on the ground and at walls ``[3, 2]`` [m]."""
+        held = self.wall - 0.25
+        return self.dx * np.array([(held, cells - held) for cells in self.cells])
 
     @property
     def nq(self) -> int:

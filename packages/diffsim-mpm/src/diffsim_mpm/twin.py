@@ -2,8 +2,8 @@
 
 A sub-step (Hu et al. 2018, "A Moving Least Squares Material Point Method with Displacement Discontinuity and Two-Way
 Rigid Body Coupling"): deformation gradients follow the velocity gradients, materials answer with stress and plastic
-flow, particles leave momentum and mass on the grid, the grid's velocities meet gravity, shapes, ground and walls, and
-particles take them back.
+flow, particles leave momentum and mass on the grid, the grid's velocities meet gravity, rigid bodies, shapes, ground
+and walls, and particles take them back.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffsim_mpm import twin_coupling
+from diffsim_mpm import twin_coupling, twin_rigid
 from diffsim_mpm.materials import MATERIALS
 from diffsim_mpm.model import FloatArray, MpmModel
 
@@ -26,6 +26,8 @@ class World(NamedTuple):
     C: FloatArray
     F: FloatArray
     h: FloatArray
+    pose: FloatArray = np.zeros((0, 7))
+    twist: FloatArray = np.zeros((0, 6))
 
 
 class Stencil(NamedTuple):
@@ -55,7 +57,8 @@ def stresses(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """F and h after plastic flow, and Kirchhoff stress ``[n, 3, 3]`` [Pa], from trial deformation gradients.
 
-    ``parameters``: of the materials of all bodies, one after the other; by default the model's.
+    ``parameters``: of the materials of all bodies, one after the other, then those of rigid ones; by default the
+    model's.
     """
     F, h, tau, first, at = F.copy(), h.copy(), np.zeros_like(F), 0, 0
     for body in model.bodies:
@@ -98,9 +101,14 @@ def sub_step(
     poses: tuple[Any, Any] | None = None,
     parameters: FloatArray | None = None,
     impulses: FloatArray | None = None,
+    load: FloatArray | None = None,
 ) -> World:
-    """One sub-step of ``dt`` [s]; ``poses`` of the shapes at its beginning and end. Adds to ``impulses [ns, 6]``."""
+    """One sub-step of ``dt`` [s]; ``poses`` of the shapes at its beginning and end. Adds to ``impulses [ns, 6]``.
+
+    ``load [nr, 6]``: forces and torques on rigid bodies.
+    """
     trial = world.F + dt * world.C @ world.F
+    at = sum(len(MATERIALS[body.material].parameters) for body in model.bodies)  # where masses begin
     F, h, tau = stresses(model, world.C, trial, world.h, parameters)
     m, volume = model.masses, np.concatenate([body.volumes for body in model.bodies])
     near = stencil(world.x, model.dx)
@@ -112,20 +120,31 @@ def sub_step(
     carried = (m[:, None] * world.v)[:, None] + np.einsum("pij,pnj->pni", affine, near.arm)
     np.add.at(momentum, near.node, near.weight[..., None] * carried)
 
-    v = grid_velocities(model, momentum, mass, dt)
+    v = grid_velocities(model, momentum, mass, dt).reshape(-1, 3)
+    x = np.stack(np.meshgrid(*[np.arange(n) * model.dx for n in nodes], indexing="ij"), axis=-1).reshape(-1, 3)
+    pose, twist = world.pose.copy(), world.twist.copy()
+    for j, body in enumerate(model.rigid_bodies):
+        numbers = None if parameters is None else parameters[at + 7 * j : at + 7 * j + 7]
+        b = twin_rigid.moving(body, pose[j], numbers)
+        pulled = np.zeros(6) if load is None else load[j]
+        if poses is not None:
+            pushed, felt = twin_rigid.shapes_load(model, b, twist[j], poses, dt)
+            pulled = pulled + pushed
+            if impulses is not None:
+                impulses += felt
+        spun = twin_rigid.alone(model, b, twist[j], pulled, dt)
+        spun, v = twin_rigid.meet(b, spun, x, mass.ravel(), v)
+        pose[j], twist[j] = twin_rigid.move(b, pose[j], spun, dt)
     if model.shapes is not None and poses is not None:
-        x = np.stack(np.meshgrid(*[np.arange(n) * model.dx for n in nodes], indexing="ij"), axis=-1)
-        flat = (x.reshape(-1, 3), mass.ravel(), v.reshape(-1, 3))
-        met, felt = twin_coupling.collide(model.shapes, *poses, dt, *flat)
-        v = met.reshape(v.shape)
+        v, felt = twin_coupling.collide(model.shapes, *poses, dt, x, mass.ravel(), v)
         if impulses is not None:
             impulses += felt
-    v = meet_sides(model, v)
+    v = meet_sides(model, v.reshape(*nodes, 3))
 
     around = near.weight[..., None] * v[near.node]
     v_next = around.sum(axis=1)
     C_next = per_arm * np.einsum("pni,pnj->pij", around, near.arm)
-    return World(world.q, world.x + dt * v_next, v_next, C_next, F, h)
+    return World(world.q, world.x + dt * v_next, v_next, C_next, F, h, pose, twist)
 
 
 def step(
@@ -136,8 +155,9 @@ def step(
     substeps: int,
     parameters: FloatArray | None = None,
     impulses: FloatArray | None = None,
+    load: FloatArray | None = None,
 ) -> World:
-    """One control step of ``dt`` [s], in which joints move by ``u [nq]``.
+    """One control step of ``dt`` [s], in which joints move by ``u [nq]`` and ``load [nr, 6]`` acts on rigid bodies.
 
     Adds to ``impulses [ns, 6]`` what each shape feels: impulse [N s] and its moment about the shape's origin [N m s].
     """
@@ -147,6 +167,6 @@ def step(
         if model.shapes is not None:
             at = [twin_coupling.joints_at(model.shapes, start.q, u, i / substeps) for i in (k, k + 1)]
             poses = (twin_coupling.poses(model.shapes, at[0]), twin_coupling.poses(model.shapes, at[1]))
-        world = sub_step(model, world, dt / substeps, poses, parameters, impulses)
+        world = sub_step(model, world, dt / substeps, poses, parameters, impulses, load)
     q = start.q if model.shapes is None else twin_coupling.joints_at(model.shapes, start.q, u, 1.0)
     return world._replace(q=q)

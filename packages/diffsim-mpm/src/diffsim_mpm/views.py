@@ -8,8 +8,9 @@ import numpy as np
 
 from diffsim_core.viewer import Deformable, Footage, Motion
 from diffsim_core.viewer import Shape as Drawn
-from diffsim_mpm.chain import KinematicChain
+from diffsim_mpm.chain import KinematicChain, place, unit
 from diffsim_mpm.model import MpmBody, MpmModel
+from diffsim_mpm.rigid import RigidBody
 from diffsim_mpm.shapes import Box, Capsule, Cylinder, Numbers, Plane, Shape, SignedDistanceGrid, Sphere
 from diffsim_mpm.twin_coupling import poses
 
@@ -23,6 +24,7 @@ PALETTE = {
 """Colours by material."""
 _OTHER = (0.62, 0.48, 0.72)
 _SHAPE = (0.78, 0.76, 0.74, 1.0)
+_RIGID = (0.72, 0.30, 0.24, 1.0)
 _SEEN_THROUGH = (0.78, 0.76, 0.74, 0.25)
 
 
@@ -44,12 +46,21 @@ def motion_of(model: MpmModel, footage: Footage, *, name: str, dt: float) -> Mot
     deformables = [_cloud(model, body, x, shades) for body in model.bodies]
     chain = model.shapes
     drawn, position, quaternion = _still(x) if chain is None else _moved(chain, footage)
+    names = [shape.name for shape in drawn]
+    if model.nr:
+        pose = np.asarray(footage.physics.pose, np.float64)
+        for body in model.rigid_bodies:
+            drawn += _drawn_body(body, len(names))
+            names.append(body.name)
+        attitude = pose[..., 3:] / np.linalg.norm(pose[..., 3:], axis=-1, keepdims=True)
+        position = np.concatenate([position, pose[..., :3]], axis=2)
+        quaternion = np.concatenate([quaternion, attitude], axis=2)
     # bodies come to rest about a cell above the last node that is held
     floor = Drawn(
         name="ground",
         type="plane",
         body=-1,
-        pos=(0.5 * model.cells[0] * model.dx, 0.5 * model.cells[1] * model.dx, (model.wall - 0.25) * model.dx),
+        pos=(0.5 * model.cells[0] * model.dx, 0.5 * model.cells[1] * model.dx, float(model.sides[2, 0])),
         quat=(1.0, 0.0, 0.0, 0.0),
         size=(0.0, 0.0, 1.0),
         rgba=(0.9, 0.9, 0.9, 1.0),
@@ -57,7 +68,7 @@ def motion_of(model: MpmModel, footage: Footage, *, name: str, dt: float) -> Mot
     return Motion(
         name=name,
         dt=dt,
-        bodies=tuple(shape.name for shape in drawn),
+        bodies=tuple(names),
         shapes=(floor, *drawn),
         position=position,
         quaternion=quaternion,
@@ -121,6 +132,22 @@ def _moved(chain: KinematicChain, footage: Footage) -> tuple[list[Drawn], Number
     seen = [k for k, shape in enumerate(drawn) if shape is not None]
     shapes = [Drawn(**{**vars(drawn[k]), "body": i}) for i, k in enumerate(seen)]
     return shapes, pose[:, :, seen, 9:], quaternions(pose[:, :, seen, :9])
+
+
+def _drawn_body(body: RigidBody, k: int) -> list[Drawn]:
+    """What is drawn of a rigid body, which is number ``k``."""
+    drawn = []
+    for i, shape in enumerate(body.placed):
+        at, own = place(shape), _drawn(shape, k)
+        assert own is not None  # no shape of a body is a plane
+        turned = {
+            "name": shape.name or (body.name if len(body.shapes) == 1 else f"{body.name} {i}"),
+            "pos": tuple((at[9:] + np.asarray(own.pos) @ at[:9].reshape(3, 3)).tolist()),
+            "quat": tuple(unit(shape.quat).tolist()),
+            "rgba": _RIGID if shape.visible else _SEEN_THROUGH,
+        }
+        drawn.append(Drawn(**{**vars(own), **turned}))
+    return drawn
 
 
 def _drawn(shape: Shape, k: int) -> Drawn | None:

@@ -1,6 +1,7 @@
-// What happens on the grid in a sub-step, DS_LANES nodes at once: momentum to velocity, gravity, shapes, ground, walls.
+// What happens on the grid in a sub-step, DS_LANES nodes at once: momentum to velocity, gravity, rigid bodies, shapes, ground,
+// walls. What can give way is met first, what cannot last.
 #pragma once
-#include "obstacles.h"
+#include "rigid_world.h"
 #include "stencil.h"
 
 namespace ds {
@@ -85,51 +86,64 @@ DS_FN V3 free_velocity(const Model& m, V3 momentum, R inverse)
 }
 
 // momentum and mass of a node -> velocity
-DS_FN V3 node_velocity(const Model& m, const Obstacles& o, const Nodes& n, V3 momentum, R mass)
+DS_FN V3 node_velocity(const Model& m, const Obstacles& o, const Rigid& g, const Nodes& n, V3 momentum, R mass)
 {
     Mask full = mass > splat(m.empty);
     R zero = R{};
     V3 v = free_velocity(m, momentum, select(full, splat(T(1)) / mass, zero));
+    give_way_to_all(g, n.x, select(full, mass, zero), v);
     meet_all(o, m.dt, n.x, select(full, mass, zero), v);
     v = on_ground(ground(m, n, v), m, v);
     v = at_walls(m, n, v, v);
     return {select(full, v.x, zero), select(full, v.y, zero), select(full, v.z, zero)};
 }
-// cotangent of the velocity -> of momentum and mass
-DS_FN void node_velocity_vjp(const Model& m, const Obstacles& o, const Nodes& n, V3 momentum, R mass, V3 gv, V3& gmomentum,
-                             R& gmass)
+// Cotangent of the velocity that is left -> of momentum; adds to that of mass.
+DS_FN V3 momentum_vjp(V3 momentum, R inverse, V3 gv, R& gmass)
+{
+    V3 gmomentum = gv * inverse;
+    gmass -= dot(gmomentum, momentum) * inverse;
+    return gmomentum;
+}
+// Cotangent of the velocity -> of momentum and mass; where there are rigid bodies, of the velocity after them in their place.
+DS_FN void node_velocity_vjp(const Model& m, const Obstacles& o, const Rigid& g, const Nodes& n, V3 momentum, R mass, V3 gv,
+                             V3& back, R& gmass)
 {
     Mask full = mass > splat(m.empty);
     R zero = R{}, inverse = select(full, splat(T(1)) / mass, zero);
-    V3 free = free_velocity(m, momentum, inverse), met = free;
+    V3 free = free_velocity(m, momentum, inverse);
     mass = select(full, mass, zero);
+    give_way_to_all(g, n.x, mass, free);
+    V3 met = free;
     meet_all(o, m.dt, n.x, mass, met);
-    Ground g = ground(m, n, met);
+    Ground below = ground(m, n, met);
     gv = {select(full, gv.x, zero), select(full, gv.y, zero), select(full, gv.z, zero)};
-    gv = at_walls(m, n, on_ground(g, m, met), gv);
-    gv = on_ground_vjp(g, m, met, gv);
+    gv = at_walls(m, n, on_ground(below, m, met), gv);
+    gv = on_ground_vjp(below, m, met, gv);
     gmass = zero;
     meet_all_vjp(o, m.dt, n.x, mass, free, gv, gmass);
-    gmomentum = gv * inverse;
-    gmass -= dot(gmomentum, momentum) * inverse;
+#if MPM_RIGID
+    back = gv;
+#else
+    back = momentum_vjp(momentum, inverse, gv, gmass);
+#endif
 }
 
 #if DS_LANES > 1
 // all nodes of a box; nodes without mass, most of a wide box, cost a look at them
-DS_ENTRY void grid_velocity(const Model& m, const Obstacles& o, const Box& box, const T* grid, T* velocity)
+DS_ENTRY void grid_velocity(const Model& m, const Obstacles& o, const Rigid& g, const Box& box, const T* grid, T* velocity)
 {
     for (int at = 0, all = Box::nodes(box); at < all; at += DS_LANES) {
         R q[4], v[4] = {R{}, R{}, R{}, R{}};
         from_nodes(grid + 4 * at, q);
         if (any(q[3] > splat(m.empty))) {
-            V3 u = node_velocity(m, o, nodes_at(m, box, at), {q[0], q[1], q[2]}, q[3]);
+            V3 u = node_velocity(m, o, g, nodes_at(m, box, at), {q[0], q[1], q[2]}, q[3]);
             v[0] = u.x, v[1] = u.y, v[2] = u.z;
         }
         to_nodes(v, velocity + 4 * at);
     }
 }
-// `pull` holds cotangents of velocities, and on return those of momentum and mass
-DS_ENTRY void grid_velocity_vjp(const Model& m, const Obstacles& o, const Box& box, const T* grid, T* pull)
+// `pull` holds cotangents of velocities, and on return what node_velocity_vjp makes of them
+DS_ENTRY void grid_velocity_vjp(const Model& m, const Obstacles& o, const Rigid& bodies, const Box& box, const T* grid, T* pull)
 {
     for (int at = 0, all = Box::nodes(box); at < all; at += DS_LANES) {
         R q[4], g[4];
@@ -137,7 +151,7 @@ DS_ENTRY void grid_velocity_vjp(const Model& m, const Obstacles& o, const Box& b
         if (!any(q[3] > splat(m.empty))) continue;
         from_nodes(pull + 4 * at, g);
         V3 back;
-        node_velocity_vjp(m, o, nodes_at(m, box, at), {q[0], q[1], q[2]}, q[3], {g[0], g[1], g[2]}, back, g[3]);
+        node_velocity_vjp(m, o, bodies, nodes_at(m, box, at), {q[0], q[1], q[2]}, q[3], {g[0], g[1], g[2]}, back, g[3]);
         g[0] = back.x, g[1] = back.y, g[2] = back.z;
         to_nodes(g, pull + 4 * at);
     }

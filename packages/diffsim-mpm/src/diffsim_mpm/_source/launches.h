@@ -4,6 +4,7 @@
 #pragma once
 #include "lists.h"
 #include "particles.h"
+#include "rigid_grid.h"
 #include "sums.h"
 
 namespace ds {
@@ -143,7 +144,7 @@ template <class Args> DS_FN Obstacles obstacles_of(const Args& a, int world, Sum
     Shapes s = read_chain(a.chain_integers, a.chain_reals).shapes;
     size_t one = size_t(12) * s.count, now = (size_t(a.sub) * a.num_worlds + world) * one, next = now + a.num_worlds * one;
     Sum* g = gposes ? gposes + size_t(2) * world * one : nullptr;
-    return {s, a.poses + now, a.poses + next, g, g ? g + one : nullptr, nullptr, nullptr};
+    return {s, a.poses + now, a.poses + next, g, g ? g + one : nullptr, nullptr, nullptr, s.count};
 }
 template <class Args> DS_FN size_t first_impulse(const Args& a, int world) { return size_t(6) * a.chain_integers[1] * world; }
 // of world item % N at the beginning of sub-step item / N
@@ -160,13 +161,32 @@ template <class Args> DS_FN void pose_world(int item, const Args& a)
 template <class Args> DS_FN Obstacles obstacles_of(const Args&, int, Sum*) { return {}; }
 template <class Args> DS_FN void pose_world(int, const Args&) {}
 #endif
+#if MPM_RIGID
+template <class Args> DS_FN T* rigid_room(const Args& a, int world, const Model& m)
+{
+    return a.rigid + world * rigid_numbers(a.rigid_integers[G_BODIES], m.head[I_SUBSTEPS]);
+}
+template <class Args> DS_FN Rigid bodies_of(const Args& a, int world, const Model& m)
+{
+    Rigid g = rigid_of(a, world, m, rigid_room(a, world, m));
+    at_sub_step(g, a.sub < m.head[I_SUBSTEPS] ? a.sub : 0);
+    return g;
+}
+#else
+template <class Args> DS_FN T* rigid_room(const Args&, int, const Model&) { return nullptr; }
+template <class Args> DS_FN Rigid bodies_of(const Args&, int, const Model&) { return {}; }
+#endif
 // `impulses`: on the shapes of all worlds, or null
 template <class Args> DS_FN void move_node(int item, const Args& a, Sum* impulses)
 {
     Model m = read_model(a.integers, a.reals);
     Box box = whole_grid(m);
     int nodes = Box::nodes(box), world = item / nodes;
+#if MPM_RIGID
+    const T* q = a.grid + size_t(4) * item;  // taken before, for the bodies
+#else
     const T* q = taken(a, m, box, item, a.grid);
+#endif
     T* v = a.velocity + size_t(4) * item;
     V3 u = zero3();
     if (q[3] > m.empty) {
@@ -174,7 +194,7 @@ template <class Args> DS_FN void move_node(int item, const Args& a, Sum* impulse
 #if MPM_SHAPES
         if (impulses) o.impulse = impulses + first_impulse(a, world);
 #endif
-        u = node_velocity(m, o, nodes_at(m, box, item - world * nodes), {q[0], q[1], q[2]}, q[3]);
+        u = node_velocity(m, o, bodies_of(a, world, m), nodes_at(m, box, item - world * nodes), {q[0], q[1], q[2]}, q[3]);
     }
     v[0] = u.x, v[1] = u.y, v[2] = u.z, v[3] = T(0);
 }
@@ -218,7 +238,9 @@ DS_ITEM void mpm_begin(int item, const StepArgs& a)
     Model m = read_model(a.integers, a.reals);
     Motion w;
     begin_motion(a, item, m.head[I_SUBSTEPS], w);
-    a.ok[item] = joints_within(w, m.limit);
+    Rigid g;
+    begin_rigid(a, item, m, rigid_room(a, item, m), g);
+    a.ok[item] = joints_within(w, m.limit) && rigid_within(g, m, 0);
 #if MPM_SHAPES
     for (int k = 0, numbers = 6 * w.chain.shapes.count; k < numbers; k++) clear((Sum*)a.felt + item * numbers + k);
 #endif
@@ -238,6 +260,7 @@ DS_ITEM void mpm_check(int item, const StepArgs& a)
     bool good = on_grid(t, place_of(p.x, t.m.inv_dx));
     const T* numbers = (const T*)&p;
     for (int k = 0; k < NUMBERS; k++) good = good && abs_(numbers[k]) <= most(t.m, k);
+    if (t.local == 0) good = good && rigid_within(bodies_of(a, t.world, t.m), t.m, t.m.head[I_SUBSTEPS]);
     if (!good) a.ok[t.world] = 0;
 }
 DS_ITEM void mpm_end(int item, const StepArgs& a)
@@ -255,6 +278,7 @@ DS_ITEM void mpm_end(int item, const StepArgs& a)
     for (int k = 0; k < numbers; k++) w.wrench[k] = total(((const Sum*)a.felt)[world * numbers + k]);
 #endif
     end_motion(a, world, m, a.ok[world] != 0, w);
+    store_rigid(a, world, m, a.ok[world] != 0, bodies_of(a, world, m));
 }
 
 }  // namespace ds

@@ -18,6 +18,8 @@ DS_ITEM void mpm_begin_vjp(int item, const StepVjpArgs& a)
     int world = item / m.head[I_PARTICLES];
     if (item % m.head[I_PARTICLES]) return;
     for (int k = 0; k < chosen; k++) clear((Sum*)a.param_sums + size_t(world) * chosen + k);
+    Rigid bodies;
+    begin_rigid(a, world, m, rigid_room(a, world, m), bodies);
     Motion w;
     begin_motion(a, world, m.head[I_SUBSTEPS], w);
     end_motion_vjp(a, world, m, w);
@@ -65,7 +67,7 @@ DS_ITEM void mpm_grid_vjp(int item, const StepVjpArgs& a)
 #if MPM_SHAPES
     if (a.gwrench_out) o.gimpulse = a.impulses + first_impulse(a, world);
 #endif
-    node_velocity_vjp(m, o, n, {q[0], q[1], q[2]}, q[3], {g[0], g[1], g[2]}, back, g[3]);
+    node_velocity_vjp(m, o, bodies_of(a, world, m), n, {q[0], q[1], q[2]}, q[3], {g[0], g[1], g[2]}, back, g[3]);
     g[0] = back.x, g[1] = back.y, g[2] = back.z;
 }
 DS_ITEM void mpm_leave_vjp(int item, const StepVjpArgs& a)
@@ -129,6 +131,7 @@ DS_ITEM void mpm_end_vjp(int item, const StepVjpArgs& a)
     if (item % m.head[I_PARTICLES]) return;
     for (int k = 0; k < chosen; k++)
         a.gparams[size_t(world) * chosen + k] = ok ? total(((const Sum*)a.param_sums)[size_t(world) * chosen + k]) : T(0);
+    store_rigid_vjp(a, world, m, ok, bodies_of(a, world, m));
     if (ok) return;
     Motion w;
     begin_motion(a, world, m.head[I_SUBSTEPS], w);

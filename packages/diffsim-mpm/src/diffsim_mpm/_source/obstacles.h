@@ -17,6 +17,7 @@ struct Obstacles {
     Sum *gpose, *gnext;
     Sum* impulse;
     const T* gimpulse;
+    int total;  // of the shapes, near or not
 };
 DS_FN void meet_all(const Obstacles& o, T dt, V3 x, R mass, V3& v)
 {
@@ -63,9 +64,10 @@ DS_ENTRY Obstacles obstacles(Motion& w, int k, const T* low, const T* high)
         chain_poses(w.chain, q, w.pose[end]);
     }
     Shapes s = w.chain.shapes;
+    int total = s.count;
     for (int i = 0; i < 12 * s.count; i++) w.gpose[0][i] = w.gpose[1][i] = T(0);
     s = shapes_near(s, w.pose[0], low, high, w.near);
-    return {s, w.pose[0], w.pose[1], w.gpose[0], w.gpose[1], nullptr, nullptr};
+    return {s, w.pose[0], w.pose[1], w.gpose[0], w.gpose[1], nullptr, nullptr, total};
 }
 DS_FN void count_impulses(Motion& w, Obstacles& o) { o.impulse = w.wrench; }
 DS_FN void pull_impulses(const Motion& w, bool wanted, Obstacles& o) { o.gimpulse = wanted ? w.wrench : nullptr; }

@@ -2,6 +2,7 @@
 // handed. The derivation of the adjoint is in docs/development/mpm-adjoint.md.
 #pragma once
 #include "blocks.h"
+#include "rigid_grid.h"
 
 namespace ds {
 
@@ -10,6 +11,7 @@ struct Work {
     Model m;
     T params[MPM_MAX_PARAMS];
     Motion motion;
+    Rigid rigid;
     Particles* states;  // the current one, or in the backward pass those of all sub-steps
     T *grid, *velocity;
 };
@@ -22,6 +24,7 @@ template <class Args> DS_FN void begin(int world, const Args& a, Work& w)
     w.velocity = a.velocity;
     load_particles(w.m, rows<const T>(a.x, a.v, a.C, a.F, a.h, w.m, world), true, w.states);
     begin_motion(a, world, w.m.head[I_SUBSTEPS], w.motion);
+    begin_rigid(a, world, w.m, a.rigid, w.rigid);
 }
 
 // The box of sub-step k and the shapes near it; false if a particle has left the grid.
@@ -36,9 +39,9 @@ DS_ENTRY bool look(Work& w, int k, const Particles* now, Box& box, Obstacles& o)
     o = obstacles(w.motion, k, low, high);
     return true;
 }
-// particles to grid and its velocities
+// particles to grid and its velocities; `meets`: whether the twists of rigid bodies are yet to be found
 DS_ENTRY void to_grid(const Work& w, const Particles* now, Particles* next, M3* tau, const Box& box, const Obstacles& o,
-                      T* grid, T* velocity)
+                      bool meets, T* grid, T* velocity)
 {
     const Model& m = w.m;
     clear(box, grid);
@@ -51,7 +54,8 @@ DS_ENTRY void to_grid(const Work& w, const Particles* now, Particles* next, M3* 
 #undef CASE
         }
     }
-    grid_velocity(m, o, box, grid, velocity);
+    if (meets) meet_bodies(m, w.rigid, box, grid);
+    grid_velocity(m, o, w.rigid, box, grid, velocity);
 }
 
 // whether all numbers are within the limit; copies have the numbers of their particle
@@ -72,19 +76,22 @@ DS_ITEM void mpm_step(int world, const StepArgs& a)
     const Model& m = w.m;
     Box box;
     Obstacles o;
-    bool ok = joints_within(w.motion, m.limit);
+    bool ok = joints_within(w.motion, m.limit) && rigid_within(w.rigid, m, 0);
     for (int k = 0; k < m.head[I_SUBSTEPS] && ok; k++) {
         ok = look(w, k, w.states, box, o);
         if (!ok) break;
         if (a.wrench_out) count_impulses(w.motion, o);
-        to_grid(w, w.states, w.states, nullptr, box, o, w.grid, w.velocity);
+        start_rigid(a, world, m, o, k, w.rigid);
+        to_grid(w, w.states, w.states, nullptr, box, o, true, w.grid, w.velocity);
         move(m, w.states, box, w.velocity, w.states);
+        end_rigid(m, w.rigid);
     }
-    ok = ok && within_limit(m, w.states) && active_box(m, w.states, box);
+    ok = ok && within_limit(m, w.states) && active_box(m, w.states, box) && rigid_within(w.rigid, m, m.head[I_SUBSTEPS]);
     a.ok[world] = ok;
     if (!ok) load_particles(m, rows<const T>(a.x, a.v, a.C, a.F, a.h, m, world), true, w.states);
     store_particles(m, w.states, rows<T>(a.x_out, a.v_out, a.C_out, a.F_out, a.h_out, m, world));
     end_motion(a, world, m, ok, w.motion);
+    store_rigid(a, world, m, ok, w.rigid);
 }
 
 // Writes the cotangents: those of the particles in g, of parameters lane by lane. A diverged world passes on none.
@@ -108,7 +115,7 @@ struct Kept {
 DS_FN size_t grid_numbers(const Box& box) { return size_t(4) * (Box::nodes(box) + 2 * DS_LANES); }
 
 // Forward again: all states, and what the way back needs.
-template <class Args> DS_ENTRY bool again(Work& w, const Args& a, Kept& kept)
+template <class Args> DS_ENTRY bool again(int world, Work& w, const Args& a, Kept& kept)
 {
     int blocks = w.m.head[I_BLOCKS];
     for (int k = 0; k < w.m.head[I_SUBSTEPS]; k++) {
@@ -119,8 +126,10 @@ template <class Args> DS_ENTRY bool again(Work& w, const Args& a, Kept& kept)
         size_t numbers = grid_numbers(box);
         bool fits = kept.steps == k && size_t(kept.end - kept.top) >= 2 * numbers;
         T *grid = fits ? kept.top : w.grid, *velocity = fits ? kept.top + numbers : w.velocity;
-        to_grid(w, now, next, (M3*)a.stresses + k * blocks, box, o, grid, velocity);
+        start_rigid(a, world, w.m, o, k, w.rigid);
+        to_grid(w, now, next, (M3*)a.stresses + k * blocks, box, o, true, grid, velocity);
         move(w.m, now, box, velocity, next);
+        end_rigid(w.m, w.rigid);
         if (!fits) continue;
         kept.top += 2 * numbers;
         kept.steps++;
@@ -140,7 +149,8 @@ DS_ITEM void mpm_step_vjp(int world, const StepVjpArgs& a)
     load_particles(m, rows<const T>(a.gx_out, a.gv_out, a.gC_out, a.gF_out, a.gh_out, m, world), false, g);
     end_motion_vjp(a, world, m, w.motion);
     Kept kept = {a.kept, a.kept + m.head[I_KEPT], 0};
-    bool ok = a.ok[world] != 0 && again(w, a, kept);
+    bool ok = a.ok[world] != 0 && again(world, w, a, kept);
+    begin_rigid_vjp(a, world, m, w.rigid);
     for (int k = m.head[I_SUBSTEPS] - 1; k >= 0 && ok; k--) {
         Particles *now = w.states + k * blocks, *next = now + blocks;
         const M3* tau = (const M3*)a.stresses + k * blocks;
@@ -148,17 +158,20 @@ DS_ITEM void mpm_step_vjp(int world, const StepVjpArgs& a)
         Box box;
         Obstacles o;
         look(w, k, now, box, o);
+        end_rigid_vjp(m, k, w.rigid);
         if (k < kept.steps) {
             size_t numbers = grid_numbers(box);
             grid = kept.top -= 2 * numbers;
             velocity = grid + numbers;
         } else {
-            to_grid(w, now, next, nullptr, box, o, grid, velocity);
+            to_grid(w, now, next, nullptr, box, o, false, grid, velocity);
         }
         clear(box, a.pull);
         move_vjp(m, now, next, box, velocity, a.pull, g);
         pull_impulses(w.motion, a.gwrench_out != nullptr, o);
-        grid_velocity_vjp(m, o, box, grid, a.pull);
+        grid_velocity_vjp(m, o, w.rigid, box, grid, a.pull);
+        meet_bodies_vjp(m, w.rigid, box, grid, a.pull);
+        start_rigid_vjp(m, o, w.rigid);
         for (int i = 0; i < m.head[I_BODIES]; i++) {
             Body body = body_at(m, i);
             switch (body.material) {
@@ -171,6 +184,7 @@ DS_ITEM void mpm_step_vjp(int world, const StepVjpArgs& a)
         obstacles_vjp(a, world, k, w.motion);
     }
     write_back(world, a, m, ok, g, gparams);
+    store_rigid_vjp(a, world, m, ok, w.rigid);
     if (!ok) no_motion(a, world, w.motion);
 }
 

@@ -7,6 +7,8 @@ namespace ds {
 
 #if DS_LANES > 1
 typedef T Sum;
+DS_FN void clear(Sum* s) { *s = T(0); }
+DS_FN T total(Sum s) { return s; }
 
 // *p += a, summed over the lanes
 DS_FN void add_to(Sum* p, R a)
