@@ -97,7 +97,8 @@ class TaskEnv(Remade):
         In JAX the seed may be traced (``jit``, ``vmap`` over seeds); its range is then not checked.
 
         Raises:
-            ValueError: if the seed is negative or too large, or if what the task returns does not fit its dynamics.
+            ValueError: if the seed is negative or too large.
+            TaskError: if what the task returns does not fit its dynamics.
         """
         xp = self.xp
         seed_ = seed_array(self._backend, seed, self._array_device)
@@ -110,8 +111,8 @@ class TaskEnv(Remade):
         """One control step with ``action [N, na]`` in [-1, 1] (clipped), and the reset of worlds that are done.
 
         Raises:
-            ValueError: if the action, the state, or what a function of the task returns has a wrong shape, dtype or
-                device. The task's functions are looked at in the first step.
+            ValueError: if the action or the state has a wrong shape, dtype or device.
+            TaskError: in the first step, if what a function of the task returns has.
         """
         xp, task, library, check = self.xp, self.task, self._backend, self._returned.check
         self._check_action(action)

@@ -43,6 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(arguments[0], arguments[1:])
     except (UsageError, RunError) as error:
         return _fail(str(error), 1 if isinstance(error, WriteError | LostProcessError) else 2)
+    except ValueError as error:
+        from diffsim_core import TaskError
+
+        if not isinstance(error, TaskError):
+            raise
+        return _fail(str(error), 2)
     except (OSError, ImportError) as error:
         return _fail(f"{type(error).__name__}: {error}", 1)
     except KeyboardInterrupt:
