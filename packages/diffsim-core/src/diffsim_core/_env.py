@@ -61,7 +61,7 @@ class TaskEnv(Remade):
             if given != has:
                 raise ValueError(f"{name}={given!r}, but the dynamics of task {task.name!r} was made for {has!r}")
         self.task = task
-        self.num_envs = num_envs
+        self.num_envs: int = int(num_envs)
         self.arrays = arrays
         self.device = device
         self.dtype = dtype
