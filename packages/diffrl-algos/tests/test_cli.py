@@ -410,3 +410,11 @@ def test_check_refuses_a_factory_that_fails_in_one_line(diffrl, tmp_path, monkey
     code, _, err = diffrl("check", "own", "--import", str(tmp_path / "own.py"))
     place = "ZeroDivisionError: division by zero (own.py, line 2, in <lambda>)"
     assert code == 2 and err.splitlines()[-1] == f"diffrl: own cannot be made: {place}"
+
+
+def test_a_task_that_returns_a_wrong_shape_ends_training_in_one_line(diffrl, tmp_path, monkeypatch):
+    monkeypatch.setattr("diffsim_core._registry._REGISTERED", {})
+    (tmp_path / "own.py").write_text(OWN % ("reward", "given[4][:, :1]"))
+    command = ["train", "shac", "own", "--import", str(tmp_path / "own.py"), "--num-envs", "4", "--iterations", "1"]
+    code, _, err = diffrl(*command, "--out", str(tmp_path / "run"))
+    assert code == 2 and err.splitlines()[-1].startswith("diffrl: task 'own': reward returned shape (4, 1), float32; ")

@@ -99,7 +99,8 @@ def own_generators() -> Iterator[None]:
 
 def global_generators() -> dict[str, bytes]:
     """The states of the generators that belong to the whole process, by the name of their module."""
-    kind, keys, *rest = np.random.get_state()
+    state: Any = np.random.get_state()
+    kind, keys, *rest = state
     found = {"random": repr(random.getstate()).encode(), "numpy.random": repr((kind, rest)).encode() + bytes(keys)}
     torch = sys.modules.get("torch")
     return found if torch is None else {**found, "torch": bytes(torch.get_rng_state().numpy())}

@@ -16,6 +16,7 @@ from diffsim_core._protocol import EnvSpec as EnvSpec
 from diffsim_core._protocol import EnvState as EnvState
 from diffsim_core._protocol import Random as Random
 from diffsim_core._protocol import Task as Task
+from diffsim_core._protocol import TaskError as TaskError
 from diffsim_core._protocol import Trajectory as Trajectory
 from diffsim_core._protocol import Transition as Transition
 from diffsim_core._registry import is_task as is_task

@@ -62,7 +62,7 @@ class TaskEnv(Remade):
             if given != has:
                 raise ValueError(f"{name}={given!r}, but the dynamics of task {task.name!r} was made for {has!r}")
         self.task = task
-        self.num_envs = num_envs
+        self.num_envs: int = int(num_envs)
         self.arrays = arrays
         self.device = device
         self.dtype = dtype
@@ -99,7 +99,8 @@ class TaskEnv(Remade):
         In JAX the seed may be traced (``jit``, ``vmap`` over seeds); its range is then not checked.
 
         Raises:
-            ValueError: if the seed is negative or too large, or if what the task returns does not fit its dynamics.
+            ValueError: if the seed is negative or too large.
+            TaskError: if what the task returns does not fit its dynamics.
         """
         xp = self.xp
         seed_ = seed_array(self._backend, seed, self._array_device)
@@ -112,8 +113,8 @@ class TaskEnv(Remade):
         """One control step with ``action [N, na]`` in [-1, 1] (clipped), and the reset of worlds that are done.
 
         Raises:
-            ValueError: if the action, the state, or what a function of the task returns has a wrong shape, dtype or
-                device. The task's functions are looked at in the first step.
+            ValueError: if the action or the state has a wrong shape, dtype or device.
+            TaskError: in the first step, if what a function of the task returns has.
         """
         xp, task, library, check = self.xp, self.task, self._backend, self._returned.check
         self._check_action(action)

@@ -266,6 +266,10 @@ class Random(Protocol):
         ...
 
 
+class TaskError(ValueError):
+    """What a function of a task returned does not fit. The message has the task, the function, and what to do."""
+
+
 class Task(Protocol):
     """What a user writes: array-API code that serves torch and JAX from one source.
 

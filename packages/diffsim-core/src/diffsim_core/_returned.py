@@ -14,7 +14,7 @@ from typing import Any
 
 from diffsim_core._backend import Backend
 from diffsim_core._interop import backend_of
-from diffsim_core._protocol import ArraySpec, EnvSpec, PyTree, Task, constant_spec
+from diffsim_core._protocol import ArraySpec, EnvSpec, PyTree, Task, TaskError, constant_spec
 from diffsim_core._tree import tree_leaves
 
 _ARGUMENTS = {
@@ -76,7 +76,7 @@ class Returned:
         """Look at what ``function`` returned, unless it has passed before.
 
         Raises:
-            ValueError: if it does not fit; the message has the task, the function, what it returned and what to do.
+            TaskError: if it does not fit; the message has the task, the function, what it returned and what to do.
         """
         if function not in self._passed:
             self._checks[function](value, *given)
@@ -184,8 +184,8 @@ class Returned:
         if self._device is not None and not self._library.is_traced(array) and array.device != self._device:
             raise self._wrong(function, f"{what} on {array.device}", f"expected it on {self._device}")
 
-    def _wrong(self, function: str, found: str, wanted: str) -> ValueError:
-        return ValueError(f"task {self._spec.name!r}: {function} {found}; {wanted}")
+    def _wrong(self, function: str, found: str, wanted: str) -> TaskError:
+        return TaskError(f"task {self._spec.name!r}: {function} {found}; {wanted}")
 
 
 def _described(value: Any) -> str:

@@ -216,12 +216,12 @@ def check_size(make: Callable[..., Env]) -> tuple[int, int]:
 def _with_parameters(env: Env) -> Env:
     """The environment with all model parameters as inputs, drawn within 10 % of their values; or ``env`` itself."""
     task: Any = getattr(env, "task", None)
-    dynamics = getattr(task, "dynamics", None)
+    dynamics: Any = getattr(task, "dynamics", None)
     if not isinstance(env, TaskEnv) or not hasattr(dynamics, "with_parameters") or dynamics.parameters:
         return env
     from diffsim_core.tasks._randomised import Randomised
 
     parameters = dynamics.with_parameters(dynamics.parameters.kinds()).parameters
     ranges = {kind: (0.9, 1.1) for kind, group in parameters.groups.items() if parameters.nominal[list(group)].any()}
-    randomised = Randomised(task, ranges)
+    randomised: Any = Randomised(task, ranges)
     return TaskEnv(randomised, env.num_envs, arrays=env.arrays, device=env.device, dtype=env.dtype)

@@ -36,6 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(arguments)
         except (UsageError, RunError) as error:
             return _fail(error, 1 if isinstance(error, WriteError | LostProcessError) else 2)
+        except ValueError as error:
+            from diffsim_core import TaskError
+
+            if not isinstance(error, TaskError):
+                raise
+            return _fail(error, 2)
         except (OSError, ImportError) as error:
             return _fail(error, 1, f"{type(error).__name__}: ")
         except KeyboardInterrupt as stop:
