@@ -57,9 +57,9 @@ class Workers(AsyncVectorEnv):
         with self._watched():
             return super().reset_wait(timeout)
 
-    def reset_async(self, **options: Any) -> None:
+    def reset_async(self, seed: Any = None, options: Any = None) -> None:
         with self._watched():
-            super().reset_async(**options)
+            super().reset_async(seed=seed, options=options)
 
     def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
         super().close_extras(timeout, terminate or not all(process.is_alive() for process in self.processes))
