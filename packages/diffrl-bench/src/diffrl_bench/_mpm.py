@@ -181,17 +181,16 @@ def _comparison(bench: MpmBench) -> dict[str, Any]:
     taichi: _taichi_mpm.TaichiMpm | None = None
     if bench.material in _taichi_mpm.MATERIALS and _taichi_mpm.is_installed():
         taichi = _taichi_mpm.TaichiMpm(scene)
-        cases |= _taichi_cases(taichi, ones)
+        cases["Taichi, forward"] = _timed(taichi.forward)
     laps = interleave(cases, repeats=bench.repeats)
     count = bench.num_envs * bench.num_particles * bench.substeps
     rows = [_rate(name, laps[name], count) for name in cases]
     rate = {row["name"]: row["particle_substeps_per_cpu_s"] for row in rows}
     peer.record()
-    found = ours.window(1, gradients=True)
-    agreement = _cosine(found, peer.backward(ones, ones))
+    agreement = _cosine(ours.window(1, gradients=True), peer.backward(ones, ones))
     return {
         "rows": rows,
-        "taichi": None if taichi is None else _over_taichi(taichi, rate, found, ones),
+        "over_taichi_forward": None if taichi is None else rate["ours, forward"] / rate["Taichi, forward"],
         "over_warp_forward": rate["ours, forward"] / rate["Warp, forward"],
         "over_warp_forward_backward": rate["ours, forward and backward"] / rate["Warp, forward and backward"],
         "particle_substeps_per_s": {"forward": rows[0]["median"], "forward_backward": rows[1]["median"]},
@@ -201,28 +200,13 @@ def _comparison(bench: MpmBench) -> dict[str, Any]:
     }
 
 
-def _taichi_cases(peer: Any, ones: Any) -> dict[str, Callable[[Stopwatch], None]]:
-    def run(watch: Stopwatch, gradients: bool) -> None:
+def _timed(run: Callable[[], None]) -> Callable[[Stopwatch], None]:
+    def case(watch: Stopwatch) -> None:
         watch.restart()
-        peer.forward()
-        if gradients:
-            peer.backward(ones, ones)
+        run()
         watch.lap("all")
 
-    return {
-        "Taichi, forward": lambda watch: run(watch, False),
-        "Taichi, forward and backward": lambda watch: run(watch, True),
-    }
-
-
-def _over_taichi(peer: Any, rate: Mapping[str, float], ours: Any, ones: Any) -> dict[str, Any]:
-    """Ratios of rates, bytes of the peer, and the cosine of our gradients with its own."""
-    peer.forward()
-    ratios = {
-        f"over_taichi_{name}": rate[f"ours, {words}"] / rate[f"Taichi, {words}"]
-        for name, words in (("forward", "forward"), ("forward_backward", "forward and backward"))
-    }
-    return {**ratios, "bytes": peer.bytes, "gradient_cosine": _cosine(ours, peer.backward(ones, ones))}
+    return case
 
 
 def _ignore(_: Any) -> None:
@@ -292,14 +276,8 @@ def _window(bench: MpmBench) -> dict[str, Any]:
     return {"num_envs": _WINDOW, "steps": _WINDOW, **found}
 
 
-def _taichi_lines(taichi: Mapping[str, Any] | None) -> list[str]:
-    if taichi is None:
-        return []
-    return [
-        f"over Taichi: forward {rounded(taichi['over_taichi_forward'])},"
-        f" forward and backward {rounded(taichi['over_taichi_forward_backward'])};"
-        f" cosine of the gradients {taichi['gradient_cosine']:.6f}"
-    ]
+def _taichi_lines(over: float | None) -> list[str]:
+    return [] if over is None else [f"over Taichi: forward {rounded(over)}"]
 
 
 def mpm_text(report: Mapping[str, Any]) -> str:
@@ -316,7 +294,7 @@ def mpm_text(report: Mapping[str, Any]) -> str:
         f"over Warp: forward {rounded(report['over_warp_forward'])},"
         f" forward and backward {rounded(report['over_warp_forward_backward'])};"
         f" cosine of the gradients {report['gradient_cosine']:.6f}",
-        *_taichi_lines(report["taichi"]),
+        *_taichi_lines(report["over_taichi_forward"]),
         f"memory at most: ours {report['bytes']['ours'] / 1e6:,.0f} MB, Warp {report['bytes']['warp'] / 1e6:,.0f} MB",
     ]
     if report["two_threads"]:

@@ -1,8 +1,9 @@
-"""A second peer of ``diffrl bench mpm``: the same method in plain Taichi, with Taichi's automatic adjoint.
+"""A second peer of ``diffrl bench mpm``: the same method in plain Taichi, forward.
 
 The scheme and its arrays are those of :mod:`diffrl_bench._warp_mpm`: moving least squares, affine transfers, quadratic
-B-splines, a dense grid over the unit cube for every world and sub-step. Loops over nodes stay loops: unrolled, as
-Taichi's own examples have them, their adjoints take minutes to compile. The package ``taichi`` is needed.
+B-splines, a dense grid over the unit cube for every world and sub-step. There is no backward pass: Taichi 1.7.4 does
+not differentiate its own singular value decomposition in such a kernel ("auto_diff.cpp: Not supported"), and compiles
+the adjoint of the others for minutes. The package ``taichi`` is needed.
 """
 
 # No postponed annotations here: Taichi reads the kernels' types at definition.
@@ -18,7 +19,7 @@ import numpy as np
 from ._warp_mpm import Scene
 
 MATERIALS = ("fixed_corotated", "neo_hookean")
-"""Without the adjoint of a singular value decomposition in a branch, which Taichi does not have."""
+"""Those of which it has the stress."""
 _WALL = 3
 
 
@@ -50,11 +51,11 @@ class TaichiMpm:
         self._worlds, self._per_world, _ = scene.x.shape
         n, steps = self._worlds * self._per_world, scene.substeps
         grid = (steps, self._worlds, scene.cells, scene.cells, scene.cells)
-        self.x, self.v = (ti.Vector.field(3, ti.f32, shape=(steps + 1, n), needs_grad=True) for _ in range(2))
-        self.C, self.F = (ti.Matrix.field(3, 3, ti.f32, shape=(steps + 1, n), needs_grad=True) for _ in range(2))
-        self._tau = ti.Matrix.field(3, 3, ti.f32, shape=(steps, n), needs_grad=True)
-        self._momentum, self._velocity = (ti.Vector.field(3, ti.f32, shape=grid, needs_grad=True) for _ in range(2))
-        self._mass = ti.field(ti.f32, shape=grid, needs_grad=True)
+        self.x, self.v = (ti.Vector.field(3, ti.f32, shape=(steps + 1, n)) for _ in range(2))
+        self.C, self.F = (ti.Matrix.field(3, 3, ti.f32, shape=(steps + 1, n)) for _ in range(2))
+        self._tau = ti.Matrix.field(3, 3, ti.f32, shape=(steps, n))
+        self._momentum, self._velocity = (ti.Vector.field(3, ti.f32, shape=grid) for _ in range(2))
+        self._mass = ti.field(ti.f32, shape=grid)
         self._fields = (self.x, self.v, self.C, self.F, self._tau, self._momentum, self._velocity, self._mass)
         first = np.zeros((steps + 1, n, 3), np.float32), np.zeros((steps + 1, n, 3), np.float32)
         for field, start, array in zip((self.x, self.v), (scene.x, scene.v), first, strict=True):
@@ -67,9 +68,9 @@ class TaichiMpm:
 
     @property
     def bytes(self) -> int:
-        """Of all fields, their gradients included."""
+        """Of all fields."""
         numbers = [int(np.prod(f.shape)) * getattr(f, "n", 1) * getattr(f, "m", 1) for f in self._fields]
-        return 2 * 4 * sum(numbers)
+        return 4 * sum(numbers)
 
     def forward(self) -> None:
         """All sub-steps."""
@@ -78,21 +79,6 @@ class TaichiMpm:
                 clear(k)
             for stage in self._stages.steps:
                 stage(k)
-
-    def backward(self, gx: Any, gv: Any) -> tuple[Any, Any]:
-        """Cotangents of the first positions and velocities from those of the last ones, after :meth:`forward`."""
-        for field in self._fields:
-            field.grad.fill(0)
-        last = self.scene.substeps
-        for field, g in ((self.x, gx), (self.v, gv)):
-            array = np.zeros((*field.shape, 3), np.float32)
-            array[last] = np.asarray(g, np.float32).reshape(-1, 3)
-            field.grad.from_numpy(array)
-        for k in range(last - 1, -1, -1):
-            for stage in reversed(self._stages.steps):
-                stage.grad(k)
-        found = tuple(field.grad.to_numpy()[0].reshape(self.scene.x.shape) for field in (self.x, self.v))
-        return found[0], found[1]
 
 
 class _Stages:

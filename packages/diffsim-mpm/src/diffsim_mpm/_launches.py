@@ -57,7 +57,7 @@ class Launches:
         self._sum = sum_numbers(kernels.dtype)
         self._rigid_sum = self._sum if kernels.on_cuda else 1
         self._items = {"particles": self._particles, "nodes": self._nodes, "worlds": _worlds, "poses": self._poses}
-        self._items["gposes"] = lambda n: 24 * self._shapes * n
+        self._items["gposes"] = self._pose_numbers
         known = {**constants, **{name: 0 for name in (*STEP, *VJP) if name not in {*step, *vjp}}}
 
         if atomics:
@@ -94,6 +94,9 @@ class Launches:
 
     def _poses(self, num_worlds: int) -> int:
         return num_worlds * (self._substeps + 1)
+
+    def _pose_numbers(self, num_worlds: int) -> int:
+        return num_worlds * 24 * self._shapes
 
     def _room_of_a_worker(self, particles: int, lanes: int) -> Sizes:
         nodes = NODE * (self._model.max_nodes + 2 * lanes)

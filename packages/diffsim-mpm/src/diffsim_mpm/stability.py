@@ -77,7 +77,7 @@ def speed_after_impact(
     body = MpmBody(
         name="block", particles=particles, volume=volume, density=DENSITY, material=material, parameters=parameters
     )
-    model = MpmModel(bodies=[body], cells=(CELLS,) * 3, dx=dx, wall=WALL, gravity=(0.0, 0.0, 0.0))
+    model = MpmModel(bodies=[body], cells=(CELLS, CELLS, CELLS), dx=dx, wall=WALL, gravity=(0.0, 0.0, 0.0))
     entry = MATERIALS[material]
     sound = float(entry.sound_speed(entry.row(**parameters), DENSITY))
     sub_dt = share / MARGIN * stable_sub_dt(model)[0]
@@ -87,7 +87,7 @@ def speed_after_impact(
     state.v[...] += 1e-3 * sound * random.standard_normal(state.v.shape)
     state.v[..., 2] -= mach * sound
     out, ok = [np.empty_like(a) for a in state], np.zeros(1, np.int32)
-    dynamics.step(_buffers(state), [], _buffers(out), *_buffers([ok]), None)
+    dynamics.step(_buffers(state), [], _buffers(out), _buffers([ok])[0], None)
     return float(np.abs(out[1]).max() / (max(mach, 0.02) * sound)) if ok.all() else math.inf
 
 
