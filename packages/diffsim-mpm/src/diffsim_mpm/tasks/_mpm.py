@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -140,6 +141,17 @@ class MpmTask:
         away = (self._x - self._centre) * (1 + self._stretch)
         corners = np.array(np.meshgrid([-1, 1], [-1, 1], [0, 1])).reshape(3, -1).T
         check_positions(self.dynamics.model, self._centre + away + (corners * self._shift)[:, None])
+
+
+def not_negative(**options: float) -> None:
+    """Raise unless each option is a finite number of at least 0.
+
+    Raises:
+        ValueError: naming the option that is not.
+    """
+    for name, value in options.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name}={value!r} must be at least 0 and finite")
 
 
 def filled(count: int, inside: Any, low: Any, high: Any) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -10,7 +10,7 @@ from diffsim_mpm.chain import Joint, KinematicChain
 from diffsim_mpm.dynamics import MpmDynamics
 from diffsim_mpm.model import MpmBody, MpmModel
 from diffsim_mpm.shapes import Capsule
-from diffsim_mpm.tasks._mpm import MpmTask, lattice
+from diffsim_mpm.tasks._mpm import MpmTask, lattice, not_negative
 
 SIZE = (0.3, 0.3, 0.125)
 """Of the dough [m]."""
@@ -67,6 +67,7 @@ def make_rolling_pin(
 
     ``noise`` multiplies what is drawn at the start.
     """
+    not_negative(noise=noise)
     wall = 3 if cells >= 40 else 2
     ground = wall / cells
     body = MpmBody(
