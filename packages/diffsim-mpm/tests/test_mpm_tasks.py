@@ -282,7 +282,7 @@ def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
 
 
 def test_a_pins_noise_is_refused_too() -> None:
-    with pytest.raises(ValueError, match="noise=-0.1 must be at least 0"):
+    with pytest.raises(ValueError, match=r"noise=-0\.1 must be at least 0"):
         make("rolling_pin_small", noise=-0.1)
 
 
