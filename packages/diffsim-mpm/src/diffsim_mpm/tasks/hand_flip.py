@@ -46,6 +46,7 @@ class HandFlip(MpmTask):
     """A flat disc of dough lies on an open hand, which is to fold it along a line across the palm.
 
     ``pair_every``: of the particles of a half, those whose distance from their mirror image is rewarded.
+    ``drop_ends``: an episode ends where the dough has fallen off the hand; off in the released code.
 
     The reward is ``clip((d0 - d) / d0, -1, 1)`` with d the mean distance between particles of one half and their mirror
     images in the other half, and d0 that at the start.
@@ -122,6 +123,8 @@ def make_hand_flip(
     """
     if particles < 40 or particles % 2:
         raise ValueError(f"particles={particles!r} must be even and at least 40: half of them mirror the others")
+    if not 1 <= pair_every <= particles // 2:
+        raise ValueError(f"pair_every={pair_every!r} must be from 1 to {particles // 2}, the particles of a half")
     x, y, z = CENTRE
     wrist = (x, y - fold - SCALE * (WRIST + KNUCKLE), z - HALF_HEIGHT - _BELOW)
     # palm up: fingers along the world's y, the side of the thumb along x
@@ -160,6 +163,8 @@ def make_hand_flip(
 
 
 make_task = functools.partial(make_hand_flip, "hand_flip", 2500, 48, 40)
+# Cells as fine as the large version's: the dough leaks between fingers that are less than two cells thick. The wrist is
+# slow: the noise of exploration shakes the dough off a fast one.
 make_small = functools.partial(
     make_hand_flip,
     "hand_flip_small",
