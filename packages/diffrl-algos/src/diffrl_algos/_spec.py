@@ -57,6 +57,7 @@ class RunSpec:
     """Project of Weights & Biases to log to."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "task_options", from_json(_described(self.task_options)))
         for name, value in checked(RunSpec, vars(self)).items():
             object.__setattr__(self, name, value)
         if self.wandb is not None and not self.wandb:
@@ -65,7 +66,6 @@ class RunSpec:
             raise UsageError(f"device is {self.device!r}; expected cpu, cuda or cuda:i")
         # The types that a file gives back (0 for a float becomes 0.0), so that equality survives saving.
         object.__setattr__(self, "config", from_mapping(type(self.config), to_mapping(self.config)))
-        object.__setattr__(self, "task_options", from_json(_described(self.task_options)))
 
     def to_json(self) -> dict[str, Any]:
         """The run as a JSON object; ``from_json`` is the inverse. Infinite numbers are kept."""
@@ -83,7 +83,7 @@ class RunSpec:
         """Raises ``UsageError`` or ``TypeError`` if the values do not describe a run."""
         config = from_mapping(get_algorithm(values["algorithm"]).config_class(), values["config"])
         budget = from_mapping(Budget, values["budget"])
-        return cls(**{**values, "config": config, "budget": budget})
+        return cls(**{**values, "config": config, "budget": budget, "task_options": from_json(values["task_options"])})
 
     def make_env(self, num_envs: int | None = None) -> Env:
         """The task with ``num_envs`` worlds, by default this process's share of the run's worlds.
@@ -109,6 +109,8 @@ class RunSpec:
 def _described(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a task as JSON holds them; ``UsageError`` names one that it cannot hold."""
     found = {}
+    if not isinstance(options, Mapping):
+        raise UsageError(f"task_options is {options!r}; expected a table of values by name")
     for name, value in options.items():
         try:
             found[name] = to_json(value)
