@@ -390,7 +390,7 @@ def test_a_run_knows_its_imports_and_asks_before_it_uses_them(tmp_path):
     assert command("eval", run, "--import", own)[0] == 0
     own.unlink()
     code, _, err = command("eval", run, "--trust-imports")
-    assert code == 2 and "does not exist; give its place: --import FILE" in err
+    assert code == 2 and "does not exist; give its new place: --import FILE" in err
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
