@@ -240,7 +240,7 @@ def test_the_return_that_counts_is_that_of_evaluations(worlds):
 
 @pytest.mark.parametrize("wrong", [{"every": 0}, {"episodes": 0}])
 def test_evaluators_that_make_no_sense(worlds, wrong):
-    with pytest.raises(UsageError, match=f"{next(iter(wrong))} (of the budget )?is 0"):
+    with pytest.raises(UsageError, match=f"{next(iter(wrong))} is 0"):
         Evaluator(**{"env": worlds(), "every": 1, **wrong})
 
 
