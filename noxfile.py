@@ -1,7 +1,8 @@
 """Sessions of the monorepo: ``uvx nox -l`` lists them, ``uvx nox -s NAME`` runs one.
 
-Every session installs with the pins of requirements.lock. Where pip is configured with find-links (a folder that
-holds a CPU build of torch, for instance), uv is told of them too, as it does not read pip's configuration.
+Every session but ``lowest`` and ``newest`` installs with the pins of requirements.lock. Where pip is configured with
+find-links (a folder that holds a CPU build of torch, for instance), uv is told of them too, as it does not read pip's
+configuration.
 """
 
 from __future__ import annotations
@@ -65,12 +66,14 @@ def find_links() -> list[str]:
     return [link for value in found for link in shlex.split(value.replace("\\n", " "))]
 
 
+def links_for_uv() -> dict[str, str]:
+    """The environment in which uv looks where pip does."""
+    return {"UV_FIND_LINKS": ",".join(links)} if "UV_FIND_LINKS" not in os.environ and (links := find_links()) else {}
+
+
 def install(session: nox.Session, *requirements: str) -> None:
     """``uv pip install`` with the repository's pins."""
-    env = {}
-    if "UV_FIND_LINKS" not in os.environ and (links := find_links()):
-        env["UV_FIND_LINKS"] = ",".join(links)
-    session.install("--constraint", LOCK, *requirements, env=env)
+    session.install("--constraint", LOCK, *requirements, env=links_for_uv())
 
 
 def editable() -> list[str]:
@@ -91,6 +94,11 @@ def pytest(session: nox.Session, *args: str, workers: str = "auto", extras: bool
 def tests(session: nox.Session) -> None:
     """The tests of every package, on every core: ``-- packages/gradest`` or any other argument of pytest."""
     install(session, *editable(), "--group", "test")
+    run_tests(session)
+
+
+def run_tests(session: nox.Session) -> None:
+    """All fast tests, or those that the session's arguments select."""
     if session.posargs:
         pytest(session, *session.posargs)
         return
@@ -103,6 +111,31 @@ def tests(session: nox.Session) -> None:
             failed += part
     if failed:
         session.error(f"tests failed in {', '.join(failed)}")
+
+
+@nox.session(reuse_venv=False)
+def lowest(session: nox.Session) -> None:
+    """The tests of every package with the lowest versions that the packages declare; arguments as ``tests``."""
+    without_pins(session, "lowest-direct")
+    run_tests(session)
+
+
+@nox.session(reuse_venv=False)
+def newest(session: nox.Session) -> None:
+    """The tests of every package with the newest versions that the packages allow; arguments as ``tests``."""
+    without_pins(session, "highest")
+    run_tests(session)
+
+
+def without_pins(session: nox.Session, resolution: str) -> None:
+    """Install every package in place, with its extras, as users do: only what the packages declare counts.
+
+    Packages that are declared nowhere have their newest versions in both sessions.
+    """
+    # The root's configuration holds torch where the lock has it.
+    options = ("--no-config", "--resolution", resolution, "--upgrade")
+    session.install(*options, *editable(), "--group", "test", env=links_for_uv())
+    session.run("uv", "pip", "list", external=True)
 
 
 @nox.session

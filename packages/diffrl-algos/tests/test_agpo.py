@@ -58,7 +58,7 @@ class Twin:
 
     def pi(self, flat, obs):
         mlp = self.policy.actor.mlp
-        mean, logstd = mlp(mlp.split(flat), self.policy.shift + self.policy.scale * obs).chunk(2, -1)
+        mean, logstd = mlp(mlp.split(flat), self.policy.normalize(obs)).chunk(2, -1)
         return Gaussian(mean, logstd.clamp(-5, 2))
 
     def act(self, flat, obs, noise):
@@ -66,7 +66,7 @@ class Twin:
         return torch.tanh(g.mean + noise * g.logstd.exp())
 
     def q(self, flat, obs, action):
-        x = torch.cat([self.policy.shift + self.policy.scale * obs, action], -1)
+        x = torch.cat([self.policy.normalize(obs), action], -1)
         both = []
         for part in flat.view(2, -1):
             w, b, scale, shift, v, d = part.split([36, 12, 12, 12, 12, 1])

@@ -11,6 +11,7 @@ import torch
 
 from diffrl_algos import Evaluation, evaluate, get_algorithm, list_algorithms
 from diffrl_algos.torch import Window
+from diffrl_algos.torch._off_policy import Batch, QFunctions
 from diffrl_algos.torch._window import charged, ends_of
 from diffsim_core import TaskEnv, Trajectory, rollout
 
@@ -103,6 +104,24 @@ def test_where_every_step_broke_nothing_is_known():
     assert torch.equal(found, value)
 
 
+@pytest.mark.parametrize("broken", [0, 3, 16])
+def test_q_functions_value_a_broken_step_less_than_to_go_on(broken):
+    """By one deviation of the other targets, whatever its own numbers say; by nothing where there are no others."""
+    algorithm = build("sac", critic_hidden=(16,))
+    q = QFunctions(algorithm, algorithm.init(fragile(), 0))
+    rng = torch.Generator().manual_seed(0)
+    x, x_next, action = (torch.randn(16, width, generator=rng) for width in (2, 2, 1))
+    reward, bonus = torch.randn(2, 16, generator=rng)
+    diverged = torch.arange(16) < broken
+    batch = Batch(x, action, reward, torch.full((16,), 0.9), torch.where(diverged[:, None], x, x_next), diverged)
+    value = q._critic(q.target, torch.cat([batch.x_next, action], dim=-1)).amin(0) + bonus
+    whole = (reward + 0.9 * value)[broken:]
+    spread = whole.std(correction=0) if len(whole) else torch.tensor(0.0)
+    for own in (1.0, 1e30):
+        found = q.target_value(batch._replace(reward=torch.where(diverged, own, reward)), action, bonus)
+        torch.testing.assert_close(found, torch.cat([value[:broken] - spread, whole]))
+
+
 @pytest.mark.parametrize("price", [0.0, 3.0])
 def test_with_a_price_it_is_a_failure_that_costs_it(price):
     steps = window()
@@ -184,7 +203,7 @@ def test_a_rollout_that_breaks_off_is_no_improvement():
 LEARNERS = {
     "ppo": {"iterations": 150, "actor_lr": 3e-3, "critic_lr": 3e-3},
     "gippo": {"iterations": 60, "actor_lr": 1e-3, "critic_lr": 3e-3, "alpha_lr": 1e-3},
-    "lrrp": {"iterations": 150, "actor_lr": 1e-3, "critic_lr": 3e-3, "max_grad_norm": 1.0},
+    "lrrp": {"iterations": 300, "actor_lr": 1e-3, "critic_lr": 3e-3, "max_grad_norm": 1.0},
     "sac": {"iterations": 100, "updates": 64, "batch_size": 128, "actor_lr": 3e-3, "critic_lr": 3e-3, "gamma": 0.95},
 }
 
@@ -211,19 +230,11 @@ seeds = pytest.mark.parametrize("seed", [0, 1, 2])
 
 @pytest.mark.slow
 @seeds
-@pytest.mark.parametrize("name", ["ppo", "gippo"])
+@pytest.mark.parametrize("name", LEARNERS)
 def test_learning_ends_where_it_does_without_a_way_to_break(name, seed):
     found, sturdy = learned(name, seed, True), learned(name, seed, False)
     assert found.diverged == 0
     assert found.return_mean > sturdy.return_mean - 0.1 * abs(sturdy.return_mean)
-
-
-@pytest.mark.slow
-@seeds
-@pytest.mark.parametrize("name", ["lrrp", "sac"])
-def test_policies_keep_their_worlds_whole(name, seed):
-    """They take longer to come close to what they reach where nothing breaks."""
-    assert learned(name, seed, True).diverged == 0
 
 
 def test_ppo_does_not_learn_to_break_its_worlds():

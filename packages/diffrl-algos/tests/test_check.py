@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffrl_algos import SHACConfig, get_algorithm
+from diffrl_algos import SHACConfig, get_algorithm, list_algorithms
 from diffrl_algos.check import CheckError, check_algorithm
 from diffrl_algos.torch import SHAC, TargetState
 
@@ -199,9 +200,105 @@ def test_a_name_is_missing(worlds, small):
         check_algorithm(algorithm, worlds, updates=1)
 
 
-@pytest.mark.parametrize("name", ["shac", "ppo", "trajopt"])
+HELD: list[Any] = []
+
+
+def keeps_a_window_elsewhere(right, state):
+    """The graph is in no field of the state."""
+    action = torch.zeros(state.env.num_envs, 1, requires_grad=True)
+    HELD.append(state.env.step(state.run.env_state, action)[1].reward)
+    return right(state)
+
+
+def reseeds(module):
+    def update(right, state):
+        getattr(module, "manual_seed", module.seed)(state.iteration)
+        return right(state)
+
+    return update
+
+
+class Hidden:
+    """A counter that is part of no state."""
+
+    calls = 0
+
+    def __call__(self, right, state):
+        self.calls += 1
+        new, metrics = right(state)
+        return new.replace(actor=new.actor + 1e-3 * self.calls), metrics
+
+
+def forgetful(right, state, arrays):
+    """A field that is written and not read."""
+    return right(state, arrays).replace(critic=state.critic)
+
+
+def named(**methods):
+    """A class of its own, with these functions only."""
+    return type("Own", (), {"name": "own", "config": SHACConfig(), **methods})()
+
+
+ADVERSARIES = {
+    "the window of an update is not cut: its graph is still held": {"update": keeps_a_window_elsewhere},
+    "actor is not finite after 1 updates": {"update": after(lambda s, n, m: (n.replace(actor=n.actor * torch.nan), m))},
+    r"policy\(deterministic=True\) gives actions that are not finite": {
+        "policy": lambda right, state, **o: lambda obs: right(state, **o)(obs) * torch.nan
+    },
+    "metrics.return_mean is nan": {"update": after(lambda s, n, m: (n, {**m, "return_mean": float("nan")}))},
+    "update uses the global generator of torch": {"update": reseeds(torch)},
+    "update uses the global generator of numpy.random": {"update": reseeds(np.random)},
+    "update uses the global generator of random;": {"update": reseeds(random)},
+    "init uses the global generator of torch": {"init": lambda right, env, seed: (torch.rand(1), right(env, seed))[1]},
+    "policy uses the global generator of torch": {
+        "policy": lambda right, state, **o: lambda obs: (torch.rand(1), right(state, **o)(obs))[1]
+    },
+    "seeds 0 and 1 begin with the same actor; draw it from the seed": {
+        "init": lambda right, env, seed: right(env, seed).replace(actor=right(env, 0).actor)
+    },
+    "env_steps grows by 49 in update 1, which took 48 steps": {
+        "update": after(lambda s, n, m: (n.replace(run=n.run._replace(env_steps=n.env_steps + 1)), m))
+    },
+    "env_steps grows by 8 in update 1, which took 48 steps": {
+        "update": after(lambda s, n, m: (n.replace(run=n.run._replace(env_steps=s.env_steps + 8)), m))
+    },
+    "two updates of one state give different bits in actor": {"update": Hidden()},
+    "from_arrays does not restore critic": {"from_arrays": forgetful},
+    "gives actions with a gradient": {
+        "policy": lambda right, state, **o: lambda obs: right(state, **o)(obs) * torch.ones((), requires_grad=True)
+    },
+    "update gives CriticState|update gives TargetState": {"update": lambda right, state: right(state)[0]},
+    "ZeroDivisionError: division by zero .*test_check.py, line [0-9]+, in .*was not tested": {
+        "update": lambda right, state: 1 / 0
+    },
+    "state.iteration is of type Tensor after update": {
+        "update": after(lambda s, n, m: (n.replace(run=n.run._replace(iteration=torch.tensor(n.iteration))), m))
+    },
+}
+
+
+@pytest.mark.parametrize(("message", "spoilt"), ADVERSARIES.items(), ids=ADVERSARIES)
+def test_an_adversary_is_named(worlds, small, message, spoilt):
+    HELD.clear()
+    with pytest.raises(CheckError, match=message) as caught:
+        check_algorithm(Broken(small, **spoilt), worlds, updates=1)
+    assert all("\n" not in violation for violation in caught.value.violations)
+
+
+def test_functions_and_fields_that_are_missing_are_listed(worlds):
+    with pytest.raises(CheckError, match="has no update, to_arrays, from_arrays; it needs init, update, policy,"):
+        check_algorithm(named(init=lambda self, env, seed: None, policy=lambda self, state: None), worlds)
+    every = dict.fromkeys(("update", "policy", "to_arrays", "from_arrays"), lambda self, *given: None)
+    whole = named(init=lambda self, env, seed: {"actor": 1}, **every)
+    with pytest.raises(
+        CheckError, match="the state that init gives has no env, iteration, env_steps; a state needs env"
+    ):
+        check_algorithm(whole, worlds)
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in list_algorithms() if entry.arrays == "torch"])
 def test_the_librarys_own_pass(worlds, small, name):
     entry = get_algorithm(name)
     fields = {key: value for key, value in vars(small).items() if key in vars(entry.config_class()())}
     tested = check_algorithm(entry.build(entry.config_class()(**fields)), worlds, updates=1)
-    assert len(tested) == 9 and all(promise.endswith(".") for promise in tested)
+    assert len(tested) == 12 and all(promise.endswith(".") for promise in tested)

@@ -218,11 +218,22 @@ def test_list(diffrl):
 
 
 def test_check(diffrl):
-    code, out, err = diffrl("check", "toy", "--json", "--num-envs", 4)
+    from diffsim_core.check import CHECKS
+
+    code, out, err = diffrl("check", "toy", "--json", "--num-envs", 4, "--horizon", 8)
     report = json.loads(out)
+    assert report["horizon_tested"] == 8 and report["num_envs"] == 4
+    for part, name in enumerate(CHECKS, start=1):
+        assert f"part {part} of {len(CHECKS)}, {name}    0%" in err
     assert report["max_rel_error"] < 1e-6 and report["deterministic"] is True, err
     assert code == (0 if report["ok"] else 1) == 0
     assert report.items() >= {"task": "toy", "seed": 0, "device": "cpu"}.items()
+
+
+@pytest.mark.parametrize(("option", "least"), [("--num-envs", 2), ("--horizon", 1), ("--seed", 0)])
+def test_check_refuses_sizes_that_make_no_sense(diffrl, option, least):
+    code, out, err = diffrl("check", "toy", option, least - 1)
+    assert (code, out) == (2, "") and f"{option} is {least - 1}; expected at least {least}" in err
 
 
 def test_check_refuses_what_has_no_float64(diffrl):
@@ -428,3 +439,44 @@ def test_signals_save_and_the_run_goes_on(tmp_path, number, code):
     ]
     assert main(arguments) == 0
     assert list(tensors(run).values())[-1] == list(tensors(whole).values())[-1]
+
+
+OWN = """
+import diffsim_core
+from diffsim_core.tasks import cartpole
+
+def make_task(**options):
+    task = cartpole.make_task(**options)
+    Own = type("Own", (type(task),), {"name": "own", %r: lambda self, *given: %s})
+    task.__class__ = Own
+    return task
+
+diffsim_core.register_task("own", make_task)
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "body", "words"),
+    [
+        ("observe", "1 / 0", "ZeroDivisionError: division by zero (own.py, line 7, in <lambda>)"),
+        ("reward", "given[4][:, :1]", "task 'own': reward returned shape (4, 1), float32; expected (4,), float32"),
+        ("reward", "given[0].sqrt((given[1].q * 0).sum(1))", "reward has no derivative where physics.q[0] is"),
+    ],
+)
+def test_check_ends_in_lines_whatever_a_task_does(diffrl, tmp_path, monkeypatch, function, body, words):
+    monkeypatch.setattr("diffsim_core._registry._REGISTERED", {})
+    (tmp_path / "own.py").write_text(OWN % (function, body))
+    code, out, err = diffrl("check", "own", "--import", str(tmp_path / "own.py"), "--num-envs", "4")
+    assert code == 1 and "Traceback" not in out + err
+    lines = [line for line in out.splitlines() if line.startswith("  - ")]
+    assert any(words in line for line in lines) and len(lines) <= 4
+
+
+def test_check_refuses_a_factory_that_fails_in_one_line(diffrl, tmp_path, monkeypatch):
+    monkeypatch.setattr("diffsim_core._registry._REGISTERED", {})
+    (tmp_path / "own.py").write_text(
+        "import diffsim_core\ndiffsim_core.register_task('own', lambda **options: 1 / 0)\n"
+    )
+    code, _, err = diffrl("check", "own", "--import", str(tmp_path / "own.py"))
+    place = "ZeroDivisionError: division by zero (own.py, line 2, in <lambda>)"
+    assert code == 2 and err.splitlines()[-1] == f"diffrl: own cannot be made: {place}"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from diffrl_algos.torch._distributions import Gaussian, log_det_tanh
 from diffrl_algos.torch._mlp import MLP
-from diffrl_algos.torch._normalize import Affine
+from diffrl_algos.torch._normalize import Normalizer
 from diffrl_algos.torch._policy import GaussianActor, GaussianPolicy
 from diffrl_algos.torch._window import explore
 from diffsim_core import EnvState, Transition
@@ -129,7 +129,7 @@ def test_policies_act_as_their_distribution_says(state_dependent):
     obs, eps = torch.randn(5, 3, generator=g), torch.randn(4, 5, 2, generator=g)
     shift, scale = torch.full((3,), 0.1), torch.full((3,), 2.0)
     flat.requires_grad_()
-    window = explore(actor, flat, Affine(shift, scale), Still(obs).run(), eps)
+    window = explore(actor, flat, Normalizer(shift, scale), Still(obs).run(), eps)
     actions, gaussian = window.trajectory.action, window.policy
     alone = actor(actor.split(flat), shift + scale * obs)
     torch.testing.assert_close(gaussian.mean, alone.mean.expand(4, 5, 2))
@@ -139,9 +139,10 @@ def test_policies_act_as_their_distribution_says(state_dependent):
     torch.testing.assert_close(actions, torch.tanh(window.u))
     assert torch.autograd.grad(actions.sum(), flat)[0].abs().sum() > 0
 
-    mean = GaussianPolicy(actor, flat, shift, scale, None)(obs)
+    mean = GaussianPolicy(actor, flat, Normalizer(shift, scale), None)(obs)
     torch.testing.assert_close(mean, torch.tanh(alone.mean))
-    sampled = GaussianPolicy(actor, flat, shift, scale, torch.Generator().manual_seed(0))(obs.repeat(3000, 1))
+    noisy = GaussianPolicy(actor, flat, Normalizer(shift, scale), torch.Generator().manual_seed(0))
+    sampled = noisy(obs.repeat(3000, 1))
     spread = (torch.atanh(sampled.double()) - alone.mean.repeat(3000, 1)) / alone.logstd.exp().expand(5, 2).repeat(
         3000, 1
     )

@@ -209,12 +209,14 @@ def test_six_updates_are_three_and_three(share):
 def test_statistics_are_of_the_vector_alone():
     algorithm = SAPO(SAPOConfig(**SMALL))
     state, _ = run(algorithm, algorithm.init(beacon(64), 0), 3)
-    policy = algorithm.policy(state)
     assert state.run.obs.shape == (64, 26) and state.run.stats.mean.shape == (2,)
-    assert policy.shift.shape == (26,) and not policy.shift[2:].any() and (policy.scale[2:] == 1).all()
-    assert policy.shift[:2].any() and (policy.scale[:2] != 1).all()
+    far = 1e3 * torch.randn(5, 26, generator=torch.Generator().manual_seed(0))
+    x = algorithm.policy(state).normalize(far)
+    assert x.shape == far.shape and torch.equal(x[:, 2:], far[:, 2:]) and (x[:, :2] != far[:, :2]).all()
+    clipped = SAPO(SAPOConfig(**SMALL, obs_clip=4.0)).policy(state).normalize(far)
+    assert torch.equal(clipped[:, :2], x[:, :2].clamp(-4.0, 4.0)) and torch.equal(clipped[:, 2:], far[:, 2:])
     plain = SAPO(SAPOConfig(**SMALL, normalize_obs=False))
-    assert (plain.policy(state).scale == 1).all()
+    assert torch.equal(plain.policy(state).normalize(far), far)
 
 
 @pytest.mark.parametrize("share", [False, True])

@@ -12,12 +12,14 @@ import onnxruntime
 import pytest
 import torch
 
+import diffsim_core
 from diffrl_algos import export_run
 from diffrl_algos.cli import main
 from diffrl_algos.torch._export import export_policy, onnx_bytes, onnx_policy, torch_bytes, torch_policy
 
 from .test_cli import SMALL, TOY
 from .test_family import NAMES, build
+from .toy import PointTask
 
 
 def policy_of(name, worlds, **changes):
@@ -120,7 +122,6 @@ def test_export_to_torch(run, tmp_path):
 
 def test_an_exported_policy_earns_what_the_run_says(run, worlds, tmp_path):
     """The whole way: onnxruntime and NumPy in the environment, against the evaluation that ended the run."""
-    import diffsim_core
     from diffrl_algos import evaluate
 
     out = tmp_path / "policy.onnx"
@@ -142,6 +143,7 @@ def test_an_exported_policy_earns_what_the_run_says(run, worlds, tmp_path):
     [
         (["--format", "jax"], "unknown format 'jax'; known: onnx, torch"),
         (["--format", "onxx"], "did you mean onnx?"),
+        (["--actions", "controls"], "unknown kind of actions 'controls'; did you mean control?"),
         (["--checkpoint", "3"], "has no checkpoint '3'; there are last, best, 2, 4"),
         (["--out", "nowhere/policy.onnx"], "nowhere is not a folder"),
     ],
@@ -200,3 +202,64 @@ def test_a_policy_of_several_arrays_takes_them_in_one_vector(tmp_path, capfd):
     assert about["obs_arrays"] == [["state", [2]], ["points", [8, 3]]] and about["max_abs_error"] < 1e-5
     session = onnxruntime.InferenceSession(tmp_path / "policy.onnx", providers=["CPUExecutionProvider"])
     assert session.run(["action"], {"obs": np.zeros((3, 26), np.float32)})[0].shape == (3, 1)
+
+
+class Driven(PointTask):
+    """The point mass, whose motor takes 3 N to 8 N."""
+
+    control_range = ((3.0, 8.0),)
+
+    def control(self, xp, action):
+        return (5.5 + 2.5 * action,)
+
+
+@pytest.fixture
+def driven(tmp_path):
+    """A run of two updates in worlds that say what their actions stand for."""
+    if "driven" not in diffsim_core.list_tasks():
+
+        def make_task(*, num_envs, device, dtype, horizon=20):
+            return Driven(dtype, 2.0, horizon, 1e6)
+
+        diffsim_core.register_task("driven", make_task)
+    path = tmp_path / "run"
+    assert main(["train", "shac", "driven", *SMALL, "--iterations", "2", "--out", str(path)]) == 0
+    return path
+
+
+@pytest.mark.parametrize("form", ["onnx", "torch"])
+def test_controls_are_the_policys_actions_in_their_units(driven, tmp_path, capfd, form):
+    read = onnx_policy if form == "onnx" else torch_policy
+    found = {}
+    for actions in ("unit", "control"):
+        out = tmp_path / actions
+        capfd.readouterr()
+        arguments = ["export", str(driven), "--format", form, "--actions", actions, "--out", str(out), "--json"]
+        assert main(arguments) == 0
+        found[actions] = json.loads(capfd.readouterr().out), read(out.read_bytes())
+    env = diffsim_core.make("driven", num_envs=8)
+    obs = 100.0 * torch.randn(512, 2, generator=torch.Generator().manual_seed(0))
+    (unit, act), (control, drive) = found["unit"], found["control"]
+    (expected,) = env.task.control(torch, act(obs))
+    torch.testing.assert_close(drive(obs), expected, rtol=0, atol=1e-5)
+    assert drive(obs).min() >= 3.0 and drive(obs).max() <= 8.0 and drive(obs).std() > 0.1
+    assert unit["control_range"] == control["control_range"] == [[3.0, 8.0]]
+    for about, low, high in ((unit, [-1.0], [1.0]), (control, [3.0], [8.0])):
+        assert (about["action_low"], about["action_high"]) == (low, high) and about["max_abs_error"] < 1e-6
+    assert (unit["actions"], control["actions"]) == ("unit", "control")
+
+
+def test_rounding_does_not_exceed_the_bounds():
+    limits = torch.randn(100, 2, generator=torch.Generator().manual_seed(0)).sort(1).values
+    program = export_policy(lambda obs: 5.0 * obs, 100, control_range=limits.tolist())
+    obs = torch.tensor([[-1.0], [0.0], [1.0]]).expand(3, 100)
+    controls = torch_policy(torch_bytes(program, {}))(obs)
+    assert (controls >= limits[:, 0]).all() and (controls <= limits[:, 1]).all()
+    expected = torch.stack([limits[:, 0], limits.mean(1), limits[:, 1]])
+    torch.testing.assert_close(controls, expected, rtol=0, atol=1e-6)
+
+
+def test_controls_of_unknown_range_are_refused(run, tmp_path, capfd):
+    out = tmp_path / "policy.pt2"
+    assert main(["export", str(run), "--format", "torch", "--actions", "control", "--out", str(out)]) == 2
+    assert "task toy does not say what its actions stand for" in capfd.readouterr().err and not out.exists()

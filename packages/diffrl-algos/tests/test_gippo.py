@@ -34,7 +34,7 @@ class Paper:
         self.value_scale = state.value_stats.mean, (state.value_stats.var + 1e-5).sqrt()
 
     def x(self, obs):
-        return self.policy.shift + self.policy.scale * obs
+        return self.policy.normalize(obs)
 
     def act(self, flat, x):
         w, b, scale, shift, v, d = flat.split([16, 8, 8, 8, 16, 2])

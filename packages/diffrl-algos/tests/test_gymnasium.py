@@ -6,11 +6,12 @@ import dataclasses
 import json
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 import diffsim_core
-from diffrl_algos import UsageError, default_preset, load_preset
+from diffrl_algos import UsageError, default_preset, evaluate, load_preset
 from diffrl_algos._run import default_path
 from diffrl_algos._spec import RunSpec
 from diffrl_algos._train import Budget
@@ -19,8 +20,13 @@ from diffrl_algos.torch import PPO
 from diffrl_algos.torch import _export as files
 
 from .learning import before_and_after
+from .test_family import build
 
-pytest.importorskip("gymnasium")
+gymnasium = pytest.importorskip("gymnasium")
+
+from gymnasium.vector import AutoresetMode, SyncVectorEnv  # noqa: E402
+
+from diffsim_core.adapters import FromGymnasium  # noqa: E402
 
 TASK = "gym:Pendulum-v1"
 SMALL = {
@@ -78,7 +84,51 @@ def test_export(capfd, tmp_path):
     diffrl(capfd, "train", "ppo", TASK, *options("ppo", run))
     about = diffrl(capfd, "export", run, "--format", "torch", "--out", file)
     assert (about["task"], about["num_obs"], about["num_actions"], about["dt"]) == (TASK, 3, 1, 0.05)
-    assert files.torch_policy(file.read_bytes())(torch.zeros(5, 3)).shape == (5, 1)
+    act = files.torch_policy(file.read_bytes())
+    assert act(torch.zeros(5, 3)).shape == (5, 1)
+    about = diffrl(capfd, "export", run, "--format", "torch", "--actions", "control", "--out", file)
+    assert (about["action_low"], about["action_high"]) == ([-2.0], [2.0])
+    obs = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(files.torch_policy(file.read_bytes())(obs), 2.0 * act(obs))
+
+
+class Counter(gymnasium.Env):
+    """Episodes of ``length`` steps whose rewards are 1, 2, 3 and so on."""
+
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,))
+    observation_space = gymnasium.spaces.Box(-100.0, 100.0, (1,))
+
+    def __init__(self, length):
+        self.length = length
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.k = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.k += 1
+        return np.full(1, self.k, np.float32), float(self.k), False, self.k == self.length, {}
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize("algorithm", ["ppo", "lr", "sac", "td3"])
+def test_episodes_of_vector_environments_are_counted_whole(mode, algorithm):
+    """In training and in evaluation, whatever the step in which a vector environment resets its worlds."""
+
+    def vector():
+        return SyncVectorEnv([lambda k=k: Counter(k) for k in (3, 5)], autoreset_mode=mode)
+
+    env = FromGymnasium(vector, 2, max_episode_steps=5)
+    algorithm = build(algorithm, horizon=16)
+    state, metrics = algorithm.update(algorithm.init(env, 0))
+    next_step = mode is AutoresetMode.NEXT_STEP
+    ended = state.run.episodes
+    assert ended.finished == (4 + 2 if next_step else 5 + 3) and metrics["refused_updates"] == 0
+    found = sorted(ended.recent_return[: ended.finished].tolist())
+    assert found == [6.0] * (4 if next_step else 5) + [15.0] * (2 if next_step else 3)
+    result = evaluate(FromGymnasium(vector, 2, max_episode_steps=5), algorithm.policy(state), episodes=6, seed=0)
+    assert result.returns.tolist() == [6.0] * 3 + [15.0] * 3 and result.lengths.tolist() == [3] * 3 + [5] * 3
 
 
 def test_what_is_refused(capfd, tmp_path, monkeypatch):

@@ -176,7 +176,7 @@ def test_statistics_are_those_of_all_rows(batches, seed):
     var = (1e-4 * (1 + mean**2) + ((everything - mean) ** 2).sum(0)) / weight
     np.testing.assert_allclose(stats.mean.numpy(), mean, rtol=1e-10)
     np.testing.assert_allclose(stats.var.numpy(), var, rtol=1e-9)
-    shift, scale = stats.affine(torch.float64)
+    shift, scale, _ = stats.normalizer(torch.float64)
     normalised = shift.numpy() + scale.numpy() * everything
     np.testing.assert_allclose(normalised, (everything - mean) / np.sqrt(var + 1e-5), rtol=1e-9, atol=1e-9)
 

@@ -46,7 +46,7 @@ class Twin:
         self.targets = [self.net(part, (3, *c.critic_hidden, 1)) for part in state.target.view(2, -1)]
         self.actor_adam = self.adamw([self.actor], state.actor_adam, c.actor_lr)
         self.critic_adam = self.adamw(self.critics, state.critic_adam, c.critic_lr)
-        policy_shift, policy_scale = state.run.stats.affine(torch.float64)
+        policy_shift, policy_scale, _ = state.run.stats.normalizer(torch.float64)
         self.norm = lambda obs: policy_shift + policy_scale * obs
 
     @staticmethod
@@ -244,7 +244,7 @@ def test_td3_explores_with_noise_after_tanh(worlds):
         torch.equal(one, same) and not torch.equal(one, other) and torch.equal(mean(state.run.obs), mean(state.run.obs))
     )
     net = mean.mlp
-    x = torch.addcmul(mean.shift, state.run.obs, mean.scale)
+    x = mean.normalize(state.run.obs)
     torch.testing.assert_close(mean(state.run.obs), torch.tanh(net(net.split(state.actor), x)))
     wide = torch.zeros(20_000, 2)
     noise = algorithm.policy(state, deterministic=False)(wide) - mean(wide)

@@ -51,7 +51,7 @@ def test_one_file_makes_it_known(trust):
 
 
 def test_it_keeps_every_promise(trust, worlds):
-    assert len(check_algorithm(trust.Trust(trust.TrustConfig(**SMALL)), worlds)) == 9
+    assert len(check_algorithm(trust.Trust(trust.TrustConfig(**SMALL)), worlds)) == 12
 
 
 def test_a_reward_that_is_not_a_number_is_refused_and_counted(trust, worlds):

@@ -159,11 +159,11 @@ def test_pe_goes_up_one_step_and_the_value_after_it(worlds):
     policy, total = algorithm.policy(state), 0.0
     env_state, obs = state.run.env_state, state.run.obs
     for t in range(T):
-        x = policy.shift + policy.scale * obs
+        x = policy.normalize(obs)
         gaussian = actor_network(actor_network.split(actor), x)
         u = gaussian.mean + window.eps[t] * gaussian.logstd.exp()
         env_state, step = state.env.step(env_state, torch.tanh(u))
-        value = critic(state.target, policy.shift + policy.scale * step.final_obs)[0]
+        value = critic(state.target, policy.normalize(step.final_obs))[0]
         total = total + (step.reward + c.gamma * torch.where(step.terminated, 0.0, value)).sum()
         env_state, obs = diffsim_core.stop_gradient(env_state), step.obs.detach()
     (expected,) = torch.autograd.grad(total / (N * T), actor)

@@ -51,7 +51,7 @@ def test_an_update_is_the_papers(worlds):
         return (mean + std * (h @ v + d)).detach()
 
     def policy_x(obs):
-        return policy.shift + policy.scale * obs
+        return policy.normalize(obs)
 
     env_state, obs = state.run.env_state, state.run.obs
     xs, us, rewards, values, nexts, terms, dones = [], [], [], [], [], [], []

@@ -100,6 +100,7 @@ def test_steps_drawn_are_followed_as_far_as_their_episode_goes(lengths, capacity
         assert t >= total - len(replay) and taken[t, i] and diverged == past.diverged[t, i]
         assert action == obs[0] / 2 and obs[1] == -obs[0]
         if diverged:
+            np.testing.assert_array_equal(final_obs, obs)
             continue
         last = t
         while (

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections import namedtuple
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,8 @@ import pytest
 from diffrl_algos import Budget, CheckpointError, RunError, SHACConfig, UsageError
 from diffrl_algos._checkpoint import checkpoint_names
 from diffrl_algos._errors import WriteError
-from diffrl_algos._run import Run
+from diffrl_algos._files import is_part
+from diffrl_algos._run import Run, reserved
 from diffrl_algos._spec import RunSpec
 
 ARRAYS = {"a": np.arange(5.0)}
@@ -233,3 +237,122 @@ def test_fields_that_are_not_used_do_not_change_what_a_run_is(tmp_path):
     run = Run.create(tmp_path / "other", used, ARRAYS)
     assert Run.open(run.path) == run and run.spec == used and run.identity != before.identity
     assert run.spec.to_json().items() >= {"eval_every": 5, "stop_at_return": 0.0, "tensorboard": True}.items()
+
+
+LEAVES = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes that end at once")
+
+
+def in_child(function):
+    """Run it in a forked process, which ends without any clean-up; its exit code."""
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    code = 1
+    try:
+        code = function() or 0
+    finally:
+        os._exit(code)
+
+
+def cut_after(count, events=("open", "os.mkdir", "os.rename", "os.chmod", "os.remove", "fcntl.flock")):
+    """End this process at its ``count``-th look at the file system from now on, as a kill would."""
+
+    def hook(event, args):
+        nonlocal count
+        if event in events:
+            count -= 1
+            if not count:
+                os._exit(9)
+
+    sys.addaudithook(hook)
+
+
+@LEAVES
+@pytest.mark.parametrize("empty", [False, True], ids=["new", "empty"])
+def test_a_creation_that_was_cut_off_at_any_moment_blocks_nothing(tmp_path, empty):
+    """The same command begins, and after ``run.json`` is there, ``--resume`` does too; another run keeps off."""
+
+    def create(path, count=None):
+        if count is not None:
+            cut_after(count)
+        Run.create(path, spec(), ARRAYS)
+
+    stages = set()
+    for count in range(1, 1000):
+        path = tmp_path / f"at{count}"
+        if empty:
+            path.mkdir()
+        if (code := in_child(lambda path=path, count=count: create(path, count))) == 0:
+            break
+        assert code == 9
+        stages.add(tuple(sorted(str(one.relative_to(path)) for one in path.rglob("*") if not is_part(one))))
+        if (path / "run.json").exists():
+            assert Run.open(path).spec == spec()
+            with pytest.raises(UsageError, match="is not empty"):
+                Run.create(path, spec(seed=1), ARRAYS)
+        run = Run.create(path, spec(), ARRAYS)
+        assert sorted(one.name for one in path.iterdir()) == [".lock", "checkpoints", "run.json"]
+        with run.locked():
+            run.save(ARRAYS, figures(1))
+        with pytest.raises(UsageError, match="is not empty"):
+            Run.create(path, spec(), ARRAYS)
+    assert {(), (".lock",), (".lock", "checkpoints"), (".lock", "checkpoints", "run.json")} <= stages
+
+
+@pytest.mark.parametrize("fails", ["mkdir", "exclusive", "require_writable", "write_atomic"])
+def test_a_creation_that_fails_leaves_nothing(tmp_path, monkeypatch, fails):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(*((Path, "mkdir", full) if fails == "mkdir" else (f"diffrl_algos._run.{fails}", full)))
+        with pytest.raises(RunError, match=r"cannot make .*No space left on device; choose another place"):
+            Run.create(tmp_path / "a" / "run", spec(), ARRAYS)
+        assert list(tmp_path.iterdir()) == []
+    Run.create(tmp_path / "a" / "run", spec(), ARRAYS)
+
+
+def test_what_has_results_or_belongs_to_others_is_not_taken_over(tmp_path):
+    for name, spoil in {
+        "log": lambda run: (run.path / "metrics.jsonl").write_text(json.dumps(figures(1)) + "\n"),
+        "summary": lambda run: run.write_summary({}),
+        "checkpoint": lambda run: run.save(ARRAYS, figures(1)),
+        "damaged": lambda run: (run.path / "run.json").write_text("{"),
+        "foreign": lambda run: [(run.path / "run.json").unlink(), (run.path / "notes").write_text("mine")],
+        "weights": lambda run: [(run.path / "run.json").unlink(), (run.checkpoints / "a.safetensors").write_text("")],
+    }.items():
+        run = Run.create(tmp_path / name, spec(), ARRAYS)
+        spoil(run)
+        before = {one: one.is_file() and one.read_bytes() for one in run.path.rglob("*")}
+        with pytest.raises(UsageError, match="is not empty"):
+            Run.create(run.path, spec(), ARRAYS)
+        assert {one: one.is_file() and one.read_bytes() for one in run.path.rglob("*")} == before, name
+
+
+@LEAVES
+def test_default_folders_of_many_starts_at_once_differ(tmp_path):
+    """Forked, all in the same second; and one that fails leaves nothing."""
+    begin = tmp_path / "begin"
+
+    def start(k):
+        while not begin.exists():
+            pass
+        with reserved(tmp_path / "runs" / "shac-toy-s0-20261129-222103") as path:
+            Run.create(path, spec(seed=k), ARRAYS)
+
+    pids = []
+    for k in range(12):
+        pid = os.fork()
+        if not pid:
+            code = 1
+            try:
+                code = start(k) or 0
+            finally:
+                os._exit(code)
+        pids.append(pid)
+    begin.touch()
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0] * 12
+    assert {Run.open(path).spec.seed for path in (tmp_path / "runs").iterdir()} == set(range(12))
+    with pytest.raises(RuntimeError), reserved(tmp_path / "other" / "name"):
+        raise RuntimeError
+    assert not (tmp_path / "other").exists()

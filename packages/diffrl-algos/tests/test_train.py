@@ -6,7 +6,7 @@ import io
 import os
 import signal
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ class State(NamedTuple):
     iteration: int
     env_steps: int
     seed: int
+    env: Any = None
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Counting:
     name: str = "counting"
 
     def init(self, env, seed):
-        return State(0, 0, seed)
+        return State(0, 0, seed, env)
 
     def update(self, state):
         state = state._replace(iteration=state.iteration + 1, env_steps=state.env_steps + 10)
@@ -63,7 +64,7 @@ ALGORITHM = Counting(SHACConfig(iterations=4))
 def test_default_budget_is_the_configuration(worlds):
     recorder = Recorder()
     result = train(ALGORITHM, worlds(), callbacks=[recorder], seed=7)
-    assert result.state == State(4, 40, 7) and result.status == "finished"
+    assert result.state._replace(env=None) == State(4, 40, 7) and result.status == "finished"
     assert recorder.events == [
         ("start", 0, 0.0),
         *((k, k / 4, [k]) for k in (1, 2, 3, 4)),
@@ -107,9 +108,9 @@ def test_budgets_that_make_no_sense(given):
 def test_stop_after_keeps_the_budget(worlds):
     first = train(ALGORITHM, worlds(), stop_after=3)
     assert first.status == "stopped" and first.state.iteration == 3
-    rest = train(ALGORITHM, worlds(), state=first.state, wall_s=first.wall_s, stop_after=3)
+    rest = train(ALGORITHM, first.state.env, state=first.state, wall_s=first.wall_s, stop_after=3)
     assert rest.status == "finished" and rest.state.iteration == 4 and rest.wall_s > first.wall_s
-    done = train(ALGORITHM, worlds(), state=rest.state)
+    done = train(ALGORITHM, rest.state.env, state=rest.state)
     assert done.status == "finished" and done.metrics == {}
     with pytest.raises(UsageError, match="stop_after is 0"):
         train(ALGORITHM, worlds(), stop_after=0)
@@ -223,8 +224,8 @@ def test_a_return_that_is_reached_ends_training(worlds):
     result = train(ALGORITHM, worlds(), stop_at_return=-0.5)
     assert (result.state.iteration, result.status, result.reached) == (2, "finished", True)
     # One that was reached before needs no update; one that was not, some.
-    assert train(ALGORITHM, worlds(), state=result.state, score=-0.5, stop_at_return=-0.5).metrics == {}
-    further = train(ALGORITHM, worlds(), state=result.state, score=-0.5, stop_at_return=-0.3)
+    assert train(ALGORITHM, result.state.env, state=result.state, score=-0.5, stop_at_return=-0.5).metrics == {}
+    further = train(ALGORITHM, result.state.env, state=result.state, score=-0.5, stop_at_return=-0.3)
     assert further.state.iteration == 4 and further.reached
     missed = train(ALGORITHM, worlds(), stop_at_return=0.0)
     assert missed.state.iteration == 4 and missed.status == "finished" and not missed.reached

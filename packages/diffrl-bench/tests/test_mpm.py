@@ -38,6 +38,8 @@ def test_a_report_holds_every_comparison() -> None:
         "forward_backward",
     }
     assert "over Warp" in mpm_text(report)
+    if report["two_threads"] is not None:
+        assert {"median", "apart", "cpu"} <= report["two_threads"].keys() and "two simulators apart" in mpm_text(report)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,7 @@ def test_it_is_faster_than_warp_by_itself(material: str, forward: float, both: f
     assert report["over_warp_forward"] >= forward
     assert report["over_warp_forward_backward"] >= both
     if report["two_threads"] is not None:
+        assert report["two_threads"]["cpu"]["median"] < 1.1
         assert report["two_threads"]["median"] >= 1.8
 
 
@@ -69,3 +72,4 @@ def test_a_large_window_takes_little_memory() -> None:
     if window["bytes"] is None:
         pytest.skip("this system does not say how much memory a process has")
     assert window["bytes"] < 0.4e9
+    assert 0 < window["library_bytes"] < window["resident_bytes"] - window["bytes"]

@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from diffrl_algos import RunError
 from diffrl_bench import PlannedRun, RunSettings, Suite, run_suite
 from diffrl_bench._results import read_curves, read_results
 
@@ -120,6 +122,7 @@ _INTERRUPTED = """
 import signal
 import sys
 from pathlib import Path
+from diffrl_algos import RunError
 from diffrl_bench import PlannedRun, RunSettings, Suite, run_suite
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -129,7 +132,7 @@ run_suite(Suite(name="mine", jobs=2, runs=runs), RunSettings(out=out, command=co
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_interrupted_runs_save_and_go_on(settings: RunSettings, number: signal.Signals) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", _INTERRUPTED, str(settings.out), *settings.command],
@@ -142,7 +145,7 @@ def test_interrupted_runs_save_and_go_on(settings: RunSettings, number: signal.S
     process.send_signal(number)
     _, err = process.communicate(timeout=300)
     assert process.returncode != 0
-    assert "KeyboardInterrupt" in err
+    assert "Interrupted: interrupted; the same command continues the runs" in err
     for seed in range(2):
         assert any((settings.out / f"shac-ant-s{seed}" / "checkpoints").glob("*.safetensors"))
     assert not (settings.out / "shac-ant-s2").exists()
@@ -152,6 +155,51 @@ def test_interrupted_runs_save_and_go_on(settings: RunSettings, number: signal.S
     rows = run_suite(_suite("--slow", "x", seeds=2), settings)
     assert [row["status"] for row in rows] == ["finished", "finished"]
     assert [_starts(settings.out, seed) for seed in range(2)] == [2, 2]
+
+
+def test_one_at_a_time_in_a_folder(settings: RunSettings) -> None:
+    """The second one changes nothing, and a lock that a killed one left is none."""
+    command = [sys.executable, "-c", _INTERRUPTED, str(settings.out), *settings.command]
+    first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    _until(lambda: (settings.out / "shac-ant-s1" / "waiting").exists())
+    before = read_results(settings.out)
+    with pytest.raises(RunError, match=r"another diffrl bench run is at work in .*out; wait until it ends"):
+        run_suite(_suite("--slow", "x", seeds=2), settings)
+    assert read_results(settings.out) == before and len(before) == 2
+    first.kill()
+    first.wait()
+    rows = run_suite(_suite("--slow", "x", seeds=2), settings)
+    assert [row["status"] for row in rows] == ["finished", "finished"]
+
+
+def test_a_run_that_is_complete_is_finished_whatever_became_of_its_process(settings: RunSettings) -> None:
+    """For instance where its result could not be printed any more."""
+    suite = _suite(seeds=1)
+    (settings.out).mkdir()
+    code = "import subprocess, sys; subprocess.run(sys.argv[1:], check=True); sys.exit(1)"
+    rows = run_suite(suite, replace(settings, command=(sys.executable, "-c", code, *settings.command)))
+    assert [row["status"] for row in rows] == ["finished"]
+
+
+def test_what_fails_in_between_leaves_no_run_behind(settings: RunSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        _until((settings.out / "shac-ant-s0" / "waiting").exists)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("diffrl_bench._runner.write_results", full)
+    with pytest.raises(OSError, match="No space left"):
+        run_suite(_suite("--slow", "x", seeds=1), settings)
+    assert any((settings.out / "shac-ant-s0" / "checkpoints").glob("*.safetensors"))
+
+
+def test_a_task_may_have_any_name(settings: RunSettings) -> None:
+    """Those of Gymnasium have colons, slashes and dots."""
+    runs = tuple(PlannedRun(algorithm="ppo", task=task, seed=0) for task in ("gym:a/B-v0", "gym:../..", "gym:é:C-v1"))
+    rows = run_suite(Suite(name="mine", runs=runs), settings)
+    assert [row["status"] for row in rows] == ["finished"] * 3
+    assert [row["run"] for row in rows] == ["ppo-gym-a-B-v0-s0", "ppo-gym-..-..-s0", "ppo-gym-é-C-v1-s0"]
+    assert [row["arguments"][1] for row in rows] == [run.task for run in runs]
+    assert {path.parent for path in settings.out.rglob("summary.json")} == {settings.out / row["run"] for row in rows}
 
 
 def _until(condition: Any, seconds: float = 300.0) -> None:

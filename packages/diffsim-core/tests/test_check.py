@@ -14,7 +14,7 @@ import torch
 
 from diffsim_core import TaskEnv
 from diffsim_core._check_probes import probes
-from diffsim_core.check import CheckError, check_env, check_gradients, check_rollout, check_task
+from diffsim_core.check import CHECKS, CheckError, check_env, check_gradients, check_rollout, check_size, check_task
 
 from .pendulum import Pendulum, PendulumDynamics, make_pendulum
 
@@ -278,6 +278,29 @@ def test_check_task_prints_as_json():
     broken = check_task(make_broken, num_envs=8, horizon=2, rollout_envs=2)
     assert not broken.ok and broken.deterministic and "changes other worlds" in broken.violations[0]
     assert not dataclasses.replace(report, violations=["x"]).ok
+
+
+def test_check_task_tells_how_far_it_is():
+    """Every check in its order, each from 0 up and never back."""
+    told: list[tuple[str, float]] = []
+    check_task(make_pendulum, num_envs=4, horizon=4, progress=lambda check, part: told.append((check, part)))
+    assert list(dict.fromkeys(check for check, _ in told)) == list(CHECKS)
+    for check in CHECKS:
+        parts = [part for name, part in told if name == check]
+        assert parts[0] == 0 and parts == sorted(parts) and parts[-1] < 1
+    assert len(told) > 8
+
+
+@pytest.mark.parametrize(("numbers", "expected"), [(2, (64, 64)), (128, (64, 64)), (4096, (32, 8)), (60_000, (4, 8))])
+def test_large_worlds_are_checked_in_small_numbers(numbers, expected):
+    def make(num_envs, dtype):
+        env = make_pendulum(num_envs, dtype=dtype)
+        state, obs = env.reset(0)
+        physics = (torch.zeros(num_envs, 1), torch.zeros(num_envs, numbers - 1, 1))
+        env.reset = lambda seed: (state._replace(physics=physics), obs)
+        return env
+
+    assert check_size(make) == expected
 
 
 def test_partial_of_make_is_enough():

@@ -221,8 +221,8 @@ def test_errors():
         make_pendulum(3, "jax", dtype="float64")
     with pytest.raises(ValueError, match="dtype='float64', but the dynamics of task 'pendulum' was made for 'float32'"):
         diffsim_core.TaskEnv(Pendulum(), 3, arrays="torch", dtype="float64")
-    for task, message in ((WrongShape(), r"observation .* shape \(3, 8\).*expected \(3, 9\)"),
-                          (WrongStart(), r"initial qd .* shape \(3, 1\).*expected \(3, 2\)")):  # fmt: skip
+    for task, message in ((WrongShape(), r"observe returned shape \(3, 8\).*expected \(3, 9\)"),
+                          (WrongStart(), r"initial returned qd of shape \(3, 1\).*expected \(3, 2\)")):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             diffsim_core.TaskEnv(task, 3, arrays="torch").reset(0)
 

@@ -45,7 +45,7 @@ DS_ITEM void probe_collide(int item, const CollideArgs& args)
     int room[DS_MAX_SHAPES];
     Shapes s = listed(read_chain(args.integers, args.reals).shapes, args.pose, args.x, item, room);
     V3 v = node(args.v, item);
-    collide(s, args.pose, args.pose_next, args.dt, node(args.x, item), read(args.mass + item * DS_LANES), v, args.impulse);
+    collide(s, args.pose, args.pose_next, args.dt, node(args.x, item), read(args.mass + item * DS_LANES), v, (Sum*)args.impulse);
     put(args.v_out, item, v);
 }
 DS_ITEM void probe_collide_vjp(int item, const CollideVjpArgs& args)
@@ -55,11 +55,18 @@ DS_ITEM void probe_collide_vjp(int item, const CollideVjpArgs& args)
     V3 gv;
     R gmass = R{};
     collide_vjp(s, args.pose, args.pose_next, args.dt, node(args.x, item), read(args.mass + item * DS_LANES), node(args.v, item),
-                node(args.gv_out, item), args.gimpulse, gv, gmass, args.gpose, args.gpose_next);
+                node(args.gv_out, item), args.gimpulse, gv, gmass, (Sum*)args.gpose, (Sum*)args.gpose_next);
     put(args.gv, item, gv);
     write(args.gmass + item * DS_LANES, gmass);
 }
 
+#if DS_LANES == 1
+DS_ITEM void probe_total(int item, const TotalArgs& args) { args.total[item] = total(((const Sum*)args.sums)[item]); }
+DS_ITEM void probe_add(int item, const TotalArgs& args) { add_to((Sum*)args.sums, args.total[item]); }
+#else
+DS_ITEM void probe_total(int item, const TotalArgs& args) { args.total[item] = args.sums[item]; }
+DS_ITEM void probe_add(int item, const TotalArgs& args) { *args.sums += args.total[item]; }
+#endif
 DS_ITEM void probe_chain(int world, const ChainArgs& args)
 {
     Chain c = read_chain(args.integers, args.reals);

@@ -10,6 +10,7 @@ import numpy as np
 
 import diffsim_mpm
 from diffsim_core.native import Arguments, Kernels, Launch, Launcher, native_kernels
+from diffsim_mpm._kernels import sum_numbers
 from diffsim_mpm.chain import KinematicChain
 
 _TABLES = {"integers": "const int*", "reals": "const T*"}
@@ -27,7 +28,10 @@ _COLLIDE_VJP = Arguments(
     gpose_next="T*",
 )
 _CHAIN = Arguments("ChainArgs", **_TABLES, fraction="T", q="const T*", u="const T*", pose="T*", gq="T*", gu="T*")
+_TOTAL = Arguments("TotalArgs", sums="T*", total="T*")
 FUNCTIONS = {
+    "probe_total": _TOTAL,
+    "probe_add": _TOTAL,
     "probe_collide": _COLLIDE,
     "probe_collide_vjp": _COLLIDE_VJP,
     "probe_chain": _CHAIN,
@@ -71,10 +75,25 @@ class Probe:
 
     def collide(self, pose: Any, pose_next: Any, dt: float, x: Any, mass: Any, v: Any) -> tuple[Any, Any]:
         items, nodes = self._nodes(x, mass, v)
-        out, impulse = np.full(x.shape, np.nan, self.dtype), np.zeros((len(pose), 6), self.dtype)
+        out, impulse = np.full(x.shape, np.nan, self.dtype), self.sums(6 * len(pose))
         pose, pose_next = (np.asarray(p, self.dtype) for p in (pose, pose_next))
         self._run("probe_collide", items, dt=dt, pose=pose, pose_next=pose_next, **nodes, v_out=out, impulse=impulse)
-        return out, impulse
+        return out, self.totals(impulse).reshape(-1, 6)
+
+    def sums(self, count: int) -> Any:
+        """Room for so many sums, which are numbers on a CPU."""
+        return np.zeros((count, sum_numbers(str(self.dtype)) if self.kernels.on_cuda else 1), self.dtype)
+
+    def totals(self, sums: Any) -> Any:
+        total = np.full(len(sums), np.nan, self.dtype)
+        self._run("probe_total", len(sums), sums=sums, total=total)
+        return total
+
+    def total_of(self, values: Any) -> Any:
+        """The sum of numbers that are added one after the other."""
+        sums = self.sums(1)
+        self._run("probe_add", len(values), sums=sums, total=np.asarray(values, self.dtype))
+        return self.totals(sums)[0]
 
     def collide_vjp(
         self, pose: Any, pose_next: Any, dt: float, x: Any, mass: Any, v: Any, gv_out: Any, gimpulse: Any
@@ -82,10 +101,10 @@ class Probe:
         items, nodes = self._nodes(x, mass, v)
         pose, pose_next = (np.asarray(p, self.dtype) for p in (pose, pose_next))
         back = {"gv": np.full(x.shape, np.nan, self.dtype), "gmass": np.full(len(x), np.nan, self.dtype)}
-        back |= {"gpose": np.zeros_like(pose), "gpose_next": np.zeros_like(pose)}
+        sums = {"gpose": self.sums(pose.size), "gpose_next": self.sums(pose.size)}
         given = {"gv_out": np.asarray(gv_out, self.dtype), "gimpulse": np.asarray(gimpulse, self.dtype)}
-        self._run("probe_collide_vjp", items, dt=dt, pose=pose, pose_next=pose_next, **nodes, **given, **back)
-        return back
+        self._run("probe_collide_vjp", items, dt=dt, pose=pose, pose_next=pose_next, **nodes, **given, **back, **sums)
+        return back | {name: self.totals(each).reshape(pose.shape) for name, each in sums.items()}
 
     def poses(self, q: Any, u: Any, fraction: float) -> Any:
         q, u = (np.asarray(a, self.dtype) for a in (q, u))

@@ -106,6 +106,21 @@ def test_gradient(name: str, where: tuple[float, float]) -> None:
     assert np.abs(back["gpose"]).max() > 0.1 and np.abs(back["gpose_next"]).max() > 10
 
 
+@pytest.mark.parametrize("name", SHAPES)
+def test_gradient_on_planes_of_symmetry(name: str) -> None:
+    """Nodes of a grid often have a coordinate of exactly zero in the frame of a shape that no joint has turned yet."""
+    shape = SHAPES[name](softness=200.0, friction=0.4)
+    chain = KinematicChain((), (shape,))
+    signs = np.array([[i, j, k] for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1) if i or j or k])
+    rays = signs[:, None] * np.array([0.7, 1.1, 0.9]) * np.linspace(0.001, 0.14, 140)[:, None]
+    d = twin.signed_distance(shape, rays.reshape(-1, 3))[0].reshape(rays.shape[:2])
+    near = (d > 0.001) & (d < 0.006)
+    x = np.array([points[close][0] for points, close in zip(rays, near, strict=True) if close.any()])
+    assert (x == 0).any(axis=1).sum() >= 5
+    x = np.concatenate([x] * 4)  # whole lanes
+    check_vjp(chain, x, velocities(len(x), 20), seed=19)
+
+
 @pytest.mark.parametrize("friction", [0.0, 0.3, 5.0, 99.0], ids=["slip", "slide", "stick", "sticky"])
 def test_gradient_by_friction(friction: float) -> None:
     shape = Box(half_sizes=(0.1, 0.06, 0.08), radius=0.01, softness=200.0, friction=friction, **TURNED)

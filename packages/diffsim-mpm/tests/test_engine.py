@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import warp as wp
 
+from diffsim_core import Buffer
 from diffsim_mpm import _launches, twin
 from diffsim_mpm.chain import Joint, KinematicChain
 from diffsim_mpm.dynamics import MpmDynamics
@@ -12,6 +14,7 @@ from diffsim_mpm.materials import MATERIALS
 from diffsim_mpm.shapes import Box, Sphere
 
 from .host import block, some_model, some_state, step, vjp
+from .shuffled import for_cuda
 
 SOFT = {"E": 1e4}
 
@@ -172,10 +175,10 @@ def test_float32_gradients_over_8_control_steps():
     assert (cosine > 0.999).all()
 
 
-def mixed(threads: int, dtype: str = "float32") -> MpmDynamics:
+def mixed(threads: int, dtype: str = "float32", **options) -> MpmDynamics:
     model = some_model(*bodies("von_mises", "drucker_prager"), ground_friction=0.4, shapes=hand())
-    names = ("yield_stress", "friction_angle")
-    return MpmDynamics(model, dt=1e-3, substeps=3, dtype=dtype, threads=threads, parameters=names, reactions=True)
+    options |= {"parameters": ("yield_stress", "friction_angle"), "reactions": True}
+    return MpmDynamics(model, dt=1e-3, substeps=3, dtype=dtype, threads=threads, **options)
 
 
 def everything(dynamics, state):
@@ -243,11 +246,12 @@ def test_a_world_that_outgrows_max_box_is_lost():
         assert step(dynamics, state)[1].tolist() == expected
 
 
-def test_cuda_source_on_a_cpu(monkeypatch):
+@pytest.mark.parametrize("atomics", [False, True])
+def test_cuda_source_on_a_cpu(monkeypatch, atomics):
     """What is made for CUDA does the same; a CPU runs it one item after the other."""
     expected = mixed(1, "float64")
-    monkeypatch.setattr(MpmDynamics, "_build", _built_for_cuda)
-    dynamics = mixed(1, "float64")
+    for_cuda(monkeypatch)
+    dynamics = mixed(1, "float64", atomics=atomics)
     state = some_state(dynamics, 4, seed=12)
     state.x[1, 7] = 2.0  # a lost world
     state.q[2, 1] = np.nan  # and another one
@@ -258,11 +262,61 @@ def test_cuda_source_on_a_cpu(monkeypatch):
         assert one == pytest.approx(other, abs=1e-10 * max(1.0, np.nanmax(np.abs(other))), nan_ok=True)
 
 
-_build = MpmDynamics._build
+def test_a_control_step_of_cuda_is_one_graph(monkeypatch):
+    """Both passes are captured and replayed, so that nothing in them waits for the host; here by a CPU's graphs."""
+    for_cuda(monkeypatch)
+    check_graph("cpu")
 
 
-def _built_for_cuda(self, on_cuda):
-    return _build(self, True)
+def check_graph(device):
+    dynamics = mixed(1, device=device)
+    state = some_state(dynamics, 3, seed=19)
+    arrays = [*state, np.full((3, 2), 0.01), np.tile(dynamics.parameters.nominal, (3, 1))]
+    given = [wp.array(a.astype(np.float32), device=device) for a in arrays]
+    out, g = given[: len(state)], [wp.ones(a.shape, dtype=float, device=device) for a in given[: len(state)]]
+    out, back = ([wp.zeros_like(a) for a in each] for each in (out, given))
+    ok = wp.zeros(3, dtype=wp.int32, device=device)
+
+    def passes():
+        lists = [[Buffer(a.ptr, a.shape, "float32", device) for a in each] for each in (given, out, g, back)]
+        flags = Buffer(ok.ptr, ok.shape, "int32", device)
+        dynamics.step(lists[0][: len(state)], lists[0][len(state) :], lists[1], flags, None)
+        dynamics.vjp(lists[0][: len(state)], lists[0][len(state) :], flags, flags, lists[2], lists[3])
+
+    passes()  # which makes room
+    results = [*out, *back]
+    expected = [a.numpy().copy() for a in results]
+    assert ok.numpy().all() and all((results[k].numpy() != 0).all() for k in (1, len(state) + 1))  # x and its cotangent
+    with wp.ScopedCapture(device=device) as capture:
+        passes()
+    for a in results:
+        a.fill_(-1.0)
+    wp.capture_launch(capture.graph)
+    for a, b in zip(results, expected, strict=True):
+        assert (a.numpy() == b).all()
+
+
+@pytest.mark.parametrize("atomics", [False, True])
+def test_the_order_of_threads_changes_no_bit(monkeypatch, atomics):
+    """On CUDA, in both passes, with shapes, what they feel, and parameters as inputs; only atomics are in any order."""
+    found = []
+    for seed in range(3):
+        with monkeypatch.context() as patch:
+            for_cuda(patch, np.random.default_rng(seed))
+            dynamics = mixed(1, atomics=atomics)
+            state = some_state(dynamics, 3, seed=17, strain=0.02)
+            state = state._replace(q=np.array([[0.1, 0.05], [0.3, 0.0], [0.2, 0.1]], np.float32))
+            u = np.array([[0.05, 0.01], [-0.02, 0.03], [0.0, 0.02]])
+            out, ok = step(dynamics, state, u)
+            assert ok.all() and (out.wrench != 0).any()
+            g = [np.random.default_rng(18).standard_normal(a.shape) for a in out]
+            back = vjp(dynamics, state, ok, g, u)
+            found.append(out._asdict() | {f"g{name}": a for name, a in back.items()})
+    same = {name: all((other[name] == a).all() for other in found[1:]) for name, a in found[0].items()}
+    if atomics:
+        assert not same["v"] and not same["gv"]
+    else:
+        assert all(same.values()), same
 
 
 def _both_passes(dynamics, state, u, g):

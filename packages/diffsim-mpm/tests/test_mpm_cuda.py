@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,16 +12,16 @@ from diffsim_core import differentiable
 from diffsim_mpm.dynamics import MpmDynamics
 
 from .host import some_model, some_state
-from .test_engine import bodies, hand
+from .test_engine import bodies, check_graph, hand
 
 pytestmark = pytest.mark.gpu
 
 
-def window(device: str, dtype: str, steps: int):
+def window(device: str, dtype: str, steps: int, **options: Any):
     """Final states of 5 worlds, and the gradient of their weighted sum by the first state, controls and parameters."""
     kind = getattr(torch, dtype)
     model = some_model(*bodies("von_mises", "drucker_prager"), ground_friction=0.4, shapes=hand())
-    options = {"parameters": ("E", "yield_stress"), "reactions": True}
+    options |= {"parameters": ("E", "yield_stress"), "reactions": True}
     dynamics = MpmDynamics(model, dt=1e-3, substeps=4, dtype=dtype, device=device, **options)
 
     def tensor(array):
@@ -37,7 +39,20 @@ def window(device: str, dtype: str, steps: int):
     return [part.detach().cpu().double() for part in (*now, *torch.autograd.grad(total, inputs))]
 
 
+@pytest.mark.parametrize("atomics", [False, True])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-8), ("float32", 1e-3)])
-def test_a_window_agrees_with_the_cpu(dtype, tolerance):
-    for found, expected in zip(window("cuda", dtype, 3), window("cpu", dtype, 3), strict=True):
+def test_a_window_agrees_with_the_cpu(dtype, tolerance, atomics):
+    for found, expected in zip(window("cuda", dtype, 3, atomics=atomics), window("cpu", dtype, 3), strict=True):
         assert (found - expected).abs().max() <= tolerance * max(1.0, float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_repeated_runs_have_the_same_bits(dtype):
+    first = window("cuda", dtype, 8)
+    for _ in range(4):
+        assert all(torch.equal(a, b) for a, b in zip(window("cuda", dtype, 8), first, strict=True))
+
+
+def test_a_control_step_is_one_graph():
+    """It could not be captured if it waited for the host."""
+    check_graph("cuda")

@@ -22,5 +22,6 @@ def test_compiles_to_a_cubin(tmp_path, dtype, arch):
     (cubin,) = tmp_path.glob("*.cubin")
     code = cubin.read_bytes()
     assert code.startswith(b"\x7fELF")
-    for stage in ("leave", "grid", "move", "move_vjp", "grid_vjp", "leave_vjp", "joints_vjp"):
+    forth = ("leave", "reserve", "list", "sort", "grid", "move")
+    for stage in (*forth, "move_vjp", "grid_vjp", "leave_vjp", "poses_vjp", "joints_vjp"):
         assert f"mpm_{stage}_cuda_kernel_forward".encode() in code

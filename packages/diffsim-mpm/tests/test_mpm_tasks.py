@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import diffsim_core
-from diffsim_core import TaskEnv
-from diffsim_core.check import check_env
+from diffsim_core import TaskEnv, _check_gradients
+from diffsim_core.check import check_env, check_gradients
 from diffsim_core.viewer import html_page, record
 from diffsim_mpm.tasks import fluid_move, hand_flip, rolling_pin
 
@@ -32,20 +32,21 @@ def make(name: str, num_envs: int = 2, arrays: str = "torch", dtype: str = "floa
 @functools.cache
 def at_work(name: str, dtype: str = "float64") -> tuple[TaskEnv, Any, Any]:
     """A state in which the shapes touch the body and plastic flow is under way, and an action that goes on with it."""
-    options = {"noise": 0.0} if name != "fluid_move_small" else {}
+    kind = name.removesuffix("_small")
+    options = {"noise": 0.0} if kind != "fluid_move" else {}
     env = make(name, 1, dtype=dtype, **options)
     # no round numbers: gradients have steps where a joint is at its limit or a node on a face
     action = torch.full((1, env.spec.num_actions), 0.0731, dtype=getattr(torch, dtype))
-    if name == "hand_flip_small":
+    if kind == "hand_flip":
         action[0, -1] *= -1
         fingers = [f"{finger}{joint}" for finger in ("FF", "MF", "RF", "LF") for joint in ("J2", "J1")]
         action[0, [env.spec.action_names.index(joint) for joint in fingers]] = 0.8
     else:
-        moves = {"rolling_pin_small": [0.313, -0.517, 0.213], "fluid_move_small": [0.2971, -0.2131, 0.9173]}
-        action[0, :] = torch.tensor(moves[name])
+        moves = {"rolling_pin": [0.313, -0.517, 0.213], "fluid_move": [0.2971, -0.2131, 0.9173]}
+        action[0, :] = torch.tensor(moves[kind])
     state, _ = env.reset(0)
     # water that rests is at the edge between pushing and not; that which is still being lifted is not
-    for _ in range(3 if name == "fluid_move_small" else 30):
+    for _ in range({"fluid_move": 3, "hand_flip_small": 15}.get(name if kind == "hand_flip" else kind, 30)):
         state, _ = env.step(state, action)
     return env, state, action
 
@@ -103,11 +104,20 @@ def test_gradients_at_work(name: str) -> None:
             assert min(errors) < 1e-6, f"{key}: {errors}"
 
 
-def test_single_precision_has_the_same_gradient() -> None:
-    """Eight control steps of the hand at work."""
+@pytest.mark.parametrize("name", SMALL)
+def test_gradients_at_the_start(name: str, monkeypatch: Any) -> None:
+    """Undeformed, with round numbers, and shapes that touch or move: those of one step, of every input."""
+    monkeypatch.setattr(_check_gradients, "_MOST", 4)  # directions
+    report = check_gradients(make(name, 4, dtype="float64"), warmup=0)
+    assert report.max_rel_error < 1e-6 and report.worlds >= 2, report
+
+
+@pytest.mark.parametrize("name", [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in FULL)])
+def test_single_precision_has_the_same_gradient(name: str) -> None:
+    """Eight control steps at work."""
     found = []
     for dtype in ("float64", "float32"):
-        env, state, action = at_work("hand_flip_small", dtype)
+        env, state, action = at_work(name, dtype)
         actions = [action.clone().requires_grad_() for _ in range(8)]
         total = 0.0
         for each in actions:
@@ -134,17 +144,60 @@ def test_hand_flips_reward_by_hand() -> None:
     assert pairs[:, :, [0, 2]].max() < 1e-6 and pairs[:, :, 1].mean() == pytest.approx(8 / 3 / np.pi * 0.1, rel=0.02)
 
 
+@pytest.mark.parametrize("name", ["hand_flip", "hand_flip_small"])
+def test_the_dough_stays_on_an_open_hand(name: str) -> None:
+    """Nothing leaks through between the fingers, which takes cells smaller than they are thick."""
+    env = make(name, 2, noise=0.3)
+    state, _ = env.reset(0)
+    rest = torch.tensor(hand_flip.CENTRE)[2] - hand_flip.HALF_HEIGHT
+    for _ in range(round(0.2 / env.task.dynamics.dt)):
+        state, transition = env.step(state, torch.zeros(2, 24))
+        assert not (transition.terminated | transition.diverged).any()
+    assert (state.physics.x[..., 2] > rest - 0.01).all()
+    assert transition.reward.abs().max() < 0.01
+
+
+def test_a_dough_that_falls_off_ends_the_small_tasks_episode() -> None:
+    """The released task goes on; there is nothing left to learn from."""
+    for options, ends in (({}, True), ({"drop_ends": False}, False)):
+        env = make("hand_flip_small", 2, **options)
+        state, _ = env.reset(0)
+        x = state.physics.x.clone()
+        x[1, :, 2] -= 0.25
+        state = state._replace(physics=state.physics._replace(x=x))
+        state, transition = env.step(state, torch.zeros(2, 24))
+        assert transition.terminated.tolist() == [False, ends] and state.t.tolist() == [1, 0 if ends else 1]
+    assert not make("hand_flip", 1).task.drop_ends
+
+
+def test_a_hand_is_as_fast_in_both_sizes() -> None:
+    turned = []
+    for name in ("hand_flip", "hand_flip_small"):
+        env = make(name, 1, noise=0.0)
+        state, _ = env.reset(0)
+        for _ in range(round(0.008 / env.task.dynamics.dt)):
+            state, _ = env.step(state, torch.ones(1, 24))
+        turned.append(state.physics.q)
+        assert env.spec.horizon * env.task.dynamics.dt == pytest.approx(0.6)
+    wrist = [name.startswith("WRJ") for name in env.spec.action_names]
+    slow = torch.where(torch.tensor(wrist), 0.1, 1.0)
+    assert sum(wrist) == 2
+    torch.testing.assert_close(turned[1], turned[0] * slow)
+    # the released code's 0.33 * 0.002 * 40 a step, of a joint that is far from its limits
+    assert float(turned[0][0, env.spec.action_names.index("MFJ2")]) == pytest.approx(4 * 0.0264)
+
+
 def test_a_scripted_hand_folds_the_dough() -> None:
     """Fingers that bend by 90 degrees twice bring the halves together."""
     env = make("hand_flip_small", 1, noise=0.0)
     joints = env.spec.action_names
     state, _ = env.reset(0)
     best = -1.0
-    for k in range(140):
+    for k in range(70):
         action = torch.zeros(1, 24)
         for j, joint in enumerate(joints):
-            if joint[:2] in ("FF", "MF", "RF", "LF") and k > 10:
-                action[0, j] = {"J2": 1.0 if k < 75 else 0.0, "J1": 0.7, "J0": 0.3}.get(joint[2:], 0.0)
+            if joint[:2] in ("FF", "MF", "RF", "LF") and k > 5:
+                action[0, j] = {"J2": 1.0 if k < 38 else 0.0, "J1": 0.7, "J0": 0.3}.get(joint[2:], 0.0)
         state, transition = env.step(state, action)
         assert not transition.diverged.any()
         best = max(best, float(transition.reward))

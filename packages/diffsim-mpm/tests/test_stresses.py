@@ -144,7 +144,20 @@ def test_pressure_and_viscosity_of_the_fluid():
 def test_waves_and_the_stable_step():
     p = MATERIALS["neo_hookean"].row(E=1e4, nu=0.25)
     assert MATERIALS["neo_hookean"].sound_speed(p, 1000.0) == pytest.approx(math.sqrt(1e4 * 1.2 / 1000))
-    assert MATERIALS["neo_hookean"].stable_dt(p, 1000.0, 0.02) == pytest.approx(0.02 / math.sqrt(12))
+    expected = 0.9 * 0.02 / math.sqrt(20)  # 3 lam + 2 mu = 2 E
+    assert MATERIALS["neo_hookean"].stable_dt(p, 1000.0, 0.02) == pytest.approx(expected, rel=1e-4)
     water = MATERIALS["fluid"]
     assert water.sound_speed(water.row(bulk_modulus=1e5), 1000.0) == pytest.approx(10)
-    assert water.stable_dt(water.row(viscosity=1e4), 1000.0, 0.02) == pytest.approx(0.02**2 / 60)
+    still = water.stable_dt(water.row(bulk_modulus=1e-3, viscosity=1e4), 1000.0, 0.02)
+    assert still == pytest.approx(0.9 * 0.02**2 / 40, rel=1e-4)
+    w, c = math.sqrt(4 * 3 * 5e4 / 1000) / 0.02, 8 * 5 / 1000 / 0.02**2
+    both = water.stable_dt(water.row(viscosity=5.0), 1000.0, 0.02)
+    assert both == pytest.approx(0.9 * (math.sqrt(c * c + 4 * w * w) - c) / w**2, rel=1e-3)
+
+
+@pytest.mark.parametrize("material", [name for name in MATERIALS if name != "fluid"])
+def test_the_stiffest_change(material):
+    for nu in (-0.5, 0.0, 0.2, 0.45):
+        p = MATERIALS[material].row(E=1e4, nu=nu)
+        expected = 1e4 * max(1 / (1 - 2 * nu), 1 / (1 + nu))
+        assert MATERIALS[material].tangent(np.tile(p, (2, 1))) == pytest.approx(expected, rel=1e-4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diffsim_traffic import IDM, Road, TrafficDynamics, TrafficModel
-from diffsim_traffic.sumo import PROFILE, Highway, Platoon, simulate_platoon
+from diffsim_traffic.sumo import PROFILE, Highway, Platoon, _check_clock, simulate_platoon
 
 from .host import Worlds, step
 
@@ -76,3 +76,23 @@ def test_a_highway_keeps_its_vehicles():
     with Highway(num_vehicles=30, num_lanes=4, driver=driver, steps=100) as highway:
         highway.step(50)
         assert highway.num_vehicles == 30
+
+
+DRIVER = dict(zip(IDM.parameters, (1, 1, 1, 2, 30.0), strict=True))
+
+
+@pytest.mark.parametrize("dt", [1 / 60, 1 / 30, 0.0005, 0.1001, 1e-4, float("inf"), float("nan"), 0.0, -0.1])
+def test_steps_that_sumo_would_round_are_refused(dt):
+    """Its clock counts milliseconds: 1/60 s would be 17 ms, another scene."""
+    for make in (
+        lambda: Platoon(drivers=[DRIVER], dt=dt),
+        lambda: Highway(num_vehicles=2, num_lanes=1, driver=DRIVER, dt=dt),
+    ):
+        with pytest.raises(ValueError, match=r"dt=.* SUMO counts time in whole milliseconds; take 0\.\d+"):
+            make()
+
+
+@pytest.mark.parametrize("milliseconds", [1, 3, 7, 17, 33, 100, 250, 999])
+def test_whole_milliseconds_are_taken_however_they_are_rounded(milliseconds):
+    for dt in (milliseconds / 1000, milliseconds * 0.001):
+        _check_clock(dt)

@@ -34,6 +34,7 @@ from ._registry import AlgorithmEntry as AlgorithmEntry
 from ._registry import get_algorithm as get_algorithm
 from ._registry import list_algorithms as list_algorithms
 from ._registry import register_algorithm as register_algorithm
+from ._start import load_policy as load_policy
 from ._train import Budget as Budget
 from ._train import Callback as Callback
 from ._train import TrainResult as TrainResult

@@ -70,7 +70,7 @@ def progress_text(update: Update, rate: float, remaining_s: float) -> str:
         f"{metrics['env_steps']:,} steps",
         f"{rate:,.0f} steps/s",
         f"return {score:.1f}" if score is not None else "return not known yet",
-        f"{_clock(remaining_s)} left",
+        f"{clock(remaining_s)} left",
     ]
     for name, words in (("diverged", "diverged worlds"), ("refused_updates", "rejected updates")):
         if metrics.get(name):
@@ -153,7 +153,7 @@ class DivergenceLog(Callback):
             save_divergences(self._folder / f"{update.metrics['iteration']:08d}{mark}.npz", update.divergences)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     if seconds != seconds:
         return "?"
     minutes, rest = divmod(round(seconds), 60)

@@ -80,6 +80,18 @@ class WindowConfig(UpdateConfig):
     """Normalise each hidden layer after its activation."""
     normalize_obs: bool = True
     """Shift and scale observations by their running mean and standard deviation."""
+    obs_std_min: NotNegative = 0.0
+    """Least standard deviation to divide by. What hardly varies in training is otherwise magnified, by up to 316 times,
+    and a small change where the policy is used becomes a large one. With 0 there is no other bound than that."""
+    obs_clip: Positive | None = None
+    """Clip normalised observations to plus and minus this, 10 for instance; with none they are not clipped. The
+    gradient beyond is zero. Point clouds are neither normalised nor clipped."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("obs_std_min", "obs_clip") if not self.normalize_obs else ():
+            fits = not getattr(self, name)
+            require(name, getattr(self, name), fits, "left out where normalize_obs is false, or set normalize_obs")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -170,20 +170,22 @@ def evaluate(env: Env, policy: Policy, *, episodes: int, seed: int, record: int 
     restart(None)
     tape = _Tape(env, min(record, n)) if record else None
     state, obs = env.reset(seed)
-    for _ in range(math.ceil(episodes / n) * env.spec.horizon):
+    # An episode may take one more step, in which a vector environment of Gymnasium only begins it.
+    for _ in range(math.ceil(episodes / n) * (env.spec.horizon + 1)):
         before, action = state, policy(obs)
         state, step = env.step(before, action)
         if tape is not None:
             tape.add(before, action, step)
         obs = step.obs
         restart(step.terminated | step.truncated)
+        left = _numpy(step.diverged)
+        taken = np.ones(n, dtype=bool) if step.valid is None else _numpy(step.valid) | left
         running += _numpy(step.reward)
-        length += 1
-        steps += n
-        done = _numpy(step.terminated) | _numpy(step.truncated)
+        length += taken
+        steps += int(taken.sum())
+        done = (_numpy(step.terminated) | _numpy(step.truncated)) & taken
         if not done.any():
             continue
-        left = _numpy(step.diverged)
         for world in np.flatnonzero(done & (count < share)):
             finished[world].append((float(running[world]), int(length[world]), bool(left[world])))
         count += done

@@ -12,15 +12,18 @@ from ._run import Run, package_versions
 from ._session import more_worlds, restore
 
 FORMATS = ("onnx", "torch")
+ACTIONS = ("unit", "control")
 _WORLDS = 64
 _TOLERANCE = 1e-5
 
 
-def export_run(path: Path, out: Path, *, form: str = "onnx", which: str = "last") -> dict[str, Any]:
+def export_run(
+    path: Path, out: Path, *, form: str = "onnx", which: str = "last", actions: str = "unit"
+) -> dict[str, Any]:
     """Write the deterministic policy of a checkpoint to ``out`` and return the file's own description.
 
-    The file maps observations of the environment, float32 ``[N, no]``, to actions ``[N, na]`` in [-1, 1]; it contains
-    the statistics that observations are normalised with. If an observation is a mapping of arrays, they are
+    The file maps observations of the environment, float32 ``[N, no]``, to actions ``[N, na]``, clipped to their bounds;
+    it contains the statistics that observations are normalised with. If an observation is a mapping of arrays, they are
     concatenated in the order of ``obs_arrays`` in the file. Before it is written, the file is loaded and compared with
     the policy on the first observations of 64 worlds.
 
@@ -29,13 +32,18 @@ def export_run(path: Path, out: Path, *, form: str = "onnx", which: str = "last"
         out: file to write; an existing one is replaced.
         form: ``"onnx"`` or ``"torch"`` (``torch.export``).
         which: ``"last"``, ``"best"`` or an iteration.
+        actions: ``"unit"``: in [-1, 1], as the environment takes them; ``"control"``: within ``spec.control_range``,
+            in the units of the simulator's controls.
 
     Raises:
-        UsageError: an unknown format, a missing extra, or a policy that is not a function of the observation.
+        UsageError: an unknown format, a missing extra, a policy that is not a function of the observation, or controls
+            of an environment that does not say their range.
         RunError: the run cannot be read, ``out`` cannot be written, or the exported policy acts differently.
     """
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
+    if actions not in ACTIONS:
+        raise unknown("kind of actions", actions, ACTIONS)
     run = Run.open(path)
     entry = get_algorithm(run.spec.algorithm)
     if entry.arrays != "torch":
@@ -54,6 +62,12 @@ def export_run(path: Path, out: Path, *, form: str = "onnx", which: str = "last"
     policy = entry.build(run.spec.config).policy(state)
     env = more_worlds(run.spec, state.env, _WORLDS)
     spec = env.spec
+    if actions == "control" and not spec.control_range:
+        raise UsageError(
+            f"task {run.spec.task} does not say what its actions stand for, so they cannot be exported as controls; "
+            "give the task a control_range, or export with --actions unit"
+        )
+    bounds = spec.control_range if actions == "control" else ((-1.0, 1.0),) * spec.num_actions
     about = {
         "format": "diffrl-policy-1",
         "algorithm": entry.name,
@@ -64,6 +78,10 @@ def export_run(path: Path, out: Path, *, form: str = "onnx", which: str = "last"
         "num_actions": spec.num_actions,
         "obs_names": list(spec.obs_names),
         "action_names": list(spec.action_names),
+        "actions": actions,
+        "action_low": [low for low, _ in bounds],
+        "action_high": [high for _, high in bounds],
+        "control_range": [list(pair) for pair in spec.control_range],
         "units": plain(dict(spec.units)),
         "dt": spec.dt,
         "seed": run.spec.seed,
@@ -81,14 +99,17 @@ def export_run(path: Path, out: Path, *, form: str = "onnx", which: str = "last"
             "an encoder"
         )
     obs = obs.cpu()
-    expected = policy(obs).clamp(-1.0, 1.0)
+    low, high = torch.tensor(bounds, dtype=torch.float64).unbind(1)
+    expected = (low + high) / 2 + policy(obs).double().clamp(-1.0, 1.0) * ((high - low) / 2)
     try:
-        program = files.export_policy(policy, spec.num_obs)
+        control_range = spec.control_range if actions == "control" else None
+        program = files.export_policy(policy, spec.num_obs, control_range=control_range)
     except ValueError as error:
         raise UsageError(f"{entry.name}: {error}") from None
     data = files.onnx_bytes(program, about, spec.num_obs) if form == "onnx" else files.torch_bytes(program, about)
     read = files.onnx_policy if form == "onnx" else files.torch_policy
-    error = float((read(data)(obs) - expected).abs().max())
+    # As a part of the largest number that each of them can be, so that it means the same for every control.
+    error = float(((read(data)(obs) - expected).abs() / torch.maximum(-low, high).clamp(min=1e-30)).max())
     if not error <= _TOLERANCE:
         raise RunError(f"the exported policy differs from the run's by {error:.1e}; nothing was written")
     try:

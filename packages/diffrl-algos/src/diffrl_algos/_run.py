@@ -284,6 +284,12 @@ class Run:
                     found.append(values)
         return found
 
+    def take_records(self, source: Run | None, iteration: int) -> None:
+        """Begin with the metrics and evaluations of another run up to ``iteration``, where there is one."""
+        for name in ("metrics.jsonl", "evaluations.jsonl") if source is not None else ():
+            if lines := [json.dumps(line) + "\n" for line in source._lines(name) if line["iteration"] <= iteration]:
+                write_atomic(self.path / name, "".join(lines).encode())
+
     def prepare_resume(self, iteration: int) -> None:
         """Leave the folder as it was when the checkpoint of ``iteration`` was written."""
         require_writable(self.path, 0)

@@ -38,18 +38,21 @@ def start_run(
     """
     with stop_on_signals() as stop, _processes.started(spec.device), contextlib.ExitStack() as held:
         path = Path(_processes.same_text(str(path)))
-        state = _begin(spec)
+        from ._start import started
+
+        state, wall_s, score, before = started(spec)
         loggers = _loggers(spec, path)
         arrays = get_algorithm(spec.algorithm).build(spec.config).to_arrays(state)
 
         def create() -> Run:
             run = Run.create(path, spec, arrays)
             held.enter_context(run.locked())
+            _found(run, state, arrays, wall_s, score, before)
             return run
 
         with stop.held():
             run = _processes.lead(create) or Run.open(path)
-            result, name = _learn(run, state, 0.0, None, [*loggers, *callbacks], stop_after, stop)
+            result, name = _learn(run, state, wall_s, score, [*loggers, *callbacks], stop_after, stop)
         return _conclude(run, result, name)
 
 
@@ -63,6 +66,8 @@ def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: in
         CheckpointError: the last checkpoint is damaged; the run is left as it was.
         Interrupted: as ``start_run``.
     """
+    from ._start import started
+
     run = Run.open(path)
     if (summary := run.summary()) is not None:
         return summary
@@ -74,7 +79,10 @@ def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: in
             iteration, wall_s, score = manifest.iteration, manifest.wall_s, manifest.return_mean
         else:
             # Killed before its first checkpoint: begin again, which gives the same bits.
-            state, iteration, wall_s, score = _begin(run.spec), 0, 0.0, None
+            state, wall_s, score, before = started(run.spec)
+            iteration = state.iteration
+            arrays = get_algorithm(run.spec.algorithm).build(run.spec.config).to_arrays(state)
+            _processes.lead(lambda: _found(run, state, arrays, wall_s, score, before))
         with stop.held():
             _processes.lead(lambda: run.prepare_resume(iteration))
             if run.spec.eval_every is not None:
@@ -82,6 +90,14 @@ def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: in
                 score = found.get(iteration)
             result, name = _learn(run, state, wall_s, score, [*loggers, *callbacks], stop_after, stop)
         return _conclude(run, result, name)
+
+
+def _found(run: Run, state: Any, arrays: Any, wall_s: float, score: float | None, before: Run | None) -> None:
+    """Save what a run has from the one that it begins with, which is not needed from then on."""
+    if run.spec.start is not None:
+        run.take_records(before, state.iteration)
+        figures = {"iteration": state.iteration, "env_steps": state.env_steps, "wall_s": wall_s}
+        run.save(arrays, {**figures, "return_mean": score})
 
 
 def evaluate_run(
@@ -111,7 +127,7 @@ def _template(spec: RunSpec) -> Any:
         raise UsageError(str(error)) from None
 
 
-def _begin(spec: RunSpec) -> Any:
+def begin(spec: RunSpec) -> Any:
     """The state before the first update; ``UsageError`` where the algorithm cannot learn in this environment."""
     if _processes.size() > 1 and get_algorithm(spec.algorithm).arrays != "torch":
         raise UsageError(f"{spec.algorithm} learns in one process; only algorithms in torch share their worlds out")
@@ -234,7 +250,7 @@ def restore(run: Run, which: str, *, whole: bool = False) -> tuple[Any, Manifest
     """The state of a checkpoint, in an environment made anew; ``whole`` to go on from, else to act with."""
     arrays, manifest = run.load(which, whole=whole)
     algorithm = get_algorithm(run.spec.algorithm).build(run.spec.config)
-    state = _begin(run.spec) if whole else _template(run.spec)
+    state = begin(run.spec) if whole else _template(run.spec)
     try:
         return algorithm.from_arrays(state, arrays), manifest
     except ValueError as error:

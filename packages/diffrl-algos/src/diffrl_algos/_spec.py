@@ -19,8 +19,23 @@ if TYPE_CHECKING:
     from diffsim_core import Env
 
 
-OPTIONAL = ("eval_every", "stop_at_return", "tensorboard", "wandb")
+OPTIONAL = ("eval_every", "stop_at_return", "tensorboard", "wandb", "start")
 """Fields that a description leaves out if they are not used. So runs from before they existed can be resumed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Where a run begins: with what another run has learned."""
+
+    run: str
+    """Folder of the other run. It is needed until the new run has its first checkpoint."""
+    checkpoint: str
+    """Name of the checkpoint."""
+    sha256: str
+    """Of its arrays."""
+    whole: bool
+    """Whether everything goes on, counters and worlds included, as that run with a larger budget; or whether a new run
+    begins with the policy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +70,8 @@ class RunSpec:
     """Write event files for TensorBoard, into the folder ``tensorboard`` of the run."""
     wandb: str | None = None
     """Project of Weights & Biases to log to."""
+    start: Start | None = None
+    """The checkpoint of another run that this one begins with."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task_options", from_json(_described(self.task_options)))
@@ -76,6 +93,7 @@ class RunSpec:
             "task_options": _described(self.task_options),
             "budget": {key: to_json(value) for key, value in vars(self.budget).items() if value is not None},
             "config": to_mapping(self.config),
+            **({"start": vars(self.start)} if self.start is not None else {}),
         }
 
     @classmethod
@@ -83,7 +101,9 @@ class RunSpec:
         """Raises ``UsageError`` or ``TypeError`` if the values do not describe a run."""
         config = from_mapping(get_algorithm(values["algorithm"]).config_class(), values["config"])
         budget = from_mapping(Budget, values["budget"])
-        return cls(**{**values, "config": config, "budget": budget, "task_options": from_json(values["task_options"])})
+        start = {"start": Start(**values["start"])} if values.get("start") is not None else {}
+        options = from_json(values["task_options"])
+        return cls(**{**values, "config": config, "budget": budget, "task_options": options, **start})
 
     def make_env(self, num_envs: int | None = None) -> Env:
         """The task with ``num_envs`` worlds, by default this process's share of the run's worlds.

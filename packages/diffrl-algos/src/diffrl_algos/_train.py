@@ -126,12 +126,14 @@ def train(
 
     Args:
         algorithm: for instance ``diffrl_algos.torch.SHAC(config)``.
-        env: the worlds to learn in.
+        env: the worlds to learn in. With ``state`` they may be others than it has, which makes a curriculum: what was
+            learned, the schedules and the counters go on, and new episodes begin. To go on with the same bits, give
+            ``state.env``.
         budget: by default the algorithm's own ``config.iterations``. Learning-rate schedules end at
             ``config.iterations`` whatever the budget: set both to shorten a run.
         callbacks: called in order after every update.
-        seed: names all random numbers of the run; unused with ``state``.
-        state: state to resume from, instead of ``algorithm.init(env, seed)``.
+        seed: names all random numbers of the run; with ``state`` those of other worlds.
+        state: state to go on from, instead of ``algorithm.init(env, seed)``. The budget counts its updates and steps.
         wall_s: training time so far of ``state`` [s].
         stop_after: stop after so many updates of this call; the budget does not change.
         evaluator: evaluates the deterministic policy every ``evaluator.every`` updates and at the end of the budget.
@@ -141,13 +143,13 @@ def train(
         interrupt: called before every update; True stops training.
 
     Raises:
-        UsageError: ``stop_after`` is not positive.
+        UsageError: an argument makes no sense, or what was learned does not fit into other worlds.
         BaseException: whatever an update, the environment or a callback raises, after ``on_stop`` of every callback.
     """
     if stop_after is not None and stop_after < 1:
         raise UsageError(f"stop_after is {stop_after}; expected at least 1")
     budget = budget or Budget(iterations=algorithm.config.iterations)
-    state = algorithm.init(env, seed) if state is None else state
+    state = algorithm.init(env, seed) if state is None else _in_worlds(algorithm, state, env, seed)
     start = time.perf_counter() - wall_s
     fraction = budget.fraction(state.iteration, state.env_steps, wall_s)
     record = max((callback.record for callback in callbacks), default=0)
@@ -201,6 +203,22 @@ def _give_up(callbacks: Sequence[Callback], update: Update | None, error: BaseEx
             callback.on_stop(update, "failed")
         except Exception as other:
             error.add_note(f"then {type(callback).__name__} failed: {other}")
+
+
+def _in_worlds(algorithm: Algorithm, state: Any, env: Env, seed: int) -> Any:
+    """``state`` itself if its worlds are ``env``, else what it has learned, in ``env``."""
+    if env is state.env:
+        return state
+    carry = getattr(algorithm, "carry", None)
+    if carry is None:
+        raise UsageError(
+            f"env is not state.env, and {algorithm.name} has no method carry(state, env, seed) that brings a state "
+            "into other worlds; pass state.env to go on where it was"
+        )
+    try:
+        return carry(state, env, seed)
+    except ValueError as error:
+        raise UsageError(f"{algorithm.name} cannot go on in these worlds: {error}") from None
 
 
 def _reached(score: float | None, target: float | None) -> bool:

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from diffsim_core import Env, EnvState, Transition
+from diffsim_core.check import raised
 
 from ._algorithm import Algorithm
 from ._fields import from_mapping, to_mapping
+from ._watched import Watched, global_generators, own_generators
 
 Arrays = dict[str, np.ndarray]
 
@@ -50,13 +52,24 @@ def check_algorithm(algorithm: Algorithm, make_env: Callable[[], Env], *, update
     """
     subject = _Subject(algorithm, make_env, updates, seed)
     checks = [
-        *(_configuration, _bookkeeping, _determinism, _resume, _arguments, _graphs),
-        *(_foreign_arrays, _policies, _numbers),
+        *(_configuration, _bookkeeping, _determinism, _generators, _resume, _arguments, _graphs),
+        *(_foreign_arrays, _policies, _finite, _numbers),
     ]
-    violations = [violation for check in checks for violation in check(subject)]
+    violations = _tried(_interface, subject)
+    violations = violations or [violation for check in checks for violation in _tried(check, subject)]
     if violations:
         raise CheckError(getattr(algorithm, "name", type(algorithm).__name__), violations)
-    return [(check.__doc__ or "").strip() for check in checks]
+    return [(check.__doc__ or "").strip() for check in (_interface, *checks)]
+
+
+def _tried(check: Callable[[_Subject], Iterator[str]], subject: _Subject) -> list[str]:
+    """The violations that a check finds; an error that ends it is one."""
+    found: list[str] = []
+    try:
+        found.extend(check(subject))
+    except Exception as error:  # whatever somebody's algorithm raises is the finding
+        found.append(f"{raised(error)}; this was not tested to its end: {(check.__doc__ or '').strip()}")
+    return found
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,32 @@ class _Subject:
         return [n for n in names if n not in one or n not in other or one[n].tobytes() != other[n].tobytes()]
 
 
+def _interface(s: _Subject) -> Iterator[str]:
+    """The algorithm has its five functions, and its state the fields that a run reads."""
+    functions = ("init", "update", "policy", "to_arrays", "from_arrays")
+    absent = [name for name in functions if not callable(getattr(s.algorithm, name, None))]
+    if absent:
+        yield f"the algorithm has no {_listed(absent)}; it needs {', '.join(functions)}"
+        return
+    env = s.make_env()
+    state = s.algorithm.init(env, s.seed)
+    for when in ("init", "update"):
+        if when == "update":
+            pair = s.algorithm.update(state)
+            if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[1], Mapping):
+                yield f"update gives {type(pair).__name__}; it must give (state, metrics), metrics a mapping"
+                return
+            state = pair[0]
+        lost = [name for name in _FIELDS if not hasattr(state, name)]
+        if lost:
+            yield f"the state that {when} gives has no {_listed(lost)}; a state needs {', '.join(_FIELDS)}"
+            return
+        for name in ("iteration", "env_steps"):
+            if type(getattr(state, name)) is not int:
+                kind = type(getattr(state, name)).__name__
+                yield f"state.{name} is of type {kind} after {when}; it must be an int"
+
+
 def _configuration(s: _Subject) -> Iterator[str]:
     """The algorithm has a name, and a frozen configuration of plain values that ``run.json`` gives back."""
     if not isinstance(getattr(s.algorithm, "name", None), str):
@@ -107,16 +146,23 @@ def _configuration(s: _Subject) -> Iterator[str]:
 
 def _bookkeeping(s: _Subject) -> Iterator[str]:
     """Updates and steps are counted, and metrics are numbers that JSON can hold, ``return_mean`` among them."""
-    state = s.start()
+    worlds = Watched(s.make_env())
+    state = s.algorithm.init(worlds, s.seed)
     if state.iteration != 0:
         yield f"iteration is {state.iteration} before the first update, expected 0"
     for k in range(s.updates):
-        before = state.env_steps
+        before, stepped = state.env_steps, worlds.steps
         state, metrics = s.algorithm.update(state)
         if state.iteration != k + 1:
             yield f"iteration is {state.iteration} after {k + 1} updates"
         if not state.env_steps > before:
             yield f"env_steps stays at {before} in update {k + 1}"
+        elif worlds.steps is not None and state.env_steps - before != worlds.steps - (stepped or 0):
+            taken = worlds.steps - (stepped or 0)
+            yield (
+                f"env_steps grows by {state.env_steps - before} in update {k + 1}, which took {taken} steps; count the "
+                "control steps of all worlds"
+            )
         if "return_mean" not in metrics:
             yield "metrics have no return_mean; give the mean return of the episodes that ended last, None before"
         for name, value in metrics.items():
@@ -135,8 +181,36 @@ def _determinism(s: _Subject) -> Iterator[str]:
     one, again, other = s.run(s.start()), s.run(s.start()), s.run(s.start(s.seed + 1))
     if names := s.differing(one, again):
         yield f"the same seed gives different bits in {_listed(names)}; {_GENERATOR}"
+    begun, otherwise = s.arrays(s.start()), s.arrays(s.start(s.seed + 1))
+    same = [name for name, array in begun.items() if name in otherwise and _drawn(array, otherwise[name])]
     if not s.differing(one, other):
         yield f"seeds {s.seed} and {s.seed + 1} give the same run; networks and worlds must depend on the seed"
+    elif same:
+        yield f"seeds {s.seed} and {s.seed + 1} begin with the same {_listed(same)}; draw it from the seed"
+
+
+def _drawn(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays are equal and look like random numbers."""
+    return one.dtype.kind == "f" and one.tobytes() == other.tobytes() and len(np.unique(one)) > 16
+
+
+def _generators(s: _Subject) -> Iterator[str]:
+    """The random generators of the process stay as they are: whoever else uses one would change the run."""
+    with own_generators():
+        env = s.make_env()
+        obs = env.reset(s.seed)[1]
+        state: Any = None
+        for what in ("init", "update", "policy"):
+            before = global_generators()
+            if what == "init":
+                state = s.algorithm.init(env, s.seed)
+            elif what == "update":
+                state, _ = s.algorithm.update(state)
+            else:
+                s.algorithm.policy(state, deterministic=False, seed=3)(obs)
+            after = global_generators()
+            for name in [name for name in before if after[name] != before[name]]:
+                yield f"{what} uses the global generator of {name}; {_GENERATOR}"
 
 
 def _resume(s: _Subject) -> Iterator[str]:
@@ -175,9 +249,17 @@ def _arguments(s: _Subject) -> Iterator[str]:
 
 
 def _graphs(s: _Subject) -> Iterator[str]:
-    """A state holds no graph of the window that it was learned from."""
-    if names := [name for name, leaf in _leaves(s.run(s.start(), 1)) if getattr(leaf, "grad_fn", None) is not None]:
+    """Nothing holds the graph of the window that was learned from."""
+    worlds = Watched(s.make_env())
+    state = s.algorithm.init(worlds, s.seed)
+    state = s.run(state, 1)
+    if names := [name for name, leaf in _leaves(state) if getattr(leaf, "grad_fn", None) is not None]:
         yield f"the state keeps the graph of its update in {_listed(names)}, so memory grows without end; detach it"
+    elif worlds.held():
+        yield (
+            "the window of an update is not cut: its graph is still held after it, so memory grows without end; keep "
+            "diffsim_core.stop_gradient(env_state), and detach what else is kept"
+        )
 
 
 def _foreign_arrays(s: _Subject) -> Iterator[str]:
@@ -205,13 +287,32 @@ def _policies(s: _Subject) -> Iterator[str]:
     shape = (env.num_envs, env.spec.num_actions)
     for deterministic in (True, False):
         what = f"policy(deterministic={deterministic})"
-        first, again = (_numpy(s.algorithm.policy(state, deterministic=deterministic, seed=3)(obs)) for _ in range(2))
+        actions = s.algorithm.policy(state, deterministic=deterministic, seed=3)(obs)
+        if getattr(actions, "requires_grad", False):
+            yield f"{what} gives actions with a gradient; act without one, for instance under torch.no_grad()"
+        first = _numpy(actions)
+        again = _numpy(s.algorithm.policy(state, deterministic=deterministic, seed=3)(obs))
         if first.shape != shape:
             yield f"{what} gives actions of shape {first.shape}, expected {shape}"
-        if not (np.abs(first) <= 1).all():
+        if not np.isfinite(first).all():
+            yield f"{what} gives actions that are not finite"
+        elif not (np.abs(first) <= 1).all():
             yield f"{what} gives actions outside [-1, 1]; the environment would clip them, end with tanh"
         if first.tobytes() != again.tobytes():
             yield f"{what} made twice with one seed gives different actions; {_GENERATOR}"
+
+
+def _finite(s: _Subject) -> Iterator[str]:
+    """What was finite before the first update is finite after the last."""
+    begun = s.arrays(s.start())
+    ended = s.arrays(s.run(s.start()))
+    bad = [
+        name
+        for name, array in ended.items()
+        if array.dtype.kind == "f" and name in begun and np.isfinite(begun[name]).all() and not np.isfinite(array).all()
+    ]
+    if bad:
+        yield f"{_listed(bad)} is not finite after {s.updates} updates; such an update must change no parameter"
 
 
 def _numbers(s: _Subject) -> Iterator[str]:
@@ -245,6 +346,8 @@ class _Spoilt:
         return state, step._replace(reward=step.reward * math.nan) if self.countdown == 0 else step
 
 
+_FIELDS = ("env", "iteration", "env_steps")
+"""What every state has; the rest is the algorithm's own."""
 _GENERATOR = "draw all random numbers from a generator that follows from the seed and is part of the state"
 
 

@@ -1,15 +1,16 @@
-"""``diffrl bench mpm``: particles per second compared with the same method in plain Warp, threads, and memory."""
+"""``diffrl bench mpm``: particles per second compared with the same method in Warp and Taichi, threads, and memory."""
 
 from __future__ import annotations
 
 import statistics
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ._machine import available_cores, describe, machine, versions
-from ._peak import peak_growth, peak_resident
+from ._peak import peak_growth, peak_resident, resident_files
 from ._stopwatch import Laps, Stopwatch, interleave, spread
 from ._text import rounded, table
 
@@ -149,6 +150,7 @@ def _comparison(bench: MpmBench) -> dict[str, Any]:
     """Particle-sub-steps per second of processor time, ours and Warp's by turns."""
     import numpy as np
 
+    from . import _taichi_mpm
     from ._warp_mpm import WarpMpm
 
     scene = _scene(bench, bench.num_envs, bench.substeps)
@@ -176,14 +178,20 @@ def _comparison(bench: MpmBench) -> dict[str, Any]:
         "Warp, forward": warp(False),
         "Warp, forward and backward": warp(True),
     }
+    taichi: _taichi_mpm.TaichiMpm | None = None
+    if bench.material in _taichi_mpm.MATERIALS and _taichi_mpm.is_installed():
+        taichi = _taichi_mpm.TaichiMpm(scene)
+        cases |= _taichi_cases(taichi, ones)
     laps = interleave(cases, repeats=bench.repeats)
     count = bench.num_envs * bench.num_particles * bench.substeps
     rows = [_rate(name, laps[name], count) for name in cases]
     rate = {row["name"]: row["particle_substeps_per_cpu_s"] for row in rows}
     peer.record()
-    agreement = _cosine(ours.window(1, gradients=True), peer.backward(ones, ones))
+    found = ours.window(1, gradients=True)
+    agreement = _cosine(found, peer.backward(ones, ones))
     return {
         "rows": rows,
+        "taichi": None if taichi is None else _over_taichi(taichi, rate, found, ones),
         "over_warp_forward": rate["ours, forward"] / rate["Warp, forward"],
         "over_warp_forward_backward": rate["ours, forward and backward"] / rate["Warp, forward and backward"],
         "particle_substeps_per_s": {"forward": rows[0]["median"], "forward_backward": rows[1]["median"]},
@@ -191,6 +199,30 @@ def _comparison(bench: MpmBench) -> dict[str, Any]:
         "bytes": {"ours": _bytes(ours), "warp": peer.bytes},
         "gradient_cosine": agreement,
     }
+
+
+def _taichi_cases(peer: Any, ones: Any) -> dict[str, Callable[[Stopwatch], None]]:
+    def run(watch: Stopwatch, gradients: bool) -> None:
+        watch.restart()
+        peer.forward()
+        if gradients:
+            peer.backward(ones, ones)
+        watch.lap("all")
+
+    return {
+        "Taichi, forward": lambda watch: run(watch, False),
+        "Taichi, forward and backward": lambda watch: run(watch, True),
+    }
+
+
+def _over_taichi(peer: Any, rate: Mapping[str, float], ours: Any, ones: Any) -> dict[str, Any]:
+    """Ratios of rates, bytes of the peer, and the cosine of our gradients with its own."""
+    peer.forward()
+    ratios = {
+        f"over_taichi_{name}": rate[f"ours, {words}"] / rate[f"Taichi, {words}"]
+        for name, words in (("forward", "forward"), ("forward_backward", "forward and backward"))
+    }
+    return {**ratios, "bytes": peer.bytes, "gradient_cosine": _cosine(ours, peer.backward(ones, ones))}
 
 
 def _ignore(_: Any) -> None:
@@ -218,22 +250,56 @@ def _cosine(a: Any, b: Any) -> float:
 
 
 def _two_threads(bench: MpmBench) -> dict[str, Any]:
-    """How much faster two threads do 8 worlds, forward and backward, by the wall clock."""
-    scene = _scene(bench, _SCALING_WORLDS, bench.substeps)
+    """How much faster two threads do 8 worlds, forward and backward, by the wall clock.
+
+    ``apart`` is the same for two simulators of half the worlds each, in threads that share nothing: what the machine
+    itself gives. ``cpu`` is the processor time that two threads take, over that of one.
+    """
+    scene, half = (_scene(bench, worlds, bench.substeps) for worlds in (_SCALING_WORLDS, _SCALING_WORLDS // 2))
     runs = {str(threads): _Ours(scene, threads) for threads in (1, 2)}
+    pair = [_Ours(half), _Ours(half)]
+
+    def apart(watch: Stopwatch) -> None:
+        threads = [threading.Thread(target=run.window, args=(4,), kwargs={"gradients": True}) for run in pair]
+        watch.restart()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        watch.lap("all")
+
     cases: dict[str, Callable[[Stopwatch], None]] = {
         name: lambda watch, run=run: _ignore(run.window(4, watch, gradients=True)) for name, run in runs.items()
     }
-    laps = interleave(cases, repeats=bench.repeats)
-    found = [a.wall / b.wall for a, b in zip(laps["1"]["all"], laps["2"]["all"], strict=True)]
-    return {"num_envs": _SCALING_WORLDS, **spread(found)}
+    laps = interleave({**cases, "apart": apart}, repeats=bench.repeats)
+    one, two, machine_alone = (laps[name]["all"] for name in ("1", "2", "apart"))
+    return {
+        "num_envs": _SCALING_WORLDS,
+        **spread([a.wall / b.wall for a, b in zip(one, two, strict=True)]),
+        "apart": spread([a.wall / b.wall for a, b in zip(one, machine_alone, strict=True)]),
+        "cpu": spread([b.cpu / a.cpu for a, b in zip(one, two, strict=True)]),
+    }
 
 
 def _window(bench: MpmBench) -> dict[str, Any]:
-    """Memory that a window takes, forward and backward, and that the process has at its peak."""
+    """Memory that a window takes, forward and backward, and that the process has at its peak.
+
+    ``library_bytes`` of that are pages of files, such as Warp's library: processes share them.
+    """
     ours = _Ours(_scene(bench, _WINDOW, 40))
     growth = peak_growth(lambda: _ignore(ours.window(_WINDOW, gradients=True)))
-    return {"num_envs": _WINDOW, "steps": _WINDOW, "bytes": growth, "resident_bytes": peak_resident()}
+    found = {"bytes": growth, "resident_bytes": peak_resident(), "library_bytes": resident_files()}
+    return {"num_envs": _WINDOW, "steps": _WINDOW, **found}
+
+
+def _taichi_lines(taichi: Mapping[str, Any] | None) -> list[str]:
+    if taichi is None:
+        return []
+    return [
+        f"over Taichi: forward {rounded(taichi['over_taichi_forward'])},"
+        f" forward and backward {rounded(taichi['over_taichi_forward_backward'])};"
+        f" cosine of the gradients {taichi['gradient_cosine']:.6f}"
+    ]
 
 
 def mpm_text(report: Mapping[str, Any]) -> str:
@@ -250,13 +316,20 @@ def mpm_text(report: Mapping[str, Any]) -> str:
         f"over Warp: forward {rounded(report['over_warp_forward'])},"
         f" forward and backward {rounded(report['over_warp_forward_backward'])};"
         f" cosine of the gradients {report['gradient_cosine']:.6f}",
+        *_taichi_lines(report["taichi"]),
         f"memory at most: ours {report['bytes']['ours'] / 1e6:,.0f} MB, Warp {report['bytes']['warp'] / 1e6:,.0f} MB",
     ]
     if report["two_threads"]:
-        lines.append(f"two threads over one, 8 worlds: {rounded(report['two_threads']['median'])}")
+        two = report["two_threads"]
+        lines.append(
+            f"two threads over one, 8 worlds: {rounded(two['median'])}; two simulators apart: "
+            f"{rounded(two['apart']['median'])}; processor time of two threads over that of one: "
+            f"{rounded(two['cpu']['median'])}"
+        )
     if report["window"] and report["window"]["bytes"] is not None:
         lines.append(
             f"a window of {_WINDOW} worlds and {_WINDOW} control steps takes {report['window']['bytes'] / 1e6:,.0f} MB;"
-            f" the whole process then has {report['window']['resident_bytes'] / 1e6:,.0f} MB"
+            f" the whole process then has {report['window']['resident_bytes'] / 1e6:,.0f} MB, of which"
+            f" {report['window']['library_bytes'] / 1e6:,.0f} MB are pages of libraries"
         )
     return "\n".join(lines)

@@ -33,6 +33,11 @@ def peak_resident() -> int | None:
     return _resident("VmHWM")
 
 
+def resident_files() -> int | None:
+    """What of the process's resident memory holds pages of files, such as libraries [bytes]; None as there."""
+    return _resident("RssFile")
+
+
 def _reset_peak() -> bool:
     try:
         (_PROCESS / "clear_refs").write_text("5", encoding="ascii")

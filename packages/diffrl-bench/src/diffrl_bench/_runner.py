@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
+
+from diffrl_algos._files import exclusive
+from diffrl_algos._signals import Interrupted, stop_on_signals
 
 from ._machine import available_cores, describe, machine
 from ._results import Row, read_results, write_curves, write_results
@@ -32,6 +34,8 @@ _FROM_SUMMARY = (
     "refused_updates",
 )
 _POLL_S = 0.1
+_HARDER = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL) if hasattr(signal, "SIGKILL") else (signal.SIGTERM,)
+"""What ``diffrl train`` stops by: after its update; at once, with the update before; and whatever happens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +64,22 @@ def run_suite(suite: Suite, settings: RunSettings, say: Callable[[str], None] = 
     """Run every unfinished run, and return the rows of all runs of the suite, in its order.
 
     A run that was cut off continues from its last checkpoint; one that failed is tried again. A failure does not stop
-    the others. Ctrl-C and SIGTERM stop the running ones after their current update, with a checkpoint.
+    the others. Ctrl-C, SIGTERM and SIGHUP stop the running ones after their current update, with a checkpoint; a second
+    Ctrl-C at once, with the update before.
 
     Raises:
         ValueError: the folder holds results of the same runs with other options.
+        RunError: another process runs a suite in this folder.
         OSError: the folder cannot be written.
-        KeyboardInterrupt: after Ctrl-C or SIGTERM, once all runs have stopped.
+        Interrupted: after a signal, once all runs have stopped; it is a ``KeyboardInterrupt``.
     """
     settings.out.mkdir(parents=True, exist_ok=True)
+    busy = f"another diffrl bench run is at work in {settings.out}; wait until it ends, or choose another --out"
+    with exclusive(settings.out / ".lock", busy):
+        return _run_suite(suite, settings, say)
+
+
+def _run_suite(suite: Suite, settings: RunSettings, say: Callable[[str], None]) -> list[Row]:
     plan = [replace(run, options=(*run.options, *settings.options)) for run in suite.runs]
     rows = {row["run"]: row for row in read_results(settings.out)}
     for run in plan:
@@ -105,9 +117,12 @@ def _run_all(
     say: Callable[[str], None],
 ) -> None:
     waiting, running = list(pending), list[_Process]()
-    with _sigterm_as_interrupt():
+    with stop_on_signals() as stop, stop.held():
         try:
             while waiting or running:
+                if stop.received is not None:
+                    say("stopping: every run writes a checkpoint; the same command continues them")
+                    raise Interrupted(stop.received, "interrupted; the same command continues the runs")
                 while waiting and len(running) < facts["jobs"]:
                     running.append(_Process(waiting.pop(0), settings, facts))
                     # So that a later call knows the options of a run that was cut off.
@@ -119,16 +134,21 @@ def _run_all(
                     record(row)
                     say(_outcome(row))
                 time.sleep(_POLL_S)
-        except KeyboardInterrupt:
-            say("stopping: every run writes a checkpoint; the same command continues them")
-            for process in running:
-                process.terminate()
-            for process in running:
-                process.wait()
-            raise
         finally:
+            _end(running)
+
+
+def _end(running: Sequence[_Process]) -> None:
+    """Stop what still runs: after its update, with a second Ctrl-C at once, with a third without a last checkpoint."""
+    for number in _HARDER:
+        for process in running:
+            process.stop(number)
+        try:
             for process in running:
                 process.close()
+            return
+        except KeyboardInterrupt:
+            continue
 
 
 class _Process:
@@ -163,7 +183,7 @@ class _Process:
         seconds = time.perf_counter() - self._began
         row = _row(self.run, "failed")
         summary = _read(self._folder / "summary.json")
-        if self._process.returncode == 0 and summary.get("status") == "finished":
+        if summary.get("status") == "finished":
             row |= {"status": "finished", **{key: summary.get(key) for key in _FROM_SUMMARY}}
             row |= {"return_best": best_return(self._folder / "metrics.jsonl")}
             row |= {"process_s": None if self._resumed else seconds}
@@ -173,19 +193,14 @@ class _Process:
         self.close()
         return {**row, **self._facts}
 
-    def terminate(self) -> None:
-        """Ask the run to stop after its current update."""
-        self._process.terminate()
-
-    def wait(self) -> None:
-        """Wait until the run has stopped; another Ctrl-C kills it."""
-        try:
-            self._process.wait()
-        except KeyboardInterrupt:
-            self._process.kill()
-            self._process.wait()
+    def stop(self, number: int) -> None:
+        """Send a signal to the run if it has not ended."""
+        if self._process.poll() is None:
+            self._process.send_signal(number)
 
     def close(self) -> None:
+        """Wait until the run has ended."""
+        self._process.wait()
         self._log.close()
 
     def _last_line(self) -> str:
@@ -232,19 +247,3 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _place(order: Sequence[str], name: str) -> tuple[int, str]:
     return (order.index(name) if name in order else len(order), name)
-
-
-@contextlib.contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # only the main thread may handle signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -10,6 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from diffrl_algos._files import file_name
+
 _KEYS = ("name", "about", "jobs", "threads", "options", "train", "traces", "paper")
 _TRAIN_KEYS = ("algorithm", "task", "variant", "seeds", "options")
 _PAPER_KEYS = ("algorithm", "task", "best")
@@ -29,8 +31,11 @@ class PlannedRun:
 
     @property
     def name(self) -> str:
-        """``shac-ant-s0``, or ``shac-ant-long-s0`` with the variant ``long``; also the name of its folder."""
-        return "-".join(filter(None, [self.algorithm, self.task, self.variant, f"s{self.seed}"]))
+        """``shac-ant-s0``, or ``shac-ant-long-s0`` with the variant ``long``.
+
+        It is also the name of its folder, so ``gym:my/Robot-v0`` is ``gym-my-Robot-v0`` in it.
+        """
+        return file_name("-".join(filter(None, [self.algorithm, self.task, self.variant, f"s{self.seed}"])))
 
     @property
     def arguments(self) -> list[str]:

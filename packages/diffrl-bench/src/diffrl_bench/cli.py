@@ -7,13 +7,15 @@ measurement or a run failed.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
+
+from diffrl_algos import RunError
+from diffrl_algos._signals import Interrupted, exit_code
+from diffrl_algos._streams import put, results_only, usable
 
 
 class _Result(NamedTuple):
@@ -36,24 +38,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     cut = arguments.index("--") if "--" in arguments else len(arguments)
-    try:
-        args = _parser().parse_args(arguments[:cut])
-        args.rest = tuple(arguments[cut + 1 :])
-        if args.rest and args.command != "run":
-            raise _UsageError(f"bench {args.command} takes no arguments after --")
-        command: Callable[[argparse.Namespace], _Result] = args.function
-        with _results_only():
-            result = command(args)
-    except (_UsageError, ValueError) as error:
-        return _fail(str(error), 2)
-    except (OSError, ImportError) as error:
-        return _fail(f"{type(error).__name__}: {error}", 1)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
-    except SystemExit as stop:  # --help
-        return int(stop.code or 0)
-    print(json.dumps(result.value, allow_nan=False) if args.json else result.text)
-    return result.code
+    with usable():
+        try:
+            args = _parser().parse_args(arguments[:cut])
+            args.rest = tuple(arguments[cut + 1 :])
+            if args.rest and args.command != "run":
+                raise _UsageError(f"bench {args.command} takes no arguments after --")
+            command: Callable[[argparse.Namespace], _Result] = args.function
+            with results_only():
+                result = command(args)
+            put(json.dumps(result.value, allow_nan=False) if args.json else result.text)
+            return result.code
+        except (_UsageError, ValueError, RunError) as error:
+            return _fail(str(error), 2)
+        except (OSError, ImportError) as error:
+            return _fail(f"{type(error).__name__}: {error}", 1)
+        except Interrupted as stop:
+            return _fail(str(stop), exit_code(stop.name))
+        except KeyboardInterrupt:
+            return _fail("interrupted", 130)
+        except SystemExit as stop:  # --help
+            return int(stop.code or 0)
 
 
 def _sim(args: argparse.Namespace) -> _Result:
@@ -398,21 +403,3 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 def _fail(message: str, code: int) -> int:
     print(f"diffrl bench: {' '.join(message.split())}", file=sys.stderr)
     return code
-
-
-@contextlib.contextmanager
-def _results_only() -> Iterator[None]:
-    """Send everything that libraries print on stdout to stderr, including native code."""
-    sys.stdout.flush()
-    try:
-        stdout = os.dup(1)
-    except OSError:  # no stdout at all
-        yield
-        return
-    os.dup2(2, 1)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        os.dup2(stdout, 1)
-        os.close(stdout)

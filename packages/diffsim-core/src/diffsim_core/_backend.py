@@ -71,6 +71,10 @@ class Backend(Protocol):
         """``array`` in row-major memory, as kernels read it."""
         ...
 
+    def apart(self, tree: PyTree, others: PyTree) -> PyTree:
+        """``tree``, with a copy of each array that lies in the memory of one of ``others``."""
+        ...
+
     def clip_unit(self, array: Array) -> Array:
         """Clip to [-1, 1]; the derivative is 1 inside and on the bounds, 0 outside."""
         ...
@@ -85,6 +89,13 @@ class Backend(Protocol):
 
     def value_and_grad(self, function: Callable[[PyTree], Array], tree: PyTree) -> tuple[Array, PyTree]:
         """A scalar function of a tree of floating arrays, and its gradient (zeros where nothing depends on a leaf)."""
+        ...
+
+    def origin(self, function: Callable[[PyTree], Array], tree: PyTree) -> str:
+        """Which operation makes the gradient of a scalar function not finite: ``: sqrt in robot.py, line 40``.
+
+        Empty where the library does not say.
+        """
         ...
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from diffsim_core._check_points import derivative_faults
 from diffsim_core._interop import backend_of, from_numpy, to_numpy, value_and_grad
 from diffsim_core._protocol import Array, Env, EnvState, PyTree, Transition
+from diffsim_core._raised import raised
 from diffsim_core._tree import tree_leaves, tree_map
 
 Numbers = np.ndarray[Any, Any]
@@ -35,6 +37,14 @@ class Start(NamedTuple):
 
     state: EnvState
     obs: PyTree
+
+
+def tried(check: Callable[..., Iterator[str]], *arguments: Any) -> list[str]:
+    """The violations that a check finds; an error that ends it is one."""
+    try:
+        return list(check(*arguments))
+    except Exception as error:  # whatever somebody's environment raises is the finding
+        return [f"{raised(error)}; this was not tested: {(check.__doc__ or '').strip()}"]
 
 
 class Subject:
@@ -112,9 +122,10 @@ def shapes(s: Subject) -> Iterator[str]:
     for label, names, count in (
         ("obs_names", spec.obs_names, spec.num_obs if not spec.obs_shapes else 0),
         ("action_names", spec.action_names, spec.num_actions),
+        ("control_range", spec.control_range, spec.num_actions),
     ):
         if len(names) not in (0, count):
-            yield f"spec.{label} has {len(names)} names, expected {count} or none"
+            yield f"spec.{label} has {len(names)} entries, expected {count} or none"
     state, transition = s.step(s.start, s.actions()[0])
     expected: dict[str, tuple[tuple[int, ...], Any]] = {"reward": ((n,), s.dtype)}
     for which in ("final_obs", "obs", "reset obs"):
@@ -153,26 +164,33 @@ def bookkeeping(s: Subject) -> Iterator[str]:
     actions = s.actions(s.num_steps + 1)
     steps = list(s.run(s.start, actions[:-1]))
     steps += s.run(s.at_time_limit(steps[-1][1].state), actions[-1:])
+    said: set[str] = set()
     for k, (before, (after, transition)) in enumerate(steps):
-        row, old, new = numbers(transition), numbers(before), numbers(after)
-        done = row["terminated"] | row["truncated"]
-        at = f"at step {k}"
-        if (row["terminated"] & row["truncated"]).any():
-            yield f"{at}: terminated and truncated both hold in worlds {_worlds(row['terminated'] & row['truncated'])}"
-        for name in row:
-            twin = name.replace("obs", "final_obs", 1)
-            if (name == "obs" or name.startswith("obs.")) and (row[name] != row[twin])[~done].any():
-                yield f"{at}: {name} differs from {twin} in a world that is not done"
-        if (new["episode"] != old["episode"] + done).any():
-            yield f"{at}: episode must grow by one exactly where done"
-        if (new["t"] != np.where(done, 0, old["t"] + 1)).any():
-            yield f"{at}: t must restart at 0 where done and grow by one elsewhere"
-        late = (old["t"] + 1 >= s.env.spec.horizon) & ~done
-        if late.any():
-            yield f"{at}: worlds {_worlds(late)} passed the time limit of {s.env.spec.horizon} steps"
-        for name, values in (row | new).items():
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                yield f"{at}: {name} is not finite"
+        for violation in _books(before, after, transition, s.env.spec.horizon):
+            if violation not in said:  # most mistakes are made at every step
+                said.add(violation)
+                yield f"at step {k}: {violation}"
+
+
+def _books(before: EnvState, after: EnvState, transition: Transition, horizon: int) -> Iterator[str]:
+    row, old, new = numbers(transition), numbers(before), numbers(after)
+    done = row["terminated"] | row["truncated"]
+    if (row["terminated"] & row["truncated"]).any():
+        yield f"terminated and truncated both hold in worlds {_worlds(row['terminated'] & row['truncated'])}"
+    for name in row:
+        twin = name.replace("obs", "final_obs", 1)
+        if (name == "obs" or name.startswith("obs.")) and (row[name] != row[twin])[~done].any():
+            yield f"{name} differs from {twin} in a world that is not done"
+    if (new["episode"] != old["episode"] + done).any():
+        yield "episode must grow by one exactly where done"
+    if (new["t"] != np.where(done, 0, old["t"] + 1)).any():
+        yield "t must restart at 0 where done and grow by one elsewhere"
+    late = (old["t"] + 1 >= horizon) & ~done
+    if late.any():
+        yield f"worlds {_worlds(late)} passed the time limit of {horizon} steps"
+    for name, values in (row | new).items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            yield f"{name} is not finite"
 
 
 def clipping(s: Subject) -> Iterator[str]:
@@ -219,20 +237,25 @@ def number_of_worlds(s: Subject, fewer: Env) -> Iterator[str]:
 def gradients(s: Subject) -> Iterator[str]:
     """Gradients are finite, reach rewards and final_obs, and do not pass a reset."""
     late, action = s.at_time_limit(s.after(s.num_steps)), s.actions()[0]
-    for name, target in (("reward", lambda a, r: r.reward), ("final_obs", lambda a, r: _summed(r.final_obs))):
-        gradient = numbers(s.pull(late, action, target))
-        if not all(np.isfinite(values).all() for values in gradient.values()):
-            yield f"the gradient of {name} is not finite"
-        elif not any(values.any() for values in gradient.values()) and _depends(s, late, name):
-            yield f"the gradient of {name} is zero at a truncated step; it must reach the episode that ended"
+    targets = (("reward", lambda a, r: r.reward), ("final_obs", lambda a, r: _summed(r.final_obs)))
+    for when, state in (("at the first step", s.start), ("at a truncated step", late)):
+        faults = derivative_faults(s.env, state, action)
+        yield from (f"{when}, {fault}" for fault in faults)
+        for name, target in targets:
+            gradient = numbers(s.pull(state, action, target))
+            if not all(np.isfinite(values).all() for values in gradient.values()):
+                if not faults:
+                    yield f"{when}, the gradient of {name} is not finite"
+            elif state is late and not any(values.any() for values in gradient.values()) and _depends(s, late, name):
+                yield f"the gradient of {name} is zero at a truncated step; it must reach the episode that ended"
 
     # every world is done here, so no gradient may pass
     def everything(after: EnvState, transition: Transition) -> Array:
         return _summed((after.physics, transition.obs))
 
     gradient = numbers(s.pull(late, action, everything))
-    if any(values.any() for values in gradient.values()):
-        largest = max(float(np.abs(values).max()) for values in gradient.values())
+    largest = max(float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) for values in gradient.values())
+    if largest > 0.0:
         yield f"a gradient of {largest:g} passes through a reset; it must be exactly 0"
 
 
@@ -276,6 +299,8 @@ def containment(s: Subject) -> Iterator[str]:
                 yield f"after {what}: {name} is not finite"
         for name in differing(clean, Outcome(after, transition), others):
             yield f"after {what} in one world: other worlds change in {name}"
+        if not all(np.isfinite(values).all() for values in numbers(clean_grad).values()):
+            continue  # which ``gradients`` says, with the cause
         grad = s.pull(state, act, reward)
         if any(not np.isfinite(values).all() for values in numbers(grad[1]).values()):
             yield f"after {what}: the gradient with respect to the actions is not finite"

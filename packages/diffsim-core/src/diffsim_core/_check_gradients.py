@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from diffsim_core._check_env import Numbers, Subject
-from diffsim_core._check_probes import probes
+from diffsim_core._check_points import derivative_faults
+from diffsim_core._check_probes import Progress, probes
 from diffsim_core._interop import from_numpy, to_numpy, value_and_grad
 from diffsim_core._protocol import Array, Env, EnvState, PyTree
 from diffsim_core._tree import tree_leaves, tree_map
 
+TOLERANCE = 1e-6
+"""Relative error up to which the gradients of a step are right."""
 _MOST = 64
 """Perturbations of an input, see ``probes``."""
 _WIDTHS = (1e-4, 1e-5, 1e-6, 1e-7)
@@ -24,12 +27,16 @@ _KINK = 1e-6
 """Relative difference of one-sided slopes above which they meet at a switch."""
 
 
+class SwitchingError(ValueError):
+    """All worlds are at a switch, so that there is nothing to compare gradients with."""
+
+
 @dataclass(frozen=True)
 class GradientReport:
     """Errors of gradients against central differences."""
 
     max_rel_error: float
-    """Largest over worlds and inputs of ``max |AD - FD| / max |FD|``."""
+    """Largest over worlds and inputs of ``max |AD - FD| / max |FD|``; infinity if a gradient is not finite."""
     rel_error: dict[str, float]
     """The error of each input: ``physics.q``, ``physics.qd``, ``actions``, and the simulator's constants. Those of a
     rigid model are ``parameters``, one random direction for each kind; others are named like ``constants.drivers``."""
@@ -40,9 +47,14 @@ class GradientReport:
     they disagree with each other."""
     active_contacts: int | None
     """Contacts in all compared worlds at the start, if the simulator counts them (``dynamics.active_contacts``)."""
+    faults: tuple[str, ...] = ()
+    """Where ``max_rel_error`` is above 1e-6: functions of the task that have no derivative or a wrong one, with the
+    point, and in torch the line. Empty if none was found, which leaves the simulator over several steps."""
 
 
-def check_gradients(env: Env, *, steps: int = 1, warmup: int = 40, seed: int = 0) -> GradientReport:
+def check_gradients(
+    env: Env, *, steps: int = 1, warmup: int = 40, seed: int = 0, progress: Progress | None = None
+) -> GradientReport:
     """Compare the gradients of ``steps`` control steps with central differences.
 
     The loss of each world is a random linear function of all rewards, ``final_obs`` and the last physics state. Every
@@ -56,9 +68,11 @@ def check_gradients(env: Env, *, steps: int = 1, warmup: int = 40, seed: int = 0
         steps: number of control steps from inputs to outputs.
         warmup: number of steps of random actions before them.
         seed: seed of initial states, actions and cotangents.
+        progress: called with the part of the work that is done, from 0 to 1.
 
     Raises:
-        ValueError: if ``env`` is not float64, or differences disagree with each other in every world.
+        ValueError: if ``env`` is not float64.
+        SwitchingError: if differences disagree with each other in every world.
     """
     subject = Subject(env, seed, warmup)
     if subject.dtype != np.float64:
@@ -79,26 +93,41 @@ def check_gradients(env: Env, *, steps: int = 1, warmup: int = 40, seed: int = 0
     along = {name: probes(values.shape[1], _MOST, subject.random) for name, values in exact.items()}
     exact = {name: values @ along[name].T for name, values in exact.items()}
     fast = subject.backend.compiled(loss)
-    differences, doubt = _differences(lambda tree: to_numpy(fast(tree)), inputs, along)
+    differences, doubt = _differences(lambda tree: to_numpy(fast(tree)), inputs, along, progress)
 
     scale = np.max([np.abs(fd).max(axis=1) for fd in differences.values()], axis=0)
     # an input of tiny influence is measured against the most influential one
     size = {name: np.maximum(np.abs(fd).max(axis=1), 1e-3 * scale) for name, fd in differences.items()}
     clear = np.all([doubt[name].max(axis=1) <= _SWITCHING * size[name] for name in size], axis=0)
+    # a gradient that is not finite is wrong, whatever the differences say
+    clear |= np.any([~np.isfinite(values).all(axis=1) for values in exact.values()], axis=0)
     if not clear.any():
-        raise ValueError("central differences disagree with each other in every world; use another seed or warmup")
+        raise SwitchingError("central differences disagree with each other in every world; use another seed or warmup")
     errors = {}
     for name, fd in differences.items():
-        errors[name] = float((np.abs(exact[name] - fd).max(axis=1) / size[name])[clear].max())
+        error = np.abs(exact[name] - fd).max(axis=1) / size[name]
+        errors[name] = float(np.where(np.isfinite(error), error, np.inf)[clear].max())
     count = getattr(getattr(getattr(env, "task", None), "dynamics", None), "active_contacts", None)
     contacts = None if count is None else int(np.asarray(count(state.physics))[clear].sum())
+    worst = max(errors.values())
+    faults = [] if worst <= TOLERANCE else _faults_on_the_way(subject, state, actions)
     return GradientReport(
-        max_rel_error=max(errors.values()),
+        max_rel_error=worst,
         rel_error=errors,
         worlds=int(clear.sum()),
         switching=int((~clear).sum()),
         active_contacts=contacts,
+        faults=tuple(faults),
     )
+
+
+def _faults_on_the_way(subject: Subject, state: EnvState, actions: Array) -> list[str]:
+    """What is wrong with the first of the steps in which something is."""
+    for action in actions:
+        if faults := derivative_faults(subject.env, state, action):
+            return faults
+        state = subject.step(state, action).state
+    return []
 
 
 def _directions(subject: Subject) -> Numbers:
@@ -143,13 +172,14 @@ def _loss(subject: Subject, state: EnvState, steps: int, directions: Numbers | N
 
 
 def _differences(
-    loss: Callable[[PyTree], Numbers], inputs: PyTree, along: dict[str, Numbers]
+    loss: Callable[[PyTree], Numbers], inputs: PyTree, along: dict[str, Numbers], progress: Progress | None
 ) -> tuple[dict[str, Numbers], dict[str, Numbers]]:
     """Best central differences ``[N, K]`` of each input along its ``K`` directions, and estimates of their errors."""
     best: dict[str, Numbers] = {}
     doubt: dict[str, Numbers] = {}
     here = loss(inputs)
     rounding = np.finfo(np.float64).eps * np.abs(here)
+    done, total = 0, sum(map(len, along.values()))
     for name, leaf in tree_leaves(inputs):
         values = to_numpy(leaf)
         flat = _world_first(name, values)
@@ -163,6 +193,9 @@ def _differences(
             return loss(_with(inputs, name, _world_last(name, moved, values.shape)))
 
         for column in range(shape[1]):
+            if progress:
+                progress(done / total)
+            done += 1
             for h in _WIDTHS:
                 up, down, far_up, far_down = (shifted(column, by) for by in (h, -h, 2 * h, -2 * h))
                 narrow, wide = (up - down) / (2 * h), (far_up - far_down) / (4 * h)

@@ -1,10 +1,15 @@
-"""Directions along which an input is perturbed when its gradient is compared with differences."""
+"""Directions along which an input is perturbed when its gradient is compared with differences, and how far that is."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
 from diffsim_core._check_env import Numbers
+
+Progress = Callable[[float], None]
+"""Is told the part of the work that is done, from 0 to 1."""
 
 
 def probes(count: int, most: int, random: np.random.Generator) -> Numbers:

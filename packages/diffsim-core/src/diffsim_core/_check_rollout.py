@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffsim_core._check_env import Numbers, Subject
-from diffsim_core._check_probes import probes
+from diffsim_core._check_points import derivative_faults
+from diffsim_core._check_probes import Progress, probes
 from diffsim_core._interop import from_numpy, to_numpy, value_and_grad
 from diffsim_core._protocol import Array, Env, EnvState
 from diffsim_core._tree import tree_map
@@ -36,10 +37,18 @@ class RolloutReport:
     horizon_tested: int
     diverged: int
     """Worlds that left the finite range during the nominal rollout."""
+    not_finite: tuple[str, ...] = ()
+    """Where a gradient is not finite: the first step with a function that has no derivative, and its point."""
 
 
 def check_rollout(
-    make: Callable[..., Env], *, num_envs: int = 8, horizon: int = 64, warmup: int = 40, seed: int = 0
+    make: Callable[..., Env],
+    *,
+    num_envs: int = 8,
+    horizon: int = 64,
+    warmup: int = 40,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> RolloutReport:
     """Gradient of the summed reward with respect to all actions, in float32, against differences in float64.
 
@@ -53,6 +62,7 @@ def check_rollout(
         horizon: longest window [control steps].
         warmup: number of steps of random actions before the window.
         seed: seed of initial states and actions.
+        progress: called with the part of the work that is done, from 0 to 1.
     """
     work = Subject(make(num_envs=num_envs, dtype="float32"), seed, warmup)
     state = work.after(warmup)
@@ -61,8 +71,9 @@ def check_rollout(
 
     along = probes(actions.shape[2], _MOST, work.random)
     exact, alive, diverged = _window(work, state, actions, horizons)
+    not_finite = () if all(np.isfinite(x).all() for x in exact.values()) else _without_derivative(work, state, actions)
     exact = {h: gradient @ along.T for h, gradient in exact.items()}
-    narrow, wide = _differences(make, state, actions, along, horizons, alive, seed)
+    narrow, wide = _differences(make, state, actions, along, horizons, alive, seed, progress)
     cosine = {h: float(np.median(_cosine(exact[h], narrow[h]))) for h in horizons}
     at = min(32, horizon)
     clear = _cosine(narrow[at], wide[at]) >= _AGREE
@@ -79,7 +90,17 @@ def check_rollout(
         horizon_of_trust=trusted,
         horizon_tested=horizon,
         diverged=diverged,
+        not_finite=not_finite,
     )
+
+
+def _without_derivative(work: Subject, state: EnvState, actions: Numbers) -> tuple[str, ...]:
+    for t, values in enumerate(actions):
+        action = from_numpy(values, state.t)
+        if faults := derivative_faults(work.env, state, action):
+            return tuple(f"step {t}: {fault}" for fault in faults)
+        state = work.step(state, action).state
+    return ("the gradient is not finite; every function of the task has one",)
 
 
 def _window(
@@ -115,6 +136,7 @@ def _differences(
     horizons: list[int],
     alive: Numbers,
     seed: int,
+    progress: Progress | None,
 ) -> tuple[dict[int, Numbers], dict[int, Numbers]]:
     """Central differences ``[T, N, K]`` along ``K`` directions of the actions, by horizon, at two widths."""
     horizon, num_envs, num_actions = actions.shape
@@ -136,6 +158,8 @@ def _differences(
     given = [tiled(action.astype(np.float64)) for action in actions]
     differences = np.zeros((2, len(horizons), horizon, num_envs, len(along)))
     for t in range(horizon):
+        if progress:
+            progress(1 - ((horizon - t) / horizon) ** 2)
         perturbed = [from_numpy(given[t] + shift, nominal.t)]
         perturbed += [from_numpy(action, nominal.t) for action in given[t + 1 :]]
         total = np.zeros((len(signs), len(along), num_envs))

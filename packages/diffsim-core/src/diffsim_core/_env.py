@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +10,8 @@ from diffsim_core._interop import backend, backend_of, differentiable
 from diffsim_core._protocol import Array, EnvSpec, EnvState, PyTree, Task, Transition, constant_spec
 from diffsim_core._random import EpisodeRandom, seed_array
 from diffsim_core._remade import Remade
-from diffsim_core._tree import tree_leaves, tree_map
+from diffsim_core._returned import Returned, check_task_type
+from diffsim_core._tree import tree_map
 
 
 class TaskEnv(Remade):
@@ -23,7 +24,8 @@ class TaskEnv(Remade):
     ``final_obs`` is that of the state before the step (entries that are not finite read 0), and it is reset.
 
     A task may also have ``metrics(xp, physics, action, next_physics, next_obs, task) -> Mapping`` of ``[N]``
-    arrays, and ``obs_names``, ``action_names``, ``units`` and ``obs_shapes``, which end up in ``spec``. With
+    arrays, and ``obs_names``, ``action_names``, ``control_range``, ``units`` and ``obs_shapes``, which end up in
+    ``spec``. With
     ``obs_shapes`` its observations are a mapping of arrays, and ``[N, no]`` below stands for them.
 
     Args:
@@ -36,7 +38,7 @@ class TaskEnv(Remade):
             environments of 32 worlds at offsets 0 and 32 equal one of 64.
 
     Raises:
-        ValueError: if an argument does not fit the task's dynamics.
+        ValueError: if an argument does not fit the task's dynamics, or the task lacks an attribute or a function.
         ImportError: if the array library is not installed.
     """
 
@@ -50,10 +52,11 @@ class TaskEnv(Remade):
         dtype: str = "float32",
         world_offset: int = 0,
     ) -> None:
-        if num_envs < 1:
+        if not isinstance(num_envs, numbers.Integral) or num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
         if world_offset < 0:
             raise ValueError(f"world_offset must not be negative, got {world_offset}")
+        check_task_type(task)
         dynamics = task.dynamics
         for name, given, has in (("device", device, dynamics.device), ("dtype", dtype, dynamics.dtype)):
             if given != has:
@@ -82,9 +85,11 @@ class TaskEnv(Remade):
             differentiable=True,
             obs_names=tuple(getattr(task, "obs_names", ())),
             action_names=tuple(getattr(task, "action_names", ())),
+            control_range=tuple((float(low), float(high)) for low, high in getattr(task, "control_range", ())),
             units=dict(getattr(task, "units", {})),
             obs_shapes={name: tuple(shape) for name, shape in getattr(task, "obs_shapes", {}).items()},
         )
+        self._returned = Returned(task, self.spec, num_envs, library, getattr(self.xp, dtype))
         # Whether to look before resetting: skips most of the work, but on CUDA would wait for the device.
         self._look = library.can_read(device)
 
@@ -94,36 +99,40 @@ class TaskEnv(Remade):
         In JAX the seed may be traced (``jit``, ``vmap`` over seeds); its range is then not checked.
 
         Raises:
-            ValueError: if the seed is negative or too large, or if the task's initial state does not fit its
-                dynamics.
+            ValueError: if the seed is negative or too large, or if what the task returns does not fit its dynamics.
         """
         xp = self.xp
         seed_ = seed_array(self._backend, seed, self._array_device)
         episode = xp.zeros((self.num_envs,), dtype=xp.int32, device=self._array_device)
         physics, task, obs = self._backend.no_grad(lambda: self._start(seed_, episode))
         constants = self._backend.no_grad(lambda: self._constants(seed_, episode))
-        self._check_initial(physics, task, constants, obs)
         return EnvState(physics, task, xp.zeros_like(episode), episode, seed_, constants), obs
 
     def step(self, state: EnvState, action: Array) -> tuple[EnvState, Transition]:
         """One control step with ``action [N, na]`` in [-1, 1] (clipped), and the reset of worlds that are done.
 
         Raises:
-            ValueError: if the action or the state has a wrong shape, dtype or device.
+            ValueError: if the action, the state, or what a function of the task returns has a wrong shape, dtype or
+                device. The task's functions are looked at in the first step.
         """
-        xp, task, library = self.xp, self.task, self._backend
+        xp, task, library, check = self.xp, self.task, self._backend, self._returned.check
         self._check_action(action)
         action = self._clip(action)
-        control = tuple(map(library.contiguous, task.control(xp, action)))
-        physics, ok = self.dynamics_step(state.physics, control, state.constants)
+        control = task.control(xp, action)
+        check("control", control)
+        physics, ok = self.dynamics_step(state.physics, tuple(map(library.contiguous, control)), state.constants)
         memory = task.advance(xp, action, state.task)
-        obs = task.observe(xp, physics, memory)
+        check("advance", memory, state.task)
+        obs = self._observe(physics, memory)
         reward = task.reward(xp, state.physics, action, physics, obs, memory)
+        check("reward", reward)
         metrics = self._metrics(state.physics, action, physics, obs, memory)
+        terminated = task.terminated(xp, physics, memory)
+        check("terminated", terminated)
 
         t = state.t + 1
         diverged = ~ok
-        terminated = task.terminated(xp, physics, memory) & ok
+        terminated = terminated & ok
         truncated = ((t >= task.horizon) & ~terminated) | diverged
         done = terminated | truncated
         after = EnvState(physics, memory, t, state.episode, state.seed, state.constants)
@@ -177,9 +186,16 @@ class TaskEnv(Remade):
 
     def _start(self, seed: Array, episode: Array) -> tuple[PyTree, PyTree, PyTree]:
         """Physics, task state and observation at the start of the given episodes."""
-        physics, memory = self.task.initial(self.xp, self._random(seed, episode))
-        physics = self.task.dynamics.state_type(*map(self._backend.contiguous, physics))
-        return physics, memory, self.task.observe(self.xp, physics, memory)
+        initial = self.task.initial(self.xp, self._random(seed, episode))
+        self._returned.check("initial", initial)
+        physics = self.task.dynamics.state_type(*map(self._backend.contiguous, initial[0]))
+        return physics, initial[1], self._observe(physics, initial[1])
+
+    def _observe(self, physics: PyTree, memory: PyTree) -> PyTree:
+        """The observation, which its reader may change in place: the state does not lie in its memory."""
+        obs = self.task.observe(self.xp, physics, memory)
+        self._returned.check("observe", obs)
+        return self._backend.apart(obs, (physics, memory))
 
     def _constants(self, seed: Array, episode: Array) -> PyTree:
         """The simulator's constants in the given episodes."""
@@ -188,6 +204,7 @@ class TaskEnv(Remade):
             return ()
         task: Any = self.task
         drawn = task.constants(self.xp, self._random(seed, episode))
+        self._returned.check("constants", drawn)
         return dynamics.constant_type(*map(self._backend.contiguous, drawn))
 
     def _random(self, seed: Array, episode: Array) -> EpisodeRandom:
@@ -199,8 +216,12 @@ class TaskEnv(Remade):
     def _metrics(
         self, physics: PyTree, action: Array, next_physics: PyTree, obs: PyTree, memory: PyTree
     ) -> Mapping[str, Array]:
-        metrics = getattr(self.task, "metrics", None)
-        return {} if metrics is None else metrics(self.xp, physics, action, next_physics, obs, memory)
+        function = getattr(self.task, "metrics", None)
+        if function is None:
+            return {}
+        metrics = function(self.xp, physics, action, next_physics, obs, memory)
+        self._returned.check("metrics", metrics)
+        return metrics
 
     def _check_action(self, action: Array) -> None:
         shape = (self.num_envs, self.spec.num_actions)
@@ -208,35 +229,3 @@ class TaskEnv(Remade):
             raise ValueError(f"action has shape {tuple(action.shape)}, expected {shape}: one row for each world")
         if (given := backend_of(action)) is not self._backend:
             raise TypeError(f"action is a {given.name} array, but the environment was made for {self.arrays}")
-
-    def _check_initial(self, physics: PyTree, memory: PyTree, constants: PyTree, obs: PyTree) -> None:
-        name, n, dynamics = self.spec.name, self.num_envs, self.task.dynamics
-        specs = (*dynamics.state_spec, *constant_spec(dynamics))
-        for spec, array in zip(specs, (*physics, *constants), strict=True):
-            self._check_array(f"initial {spec.name} of task {name!r}", array, (n, *spec.shape))
-        for leaf, array in tree_leaves(memory, "task"):
-            if array.ndim < 1 or array.shape[0] != n:
-                raise ValueError(f"initial {leaf} of task {name!r} has shape {tuple(array.shape)}, expected ({n}, ...)")
-        self._check_obs(obs)
-
-    def _check_obs(self, obs: PyTree) -> None:
-        name, n, shapes = f"observation of task {self.spec.name!r}", self.num_envs, self.spec.obs_shapes
-        if not shapes:
-            if isinstance(obs, Mapping):
-                raise ValueError(f"{name} is a mapping of {', '.join(obs)}; the task must give their obs_shapes")
-            self._check_array(name, obs, (n, self.spec.num_obs))
-            return
-        if not isinstance(obs, Mapping) or obs.keys() != shapes.keys():
-            found = ", ".join(obs) if isinstance(obs, Mapping) else type(obs).__name__
-            raise ValueError(f"{name} is {found}; expected a mapping of {', '.join(shapes)}, as obs_shapes says")
-        for key, shape in shapes.items():
-            self._check_array(f"{key} in the {name}", obs[key], (n, *shape))
-        if (total := sum(math.prod(shape) for shape in shapes.values())) != self.spec.num_obs:
-            raise ValueError(f"num_obs of task {self.spec.name!r} is {self.spec.num_obs}; its obs_shapes hold {total}")
-
-    def _check_array(self, name: str, array: Array, shape: tuple[int, ...]) -> None:
-        dtype = getattr(self.xp, self.dtype)
-        if tuple(array.shape) != shape or array.dtype != dtype:
-            raise ValueError(
-                f"{name} has shape {tuple(array.shape)}, dtype {array.dtype}; expected {shape}, {self.dtype}"
-            )

@@ -220,6 +220,9 @@ class JaxBackend:
     def contiguous(self, array: jax.Array) -> jax.Array:
         return array
 
+    def apart(self, tree: PyTree, others: PyTree) -> PyTree:
+        return tree  # nobody can write to it
+
     def clip_unit(self, array: jax.Array) -> jax.Array:
         # jnp.clip alone would halve the derivative on the bounds; torch has 1 there, and 0 for NaN
         return jnp.where(jnp.abs(array) <= 1, array, jax.lax.stop_gradient(jnp.clip(array, -1, 1)))
@@ -232,6 +235,9 @@ class JaxBackend:
 
     def value_and_grad(self, function: Callable[[PyTree], jax.Array], tree: PyTree) -> tuple[jax.Array, PyTree]:
         return jax.jit(jax.value_and_grad(function))(tree)
+
+    def origin(self, function: Callable[[PyTree], jax.Array], tree: PyTree) -> str:
+        return ""
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return jax.jit(function)

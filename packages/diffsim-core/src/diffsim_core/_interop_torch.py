@@ -31,6 +31,7 @@ from diffsim_core._protocol import (
     out_spec,
 )
 from diffsim_core._rollout_loop import loop_rollout
+from diffsim_core._torch_origin import torch_origin
 from diffsim_core._tree import tree_leaves, tree_map
 
 
@@ -278,6 +279,10 @@ class TorchBackend:
     def contiguous(self, array: torch.Tensor) -> torch.Tensor:
         return array.resolve_neg().contiguous()
 
+    def apart(self, tree: PyTree, others: PyTree) -> PyTree:
+        held = {_memory(leaf) for _, leaf in tree_leaves(others)} - {None}
+        return tree_map(lambda leaf: leaf.clone() if _memory(leaf) in held else leaf, tree)
+
     def clip_unit(self, array: torch.Tensor) -> torch.Tensor:
         return array.clamp(-1.0, 1.0)
 
@@ -297,6 +302,9 @@ class TorchBackend:
         else:
             grads = iter([torch.zeros_like(leaf) for leaf in leaves])
         return value.detach(), tree_map(lambda _: next(grads), tree)
+
+    def origin(self, function: Callable[[PyTree], torch.Tensor], tree: PyTree) -> str:
+        return torch_origin(function, tree_map(lambda leaf: leaf.detach().clone().requires_grad_(), tree))
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return function
@@ -325,6 +333,14 @@ class TorchBackend:
         if key is not None:
             raise ValueError("key is for JAX; a torch policy draws from its own generator")
         return loop_rollout(self, env, policy, state, obs, num_steps, between)
+
+
+def _memory(array: Any) -> int | None:
+    """Address of the memory that a tensor lies in; None for what has none, such as a tensor in a transform."""
+    try:
+        return array.untyped_storage().data_ptr() or None
+    except (AttributeError, RuntimeError):
+        return None
 
 
 TORCH: Backend = TorchBackend()

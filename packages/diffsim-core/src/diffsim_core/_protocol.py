@@ -130,6 +130,9 @@ class EnvSpec:
     """A name with unit for each observation entry, or empty."""
     action_names: tuple[str, ...] = ()
     """A name for each action entry, or empty."""
+    control_range: tuple[tuple[float, float], ...] = ()
+    """What actions of -1 and 1 stand for, for each action entry, in the units of the simulator's controls; it is linear
+    in between. Empty where the environment does not say."""
     units: Mapping[str, str] = field(default_factory=dict)
     obs_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Empty where an observation is one vector. Where it is a mapping, the shape per world of each of its arrays:

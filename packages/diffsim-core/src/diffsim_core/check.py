@@ -7,19 +7,27 @@ a task made by name, and ``diffrl check`` prints its report.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from diffsim_core import _check_env
 from diffsim_core._check_env import CheckError as CheckError
-from diffsim_core._check_env import Subject
+from diffsim_core._check_env import Subject, tried
+from diffsim_core._check_gradients import TOLERANCE
 from diffsim_core._check_gradients import GradientReport as GradientReport
+from diffsim_core._check_gradients import SwitchingError as SwitchingError
 from diffsim_core._check_gradients import check_gradients as check_gradients
+from diffsim_core._check_probes import Progress
 from diffsim_core._check_rollout import RolloutReport as RolloutReport
 from diffsim_core._check_rollout import check_rollout as check_rollout
 from diffsim_core._env import TaskEnv
 from diffsim_core._protocol import Env
+from diffsim_core._raised import one_line as one_line
+from diffsim_core._raised import raised as raised
+from diffsim_core._tree import tree_leaves
 
 
 def check_env(env: Env, *, fewer: Env | None = None, seed: int = 0, num_steps: int = 12) -> list[str]:
@@ -42,11 +50,15 @@ def check_env(env: Env, *, fewer: Env | None = None, seed: int = 0, num_steps: i
         raise ValueError(f"env has {env.num_envs} world; make it with at least 2, to test that worlds are independent")
     if fewer is not None and fewer.num_envs >= env.num_envs:
         raise ValueError(f"fewer has {fewer.num_envs} worlds, env {env.num_envs}; it must have fewer")
-    subject = Subject(env, seed, num_steps)
+    name = getattr(getattr(env, "spec", None), "name", type(env).__name__)
+    try:
+        subject = Subject(env, seed, num_steps)
+    except Exception as error:  # whatever somebody's environment raises is the finding
+        raise CheckError(name, [f"reset({seed}) ends in {raised(error)}"]) from error
     # the other checks index arrays by world, so they need right shapes
-    if violations := list(_check_env.shapes(subject)):
-        raise CheckError(env.spec.name, violations)
-    checks: list[Callable[[Subject], Any]] = [
+    if violations := tried(_check_env.shapes, subject):
+        raise CheckError(name, violations)
+    checks: list[Callable[..., Any]] = [
         _check_env.determinism,
         _check_env.bookkeeping,
         _check_env.clipping,
@@ -55,16 +67,14 @@ def check_env(env: Env, *, fewer: Env | None = None, seed: int = 0, num_steps: i
     ]
     if env.spec.differentiable:
         checks.append(_check_env.gradients)
-    tested = [(_check_env.shapes.__doc__ or "").strip()]
     for check in checks:
-        tested.append((check.__doc__ or "").strip())
-        violations += check(subject)
+        violations += tried(check, subject)
     if fewer is not None:
-        tested.append((_check_env.number_of_worlds.__doc__ or "").strip())
-        violations += _check_env.number_of_worlds(subject, fewer)
+        checks.append(_check_env.number_of_worlds)
+        violations += tried(_check_env.number_of_worlds, subject, fewer)
     if violations:
-        raise CheckError(env.spec.name, violations)
-    return tested
+        raise CheckError(name, violations)
+    return [(check.__doc__ or "").strip() for check in (_check_env.shapes, *checks)]
 
 
 @dataclass(frozen=True)
@@ -73,59 +83,134 @@ class TaskReport:
 
     task: str
     violations: list[str]
-    """Broken promises of the protocol; empty if all are kept."""
-    deterministic: bool
-    """Whether the same seed and actions give the same bits."""
-    gradients: GradientReport
-    rollout: RolloutReport
+    """Broken promises, checks that ended in an error, and points without a derivative; empty if all is well."""
+    deterministic: bool | None
+    """Whether the same seed and actions give the same bits; None where an error kept that from being tested."""
+    start: GradientReport | None
+    """Of a step from the first states of episodes, where soft bodies are undeformed and round numbers are common; None
+    if all worlds are at a switch there, or the check ended in an error, which ``violations`` then has."""
+    gradients: GradientReport | None
+    """Of a step after 40 steps of random actions; None if the check ended in an error."""
+    rollout: RolloutReport | None
+    """None if the check ended in an error, which ``violations`` then has."""
 
     @property
     def ok(self) -> bool:
-        """No promise broken and gradients of one step within 1e-6 of central differences."""
-        return not self.violations and self.gradients.max_rel_error <= 1e-6
+        """No violation, and gradients of one step within 1e-6 of central differences, in both states."""
+        steps = [self.gradients] if self.start is None else [self.start, self.gradients]
+        return not self.violations and all(step is not None and step.max_rel_error <= TOLERANCE for step in steps)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers for ``diffrl check --json``."""
+        """Plain numbers for ``diffrl check --json``; None for those that a check did not give."""
+        absent = dict.fromkeys(("max_rel_error", "rel_error", "worlds", "switching"))
+        rollout = [field.name for field in fields(RolloutReport) if field.name != "not_finite"]
         return {
             "task": self.task,
             "ok": self.ok,
             "violations": self.violations,
             "deterministic": self.deterministic,
-            **{key: value for key, value in asdict(self.gradients).items() if value is not None},
-            **asdict(self.rollout),
+            "start": None if self.start is None else _known(self.start),
+            **absent,
+            **({} if self.gradients is None else _known(self.gradients)),
+            **{name: getattr(self.rollout, name, None) for name in rollout},
         }
+
+
+def _known(report: GradientReport) -> dict[str, Any]:
+    return {key: value for key, value in asdict(report).items() if value is not None and key != "faults"}
 
 
 def check_task(
     make: Callable[..., Env],
     *,
-    num_envs: int = 64,
+    num_envs: int | None = None,
     seed: int = 0,
-    horizon: int = 64,
-    rollout_envs: int = 8,
+    horizon: int | None = None,
+    rollout_envs: int | None = None,
+    progress: Callable[[str, float], None] | None = None,
 ) -> TaskReport:
     """Run every check. Gradients of a rigid-body task include those w.r.t. every kind of parameter that its model has.
 
+    An error that ends a check is a line of the report.
+
     Args:
         make: ``make(num_envs=, dtype=) -> Env``, for instance ``functools.partial(diffsim_core.make, "ant")``.
-        num_envs: number of worlds for the checks of promises and of single steps.
+        num_envs: number of worlds for the checks of promises and of single steps; by default that of
+            :func:`check_size`.
         seed: seed of initial states and random actions.
-        horizon: longest window of ``check_rollout``.
-        rollout_envs: number of worlds for ``check_rollout``.
+        horizon: longest window of ``check_rollout`` [control steps]; by default that of :func:`check_size`.
+        rollout_envs: number of worlds for ``check_rollout``; by default as many as ``num_envs``, but at most 8.
+        progress: called with the name of a check and the part of it that is done, from 0 to 1.
     """
+    most, longest = check_size(make)
+    num_envs, horizon = most if num_envs is None else num_envs, longest if horizon is None else horizon
+
+    def told(check: str) -> Progress | None:
+        return progress and functools.partial(progress, check)
+
+    if progress:
+        progress(CHECKS[0], 0.0)
     env = make(num_envs=num_envs, dtype="float32")
     violations: list[str] = []
-    try:
-        check_env(env, fewer=make(num_envs=max(1, num_envs // 4), dtype="float32"), seed=seed)
-    except CheckError as error:
-        violations = error.violations
-    return TaskReport(
-        task=env.spec.name,
-        violations=violations,
-        deterministic=not any(_check_env.determinism(Subject(env, seed, 12))),
-        gradients=check_gradients(_with_parameters(make(num_envs=num_envs, dtype="float64")), seed=seed),
-        rollout=check_rollout(make, num_envs=rollout_envs, horizon=horizon, seed=seed),
+
+    def attempt(function: Callable[[], Any]) -> Any:
+        try:
+            return function()
+        except CheckError as error:
+            violations.extend(error.violations)
+        except Exception as error:  # whatever somebody's task raises is the finding
+            text = raised(error)
+            if not any(text in violation for violation in violations):
+                violations.append(text)
+        return None
+
+    attempt(lambda: check_env(env, fewer=make(num_envs=max(1, num_envs // 4), dtype="float32"), seed=seed))
+    different = attempt(lambda: list(_check_env.determinism(Subject(env, seed, 12))))
+    exact = attempt(lambda: _with_parameters(make(num_envs=num_envs, dtype="float64")))
+    start = gradients = None
+    if exact is not None:
+        start = attempt(lambda: _at_start(exact, seed, told(CHECKS[1])))
+        gradients = attempt(lambda: check_gradients(exact, seed=seed, progress=told(CHECKS[2])))
+    rollout = attempt(
+        lambda: check_rollout(
+            make,
+            num_envs=min(8, num_envs) if rollout_envs is None else rollout_envs,
+            horizon=horizon,
+            seed=seed,
+            progress=told(CHECKS[3]),
+        )
     )
+    for report in (start, gradients):
+        violations += report.faults if report is not None else ()
+    violations += rollout.not_finite if rollout is not None else ()
+    same = None if different is None else not different
+    return TaskReport(env.spec.name, list(dict.fromkeys(violations)), same, start, gradients, rollout)
+
+
+CHECKS = ("promises", "gradients at the start", "gradients later on", "gradients of rollouts")
+"""Names that ``progress`` of :func:`check_task` is called with, in their order."""
+
+
+def _at_start(env: Env, seed: int, progress: Progress | None) -> GradientReport | None:
+    try:
+        return check_gradients(env, warmup=0, seed=seed, progress=progress)
+    except SwitchingError:
+        return None
+
+
+def check_size(make: Callable[..., Env]) -> tuple[int, int]:
+    """Worlds and longest window [control steps] that :func:`check_task` takes by default.
+
+    They are 64 and 64 where a world's physics state has up to 128 numbers. The worlds shrink from 2,048 numbers on, to
+    4, and the window from 128 numbers on, to 8, because the cost grows with the numbers, the worlds and the square of
+    the window.
+    """
+    try:
+        physics = make(num_envs=2, dtype="float32").reset(0)[0].physics
+    except Exception:  # the checks name what is wrong
+        return 64, 64
+    numbers = sum(math.prod(leaf.shape[1:]) for _, leaf in tree_leaves(physics))
+    return min(64, max(4, 2**17 // numbers)), min(64, max(8, 2**13 // numbers))
 
 
 def _with_parameters(env: Env) -> Env:

@@ -250,3 +250,74 @@ def test_names():
     assert {"GymnasiumVectorEnv", "SkrlEnv"} <= set(dir(adapters))
     with pytest.raises(AttributeError, match="no attribute 'Gym'"):
         adapters.Gym  # noqa: B018
+
+
+def returns_of_skrl(tmp_path, *, bootstrap=True):
+    """Returns ``[T, N]`` that skrl's PPO learns from, and those that are right; episodes end by their time limit."""
+    from skrl.agents.torch.ppo import PPO, PPO_CFG
+    from skrl.memories.torch import RandomMemory
+    from skrl.models.torch import DeterministicMixin, GaussianMixin, Model
+    from skrl.trainers.torch import SequentialTrainer
+
+    gamma, lam, steps = 0.9, 0.8, 20
+    ended = []
+
+    class FromWhatWasReached(PPO):
+        def record_transition(self, *, next_observations, infos, rewards, truncated, **rest):
+            ended.append((infos["final_obs"].clone(), truncated.clone(), rewards.clone()))
+            super().record_transition(
+                next_observations=infos["final_obs"], infos=infos, rewards=rewards, truncated=truncated, **rest
+            )
+
+    class Policy(GaussianMixin, Model):
+        def __init__(self, **spaces):
+            Model.__init__(self, **spaces)
+            GaussianMixin.__init__(self)
+            self.net, self.log_std = torch.nn.Linear(5, 1), torch.nn.Parameter(torch.zeros(1))
+
+        def compute(self, inputs, role=""):
+            return self.net(inputs["observations"]), {"log_std": self.log_std}
+
+    class Value(DeterministicMixin, Model):
+        def __init__(self, **spaces):
+            Model.__init__(self, **spaces)
+            DeterministicMixin.__init__(self)
+            self.net = torch.nn.Linear(5, 1)
+
+        def compute(self, inputs, role=""):
+            return self.net(inputs["observations"]), {}
+
+    worlds = adapters.SkrlEnv(short(), seed=1)
+    spaces = {"observation_space": worlds.observation_space, "action_space": worlds.action_space, "device": "cpu"}
+    models = {"policy": Policy(**spaces), "value": Value(**spaces)}
+    cfg = PPO_CFG(
+        rollouts=steps,
+        learning_epochs=1,
+        mini_batches=1,
+        learning_rate=0.0,
+        discount_factor=gamma,
+        **{"gae_lambda" if hasattr(PPO_CFG, "gae_lambda") else "lambda_": lam},
+        time_limit_bootstrap=bootstrap,
+    )
+    cfg.experiment.directory, cfg.experiment.write_interval = str(tmp_path), 0
+    memory = RandomMemory(memory_size=steps, num_envs=N, device="cpu")
+    agent = FromWhatWasReached(models=models, memory=memory, cfg=cfg, **spaces)
+    trainer = SequentialTrainer(env=worlds, agents=agent, cfg={"timesteps": steps, "disable_progressbar": True})
+    trainer.train()
+    found = memory.get_tensor_by_name("returns").clone()
+    with torch.no_grad():
+        values = models["value"].net(memory.get_tensor_by_name("observations"))
+        expected, advantage = torch.zeros_like(values), torch.zeros(N, 1)
+        for t in reversed(range(steps)):
+            final_obs, truncated, reward = ended[t]
+            delta = reward + gamma * models["value"].net(final_obs) - values[t]
+            advantage = delta + gamma * lam * torch.where(truncated, 0.0, advantage)
+            expected[t] = values[t] + advantage
+    assert sum(truncated.any().item() for _, truncated, _ in ended) == 2
+    return found, expected
+
+
+def test_skrls_returns_end_with_the_episode(tmp_path):
+    """As the docs say: the option and the observation that the step led to."""
+    pytest.importorskip("skrl")
+    torch.testing.assert_close(*returns_of_skrl(tmp_path), rtol=1e-4, atol=1e-4)

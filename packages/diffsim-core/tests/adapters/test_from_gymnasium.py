@@ -135,6 +135,7 @@ def test_actions_are_mapped_onto_the_bounds():
     (row, later), _ = run(env, acts)
     assert row.final_obs[:, 2:].tolist() == [[-1, 10], [3, 20], [2, 12.5]]
     assert later.final_obs[:, 2:].tolist() == [[-1, 15], [3, 15], [1, 15]]
+    assert env.spec.control_range == ((-1.0, 3.0), (10.0, 20.0))
     with pytest.raises(ValueError, match=r"action has shape \(3, 1\), expected \(3, 2\)"):
         env.step(env.reset(0)[0], torch.zeros(3, 1))
     with pytest.raises(TypeError, match="expected a torch"):
@@ -316,7 +317,7 @@ def test_processes_leave_signals_to_the_main_one_and_end_with_it():
         "    for _ in range(3):\n"
         "        for number in ending: os.killpg(0, number)\n"
         "        state, _ = env.step(state, torch.zeros(1, 1))\n"
-        "    print(*(p.pid for p in env._worlds.processes), flush=True)\n"
+        "    print(*(p.pid for p in env._guests.worlds.processes), flush=True)\n"
         "    if sys.argv[1] == 'killed': os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     for end, code in (("killed", -signal.SIGKILL), ("exit", 0)):
@@ -333,8 +334,8 @@ def test_processes_leave_signals_to_the_main_one_and_end_with_it():
 def test_a_process_that_is_gone_is_named():
     env = make("gym:Pendulum-v1", num_envs=2, vectorization_mode="async")
     state, _ = env.reset(SEED)
-    env._worlds.processes[1].kill()
-    env._worlds.processes[1].join()
+    env._guests.worlds.processes[1].kill()
+    env._guests.worlds.processes[1].join()
     with pytest.raises(ConnectionError, match=r"processes of worlds 1 \(exit code -9\) have ended"):
         for _ in range(2):
             state, _ = env.step(state, torch.zeros(2, 1))

@@ -15,6 +15,7 @@ import warp as wp  # noqa: E402
 
 from diffsim_core import TaskEnv, make, to_numpy  # noqa: E402
 from diffsim_core.adapters import NewtonDynamics, NewtonState  # noqa: E402
+from diffsim_core.adapters._newton_model import check_model  # noqa: E402
 from diffsim_core.check import check_env  # noqa: E402
 from diffsim_core.tasks.newton import NewtonTask  # noqa: E402
 
@@ -219,6 +220,42 @@ def test_models_whose_gradients_would_be_wrong_are_refused():
     for joint in ("prismatic", "fixed"):
         with pytest.raises(ValueError, match="singular where the joint holds; take solver='featherstone'"):
             NewtonDynamics(box_on(joint, 1), dt=DT, substeps=1, solver="semi_implicit")
+
+
+UNSUPPORTED = {
+    "h has friction, which featherstone leaves out; use damping": ('frictionloss=".3"', "", ""),
+    "a has gravcomp, which featherstone leaves out; set it to 0": ("", 'gravcomp="1"', ""),
+    "equality constraints|mimic constraints|mimics another joint": (
+        "", "", '<equality><joint joint1="h" joint2="g"/></equality>'),
+    "closes a loop or is in no articulation, and featherstone simulates trees": (
+        "", "", '<equality><connect body1="b" body2="c" anchor="0 0 0"/></equality>'),
+    "its 1 tendons are left out by featherstone": (
+        "", "", '<tendon><fixed name="t"><joint joint="h" coef="1"/></fixed></tendon>'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "parts"), UNSUPPORTED.items(), ids=UNSUPPORTED)
+def test_what_newton_does_not_simulate_is_refused(words, parts):
+    """Each alone; without any of them the robot is taken."""
+
+    def world(joint, body, rest):
+        robot = newton.ModelBuilder()
+        newton.solvers.SolverMuJoCo.register_custom_attributes(robot)
+        robot.add_mjcf(
+            f"""<mujoco><worldbody>
+            <body name="a" pos="0 0 1" {body}><joint name="h" axis="0 1 0" {joint}/><geom size=".1" mass="1"/>
+            <body name="b" pos=".3 0 0"><joint name="g" axis="0 1 0"/><geom size=".1" mass="1"/></body></body>
+            <body name="c" pos="0 1 1"><joint name="k" axis="0 1 0"/><geom size=".1" mass="1"/></body>
+            </worldbody>{rest}</mujoco>"""
+        )
+        scene = newton.ModelBuilder()
+        newton.solvers.SolverMuJoCo.register_custom_attributes(scene)
+        scene.replicate(robot, 1)
+        return scene.finalize(device="cpu", requires_grad=True)
+
+    check_model(world("", "", ""), newton.solvers.SolverFeatherstone)
+    with pytest.raises(ValueError, match=words):
+        NewtonDynamics(world(*parts), dt=DT, substeps=1)
 
 
 def test_wrong_arguments_name_what_is_wrong():

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from diffsim_core.io import load_model
 from diffsim_core.rigid.dynamics import RigidDynamics
 
 from .models import MODELS, model
@@ -68,3 +69,109 @@ def test_all_problems_come_at_once():
     m = dataclasses.replace(m, contact_kn=-np.ones(m.nc))
     message = refusal(m)
     assert message.count("\n  - ") == 2 and "gravity" in message and "contact_kn" in message
+
+
+EVERYTHING = """<mujoco><worldbody><geom type="plane" size="1 1 1"/><site name="w" pos="0 0 1"/>
+  <body name="a" pos="0 0 .09"><freejoint/><geom size=".1"/><site name="s"/>
+    <body pos=".15 0 0"><joint name="h" axis="0 1 0" range="-30 30"/><geom size=".02" contype="0" conaffinity="0"/>
+      <body pos="0 0 .1"><joint name="g"/><geom size=".1"/></body></body></body></worldbody>
+  <tendon><spatial name="t"><site site="w"/><site site="s"/></spatial></tendon>
+  <actuator><muscle name="m" tendon="t" lengthrange=".1 1"/><motor tendon="t" gear="-1"/>
+  <position joint="h" kp="3" forcerange="-1 1"/></actuator></mujoco>"""
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A model with a motor, a servo, a muscle, points on the ground, and pairs."""
+    found = load_model(EVERYTHING, body_contact=True)
+    assert min(found.nc, found.ns, found.muscles.n, found.na, len(found.pairs), len(found.sites)) > 0
+    RigidDynamics(found, dt=1e-3, substeps=1)
+    return found
+
+
+def holders(m):
+    return {"": m, "pairs.": m.pairs, "muscles.": m.muscles}
+
+
+def put(m, prefix, **fields):
+    if not prefix:
+        return dataclasses.replace(m, **fields)
+    part = prefix.rstrip(".")
+    return dataclasses.replace(m, **{part: dataclasses.replace(getattr(m, part), **fields)})
+
+
+def test_every_number_must_be_finite(whole):
+    """Every field of the model and of its parts."""
+    tried = 0
+    for prefix, holder in holders(whole).items():
+        for field in dataclasses.fields(holder):
+            value = getattr(holder, field.name)
+            if np.asarray(value, dtype=object if isinstance(value, tuple) else None).dtype.kind != "f" or not np.size(
+                value
+            ):
+                continue
+            for bad in (np.nan, np.inf):
+                new = np.array(value)
+                new.flat[-1] = bad
+                message = refusal(put(whole, prefix, **{field.name: float(new) if isinstance(value, float) else new}))
+                assert f"{prefix}{field.name}" in message and "not finite" in message
+                tried += 1
+    assert tried > 60
+
+
+INDICES = {"link_parent", "joint_q", "joint_dof", "joint_type", "joint_limited", "actuator_dof", "servo_dof",
+           "servo_actuator", "contact_link", "contact_kind", "pairs.kind", "pairs.link", "muscles.control",
+           "muscles.activation", "muscles.first", "muscles.segment_link"}  # fmt: skip
+
+
+def test_every_index_must_be_one(whole):
+    """Every field of whole numbers: too large, too small, and not whole."""
+    found = set()
+    for prefix, holder in holders(whole).items():
+        for field in dataclasses.fields(holder):
+            value = getattr(holder, field.name)
+            if not isinstance(value, np.ndarray) or value.dtype.kind not in "iu" or not value.size:
+                continue
+            found.add(prefix + field.name)
+            for change in (value + 100_000, value - 100_000, value + 0.5):
+                assert f"{prefix}{field.name}" in refusal(put(whole, prefix, **{field.name: change}))
+    assert found == INDICES
+
+
+COUNTING = {"link_parent", "q_ref", "dof_armature", "actuator_dof", "servo_dof", "contact_link", "joint_parameters",
+            "pairs.kind", "muscles.control", "muscles.segment_link"}  # fmt: skip
+"""Fields whose lengths say how many there are."""
+
+
+def test_every_shape_must_fit(whole):
+    for prefix, holder in holders(whole).items():
+        for field in dataclasses.fields(holder):
+            value = getattr(holder, field.name)
+            if prefix + field.name in COUNTING:
+                continue
+            if isinstance(value, np.ndarray) and value.size and prefix + field.name != "contact_kind":
+                assert f"{prefix}{field.name}" in refusal(put(whole, prefix, **{field.name: value[:-1]}))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "change", "words"),
+    [
+        ("", lambda m: {"joint_axis": 2 * m.joint_axis}, "joint_axis[1] (joint 'h') has length 2"),
+        ("", lambda m: {"joint_range": m.joint_range[:, ::-1].copy()}, "joint_range[1] is"),
+        ("", lambda m: {"servo_range": m.servo_range[:, ::-1].copy()}, "servo_range[0] is [1.0, -1.0]"),
+        ("", lambda m: {"actuator_range": m.actuator_range[:, ::-1].copy()}, "actuator_range[0] is"),
+        ("", lambda m: {"joint_q": 0 * m.joint_q}, "joint_q is [0, 0, 0]: joints of [7, 1, 1] numbers"),
+        ("", lambda m: {"joint_dof": 0 * m.joint_dof}, "joint_dof is [0, 0, 0]: joints of [6, 1, 1] numbers"),
+        ("", lambda m: {"contact_smoothing": -1.0}, "contact_smoothing is -1"),
+        ("", lambda m: {"contact_quat": 0 * m.contact_quat}, "contact_quat has a quaternion of length zero"),
+        ("", lambda m: {"contact_kind": 0 * m.contact_kind + 1}, "give an ellipsoid positive semi-axes"),
+        ("", lambda m: {"joint_name": m.joint_name[:1]}, "joint_name has 1 entries, expected 3"),
+        ("pairs.", lambda p: {"kn": -p.kn}, "pairs.kn[0] is -"),
+        ("pairs.", lambda p: {"mu": -p.mu}, "pairs.mu[0] is -"),
+        ("pairs.", lambda p: {"link": 0 * p.link}, "a pair is of two links"),
+        ("muscles.", lambda u: {"first": u.first[::-1].copy()}, "it must rise from 0 to the number of segments"),
+        ("muscles.", lambda u: {"hill": 0 * u.hill}, "muscles.hill[0] has"),
+    ],
+)
+def test_values_that_no_kernel_expects_are_refused(whole, prefix, change, words):
+    assert words in refusal(put(whole, prefix, **change(holders(whole)[prefix])))

@@ -29,7 +29,7 @@ def check_model(model: MpmModel) -> None:
 def check_sub_dt(model: MpmModel, sub_dt: float) -> None:
     """Raise unless sub-steps are short enough.
 
-    A wave of the stiffest body must not cross a cell in a sub-step (Courant, Friedrichs and Lewy 1928).
+    No oscillation of the grid may grow (after Courant, Friedrichs and Lewy 1928), see ``Material.stable_dt``.
 
     Raises:
         ValueError: naming the longest stable sub-step.
@@ -43,7 +43,7 @@ def check_sub_dt(model: MpmModel, sub_dt: float) -> None:
 
 
 def stable_sub_dt(model: MpmModel) -> tuple[float, str]:
-    """The longest stable sub-step [s], and the body that demands it."""
+    """The longest sub-step that is accepted [s], and the body that demands it."""
     each = [
         (float(MATERIALS[body.material].stable_dt(_row(body), body.density, model.dx)), body.name)
         for body in model.bodies

@@ -25,14 +25,31 @@ def _shared(room: dict[str, str]) -> dict[str, str]:
 
 _LAUNCH = {**_MODEL, "num_worlds": "int", "sub": "int", "keep": "int", "poses": "T*", "impulses": "T*"}
 _LAUNCH |= _shared(_ROOM)
-_FORWARD = Arguments("StepArgs", **_LAUNCH, **STEP)
-_BACKWARD = Arguments("StepVjpArgs", **_LAUNCH, **_shared(_ROOM_BACK), gposes="T*", **VJP)
-_FORWARD_STAGES = ("begin", "pose", "clear", "leave", "grid", "move", "check", "end")
-_BACKWARD_STAGES = ("begin_vjp", "pose_again", "clear_again", "leave_again", "grid_again", "move_again")
-_BACKWARD_STAGES += ("move_vjp", "grid_vjp", "leave_vjp", "joints_vjp", "end_vjp")
+LISTS = dict.fromkeys(("counts", "ends", "reserved", "cells", "listed", "sorted"), "int*") | {"fields": "T*"}
+"""Of ``_source/lists.h``; all null where particles scatter."""
+_FORWARD = Arguments("StepArgs", **_LAUNCH, **LISTS, felt="T*", **STEP)
+_SUMS = {"gposes": "T*", "pose_sums": "T*", "param_sums": "T*"}
+_BACKWARD = Arguments("StepVjpArgs", **_LAUNCH, **LISTS, **_shared(_ROOM_BACK), **_SUMS, **VJP)
+_FORWARD_STAGES = ("begin", "pose", "clear", "leave", "reserve", "list", "sort", "grid", "move", "check", "end")
+_AGAIN_STAGES = tuple(f"{stage}_again" for stage in _FORWARD_STAGES[1:-2])
+_BACKWARD_STAGES = (
+    "begin_vjp",
+    *_AGAIN_STAGES,
+    "move_vjp",
+    "grid_vjp",
+    "leave_vjp",
+    "poses_vjp",
+    "joints_vjp",
+    "end_vjp",
+)
 _ON_CUDA = {f"mpm_{stage}": _FORWARD for stage in _FORWARD_STAGES}
 _ON_CUDA |= {f"mpm_{stage}": _BACKWARD for stage in _BACKWARD_STAGES}
 """Of ``_source/launches.h`` and ``launches_vjp.h``."""
+
+
+def sum_numbers(dtype: str) -> int:
+    """Numbers that an exact sum of ``_source/sums.h`` takes as much room as."""
+    return 68 if dtype == "float64" else 24
 
 
 @dataclass(frozen=True)

@@ -109,8 +109,7 @@ class MpmDynamics(NativeDynamics):
         dt: Duration of a control step [s].
         substeps: Sub-steps in a control step.
         dtype: ``"float32"`` for work, ``"float64"`` for checks.
-        device: ``"cpu"`` or ``"cuda[:i]"``. On CUDA particles add to the grid in no particular order: two runs may
-            differ in the last bits.
+        device: ``"cpu"`` or ``"cuda[:i]"``.
         threads: CPU threads; by default every core this process may use, or ``DIFFSIM_NUM_THREADS``.
         parameters: Names of the materials' numbers that become an input, such as ``"E:dough"``, or ``"E"`` for that of
             every body; the simulator then has the constants :class:`MpmConstants`.
@@ -118,6 +117,10 @@ class MpmDynamics(NativeDynamics):
             force [N] and the mean torque about the shape's origin [N m] on each of them, in world axes. A step does not
             read it.
         limit: A world in which any number of the state exceeds this after a control step has diverged.
+        atomics: On CUDA, particles are listed by cells, and a node adds up what those around it give, always in the
+            same order: the same state and control give the same bits. With ``atomics`` particles add to the nodes in
+            no particular order, which takes less memory and fewer launches, and two runs may differ in the last bits.
+            On a CPU it changes nothing.
 
     Raises:
         ValueError: for an argument that makes no sense, a model that cannot be simulated, or sub-steps that are too
@@ -138,12 +141,13 @@ class MpmDynamics(NativeDynamics):
         parameters: Sequence[str] = (),
         reactions: bool = False,
         limit: float = 1e6,
+        atomics: bool = False,
     ) -> None:
         check_step(dt, substeps, dtype, threads)
         if reactions and not model.shapes:
             raise ValueError("reactions=True: the model has no shapes that could feel a force; give it some")
         check_model(model)
-        check_sub_dt(model, dt / substeps)
+        self._check_sub_dt(model, dt / substeps)
         self.model = model
         self.dt = dt
         self.substeps = substeps
@@ -151,6 +155,7 @@ class MpmDynamics(NativeDynamics):
         self.device = device
         self.limit = limit
         self.reactions = reactions
+        self.atomics = atomics
         self.threads = threads or default_threads()
         self.parameters = MaterialParameters(model, parameters)
         self.has_h = any(MATERIALS[body.material].has_h for body in model.bodies)
@@ -159,6 +164,9 @@ class MpmDynamics(NativeDynamics):
         self.state_type: type = _with_wrench(state_type) if reactions else state_type
         self._launches = self._build(device.startswith("cuda"))
         self._step, self._vjp = self._launches.step, self._launches.vjp
+
+    def _check_sub_dt(self, model: MpmModel, sub_dt: float) -> None:
+        check_sub_dt(model, sub_dt)
 
     @property
     def sub_dt(self) -> float:
@@ -182,7 +190,7 @@ class MpmDynamics(NativeDynamics):
 
     def scratch_bytes(self) -> int:
         """Most memory that both passes need beside the states: of a worker on a CPU, of a world on CUDA [bytes]."""
-        return sum(size(1) for size in self._launches.room.values()) * (4 if self.dtype == "float32" else 8)
+        return self._launches.room_bytes(self.dtype)
 
     def cuda_module(self) -> wp.Module:
         """The module that this model runs on CUDA, wherever this one runs: to be compiled and looked into."""
@@ -234,8 +242,10 @@ class MpmDynamics(NativeDynamics):
             self.model,
             blocks=packed.blocks,
             substeps=self.substeps,
+            chosen=len(self.parameters),
             device=self.device,
             threads=self.threads,
+            atomics=self.atomics,
             constants={name: table.ptr or 0 for name, table in zip(addresses, self._tables, strict=True)},
             step=tuple(step),
             vjp=tuple(vjp),

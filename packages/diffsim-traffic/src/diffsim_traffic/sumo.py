@@ -6,6 +6,7 @@ position of its vehicles is the front bumper; the recordings here hold the centr
 
 from __future__ import annotations
 
+import math
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -38,9 +39,10 @@ class Platoon:
     length: float = 5.0
     """Length of a vehicle [m]."""
     dt: float = 0.1
-    """[s]"""
+    """[s]; a whole number of milliseconds, SUMO's unit of time."""
 
     def __post_init__(self) -> None:
+        _check_clock(self.dt)
         if not self.drivers:
             raise ValueError("drivers is empty; a platoon needs at least 1")
         if not self.spacing > self.length:
@@ -111,7 +113,7 @@ class Highway:
         driver: parameters of the Intelligent Driver Model by name.
         spacing: distance between fronts at the start [m].
         speed: speed at the start [m/s].
-        dt: duration of a step [s].
+        dt: duration of a step [s]; a whole number of milliseconds, SUMO's unit of time.
         steps: largest number of steps, which determines the length of the road.
     """
 
@@ -126,6 +128,7 @@ class Highway:
         dt: float = 0.1,
         steps: int = 10_000,
     ) -> None:
+        _check_clock(dt)
         rows = -(-num_vehicles // num_lanes)
         front = spacing * (rows + 1)
         cars = [_Car(0, k % num_lanes, front - (k // num_lanes) * spacing, speed) for k in range(num_vehicles)]
@@ -148,6 +151,18 @@ class Highway:
         """Simulate so many steps; nothing is read out."""
         for _ in range(steps):
             self._sumo.simulationStep()
+
+
+def _check_clock(dt: float) -> None:
+    """SUMO rounds a step to milliseconds, and would simulate another scene than the one described."""
+    milliseconds = dt * 1000
+    if (
+        not math.isfinite(dt)
+        or round(milliseconds) < 1
+        or abs(milliseconds - round(milliseconds)) > 1e-9 * milliseconds
+    ):
+        nearest = max(1, round(milliseconds)) / 1000 if math.isfinite(dt) else 0.1
+        raise ValueError(f"dt={dt!r} s: SUMO counts time in whole milliseconds; take {nearest!r}")
 
 
 class _Car(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from ._backend import clamp
 from ._check import Array, check_arrays, check_choice, check_number, check_samples
 from ._masked import number_of, places, wide
 from ._mixture import weight_of
@@ -89,9 +90,9 @@ def _standardised_variance(xp: Any, gradients: Array, kept: Array, count: Array,
     scale = _median(xp, norm, kept, count)[..., None] + _FLOOR
     values = gradients / scale[..., None] if vector else (norm / scale)[..., None]
     keep = xp.astype(kept, norm.dtype)[..., None]
-    mean = xp.sum(values * keep, axis=-2, keepdims=True) / xp.clip(count, 1.0, None)[..., None, None]
+    mean = xp.sum(values * keep, axis=-2, keepdims=True) / clamp(count, 1.0, None)[..., None, None]
     deviation = (values - mean) * keep
-    spread = xp.sum(deviation * deviation, axis=(-2, -1)) / xp.clip(count - 1, 1.0, None)
+    spread = xp.sum(deviation * deviation, axis=(-2, -1)) / clamp(count - 1, 1.0, None)
     # the squares of large finite gradients are infinite, and infinity minus infinity is NaN
     return xp.where(xp.isnan(spread), xp.full_like(spread, float("inf")), spread)
 
@@ -102,7 +103,7 @@ def _median(xp: Any, x: Array, kept: Array, count: Array) -> Array:
     # sums that select one place each: an index would depend on the numbers, which tracing forbids
     place = xp.astype(places(xp, x), x.dtype)
     zero = xp.zeros_like(x)
-    middle = [xp.clip(xp.floor((count - 1) / 2), 0.0, None), xp.floor(count / 2)]
+    middle = [clamp(xp.floor((count - 1) / 2), 0.0, None), xp.floor(count / 2)]
     low, high = (xp.sum(xp.where(place == i[..., None], ordered, zero), axis=-1) for i in middle)
     median = 0.5 * (low + high)
     return xp.where(xp.isfinite(median), median, xp.zeros_like(median))

@@ -23,6 +23,11 @@ class Backend(Protocol):
         """For messages."""
         ...
 
+    @property
+    def xp(self) -> Any:
+        """The library's array-API namespace. ``array_api_compat.array_namespace`` would not compile in torch 2.10."""
+        ...
+
     def stop_gradient(self, x: Array) -> Array:
         """``x``, any shape, through which no gradient flows."""
         ...
@@ -53,6 +58,10 @@ class Backend(Protocol):
         """``x``; its gradient ``g`` becomes ``bound(xp, g, max_norm)``."""
         ...
 
+    def clamp(self, x: Array, low: float | None, high: float | None) -> Array:
+        """``x`` within the bounds. ``clip`` of array_api_compat neither compiles in torch 2.10 nor maps in its 1.13."""
+        ...
+
     def largest(self, x: Array) -> Array:
         """Largest absolute value along the last axis; infinite or NaN where ``x`` is."""
         ...
@@ -73,3 +82,8 @@ def backend_of(array: Array) -> Backend:
 
         return JAX
     return NUMPY
+
+
+def clamp(x: Array, low: float | None, high: float | None) -> Array:
+    """See ``Backend.clamp``."""
+    return backend_of(x).clamp(x, low, high)

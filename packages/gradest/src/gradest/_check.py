@@ -7,7 +7,7 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
-from array_api_compat import array_namespace, is_numpy_array
+from array_api_compat import is_numpy_array
 
 from ._array import Array as Array
 from ._backend import Backend, backend_of
@@ -51,18 +51,30 @@ def check_arrays(floats: Mapping[str, tuple[Array, str]], flags: Mapping[str, tu
                 "convert one of them, because all arrays must be of one framework"
             )
         _check_axes(name, tuple(array.shape), axes, lengths)
-    xp = array_namespace(named[first][0])
+    xp = library.xp
     dtype = None
     for name, (array, _) in floats.items():
         if not xp.isdtype(array.dtype, "real floating"):
-            raise ValueError(f"{name} has dtype {array.dtype}; expected a real floating-point dtype")
+            raise ValueError(
+                f"{name} has dtype {array.dtype}; expected a real floating-point dtype: {_cast(library, name, 'float')}"
+            )
         dtype = dtype or array.dtype
         if array.dtype != dtype:
-            raise ValueError(f"{name} has dtype {array.dtype}; expected {dtype} like {first}")
+            raise ValueError(
+                f"{name} has dtype {array.dtype}; expected {dtype} like {first}: {_cast(library, name, str(dtype))}"
+            )
     for name, (array, _) in (flags or {}).items():
         if array.dtype != xp.bool:
-            raise ValueError(f"{name} has dtype {array.dtype}; expected bool")
+            raise ValueError(f"{name} has dtype {array.dtype}; expected bool: {_cast(library, name, 'bool')}")
     return xp
+
+
+def _cast(library: Backend, name: str, dtype: str) -> str:
+    """How an array gets another dtype in its own framework."""
+    kind = dtype.rpartition(".")[2]
+    if library.name == "torch":
+        return f"{name}.{kind}()" if kind in ("float", "bool") else f"{name}.to({dtype})"
+    return f'{name}.astype("{"float32" if kind == "float" else kind}")'
 
 
 def check_factor(name: str, factor: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ._backend import backend_of
+from ._backend import backend_of, clamp
 from ._check import Array, check_arrays, check_factor, check_number, check_samples
 from ._length import root, scaled
 from ._masked import weighted
@@ -98,7 +98,7 @@ def cosine_similarity(a: Array, b: Array) -> Array:
     lengths = root(xp, xp.sum(a * a, axis=-1)) * root(xp, xp.sum(b * b, axis=-1))
     some = lengths > 0
     cosine = xp.sum(a * b, axis=-1) / xp.where(some, lengths, xp.ones_like(lengths))
-    return xp.clip(cosine, -1.0, 1.0)
+    return clamp(cosine, -1.0, 1.0)
 
 
 def variance_by_horizon(gradients: Array, *, gamma: float) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from ._backend import clamp
 from ._check import Array, check_arrays, check_choice, check_number
 from ._values import refuse_nan
 
@@ -71,4 +72,4 @@ def adapt_horizon(
     inside = multipliers[:steps] + lr * (stiffness * (1.0 / threshold) - 1.0)
     change = lr * xp.sum(inside)
     moved = horizon - change if stiff == "shortens" else horizon + change
-    return HorizonStep(xp.clip(moved, low, high), xp.concat([inside, multipliers[steps:]]))
+    return HorizonStep(clamp(moved, low, high), xp.concat([inside, multipliers[steps:]]))

@@ -61,6 +61,7 @@ class JaxBackend:
     """See ``Backend``."""
 
     name = "JAX"
+    xp: Any = jnp
 
     def stop_gradient(self, x: Array) -> Array:
         return lax.stop_gradient(x)
@@ -85,6 +86,9 @@ class JaxBackend:
 
     def bound(self, x: Array, max_norm: float) -> Array:
         return bound_jax(x, max_norm)
+
+    def clamp(self, x: Array, low: float | None, high: float | None) -> Array:
+        return jnp.clip(x, low, high)
 
     def largest(self, x: Array) -> Array:
         # XLA makes no temporary array for this

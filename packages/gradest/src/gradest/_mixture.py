@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ._backend import clamp
 from ._check import Array, check_arrays, check_factor, check_samples
 from ._statistics import covariance_of, sample_axes
 from ._values import refuse_nan
@@ -137,7 +138,7 @@ def weight_of(xp: Any, v1: Array, v0: Array, c: Array | None, clip: bool) -> Arr
     flat = spread <= 0
     alpha = xp.where(flat, 0.5 * one, (v0 - shared) / xp.where(flat, one, spread))
     alpha = xp.where(infinite_first & ~infinite_zeroth, zero, xp.where(infinite_zeroth & ~infinite_first, one, alpha))
-    return xp.clip(alpha, 0.0, 1.0) if clip else alpha
+    return clamp(alpha, 0.0, 1.0) if clip else alpha
 
 
 def _aligned(xp: Any, first: Array, alpha: Array, per_parameter: bool) -> Array:

@@ -15,6 +15,12 @@ class NumpyBackend:
 
     name = "NumPy"
 
+    @property
+    def xp(self) -> Any:
+        import array_api_compat.numpy as xp  # which loads much of NumPy that `import gradest` does not need
+
+        return xp
+
     def stop_gradient(self, x: Array) -> Array:
         return x
 
@@ -43,6 +49,9 @@ class NumpyBackend:
 
     def bound(self, x: Array, max_norm: float) -> Array:
         return x
+
+    def clamp(self, x: Array, low: float | None, high: float | None) -> Array:
+        return np.clip(x, low, high)
 
     def largest(self, x: Array) -> Array:
         # two passes, but no temporary array

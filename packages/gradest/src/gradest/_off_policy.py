@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ._backend import clamp
 from ._check import Array, check_arrays, check_number
 from ._stop import stop_gradient
 from ._values import refuse_nan
@@ -64,7 +65,7 @@ def additional_return(
         {"log_prob": (log_prob, "..."), "log_prob_old": (log_prob_old, "..."), "advantage": (advantage, "...")}
     )
     limit = check_number("max_log_ratio", max_log_ratio, 0.0)
-    log_ratio = xp.clip(log_prob - log_prob_old, None, limit)
+    log_ratio = clamp(log_prob - log_prob_old, None, limit)
     gain = xp.mean((xp.expm1(log_ratio) if centred else xp.exp(log_ratio)) * advantage)
     refuse_nan(xp, gain, log_prob=log_prob, log_prob_old=log_prob_old, advantage=advantage)
     return gain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._backend import backend_of
+from ._backend import backend_of, clamp
 from ._check import Array, check_arrays, check_factor, check_number
 from ._length import length, shortened
 from ._masked import number_of, places, wide
@@ -98,7 +98,7 @@ def masked_mean(gradients: Array, keep: Array) -> Array:
     kept = xp.where(keep[..., None], gradients, xp.zeros_like(gradients))
     refuse_nan(xp, gradients=kept)
     total = xp.sum(wide(xp, kept), axis=-2)
-    mean = total / xp.clip(number_of(xp, keep, total), 1.0, None)[..., None]
+    mean = total / clamp(number_of(xp, keep, total), 1.0, None)[..., None]
     return xp.astype(mean, gradients.dtype)
 
 
@@ -107,7 +107,7 @@ def _quantile(xp: Any, norm: Array, finite: Array, at: float) -> Array:
     # interpolation weights instead of an index, which would depend on the number of finite samples
     place = xp.astype(places(xp, norm), norm.dtype)
     count = number_of(xp, finite, norm, keepdims=True)
-    weight = xp.clip(1.0 - xp.abs(place - at * (count - 1.0)), 0.0, None)
+    weight = clamp(1.0 - xp.abs(place - at * (count - 1.0)), 0.0, None)
     return xp.sum(weight * xp.where(weight > 0, ordered, xp.zeros_like(norm)), axis=-1, keepdims=True)
 
 

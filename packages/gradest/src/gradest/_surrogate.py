@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ._backend import clamp
 from ._check import Array, check_arrays, check_number
 from ._stop import stop_gradient
 from ._values import refuse_nan
@@ -39,8 +40,8 @@ def clipped_surrogate(log_prob: Array, log_prob_old: Array, advantage: Array, *,
     given = {"log_prob": log_prob, "log_prob_old": log_prob_old, "advantage": advantage}
     log_ratio, advantage = log_prob - stop_gradient(log_prob_old), stop_gradient(advantage)
     # an infinite ratio times a gradient of zero would be NaN
-    ratio = xp.exp(xp.clip(log_ratio, None, 0.9 * math.log(float(xp.finfo(log_ratio.dtype).max))))
-    objective = xp.mean(xp.minimum(ratio * advantage, xp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage))
+    ratio = xp.exp(clamp(log_ratio, None, 0.9 * math.log(float(xp.finfo(log_ratio.dtype).max))))
+    objective = xp.mean(xp.minimum(ratio * advantage, clamp(ratio, 1.0 - clip, 1.0 + clip) * advantage))
     refuse_nan(xp, objective, **given)
     return objective
 

@@ -56,6 +56,7 @@ class TorchBackend:
     """See ``Backend``."""
 
     name = "torch"
+    xp: Any = xp
 
     def stop_gradient(self, x: Tensor) -> Tensor:
         return x.detach()
@@ -85,6 +86,9 @@ class TorchBackend:
 
     def bound(self, x: Tensor, max_norm: float) -> Any:
         return Bound.apply(x, max_norm)
+
+    def clamp(self, x: Tensor, low: float | None, high: float | None) -> Tensor:
+        return x.clamp(low, high)
 
     def largest(self, x: Tensor) -> Tensor:
         # two passes, but no temporary tensor

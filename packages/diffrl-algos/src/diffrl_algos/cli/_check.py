@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import functools
+import sys
+import time
 from collections.abc import Sequence
+from typing import IO
 
+from .._callbacks import clock
 from .._errors import UsageError, unknown
 from .._imports import import_module
 from ._parser import Parser, Result, add_import
@@ -16,7 +20,13 @@ def run(arguments: Sequence[str]) -> Result:
     parser = Parser("check", "Check a task: gradients against finite differences, horizon of trust, determinism.")
     parser.add_argument("task", metavar="TASK", help="see diffrl list tasks")
     parser.add_argument("--seed", type=int, default=0, help="names the states and actions of the tests; default 0")
-    parser.add_argument("--num-envs", type=int, default=64, metavar="N", help="worlds; default 64")
+    parser.add_argument("--num-envs", type=int, metavar="N", help="worlds; default 64, or fewer where they are large")
+    parser.add_argument(
+        "--horizon",
+        type=int,
+        metavar="T",
+        help="steps of the longest rollout; default 64 or fewer",
+    )
     add_import(parser)
     args = parser.parse(arguments)
     for name in args.imports:
@@ -25,18 +35,62 @@ def run(arguments: Sequence[str]) -> Result:
         if diffsim_core.is_task(args.task):
             raise UsageError(f"{args.task} has no gradients; check is for the tasks of diffrl list tasks")
         raise unknown("task", args.task, diffsim_core.list_tasks())
-    for name, least in (("seed", 0), ("num_envs", 2)):
-        if getattr(args, name) < least:
-            raise UsageError(f"--{name.replace('_', '-')} is {getattr(args, name)}; expected at least {least}")
+    for name, least in (("seed", 0), ("num_envs", 2), ("horizon", 1)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise UsageError(f"--{name.replace('_', '-')} is {value}; expected at least {least}")
 
-    from diffsim_core.check import check_task
+    from diffsim_core.check import check_size, check_task, raised
 
     make = functools.partial(diffsim_core.make, args.task)
+    for dtype, consequence in (("float32", "cannot be made"), ("float64", "cannot be checked in float64")):
+        try:
+            make(num_envs=2, dtype=dtype)
+        except ImportError:
+            raise
+        except Exception as error:  # whatever somebody's factory raises
+            raise UsageError(f"{args.task} {consequence}: {raised(error)}") from error
+    num_envs, horizon = check_size(make)
+    size = {"num_envs": args.num_envs or num_envs, "horizon": args.horizon or horizon}
+    line = _ProgressLine(sys.stderr)
     try:
-        make(num_envs=2, dtype="float64")
-    except ValueError as error:
-        raise UsageError(f"{args.task} cannot be checked, because it does not run in float64: {error}") from error
-    report = check_task(make, num_envs=args.num_envs, seed=args.seed)
-    value = {**report.to_json(), "seed": args.seed, "num_envs": args.num_envs, "device": "cpu"}
-    text = "\n".join(f"{key:<24} {part}" for key, part in value.items())
+        report = check_task(make, **size, seed=args.seed, progress=line.show)
+    finally:
+        line.end()
+    value = {**report.to_json(), "seed": args.seed, "num_envs": size["num_envs"], "device": "cpu"}
+    rows = {**value, "violations": "none" if not report.violations else f"{len(report.violations)}:"}
+    text = "\n".join(f"{key:<24} {part}" for key, part in rows.items())
+    text += "".join(f"\n  - {violation}" for violation in report.violations)
     return Result(value, text, args.json, 0 if report.ok else 1)
+
+
+class _ProgressLine:
+    """The part of a check that is done, and the time that is left of it.
+
+    A terminal redraws the line; a file or a pipe gets a new one every ten seconds.
+    """
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+        self._redraws = out.isatty()
+        self._check, self._began, self._shown = "", 0.0, 0.0
+
+    def show(self, check: str, part: float) -> None:
+        from diffsim_core.check import CHECKS
+
+        now = time.perf_counter()
+        if check != self._check:
+            self._check, self._began = check, now
+        elif now - self._shown < (0.2 if self._redraws else 10.0):
+            return
+        self._shown = now
+        elapsed = now - self._began
+        left = f"  {clock(elapsed * (1 - part) / part)} left of this part" if part > 0 else ""
+        line = f"part {CHECKS.index(check) + 1} of {len(CHECKS)}, {check}  {part:4.0%}{left}"
+        self._out.write(f"\r\x1b[2K{line}" if self._redraws else f"{line}\n")
+        self._out.flush()
+
+    def end(self) -> None:
+        if self._redraws:
+            self._out.write("\r\x1b[2K")
+            self._out.flush()

@@ -18,11 +18,17 @@ def run(arguments: Sequence[str]) -> Result:
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="file to write; an existing one is replaced")
     parser.add_argument("--checkpoint", default="last", metavar="NAME", help="last (default), best, or an iteration")
+    parser.add_argument(
+        "--actions",
+        default="unit",
+        metavar="unit|control",
+        help="unit (default) gives actions in [-1, 1]; control gives them in the units of the simulator's controls",
+    )
     add_import(parser, run=True)
     args = parser.parse(arguments)
     path = Path(args.run)
     with imported_for(args, path):
-        about = export_run(path, Path(args.out), form=args.format, which=args.checkpoint)
+        about = export_run(path, Path(args.out), form=args.format, which=args.checkpoint, actions=args.actions)
     text = (
         f"{about['file']}: {about['algorithm']} on {about['task']}, iteration {about['iteration']}, "
         f"{about['num_obs']} observations to {about['num_actions']} actions, {about['bytes']:,} bytes; "

@@ -94,6 +94,8 @@ def _help() -> str:
 
 def _fail(error: BaseException, code: int, kind: str = "") -> int:
     """Print what went wrong, and the notes on how to go on, as one line."""
+    from diffsim_core.check import one_line
+
     message = "; ".join([f"{kind}{error}", *getattr(error, "__notes__", ())])
-    print(f"diffrl: {' '.join(message.split())}", file=sys.stderr)
+    print(f"diffrl: {one_line(message)}", file=sys.stderr)
     return code

@@ -11,6 +11,7 @@ from typing import Any
 
 from .._callbacks import ProgressLine
 from .._clips import Clips
+from .._config import UpdateConfig
 from .._errors import UsageError
 from .._evaluate import returns_text
 from .._imports import import_module
@@ -21,33 +22,65 @@ from .._run import Run, default_path, reserved
 from .._session import resume_run, start_run
 from .._signals import exit_code
 from .._spec import RunSpec
-from .._train import Callback
+from .._start import extended, starting_from
+from .._train import Budget, Callback
 from ._parser import Result, flag
 from ._run_imports import imported_for
-from ._train_options import config_flags, spec_of, train_parser
+from ._train_options import budget_of, config_flags, scheduled, spec_of, train_parser
 
+_WITH_EXTEND = {"extend", "out", "config.iterations", "env_steps", "seconds"}
 _WITH_RESUME = {"resume", "stop_after", "json", "imports", "trust_imports", "clips", "live", "port"}
 
 
 def run(arguments: Sequence[str]) -> Result | int:
     entry, args = _parse(arguments)
-    if args.resume is None and args.task is None:
-        raise UsageError("diffrl train needs ALGO and TASK, or --resume DIR; see diffrl list algos, diffrl list tasks")
-    summary = _start(entry, args) if args.resume is None else _go_on(args)
+    if args.resume is not None:
+        summary = _go_on(args)
+    elif args.extend is not None:
+        with imported_for(args, Path(args.extend)) as names:
+            summary = _begin(_extended(args), args, names)
+    elif entry is None or args.task is None:
+        raise UsageError(
+            "diffrl train needs ALGO and TASK, or --resume DIR, or --extend DIR; see diffrl list algos, diffrl list "
+            "tasks"
+        )
+    else:
+        summary = _begin(_new(entry, args), args, args.imports)
     code = exit_code(summary.get("signal"))
     return Result(summary, _text(summary), args.json, code) if launched()[0] == 0 else code
 
 
-def _start(entry: AlgorithmEntry | None, args: Namespace) -> dict[str, Any]:
-    assert entry is not None and entry.name == args.algorithm
-    if args.trust_imports:
-        raise UsageError("--trust-imports is for --resume; give the modules of a new run with --import")
-    spec = spec_of(entry, args)
+def _begin(spec: RunSpec, args: Namespace, imports: Sequence[str]) -> dict[str, Any]:
     with _folder(args, spec) as path:
-        callbacks = [ProgressLine(sys.stderr), *_clips(args, path, lambda: spec), *_live(args, path, args.imports)]
+        callbacks = [ProgressLine(sys.stderr), *_clips(args, path, lambda: spec), *_live(args, path, imports)]
         if launched()[0] == 0:
             print(f"run folder: {path}", file=sys.stderr)
         return start_run(spec, path, callbacks=callbacks, stop_after=args.stop_after)
+
+
+def _new(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
+    """The run that the arguments describe, with the beginning that they ask for."""
+    if args.trust_imports:
+        raise UsageError("--trust-imports is for --resume and --extend; give the modules of a new run with --import")
+    spec = spec_of(entry, args)
+    if args.init_from is None:
+        if args.init_checkpoint is not None:
+            raise UsageError("--init-checkpoint names a checkpoint of --init-from; give that too")
+        return spec
+    return starting_from(spec, args.init_from, args.init_checkpoint or "last")
+
+
+def _extended(args: Namespace) -> RunSpec:
+    """The run of ``--extend`` with its new budget."""
+    given = [key for key, value in vars(args).items() if value is not None and key not in _WITH_RESUME | _WITH_EXTEND]
+    if given:
+        name = "ALGO" if given[0] == "algorithm" else flag(given[0].removeprefix("config."))
+        raise UsageError(f"--extend takes a budget and --out; {name} stays as it is (--init-from begins a new run)")
+    budget = budget_of(args, UpdateConfig)
+    if not budget:
+        raise UsageError("--extend needs a budget: --iterations, --env-steps or --seconds, counted from the beginning")
+    spec = extended(args.extend, Budget(**budget))
+    return spec if args.env_steps is None else scheduled(spec, set())
 
 
 def _go_on(args: Namespace) -> dict[str, Any]:
@@ -63,8 +96,8 @@ def _go_on(args: Namespace) -> dict[str, Any]:
 
 def _is_fixed(option: str) -> UsageError:
     return UsageError(
-        f"{option} is fixed when a run begins; --resume cannot change it. --stop-after K ends this call after K "
-        "updates; for other settings, start a new run"
+        f"{option} is fixed when a run begins. --stop-after K ends this call after K updates; to go on beyond the "
+        "budget: --extend DIR; for other settings, start a new run, with --init-from DIR from this policy"
     )
 
 
@@ -76,7 +109,7 @@ def _parse(arguments: Sequence[str]) -> tuple[AlgorithmEntry | None, Namespace]:
         HelpShown: ``--help`` is among the arguments.
     """
     common = train_parser(None)
-    resumed = bool(common.values("--resume", arguments))
+    resumed = bool(common.values("--resume", arguments) or common.values("--extend", arguments))
     for module in () if resumed else common.values("--import", arguments):
         import_module(module)  # before the algorithm is looked up, for the module may register it
     entries = {entry.name: entry for entry in list_algorithms()}
@@ -92,7 +125,7 @@ def _parse(arguments: Sequence[str]) -> tuple[AlgorithmEntry | None, Namespace]:
         flags = config_flags(list(entries.values()))
         common.check_options(arguments, common.options | flags)
         if resumed:
-            raise _is_fixed(next(option for option in given if option in flags)) if not names else _two(names)
+            raise _is_fixed(next(o for o in given if o not in common.options)) if not names else _two(names)
         for option, value in common.split(arguments):
             if len(names) == 1 and value in entries and common.may_take_a_value(option):
                 raise UsageError(f"{option} took {value!r} for its own value; give ALGO and TASK before {option}")

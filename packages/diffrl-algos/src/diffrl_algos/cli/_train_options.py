@@ -12,6 +12,7 @@ from annotated_types import Interval
 from diffsim_core.options import Count, Option, Options
 
 from .. import _fields
+from .._config import UpdateConfig
 from .._errors import UsageError, unknown
 from .._live import PORT
 from .._presets import Preset, default_preset
@@ -49,12 +50,23 @@ def train_parser(entry: AlgorithmEntry | None, task: str | None = None, reading:
     parser = Parser(
         "train",
         "Train a policy and evaluate it. With ALGO and TASK given, --help lists the options of both.",
-        usage="diffrl train ALGO TASK [options]\n       diffrl train --resume DIR [options]",
+        usage="diffrl train ALGO TASK [options]\n       diffrl train --resume|--extend DIR [options]",
     )
     preset = default_preset(entry.name, task, reading) if entry is not None and task is not None else None
     parser.add_argument("algorithm", nargs="?", metavar="ALGO", help="see diffrl list algos")
     parser.add_argument("task", nargs="?", metavar="TASK", help="see diffrl list tasks")
     parser.add_argument("--resume", metavar="DIR", help="continue the run in DIR from its last checkpoint")
+    parser.add_argument(
+        "--extend",
+        metavar="DIR",
+        help="go on with the run in DIR to a larger budget: --iterations, --env-steps or --seconds; in a new folder",
+    )
+    parser.add_argument(
+        "--init-from", metavar="DIR", help="begin with the policy of the run in DIR; everything else is a new run's"
+    )
+    parser.add_argument(
+        "--init-checkpoint", metavar="NAME", help="checkpoint of --init-from: last (default), best, or an iteration"
+    )
     parser.add(_STOP_AFTER, metavar="K")
     parser.add_argument(
         "--reading",
@@ -82,6 +94,9 @@ def train_parser(entry: AlgorithmEntry | None, task: str | None = None, reading:
     add_import(parser, run=True)
     if entry is not None:
         _add_config(parser, entry, preset)
+    else:  # for --extend
+        updates = _fields.fields(UpdateConfig)["iterations"]
+        parser.add(updates, dest="config.iterations", metavar="K", help="budget in updates", type=str)
     if preset is not None:
         declared = task_options(preset.task)
         title = f"\noptions of {declared.owner}, as --task-option NAME=VALUE:"
@@ -124,8 +139,6 @@ def spec_of(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
     cls = entry.config_class()
     given = {key.removeprefix("config."): value for key, value in vars(args).items() if key.startswith("config.")}
     changes = {name: _fields.parse(cls, name, text) for name, text in given.items() if text is not None}
-    budget = {"iterations": changes.get("iterations"), "env_steps": args.env_steps, "seconds": args.seconds}
-    budget = {name: value for name, value in budget.items() if value is not None}
     run = {name: value for name in _OF_RUN if (value := getattr(args, name)) is not None}
     run = {"num_envs": preset.num_envs, "eval_episodes": preset.eval_episodes, **run}
     options = {**preset.task_options, **_given(declared, args.task_option or [])}
@@ -134,11 +147,19 @@ def spec_of(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
         algorithm=entry.name,
         task=args.task,
         config=config,
-        budget=Budget(**(budget or {"iterations": config.iterations})),
+        budget=Budget(**(budget_of(args, cls) or {"iterations": config.iterations})),
         task_options=options,
         **run,
     )
     return made if args.env_steps is None else scheduled(made, set(changes))
+
+
+def budget_of(args: Namespace, cls: type) -> dict[str, Any]:
+    """The budgets that were given; of ``iterations``, as the configuration ``cls`` declares them."""
+    text = vars(args).get("config.iterations")
+    updates = None if text is None else _fields.parse(cls, "iterations", text)
+    found = {"iterations": updates, "env_steps": args.env_steps, "seconds": args.seconds}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def scheduled(spec: RunSpec, given: set[str]) -> RunSpec:

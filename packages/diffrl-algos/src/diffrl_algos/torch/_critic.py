@@ -13,6 +13,7 @@ from .._config import CriticConfig
 from . import _distributed as distributed
 from ._adam import Adam, Optimizer
 from ._mlp import Network
+from ._normalize import Normalizer
 from ._observations import Layout
 
 
@@ -49,8 +50,7 @@ class ValueFunction:
 
     critic: Critic
     params: Tensor
-    shift: Tensor
-    scale: Tensor
+    normalize: Normalizer
     mean: Tensor | float = 0.0
     std: Tensor | float = 1.0
     """Units of what the critics give."""
@@ -62,7 +62,7 @@ class ValueFunction:
     @torch.no_grad()
     def __call__(self, obs: Tensor | Mapping[str, Tensor]) -> Tensor:
         obs = cast("Tensor", obs) if self.layout is None else self.layout.flatten(obs)
-        x = torch.addcmul(self.shift, obs, self.scale)
+        x = self.normalize(obs)
         values = self.critic(self.params, x if self.features is None else self.features(x))
         return values.mean(0) * self.std + self.mean
 

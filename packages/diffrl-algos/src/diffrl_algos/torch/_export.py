@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,12 @@ from torch import Tensor, nn
 from .._algorithm import Policy
 
 
-def export_policy(policy: Policy, num_obs: int, dtype: torch.dtype = torch.float32) -> torch.export.ExportedProgram:
+def export_policy(
+    policy: Policy,
+    num_obs: int,
+    dtype: torch.dtype = torch.float32,
+    control_range: Sequence[tuple[float, float]] | None = None,
+) -> torch.export.ExportedProgram:
     """``policy`` as a program from observations ``obs [N, num_obs]``, N free, to actions ``[N, na]`` in [-1, 1].
 
     What the policy does to its observation is inside, and so is the clipping of actions that environments do.
@@ -24,6 +29,7 @@ def export_policy(policy: Policy, num_obs: int, dtype: torch.dtype = torch.float
         policy: on the CPU, without random numbers.
         num_obs: length of an observation vector.
         dtype: of observations and actions.
+        control_range: what actions of -1 and 1 stand for. The program then gives controls, within these bounds.
 
     Raises:
         ValueError: it is no function of the observation alone: it remembers how far an episode has gone, or draws
@@ -38,7 +44,9 @@ def export_policy(policy: Policy, num_obs: int, dtype: torch.dtype = torch.float
     batch = torch.export.Dim("batch")
     with torch.no_grad():
         program = torch.export.export(
-            _Clipped(policy), (torch.zeros(2, num_obs, dtype=dtype),), dynamic_shapes=({0: batch},)
+            _Clipped(policy, control_range, dtype),
+            (torch.zeros(2, num_obs, dtype=dtype),),
+            dynamic_shapes=({0: batch},),
         )
     # They would be saved as a pickle.
     program.example_inputs = None
@@ -84,12 +92,22 @@ def onnx_policy(data: bytes) -> Callable[[Tensor], Tensor]:
 
 
 class _Clipped(nn.Module):
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, control_range: Sequence[tuple[float, float]] | None, dtype: torch.dtype) -> None:
         super().__init__()
         self._policy = policy
+        self._low: Tensor | None = None
+        if control_range is not None:
+            low, high = torch.tensor(control_range, dtype=torch.float64).unbind(1)
+            self._low, self._high, self._middle, self._half = (
+                part.to(dtype) for part in (low, high, (low + high) / 2, (high - low) / 2)
+            )
 
     def forward(self, obs: Tensor) -> Tensor:
-        return self._policy(obs).clamp(-1.0, 1.0)
+        action = self._policy(obs).clamp(-1.0, 1.0)
+        if self._low is None:
+            return action
+        # Rounding must not exceed the bounds.
+        return torch.addcmul(self._middle, action, self._half).clamp(self._low, self._high)
 
 
 @contextlib.contextmanager

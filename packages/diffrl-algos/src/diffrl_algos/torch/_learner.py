@@ -23,9 +23,10 @@ from .._config import CriticConfig, GaussianConfig, UpdateConfig
 from .._processes import size
 from ._account import Clock, Learned, account, settings
 from ._adam import Adam, Optimizer
+from ._carry import carried
 from ._critic import Critic, ValueFunction, fit_critic
 from ._networks import gaussian_actor, value_critic
-from ._normalize import Affine
+from ._normalize import Normalizer
 from ._observations import flat, layout_of
 from ._policy import GaussianActor, GaussianPolicy
 from ._run_state import ActorState, CriticState, RunState, State
@@ -107,6 +108,27 @@ class Learner(ABC, Generic[ConfigT, StateT]):
             fields = self.first(env, obs, generator)
         return self.state_type(run=RunState.first(env, env_state, obs, generator), **fields)  # pyright: ignore[reportReturnType]
 
+    def carry(self, state: State, env: Env, seed: int = 0, *, going_on: bool = True) -> StateT:
+        """What ``state`` has learned, in other worlds, where new episodes begin.
+
+        Networks, their optimisers and the statistics of observations are carried, of the state of another algorithm the
+        actor and the statistics. A replay buffer begins empty: its rows are of the old worlds.
+
+        Args:
+            state: a state of this algorithm; or of another one, with ``going_on=False``.
+            env: the new worlds, with the same observations and actions. Their number, the task's options and even the
+                task may be others.
+            seed: names the random numbers of the new worlds.
+            going_on: carry the counters too, and with them the schedules, as the same run in other worlds. Otherwise a
+                new run begins.
+
+        Raises:
+            ValueError: ``init`` refuses the worlds, or an array does not fit; the message names it.
+        """
+        if env is state.env or env is getattr(state.env, "worlds", None):
+            return state  # pyright: ignore[reportReturnType]
+        return carried(self.init(env, seed), state, going_on=going_on)
+
     def update(self, state: StateT) -> tuple[StateT, Metrics]:
         """One update, as the class describes it: the next state and its metrics."""
         with settings(self.config):
@@ -173,14 +195,14 @@ class ActorLearner(Learner[ActorConfigT, ActorStateT]):
 
     def explore(
         self, state: ActorStateT, generator: torch.Generator, *, run: RunState | None = None, **options: Any
-    ) -> tuple[Tensor, Affine, Window]:
+    ) -> tuple[Tensor, Normalizer, Window]:
         """A window from ``run`` (by default where the state is): the actor's parameters, the normalisation, the window.
 
         The parameters are a leaf that requires a gradient. ``options`` are ``horizon``, ``eps`` and those of
         ``_window.explore``.
         """
         run, env = run or state.run, state.env
-        normalize = run.normalizer(self.config.normalize_obs)
+        normalize = run.normalizer(self.config)
         horizon, eps = options.pop("horizon", self.config.horizon), options.pop("eps", None)
         if eps is None:
             eps = normal(generator, run.obs, horizon, env.num_envs, env.spec.num_actions)
@@ -224,9 +246,9 @@ class ActorLearner(Learner[ActorConfigT, ActorStateT]):
 
     def policy(self, state: ActorStateT, *, deterministic: bool = True, seed: int = 0) -> GaussianPolicy:
         """The policy of ``state``, with its observation statistics; deterministic, it is ``tanh(mu)``."""
-        shift, scale = state.run.normalizer(self.config.normalize_obs)
+        normalize = state.run.normalizer(self.config)
         generator = None if deterministic else torch.Generator(state.run.obs.device).manual_seed(seed)
-        return GaussianPolicy(self.actor(state.env), state.actor, shift, scale, generator, layout_of(state.env))
+        return GaussianPolicy(self.actor(state.env), state.actor, normalize, generator, layout_of(state.env))
 
 
 @dataclass(frozen=True)
@@ -279,8 +301,8 @@ class ValueLearner(CriticLearner[ActorConfigT, CriticStateT]):
 
     def value(self, state: CriticStateT) -> ValueFunction:
         """The critics' mean value of observations, for viewers."""
-        shift, scale = state.run.normalizer(self.config.normalize_obs)
-        return ValueFunction(self.critic(state.env), state.critic, shift, scale, layout=layout_of(state.env))
+        normalize = state.run.normalizer(self.config)
+        return ValueFunction(self.critic(state.env), state.critic, normalize, layout=layout_of(state.env))
 
 
 def migrated(arrays: Mapping[str, np.ndarray], names: Collection[str]) -> Mapping[str, np.ndarray]:

@@ -12,14 +12,19 @@ from . import _distributed as distributed
 _EPS = 1e-5
 
 
-class Affine(NamedTuple):
-    """``normalised = shift + scale * x``, one operation."""
+class Normalizer(NamedTuple):
+    """``normalised = clip(shift + scale * x, -bound, bound)``, of observations ``x [..., no]``."""
 
     shift: Tensor
+    """``[no]``."""
     scale: Tensor
+    """``[no]``."""
+    bound: Tensor | None = None
+    """``[no]``, infinite for what is not clipped; None where nothing is. The gradient beyond a bound is zero."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        return torch.addcmul(self.shift, x, self.scale)
+        x = torch.addcmul(self.shift, x, self.scale)
+        return x if self.bound is None else x.clamp(-self.bound, self.bound)
 
 
 class RunningStats(NamedTuple):
@@ -53,10 +58,19 @@ class RunningStats(NamedTuple):
         m2 = self.var * self.weight + var * n + delta.square() * (self.weight * n / total)
         return RunningStats(self.mean + delta * (n / total), m2 / total, total)
 
-    def affine(self, dtype: torch.dtype) -> Affine:
-        """The normalisation to mean 0 and variance 1."""
+    def normalizer(self, dtype: torch.dtype, *, std_min: float = 0.0, clip: float | None = None) -> Normalizer:
+        """The normalisation to mean 0 and variance 1.
+
+        Args:
+            dtype: of the observations.
+            std_min: least deviation to divide by.
+            clip: bound of normalised observations, plus and minus; none leaves them.
+        """
         scale = (self.var + _EPS).rsqrt()
-        return Affine((-self.mean * scale).to(dtype), scale.to(dtype))
+        if std_min > 0:
+            scale = scale.clamp(max=1.0 / std_min)
+        bound = None if clip is None else torch.full_like(scale, clip, dtype=dtype)
+        return Normalizer((-self.mean * scale).to(dtype), scale.to(dtype), bound)
 
 
 def value_units(stats: RunningStats, like: Tensor, normalize: bool) -> tuple[Tensor, Tensor]:

@@ -74,7 +74,7 @@ class FlatEnv:
     """An environment whose observations are a mapping, as one whose observations are one vector."""
 
     def __init__(self, env: Env) -> None:
-        self._env = env
+        self._env = self.worlds = env
         self.layout = Layout.of(env.spec)
         self.spec = dataclasses.replace(env.spec, obs_shapes={}, num_obs=self.layout.size, obs_names=())
         self.num_envs = env.num_envs

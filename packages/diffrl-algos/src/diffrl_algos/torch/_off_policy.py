@@ -87,9 +87,9 @@ class Batch(NamedTuple):
     discount: Tensor
     """``[B]``, factor of the value of ``x_next``."""
     x_next: Tensor
-    """``[B, no]``."""
+    """``[B, no]``; ``x`` where the step diverged."""
     diverged: Tensor
-    """``[B]`` bool: a step that left the finite range; reward, discount and ``x_next`` mean nothing then."""
+    """``[B]`` bool: a step that left the finite range; reward and discount mean nothing then."""
 
 
 ConfigT = TypeVar("ConfigT", bound=OffPolicyConfig)
@@ -180,7 +180,7 @@ class OffPolicyLearner(Learner[ConfigT, StateT]):
 
     def _batches(self, state: StateT, replay: Replay, generator: torch.Generator) -> Iterator[Batch]:
         """One batch for each gradient step, with observations normalised as in the window."""
-        c, normalize = self.config, state.run.normalizer(self.config.normalize_obs)
+        c, normalize = self.config, state.run.normalizer(self.config)
         for _ in range(c.updates):
             drawn = replay.sample(generator, c.batch_size, gamma=c.gamma, n=c.n_step)
             x, x_next = (normalize(obs) for obs in (drawn.obs, drawn.final_obs))
@@ -211,11 +211,19 @@ class QFunctions:
         return self._critic.mlp(self._params[0], torch.cat([x, action], dim=-1))[:, 0]
 
     def target_value(self, batch: Batch, action: Tensor, bonus: Tensor | float = 0.0) -> Tensor:
-        """``y = R + discount (min_i Q'_i(x_next, action) + bonus)``, ``[B]``; of steps that diverged the lowest."""
-        value = self._critic(self.target, torch.cat([batch.x_next, action], dim=-1)).amin(0)
-        y = torch.addcmul(batch.reward, batch.discount, value + bonus)
-        lowest = torch.where(batch.diverged, torch.inf, y).amin()
-        return torch.where(batch.diverged, torch.where(lowest.isfinite(), lowest, y), y)
+        """``y = R + discount V(x_next)``, ``[B]``, with ``V = min_i Q'_i(x_next, action) + bonus``.
+
+        A step that diverged is worth one standard deviation of the others' targets less than the state it was taken
+        in: worse than to go on, whatever the scale of rewards. The lowest target of the batch would do for that too,
+        but it lies so far below its neighbours that the Q functions bend everywhere to fit it.
+        """
+        value = self._critic(self.target, torch.cat([batch.x_next, action], dim=-1)).amin(0) + bonus
+        y = torch.addcmul(batch.reward, batch.discount, value)
+        whole = ~batch.diverged
+        count = whole.sum().clamp(min=1)
+        error = torch.where(whole, y - torch.where(whole, y, 0.0).sum() / count, 0.0)
+        spread = (error.square().sum() / count).sqrt()
+        return torch.where(whole, y, value - spread)
 
     def fit(self, batch: Batch, y: Tensor) -> Tensor:
         """One step down the mean squared error of every Q function; the error before it, a scalar."""

@@ -15,7 +15,7 @@ from diffsim_core.options import Finite, Fraction, Positive
 from .._config import CriticConfig, GaussianConfig, Widths
 from ._critic import ValueFunction
 from ._learner import ValueLearner
-from ._normalize import Affine, RunningStats, value_units
+from ._normalize import Normalizer, RunningStats, value_units
 from ._run_state import CriticState
 from ._window import Window
 
@@ -102,7 +102,7 @@ class AdvantageLearner(ValueLearner[ConfigT, AdvantageStateT]):
         flat, normalize, window = self.explore(state, generator, **options)
         return flat, window, self.advantages(state, window, normalize)
 
-    def advantages(self, state: AdvantageStateT, window: Window, normalize: Affine) -> Advantages:
+    def advantages(self, state: AdvantageStateT, window: Window, normalize: Normalizer) -> Advantages:
         """The values and advantages of a window."""
         c, critic, steps = self.config, self.critic(state.env), window.trajectory
         params = state.target if isinstance(state, OnPolicyState) else state.critic

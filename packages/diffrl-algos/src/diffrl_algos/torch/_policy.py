@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ._distributions import Gaussian
 from ._mlp import MLP, Network
+from ._normalize import Normalizer
 from ._observations import Layout
 
 Params = tuple[tuple[Tensor, ...], Tensor | None]
@@ -105,8 +106,7 @@ class GaussianPolicy:
 
     actor: GaussianActor
     params: Tensor
-    shift: Tensor
-    scale: Tensor
+    normalize: Normalizer
     generator: torch.Generator | None
     """Source of ``eps``; None for the deterministic policy ``tanh(mu(obs))``."""
     layout: Layout | None = None
@@ -115,7 +115,7 @@ class GaussianPolicy:
     @torch.no_grad()
     def __call__(self, obs: Tensor | Mapping[str, Tensor]) -> Tensor:
         obs = cast("Tensor", obs) if self.layout is None else self.layout.flatten(obs)
-        mean, logstd = self.actor(self.actor.split(self.params), torch.addcmul(self.shift, obs, self.scale))
+        mean, logstd = self.actor(self.actor.split(self.params), self.normalize(obs))
         if self.generator is not None:
             eps = torch.randn(mean.shape, generator=self.generator, dtype=mean.dtype, device=mean.device)
             mean = torch.addcmul(mean, eps, logstd.exp())
@@ -128,9 +128,8 @@ class DeterministicPolicy:
 
     mlp: MLP
     params: Tensor
-    shift: Tensor
-    scale: Tensor
+    normalize: Normalizer
 
     @torch.no_grad()
     def __call__(self, obs: Tensor) -> Tensor:
-        return torch.tanh(self.mlp(self.mlp.split(self.params), torch.addcmul(self.shift, obs, self.scale)))
+        return torch.tanh(self.mlp(self.mlp.split(self.params), self.normalize(obs)))

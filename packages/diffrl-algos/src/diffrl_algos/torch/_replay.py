@@ -37,9 +37,9 @@ class Batch(NamedTuple):
     discount: Tensor
     """``[B]``, what the value of ``final_obs`` counts: 0 after a termination."""
     final_obs: Tensor
-    """``[B, no]``, what the last of these steps led to, before any reset."""
+    """``[B, no]``, what the last of these steps led to, before any reset; ``obs`` where the first one diverged."""
     diverged: Tensor
-    """``[B]`` bool: the first of these steps left the finite range; the fields after ``action`` mean nothing."""
+    """``[B]`` bool: the first of these steps left the finite range; ``reward`` and ``discount`` mean nothing."""
 
 
 class _Rows(NamedTuple):
@@ -202,13 +202,14 @@ class Replay(Stored):
         terminated = rows.terminated.flatten()[places]
         step = gradest.n_step_transition(rows.reward.flatten()[places], terminated, done, gamma=gamma)
         last = places.gather(0, step.last[None])[0]
+        obs, lost = rows.obs.flatten(0, 1)[first], diverged[first]
         return Batch(
-            rows.obs.flatten(0, 1)[first],
+            obs,
             rows.action.flatten(0, 1)[first],
             step.reward,
             step.discount,
-            rows.final_obs.flatten(0, 1)[last],
-            diverged[first],
+            torch.where(lost[:, None], obs, rows.final_obs.flatten(0, 1)[last]),
+            lost,
         )
 
     def to_arrays(self) -> dict[str, np.ndarray]:

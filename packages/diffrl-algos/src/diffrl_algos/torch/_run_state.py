@@ -10,10 +10,11 @@ from torch import Tensor
 
 from diffsim_core import Env, EnvState
 
+from .._config import WindowConfig
 from .._processes import size
 from ._adam import Adam
 from ._episodes import Episodes
-from ._normalize import Affine, RunningStats
+from ._normalize import Normalizer, RunningStats
 from ._observations import layout_of
 
 
@@ -63,13 +64,18 @@ class RunState(NamedTuple):
         generator.set_state(self.rng)
         return generator
 
-    def normalizer(self, normalize: bool) -> Affine:
+    def normalizer(self, config: WindowConfig) -> Normalizer:
         """The normalisation of observations by the present statistics; point clouds stay as they are."""
-        shift, scale = torch.zeros_like(self.obs[0]), torch.ones_like(self.obs[0])
-        if not normalize:
-            return Affine(shift, scale)
-        known = self.stats.affine(self.obs.dtype)
-        return Affine(*(torch.cat([part, rest[len(part) :]]) for part, rest in zip(known, (shift, scale), strict=True)))
+        one = torch.ones_like(self.obs[0])
+        if not config.normalize_obs:
+            return Normalizer(torch.zeros_like(one), one)
+        known = self.stats.normalizer(self.obs.dtype, std_min=config.obs_std_min, clip=config.obs_clip)
+        rest = one[len(known.scale) :]
+        return Normalizer(
+            torch.cat([known.shift, torch.zeros_like(rest)]),
+            torch.cat([known.scale, rest]),
+            None if known.bound is None else torch.cat([known.bound, torch.inf * rest]),
+        )
 
     def restart(self, generator: torch.Generator) -> RunState:
         """New episodes in every world. Episodes that were running are dropped and not counted."""
@@ -87,6 +93,9 @@ class State:
     run: RunState
     per_world: ClassVar[tuple[str, ...]] = ()
     """Names of fields, other than ``run``, whose arrays have an entry for each world of this process on axis 0."""
+
+    episodic: ClassVar[tuple[str, ...]] = ()
+    """Names of arrays that belong to episodes which are running: in other worlds they begin anew."""
 
     @property
     def env(self) -> Env:

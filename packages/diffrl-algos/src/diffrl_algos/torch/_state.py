@@ -51,10 +51,10 @@ def map_leaves(fn: Callable[[str, Any], Any], tree: Any, name: str = "") -> Any:
     return tree
 
 
-def leaves(tree: Any) -> Iterator[tuple[str, Any]]:
-    """``(name, leaf)`` of every tensor, int and ``Stored``, in order."""
+def leaves(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """``(name, leaf)`` of every tensor, int and ``Stored``, in order; their names begin with ``name``."""
     found: list[tuple[str, Any]] = []
-    map_leaves(lambda name, leaf: found.append((name, leaf)), tree)
+    map_leaves(lambda key, leaf: found.append((key, leaf)), tree, name)
     return iter(found)
 
 

@@ -14,7 +14,7 @@ from .._processes import size
 from . import _distributed as distributed
 from ._distributions import Gaussian
 from ._gate import gate
-from ._normalize import Affine
+from ._normalize import Normalizer
 from ._policy import GaussianActor
 from ._run_state import RunState
 
@@ -75,7 +75,7 @@ class Window(NamedTuple):
 def explore(
     actor: GaussianActor,
     flat: Tensor,
-    normalizer: Affine,
+    normalizer: Normalizer,
     run: RunState,
     eps: Tensor,
     *,

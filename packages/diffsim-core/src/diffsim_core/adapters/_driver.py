@@ -71,11 +71,19 @@ class Driver:
         self._seed = (self._seed + 1) % _SEEDS
         return self.obs
 
-    def step(self, action: Array) -> Transition:
-        """One step with an array of the environment's library ``[N, na]``."""
-        before = self.state
+    def step(self, action: Array, held: Array | None = None) -> Transition:
+        """One step with an array of the environment's library ``[N, na]``.
+
+        Worlds ``held`` (``[N]`` bool) stay where they are; their rows of the transition mean nothing.
+        """
+        before, obs = self.state, self.obs
         self._state, step = self.env.step(before, stop_gradient(action))
         self.obs = step.obs
+        if held is not None:
+            self._state, self.obs = _kept(held, before, self._state), _kept(held, obs, step.obs)
+            step = step._replace(
+                reward=backend_of(obs).xp.where(held, 0.0, step.reward), diverged=step.diverged & ~held
+            )
         return self._charged(before, step)
 
     def _charged(self, before: EnvState, step: Transition) -> Transition:
@@ -92,8 +100,8 @@ class Driver:
             truncated=step.truncated & ~step.diverged,
         )
 
-    def step_numpy(self, action: Any) -> Transition:
-        """One step with a NumPy array; returns NumPy arrays.
+    def step_numpy(self, action: Any, held: Any = None) -> Transition:
+        """One step with a NumPy array; returns NumPy arrays. ``held`` as in ``step``.
 
         Raises:
             ValueError: the action does not have the shape ``[N, na]``.
@@ -104,7 +112,19 @@ class Driver:
             raise ValueError(f"action has shape {values.shape}, expected {shape}: one row for each world")
         _ = self.state  # raises before the first reset
         dtype = to_numpy(self.obs[:1]).dtype
-        return tree_map(to_numpy, self.step(from_numpy(values.astype(dtype), self.obs)))
+        if held is not None:
+            values, held = np.where(held[:, None], 0.0, values), from_numpy(held, self.obs)
+        return tree_map(to_numpy, self.step(from_numpy(values.astype(dtype), self.obs), held))
+
+
+def _kept(held: Array, before: Any, after: Any) -> Any:
+    """``after``, except in the worlds ``held``; what has no axis of worlds is the same in both."""
+    xp: Any = backend_of(held).xp
+
+    def keep(old: Array, new: Array) -> Array:
+        return xp.where(xp.reshape(held, (-1,) + (1,) * (old.ndim - 1)), old, new) if old.ndim else new
+
+    return tree_map(keep, before, after)
 
 
 def require_torch(driver: Driver, library: str) -> None:

@@ -18,10 +18,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from diffsim_core._interop import backend, backend_of, to_numpy
 from diffsim_core._protocol import Array, EnvSpec, EnvState, Transition
 from diffsim_core._random import seed_array
+from diffsim_core.adapters._guests import Guests, Numbers, Reached, Singles, guests_of
 from diffsim_core.adapters._workers import Workers
 from diffsim_core.options import Count, Options, options_of
 
-Numbers = np.ndarray[Any, np.dtype[Any]]
 _FROM_MAKE = ("env", "num_envs", "arrays", "device", "dtype", "world_offset", "name")
 _ARRAYS = "torch"
 """The only library whose arrays always hold numbers that a guest can be given."""
@@ -40,7 +40,7 @@ class GuestState(NamedTuple):
 
 
 class FromGymnasium:
-    """``num_envs`` copies of a Gymnasium environment as an ``Env`` of torch tensors, without gradients.
+    """Worlds of Gymnasium as an ``Env`` of torch tensors, without gradients.
 
     Actions in [-1, 1] (clipped) are mapped onto the bounds of the guest, the Gymnasium environment. Observations of
     several parts are flattened (``gymnasium.spaces.flatten``). Seed, world and episode together seed each episode, so a
@@ -56,27 +56,42 @@ class FromGymnasium:
     run is therefore reproducible, but differs from an uninterrupted one, unless all episodes ended at that point.
     Divergences are recorded but cannot be replayed.
 
+    **Vector environments** keep their autoreset mode. One with ``DISABLED`` is reset by us, as single environments are.
+    The others reset their worlds themselves, which has consequences:
+
+    - With ``NEXT_STEP`` the first observation of an episode comes one step after the end of the last one. That step of
+      the world takes no action and earns 0. ``Transition.valid`` is false for it, so nothing is learned from it, and no
+      episode is counted.
+    - One seed names all worlds, and all their episodes follow from it. A state that is not the last one begins anew in
+      all worlds.
+    - A world that diverges is not reset: its next episode begins in whatever state the guest is then.
+    - The time limit is the guest's own.
+
     Args:
-        env: the id of a registered environment (``"Hopper-v5"``, ``"module:Id-v0"``), or a function that makes one.
+        env: the id of a registered environment (``"Hopper-v5"``, ``"module:Id-v0"``), or a function that makes one. The
+            function may also make a vector environment of ``num_envs`` worlds.
         num_envs: number of worlds N.
         arrays: ``"torch"``; JAX cannot trace a guest.
         device: device of the tensors: ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
         dtype: dtype of observations and rewards, ``"float32"`` or ``"float64"``.
         world_offset: number of the first world.
-        max_episode_steps: time limit in control steps; default: that of the environment.
+        max_episode_steps: time limit in control steps; default: that of the environment. For a vector environment that
+            resets its worlds itself, the number of steps after which it stops an episode.
         vectorization_mode: ``"sync"`` steps the worlds one after another in this process. ``"async"`` steps each in its
-            own process, which imports your script: protect its code with ``if __name__ == "__main__"``.
+            own process, which imports your script: protect its code with ``if __name__ == "__main__"``. A vector
+            environment steps its worlds as it likes.
         name: name of the environment; default: its id.
         options: keyword arguments of the environment, if ``env`` is an id.
 
     Raises:
         ValueError: the environment or an option does not exist, its actions are not a box with finite bounds, its
-            observations are images or no fixed list of numbers, or it has no time limit.
+            observations are images or no fixed list of numbers, or it has no time limit; a vector environment has
+            another number of worlds or no autoreset mode.
     """
 
     def __init__(
         self,
-        env: str | Callable[[], gymnasium.Env[Any, Any]],
+        env: str | Callable[[], gymnasium.Env[Any, Any] | VectorEnv[Any, Any, Any]],
         num_envs: int = 1,
         *,
         arrays: str = "torch",
@@ -110,15 +125,27 @@ class FromGymnasium:
         one = made()
         self.spec = _spec_of(one, name or (env if isinstance(env, str) else None), max_episode_steps)
         actions = _actions_of(one, self.spec.name)
-        one.close()
         self._action_shape, self._action_dtype = actions.shape, actions.dtype
         low, high = (np.asarray(bound, np.float64).reshape(-1) for bound in (actions.low, actions.high))
         self._low, self._high = low, high
         self._middle, self._half = (high + low) / 2, (high - low) / 2
         self.world_processes = vectorization_mode == "async"
         """Whether each world is a process of its own, so that nobody makes more worlds than were asked for."""
-        self._worlds = _MODES[vectorization_mode]([made] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
+        self._guests: Guests
+        if isinstance(one, VectorEnv):
+            self._guests = guests_of(one, self.spec.name)
+            if one.num_envs != num_envs:
+                raise ValueError(
+                    f"environment {self.spec.name!r} is a vector of {one.num_envs} worlds, but num_envs is {num_envs}; "
+                    "make them equal"
+                )
+        else:
+            one.close()
+            worlds = _MODES[vectorization_mode]([made] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
+            self._guests = Singles(worlds)
         self._present: _Present | None = None
+        self._seen: Any = None
+        """First observations after a vector environment had to begin anew."""
 
     @classmethod
     def options(cls, env: str) -> Options:
@@ -158,7 +185,8 @@ class FromGymnasium:
         """One control step with ``action [N, na]`` in [-1, 1] (clipped), and new episodes where worlds are done.
 
         Raises:
-            ValueError: the action has the wrong shape.
+            ValueError: the action has the wrong shape, or a vector environment did not stop an episode at the time
+                limit.
             TypeError: the action is not a torch tensor.
         """
         self._check_action(action)
@@ -166,23 +194,25 @@ class FromGymnasium:
         lost = self._synchronise(now)
         wanted = np.clip(to_numpy(action).astype(np.float64), -1.0, 1.0)
         bad_action = np.asarray(~np.isfinite(wanted).all(axis=1))
-        given = np.where(bad_action[:, None], 0.0, wanted)
-        obs, reward, terminal, time_limit, _ = self._worlds.step(self._guests(given))
-        obs, reward = obs.astype(self.dtype), reward.astype(self.dtype)
-        diverged = (bad_action | ~np.isfinite(obs).all(axis=1) | ~np.isfinite(reward)) & ~lost
-        invalid: Numbers = diverged | lost
+        reached = self._step_guests(now, lost, np.where(bad_action[:, None], 0.0, wanted))
+        obs, reward = reached.obs.astype(self.dtype), reached.reward.astype(self.dtype)
+        untaken = lost | ~reached.taken
+        diverged = (bad_action | ~np.isfinite(obs).all(axis=1) | ~np.isfinite(reward)) & ~untaken
+        invalid: Numbers = diverged | untaken
 
         t = now.t + 1
-        terminated = terminal & ~invalid
-        truncated = ((time_limit | (t >= self.spec.horizon)) & ~terminated) | invalid
+        terminated = reached.terminal & ~invalid
+        truncated = (self._stopped(t, reached) & ~terminated) | invalid
         done: Numbers = terminated | truncated
         reward[invalid] = 0.0
         final_obs = np.where(invalid[:, None], now.obs, obs)
-        episode = (now.episode + done).astype(np.int32)
+        # A step that only begins an episode ends none.
+        episode = (now.episode + (done & (lost | reached.taken))).astype(np.int32)
         next_obs = final_obs
         if done.any():
-            first_obs = self._begin(now.seed, episode, done)
-            next_obs = np.where(done[:, None], np.nan_to_num(first_obs, posinf=0.0, neginf=0.0), final_obs)
+            first_obs = reached.seen if self._guests.own_resets else self._begin(now.seed, episode, done)
+            first_obs = np.nan_to_num(first_obs.astype(self.dtype), posinf=0.0, neginf=0.0)
+            next_obs = np.where(done[:, None], first_obs, final_obs)
         after, obs_ = self._state(_Present(now.seed, np.where(done, 0, t), episode, next_obs), state.seed)
         return after, Transition(
             reward=self._array(reward),
@@ -197,25 +227,44 @@ class FromGymnasium:
 
     def close(self) -> None:
         """Close the guests and end their processes, if they have any."""
-        self._worlds.close()
+        self._guests.worlds.close()
 
     def _synchronise(self, now: _Present) -> Numbers:
         """Bring every guest to the state ``now``; returns ``[N]`` bool, the worlds in which that is impossible."""
-        if self._present is None:
-            self._begin(now.seed, now.episode, np.ones(self.num_envs, dtype=bool))
-            return now.t > 0
-        different = now.differs(self._present)
-        if (first := different & (now.t == 0)).any():
-            self._begin(now.seed, now.episode, first)
+        every = np.ones(self.num_envs, dtype=bool)
+        different = every if self._present is None else now.differs(self._present)
+        if self._guests.own_resets:
+            if not different.any():
+                return different
+            lost = every & bool((now.t > 0).any() or (now.episode > 0).any())
+            self._seen = self._begin(now.seed, now.episode + lost, every)
+            return lost
+        if (first := different & (now.t == 0)).any() or self._present is None:
+            self._begin(now.seed, now.episode, every if self._present is None else first)
         return different & (now.t > 0)
+
+    def _step_guests(self, now: _Present, lost: Numbers, given: Numbers) -> Reached:
+        if self._guests.own_resets and lost.all():  # they have just begun, and none can be kept back
+            nothing, never = np.zeros(self.num_envs), np.zeros(self.num_envs, dtype=bool)
+            return Reached(now.obs, nothing, never, never, never, self._seen)
+        return self._guests.step(self._mapped(given))
+
+    def _stopped(self, t: Numbers, reached: Reached) -> Numbers:
+        """``[N]`` bool, where the time limit is reached after ``t`` steps."""
+        late = t >= self.spec.horizon
+        if self._guests.own_resets and (late := late & ~(reached.terminal | reached.time_limit)).any():
+            raise ValueError(
+                f"world {int(np.flatnonzero(late)[0])} of {self.spec.name!r} goes on after {self.spec.horizon} steps, "
+                "but a vector environment stops its episodes itself: give its own limit as max_episode_steps"
+            )
+        return reached.time_limit | late
 
     def _begin(self, seed: int, episode: Numbers, where: Numbers) -> Numbers:
         """Begin the given episodes in the worlds ``where``; returns the observations of all worlds."""
-        seeds: Any = [episode_seed(seed, self.world_offset + k, int(episode[k])) for k in range(self.num_envs)]
-        options = None if where.all() else {"reset_mask": where}
-        return self._worlds.reset(seed=seeds, options=options)[0].astype(self.dtype)
+        seeds = [episode_seed(seed, self.world_offset + k, int(episode[k])) for k in range(self.num_envs)]
+        return self._guests.begin(seeds, where).astype(self.dtype)
 
-    def _guests(self, action: Numbers) -> Numbers:
+    def _mapped(self, action: Numbers) -> Numbers:
         mapped = np.clip(self._middle + self._half * action, self._low, self._high)
         return mapped.reshape(self.num_envs, *self._action_shape).astype(self._action_dtype)
 
@@ -260,20 +309,30 @@ def episode_seed(seed: int, world: int, episode: int) -> int:
 
 
 def _maker(
-    env: str | Callable[[], gymnasium.Env[Any, Any]], limit: int | None, options: Mapping[str, Any]
-) -> Callable[[], gymnasium.Env[Any, Any]]:
-    """A function that makes one guest with vector observations."""
+    env: str | Callable[[], gymnasium.Env[Any, Any] | VectorEnv[Any, Any, Any]],
+    limit: int | None,
+    options: Mapping[str, Any],
+) -> Callable[[], Any]:
+    """A function that makes one guest, or a vector of them, with vector observations."""
 
-    def make() -> gymnasium.Env[Any, Any]:
-        one = gymnasium.make(env, max_episode_steps=limit, disable_env_checker=True, **options) if named else env()  # pyright: ignore[reportCallIssue, reportArgumentType]
-        space = one.observation_space
+    def make() -> Any:
+        one: Any = (
+            gymnasium.make(env, max_episode_steps=limit, disable_env_checker=True, **options) if named else env()  # pyright: ignore[reportCallIssue, reportArgumentType]
+        )
+        vector = isinstance(one, VectorEnv)
+        space = one.single_observation_space if vector else one.observation_space
         if isinstance(space, Box) and len(space.shape) == 3 and space.dtype == np.uint8:
             raise ValueError(
                 f"environment {env!r} observes images {space.shape}, which no encoder here accepts; wrap it so that it "
                 "observes a vector"
             )
-        if isinstance(space, Box) and len(space.shape) == 1:
+        if isinstance(space, Box) and (vector or len(space.shape) == 1):
             return one
+        if vector:
+            raise ValueError(
+                f"the vector environment {one!r} observes {space}, which is no array of numbers; wrap it with "
+                "gymnasium.wrappers.vector.FlattenObservation"
+            )
         if not space.is_np_flattenable:
             raise ValueError(
                 f"environment {env!r} observes {space}, which is no fixed list of numbers; wrap it so that it observes "
@@ -281,7 +340,7 @@ def _maker(
             )
         return gymnasium.wrappers.FlattenObservation(one)
 
-    def guarded() -> gymnasium.Env[Any, Any]:
+    def guarded() -> Any:
         try:
             return make()
         except Exception as error:  # whatever another's code does with options of the wrong kind
@@ -291,26 +350,33 @@ def _maker(
     return guarded if named else make
 
 
-def _spec_of(one: gymnasium.Env[Any, Any], name: str | None, limit: int | None) -> EnvSpec:
+def _spec_of(one: Any, name: str | None, limit: int | None) -> EnvSpec:
     own = one.spec
-    name = name or (own.id if own is not None else type(one.unwrapped).__name__)
+    name = str(name or (own.id if own is not None else type(one.unwrapped).__name__))
     horizon = limit if limit is not None else (own.max_episode_steps if own is not None else None)
     if horizon is None or horizon < 1:
         raise ValueError(
             f"environment {name!r} has a time limit of {horizon} steps; pass max_episode_steps of at least 1"
         )
+    actions = _actions_of(one, name)
     return EnvSpec(
         name=name,
-        num_obs=math.prod(one.observation_space.shape or ()),
-        num_actions=math.prod(_actions_of(one, name).shape),
+        num_obs=math.prod(_space_of(one, "observation").shape or ()),
+        num_actions=math.prod(actions.shape),
+        control_range=tuple(zip(actions.low.ravel().tolist(), actions.high.ravel().tolist(), strict=True)),
         dt=_dt_of(one),
         horizon=horizon,
         differentiable=False,
     )
 
 
-def _actions_of(one: gymnasium.Env[Any, Any], name: str) -> Box:
-    space = one.action_space
+def _space_of(one: Any, kind: str) -> Any:
+    """The space of one world."""
+    return getattr(one, f"single_{kind}_space" if isinstance(one, VectorEnv) else f"{kind}_space")
+
+
+def _actions_of(one: Any, name: str) -> Box:
+    space = _space_of(one, "action")
     if not isinstance(space, Box):
         raise ValueError(f"environment {name!r} acts in {space}; choose one that acts in a Box of real numbers")
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
@@ -321,7 +387,7 @@ def _actions_of(one: gymnasium.Env[Any, Any], name: str) -> Box:
     return space
 
 
-def _dt_of(one: gymnasium.Env[Any, Any]) -> float:
+def _dt_of(one: Any) -> float:
     """Duration of a control step [s]; 1 if the environment does not say."""
     for name in ("dt", "tau"):
         value = getattr(one.unwrapped, name, None)

@@ -70,9 +70,43 @@ def check_model(model: newton.Model, solver: type) -> None:
             )
     if not model.body_count:
         wrong.append("it has no bodies")
+    wrong += _not_simulated(model, solver)
     wrong += _uneven(model)
     if wrong:
         raise ValueError("this Newton model cannot be differentiated as worlds: " + "; ".join(wrong))
+
+
+def _not_simulated(model: newton.Model, solver: type) -> list[str]:
+    """What a model has and the solver leaves out without a word."""
+    name = {kind: key for key, kind in SOLVERS.items()}[solver]
+    wrong = []
+    mujoco = getattr(model, "mujoco", None)
+    if model.joint_count:
+        friction, start = _numbers(model.joint_friction), _numbers(model.joint_qd_start)[: model.joint_count]
+        rough = np.isin(
+            np.arange(model.joint_count), np.searchsorted(start, np.flatnonzero(friction), side="right") - 1
+        )
+        if rough.any():
+            wrong.append(f"{_some(model.joint_label, rough)} has friction, which {name} leaves out; use damping")
+        loose = _numbers(model.joint_articulation) < 0
+        if loose.any() and solver is newton.solvers.SolverFeatherstone:
+            wrong.append(
+                f"{_some(model.joint_label, loose)} closes a loop or is in no articulation, and featherstone simulates "
+                "trees; take solver='semi_implicit', or cut the loop"
+            )
+    if getattr(model, "constraint_mimic_count", 0):
+        wrong.append(f"its {model.constraint_mimic_count} mimic constraints are left out by {name}; remove them")
+    if count := int(getattr(mujoco, "equality_constraint_count", 0) or 0):
+        wrong.append(f"its {count} equality constraints are left out by {name}; remove them, or model the joint itself")
+    compensated = getattr(mujoco, "gravcomp", None)
+    if compensated is not None and (lifted := _numbers(compensated) != 0).any():
+        wrong.append(f"{_some(model.body_label, lifted)} has gravcomp, which {name} leaves out; set it to 0")
+    tendons = getattr(mujoco, "tendon_stiffness", None)
+    if tendons is not None and len(tendons):
+        wrong.append(
+            f"its {len(tendons)} tendons are left out by {name}; remove them, or put their motors on the joints"
+        )
+    return wrong
 
 
 def _uneven(model: newton.Model) -> list[str]:

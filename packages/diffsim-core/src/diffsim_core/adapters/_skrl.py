@@ -16,9 +16,10 @@ class SkrlEnv(Wrapper):
     """Worlds for the torch agents of skrl, on torch tensors without copies to the host.
 
     Rewards and flags are columns ``[N, 1]``. The info has ``final_obs`` ``[N, no]``, the observation after the step
-    before any reset, and the task's metrics. Beware of ``time_limit_bootstrap`` in skrl's PPO: it uses the value of the
-    next observation, which is the first one of the next episode here. Override the agent's ``record_transition`` to
-    give it ``final_obs``.
+    before any reset, and the task's metrics. Two things make skrl's PPO right at time limits. Set its option
+    ``time_limit_bootstrap=True``: without it, advantages run on through a truncation into the next
+    episode. And override its ``record_transition`` to give it ``final_obs``: the option takes the value of the next
+    observation, which is the first one of the next episode here.
 
     Args:
         env: an environment of torch tensors with vector observations.

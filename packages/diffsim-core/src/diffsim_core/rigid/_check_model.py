@@ -7,6 +7,7 @@ from dataclasses import fields
 
 import numpy as np
 
+from diffsim_core.rigid import _check_parts
 from diffsim_core.rigid.contact_laws import CONTACT_LAWS
 from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.model import LIMIT_LAWS, RigidModel
@@ -17,7 +18,7 @@ _OF_LINKS = (
 )  # fmt: skip
 _NOT_NEGATIVE = (
     "link_mass", "joint_stiffness", "limit_stiffness", "limit_damping", "dof_damping", "dof_armature", "contact_radius",
-    "contact_kn", "contact_kd", "contact_kt", "contact_mu",
+    "contact_kn", "contact_kd", "contact_kt", "contact_mu", "contact_smoothing",
 )  # fmt: skip
 
 
@@ -27,7 +28,8 @@ def check_model(model: RigidModel) -> None:
     Raises:
         ValueError: listing every field that has a wrong shape, a number that is not finite, or an impossible value.
     """
-    problems = list(_shapes(model)) or [*_types(model)] or [*_values(model), *_masses(model)]
+    problems = list(_shapes(model)) or [*_types(model)] or [*_layout(model)] or [*_values(model), *_masses(model)]
+    problems += [*_check_parts.points(model), *_check_parts.pairs(model), *_check_parts.muscles(model)]
     if problems:
         lines = problems[0] if len(problems) == 1 else "".join(f"\n  - {problem}" for problem in problems)
         raise ValueError(f"model {model.name!r}: {lines}")
@@ -42,19 +44,24 @@ def _shapes(model: RigidModel) -> Iterator[str]:
     expected |= {"actuator_gear": (nu,), "actuator_range": (nu, 2), "contact_pos": (nc, 3), "gravity": (3,)}
     expected |= {f"contact_{name}": (nc,) for name in ("radius", "kn", "kd", "kt", "mu")}
     expected |= {"servo_actuator": (ns,), "servo_gain": (ns,), "servo_bias": (ns, 3), "servo_range": (ns, 2)}
-    for name, shape in expected.items():
-        found = np.shape(getattr(model, name))
-        if found != shape:
-            yield f"{name} has shape {found}, expected {shape}"
+    yield from _check_parts.wrong_shapes(model, expected)
+    for name, count in (("joint_name", nl), ("actuator_name", nu), ("contact_geom", nc)):
+        if len(getattr(model, name)) != count:
+            yield f"{name} has {len(getattr(model, name))} entries, expected {count}"
     for name, low, bound in (
+        ("link_parent", -1, nl),
+        ("joint_q", 0, model.nq),
+        ("joint_dof", 0, nv),
+        ("joint_limited", 0, 2),
         ("actuator_dof", 0, nv),
         ("servo_dof", 0, nv),
         ("servo_actuator", 0, nu),
         ("contact_link", 0, nl),
     ):
-        values = np.asarray(getattr(model, name))
-        if values.size and (values.min() < low or values.max() >= bound):
-            yield f"{name} has {values.min()} to {values.max()}; give indices from {low} to {bound - 1}"
+        yield from _check_parts.wrong_indices(name, getattr(model, name), low, bound)
+    for what in ("bodies", "geoms", "sites"):
+        links = np.array([part.link for part in getattr(model, what)], dtype=np.int64)
+        yield from _check_parts.wrong_indices(f"link of {what}", links, -1, nl)
     for i, parent in enumerate(model.link_parent):
         if not -1 <= parent < i:
             yield f"link_parent[{i}] is {parent}: links are numbered parents first, -1 is the world"
@@ -63,6 +70,9 @@ def _shapes(model: RigidModel) -> Iterator[str]:
 def _types(model: RigidModel) -> Iterator[str]:
     """Every joint and law that is named must have an entry, and every joint the parameters of its type."""
     types = list(JOINTS)
+    if model.joint_type.dtype.kind not in "iu":
+        yield f"joint_type has dtype {model.joint_type.dtype}; give whole numbers"
+        return
     for name, kind, found in zip(model.joint_name, model.joint_type.tolist(), model.joint_parameters, strict=True):
         if not 0 <= kind < len(types):
             known = ", ".join(f"{i} {known}" for i, known in enumerate(types))
@@ -78,16 +88,29 @@ def _types(model: RigidModel) -> Iterator[str]:
             yield f"{field}={law!r} is not known; use one of {', '.join(laws)}"
 
 
+def _layout(model: RigidModel) -> Iterator[str]:
+    """Every joint has its own coordinates and degrees of freedom, and all of them belong to one."""
+    joints = [JOINTS.at(int(kind)) for kind in model.joint_type]
+    for name, first, counts, total in (
+        ("joint_q", model.joint_q, [joint.nq for joint in joints], model.nq),
+        ("joint_dof", model.joint_dof, [joint.nv for joint in joints], model.nv),
+    ):
+        taken = [start + k for start, count in zip(first.tolist(), counts, strict=True) for k in range(count)]
+        if sorted(taken) != list(range(total)):
+            yield f"{name} is {first.tolist()}: joints of {counts} numbers must fill {total} places, each once"
+
+
 def _values(model: RigidModel) -> Iterator[str]:
-    for field in fields(model):
-        values = getattr(model, field.name)
-        if isinstance(values, np.ndarray) and values.dtype.kind == "f" and not np.isfinite(values).all():
-            bad = ~np.isfinite(values)
-            yield f"{field.name} is not finite: {values[bad][0]} at {np.argwhere(bad)[0]}"
-    for name in _NOT_NEGATIVE:
-        values = np.asarray(getattr(model, name))
-        if (values < 0).any():
-            yield f"{name}[{int(np.argmax(values < 0))}] is {values[values < 0][0]:g}: give a number of at least 0"
+    yield from _check_parts.not_finite(model, [field.name for field in fields(model)])
+    yield from _check_parts.negative(model, _NOT_NEGATIVE)
+    yield from _check_parts.reversed_ranges("actuator_range", model.actuator_range)
+    yield from _check_parts.reversed_ranges("servo_range", model.servo_range)
+    for i in np.flatnonzero((model.joint_range[:, 0] > model.joint_range[:, 1]) & (model.joint_limited == 1))[:1]:
+        yield f"joint_range[{i}] is {model.joint_range[i].tolist()}: give the lower bound first"
+    for i, (name, kind, axis) in enumerate(zip(model.joint_name, model.joint_type, model.joint_axis, strict=True)):
+        length = float(np.linalg.norm(axis))
+        if abs(length - 1) > 1e-6 and not (length == 0 and JOINTS.at(int(kind)).name not in ("slide", "hinge")):
+            yield f"joint_axis[{i}] (joint {name!r}) has length {length:g}: give a vector of length 1"
     if (np.linalg.norm(model.link_quat, axis=1) == 0).any():
         yield "link_quat has a quaternion of length zero"
 

@@ -122,6 +122,13 @@ class RigidTask:
         self._middle = ((low + high) / 2).astype(dynamics.dtype)
         self._half = ((high - low) / 2).astype(dynamics.dtype)
 
+    @property
+    def control_range(self) -> tuple[tuple[float, float], ...]:
+        """Least and greatest command of each motor; empty in a subclass that turns actions into commands itself."""
+        if type(self).control is not RigidTask.control:
+            return ()
+        return tuple(map(tuple, self.dynamics.model.actuator_range.tolist()))
+
     def control(self, xp: Any, action: Array) -> tuple[Array, ...]:
         """Motor commands ``[N, nu]``: an action in [-1, 1] spans each motor's control range."""
         if self._unit_range:

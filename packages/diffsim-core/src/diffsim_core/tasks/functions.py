@@ -91,6 +91,7 @@ class FunctionTask:
         self.dynamics = dynamics
         self.num_actions = dynamics.control_spec[0].shape[0]
         self.action_names = tuple(f"x{i}" for i in range(self.num_actions))
+        self.control_range = ((-bound, bound),) * self.num_actions
         self._function, self._bound = function, bound
 
     def initial(self, xp: Any, random: Random) -> tuple[PyTree, PyTree]:

@@ -68,6 +68,8 @@ class NewtonTask:
         self.num_actions = task.num_actions
         self.obs_names = task.obs_names
         self.action_names = task.action_names
+        self.control_range = task.control_range
+        """Of the motors' commands, which their gears turn into forces."""
         self._free = bool(model.joint_type[0] == JointType.FREE)
         self._com = model.link_com[0].astype(dynamics.dtype)
         drive = np.zeros((model.nu, model.nv), dynamics.dtype)

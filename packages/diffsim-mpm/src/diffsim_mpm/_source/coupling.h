@@ -3,6 +3,7 @@
 // lost in momentum. A pose is 12 numbers: the shape's axes in the world, one after the other, and its origin.
 #pragma once
 #include "shapes.h"
+#include "sums.h"
 
 namespace ds {
 
@@ -22,27 +23,8 @@ DS_FN V3 to_shape(const T* pose, V3 a)
 DS_FN V3 from_origin(const T* pose, V3 x) { return {x.x - pose[9], x.y - pose[10], x.z - pose[11]}; }
 DS_FN V3 chosen(Mask m, V3 a) { return {select(m, a.x, R{}), select(m, a.y, R{}), select(m, a.z, R{})}; }
 
-// *p += a, summed over the lanes
-DS_FN void add_to(T* p, R a)
-{
-#if DS_LANES > 1
-    T sum = T(0);
-    for (int l = 0; l < DS_LANES; l++) sum += get(a, l);
-    *p += sum;
-#elif defined(__CUDACC__)
-    atomicAdd(p, a);
-#else
-    *p += a;
-#endif
-}
-DS_FN void add_to(T* p, V3 a)
-{
-    add_to(p, a.x);
-    add_to(p + 1, a.y);
-    add_to(p + 2, a.z);
-}
 // cotangents of a pose's rotation E, by columns, where E a was used with cotangent g
-DS_FN void add_turn(T* gpose, V3 g, V3 a)
+DS_FN void add_turn(Sum* gpose, V3 g, V3 a)
 {
     add_to(gpose, g * a.x);
     add_to(gpose + 3, g * a.y);
@@ -108,7 +90,7 @@ DS_FN V3 after(const Meeting& m, const Slide& s, V3 v, V3 rel)
 
 // Nodes at x of velocity v against the shapes, one after the other. A pose has 12 numbers per shape; `impulse`, if not null,
 // 6 per shape: the impulse on the shape and its moment about the shape's origin [N s, N m s] are added to it.
-DS_ENTRY void collide(const Shapes& s, const T* pose, const T* pose_next, T dt, V3 x, R mass, V3& v, T* impulse)
+DS_ENTRY void collide(const Shapes& s, const T* pose, const T* pose_next, T dt, V3 x, R mass, V3& v, Sum* impulse)
 {
     Meeting m;
     for (int k = 0; k < s.count; k++) {
@@ -127,7 +109,7 @@ DS_ENTRY void collide(const Shapes& s, const T* pose, const T* pose_next, T dt, 
 
 // Cotangents of one shape's part: g of the velocity after it becomes that of the velocity v before.
 DS_FN void meet_vjp(const Shapes& s, int shape, const Meeting& m, const T* pose, const T* pose_next, T dt, V3 x, R mass, V3 v,
-                    const T* gimpulse, V3& g, R& gmass, T* gpose, T* gpose_next)
+                    const T* gimpulse, V3& g, R& gmass, Sum* gpose, Sum* gpose_next)
 {
     const T* reals = s.reals + shape * SR_COLUMNS;
     R zero = R{};
@@ -172,7 +154,7 @@ DS_FN void meet_vjp(const Shapes& s, int shape, const Meeting& m, const T* pose,
 // From the cotangents of the velocity after all shapes and, if not null, of the impulses: sets gv, that of the velocity v
 // before, and adds to gmass, gpose and gpose_next. For x there is none: nodes do not move.
 DS_ENTRY void collide_vjp(const Shapes& s, const T* pose, const T* pose_next, T dt, V3 x, R mass, V3 v, V3 gv_out,
-                          const T* gimpulse, V3& gv, R& gmass, T* gpose, T* gpose_next)
+                          const T* gimpulse, V3& gv, R& gmass, Sum* gpose, Sum* gpose_next)
 {
     Meeting m;
     V3 before[DS_MAX_SHAPES];

@@ -1,8 +1,10 @@
 // A control step on CUDA: a launch for each stage of each sub-step, over the particles or the grid nodes of all worlds. Grids
-// are whole, one a world. `sub` is the number of the sub-step. States in `states`: [sub-step][number][N n].
+// are whole, one a world. `sub` is the number of the sub-step. States in `states`: [sub-step][number][N n]. Particles are listed
+// by cells and nodes gather from them, or, where there is no room for lists, particles scatter to nodes.
 #pragma once
+#include "lists.h"
 #include "particles.h"
-#include "scatter.h"
+#include "sums.h"
 
 namespace ds {
 
@@ -72,7 +74,26 @@ template <class Args> DS_FN Thread thread_of(int item, const Args& a)
     }
     return t;
 }
-template <class Args> DS_FN size_t first_node(const Args& a, const Thread& t) { return size_t(4) * Box::nodes(t.box) * t.world; }
+template <class Args> DS_FN int first_cell(const Args& a, const Thread& t) { return Box::nodes(t.box) * t.world; }
+template <class Args> DS_FN size_t first_node(const Args& a, const Thread& t) { return size_t(4) * first_cell(a, t); }
+// what a particle adds to its nodes: for them to gather, or scattered at once
+template <class Args> DS_FN void give(const Args& a, const Thread& t, int item, const Star& s, const Field& field, V3 f, T* grid)
+{
+    if (a.fields)
+        put_field(a.fields + size_t(FIELD) * item, field, f);
+    else
+        scatter(s, field, t.box, grid + first_node(a, t));
+}
+// the four numbers of a node: what its particles give
+template <class Args> DS_FN T* taken(const Args& a, const Model& m, const Box& box, int item, T* grid)
+{
+    T* numbers = grid + size_t(4) * item;
+    if (!a.fields) return numbers;
+    int nodes = Box::nodes(box), world = item / nodes, node = item - world * nodes, row = node / box.count[2];
+    int x = row / box.count[1], y = row - x * box.count[1], z = node - row * box.count[2];
+    add_fields(lists_of(a), box, item, x, y, z, world * m.head[I_PARTICLES], numbers);
+    return numbers;
+}
 // whether a particle's stencil is on the grid; a number that is none is not
 DS_FN bool on_grid(const Thread& t, const Place& p)
 {
@@ -94,7 +115,10 @@ template <class Args> DS_FN void leave_particle(int item, const Args& a, T* tau_
     Thread t = thread_of(item, a);
     Particles p = particle(state_at(a, t.all, a.sub), t.all, item);
     Place place = place_of(p.x, t.m.inv_dx);
-    if (!on_grid(t, place)) return;  // found at the end, and the world is lost
+    bool within = on_grid(t, place);
+    Star s = star(place, t.box);
+    if (a.fields) count_particle(lists_of(a), item, within ? first_cell(a, t) + s.at / 4 : -1);
+    if (!within) return;  // found at the end, and the world is lost
     M3 F = trial(t.m.dt, p.C, p.F), tau;
     T h = p.h, mass = t.m.mass[t.local], volume = t.m.volume[t.local];
     switch (t.body.material) {
@@ -104,7 +128,7 @@ template <class Args> DS_FN void leave_particle(int item, const Args& a, T* tau_
 #undef CASE
     }
     Field field = field_of(p.v * mass, momentum_gradient(t.m, mass, volume, p.C, tau), mass, place.f);
-    scatter(star(place, t.box), field, t.box, a.grid + first_node(a, t));
+    give(a, t, item, s, field, place.f, a.grid);
     T numbers[9];
     p.F = F;
     p.h = h;
@@ -114,11 +138,11 @@ template <class Args> DS_FN void leave_particle(int item, const Args& a, T* tau_
     for (int k = 0; k < 9; k++) tau_to[size_t(k) * t.all + item] = numbers[k];
 }
 #if MPM_SHAPES
-template <class Args> DS_FN Obstacles obstacles_of(const Args& a, int world, T* gposes)
+template <class Args> DS_FN Obstacles obstacles_of(const Args& a, int world, Sum* gposes)
 {
     Shapes s = read_chain(a.chain_integers, a.chain_reals).shapes;
     size_t one = size_t(12) * s.count, now = (size_t(a.sub) * a.num_worlds + world) * one, next = now + a.num_worlds * one;
-    T* g = gposes ? gposes + size_t(2) * world * one : nullptr;
+    Sum* g = gposes ? gposes + size_t(2) * world * one : nullptr;
     return {s, a.poses + now, a.poses + next, g, g ? g + one : nullptr, nullptr, nullptr};
 }
 template <class Args> DS_FN size_t first_impulse(const Args& a, int world) { return size_t(6) * a.chain_integers[1] * world; }
@@ -133,16 +157,16 @@ template <class Args> DS_FN void pose_world(int item, const Args& a)
     chain_poses(w.chain, q, a.poses + size_t(12) * w.chain.shapes.count * item);
 }
 #else
-template <class Args> DS_FN Obstacles obstacles_of(const Args&, int, T*) { return {}; }
+template <class Args> DS_FN Obstacles obstacles_of(const Args&, int, Sum*) { return {}; }
 template <class Args> DS_FN void pose_world(int, const Args&) {}
 #endif
 // `impulses`: on the shapes of all worlds, or null
-template <class Args> DS_FN void move_node(int item, const Args& a, T* impulses)
+template <class Args> DS_FN void move_node(int item, const Args& a, Sum* impulses)
 {
     Model m = read_model(a.integers, a.reals);
     Box box = whole_grid(m);
     int nodes = Box::nodes(box), world = item / nodes;
-    const T* q = a.grid + size_t(4) * item;
+    const T* q = taken(a, m, box, item, a.grid);
     T* v = a.velocity + size_t(4) * item;
     V3 u = zero3();
     if (q[3] > m.empty) {
@@ -166,9 +190,25 @@ template <class Args> DS_FN void move_particle(int item, const Args& a)
     p.C = moment * (T(4) * t.m.inv_dx);
     put_particle(state_at(a, t.all, a.sub + 1), t.all, item, p, 0, MOTION);
 }
-DS_FN void clear_node(int item, T* grid)
+// before particles give anything: the counts of the cells, or the nodes of both grids
+template <class Args> DS_FN void clear_node(int item, const Args& a, T* grid, T* pull)
 {
+    if (a.fields) {
+        Model m = read_model(a.integers, a.reals);
+        return clear_cell(lists_of(a), item, Box::nodes(whole_grid(m)));
+    }
     for (int k = 0; k < 4; k++) grid[size_t(4) * item + k] = T(0);
+    for (int k = 0; k < 4 && pull; k++) pull[size_t(4) * item + k] = T(0);
+}
+template <class Args> DS_FN void reserve_node(int item, const Args& a)
+{
+    Model m = read_model(a.integers, a.reals);
+    reserve_cell(lists_of(a), item, Box::nodes(whole_grid(m)));
+}
+template <class Args> DS_FN int first_particle(int item, const Args& a)
+{
+    int n = read_model(a.integers, a.reals).head[I_PARTICLES];
+    return item / n * n;
 }
 
 DS_ITEM void mpm_begin(int item, const StepArgs& a)
@@ -180,13 +220,16 @@ DS_ITEM void mpm_begin(int item, const StepArgs& a)
     begin_motion(a, item, m.head[I_SUBSTEPS], w);
     a.ok[item] = joints_within(w, m.limit);
 #if MPM_SHAPES
-    for (int k = 0, numbers = 6 * w.chain.shapes.count; k < numbers; k++) a.impulses[item * numbers + k] = T(0);
+    for (int k = 0, numbers = 6 * w.chain.shapes.count; k < numbers; k++) clear((Sum*)a.felt + item * numbers + k);
 #endif
 }
 DS_ITEM void mpm_pose(int item, const StepArgs& a) { pose_world(item, a); }
-DS_ITEM void mpm_clear(int item, const StepArgs& a) { clear_node(item, a.grid); }
+DS_ITEM void mpm_clear(int item, const StepArgs& a) { clear_node(item, a, a.grid, (T*)nullptr); }
 DS_ITEM void mpm_leave(int item, const StepArgs& a) { leave_particle(item, a, nullptr); }
-DS_ITEM void mpm_grid(int item, const StepArgs& a) { move_node(item, a, a.wrench_out ? a.impulses : nullptr); }
+DS_ITEM void mpm_reserve(int item, const StepArgs& a) { reserve_node(item, a); }
+DS_ITEM void mpm_list(int item, const StepArgs& a) { list_particle(lists_of(a), item, first_particle(item, a)); }
+DS_ITEM void mpm_sort(int item, const StepArgs& a) { sort_particle(lists_of(a), item, first_particle(item, a)); }
+DS_ITEM void mpm_grid(int item, const StepArgs& a) { move_node(item, a, a.wrench_out ? (Sum*)a.felt : nullptr); }
 DS_ITEM void mpm_move(int item, const StepArgs& a) { move_particle(item, a); }
 DS_ITEM void mpm_check(int item, const StepArgs& a)
 {
@@ -194,7 +237,7 @@ DS_ITEM void mpm_check(int item, const StepArgs& a)
     Particles p = particle(state_at(a, t.all, 0), t.all, item);
     bool good = on_grid(t, place_of(p.x, t.m.inv_dx));
     const T* numbers = (const T*)&p;
-    for (int k = 0; k < NUMBERS; k++) good = good && abs_(numbers[k]) <= t.m.limit;
+    for (int k = 0; k < NUMBERS; k++) good = good && abs_(numbers[k]) <= most(t.m, k);
     if (!good) a.ok[t.world] = 0;
 }
 DS_ITEM void mpm_end(int item, const StepArgs& a)
@@ -209,7 +252,7 @@ DS_ITEM void mpm_end(int item, const StepArgs& a)
     begin_motion(a, world, m.head[I_SUBSTEPS], w);
 #if MPM_SHAPES
     int numbers = a.wrench_out ? 6 * w.chain.shapes.count : 0;
-    for (int k = 0; k < numbers; k++) w.wrench[k] = a.impulses[world * numbers + k];
+    for (int k = 0; k < numbers; k++) w.wrench[k] = total(((const Sum*)a.felt)[world * numbers + k]);
 #endif
     end_motion(a, world, m, a.ok[world] != 0, w);
 }

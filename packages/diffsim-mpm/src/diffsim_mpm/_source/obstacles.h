@@ -14,8 +14,8 @@ namespace ds {
 struct Obstacles {
     Shapes shapes;
     const T *pose, *next;
-    T *gpose, *gnext;
-    T* impulse;
+    Sum *gpose, *gnext;
+    Sum* impulse;
     const T* gimpulse;
 };
 DS_FN void meet_all(const Obstacles& o, T dt, V3 x, R mass, V3& v)
@@ -53,6 +53,7 @@ DS_FN bool joints_within(const Motion& w, T limit)
     for (int j = 0; j < w.chain.joints; j++) within = within && wp::abs(w.q[j] + w.u[j]) <= limit && wp::abs(w.q[j]) <= limit;
     return within;
 }
+#if DS_LANES > 1
 // The shapes near a box in sub-step k, and where they are.
 DS_ENTRY Obstacles obstacles(Motion& w, int k, const T* low, const T* high)
 {
@@ -68,6 +69,7 @@ DS_ENTRY Obstacles obstacles(Motion& w, int k, const T* low, const T* high)
 }
 DS_FN void count_impulses(Motion& w, Obstacles& o) { o.impulse = w.wrench; }
 DS_FN void pull_impulses(const Motion& w, bool wanted, Obstacles& o) { o.gimpulse = wanted ? w.wrench : nullptr; }
+#endif
 
 // Adds to gq and gu what the poses of sub-step k pass on.
 template <class Args> DS_ENTRY void obstacles_vjp(const Args& a, int world, int k, const Motion& w)

@@ -11,6 +11,14 @@ struct Particles {
     R h;
 };
 
+// The most that number k of a particle may be. One that moves by more than a cell in a sub-step is lost: it may have passed
+// through a wall.
+DS_FN T most(const Model& m, int k)
+{
+    T cell = m.dx / m.dt;
+    return k >= 3 && k < 6 && cell < m.limit ? cell : m.limit;
+}
+
 // The deformation gradient after the velocity gradient was applied, and back: adds to gC, sets gF.
 DS_FN M3 trial(T dt, const M3& C, const M3& F) { return plus(F, mul(C, F), splat(dt)); }
 DS_FN void trial_vjp(T dt, const M3& C, const M3& F, const M3& gtrial, M3& gC, M3& gF)

@@ -1,5 +1,6 @@
-// Transfers between particles and grid in plain numbers, one particle a thread; the same as in transfer.h. What particles add
-// to a node is added atomically, in no particular order: on CUDA two runs may differ in the last bits.
+// Transfers between particles and grid in plain numbers, one particle a thread; the same as in transfer.h. What `scatter` adds
+// to a node it adds atomically, in no particular order: on CUDA two runs may differ in the last bits. See lists.h for the other
+// way.
 #pragma once
 #include "stencil.h"
 

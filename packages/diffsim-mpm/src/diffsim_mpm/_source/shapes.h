@@ -54,10 +54,11 @@ DS_FN Corner corner(V3 q)
     return k;
 }
 // cotangents of d and m to that of q
-DS_FN V3 corner_vjp(const Corner& k, R gd, V3 gm)
+DS_FN V3 corner_vjp(const Corner& k, V3 q, R gd, V3 gm)
 {
     R zero = R{};
-    V3 w = {select(k.beyond.x > zero, gm.x, zero), select(k.beyond.y > zero, gm.y, zero), select(k.beyond.z > zero, gm.z, zero)};
+    // A round shape has no half size: on its plane of symmetry, where q is 0, the direction still turns with the point.
+    V3 w = {select(q.x >= zero, gm.x, zero), select(q.y >= zero, gm.y, zero), select(q.z >= zero, gm.z, zero)};
     return k.m * gd + (w - k.m * dot(k.m, w)) * k.inverse;
 }
 
@@ -173,11 +174,11 @@ DS_FN V3 surface_vjp(const Shapes& shapes, int shape, V3 x, R gd, V3 gn)
     Corner k = corner(f.q);
     if (kind == CYLINDER) {
         R along = f.e.x * gn.x + f.e.y * gn.y;
-        V3 g = corner_vjp(k, gd, {along, R{}, f.s.z * gn.z});
+        V3 g = corner_vjp(k, f.q, gd, {along, R{}, f.s.z * gn.z});
         R turn = k.m.x * f.per_radius;
         return {f.e.x * g.x + (gn.x - f.e.x * along) * turn, f.e.y * g.x + (gn.y - f.e.y * along) * turn, f.s.z * g.z};
     }
-    V3 g = corner_vjp(k, gd, {f.s.x * gn.x, f.s.y * gn.y, f.s.z * gn.z});
+    V3 g = corner_vjp(k, f.q, gd, {f.s.x * gn.x, f.s.y * gn.y, f.s.z * gn.z});
     return {f.s.x * g.x, f.s.y * g.y, f.s.z * g.z};
 }
 

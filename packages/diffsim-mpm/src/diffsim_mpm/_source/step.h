@@ -57,10 +57,10 @@ DS_ENTRY void to_grid(const Work& w, const Particles* now, Particles* next, M3* 
 // whether all numbers are within the limit; copies have the numbers of their particle
 DS_FN bool within_limit(const Model& m, const Particles* p)
 {
-    R bad = R{}, zero = R{}, one = splat(T(1)), limit = splat(m.limit);
+    R bad = R{}, zero = R{}, one = splat(T(1));
     for (int b = 0; b < m.head[I_BLOCKS]; b++) {
         const R* numbers = (const R*)(p + b);
-        for (int k = 0; k < int(sizeof(Particles) / sizeof(R)); k++) bad = bad + select(abs_(numbers[k]) <= limit, zero, one);
+        for (int k = 0; k < int(sizeof(Particles) / sizeof(R)); k++) bad = bad + select(abs_(numbers[k]) <= splat(most(m, k)), zero, one);
     }
     return !any(bad > zero);
 }

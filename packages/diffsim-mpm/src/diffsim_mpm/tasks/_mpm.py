@@ -74,6 +74,8 @@ class MpmTask:
         self.num_actions = chain.nq
         self.action_names = chain.names
         self._scale = np.broadcast_to(np.asarray(action_scale, dynamics.dtype), (chain.nq,))
+        self.control_range = tuple((-scale, scale) for scale in self._scale.tolist())
+        """Changes of joint positions ([m], [rad]) in a step."""
         self._start = np.asarray(start, dtype=np.float64)
         self._check_start()
         self._x = dynamics.model.particles

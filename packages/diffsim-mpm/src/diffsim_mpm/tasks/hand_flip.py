@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Unit, doc
 
 from diffsim_core import Random, stop_gradient
-from diffsim_core.options import Count, EpisodeLength, Finite, Threads
+from diffsim_core.options import Count, EpisodeLength, Finite, NotNegative, Positive, Threads
 from diffsim_mpm.dynamics import MpmDynamics
 from diffsim_mpm.model import MpmBody, MpmModel
 from diffsim_mpm.tasks._mpm import (
@@ -32,8 +32,10 @@ RADIUS, HALF_HEIGHT = 0.1, 0.003
 """Of the dough [m]."""
 SCALE = 2.5
 """Of the hand: the grid is a cube of 1 m."""
-ACTION_SCALE = 0.33 * 0.002 * 40
-"""Change of a joint in a step at an action of 1 [rad]."""
+ACTION_SPEED = 0.33 * 40
+"""Of a joint at an action of 1 [rad/s]."""
+DROPPED = 0.2
+"""Height of the dough's middle below which it has fallen off the hand, even off one that is turned down [m]."""
 _VOLUME = (1 / 128) ** 2
 """Of a particle, the same for every number of them [m^3]; of the released code. Only the density counts."""
 _BELOW = 0.03
@@ -49,9 +51,10 @@ class HandFlip(MpmTask):
     images in the other half, and d0 that at the start.
     """
 
-    def __init__(self, dynamics: MpmDynamics, *, pair_every: int = 10, **options: Any) -> None:
+    def __init__(self, dynamics: MpmDynamics, *, pair_every: int = 10, drop_ends: bool = False, **options: Any) -> None:
         super().__init__(dynamics, **options)
         self.pair_every = pair_every
+        self.drop_ends = drop_ends
 
     def remembered(self, xp: Any, random: Random, physics: Any) -> Any:
         """``(d0 [N, 1],)``"""
@@ -67,6 +70,12 @@ class HandFlip(MpmTask):
         """Near 1 where the halves lie on each other, 0 as at the start."""
         start = task[0][:, 0]
         return xp.clip((start - self.halves_apart(xp, next_physics)) / start, -1.0, 1.0)
+
+    def terminated(self, xp: Any, physics: Any, task: Any) -> Any:
+        """Where the dough has fallen off the hand, if that ends an episode."""
+        if not self.drop_ends:
+            return super().terminated(xp, physics, task)
+        return xp.mean(physics.x[:, :, 2], axis=1) < DROPPED
 
 
 def dough(count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -99,13 +108,17 @@ def make_hand_flip(
     obs: Obs = "points",
     observe_every: ObserveEvery = 10,
     pair_every: Annotated[Count, doc("Of a half's particles, every so-many-th is rewarded.")] = 10,
+    dt: Annotated[Positive, Unit("s"), doc("Control step.")] = 0.002,
+    wrist_speed: Annotated[NotNegative, doc("Of the wrist's two joints, as a part of all others'.")] = 1.0,
+    drop_ends: Annotated[bool, doc("An episode ends where the dough has fallen off the hand.")] = False,
     episode_length: EpisodeLength = 300,
     threads: Threads = None,
 ) -> HandFlip:
     """The task with so many particles, cells along each side and sub-steps of its 2 ms; see :class:`HandFlip`.
 
     ``fold`` is how far the dough's middle lies beyond the middle finger's knuckle [m]; ``noise`` multiplies what is
-    drawn at the start.
+    drawn at the start. ``dt`` is a control step [s]; ``wrist_speed`` is that of the wrist's two joints at an action of
+    1, as a part of all others' 13.2 rad/s.
     """
     if particles < 40 or particles % 2:
         raise ValueError(f"particles={particles!r} must be even and at least 40: half of them mirror the others")
@@ -130,20 +143,34 @@ def make_hand_flip(
         ground_friction=math.inf,
         shapes=hand,
     )
-    dynamics = MpmDynamics(model, dt=0.002, substeps=substeps, dtype=dtype, device=device, threads=threads)
+    dynamics = MpmDynamics(model, dt=dt, substeps=substeps, dtype=dtype, device=device, threads=threads)
     return HandFlip(
         dynamics,
         name=name,
-        action_scale=ACTION_SCALE,
+        action_scale=[ACTION_SPEED * dt * (wrist_speed if joint.startswith("WRJ") else 1.0) for joint in hand.names],
         start=np.zeros(hand.nq),
         shift=(0.1 * noise, 0.1 * noise, 0.1 * noise),
         stretch=0.05 * noise,
         obs=obs,
         observe_every=observe_every,
         pair_every=pair_every,
+        drop_ends=drop_ends,
         episode_length=episode_length,
     )
 
 
 make_task = functools.partial(make_hand_flip, "hand_flip", 2500, 48, 40)
-make_small = functools.partial(make_hand_flip, "hand_flip_small", 500, 32, 20, noise=0.3, obs="flat", pair_every=2)
+make_small = functools.partial(
+    make_hand_flip,
+    "hand_flip_small",
+    500,
+    48,
+    18,
+    noise=0.3,
+    obs="flat",
+    pair_every=2,
+    dt=0.004,
+    wrist_speed=0.1,
+    drop_ends=True,
+    episode_length=150,
+)

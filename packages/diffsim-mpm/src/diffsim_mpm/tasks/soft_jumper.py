@@ -97,6 +97,7 @@ class SoftJumper:
         self.random_start = random_start
         self.horizon = episode_length
         self.num_actions = actions
+        self.control_range = ((-ACTIVATION, ACTIVATION),) * actions
         self.action_names = tuple(f"tetrahedra {2 * i} and {2 * i + 1}" for i in range(actions))
         features = [f"0.1 centre {c} [m]" for c in "xyz"] + [f"0.1 velocity {c} [m/s]" for c in "xyz"]
         features += [f"last action {i}" for i in range(actions)]

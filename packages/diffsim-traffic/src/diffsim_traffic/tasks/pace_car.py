@@ -136,6 +136,8 @@ class PaceCar(TrafficTask):
             action_names=("steering", "acceleration"),
         )
         self.max_acceleration = max_acceleration
+        self.control_range = ((-_MAX_STEERING, _MAX_STEERING), (-max_acceleration, max_acceleration))
+        """Steering [rad] and acceleration [m/s^2]."""
         self.target_speed = target_speed
         self.reward_kind = reward
         self.collision = collision

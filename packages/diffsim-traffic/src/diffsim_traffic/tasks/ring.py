@@ -82,6 +82,8 @@ class Ring(TrafficTask):
         self.uniform_speed = speed
         """Speed of uniform traffic of average drivers [m/s]."""
         self.max_acceleration = max_acceleration
+        self.control_range = ((-max_acceleration, max_acceleration),)
+        """Acceleration [m/s^2]."""
         self.effort = effort
         self.position_noise = position_noise
         self.speed_noise = speed_noise

@@ -83,8 +83,8 @@ class PODS(Learner[PODSConfig, ActorState]):
         """See ``Learner.learn``. The line search decides on the host, so it reads numbers."""
         c, env, lr = self.config, state.env, self.lr(state, self.config.actor_lr)
         run = state.run.restart(generator)
-        normalize = run.normalizer(c.normalize_obs)
-        policy = DeterministicPolicy(self.actor(env), state.actor, *normalize)
+        normalize = run.normalizer(c)
+        policy = DeterministicPolicy(self.actor(env), state.actor, normalize)
         # Added to each action, so that its gradient is the action's.
         push = run.obs.new_zeros((c.horizon, env.num_envs, env.spec.num_actions), requires_grad=True)
         lost = torch.zeros_like(push[..., 0], requires_grad=True)
@@ -130,7 +130,7 @@ class PODS(Learner[PODSConfig, ActorState]):
 
     def policy(self, state: ActorState, *, deterministic: bool = True, seed: int = 0) -> DeterministicPolicy:
         """The policy of ``state``, with its observation statistics. It uses no random numbers."""
-        return DeterministicPolicy(self.actor(state.env), state.actor, *state.run.normalizer(self.config.normalize_obs))
+        return DeterministicPolicy(self.actor(state.env), state.actor, state.run.normalizer(self.config))
 
     @torch.no_grad()
     def _improve(self, run: RunState, window: Trajectory, grad: Tensor, returns: Tensor) -> tuple[Tensor, Tensor, int]:

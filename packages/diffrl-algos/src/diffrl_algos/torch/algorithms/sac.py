@@ -63,7 +63,7 @@ class SAC(OffPolicyLearner[SACConfig, SACState]):
 
     def behaviour(self, state: SACState, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
         run, net = state.run, self.actor(state.env)
-        normalize, params = run.normalizer(self.config.normalize_obs), net.split(state.actor)
+        normalize, params = run.normalizer(self.config), net.split(state.actor)
         shape = (self.config.horizon, len(run.obs), run.env.spec.num_actions)
         noise = iter(normal(generator, run.obs, *shape).unbind(0))
 

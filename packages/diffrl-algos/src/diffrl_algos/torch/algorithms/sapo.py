@@ -89,6 +89,8 @@ class SAPOConfig(TemperatureConfig, CriticConfig):
 class SAPOState(TargetState, TemperatureState):
     """The state of a SAPO run."""
 
+    episodic: ClassVar[tuple[str, ...]] = ("returns.running",)
+
     returns: ReturnScale
     """Scale of the returns, for ``normalize_return``; it is not updated without."""
 

@@ -79,7 +79,7 @@ class TD3(OffPolicyLearner[TD3Config, TD3State]):
 
     def behaviour(self, state: TD3State, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
         c, run, net = self.config, state.run, self.actor(state.env)
-        normalize, params = run.normalizer(c.normalize_obs), net.split(state.actor)
+        normalize, params = run.normalizer(c), net.split(state.actor)
         eps = normal(generator, run.obs, c.horizon, len(run.obs), run.env.spec.num_actions)
         noise = iter((c.exploration_noise * eps).unbind(0))
 
@@ -120,8 +120,7 @@ class TD3(OffPolicyLearner[TD3Config, TD3State]):
 
     def policy(self, state: TD3State, *, deterministic: bool = True, seed: int = 0) -> Policy:
         """The policy of ``state``, with its observation statistics; if not deterministic, with exploration noise."""
-        shift, scale = state.run.normalizer(self.config.normalize_obs)
-        mean = DeterministicPolicy(self.actor(state.env), state.actor, shift, scale)
+        mean = DeterministicPolicy(self.actor(state.env), state.actor, state.run.normalizer(self.config))
         if deterministic:
             return mean
         generator = torch.Generator(state.run.obs.device).manual_seed(seed)

@@ -1,0 +1,37 @@
+"""An error of somebody's code in one line: what it says, and where."""
+
+from __future__ import annotations
+
+import re
+import sysconfig
+import traceback
+from pathlib import Path
+
+_HERE = str(Path(__file__).parent)
+_LIBRARIES = tuple({sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+def is_users(file: str) -> bool:
+    """Whether a file of code is neither of this package nor of an installed library."""
+    return not file.startswith((_HERE, *_LIBRARIES, "<")) and "site-packages" not in file
+
+
+def raised(error: BaseException) -> str:
+    """``ZeroDivisionError: division by zero (robot.py, line 40, in reward)``; the place is the innermost of the user's.
+
+    A ``ValueError`` of this package needs no place: its message says what is wrong and what to do.
+    """
+    text = one_line(str(error))
+    found = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [frame for frame in frames if is_users(frame.filename)]
+    if not places or (isinstance(error, ValueError) and frames[-1].filename.startswith(_HERE)):
+        return found
+    return f"{found} ({Path(places[-1].filename).name}, line {places[-1].lineno}, in {places[-1].name})"
+
+
+def one_line(message: str) -> str:
+    """A message in one line; the items of a list in it are numbered: ``2 problems: (1) no mass; (2) no joint``."""
+    head, *items = re.split(r"\n\s*- ", message)
+    numbered = "; ".join(f"({i}) {' '.join(item.split())}" for i, item in enumerate(items, start=1))
+    return " ".join(head.split()) + (f"{'' if head.rstrip().endswith(':') else ':'} {numbered}" if items else "")

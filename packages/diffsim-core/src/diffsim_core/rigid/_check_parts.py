@@ -1,0 +1,117 @@
+"""Whether the pairs and muscles of a ``RigidModel`` are whole: they hold indices, which kernels do not check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from diffsim_core.rigid.contacts import PairKind, PointKind
+from diffsim_core.rigid.model import RigidModel
+from diffsim_core.rigid.muscles import HillConstants
+
+
+def wrong_shapes(owner: object, expected: Mapping[str, tuple[int, ...]], prefix: str = "") -> Iterator[str]:
+    """Fields of ``owner`` that do not have the expected shape."""
+    for name, shape in expected.items():
+        if (found := np.shape(getattr(owner, name))) != shape:
+            yield f"{prefix}{name} has shape {found}, expected {shape}"
+
+
+def wrong_indices(name: str, values: Any, low: int, bound: int) -> Iterator[str]:
+    """Whether ``values`` are whole numbers from ``low`` to ``bound - 1``."""
+    values = np.asarray(values)
+    if values.size and values.dtype.kind not in "iu":
+        yield f"{name} has dtype {values.dtype}; give whole numbers"
+    elif values.size and (values.min() < low or values.max() >= bound):
+        yield f"{name} has {values.min()} to {values.max()}; give indices from {low} to {bound - 1}"
+
+
+def not_finite(owner: object, names: Any, prefix: str = "") -> Iterator[str]:
+    """Fields of ``owner`` that hold a number that is infinite or none."""
+    for name in names:
+        values = getattr(owner, name)
+        if isinstance(values, float | np.ndarray) and np.asarray(values).dtype.kind == "f":
+            bad = ~np.isfinite(values)
+            if np.any(bad):
+                where = f" at {np.argwhere(bad)[0]}" if np.ndim(values) else ""
+                yield f"{prefix}{name} is not finite: {np.asarray(values)[bad].flat[0]}{where}"
+
+
+def negative(owner: object, names: Any, prefix: str = "") -> Iterator[str]:
+    """Fields of ``owner`` with a number below zero."""
+    for name in names:
+        values = np.asarray(getattr(owner, name))
+        if (values < 0).any():
+            where = f"[{', '.join(str(i) for i in np.argwhere(values < 0)[0])}]" if values.ndim else ""
+            yield f"{prefix}{name}{where} is {values[values < 0].flat[0]:g}: give a number of at least 0"
+
+
+def reversed_ranges(name: str, ranges: Any) -> Iterator[str]:
+    """Rows ``[n, 2]`` whose lower bound is above the upper one."""
+    for i in np.flatnonzero(ranges[:, 0] > ranges[:, 1])[:1]:
+        yield f"{name}[{i}] is {ranges[i].tolist()}: give the lower bound first"
+
+
+def points(m: RigidModel) -> Iterator[str]:
+    """Problems of the kinds of contact points."""
+    yield from wrong_shapes(m, {"contact_kind": (m.nc,), "contact_size": (m.nc, 3), "contact_quat": (m.nc, 4)})
+    yield from wrong_indices("contact_kind", m.contact_kind, 0, len(PointKind))
+    if np.shape(m.contact_quat) == (m.nc, 4) and (np.linalg.norm(m.contact_quat, axis=1) == 0).any():
+        yield "contact_quat has a quaternion of length zero"
+    if np.shape(m.contact_size) == (m.nc, 3) and np.shape(m.contact_kind) == (m.nc,):
+        flat = (m.contact_kind == PointKind.ELLIPSOID) & (m.contact_size <= 0).any(axis=1)
+        for i in np.flatnonzero(flat)[:1]:
+            yield f"contact_size[{i}] is {m.contact_size[i].tolist()}: give an ellipsoid positive semi-axes"
+
+
+def pairs(m: RigidModel) -> Iterator[str]:
+    """Problems of the pairs of shapes that may touch."""
+    p, n = m.pairs, len(m.pairs)
+    shapes = {"kind": (n,), "link": (n, 2), "pos": (n, 2, 3), "radius": (n, 2), "half": (n, 2, 3), "quat": (n, 4)}
+    shapes |= dict.fromkeys(("kn", "kd", "kt", "mu"), (n,))
+    wrong = [*wrong_shapes(p, shapes, "pairs.")]
+    if len(p.geom) != n:
+        wrong.append(f"pairs.geom has {len(p.geom)} entries; give two names for each of {n} pairs")
+    wrong += wrong_indices("pairs.kind", p.kind, 0, len(PairKind))
+    wrong += wrong_indices("pairs.link", p.link, -1, m.nl)
+    yield from wrong
+    if wrong:
+        return
+    yield from not_finite(p, shapes, "pairs.")
+    yield from negative(p, ("radius", "kn", "kd", "kt", "mu"), "pairs.")
+    for i in np.flatnonzero(p.link[:, 0] == p.link[:, 1])[:1]:
+        yield f"pairs.link[{i}] is {p.link[i].tolist()}: a pair is of two links"
+    if (np.linalg.norm(p.quat, axis=1) == 0).any():
+        yield "pairs.quat has a quaternion of length zero"
+
+
+def muscles(m: RigidModel) -> Iterator[str]:
+    """Problems of the units that pull along paths."""
+    u, n, segments = m.muscles, m.muscles.n, len(m.muscles.segment_link)
+    shapes = {"gear": (n,), "activation": (n,), "hill": (n, len(HillConstants._fields)), "first": (n + 1,)}
+    shapes |= {"segment_link": (segments, 2), "segment_pos": (segments, 2, 3), "segment_scale": (segments,)}
+    wrong = [*wrong_shapes(u, shapes, "muscles.")]
+    wrong += wrong_indices("muscles.control", u.control, 0, m.nu)
+    wrong += wrong_indices("muscles.activation", u.activation, -1, u.na)
+    wrong += wrong_indices("muscles.segment_link", u.segment_link, -1, m.nl)
+    wrong += wrong_indices("muscles.first", u.first, 0, segments + 1)
+    yield from wrong
+    if wrong:
+        return
+    yield from not_finite(u, shapes, "muscles.")
+    if u.first[0] != 0 or u.first[-1] != segments or (np.diff(u.first) < 0).any():
+        yield f"muscles.first is {u.first.tolist()}: it must rise from 0 to the number of segments, {segments}"
+    active = u.activation[u.activation >= 0]
+    if sorted(active.tolist()) != list(range(len(active))):
+        yield f"muscles.activation has {active.tolist()}: number the activations from 0, each once"
+    for i in np.flatnonzero(u.activation >= 0):
+        c = u.constants(int(i))
+        bounds = (("length", c.length_low, c.length_high), ("range", c.range_low, c.range_high), ("l", c.lmin, c.lmax))
+        for name, low, high in bounds:
+            if not low < high:
+                yield f"muscles.hill[{i}] has {name} from {low:g} to {high:g}: give the lower end first"
+        for name in ("vmax", "tau_act", "tau_deact"):
+            if not getattr(c, name) > 0:
+                yield f"muscles.hill[{i}] has {name}={getattr(c, name):g}: give a positive number"
