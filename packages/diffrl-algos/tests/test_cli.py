@@ -334,6 +334,76 @@ def test_help_and_lists_load_no_array_library():
         assert part in done.stdout
 
 
+def test_help_shows_types_limits_defaults_and_choices(diffrl):
+    """On stdout; with ALGO and TASK the defaults are those of the preset, and the task's options are listed."""
+    code, out, _ = diffrl("train", "shac", "pace_car_1", "--help")
+    assert code == 0
+    told = " ".join(out.split())
+    for part in (
+        "--gamma VALUE Discount per control step. Takes a number from 0 to 1; default",
+        "Takes linear or constant; default linear.",
+        "--num-envs N Worlds in parallel. Takes an integer from 1",
+        "options of task 'pace_car_1', as --task-option NAME=VALUE:",
+        "Takes realistic or paper; default paper.",  # the preset's; the task's own is realistic
+        "Takes a number above 0, inf or none [m/s^2]; default none.",
+    ):
+        assert part in told
+    assert diffrl("train", "shac", "nothing", "--help")[0] == 2
+
+
+def test_lists_in_json_have_every_option(diffrl):
+    code, out, _ = diffrl("list", "tasks", "--json")
+    rows = {row["name"]: row for row in json.loads(out)}
+    episode = next(one for one in rows["cartpole"]["options"] if one["name"] == "episode_length")
+    assert code == 0 and (episode["default"], episode["unit"], episode["ge"]) == (240, "steps", 1)
+    rows = {row["name"]: row for row in json.loads(diffrl("list", "algos", "--json")[1])}
+    schedule = next(one for one in rows["shac"]["options"] if one["name"] == "lr_schedule")
+    assert schedule["choices"] == ["linear", "constant"] and schedule["default"] == "linear"
+
+
+def test_resume_says_that_a_field_is_fixed(diffrl, tmp_path):
+    run = tmp_path / "run"
+    assert diffrl("train", "shac", "toy", *SMALL, "--iterations", 2, "--stop-after", 1, "--out", run)[0] == 0
+    for given in (["--iterations", "5"], ["--gamma", "0.9"], ["--seed", "1"], ["--env-steps", "9"]):
+        code, _, err = diffrl("train", "--resume", run, *given)
+        assert code == 2 and f"{given[0]} is fixed when a run begins; --resume cannot change it" in err
+    code, _, err = diffrl("train", "--resume", run, "--itertions", "5")
+    assert code == 2 and "did you mean --iterations" in err
+
+
+OWN = """
+import diffsim_core
+from diffsim_core._registry import task_factory
+diffsim_core.register_task("own_cartpole", task_factory("cartpole"))
+"""
+
+
+def test_a_run_knows_its_imports_and_asks_before_it_uses_them(tmp_path):
+    """In processes of their own, which know nothing of the task."""
+    own, run = tmp_path / "own.py", tmp_path / "run"
+    own.write_text(OWN)
+
+    def command(*arguments):
+        line, options = in_process(*arguments, stdin=subprocess.DEVNULL)
+        done = subprocess.run(line, **options)
+        return done.returncode, done.stdout, done.stderr
+
+    small = [*SMALL[:10], "--task-option", "episode_length=6", "--eval-episodes", "2", "--iterations", "2"]
+    code, _, err = command("train", "shac", "own_cartpole", "--import", own, *small, "--stop-after", 1, "--out", run)
+    assert code == 0, err
+    (record,) = json.loads((run / "run.json").read_text())["imports"]
+    assert record["import"] == str(own) and len(record["sha256"]) == 64
+    code, _, err = command("train", "--resume", run)
+    assert code == 2 and f"was started with --import {own}" in err and "--trust-imports" in err
+    own.write_text(OWN + "# changed")
+    code, out, err = command("train", "--resume", run, "--trust-imports", "--json")
+    assert code == 0 and json.loads(out)["status"] == "finished" and "has changed since" in err
+    assert command("eval", run, "--import", own)[0] == 0
+    own.unlink()
+    code, _, err = command("eval", run, "--trust-imports")
+    assert code == 2 and "does not exist; give its new place: --import FILE" in err
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_save_and_the_run_goes_on(tmp_path, number, code):
     """A run that is interrupted and resumed equals one that never was."""

@@ -88,3 +88,48 @@ def test_no_runs_and_unknown_name() -> None:
         parse_suite('name = "mine"\ntrain = []', "here")
     with pytest.raises(ValueError, match="did you mean shac-first-run"):
         load_suite("shac-first-rum")
+
+
+VARIANTS = """
+name = "mine"
+options = ["--horizon", "8"]
+[[train]]
+algorithm = "shac"
+task = "ant"
+seeds = [0]
+[[train]]
+algorithm = "shac"
+task = "ant"
+variant = "long"
+seeds = [0]
+options = ["--gamma", "0.999"]
+"""
+
+
+def test_variants_share_a_suite_and_its_options() -> None:
+    short, long = parse_suite(VARIANTS, "here").runs
+    assert (short.name, long.name) == ("shac-ant-s0", "shac-ant-long-s0")
+    assert short.options == ("--horizon", "8") and long.options == ("--horizon", "8", "--gamma", "0.999")
+    with pytest.raises(ValueError, match=r'shac-ant-s0 more than once; .* apart with a variant: variant = "NAME"'):
+        parse_suite(VARIANTS.replace('variant = "long"', ""), "here")
+    with pytest.raises(ValueError, match="variant is 'a/b'; expected letters"):
+        parse_suite(VARIANTS.replace("long", "a/b"), "here")
+    with pytest.raises(ValueError, match=r"suite here: options is \[8\]; expected a list of texts"):
+        parse_suite(VARIANTS.replace('"--horizon", "8"', "8"), "here")
+
+
+def test_variants_are_rows_of_their_own() -> None:
+    from diffrl_bench._results import summarise, table_text
+    from diffrl_bench._runner import _row
+
+    rows = [_row(run, "unfinished") for run in parse_suite(VARIANTS, "here").runs]
+    assert [row.get("variant") for row in summarise(rows)] == [None, "long"]
+    assert "| shac (long) ant" in table_text(rows, markdown=True)
+
+
+def test_a_resumed_run_is_given_its_imports_again() -> None:
+    from diffrl_bench._runner import imports_of
+
+    options = ("--gamma", "0.9", "--import", "a.py", "--import=b.py")
+    run = PlannedRun(algorithm="mine", task="ant", seed=0, options=options)
+    assert imports_of(run) == ["--import=a.py", "--import=b.py"]

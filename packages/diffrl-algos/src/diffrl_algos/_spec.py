@@ -74,6 +74,7 @@ class RunSpec:
     """The checkpoint of another run that this one begins with."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "task_options", from_json(_described(self.task_options)))
         for name, value in checked(RunSpec, vars(self)).items():
             object.__setattr__(self, name, value)
         if self.wandb is not None and not self.wandb:
@@ -82,7 +83,6 @@ class RunSpec:
             raise UsageError(f"device is {self.device!r}; expected cpu, cuda or cuda:i")
         # The types that a file gives back (0 for a float becomes 0.0), so that equality survives saving.
         object.__setattr__(self, "config", from_mapping(type(self.config), to_mapping(self.config)))
-        object.__setattr__(self, "task_options", from_json(_described(self.task_options)))
 
     def to_json(self) -> dict[str, Any]:
         """The run as a JSON object; ``from_json`` is the inverse. Infinite numbers are kept."""
@@ -102,7 +102,8 @@ class RunSpec:
         config = from_mapping(get_algorithm(values["algorithm"]).config_class(), values["config"])
         budget = from_mapping(Budget, values["budget"])
         start = {"start": Start(**values["start"])} if values.get("start") is not None else {}
-        return cls(**{**values, "config": config, "budget": budget, **start})
+        options = from_json(values["task_options"])
+        return cls(**{**values, "config": config, "budget": budget, "task_options": options, **start})
 
     def make_env(self, num_envs: int | None = None) -> Env:
         """The task with ``num_envs`` worlds, by default this process's share of the run's worlds.
@@ -128,6 +129,8 @@ class RunSpec:
 def _described(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a task as JSON holds them; ``UsageError`` names one that it cannot hold."""
     found = {}
+    if not isinstance(options, Mapping):
+        raise UsageError(f"task_options is {options!r}; expected a table of values by name")
     for name, value in options.items():
         try:
             found[name] = to_json(value)

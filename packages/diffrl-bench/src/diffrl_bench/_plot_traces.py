@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ._plots import STYLE, require_format, save
-from ._results import Row
+from ._plots import STYLE, require_format, save, shown
+from ._results import Row, grouped
 from ._traces import Traces
 
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -25,11 +25,12 @@ def plot_traces(traces: Traces, rows: Sequence[Row], names: Sequence[str], title
     Values of one sign that span orders of magnitude have a logarithmic axis, negative ones with their sign changed.
     """
     require_format(file)
-    groups: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
-        run = traces.get(row["run"], {})
-        if all(name in run and np.isfinite(run[name]).any() for name in names):
-            groups.setdefault((row["algorithm"], row["task"]), []).append(row["run"])
+
+    def has_all(run: Mapping[str, np.ndarray]) -> bool:
+        return all(name in run and np.isfinite(run[name]).any() for name in names)
+
+    found = grouped([row for row in rows if has_all(traces.get(row["run"], {}))])
+    groups = {of: [row["run"] for row in group] for of, group in found.items()}
     if not groups or not names:
         raise ValueError("there is no trace yet; name some under traces in the suite and run it: diffrl bench run")
     with rc_context({**STYLE, "font.size": 8}):
@@ -45,8 +46,8 @@ def plot_traces(traces: Traces, rows: Sequence[Row], names: Sequence[str], title
                 if wide:
                     axes.set_yscale("log")
             _label(axes_row[0], ("-" if sign < 0 else "") + name)
-        for axes, (algorithm, task) in zip(grid[0], groups, strict=True):
-            axes.set_title(f"{algorithm.upper()}, {task}", loc="left", fontsize=8)
+        for axes, (name, task) in zip(grid[0], groups, strict=True):
+            axes.set_title(f"{shown(name)}, {task}", loc="left", fontsize=8)
         for axes in grid[-1]:
             axes.set_xlabel("update")
         if title:

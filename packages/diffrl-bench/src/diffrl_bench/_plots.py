@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ._results import Row
+from ._results import Row, grouped, learner
 from ._text import count, rounded
 
 FORMATS = (".svg", ".png", ".pdf")
@@ -30,6 +30,15 @@ STYLE: Any = {
     # The same data gives the same file.
     "svg.hashsalt": "diffrl-bench",
 }
+
+
+_EMPTY = "there is no learning curve yet: no training episode has finished, or nothing was trained"
+
+
+def shown(name: str) -> str:
+    """An algorithm in a figure: ``SHAC``, ``SHAC (long)``."""
+    algorithm, space, variant = name.partition(" ")
+    return algorithm.upper() + space + variant
 
 
 def require_format(file: Path) -> None:
@@ -71,22 +80,19 @@ def plot_curves(curves: Mapping[str, np.ndarray[Any, Any]], rows: Sequence[Row],
     Thin lines are seeds, the thick line their median; dots are final evaluations of the deterministic policy.
     """
     require_format(file)
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        if len(curves.get(row["run"], ())):
-            groups.setdefault((row["algorithm"], row["task"]), []).append(row)
+    groups = grouped([row for row in rows if len(curves.get(row["run"], ()))])
     if not groups:
-        raise ValueError("there is no learning curve yet; run the suite first: diffrl bench run")
+        raise ValueError(_EMPTY)
     with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 0.5 + 2.5 * len(groups)), layout="constrained")
         grid = figure.subplots(len(groups), 2, squeeze=False, sharey="row")
-        for (left, right), ((algorithm, task), group) in zip(grid, groups.items(), strict=True):
+        for (left, right), ((name, task), group) in zip(grid, groups.items(), strict=True):
             found = [curves[row["run"]] for row in group]
             finals = [row.get("return_mean") for row in group]
             _curves(left, [(c[:, 1] / 1e6, c[:, 3]) for c in found], finals)
             _curves(right, [(c[:, 2] / 60, c[:, 3]) for c in found], finals)
             left.set_ylabel("episode return")
-            left.set_title(f"{algorithm.upper()}, {task}: {count(len(group), 'seed')}", loc="left", fontsize=10)
+            left.set_title(f"{shown(name)}, {task}: {count(len(group), 'seed')}", loc="left", fontsize=10)
         grid[-1][0].set_xlabel("control steps [million]")
         grid[-1][1].set_xlabel("training time [min]")
         grid[0][0].legend(loc="lower right", fontsize=9)
@@ -102,14 +108,11 @@ def plot_together(curves: Mapping[str, np.ndarray[Any, Any]], rows: Sequence[Row
     """
     require_format(file)
     tasks: dict[str, dict[str, list[Row]]] = {}
-    for row in rows:
-        if len(curves.get(row["run"], ())):
-            tasks.setdefault(row["task"], {}).setdefault(row["algorithm"], []).append(row)
+    for (name, task), group in grouped([row for row in rows if len(curves.get(row["run"], ()))]).items():
+        tasks.setdefault(task, {})[name] = group
     if not tasks:
-        raise ValueError("there is no learning curve yet; run the suite first: diffrl bench run")
-    colors = {
-        name: _SEVERAL[k % len(_SEVERAL)] for k, name in enumerate(dict.fromkeys(row["algorithm"] for row in rows))
-    }
+        raise ValueError(_EMPTY)
+    colors = {name: _SEVERAL[k % len(_SEVERAL)] for k, name in enumerate(dict.fromkeys(map(learner, rows)))}
     columns = min(2, len(tasks))
     lines = -(-len(tasks) // columns)
     with rc_context(STYLE):
@@ -130,7 +133,7 @@ def plot_together(curves: Mapping[str, np.ndarray[Any, Any]], rows: Sequence[Row
             axes.set_visible(False)
         for axes in grid[::columns]:
             axes.set_ylabel("episode return")
-        handles = [Patch(color=color, label=name.upper()) for name, color in colors.items()]
+        handles = [Patch(color=color, label=shown(name)) for name, color in colors.items()]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4 * columns))
         if title:
             figure.suptitle(title, fontsize=11, wrap=True)

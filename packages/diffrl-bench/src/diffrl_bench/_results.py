@@ -92,19 +92,29 @@ def curve(metrics: Path) -> np.ndarray[Any, Any]:
     return np.array(points)[keep]
 
 
-def summarise(rows: Sequence[Row]) -> list[Row]:
-    """One row for each algorithm and task: median and quartiles over seeds of the finished runs' returns."""
+def learner(row: Row) -> str:
+    """The algorithm of a row, and its variant if it has one: ``shac``, ``shac (long)``."""
+    return f"{row['algorithm']} ({row['variant']})" if row.get("variant") else row["algorithm"]
+
+
+def grouped(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    """The seeds of each algorithm, or variant of it, and task: ``{(learner, task): rows}``."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row["algorithm"], row["task"]), []).append(row)
-    return [_summary(algorithm, task, group) for (algorithm, task), group in groups.items()]
+        groups.setdefault((learner(row), row["task"]), []).append(row)
+    return groups
+
+
+def summarise(rows: Sequence[Row]) -> list[Row]:
+    """One row for each algorithm, variant and task: median and quartiles over seeds of the finished runs' returns."""
+    return [_summary(group) for group in grouped(rows).values()]
 
 
 def table_text(rows: Sequence[Row], *, markdown: bool) -> str:
     """Summary over seeds, then every run."""
     groups = [
         (
-            f"{g['algorithm']} {g['task']}",
+            f"{learner(g)} {g['task']}",
             f"{g['finished']} of {g['runs']}",
             _number(g["return_median"]),
             f"{_number(g['return_q25'])} to {_number(g['return_q75'])}",
@@ -131,9 +141,10 @@ def table_text(rows: Sequence[Row], *, markdown: bool) -> str:
     return "\n\n".join([table(head, groups, markdown=markdown), table(runs_head, runs, markdown=markdown)])
 
 
-def _summary(algorithm: str, task: str, rows: Sequence[Row]) -> Row:
+def _summary(rows: Sequence[Row]) -> Row:
     finished = [row for row in rows if row["status"] == "finished"]
-    summary: Row = {"algorithm": algorithm, "task": task, "runs": len(rows), "finished": len(finished)}
+    summary: Row = {key: rows[0][key] for key in ("algorithm", "variant", "task") if key in rows[0]}
+    summary |= {"runs": len(rows), "finished": len(finished)}
     returns, walls, steps = ([row[key] for row in finished] for key in ("return_mean", "wall_s", "env_steps"))
     named = {"min": 0, "q25": 25, "median": 50, "q75": 75, "max": 100}
     for key, values in (("return", returns), ("wall_s", walls), ("env_steps", steps)):

@@ -160,7 +160,8 @@ class _Process:
         self._folder = settings.out / run.name
         self._log_path = settings.out / f"{run.name}.log"
         self._resumed = (self._folder / "run.json").exists()
-        arguments = ["--resume", str(self._folder)] if self._resumed else [*run.arguments, "--out", str(self._folder)]
+        begin, go_on = [*run.arguments, "--out", str(self._folder)], ["--resume", str(self._folder), *imports_of(run)]
+        arguments = go_on if self._resumed else begin
         self.beginning = "goes on" if self._resumed else "started"
         self._log: IO[str] = self._log_path.open("a", encoding="utf-8")
         self._began = time.perf_counter()
@@ -208,6 +209,13 @@ class _Process:
         return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
 
 
+def imports_of(run: PlannedRun) -> list[str]:
+    """The options among a run's that name the user's own modules, which a resumed run needs again."""
+    pairs = zip(run.options, (*run.options[1:], ""), strict=True)
+    named = [f"--import={value}" for option, value in pairs if option == "--import"]
+    return [*named, *(option for option in run.options if option.startswith("--import="))]
+
+
 def _diffrl() -> list[str]:
     """The ``diffrl`` command of this environment."""
     script = Path(sys.executable).with_name("diffrl")
@@ -218,6 +226,7 @@ def _diffrl() -> list[str]:
 
 def _row(run: PlannedRun, status: str) -> Row:
     who = {"run": run.name, "algorithm": run.algorithm, "task": run.task, "seed": run.seed}
+    who |= {"variant": run.variant} if run.variant else {}
     return {**who, "arguments": run.arguments, "status": status}
 
 

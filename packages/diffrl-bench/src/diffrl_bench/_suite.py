@@ -12,8 +12,8 @@ from typing import Any
 
 from diffrl_algos._files import file_name
 
-_KEYS = ("name", "about", "jobs", "threads", "train", "traces", "paper")
-_TRAIN_KEYS = ("algorithm", "task", "seeds", "options")
+_KEYS = ("name", "about", "jobs", "threads", "options", "train", "traces", "paper")
+_TRAIN_KEYS = ("algorithm", "task", "variant", "seeds", "options")
 _PAPER_KEYS = ("algorithm", "task", "best")
 
 
@@ -26,11 +26,16 @@ class PlannedRun:
     seed: int
     options: tuple[str, ...] = ()
     """Additional options of ``diffrl train``."""
+    variant: str = ""
+    """What tells it from runs of the same algorithm and task with other options."""
 
     @property
     def name(self) -> str:
-        """``shac-ant-s0``; also the name of its folder, so ``gym:my/Robot-v0`` is ``gym-my-Robot-v0`` in it."""
-        return file_name(f"{self.algorithm}-{self.task}-s{self.seed}")
+        """``shac-ant-s0``, or ``shac-ant-long-s0`` with the variant ``long``.
+
+        It is also the name of its folder, so ``gym:my/Robot-v0`` is ``gym-my-Robot-v0`` in it.
+        """
+        return file_name("-".join(filter(None, [self.algorithm, self.task, self.variant, f"s{self.seed}"])))
 
     @property
     def arguments(self) -> list[str]:
@@ -57,7 +62,10 @@ class Suite:
     def __post_init__(self) -> None:
         names = [run.name for run in self.runs]
         if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"suite {self.name!r} has {', '.join(sorted(twice))} more than once")
+            raise ValueError(
+                f"suite {self.name!r} has {', '.join(sorted(twice))} more than once; tell [[train]] tables of one "
+                'algorithm and task apart with a variant: variant = "NAME"'
+            )
 
 
 def list_suites() -> list[str]:
@@ -94,25 +102,26 @@ def parse_suite(text: str, source: str) -> Suite:
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"suite {source} is not valid TOML: {error}") from None
     _only(tables, _KEYS, f"suite {source}")
+    shared = _texts(tables, "options", f"suite {source}")
     runs = []
     for k, entry in enumerate(_get(tables, "train", list, f"suite {source}")):
         where = f"suite {source}, train {k}"
         if not isinstance(entry, dict):
             raise ValueError(f"{where} must be a table, [[train]]")
         _only(entry, _TRAIN_KEYS, where)
-        options = tuple(_get(entry, "options", list, where, []))
+        options = (*shared, *_texts(entry, "options", where))
         seeds = _get(entry, "seeds", list, where)
         if not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
             raise ValueError(f"{where}: seeds is {seeds!r}; expected a list of integers, none negative")
-        if not all(isinstance(option, str) for option in options):
-            raise ValueError(f"{where}: options is {list(options)!r}; expected a list of texts")
         algorithm, task = (_get(entry, key, str, where) for key in ("algorithm", "task"))
-        runs += [PlannedRun(algorithm=algorithm, task=task, seed=seed, options=options) for seed in seeds]
+        variant = _get(entry, "variant", str, where, "")
+        if not all(c.isalnum() or c in "-_." for c in variant):
+            raise ValueError(f"{where}: variant is {variant!r}; expected letters, digits, '-', '_' and '.'")
+        same = {"algorithm": algorithm, "task": task, "variant": variant, "options": options}
+        runs += [PlannedRun(seed=seed, **same) for seed in seeds]
     if not runs:
         raise ValueError(f"suite {source} has no runs; add a [[train]] table")
-    traces = tuple(_get(tables, "traces", list, f"suite {source}", []))
-    if not all(isinstance(name, str) for name in traces):
-        raise ValueError(f"suite {source}: traces is {list(traces)!r}; expected a list of texts")
+    traces = _texts(tables, "traces", f"suite {source}")
     jobs, threads = _get(tables, "jobs", int, source, 1), _get(tables, "threads", int, source, None)
     if jobs < 1 or (threads is not None and threads < 1):
         raise ValueError(f"suite {source}: jobs and threads must be at least 1")
@@ -137,6 +146,13 @@ def _paper(entries: Sequence[Any], where: str) -> Iterator[tuple[tuple[str, str]
             raise ValueError(f"{at} must be a table, [[paper]]")
         _only(entry, _PAPER_KEYS, at)
         yield (_get(entry, "algorithm", str, at), _get(entry, "task", str, at)), _get(entry, "best", float, at)
+
+
+def _texts(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+    found = _get(table, key, list, where, [])
+    if not all(isinstance(text, str) for text in found):
+        raise ValueError(f"{where}: {key} is {found!r}; expected a list of texts")
+    return tuple(found)
 
 
 _REQUIRED = object()

@@ -220,6 +220,20 @@ def _plot(args: argparse.Namespace) -> _Result:
     return _Result({"suite": suite.name, "file": str(file)}, str(file))
 
 
+def plot(argv: Sequence[str] | None = None) -> int:
+    """``diffrl plot RUN...``; returns the exit code."""
+    return main(["runs", *(sys.argv[1:] if argv is None else argv)])
+
+
+def _plot_runs(args: argparse.Namespace) -> _Result:
+    from ._plot_runs import plot_runs
+
+    file = _picture(args.file)
+    assert file is not None
+    rows = plot_runs([Path(run) for run in args.runs], file, args.names or ())
+    return _Result({"file": str(file), "runs": rows}, str(file))
+
+
 def _rows(args: argparse.Namespace) -> tuple[Any, list[dict[str, Any]]]:
     from ._results import read_results
     from ._suite import load_suite
@@ -253,7 +267,7 @@ def _parser() -> _Parser:
         prog="diffrl bench", description="Measure simulators, updates and whole trainings.", allow_abbrev=False
     )
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="sim|update|traffic|mpm|reference|peers|run|table|plot"
+        dest="command", required=True, metavar="sim|update|traffic|mpm|reference|peers|run|table|plot|runs"
     )
 
     def add(name: str, function: Callable[[argparse.Namespace], _Result], text: str) -> argparse.ArgumentParser:
@@ -363,6 +377,16 @@ def _parser() -> _Parser:
     )
     plot.add_argument("--together", action="store_true", help="a panel for each task with all algorithms in it")
     plot.add_argument("--file", metavar="FILE", help=".svg, .png or .pdf; default curves.svg in the results' folder")
+    runs = add("runs", _plot_runs, "Draw the learning curves of run folders together; diffrl plot is the same.")
+    runs.add_argument("runs", nargs="+", metavar="RUN", help="run folders, finished or not")
+    runs.add_argument("--file", default="curves.svg", metavar="FILE", help=".svg, .png or .pdf; default curves.svg")
+    runs.add_argument(
+        "--name",
+        dest="names",
+        action="append",
+        metavar="NAME",
+        help="name of a run in the picture, once for each; equal names are seeds of one curve; default what differs",
+    )
     for command in (run, add("table", _table, "A suite's results as a Markdown table."), plot):
         command.add_argument("suite", metavar="SUITE", help="name of a suite, or a .toml file")
         command.add_argument("--out", metavar="DIR", help="folder of the results; default runs/SUITE")

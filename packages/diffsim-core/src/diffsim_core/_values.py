@@ -221,7 +221,7 @@ def from_json(value: Any) -> Any:
     if type(value) is dict:
         if _DOUBLE in value:
             if len(value) != 1 or value[_DOUBLE] not in _INFINITIES:
-                raise Refused
+                raise Refused(f"{value!r} is no number; take {{{_DOUBLE!r}: 'Infinity'}} or '-Infinity'")
             return _INFINITIES[value[_DOUBLE]]
         return {key: from_json(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""``diffrl list``: list algorithms, tasks or presets. It imports no array library."""
+"""``diffrl list``: list algorithms, tasks or presets. It imports no array library, but for options in JSON."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._errors import unknown
+from .._fields import fields
 from .._imports import import_module
 from .._presets import list_presets, list_readings, preset_size
-from .._registry import list_algorithms
+from .._registry import get_algorithm, list_algorithms
 from ._parser import Parser, Result, add_import
 
 _KINDS = ("algos", "tasks", "presets")
@@ -25,6 +26,8 @@ def run(arguments: Sequence[str]) -> Result:
     if args.kind not in _KINDS:
         raise unknown("kind of list", args.kind, _KINDS)
     rows = {"algos": _algos, "tasks": _tasks, "presets": _presets}[args.kind]()
+    if args.json and args.kind in _OPTIONS:
+        rows = [{**row, "options": _OPTIONS[args.kind](row["name"])} for row in rows]
     text = "\n".join(f"{row['name']:<20} {row.get('summary', '')}".rstrip() for row in rows)
     return Result(rows, text + _MORE.get(args.kind, ""), args.json)
 
@@ -37,6 +40,24 @@ def _tasks() -> list[dict[str, str]]:
     import diffsim_core
 
     return [{"name": name} for name in diffsim_core.list_tasks()]
+
+
+def _of_algorithm(name: str) -> list[dict[str, Any]]:
+    return [option.to_json() for option in fields(get_algorithm(name).config_class()).values()]
+
+
+def _of_task(name: str) -> list[dict[str, Any]] | None:
+    """The options of a task; None if what it needs is not installed."""
+    import diffsim_core
+
+    try:
+        return [option.to_json() for option in diffsim_core.task_options(name).known.values()]
+    except ImportError:
+        return None
+
+
+_OPTIONS = {"algos": _of_algorithm, "tasks": _of_task}
+"""What ``--json`` adds. It imports the tasks or the algorithms, which the list alone does not."""
 
 
 def _presets() -> list[dict[str, Any]]:
