@@ -115,7 +115,7 @@ def make_hand_flip(
     episode_length: EpisodeLength = 300,
     threads: Threads = None,
 ) -> HandFlip:
-    """The task with so many particles, cells along each side and sub-steps of its 2 ms; see :class:`HandFlip`.
+    """The task with so many particles, cells along each side and sub-steps of a control step; see :class:`HandFlip`.
 
     ``fold`` is how far the dough's middle lies beyond the middle finger's knuckle [m]; ``noise`` multiplies what is
     drawn at the start. ``dt`` is a control step [s]; ``wrist_speed`` is that of the wrist's two joints at an action of
