@@ -62,6 +62,10 @@ class Backend(Protocol):
         """``x`` within the bounds. ``clip`` of array_api_compat neither compiles in torch 2.10 nor maps in its 1.13."""
         ...
 
+    def cumsum(self, x: Array, axis: int) -> Array:
+        """Sums of ``x`` up to each entry, in its dtype. array_api_compat's do not compile in torch 2.10."""
+        ...
+
     def largest(self, x: Array) -> Array:
         """Largest absolute value along the last axis; infinite or NaN where ``x`` is."""
         ...
@@ -87,3 +91,8 @@ def backend_of(array: Array) -> Backend:
 def clamp(x: Array, low: float | None, high: float | None) -> Array:
     """See ``Backend.clamp``."""
     return backend_of(x).clamp(x, low, high)
+
+
+def cumsum(x: Array, axis: int) -> Array:
+    """See ``Backend.cumsum``."""
+    return backend_of(x).cumsum(x, axis)

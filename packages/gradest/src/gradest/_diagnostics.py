@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ._backend import backend_of, clamp
+from ._backend import backend_of, clamp, cumsum
 from ._check import Array, check_arrays, check_factor, check_number, check_samples
 from ._length import root, scaled
 from ._masked import weighted
@@ -122,9 +122,9 @@ def variance_by_horizon(gradients: Array, *, gamma: float) -> Array:
     check_samples("gradients", gradients, 1)
     refuse_nan(xp, gradients=gradients)
     # gamma^t by a recurrence, which works for gamma = 0 too
-    first = xp.astype(xp.cumulative_sum(xp.ones_like(gradients[:, :1, 0]), axis=0) == 1.0, gradients.dtype)
+    first = xp.astype(cumsum(xp.ones_like(gradients[:, :1, 0]), 0) == 1.0, gradients.dtype)
     discount = linear_scan(gamma * (1.0 - first), first, xp.zeros_like(first[0, :]), reverse=False)
-    total = xp.cumulative_sum(weighted(xp, discount[:, :, None], gradients), axis=0)
+    total = cumsum(weighted(xp, discount[:, :, None], gradients), 0)
     return covariance_of(xp, total, total, False)
 
 
@@ -148,5 +148,5 @@ def horizon_of_trust(cosine: Array, *, threshold: float = 0.9) -> Array:
     threshold = check_number("threshold", threshold, -1.0, 1.0)
     refuse_nan(xp, cosine=cosine)
     good = xp.astype(cosine >= threshold, cosine.dtype)
-    leading = xp.astype(xp.cumulative_sum(1.0 - good, axis=0) == 0.0, xp.int32)
+    leading = xp.astype(cumsum(1.0 - good, 0) == 0.0, xp.int32)
     return xp.sum(leading, axis=0, dtype=xp.int32)

@@ -90,6 +90,9 @@ class JaxBackend:
     def clamp(self, x: Array, low: float | None, high: float | None) -> Array:
         return jnp.clip(x, low, high)
 
+    def cumsum(self, x: Array, axis: int) -> Array:
+        return jnp.cumsum(x, axis, dtype=x.dtype)
+
     def largest(self, x: Array) -> Array:
         # XLA makes no temporary array for this
         return jnp.max(jnp.abs(x), axis=-1)

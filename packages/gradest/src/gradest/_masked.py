@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._array import Array
+from ._backend import cumsum
 
 
 def counted(xp: Any, weight: Array, x: Array) -> Array:
@@ -32,4 +33,4 @@ def number_of(xp: Any, flags: Array, like: Array, *, keepdims: bool = False) -> 
 
 def places(xp: Any, x: Array, *, axis: int = -1) -> Array:
     """``0, 1, 2, ...`` along an axis, as integers in the shape of ``x``."""
-    return xp.cumulative_sum(xp.astype(xp.ones_like(x), xp.int32), axis=axis, dtype=xp.int32) - 1
+    return cumsum(xp.astype(xp.ones_like(x), xp.int32), axis) - 1

@@ -53,6 +53,9 @@ class NumpyBackend:
     def clamp(self, x: Array, low: float | None, high: float | None) -> Array:
         return np.clip(x, low, high)
 
+    def cumsum(self, x: Array, axis: int) -> Array:
+        return np.cumsum(x, axis, dtype=x.dtype)
+
     def largest(self, x: Array) -> Array:
         # two passes, but no temporary array
         high, low = np.max(x, axis=-1), -np.min(x, axis=-1)

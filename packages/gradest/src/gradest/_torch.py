@@ -90,6 +90,9 @@ class TorchBackend:
     def clamp(self, x: Tensor, low: float | None, high: float | None) -> Tensor:
         return x.clamp(low, high)
 
+    def cumsum(self, x: Tensor, axis: int) -> Tensor:
+        return torch.cumsum(x, axis, dtype=x.dtype)
+
     def largest(self, x: Tensor) -> Tensor:
         # two passes, but no temporary tensor
         high, low = x.amax(-1), -x.amin(-1)
