@@ -279,7 +279,9 @@ class Run:
 
     def take_records(self, source: Run | None, iteration: int) -> None:
         """Begin with the metrics and evaluations of another run up to ``iteration``, where there is one."""
-        for name in ("metrics.jsonl", "evaluations.jsonl") if source is not None else ():
+        if source is None:
+            return
+        for name in ("metrics.jsonl", "evaluations.jsonl"):
             if lines := [json.dumps(line) + "\n" for line in source._lines(name) if line["iteration"] <= iteration]:
                 write_atomic(self.path / name, "".join(lines).encode())
 
