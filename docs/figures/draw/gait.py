@@ -19,7 +19,7 @@ from robots import camera, hull, surface
 
 from diffrl_algos import get_algorithm
 from diffrl_algos._run import Run
-from diffrl_algos._session import _restore
+from diffrl_algos._states import restore
 from diffsim_core.rigid import RigidModel, twin
 
 FIGURES = Path(__file__).parents[1]
@@ -30,7 +30,7 @@ BONE, FAR, RELAXED, TENSE = "#efeae2", "#d5d0c8", np.array([0.85, 0.72, 0.66]), 
 def play(folder: Path) -> tuple[RigidModel, np.ndarray, np.ndarray, np.ndarray]:
     """The model; coordinates ``[T, N, nq]``, activations ``[T, N, 152]``, and which worlds never fell ``[N]``."""
     run = Run.open(folder)
-    state, _ = _restore(run, "last")
+    state, _ = restore(run, "last")
     env = state.env
     policy = get_algorithm(run.spec.algorithm).build(run.spec.config).policy(state, deterministic=True)
     world, obs = env.reset(SEED)

@@ -12,7 +12,7 @@ import torch
 
 import diffsim_core
 from diffrl_algos import UsageError, default_preset, evaluate, load_preset
-from diffrl_algos._run import default_path
+from diffrl_algos._folders import default_path
 from diffrl_algos._spec import RunSpec
 from diffrl_algos._train import Budget
 from diffrl_algos.cli import main

@@ -13,7 +13,8 @@ import diffsim_core
 from diffrl_algos import Clips, Evaluator, SHACConfig, evaluate, get_algorithm, train
 from diffrl_algos._clips import Played, footage_of, play_run
 from diffrl_algos._run import Run
-from diffrl_algos._session import evaluation_seed, restore
+from diffrl_algos._session import evaluation_seed
+from diffrl_algos._states import restore
 from diffrl_algos.cli import main
 from diffsim_core.viewer import Motion
 

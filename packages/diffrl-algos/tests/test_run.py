@@ -15,7 +15,8 @@ from diffrl_algos import Budget, CheckpointError, RunError, SHACConfig, UsageErr
 from diffrl_algos._checkpoint import checkpoint_names
 from diffrl_algos._errors import WriteError
 from diffrl_algos._files import is_part
-from diffrl_algos._run import Run, reserved
+from diffrl_algos._folders import reserved
+from diffrl_algos._run import Run
 from diffrl_algos._spec import RunSpec
 
 ARRAYS = {"a": np.arange(5.0)}

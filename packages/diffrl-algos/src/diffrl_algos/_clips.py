@@ -13,7 +13,8 @@ from ._errors import UsageError
 from ._evaluate import Recording
 from ._registry import get_algorithm
 from ._run import Run
-from ._session import evaluation_seed, restore
+from ._session import evaluation_seed
+from ._states import restore
 from ._train import Callback, Update
 
 if TYPE_CHECKING:

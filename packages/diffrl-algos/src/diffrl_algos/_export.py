@@ -8,8 +8,10 @@ from typing import Any
 from ._errors import RunError, UsageError, require, unknown
 from ._files import plain, write_atomic
 from ._registry import get_algorithm
-from ._run import Run, package_versions
-from ._session import more_worlds, restore
+from ._run import Run
+from ._session import more_worlds
+from ._states import restore
+from ._surroundings import package_versions
 
 FORMATS = ("onnx", "torch")
 ACTIONS = ("unit", "control")

@@ -13,13 +13,8 @@ import contextlib
 import dataclasses
 import json
 import math
-import platform
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +36,6 @@ from ._errors import CheckpointError, RunError, UsageError, WriteError
 from ._files import (
     dump_json,
     exclusive,
-    file_name,
     is_part,
     plain,
     read_json,
@@ -49,15 +43,14 @@ from ._files import (
     require_writable,
     write_atomic,
 )
-from ._imports import imported
 from ._spec import OPTIONAL, RunSpec
+from ._surroundings import surroundings
 
 _FORMAT = "diffrl-run-2"
 _FIRST = "diffrl-run-1"
 """Format of runs whose descriptions had null in place of infinite numbers."""
 _DESCRIPTION = "run.json"
 _LOCK = ".lock"
-_PACKAGES = ("diffrl-algos", "gradest", "diffsim-core", "torch", "numpy", "warp-lang", "mujoco", "safetensors")
 
 
 @dataclass(frozen=True)
@@ -115,7 +108,7 @@ class Run:
             require_writable(self.path, (self.spec.keep_checkpoints + 2) * size + full_bytes(arrays))
             self.checkpoints.mkdir(exist_ok=True)
             self.prepare_resume(0)
-            described = {"format": _FORMAT, **self.spec.to_json(), **_surroundings()}
+            described = {"format": _FORMAT, **self.spec.to_json(), **surroundings()}
             write_atomic(self.path / _DESCRIPTION, dump_json(described))
         except BaseException:
             if new and not (self.path / _DESCRIPTION).exists():
@@ -286,7 +279,9 @@ class Run:
 
     def take_records(self, source: Run | None, iteration: int) -> None:
         """Begin with the metrics and evaluations of another run up to ``iteration``, where there is one."""
-        for name in ("metrics.jsonl", "evaluations.jsonl") if source is not None else ():
+        if source is None:
+            return
+        for name in ("metrics.jsonl", "evaluations.jsonl"):
             if lines := [json.dumps(line) + "\n" for line in source._lines(name) if line["iteration"] <= iteration]:
                 write_atomic(self.path / name, "".join(lines).encode())
 
@@ -347,78 +342,3 @@ def _whole(described: dict[str, Any]) -> dict[str, Any]:
 def _has_null(value: Any) -> bool:
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return value is None or any(map(_has_null, parts))
-
-
-def default_path(spec: RunSpec) -> Path:
-    """``runs/<algorithm>-<task>-s<seed>-<time>`` in the current folder."""
-    return Path("runs") / file_name(f"{spec.algorithm}-{spec.task}-s{spec.seed}-{time.strftime('%Y%m%d-%H%M%S')}")
-
-
-@contextlib.contextmanager
-def reserved(path: Path) -> Iterator[Path]:
-    """A new folder of that name, or with ``-2``, ``-3`` ... behind it where others have taken it.
-
-    It is removed again if it stays empty.
-    """
-    made = not path.parent.exists()
-    for name in (path.name, *(f"{path.name}-{k}" for k in range(2, 10_000))):
-        path = path.with_name(name)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileExistsError, FileNotFoundError):  # taken; or its parent was removed just now
-                path.mkdir()
-                break
-        except OSError as error:
-            raise RunError(f"cannot make {path}: {error.strerror or error}; choose another place with --out") from None
-    else:
-        raise RunError(f"{path} and all names before it are taken; choose another place with --out")
-    try:
-        yield path
-    finally:
-        with contextlib.suppress(OSError):  # it is not empty
-            path.rmdir()
-            if made:
-                path.parent.rmdir()
-
-
-def _surroundings() -> dict[str, Any]:
-    """On what a run ran: for people, not part of its identity."""
-    return {
-        "precision": "float32",
-        "versions": package_versions(),
-        "commit": _commit(),
-        "platform": platform.platform(),
-        "processor": platform.machine(),
-        "command": sys.argv,
-        "imports": imported(),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
-
-
-def package_versions() -> dict[str, str | None]:
-    """Versions of Python and of the packages that results depend on."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    """Commit of the checkout this package is run from, with ``+changes`` where files differ; None if installed."""
-    here = Path(__file__).parent
-    try:
-        # An installed copy inside somebody's checkout is not of that checkout.
-        _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
-        head = _git(here, "rev-parse", "HEAD")
-        return head + ("+changes" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=5, check=True)
-    return done.stdout.strip()

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from . import _processes
 from ._callbacks import Checkpointer, DivergenceLog, MetricsLog
-from ._checkpoint import Manifest
-from ._errors import CheckpointError, LostProcessError, RunError, UsageError
+from ._errors import LostProcessError, RunError, UsageError
 from ._evaluate import Evaluation, Evaluator, evaluate
 from ._loggers import TensorBoardLog, WandbLog
 from ._registry import get_algorithm
 from ._run import Run
 from ._signals import Interrupted, StopSignals, stop_on_signals
 from ._spec import RunSpec
+from ._start import started
+from ._states import restore
 from ._train import Callback, TrainResult, train
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ def start_run(
     """
     with stop_on_signals() as stop, _processes.started(spec.device), contextlib.ExitStack() as held:
         path = Path(_processes.same_text(str(path)))
-        from ._start import started
-
         state, wall_s, score, before = started(spec)
         loggers = _loggers(spec, path)
         arrays = get_algorithm(spec.algorithm).build(spec.config).to_arrays(state)
@@ -66,8 +65,6 @@ def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: in
         CheckpointError: the last checkpoint is damaged; the run is left as it was.
         Interrupted: as ``start_run``.
     """
-    from ._start import started
-
     run = Run.open(path)
     if (summary := run.summary()) is not None:
         return summary
@@ -112,35 +109,6 @@ def evaluate_run(
 def evaluation_seed(seed: int) -> int:
     """Seed of the worlds that end a run: other worlds than those it was trained in."""
     return (seed + 1_000_003) % 2**31
-
-
-def _template(spec: RunSpec) -> Any:
-    """A state to load a checkpoint into, to act with. It needs neither gradients nor the memory of training.
-
-    An algorithm may have a method ``template(env, seed)`` for it; without one its ``init`` serves.
-    """
-    algorithm = get_algorithm(spec.algorithm).build(spec.config)
-    make = getattr(algorithm, "template", algorithm.init)
-    try:
-        return make(spec.make_env(), spec.seed)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-
-
-def begin(spec: RunSpec) -> Any:
-    """The state before the first update; ``UsageError`` where the algorithm cannot learn in this environment."""
-    if _processes.size() > 1 and get_algorithm(spec.algorithm).arrays != "torch":
-        raise UsageError(f"{spec.algorithm} learns in one process; only algorithms in torch share their worlds out")
-    env, algorithm = spec.make_env(), get_algorithm(spec.algorithm).build(spec.config)
-    if _processes.size() > 1 and not getattr(algorithm, "processes", False):
-        raise UsageError(
-            f"{spec.algorithm} learns in one process; start it without torchrun. An algorithm of your own says that it "
-            "averages its gradients over the processes by a class attribute: processes = True"
-        )
-    try:
-        return algorithm.init(env, spec.seed)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
 
 
 def _loggers(spec: RunSpec, path: Path) -> list[Callback]:
@@ -244,17 +212,6 @@ def _way_on(run: Run) -> Iterator[None]:
     except Exception as error:
         error.add_note(how)
         raise
-
-
-def restore(run: Run, which: str, *, whole: bool = False) -> tuple[Any, Manifest]:
-    """The state of a checkpoint, in an environment made anew; ``whole`` to go on from, else to act with."""
-    arrays, manifest = run.load(which, whole=whole)
-    algorithm = get_algorithm(run.spec.algorithm).build(run.spec.config)
-    state = begin(run.spec) if whole else _template(run.spec)
-    try:
-        return algorithm.from_arrays(state, arrays), manifest
-    except ValueError as error:
-        raise CheckpointError(f"{run.checkpoints / which}: {error}: written for another version or run") from None
 
 
 def _evaluation(run: Run, state: Any, episodes: int | None, seed: int | None, deterministic: bool) -> dict[str, Any]:

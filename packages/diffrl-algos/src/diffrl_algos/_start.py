@@ -10,8 +10,8 @@ from ._algorithm import Policy
 from ._errors import CheckpointError, UsageError
 from ._registry import get_algorithm
 from ._run import Run
-from ._session import begin, restore
 from ._spec import RunSpec, Start
+from ._states import begin, restore
 from ._train import Budget
 
 

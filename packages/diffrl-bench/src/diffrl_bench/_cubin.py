@@ -61,7 +61,8 @@ def read_cubin(path: Path) -> dict[str, Kernel]:
     with path.open("rb") as file:
         try:
             elf = ELFFile(file)
-            info, symbols = elf.get_section_by_name(".nv.info"), elf.get_section_by_name(".symtab")
+            info: Any = elf.get_section_by_name(".nv.info")
+            symbols: Any = elf.get_section_by_name(".symtab")
         except ELFError as error:
             raise ValueError(f"{path} is not an object file: {error}") from None
         if info is None or symbols is None:

@@ -21,7 +21,7 @@ class Multiprocessor(NamedTuple):
 
     gpu: str
     """A GPU that has it, and how many multiprocessors that GPU has."""
-    count: int
+    processors: int
     registers: int
     warps: int
     blocks: int
@@ -109,5 +109,5 @@ def _row(name: str, kernel: Kernel, arch: int) -> dict[str, Any]:
         **kernel._asdict(),
         "resident_warps": warps,
         "occupancy": warps / limits.warps,
-        "resident_worlds": warps * WARP * limits.count,
+        "resident_worlds": warps * WARP * limits.processors,
     }

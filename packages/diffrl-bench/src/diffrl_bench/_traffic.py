@@ -83,6 +83,7 @@ def _highway(bench: TrafficBench) -> list[dict[str, Any]]:
     """Updates of drivers per second of processor time, ours and SUMO's by turns."""
     cases: dict[str, Callable[[Stopwatch], None]] = {}
     counts: dict[str, int] = {}
+    sumo = None
     with contextlib.ExitStack() as stack:
         for worlds in (1, 64):
             for gradients in (False, True):
@@ -94,16 +95,16 @@ def _highway(bench: TrafficBench) -> list[dict[str, Any]]:
 
             steps = bench.steps * (bench.repeats + 2)
             arguments = {"num_vehicles": bench.num_vehicles, "num_lanes": bench.num_lanes, "driver": _DRIVER}
-            sumo = stack.enter_context(Highway(**arguments, spacing=_SPACING, speed=_SPEED, dt=_DT, steps=steps))
+            sumo = road = stack.enter_context(Highway(**arguments, spacing=_SPACING, speed=_SPEED, dt=_DT, steps=steps))
 
             def theirs(watch: Stopwatch) -> None:
                 watch.restart()
-                sumo.step(bench.steps)
+                road.step(bench.steps)
                 watch.lap("all")
 
             cases["SUMO"], counts["SUMO"] = theirs, bench.num_vehicles * bench.steps
         laps = interleave(cases, repeats=bench.repeats)
-        if "SUMO" in cases and sumo.num_vehicles != bench.num_vehicles:
+        if sumo is not None and sumo.num_vehicles != bench.num_vehicles:
             raise RuntimeError(
                 f"SUMO has {sumo.num_vehicles} of {bench.num_vehicles} vehicles left; they cannot be compared"
             )

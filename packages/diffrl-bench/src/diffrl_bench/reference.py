@@ -110,7 +110,7 @@ def run(
     Raises:
         ValueError: as ``compare``, or ``humanoid_mtu`` is requested without its files.
     """
-    files = {"skeleton": skeleton, "muscles": muscles}
+    files: dict[str, Any] = {"skeleton": skeleton, "muscles": muscles}
     given = [name for name, path in files.items() if path is not None]
     if tasks is None:
         tasks = [task for task in sorted(FILES) if task != MUSCLES or given]

@@ -17,7 +17,8 @@ from diffsim_core._protocol import Array, Between, Dynamics, Env, EnvState, Poli
 class Fill(Protocol):
     """Writes random numbers to device memory; equal objects write equal numbers, and hash alike."""
 
-    dtype: str
+    @property
+    def dtype(self) -> str: ...
 
     def __call__(self, worlds: int, per_world: int, seed: int, episode: int, out: int) -> None:
         """Write ``[worlds, per_world]`` numbers to address ``out``, from the integers at ``seed`` and ``episode``."""

@@ -166,7 +166,7 @@ def make(
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
     backend(arrays)
-    task = task_factory(name)(num_envs=num_envs, device=device, dtype=dtype, **options)
+    task: Any = task_factory(name)(num_envs=num_envs, device=device, dtype=dtype, **options)
     if randomize:
         from diffsim_core.tasks._randomised import Randomised
 

@@ -71,8 +71,8 @@ def convert(kind: Any, value: Any) -> Any:
         return _first(convert, members, limits, value)
     if isinstance(value, Mapping) and set(value) == {_DOUBLE}:
         value = from_json(value)
-    if getattr(value, "shape", None) == () and hasattr(value, "item"):
-        value = value.item()
+    if getattr(value, "shape", None) == () and (item := getattr(value, "item", None)) is not None:
+        value = item()
     origin, arguments = typing.get_origin(kind) or kind, typing.get_args(kind)
     if origin is Literal:
         same = [one for one in arguments if type(one) is type(value) and one == value]
@@ -191,8 +191,8 @@ def to_json(value: Any) -> Any:
     Raises:
         ValueError: JSON cannot hold it: NaN, an object, a key that is not a text or begins with ``$``.
     """
-    if getattr(value, "shape", None) == () and hasattr(value, "item"):
-        value = value.item()
+    if getattr(value, "shape", None) == () and (item := getattr(value, "item", None)) is not None:
+        value = item()
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str) or key.startswith("$"):

@@ -32,7 +32,7 @@ def plot_space_time(scene: Scene, *, lane: int | None = None, ax: Axes | None = 
     road = scene.model.road
     if lane is not None and not 0 <= lane < road.num_lanes:
         raise ValueError(f"lane={lane!r} must be from 0 to {road.num_lanes - 1}")
-    ax = plt.figure(figsize=(8, 4.5), layout="constrained").gca() if ax is None else ax
+    axes: Axes = plt.figure(figsize=(8, 4.5), layout="constrained").gca() if ax is None else ax
     ring, controlled = road.circumference, scene.model.num_controlled
     x = scene.x % ring if ring else scene.x
     drawn = np.ones(x.shape, dtype=bool) if lane is None else scene.lanes() == lane
@@ -51,16 +51,16 @@ def plot_space_time(scene: Scene, *, lane: int | None = None, ax: Axes | None = 
     lines: Any = LineCollection(list(ends[drivers]), cmap="viridis_r", linewidths=1.1)
     lines.set_array(speeds[drivers])
     lines.set_clim(0, top)
-    ax.add_collection(lines)
+    axes.add_collection(lines)
     own = whole & ~drivers
-    ax.add_collection(LineCollection(list(ends[own]), colors="black", linewidths=1.6))
-    figure = ax.get_figure()
+    axes.add_collection(LineCollection(list(ends[own]), colors="black", linewidths=1.6))
+    figure = axes.get_figure()
     assert figure is not None
-    figure.colorbar(lines, ax=ax, label="speed [m/s]")
-    ax.set_xlim(times[0], times[-1])
-    ax.set_ylim(float(x.min()), float(x.max()))
-    ax.set(xlabel="time [s]", ylabel="along the road [m]", title="" if lane is None else f"lane {lane}")
-    return ax
+    figure.colorbar(lines, ax=axes, label="speed [m/s]")
+    axes.set_xlim(times[0], times[-1])
+    axes.set_ylim(float(x.min()), float(x.max()))
+    axes.set(xlabel="time [s]", ylabel="along the road [m]", title="" if lane is None else f"lane {lane}")
+    return axes
 
 
 def plot_speeds(
@@ -81,18 +81,18 @@ def plot_speeds(
     plt = _pyplot()
     if not scenes or any(scene.model.num_drivers == 0 for scene in scenes.values()):
         raise ValueError("scenes is empty, or one has no drivers; give scenes with drivers")
-    ax = plt.figure(figsize=(6.5, 4), layout="constrained").gca() if ax is None else ax
+    axes: Axes = plt.figure(figsize=(6.5, 4), layout="constrained").gca() if ax is None else ax
     speeds = {name: scene.v[:, scene.model.num_controlled :].ravel() for name, scene in scenes.items()}
     edges = np.linspace(0, max(float(v.max()) for v in speeds.values()) + 1e-6, bins + 1)
     for name, v in speeds.items():
-        ax.hist(
+        axes.hist(
             v, edges.tolist(), density=True, histtype="stepfilled", alpha=0.45, label=f"{name}, mean {v.mean():.1f}"
         )
     if target is not None:
-        ax.axvline(target, color="black", linestyle=":", label=f"target {target:.3g}")
-    ax.set(xlabel="speed of drivers [m/s]", ylabel="density [s/m]")
-    ax.legend(frameon=False)
-    return ax
+        axes.axvline(target, color="black", linestyle=":", label=f"target {target:.3g}")
+    axes.set(xlabel="speed of drivers [m/s]", ylabel="density [s/m]")
+    axes.legend(frameon=False)
+    return axes
 
 
 def _pyplot() -> Any:

@@ -23,15 +23,17 @@ from ._run_imports import imported_for
 
 _PORT = Option(name="port", kind=Annotated[int, Interval(ge=1, le=65535)], default=PORT, doc="Port of --live.")
 _WORLDS = Option(name="worlds", kind=Annotated[int, Interval(ge=1, le=1024)], default=4, doc="Worlds to show.")
+_EPISODE_COUNT: Any = Annotated[int, Interval(ge=1, le=10_000)]
+_DURATION: Any = Annotated[float, Interval(ge=1e-3, le=1e5)]
 _EPISODES = Option(
     name="episodes",
-    kind=Annotated[int, Interval(ge=1, le=10_000)] | None,
+    kind=_EPISODE_COUNT | None,
     default=None,
     doc="Whole episodes of each world; none: 1 without --seconds.",
 )
 _SECONDS = Option(
     name="seconds",
-    kind=Annotated[float, Interval(ge=1e-3, le=1e5)] | None,
+    kind=_DURATION | None,
     default=None,
     unit="s",
     doc="Longest simulated time to show.",

@@ -14,11 +14,12 @@ from .._clips import Clips
 from .._config import UpdateConfig
 from .._errors import UsageError
 from .._evaluate import returns_text
+from .._folders import default_path, reserved
 from .._imports import import_module
 from .._live import PORT, Live
 from .._processes import launched
 from .._registry import AlgorithmEntry, list_algorithms, unknown_algorithm
-from .._run import Run, default_path, reserved
+from .._run import Run
 from .._session import resume_run, start_run
 from .._signals import exit_code
 from .._spec import RunSpec

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -150,6 +150,8 @@ class Replay(Stored):
             raise ValueError(f"a window of {steps} steps; the buffer was made for {self._ring.slots - self.capacity}")
         apart = torch.zeros_like(window.done)
         apart[0] = self.gap
+        taken: Any = window.valid
+        taken = taken | window.diverged
         rows = _Rows(
             window.obs,
             window.action,
@@ -159,7 +161,7 @@ class Replay(Stored):
             window.done,
             ~window.valid,
             apart,
-            ~(window.valid | window.diverged),
+            ~taken,
         )
         ring = self._checked()
         if not self.count and ring.last:

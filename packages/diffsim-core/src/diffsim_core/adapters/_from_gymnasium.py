@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -12,12 +11,12 @@ import gymnasium
 import numpy as np
 from annotated_types import Unit, doc
 from gymnasium.envs.registration import load_env_creator
-from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from diffsim_core._interop import backend, backend_of, to_numpy
-from diffsim_core._protocol import Array, EnvSpec, EnvState, Transition
+from diffsim_core._protocol import Array, EnvState, Transition
 from diffsim_core._random import seed_array
+from diffsim_core.adapters._guest_spaces import actions_of, maker, spec_of
 from diffsim_core.adapters._guests import Guests, Numbers, Reached, Singles, guests_of
 from diffsim_core.adapters._workers import Workers
 from diffsim_core.options import Count, Options, options_of
@@ -116,15 +115,15 @@ class FromGymnasium:
             raise ValueError(
                 f"options {', '.join(options)} need an environment given by its id; bind them in the function env"
             )
-        made = _maker(env, max_episode_steps, options)
+        made = maker(env, max_episode_steps, options)
         self.num_envs = num_envs
         self.world_offset = world_offset
         self.arrays, self.device, self.dtype = arrays, device, dtype
         self._backend = backend(_ARRAYS)
         self._array_device = self._backend.device(device)
         one = made()
-        self.spec = _spec_of(one, name or (env if isinstance(env, str) else None), max_episode_steps)
-        actions = _actions_of(one, self.spec.name)
+        self.spec = spec_of(one, name or (env if isinstance(env, str) else None), max_episode_steps)
+        actions = actions_of(one, self.spec.name)
         self._action_shape, self._action_dtype = actions.shape, actions.dtype
         low, high = (np.asarray(bound, np.float64).reshape(-1) for bound in (actions.low, actions.high))
         self._low, self._high = low, high
@@ -306,92 +305,3 @@ class _Present(NamedTuple):
 def episode_seed(seed: int, world: int, episode: int) -> int:
     """Seed of a guest for one episode, below 2**31."""
     return int(np.random.SeedSequence((seed, world, episode)).generate_state(1)[0]) >> 1
-
-
-def _maker(
-    env: str | Callable[[], gymnasium.Env[Any, Any] | VectorEnv[Any, Any, Any]],
-    limit: int | None,
-    options: Mapping[str, Any],
-) -> Callable[[], Any]:
-    """A function that makes one guest, or a vector of them, with vector observations."""
-
-    def make() -> Any:
-        one: Any = (
-            gymnasium.make(env, max_episode_steps=limit, disable_env_checker=True, **options) if named else env()  # pyright: ignore[reportCallIssue, reportArgumentType]
-        )
-        vector = isinstance(one, VectorEnv)
-        space = one.single_observation_space if vector else one.observation_space
-        if isinstance(space, Box) and len(space.shape) == 3 and space.dtype == np.uint8:
-            raise ValueError(
-                f"environment {env!r} observes images {space.shape}, which no encoder here accepts; wrap it so that it "
-                "observes a vector"
-            )
-        if isinstance(space, Box) and (vector or len(space.shape) == 1):
-            return one
-        if vector:
-            raise ValueError(
-                f"the vector environment {one!r} observes {space}, which is no array of numbers; wrap it with "
-                "gymnasium.wrappers.vector.FlattenObservation"
-            )
-        if not space.is_np_flattenable:
-            raise ValueError(
-                f"environment {env!r} observes {space}, which is no fixed list of numbers; wrap it so that it observes "
-                "a vector"
-            )
-        return gymnasium.wrappers.FlattenObservation(one)
-
-    def guarded() -> Any:
-        try:
-            return make()
-        except Exception as error:  # whatever another's code does with options of the wrong kind
-            raise ValueError(f"environment {env!r} cannot be made: {error}") from error
-
-    named = isinstance(env, str)
-    return guarded if named else make
-
-
-def _spec_of(one: Any, name: str | None, limit: int | None) -> EnvSpec:
-    own = one.spec
-    name = str(name or (own.id if own is not None else type(one.unwrapped).__name__))
-    horizon = limit if limit is not None else (own.max_episode_steps if own is not None else None)
-    if horizon is None or horizon < 1:
-        raise ValueError(
-            f"environment {name!r} has a time limit of {horizon} steps; pass max_episode_steps of at least 1"
-        )
-    actions = _actions_of(one, name)
-    return EnvSpec(
-        name=name,
-        num_obs=math.prod(_space_of(one, "observation").shape or ()),
-        num_actions=math.prod(actions.shape),
-        control_range=tuple(zip(actions.low.ravel().tolist(), actions.high.ravel().tolist(), strict=True)),
-        dt=_dt_of(one),
-        horizon=horizon,
-        differentiable=False,
-    )
-
-
-def _space_of(one: Any, kind: str) -> Any:
-    """The space of one world."""
-    return getattr(one, f"single_{kind}_space" if isinstance(one, VectorEnv) else f"{kind}_space")
-
-
-def _actions_of(one: Any, name: str) -> Box:
-    space = _space_of(one, "action")
-    if not isinstance(space, Box):
-        raise ValueError(f"environment {name!r} acts in {space}; choose one that acts in a Box of real numbers")
-    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
-        raise ValueError(
-            f"environment {name!r} acts in {space}, whose bounds are not finite, so that [-1, 1] cannot be mapped onto "
-            "it; wrap it with gymnasium.wrappers.RescaleAction or ClipAction"
-        )
-    return space
-
-
-def _dt_of(one: Any) -> float:
-    """Duration of a control step [s]; 1 if the environment does not say."""
-    for name in ("dt", "tau"):
-        value = getattr(one.unwrapped, name, None)
-        if isinstance(value, int | float) and value > 0:
-            return float(value)
-    rate = one.metadata.get("render_fps")
-    return 1.0 / rate if rate else 1.0

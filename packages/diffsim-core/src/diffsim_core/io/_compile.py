@@ -28,8 +28,8 @@ def is_spec(source: str | Path | MjSpec) -> bool:
     return isinstance(source, mujoco.MjSpec)
 
 
-def source_label(source: str | Path | MjSpec) -> str:
-    """How messages call the source."""
+def source_label(source: Any) -> str:
+    """How messages call the source, as ``is_xml`` and ``is_spec`` take it."""
     if is_spec(source):
         return f'MjSpec "{source.modelname}"'
     return "XML string" if is_xml(source) else str(source)

@@ -52,7 +52,7 @@ def touching_pairs(m: Any, bodies: list[Body]) -> list[tuple[int, int]]:
         match &= link[s] != link[g]
         if not keep_parents and weld[g] != 0:
             match &= (weld[s] == 0) | ((weld_parent[s] != weld[g]) & (weld[s] != weld_parent[g]))
-        found |= {(int(g), int(x)) for x in s[match] if not excluded(m, g, x)}
+        found |= {(int(g), int(x)) for x in s[match] if not excluded(m, int(g), int(x))}
         if len(found) > MAX_PAIRS:
             break
     for a, b in zip(m.pair_geom1, m.pair_geom2, strict=True):

@@ -146,7 +146,7 @@ def to_mjcf(
             _add_joint(body, bone, kind)
         shape = {"type": bone.shape, "size": _numbers(bone.size), "pos": _numbers(bone.pos - bone.anchor)}
         mass = {"quat": _numbers(bone.quat), "mass": _number(bone.mass), "contype": "1", "conaffinity": "0"}
-        ET.SubElement(body, "geom", name=bone.name, **shape, **mass)
+        ET.SubElement(body, "geom", {"name": bone.name, **shape, **mass})
         made[bone.name] = body, bone.anchor
     tendons, actuators = ET.SubElement(root, "tendon"), ET.SubElement(root, "actuator")
     for strand in strands:
@@ -157,7 +157,7 @@ def to_mjcf(
             ET.SubElement(body, "site", name=site, pos=_numbers(pos - origin))
             ET.SubElement(path, "site", site=site)
         pull = {"gear": _number(-strand.force), "ctrllimited": "true", "ctrlrange": "0 1"}
-        ET.SubElement(actuators, "motor", name=strand.name, tendon=strand.name, **pull)
+        ET.SubElement(actuators, "motor", {"name": strand.name, "tendon": strand.name, **pull})
     return ET.tostring(root, encoding="unicode")
 
 
@@ -195,7 +195,7 @@ def _add_joint(body: ET.Element, bone: Bone, kind: str) -> None:
         attributes["axis"] = _numbers(bone.axis)
         if bone.range is not None:
             attributes |= {"limited": "true", "range": _numbers(bone.range)}
-    ET.SubElement(body, "joint", name=bone.name, type=kind, **attributes)
+    ET.SubElement(body, "joint", {"name": bone.name, "type": kind, **attributes})
 
 
 def _number(value: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
@@ -79,7 +80,7 @@ def load_snu(
 
 
 def build_model(
-    name: str, bones: Sequence[Bone], strands: Sequence[Strand], *, laws: dict[str, str | None], note: str = ""
+    name: str, bones: Sequence[Bone], strands: Sequence[Strand], *, laws: dict[str, Any], note: str = ""
 ) -> RigidModel:
     """A checked skeleton with the released code's contact and limits, whose gains grow with a body's mass."""
     numerics: dict[str, Sequence[float]] = {"diffsim_contact": (5e3, 2e3, 1e3, 0.5), "diffsim_limit": (1e3, 10.0)}

@@ -110,7 +110,7 @@ def muscle_forces(
             force[i] = gear * u[muscles.control[i]]
         else:
             velocity = moments[i] @ qd
-            force[i] = gear * hill_force(muscles.constants(i), gear * lengths[i], gear * velocity, act[a])
+            force[i] = gear * hill_force(muscles.constants(i), gear * lengths[i], gear * velocity, float(act[a]))
     return moments.T @ force
 
 
@@ -119,5 +119,6 @@ def advance_activations(model: RigidModel, u: FloatArray, act: FloatArray, dt: f
     muscles, act = model.muscles, act.copy()
     for i in np.flatnonzero(muscles.activation >= 0):
         a = muscles.activation[i]
-        act[a] += dt * activation_rate(muscles.constants(i), u[muscles.control[i]], act[a])
+        excitation = float(u[muscles.control[i]])
+        act[a] += dt * activation_rate(muscles.constants(int(i)), excitation, float(act[a]))
     return act

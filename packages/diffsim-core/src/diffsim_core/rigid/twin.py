@@ -178,7 +178,8 @@ def contact_forces(model: RigidModel, kin: Kinematics, qd: FloatArray) -> FloatA
 
     def add(contact: Contact, links: tuple[int, ...], gains: tuple[float, float, float, float]) -> None:
         signs = (1, -1)[: len(links)]
-        u = sum(s * (V[i, 3:] + np.cross(V[i, :3], contact.x)) for s, i in zip(signs, links, strict=True) if i >= 0)
+        moving = [(s, i) for s, i in zip(signs, links, strict=True) if i >= 0]
+        u = sum((s * (V[i, 3:] + np.cross(V[i, :3], contact.x)) for s, i in moving), np.zeros(3))
         force = contact_force(model.contact_law, model.contact_smoothing, gains, contact, u)
         for s, i in zip(signs, links, strict=True):
             if i >= 0:

@@ -6,7 +6,7 @@ axes. ``twin.contact_forces`` turns these into joint forces.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -183,5 +183,5 @@ def box_distance(y: FloatArray, size: FloatArray) -> tuple[FloatArray, float]:
     return n, float(abs(y[face]) - size[face])
 
 
-def _clip(value: float) -> float:
+def _clip(value: Any) -> float:
     return float(np.clip(value, -1, 1))

@@ -43,7 +43,7 @@ class Runner(RunningTask):
     """A torso on a free joint with hinges, which runs along x; other arguments as ``RunningTask``."""
 
     height_coordinate = 2
-    rest: ClassVar[tuple[float, ...]]
+    rest: tuple[float, ...]
     """Rest coordinates ``[nq]``."""
     target_distance: ClassVar[float] = 10_000.0
     """Position along x of the target of the heading [m]."""

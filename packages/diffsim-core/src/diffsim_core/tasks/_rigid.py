@@ -60,7 +60,7 @@ def bundled_model(
         inertia_law: ``"released"`` (inertias transformed into the link's axes as in the released code, which is not a
             rotation) or ``"paper"`` (the inertias of the shapes).
     """
-    laws = {"contact_law": contact_law, "limit_law": limit_law, "inertia_law": inertia_law}
+    laws: dict[str, Any] = {"contact_law": contact_law, "limit_law": limit_law, "inertia_law": inertia_law}
     with resources.as_file(resources.files("diffsim_core.tasks") / "models" / f"{name}.xml") as path:
         return load_model(path, **laws)
 
