@@ -6,6 +6,7 @@ import ctypes
 import gc
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ try:
     import hypothesis
 except ImportError:  # a GPU machine that brings its own environment may lack it
     hypothesis = None
+
+# What a parent ignores (nohup: SIGHUP), children do; the tests of signals need it as terminals have it.
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # At the sizes of these tests more threads only wait for each other. This runs before torch and NumPy are imported.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

@@ -366,12 +366,12 @@ def test_resume_says_that_a_field_is_fixed(diffrl, tmp_path):
     assert diffrl("train", "shac", "toy", *SMALL, "--iterations", 2, "--stop-after", 1, "--out", run)[0] == 0
     for given in (["--iterations", "5"], ["--gamma", "0.9"], ["--seed", "1"], ["--env-steps", "9"]):
         code, _, err = diffrl("train", "--resume", run, *given)
-        assert code == 2 and f"{given[0]} is fixed when a run begins; --resume cannot change it" in err
+        assert code == 2 and f"{given[0]} is fixed when a run begins. --stop-after K" in err
     code, _, err = diffrl("train", "--resume", run, "--itertions", "5")
     assert code == 2 and "did you mean --iterations" in err
 
 
-OWN = """
+OWN_CARTPOLE = """
 import diffsim_core
 from diffsim_core._registry import task_factory
 diffsim_core.register_task("own_cartpole", task_factory("cartpole"))
@@ -381,7 +381,7 @@ diffsim_core.register_task("own_cartpole", task_factory("cartpole"))
 def test_a_run_knows_its_imports_and_asks_before_it_uses_them(tmp_path):
     """In processes of their own, which know nothing of the task."""
     own, run = tmp_path / "own.py", tmp_path / "run"
-    own.write_text(OWN)
+    own.write_text(OWN_CARTPOLE)
 
     def command(*arguments):
         line, options = in_process(*arguments, stdin=subprocess.DEVNULL)
@@ -395,7 +395,7 @@ def test_a_run_knows_its_imports_and_asks_before_it_uses_them(tmp_path):
     assert record["import"] == str(own) and len(record["sha256"]) == 64
     code, _, err = command("train", "--resume", run)
     assert code == 2 and f"was started with --import {own}" in err and "--trust-imports" in err
-    own.write_text(OWN + "# changed")
+    own.write_text(OWN_CARTPOLE + "# changed")
     code, out, err = command("train", "--resume", run, "--trust-imports", "--json")
     assert code == 0 and json.loads(out)["status"] == "finished" and "has changed since" in err
     assert command("eval", run, "--import", own)[0] == 0

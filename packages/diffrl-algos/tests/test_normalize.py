@@ -128,9 +128,9 @@ def test_a_run_keeps_its_bounds(tmp_path, capfd):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"obs_clip": 0.0}, "obs_clip is 0.0; it must be positive and finite"),
-        ({"obs_clip": np.inf}, "obs_clip is inf; it must be positive and finite"),
-        ({"obs_std_min": -1.0}, "obs_std_min is -1.0; it must be finite and not negative"),
+        ({"obs_clip": 0.0}, "is 0.0; it takes a finite number above 0 or none"),
+        ({"obs_clip": np.inf}, "is inf; it takes a finite number above 0 or none"),
+        ({"obs_std_min": -1.0}, "is -1.0; it takes a finite number of at least 0"),
         (
             {"obs_clip": 5.0, "normalize_obs": False},
             "obs_clip is 5.0; it must be left out where normalize_obs is false",

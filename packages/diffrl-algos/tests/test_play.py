@@ -65,8 +65,8 @@ def test_by_default_it_lands_in_the_run(run, capfd):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--worlds", "0"], "--worlds is 0"),
-        (["--seconds", "-1"], "--seconds is -1"),
+        (["--worlds", "0"], "--worlds: invalid value '0'; it takes an integer from 1 to 1024"),
+        (["--seconds", "-1"], "--seconds: invalid value '-1'; it takes a number from 0.001"),
         (["--html", "nowhere/a.html"], "does not exist; create it first"),
         (["--checkpoint", "77"], "77"),
         (["--video", "a.avi"], "use .gif or .mp4"),

@@ -236,11 +236,12 @@ def test_the_target_entropy_grows_to_the_end(worlds):
     algorithm = SAPO(
         SAPOConfig(**few, target_entropy=0.05, target_entropy_growth=100.0, logstd_max=-3.0, temperature_lr=0.05)
     )
-    _, metrics = run(algorithm, algorithm.init(worlds(), 0), 5)
+    state, metrics = run(algorithm, algorithm.init(worlds(), 0), 5)
     assert all(-5.0 < m["entropy"] < -0.05 for m in metrics)
     first, second, *_, before, last = (m["temperature"] for m in metrics)
     assert second > first and last < before
-    each = [algorithm._target_entropy(iteration) for iteration in (0, 2, 4, 9)]
+    counters = (dataclasses.replace(state.run, iteration=iteration) for iteration in (0, 2, 4, 9))
+    each = [algorithm._target_entropy(dataclasses.replace(state, run=run)) for run in counters]
     assert each == pytest.approx([0.05, 0.05 * 50.5, 5.0, 5.0])
 
 

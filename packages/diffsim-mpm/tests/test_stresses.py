@@ -155,7 +155,7 @@ def test_waves_and_the_stable_step():
     assert both == pytest.approx(0.9 * (math.sqrt(c * c + 4 * w * w) - c) / w**2, rel=1e-3)
 
 
-@pytest.mark.parametrize("material", [name for name in MATERIALS if name != "fluid"])
+@pytest.mark.parametrize("material", ["fixed_corotated", "neo_hookean", "von_mises", "drucker_prager"])
 def test_the_stiffest_change(material):
     for nu in (-0.5, 0.0, 0.2, 0.45):
         p = MATERIALS[material].row(E=1e4, nu=nu)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -211,8 +212,7 @@ class _Process:
 
 def imports_of(run: PlannedRun) -> list[str]:
     """The options among a run's that name the user's own modules, which a resumed run needs again."""
-    pairs = zip(run.options, (*run.options[1:], ""), strict=True)
-    named = [f"--import={value}" for option, value in pairs if option == "--import"]
+    named = [f"--import={value}" for option, value in pairwise(run.options) if option == "--import"]
     return [*named, *(option for option in run.options if option.startswith("--import="))]
 
 
