@@ -240,8 +240,8 @@ def test_the_target_entropy_grows_to_the_end(worlds):
     assert all(-5.0 < m["entropy"] < -0.05 for m in metrics)
     first, second, *_, before, last = (m["temperature"] for m in metrics)
     assert second > first and last < before
-    counters = (dataclasses.replace(state.run, iteration=iteration) for iteration in (0, 2, 4, 9))
-    each = [algorithm._target_entropy(dataclasses.replace(state, run=run)) for run in counters]
+    counters = (state.run._replace(iteration=iteration) for iteration in (0, 2, 4, 9))
+    each = [algorithm._target_entropy(dataclasses.replace(state, run=counter)) for counter in counters]
     assert each == pytest.approx([0.05, 0.05 * 50.5, 5.0, 5.0])
 
 
