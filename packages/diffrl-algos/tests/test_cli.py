@@ -336,6 +336,7 @@ def test_help_and_lists_load_no_array_library():
 
 def test_help_shows_types_limits_defaults_and_choices(diffrl):
     """On stdout; with ALGO and TASK the defaults are those of the preset, and the task's options are listed."""
+    pytest.importorskip("diffsim_traffic")
     code, out, _ = diffrl("train", "shac", "pace_car_1", "--help")
     assert code == 0
     told = " ".join(out.split())
