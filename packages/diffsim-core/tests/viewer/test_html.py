@@ -209,8 +209,12 @@ def test_a_notebook_shows_a_motion_in_a_frame(motion, tmp_path):
     with Page(path.as_uri(), tmp_path / "home", (600, 480)) as page:
         page.evaluate("new Promise((done) => setTimeout(done, 1500))")
         shown = pixels(page.picture())
-        page.evaluate("new Promise((done) => setTimeout(done, 500))")
-        later = pixels(page.picture())
+        moved = False
+        for _ in range(40):  # a busy machine draws few pictures
+            page.evaluate("new Promise((done) => setTimeout(done, 500))")
+            moved = moved or (np.abs(pixels(page.picture()) - shown).max(axis=2) > 20).any()
+            if moved:
+                break
     assert (shown != [255, 0, 255]).any(axis=2).mean() > 0.95
     assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 200
-    assert (np.abs(later - shown).max(axis=2) > 20).any()  # it plays
+    assert moved  # it plays
