@@ -199,7 +199,7 @@ def test_a_function_with_other_arguments_is_refused_when_the_environment_is_made
         ("horizon", 20.0, "horizon is 20.0; expected an integer"),
         ("num_obs", None, "num_obs is None; expected an integer of at least 0"),
         ("num_obs", -1, "num_obs is -1"),
-        ("num_actions", 0, "num_actions is 0; expected an integer of at least 1"),
+        ("num_actions", -1, "num_actions is -1; expected an integer of at least 0"),
         ("num_actions", True, "num_actions is True"),
     ],
 )

@@ -33,7 +33,7 @@ def check_task_type(task: Task) -> None:
     name = getattr(task, "name", None)
     if not isinstance(name, str):
         raise ValueError(f"{type(task).__name__}.name is {name!r}; a task needs a name, a string")
-    for attribute, least in (("horizon", 1), ("num_obs", 0), ("num_actions", 1)):
+    for attribute, least in (("horizon", 1), ("num_obs", 0), ("num_actions", 0)):
         value = getattr(task, attribute, None)
         if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
             raise ValueError(f"task {name!r}: {attribute} is {value!r}; expected an integer of at least {least}")
