@@ -259,7 +259,7 @@ def test_make_a_registered_task(registered):
         ({"name": "zzz"}, r"unknown task 'zzz'\. Known: .*ant, cartpole, .*pendulum, .*walker2d"),
         ({"name": "pendulum", "horison": 3}, "unknown option of task 'pendulum': 'horison'; did you mean 'horizon'"),
         ({"name": "pendulum", "dtype": "float16"}, "dtype must be 'float32' or 'float64', got 'float16'"),
-        ({"name": "pendulum", "num_envs": 0}, "num_envs must be at least 1"),
+        ({"name": "pendulum", "num_envs": 0}, "num_envs of make is 0; it takes an integer from 1"),
         ({"name": "pendulum", "arrays": "tf"}, "arrays must be 'torch' or 'jax', got 'tf'"),
         ({"name": "pendulum", "device": "gpu"}, "device='gpu'"),
     ],
