@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nox
 from nox.command import CommandFailed
+from packaging.requirements import Requirement
 
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv"
@@ -200,16 +201,22 @@ def forbid_unsafe_loading(session: nox.Session) -> None:
 def check_lock(session: nox.Session) -> None:
     """requirements.lock pins every declared dependency and holds no address."""
     text = (ROOT / LOCK).read_text(encoding="utf-8")
-    pinned = {re.split(r"[=<>!~;\[ ]", line)[0] for line in text.splitlines() if line and line[0].isalnum()}
-    declared = set()
+    pins = [Requirement(line) for line in text.splitlines() if line and line[0].isalnum()]
+    declared = []
     for path in [ROOT / "pyproject.toml", *ROOT.glob("packages/*/pyproject.toml")]:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
         lists = [data["project"].get("dependencies", [])]
         lists += data["project"].get("optional-dependencies", {}).values()
         lists += data.get("dependency-groups", {}).values()
-        declared |= {re.split(r"[=<>!~;\[ ]", item)[0] for items in lists for item in items if isinstance(item, str)}
-    if missing := declared - pinned - set(PACKAGES):
+        declared += [Requirement(item) for items in lists for item in items if isinstance(item, str)]
+    declared = [one for one in declared if one.name not in PACKAGES]
+    if missing := {one.name for one in declared} - {pin.name for pin in pins}:
         session.error(f"{LOCK} does not pin {', '.join(sorted(missing))}; run nox -s lock")
+    for one in declared:
+        # A pin reads name==version.
+        versions = [str(pin.specifier).removeprefix("==") for pin in pins if pin.name == one.name]
+        if wrong := [version for version in versions if version not in one.specifier]:
+            session.error(f"{LOCK} pins {one.name} {', '.join(wrong)}, but {one} is declared; run nox -s lock")
     if "://" in text or "file:" in text:
         session.error(f"{LOCK} holds an address; run nox -s lock")
 

@@ -31,7 +31,7 @@ def test_the_simulator_compiles_for_every_architecture(arch, compiler, monkeypat
     for row in (step, vjp):
         assert row["arch"] == arch and 16 < row["registers"] <= 255 and row["local_bytes"] > 0
         assert row["code_bytes"] > 10_000 or compiler is quickly, "without inlining the functions lie elsewhere"
-        assert row["resident_worlds"] == 32 * row["resident_warps"] * ARCHITECTURES[arch].count
+        assert row["resident_worlds"] == 32 * row["resident_warps"] * ARCHITECTURES[arch].processors
     assert vjp["registers"] >= step["registers"] or compiler is quickly
 
 

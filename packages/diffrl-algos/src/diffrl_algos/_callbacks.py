@@ -18,16 +18,32 @@ from ._train import Callback, Status, Update
 _MAX_DUMPS = 100
 
 
-class ProgressLine(Callback):
-    """One line with iteration, steps per second, return and remaining time.
-
-    A terminal redraws it; a file or a pipe gets a new line every ten seconds. Training goes on where nobody reads it.
-    """
+class StatusLine:
+    """What is going on, in one line: a terminal redraws it, a file or a pipe gets a new one; nobody has to read it."""
 
     def __init__(self, out: IO[str]) -> None:
         self._out = Forgiving(out)
         self._redraws = out.isatty()
-        self._interval = 0.2 if self._redraws else 10.0
+        self.interval = 0.2 if self._redraws else 10.0
+        """Time after which it is worth showing again [s]."""
+
+    def show(self, text: str, *, stays: bool = False) -> None:
+        """Show ``text`` in place of the last one, unless that stays."""
+        end = "\n" if stays or not self._redraws else ""
+        self._out.write(f"\r\x1b[2K{text}{end}" if self._redraws else f"{text}{end}")
+        self._out.flush()
+
+    def clear(self) -> None:
+        """Leave an empty line on a terminal."""
+        if self._redraws:
+            self.show("")
+
+
+class ProgressLine(Callback):
+    """One line with iteration, steps per second, return and remaining time; see ``StatusLine``."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._line = StatusLine(out)
 
     def on_start(self, state: Any, fraction: float) -> None:
         self._start = self._shown = time.perf_counter()
@@ -35,29 +51,26 @@ class ProgressLine(Callback):
 
     def on_update(self, update: Update) -> None:
         now = time.perf_counter()
-        if now - self._shown >= self._interval:
+        if now - self._shown >= self._line.interval:
             self._shown = now
-            self._show(update, end="" if self._redraws else "\n")
+            self._line.show(self._text(update))
 
     def on_evaluation(self, update: Update) -> None:
         evaluation = update.evaluation
         assert evaluation is not None
-        line = f"evaluation at iteration {update.metrics['iteration']}: {returns_text(evaluation.to_json())}"
-        self._out.write(f"\r\x1b[2K{line}\n" if self._redraws else f"{line}\n")
-        self._out.flush()
+        text = f"evaluation at iteration {update.metrics['iteration']}: {returns_text(evaluation.to_json())}"
+        self._line.show(text, stays=True)
 
     def on_stop(self, update: Update | None, status: Status) -> None:
         if update is not None:
-            self._show(update, end="\n")
+            self._line.show(self._text(update), stays=True)
 
-    def _show(self, update: Update, end: str) -> None:
+    def _text(self, update: Update) -> str:
         elapsed = max(time.perf_counter() - self._start, 1e-9)
         gained = update.fraction - self._first_fraction
         remaining = elapsed * max(0.0, 1.0 - update.fraction) / gained if gained > 0 else float("nan")
         rate = (update.metrics["env_steps"] - self._first_steps) / elapsed
-        line = progress_text(update, rate, remaining)
-        self._out.write(f"\r\x1b[2K{line}{end}" if self._redraws else f"{line}{end}")
-        self._out.flush()
+        return progress_text(update, rate, remaining)
 
 
 def progress_text(update: Update, rate: float, remaining_s: float) -> str:
@@ -154,6 +167,7 @@ class DivergenceLog(Callback):
 
 
 def clock(seconds: float) -> str:
+    """``1:02:03``; ``?`` where it is not known."""
     if seconds != seconds:
         return "?"
     minutes, rest = divmod(round(seconds), 60)

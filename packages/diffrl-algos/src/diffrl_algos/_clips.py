@@ -11,7 +11,6 @@ import numpy as np
 
 from ._errors import UsageError
 from ._evaluate import Recording
-from ._registry import get_algorithm
 from ._run import Run
 from ._session import evaluation_seed
 from ._states import restore
@@ -132,7 +131,7 @@ def play_run(
     run = Run.open(path)
     state, _ = restore(run, which)
     spec = run.spec
-    algorithm = get_algorithm(spec.algorithm).build(spec.config)
+    algorithm = spec.build()
     seed = evaluation_seed(spec.seed) if seed is None else seed
     env = spec.make_env(worlds)
     value = getattr(algorithm, "value", None)

@@ -61,7 +61,7 @@ def export_run(
     from .torch import _export as files
 
     state, manifest = restore(run, which)
-    policy = entry.build(run.spec.config).policy(state)
+    policy = run.spec.build().policy(state)
     env = more_worlds(run.spec, state.env, _WORLDS)
     spec = env.spec
     if actions == "control" and not spec.control_range:

@@ -12,7 +12,11 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from annotated_types import Interval
+
+from diffsim_core.options import Option
 
 from ._checkpoint import checkpoint_names
 from ._clips import play_run
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from diffsim_core.viewer.live import LiveView
 
 PORT = 8080
+PORT_OPTION = Option(name="port", kind=Annotated[int, Interval(ge=1, le=65535)], default=PORT, doc="Port of --live.")
 _POLL_SECONDS = 1.0
 """Time between two checks for a new checkpoint [s]."""
 _TRAINING_SECONDS = 6.0

@@ -151,10 +151,8 @@ class Run:
             values = read_json(file)
             if (made := values.pop("format", None)) not in (_FORMAT, _FIRST):
                 raise ValueError(f"is not of format {_FORMAT!r}")
-            fields = [
-                key for key in (one.name for one in dataclasses.fields(RunSpec)) if key in values or key not in OPTIONAL
-            ]
-            described = {key: values[key] for key in fields}
+            names = [field.name for field in dataclasses.fields(RunSpec)]
+            described = {name: values[name] for name in names if name in values or name not in OPTIONAL}
             spec = RunSpec.from_json(described if made == _FORMAT else _whole(described))
             if made == _FIRST:
                 described = from_json(described)  # whose hash is that of null, as it was written

@@ -13,7 +13,6 @@ from ._callbacks import Checkpointer, DivergenceLog, MetricsLog
 from ._errors import LostProcessError, RunError, UsageError
 from ._evaluate import Evaluation, Evaluator, evaluate
 from ._loggers import TensorBoardLog, WandbLog
-from ._registry import get_algorithm
 from ._run import Run
 from ._signals import Interrupted, StopSignals, stop_on_signals
 from ._spec import RunSpec
@@ -41,12 +40,13 @@ def start_run(
         path = Path(_processes.same_text(str(path)))
         state, wall_s, score, before = started(spec)
         loggers = _loggers(spec, path)
-        arrays = get_algorithm(spec.algorithm).build(spec.config).to_arrays(state)
+        arrays = spec.build().to_arrays(state)
 
         def create() -> Run:
             run = Run.create(path, spec, arrays)
             held.enter_context(run.locked())
-            _found(run, state, arrays, wall_s, score, before)
+            if spec.start is not None:
+                _take_over(run, state, arrays, wall_s, score, before)
             return run
 
         with stop.held():
@@ -78,8 +78,9 @@ def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: in
             # Killed before its first checkpoint: begin again, which gives the same bits.
             state, wall_s, score, before = started(run.spec)
             iteration = state.iteration
-            arrays = get_algorithm(run.spec.algorithm).build(run.spec.config).to_arrays(state)
-            _processes.lead(lambda: _found(run, state, arrays, wall_s, score, before))
+            if run.spec.start is not None:
+                arrays = run.spec.build().to_arrays(state)
+                _processes.lead(lambda: _take_over(run, state, arrays, wall_s, score, before))
         with stop.held():
             _processes.lead(lambda: run.prepare_resume(iteration))
             if run.spec.eval_every is not None:
@@ -89,12 +90,11 @@ def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: in
         return _conclude(run, result, name)
 
 
-def _found(run: Run, state: Any, arrays: Any, wall_s: float, score: float | None, before: Run | None) -> None:
+def _take_over(run: Run, state: Any, arrays: Any, wall_s: float, score: float | None, before: Run | None) -> None:
     """Save what a run has from the one that it begins with, which is not needed from then on."""
-    if run.spec.start is not None:
-        run.take_records(before, state.iteration)
-        figures = {"iteration": state.iteration, "env_steps": state.env_steps, "wall_s": wall_s}
-        run.save(arrays, {**figures, "return_mean": score})
+    run.take_records(before, state.iteration)
+    figures = {"iteration": state.iteration, "env_steps": state.env_steps, "wall_s": wall_s}
+    run.save(arrays, {**figures, "return_mean": score})
 
 
 def evaluate_run(
@@ -143,7 +143,7 @@ def _learn(
 ) -> tuple[TrainResult, str | None]:
     """Train; the result, and the name of the signal that any of the processes received."""
     spec = run.spec
-    algorithm = get_algorithm(spec.algorithm).build(spec.config)
+    algorithm = spec.build()
     mine = [Checkpointer(run, algorithm), DivergenceLog(run)]
     if _processes.rank() == 0:
         mine = [MetricsLog(run), *mine, *callbacks]
@@ -218,7 +218,7 @@ def _evaluation(run: Run, state: Any, episodes: int | None, seed: int | None, de
     spec = run.spec
     episodes = spec.eval_episodes if episodes is None else episodes
     seed = evaluation_seed(spec.seed) if seed is None else seed
-    algorithm = get_algorithm(spec.algorithm).build(spec.config)
+    algorithm = spec.build()
     policy = algorithm.policy(state, deterministic=deterministic, seed=seed)
     env = more_worlds(spec, state.env, min(episodes, _MAX_EVAL_WORLDS))
     found: Evaluation = evaluate(env, policy, episodes=episodes, seed=seed)

@@ -8,10 +8,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-ENDING = tuple(
-    signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if name in signal.Signals.__members__
-)
-"""Ctrl-C, the end of a job, of a terminal, and Ctrl-Break, as far as the system has them."""
+from diffsim_core._signals import ENDING as ENDING
 
 
 class Interrupted(KeyboardInterrupt):

@@ -105,6 +105,10 @@ class RunSpec:
         options = from_json(values["task_options"])
         return cls(**{**values, "config": config, "budget": budget, "task_options": options, **start})
 
+    def build(self) -> Any:
+        """The algorithm with its configuration."""
+        return get_algorithm(self.algorithm).build(self.config)
+
     def make_env(self, num_envs: int | None = None) -> Env:
         """The task with ``num_envs`` worlds, by default this process's share of the run's worlds.
 

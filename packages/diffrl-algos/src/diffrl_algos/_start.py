@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ._algorithm import Policy
+from ._checkpoint import Manifest
 from ._errors import CheckpointError, UsageError
-from ._registry import get_algorithm
 from ._run import Run
 from ._spec import RunSpec, Start
 from ._states import begin, restore
@@ -35,11 +35,7 @@ def load_policy(run: str | Path, *, which: str = "last", deterministic: bool = T
     """
     opened = Run.open(Path(run))
     state, _ = restore(opened, which)
-    return (
-        get_algorithm(opened.spec.algorithm)
-        .build(opened.spec.config)
-        .policy(state, deterministic=deterministic, seed=seed)
-    )
+    return opened.spec.build().policy(state, deterministic=deterministic, seed=seed)
 
 
 def starting_from(spec: RunSpec, run: str | Path, which: str = "last") -> RunSpec:
@@ -51,7 +47,8 @@ def starting_from(spec: RunSpec, run: str | Path, which: str = "last") -> RunSpe
     Raises:
         RunError: ``run`` is no run folder, or the checkpoint is missing or damaged.
     """
-    return dataclasses.replace(spec, start=_start(Run.open(Path(run)), which, whole=False))
+    start, _ = _start(Run.open(Path(run)), which, whole=False)
+    return dataclasses.replace(spec, start=start)
 
 
 def extended(run: str | Path, budget: Budget) -> RunSpec:
@@ -65,8 +62,7 @@ def extended(run: str | Path, budget: Budget) -> RunSpec:
         UsageError: the budget is used up already.
     """
     opened = Run.open(Path(run))
-    start = _start(opened, "last", whole=True)
-    _, manifest = opened.load(start.checkpoint)
+    start, manifest = _start(opened, "last", whole=True)
     if budget.fraction(manifest.iteration, manifest.env_steps, manifest.wall_s) >= 1.0:
         raise UsageError(
             f"{run} has {manifest.iteration} updates, {manifest.env_steps} steps and {manifest.wall_s:.0f} s behind it "
@@ -88,12 +84,12 @@ def started(spec: RunSpec) -> tuple[Any, float, float | None, Run | None]:
     if spec.start is None:
         return begin(spec), 0.0, None, None
     source = Run.open(Path(spec.start.run))
-    if source.load(spec.start.checkpoint)[1].tensors_sha256 != spec.start.sha256:
-        raise CheckpointError(f"{source.path}: checkpoint {spec.start.checkpoint} has changed since this run was made")
     state, manifest = restore(source, spec.start.checkpoint, whole=spec.start.whole)
+    if manifest.tensors_sha256 != spec.start.sha256:
+        raise CheckpointError(f"{source.path}: checkpoint {spec.start.checkpoint} has changed since this run was made")
     if spec.start.whole:
         return state, manifest.wall_s, manifest.return_mean, source
-    algorithm: Any = get_algorithm(spec.algorithm).build(spec.config)
+    algorithm = spec.build()
     if not hasattr(algorithm, "carry"):
         raise UsageError(f"{spec.algorithm} has no method carry(state, env, seed), which a warm start needs")
     try:
@@ -103,10 +99,10 @@ def started(spec: RunSpec) -> tuple[Any, float, float | None, Run | None]:
         raise UsageError(f"{spec.algorithm} cannot begin with the policy of {source.path}: {error}") from None
 
 
-def _start(run: Run, which: str, *, whole: bool) -> Start:
+def _start(run: Run, which: str, *, whole: bool) -> tuple[Start, Manifest]:
     _, manifest = run.load(which, whole=whole)
     name = f"{manifest.iteration:08d}"
-    return Start(run=str(run.path.resolve()), checkpoint=name, sha256=manifest.tensors_sha256, whole=whole)
+    return Start(run=str(run.path.resolve()), checkpoint=name, sha256=manifest.tensors_sha256, whole=whole), manifest
 
 
 _NETWORKS = ("actor_hidden", "activation", "layer_norm", "normalize_obs", "state_dependent_std")

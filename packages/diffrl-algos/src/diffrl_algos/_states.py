@@ -16,7 +16,7 @@ def begin(spec: RunSpec) -> Any:
     """The state before the first update; ``UsageError`` where the algorithm cannot learn in this environment."""
     if _processes.size() > 1 and get_algorithm(spec.algorithm).arrays != "torch":
         raise UsageError(f"{spec.algorithm} learns in one process; only algorithms in torch share their worlds out")
-    env, algorithm = spec.make_env(), get_algorithm(spec.algorithm).build(spec.config)
+    env, algorithm = spec.make_env(), spec.build()
     if _processes.size() > 1 and not getattr(algorithm, "processes", False):
         raise UsageError(
             f"{spec.algorithm} learns in one process; start it without torchrun. An algorithm of your own says that it "
@@ -31,7 +31,7 @@ def begin(spec: RunSpec) -> Any:
 def restore(run: Run, which: str, *, whole: bool = False) -> tuple[Any, Manifest]:
     """The state of a checkpoint, in an environment made anew; ``whole`` to go on from, else to act with."""
     arrays, manifest = run.load(which, whole=whole)
-    algorithm = get_algorithm(run.spec.algorithm).build(run.spec.config)
+    algorithm = run.spec.build()
     state = begin(run.spec) if whole else _template(run.spec)
     try:
         return algorithm.from_arrays(state, arrays), manifest
@@ -44,7 +44,7 @@ def _template(spec: RunSpec) -> Any:
 
     An algorithm may have a method ``template(env, seed)`` for it; without one its ``init`` serves.
     """
-    algorithm = get_algorithm(spec.algorithm).build(spec.config)
+    algorithm = spec.build()
     make = getattr(algorithm, "template", algorithm.init)
     try:
         return make(spec.make_env(), spec.seed)

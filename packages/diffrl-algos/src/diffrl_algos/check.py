@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from diffsim_core import Env, EnvState, Transition
-from diffsim_core.check import raised
+from diffsim_core._raised import tried
 
 from ._algorithm import Algorithm
 from ._fields import from_mapping, to_mapping
@@ -55,21 +55,11 @@ def check_algorithm(algorithm: Algorithm, make_env: Callable[[], Env], *, update
         *(_configuration, _bookkeeping, _determinism, _generators, _resume, _arguments, _graphs),
         *(_foreign_arrays, _policies, _finite, _numbers),
     ]
-    violations = _tried(_interface, subject)
-    violations = violations or [violation for check in checks for violation in _tried(check, subject)]
+    violations = tried(_interface, subject)
+    violations = violations or [violation for check in checks for violation in tried(check, subject)]
     if violations:
         raise CheckError(getattr(algorithm, "name", type(algorithm).__name__), violations)
     return [(check.__doc__ or "").strip() for check in (_interface, *checks)]
-
-
-def _tried(check: Callable[[_Subject], Iterator[str]], subject: _Subject) -> list[str]:
-    """The violations that a check finds; an error that ends it is one."""
-    found: list[str] = []
-    try:
-        found.extend(check(subject))
-    except Exception as error:  # whatever somebody's algorithm raises is the finding
-        found.append(f"{raised(error)}; this was not tested to its end: {(check.__doc__ or '').strip()}")
-    return found
 
 
 @dataclass(frozen=True)

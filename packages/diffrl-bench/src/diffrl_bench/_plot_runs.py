@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from diffsim_core.options import from_json
+
 from ._results import Row, curve
 
 
@@ -66,8 +68,7 @@ def _flat(description: dict[str, Any]) -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, dict) and "$numberDouble" in value:
-        return str(value["$numberDouble"]).replace("Infinity", "inf")
+    value = from_json(value)
     return ",".join(map(str, value)) if isinstance(value, list) else "none" if value is None else str(value)
 
 

@@ -3,7 +3,7 @@
 The scheme and its arrays are those of :mod:`diffrl_bench._warp_mpm`: moving least squares, affine transfers, quadratic
 B-splines, a dense grid over the unit cube for every world and sub-step. There is no backward pass: Taichi 1.7.4 does
 not differentiate its own singular value decomposition in such a kernel ("auto_diff.cpp: Not supported"), and compiles
-the adjoint of the others for minutes. The package ``taichi`` is needed.
+the adjoint of the others for minutes. The extra ``mpm-peers`` brings Taichi.
 """
 
 # No postponed annotations here: Taichi reads the kernels' types at definition.

@@ -10,7 +10,6 @@ import numpy as np
 from diffsim_core._check_points import derivative_faults
 from diffsim_core._interop import backend_of, from_numpy, to_numpy, value_and_grad
 from diffsim_core._protocol import Array, Env, EnvState, PyTree, Transition
-from diffsim_core._raised import raised
 from diffsim_core._tree import tree_leaves, tree_map
 
 Numbers = np.ndarray[Any, Any]
@@ -37,14 +36,6 @@ class Start(NamedTuple):
 
     state: EnvState
     obs: PyTree
-
-
-def tried(check: Callable[..., Iterator[str]], *arguments: Any) -> list[str]:
-    """The violations that a check finds; an error that ends it is one."""
-    try:
-        return list(check(*arguments))
-    except Exception as error:  # whatever somebody's environment raises is the finding
-        return [f"{raised(error)}; this was not tested: {(check.__doc__ or '').strip()}"]
 
 
 class Subject:

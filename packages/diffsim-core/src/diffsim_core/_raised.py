@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import sysconfig
 import traceback
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 _HERE = str(Path(__file__).parent)
 _LIBRARIES = tuple({sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")})
@@ -35,3 +37,13 @@ def one_line(message: str) -> str:
     head, *items = re.split(r"\n\s*- ", message)
     numbered = "; ".join(f"({i}) {' '.join(item.split())}" for i, item in enumerate(items, start=1))
     return " ".join(head.split()) + (f"{'' if head.rstrip().endswith(':') else ':'} {numbered}" if items else "")
+
+
+def tried(check: Callable[..., Iterable[str]], *arguments: Any) -> list[str]:
+    """The violations that a check finds; an error that ends it is one."""
+    found: list[str] = []
+    try:
+        found.extend(check(*arguments))
+    except Exception as error:  # whatever somebody's code raises is the finding
+        found.append(f"{raised(error)}; this was not tested: {(check.__doc__ or '').strip()}")
+    return found

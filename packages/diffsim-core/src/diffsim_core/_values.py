@@ -71,8 +71,7 @@ def convert(kind: Any, value: Any) -> Any:
         return _first(convert, members, limits, value)
     if isinstance(value, Mapping) and set(value) == {_DOUBLE}:
         value = from_json(value)
-    if getattr(value, "shape", None) == () and (item := getattr(value, "item", None)) is not None:
-        value = item()
+    value = _scalar(value)
     origin, arguments = typing.get_origin(kind) or kind, typing.get_args(kind)
     if origin is Literal:
         same = [one for one in arguments if type(one) is type(value) and one == value]
@@ -191,8 +190,7 @@ def to_json(value: Any) -> Any:
     Raises:
         ValueError: JSON cannot hold it: NaN, an object, a key that is not a text or begins with ``$``.
     """
-    if getattr(value, "shape", None) == () and (item := getattr(value, "item", None)) is not None:
-        value = item()
+    value = _scalar(value)
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str) or key.startswith("$"):
@@ -227,6 +225,12 @@ def from_json(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(map(from_json, value)) if type(value) in (list, tuple) else value  # no named tuple
     return _only(not (isinstance(value, float) and math.isnan(value)), value)
+
+
+def _scalar(value: Any) -> Any:
+    """The number in an array without axes; anything else as it is."""
+    holds = getattr(value, "shape", None) == () and hasattr(value, "item")
+    return value.item() if holds else value
 
 
 def _only(holds: bool, value: Any) -> Any:

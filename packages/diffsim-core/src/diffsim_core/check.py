@@ -15,7 +15,7 @@ from typing import Any
 
 from diffsim_core import _check_env
 from diffsim_core._check_env import CheckError as CheckError
-from diffsim_core._check_env import Subject, tried
+from diffsim_core._check_env import Subject
 from diffsim_core._check_gradients import TOLERANCE
 from diffsim_core._check_gradients import GradientReport as GradientReport
 from diffsim_core._check_gradients import SwitchingError as SwitchingError
@@ -27,6 +27,7 @@ from diffsim_core._env import TaskEnv
 from diffsim_core._protocol import Env
 from diffsim_core._raised import one_line as one_line
 from diffsim_core._raised import raised as raised
+from diffsim_core._raised import tried
 from diffsim_core._tree import tree_leaves
 
 
@@ -142,8 +143,9 @@ def check_task(
         rollout_envs: number of worlds for ``check_rollout``; by default as many as ``num_envs``, but at most 8.
         progress: called with the name of a check and the part of it that is done, from 0 to 1.
     """
-    most, longest = check_size(make)
-    num_envs, horizon = most if num_envs is None else num_envs, longest if horizon is None else horizon
+    if num_envs is None or horizon is None:
+        most, longest = check_size(make)
+        num_envs, horizon = most if num_envs is None else num_envs, longest if horizon is None else horizon
 
     def told(check: str) -> Progress | None:
         return progress and functools.partial(progress, check)

@@ -117,7 +117,8 @@ class Option:
             key: value for key, value in values.items() if key in ("default", "required") or value not in (None, "")
         }
 
-    def _refused(self, value: Any, owner: str) -> ValueError:
+    def refusal(self, value: Any) -> str:
+        """The value, what the option takes instead, and a hint: ``'adm'; it takes adam or sgd; did you mean adam?``."""
         near: Iterable[str] = ()
         if isinstance(value, str) and self.choices:
             near = difflib.get_close_matches(value, list(map(str, self.choices)), n=1)
@@ -125,7 +126,10 @@ class Option:
         if self.inferred:
             hint += f" (its default is {self.default!r}; annotate it if it takes more)"
         unit = f" [{self.unit}]" if self.unit else ""
-        return ValueError(f"{self.name} of {owner} is {_shown(value)}; it takes {self.takes}{unit}{hint}")
+        return f"{_shown(value)}; it takes {self.takes}{unit}{hint}"
+
+    def _refused(self, value: Any, owner: str) -> ValueError:
+        return ValueError(f"{self.name} of {owner} is {self.refusal(value)}")
 
 
 @dataclass(frozen=True, kw_only=True)

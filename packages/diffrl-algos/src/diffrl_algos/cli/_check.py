@@ -6,9 +6,8 @@ import functools
 import sys
 import time
 from collections.abc import Sequence
-from typing import IO
 
-from .._callbacks import clock
+from .._callbacks import StatusLine, clock
 from .._errors import UsageError, unknown
 from .._imports import import_module
 from ._parser import Parser, Result, add_import
@@ -52,11 +51,11 @@ def run(arguments: Sequence[str]) -> Result:
             raise UsageError(f"{args.task} {consequence}: {raised(error)}") from error
     num_envs, horizon = check_size(make)
     size = {"num_envs": args.num_envs or num_envs, "horizon": args.horizon or horizon}
-    line = _ProgressLine(sys.stderr)
+    line = StatusLine(sys.stderr)
     try:
-        report = check_task(make, **size, seed=args.seed, progress=line.show)
+        report = check_task(make, **size, seed=args.seed, progress=_Progress(line).show)
     finally:
-        line.end()
+        line.clear()
     value = {**report.to_json(), "seed": args.seed, "num_envs": size["num_envs"], "device": "cpu"}
     rows = {**value, "violations": "none" if not report.violations else f"{len(report.violations)}:"}
     text = "\n".join(f"{key:<24} {part}" for key, part in rows.items())
@@ -64,15 +63,11 @@ def run(arguments: Sequence[str]) -> Result:
     return Result(value, text, args.json, 0 if report.ok else 1)
 
 
-class _ProgressLine:
-    """The part of a check that is done, and the time that is left of it.
+class _Progress:
+    """The part of a check that is done, and the time that is left of it."""
 
-    A terminal redraws the line; a file or a pipe gets a new one every ten seconds.
-    """
-
-    def __init__(self, out: IO[str]) -> None:
-        self._out = out
-        self._redraws = out.isatty()
+    def __init__(self, line: StatusLine) -> None:
+        self._line = line
         self._check, self._began, self._shown = "", 0.0, 0.0
 
     def show(self, check: str, part: float) -> None:
@@ -81,16 +76,8 @@ class _ProgressLine:
         now = time.perf_counter()
         if check != self._check:
             self._check, self._began = check, now
-        elif now - self._shown < (0.2 if self._redraws else 10.0):
+        elif now - self._shown < self._line.interval:
             return
         self._shown = now
-        elapsed = now - self._began
-        left = f"  {clock(elapsed * (1 - part) / part)} left of this part" if part > 0 else ""
-        line = f"part {CHECKS.index(check) + 1} of {len(CHECKS)}, {check}  {part:4.0%}{left}"
-        self._out.write(f"\r\x1b[2K{line}" if self._redraws else f"{line}\n")
-        self._out.flush()
-
-    def end(self) -> None:
-        if self._redraws:
-            self._out.write("\r\x1b[2K")
-            self._out.flush()
+        left = f"  {clock((now - self._began) * (1 - part) / part)} left of this part" if part > 0 else ""
+        self._line.show(f"part {CHECKS.index(check) + 1} of {len(CHECKS)}, {check}  {part:4.0%}{left}")

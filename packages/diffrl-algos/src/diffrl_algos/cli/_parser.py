@@ -144,9 +144,8 @@ def reads(option: Option) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         try:
             return option.read(text, "it")
-        except ValueError as error:
-            found = str(error).split(" is ", 1)[1]
-            raise argparse.ArgumentTypeError(f"invalid value {found}") from None
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"invalid value {option.refusal(text)}") from None
 
     return read
 

@@ -16,12 +16,11 @@ from diffsim_core.options import Option
 
 from .._clips import Played, play_run
 from .._errors import UsageError
-from .._live import PORT, live_view, watch_run
+from .._live import PORT_OPTION, live_view, watch_run
 from .._signals import stop_on_signals
 from ._parser import SEED, Parser, Result, add_import
 from ._run_imports import imported_for
 
-_PORT = Option(name="port", kind=Annotated[int, Interval(ge=1, le=65535)], default=PORT, doc="Port of --live.")
 _WORLDS = Option(name="worlds", kind=Annotated[int, Interval(ge=1, le=1024)], default=4, doc="Worlds to show.")
 _EPISODE_COUNT: Any = Annotated[int, Interval(ge=1, le=10_000)]
 _DURATION: Any = Annotated[float, Interval(ge=1e-3, le=1e5)]
@@ -51,7 +50,7 @@ def run(arguments: Sequence[str]) -> Result:
     parser.add_argument(
         "--live", action="store_true", help="instead of a file, show a page with the newest policy until Ctrl-C"
     )
-    parser.add(_PORT, metavar="P", default=PORT)
+    parser.add(PORT_OPTION, metavar="P", default=PORT_OPTION.default)
     parser.add(_WORLDS, metavar="N", default=_WORLDS.default)
     parser.add(_EPISODES, metavar="K")
     parser.add(_SECONDS, metavar="X")

@@ -5,16 +5,14 @@ from __future__ import annotations
 import dataclasses
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
-
-from annotated_types import Interval
+from typing import Any
 
 from diffsim_core.options import Count, Option, Options
 
 from .. import _fields
 from .._config import UpdateConfig
 from .._errors import UsageError, unknown
-from .._live import PORT
+from .._live import PORT_OPTION
 from .._presets import Preset, default_preset
 from .._registry import AlgorithmEntry
 from .._spec import RunSpec
@@ -37,7 +35,6 @@ _OF_RUN = (*_OF_RUN, "keep_checkpoints", "tensorboard", "wandb")
 _STOP_AFTER = Option(
     name="stop_after", kind=Count | None, default=None, doc="Stop after so many updates; budget and schedules stay."
 )
-_PORT = Option(name="port", kind=Annotated[int, Interval(ge=1, le=65535)], default=PORT, doc="Port of --live.")
 _CLIPS = Option(name="clips", kind=Count, default=4, doc="Write N worlds of every evaluation to DIR/clips as HTML.")
 
 
@@ -90,7 +87,7 @@ def train_parser(entry: AlgorithmEntry | None, task: str | None = None, reading:
     parser.add_argument(
         "--live", action="store_true", default=None, help="show the policy of each new checkpoint in a browser"
     )
-    parser.add(_PORT, metavar="P")
+    parser.add(PORT_OPTION, metavar="P")
     add_import(parser, run=True)
     if entry is not None:
         _add_config(parser, entry, preset)

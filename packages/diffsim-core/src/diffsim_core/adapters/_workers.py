@@ -18,9 +18,7 @@ import gymnasium
 from gymnasium.vector import AsyncVectorEnv
 from gymnasium.vector.async_vector_env import AsyncState
 
-_ENDING = {
-    signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if name in signal.Signals.__members__
-}
+from diffsim_core._signals import ENDING
 
 
 class Workers(AsyncVectorEnv):
@@ -85,10 +83,10 @@ class _Shielded:
 
     def __call__(self) -> gymnasium.Env[Any, Any]:
         if os.getpid() != self._main:
-            for number in _ENDING:
+            for number in ENDING:
                 signal.signal(number, signal.SIG_IGN)
             if hasattr(signal, "pthread_sigmask"):
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         return self._make()
 
 
@@ -98,11 +96,11 @@ def _blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         # It unblocks them when it starts, so it has to run before the first worker starts.
         resource_tracker.ensure_running()
-        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
