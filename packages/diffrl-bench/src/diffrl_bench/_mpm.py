@@ -16,7 +16,9 @@ from ._text import rounded, table
 
 _PEERS = ("fixed_corotated", "neo_hookean", "von_mises")
 """Materials of ``_warp_mpm.py``."""
-_SCALING_WORLDS, _WINDOW = 8, 32
+_SCALING_WORLDS = 8
+WINDOW = 32
+"""Worlds, and control steps, of the window whose memory is measured."""
 _CLOUDS = ("disc", "cube")
 
 
@@ -87,35 +89,41 @@ def cloud(kind: str, n: int, seed: int = 0) -> Any:
     return np.stack([0.5 + r * np.cos(angle), 0.5 + r * np.sin(angle), z], axis=1)
 
 
+def engine(scene: Any, threads: int = 1) -> tuple[Any, Any]:
+    """The simulator of a scene, and the state that it begins with, as NumPy arrays."""
+    import numpy as np
+
+    from diffsim_mpm.dynamics import MpmDynamics
+    from diffsim_mpm.materials import MATERIALS
+    from diffsim_mpm.model import MpmBody, MpmModel
+
+    known = {"E": scene.E, "nu": scene.nu, "yield_stress": scene.yield_stress}
+    names = MATERIALS[scene.material].parameter_names
+    dough = MpmBody(
+        name="dough",
+        particles=scene.x[0],
+        volume=scene.volume,
+        density=scene.density,
+        material=scene.material,
+        parameters={name: known[name] for name in names},
+    )
+    model = MpmModel(bodies=[dough], cells=(scene.cells,) * 3, dx=1 / scene.cells, gravity=scene.gravity)
+    dynamics = MpmDynamics(model, dt=scene.dt * scene.substeps, substeps=scene.substeps, threads=threads)
+    rest = dynamics.rest(len(scene.x))._replace(x=scene.x, v=scene.v)
+    return dynamics, [np.ascontiguousarray(array, dtype=np.float32) for array in rest]
+
+
 class _Ours:
     """The engine's worlds through the torch bridge: always the same steps from the same state."""
 
     def __init__(self, scene: Any, threads: int = 1) -> None:
-        import numpy as np
         import torch
 
         from diffsim_core import differentiable
-        from diffsim_mpm.dynamics import MpmDynamics
-        from diffsim_mpm.materials import MATERIALS
-        from diffsim_mpm.model import MpmBody, MpmModel
 
-        known = {"E": scene.E, "nu": scene.nu, "yield_stress": scene.yield_stress}
-        names = MATERIALS[scene.material].parameter_names
-        dough = MpmBody(
-            name="dough",
-            particles=scene.x[0],
-            volume=scene.volume,
-            density=scene.density,
-            material=scene.material,
-            parameters={name: known[name] for name in names},
-        )
-        model = MpmModel(bodies=[dough], cells=(scene.cells,) * 3, dx=1 / scene.cells, gravity=scene.gravity)
-        dt = scene.dt * scene.substeps
-        self.dynamics = MpmDynamics(model, dt=dt, substeps=scene.substeps, threads=threads)
+        self.dynamics, start = engine(scene, threads)
         self._step = differentiable(self.dynamics)
-        rest = self.dynamics.rest(len(scene.x))._replace(x=scene.x, v=scene.v)
-        arrays = (torch.tensor(np.ascontiguousarray(a, dtype=np.float32)) for a in rest)
-        self.start = self.dynamics.state_type(*arrays)
+        self.start = self.dynamics.state_type(*map(torch.from_numpy, start))
 
     def window(self, steps: int, watch: Stopwatch | None = None, *, gradients: bool) -> Any:
         """Gradients of the sum of last positions and velocities by the first ones; laps only if there is a watch."""
@@ -136,7 +144,7 @@ class _Ours:
         return found
 
 
-def _scene(bench: MpmBench, worlds: int, substeps: int) -> Any:
+def scene_of(bench: MpmBench, worlds: int, substeps: int) -> Any:
     import numpy as np
 
     from ._warp_mpm import Scene
@@ -153,11 +161,11 @@ def _comparison(bench: MpmBench) -> dict[str, Any]:
     from . import _taichi_mpm
     from ._warp_mpm import WarpMpm
 
-    scene = _scene(bench, bench.num_envs, bench.substeps)
+    scene = scene_of(bench, bench.num_envs, bench.substeps)
     ours, peer = _Ours(scene), WarpMpm(scene)
     ones = np.ones_like(scene.x)
 
-    def engine(gradients: bool) -> Callable[[Stopwatch], None]:
+    def own(gradients: bool) -> Callable[[Stopwatch], None]:
         return lambda watch: _ignore(ours.window(1, watch, gradients=gradients))
 
     def warp(gradients: bool) -> Callable[[Stopwatch], None]:
@@ -173,8 +181,8 @@ def _comparison(bench: MpmBench) -> dict[str, Any]:
         return run
 
     cases = {
-        "ours, forward": engine(False),
-        "ours, forward and backward": engine(True),
+        "ours, forward": own(False),
+        "ours, forward and backward": own(True),
         "Warp, forward": warp(False),
         "Warp, forward and backward": warp(True),
     }
@@ -239,7 +247,7 @@ def _two_threads(bench: MpmBench) -> dict[str, Any]:
     ``apart`` is the same for two simulators of half the worlds each, in threads that share nothing: what the machine
     itself gives. ``cpu`` is the processor time that two threads take, over that of one.
     """
-    scene, half = (_scene(bench, worlds, bench.substeps) for worlds in (_SCALING_WORLDS, _SCALING_WORLDS // 2))
+    scene, half = (scene_of(bench, worlds, bench.substeps) for worlds in (_SCALING_WORLDS, _SCALING_WORLDS // 2))
     runs = {str(threads): _Ours(scene, threads) for threads in (1, 2)}
     pair = [_Ours(half), _Ours(half)]
 
@@ -266,14 +274,17 @@ def _two_threads(bench: MpmBench) -> dict[str, Any]:
 
 
 def _window(bench: MpmBench) -> dict[str, Any]:
-    """Memory that a window takes, forward and backward, and that the process has at its peak.
+    """Memory that a window takes, forward and backward, and that the process has at its peak, with PyTorch in it.
 
-    ``library_bytes`` of that are pages of files, such as Warp's library: processes share them.
+    ``library_bytes`` of that are pages of files, such as Warp's library: processes share them. ``alone`` is the same of
+    a process with the simulator and NumPy, and nothing else.
     """
-    ours = _Ours(_scene(bench, _WINDOW, 40))
-    growth = peak_growth(lambda: _ignore(ours.window(_WINDOW, gradients=True)))
+    from ._mpm_memory import in_own_process
+
+    ours = _Ours(scene_of(bench, WINDOW, 40))
+    growth = peak_growth(lambda: _ignore(ours.window(WINDOW, gradients=True)))
     found = {"bytes": growth, "resident_bytes": peak_resident(), "library_bytes": resident_files()}
-    return {"num_envs": _WINDOW, "steps": _WINDOW, **found}
+    return {"num_envs": WINDOW, "steps": WINDOW, **found, "alone": in_own_process(bench)}
 
 
 def _taichi_lines(over: float | None) -> list[str]:
@@ -306,8 +317,9 @@ def mpm_text(report: Mapping[str, Any]) -> str:
         )
     if report["window"] and report["window"]["bytes"] is not None:
         lines.append(
-            f"a window of {_WINDOW} worlds and {_WINDOW} control steps takes {report['window']['bytes'] / 1e6:,.0f} MB;"
+            f"a window of {WINDOW} worlds and {WINDOW} control steps takes {report['window']['bytes'] / 1e6:,.0f} MB;"
             f" the whole process then has {report['window']['resident_bytes'] / 1e6:,.0f} MB, of which"
-            f" {report['window']['library_bytes'] / 1e6:,.0f} MB are pages of libraries"
+            f" {report['window']['library_bytes'] / 1e6:,.0f} MB are pages of libraries; without PyTorch it has"
+            f" {report['window']['alone']['resident_bytes'] / 1e6:,.0f} MB"
         )
     return "\n".join(lines)
