@@ -227,5 +227,5 @@ def test_starts_too_far_out_for_single_precision_are_refused():
     model = TrafficModel(road=Road(), drivers_per_lane=(2,))
     x = np.array([131_000.0, 130_900.0, -140_000.0])
     model.check_state(x, np.zeros(3), np.zeros(1))
-    with pytest.raises(ValueError, match="vehicle 2: x = -140000 m is beyond 131072 m, .* or use float64"):
+    with pytest.raises(ValueError, match=r"vehicle 2: x = -140000 m is beyond 131072 m, .* or use float64"):
         model.check_state(x.astype(np.float32), np.zeros(3), np.zeros(1))

@@ -54,8 +54,8 @@ class TrafficDynamics(NativeDynamics):
         dtype: ``"float32"`` for work, ``"float64"`` for checks.
         device: ``"cpu"`` or ``"cuda[:i]"``.
         threads: CPU threads; by default every core this process may use, or ``DIFFSIM_NUM_THREADS``.
-        limit: A world in which any number of the state exceeds this after a step has diverged. In float32 that holds for
-            positions beyond 131 km (2^17 m) too: numbers out there are 1/64 m apart, and a slow driver would not move.
+        limit: A world in which any number of the state exceeds this after a step has diverged. In float32 that holds
+            for positions beyond 131 km (2^17 m) too: numbers out there are 1/64 m apart, and slow drivers stand still.
 
     Raises:
         ValueError: for an argument that makes no sense.

@@ -139,7 +139,8 @@ class TrafficModel:
             y: lateral positions of controlled vehicles ``[..., C]`` [m]; without them, only drivers are compared.
 
         Raises:
-            ValueError: they are not, or they are farther out than float32 can tell apart; the message names the vehicles, the values and a remedy.
+            ValueError: they are not, or float32 cannot tell apart positions so far out; the message names the vehicles,
+                the values and a remedy.
         """
         single = np.asarray(x).dtype == np.float32
         x, v = np.asarray(x, dtype=np.float64), np.asarray(v, dtype=np.float64)
