@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from diffrl_bench import _mpm_memory
-from diffrl_bench._mpm import MpmBench, _Ours, _rate, _window, bench_mpm, cloud, engine, mpm_text, scene_of
+from diffrl_bench._mpm import PARTS, MpmBench, _Ours, _rate, _window, bench_mpm, cloud, engine, mpm_text, scene_of
 from diffrl_bench._stopwatch import Lap
 
 
@@ -30,7 +30,9 @@ def test_clouds_lie_inside_the_walls(kind: str) -> None:
 
 def test_a_report_holds_every_comparison() -> None:
     bench = MpmBench(material="neo_hookean", num_particles=40, num_envs=1, substeps=2, repeats=2, memory=False)
-    report = bench_mpm(bench)
+    seen: list[str] = []
+    report = bench_mpm(bench, lambda part, done: seen.append(part))
+    assert set(seen) <= set(PARTS) and PARTS[1] in seen
     json.dumps(report, allow_nan=False)
     rows = {row["name"]: row["particle_substeps_per_cpu_s"] for row in report["rows"]}
     assert report["over_warp_forward"] == pytest.approx(rows["ours, forward"] / rows["Warp, forward"])

@@ -11,7 +11,7 @@ from typing import Any
 
 from ._machine import available_cores, describe, machine, versions
 from ._peak import peak_growth, peak_resident, resident_files
-from ._stopwatch import Laps, Stopwatch, interleave, spread
+from ._stopwatch import Laps, Progress, Stopwatch, interleave, spread, unseen
 from ._text import rounded, table
 
 _PEERS = ("fixed_corotated", "neo_hookean", "von_mises")
@@ -20,6 +20,8 @@ _SCALING_WORLDS = 8
 WINDOW = 32
 """Worlds, and control steps, of the window whose memory is measured."""
 _CLOUDS = ("disc", "cube")
+PARTS = ("memory", "comparison", "two threads")
+"""What is measured, for the line of progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +49,18 @@ class MpmBench:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(known)}")
 
 
-def bench_mpm(bench: MpmBench) -> dict[str, Any]:
-    """Measure, and return the report of ``--json``."""
+def bench_mpm(bench: MpmBench, progress: Progress | None = None) -> dict[str, Any]:
+    """Measure, and return the report of ``--json``; ``progress`` is told the part, and how much of it is done."""
     import torch
 
     began, facts = time.perf_counter(), machine()
     threads_before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        window = _window(bench) if bench.memory else None  # first, in a process that has nothing else yet
-        comparison = _comparison(bench)
-        two_threads = _two_threads(bench) if available_cores() > 1 else None
+        # first, in a process that has nothing else yet
+        window = _window(bench, progress or unseen) if bench.memory else None
+        comparison = _comparison(bench, progress)
+        two_threads = _two_threads(bench, progress) if available_cores() > 1 else None
     finally:
         torch.set_num_threads(threads_before)
     return {
@@ -154,7 +157,7 @@ def scene_of(bench: MpmBench, worlds: int, substeps: int) -> Any:
     return Scene(x=x, v=v, material=bench.material, substeps=substeps)
 
 
-def _comparison(bench: MpmBench) -> dict[str, Any]:
+def _comparison(bench: MpmBench, progress: Progress | None) -> dict[str, Any]:
     """Particle-sub-steps per second of processor time, ours and Warp's by turns."""
     import numpy as np
 
@@ -190,7 +193,7 @@ def _comparison(bench: MpmBench) -> dict[str, Any]:
     if bench.material in _taichi_mpm.MATERIALS and _taichi_mpm.is_installed():
         taichi = _taichi_mpm.TaichiMpm(scene)
         cases["Taichi, forward"] = _timed(taichi.forward)
-    laps = interleave(cases, repeats=bench.repeats)
+    laps = interleave(cases, repeats=bench.repeats, progress=progress, part=PARTS[1])
     count = bench.num_envs * bench.num_particles * bench.substeps
     rows = [_rate(name, laps[name], count) for name in cases]
     rate = {row["name"]: row["particle_substeps_per_cpu_s"] for row in rows}
@@ -241,7 +244,7 @@ def _cosine(a: Any, b: Any) -> float:
     return float(first @ second / np.linalg.norm(first) / np.linalg.norm(second))
 
 
-def _two_threads(bench: MpmBench) -> dict[str, Any]:
+def _two_threads(bench: MpmBench, progress: Progress | None) -> dict[str, Any]:
     """How much faster two threads do 8 worlds, forward and backward, by the wall clock.
 
     ``apart`` is the same for two simulators of half the worlds each, in threads that share nothing: what the machine
@@ -263,7 +266,7 @@ def _two_threads(bench: MpmBench) -> dict[str, Any]:
     cases: dict[str, Callable[[Stopwatch], None]] = {
         name: lambda watch, run=run: _ignore(run.window(4, watch, gradients=True)) for name, run in runs.items()
     }
-    laps = interleave({**cases, "apart": apart}, repeats=bench.repeats)
+    laps = interleave({**cases, "apart": apart}, repeats=bench.repeats, progress=progress, part=PARTS[2])
     one, two, machine_alone = (laps[name]["all"] for name in ("1", "2", "apart"))
     return {
         "num_envs": _SCALING_WORLDS,
@@ -273,7 +276,7 @@ def _two_threads(bench: MpmBench) -> dict[str, Any]:
     }
 
 
-def _window(bench: MpmBench) -> dict[str, Any]:
+def _window(bench: MpmBench, progress: Progress) -> dict[str, Any]:
     """Memory that a window takes, forward and backward, and that the process has at its peak, with PyTorch in it.
 
     ``library_bytes`` of that are pages of files, such as Warp's library: processes share them. ``alone`` is the same of
@@ -281,9 +284,11 @@ def _window(bench: MpmBench) -> dict[str, Any]:
     """
     from ._mpm_memory import in_own_process
 
+    progress(PARTS[0], 0.0)
     ours = _Ours(scene_of(bench, WINDOW, 40))
     growth = peak_growth(lambda: _ignore(ours.window(WINDOW, gradients=True)))
     found = {"bytes": growth, "resident_bytes": peak_resident(), "library_bytes": resident_files()}
+    progress(PARTS[0], 0.5)
     return {"num_envs": WINDOW, "steps": WINDOW, **found, "alone": in_own_process(bench)}
 
 

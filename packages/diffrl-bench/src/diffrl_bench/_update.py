@@ -12,7 +12,7 @@ from typing import Any
 
 from ._machine import machine, versions
 from ._spans import Spans, replaced
-from ._stopwatch import Clock, Lap, spread
+from ._stopwatch import Clock, Lap, Progress, spread, unseen
 
 PARTS = {
     "simulator_forward": "simulator, forward",
@@ -55,8 +55,8 @@ class UpdateBench:
                 raise ValueError(f"{name} is {value}; it must be at least {least}")
 
 
-def bench_update(bench: UpdateBench) -> dict[str, Any]:
-    """Measure, and return the report of ``--json``.
+def bench_update(bench: UpdateBench, progress: Progress | None = None) -> dict[str, Any]:
+    """Measure, and return the report of ``--json``; ``progress`` is told how many of the updates are done.
 
     Updates with the task's preset, or else with the algorithm's defaults, run by turns as they are and with every part
     timed. The difference is the cost of timing.
@@ -86,6 +86,7 @@ def bench_update(bench: UpdateBench) -> dict[str, Any]:
     clock = clock_of(bench.device)
     plain, cpu, whole, parts, calls = [], [], [], [], {}
     for k in range(-bench.warm_up, bench.updates):
+        (progress or unseen)("updates", (k + bench.warm_up) / (bench.updates + bench.warm_up))
         state, lap = timed_update(algorithm, state, clock)
         if k < 0:
             continue
