@@ -1,0 +1,201 @@
+// A multilayer perceptron with one output: a block of its rows forward, and back to the gradient of its parameters.
+#pragma once
+#include "activation.h"
+
+namespace ds {
+
+// A hidden layer, as _native_fit.py lays it out. `width` is `outputs` rounded up to whole panels. What lies in the columns
+// between them is zero in parameters, gradients and activations.
+struct Layer {
+    int inputs, outputs, width;
+    int weight, bias, scale, shift;   // where they begin among the parameters; the weight is [inputs, width], in panels
+    int turned;                       // its transpose [outputs, width of the inputs], in panels, among the turned weights
+    int stride;                       // from row to row of the following, which lie in the scratch
+    int sum, active, normal;          // activations before and after normalisation; sum is what `slope` needs besides
+    int mean, inverse;                // of each row: its mean and the inverse of its deviation
+};
+static_assert(sizeof(Layer) == 14 * sizeof(int), "not as Python lays it out");
+
+// A network, and what its rows are computed with.
+struct Network {
+    const Layer* layers;
+    int depth, layer_norm, inputs, stride;  // hidden layers; the width of an input row and the numbers to the next
+    int last, last_bias, last_inputs;       // the output layer among the parameters
+    const T* parameters;
+    const T* turned;
+    T *scratch, *grad, *pull, *push;        // pull and push: cotangents of a layer's output, and of its input
+};
+
+constexpr T NORM_EPS = T(1e-5);
+
+DS_FN T total(R a)
+{
+#if DS_LANES == 8
+    typedef T Half __attribute__((vector_size(4 * sizeof(T))));
+    Half b = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
+#else
+    R b = a;
+#endif
+    return (b[0] + b[2]) + (b[1] + b[3]);
+}
+
+// Call `part(column, mask)` for the vectors of a row; the mask has the lanes that are columns.
+template <class F> DS_FN void columns(int count, F part)
+{
+    int i = 0;
+    for (; i + DS_LANES <= count; i += DS_LANES) part(i, first_lanes(DS_LANES));
+    if (i < count) part(i, first_lanes(count - i));
+}
+// The same with zeros up to `width`, for what is written.
+template <class F> DS_FN void write_columns(int count, int width, T* to, F value)
+{
+    columns(count, [&](int i, Mask within) { write(to + i, select(within, value(i), R{})); });
+    for (int i = (count + DS_LANES - 1) / DS_LANES * DS_LANES; i < width; i += DS_LANES) write(to + i, R{});
+}
+template <class F> DS_FN T sum_columns(int count, F value)
+{
+    R sum = {};
+    columns(count, [&](int i, Mask within) { sum = sum + select(within, value(i), R{}); });
+    return total(sum);
+}
+
+// Activation and normalisation of a layer whose sums lie in `active`.
+template <int ACTIVATION> DS_ENTRY void activate_rows(const Network& net, const Layer& layer, int rows)
+{
+    const T *scale = net.parameters + layer.scale, *shift = net.parameters + layer.shift;
+    for (int r = 0; r < rows; r++) {
+        T* e = net.scratch + layer.active + r * layer.stride;
+        T* sums = net.scratch + layer.sum + r * layer.stride;
+        write_columns(layer.outputs, layer.width, e, [&](int i) {
+            R s = {}, value = activate<ACTIVATION>(read(e + i), s);
+            if (ACTIVATION == SILU) write(sums + i, s);
+            return value;
+        });
+        if (!net.layer_norm) continue;
+        T mean = sum_columns(layer.outputs, [&](int i) { return read(e + i); }) / T(layer.outputs);
+        T variance = sum_columns(layer.outputs, [&](int i) {
+            R d = read(e + i) - mean;
+            return d * d;
+        }) / T(layer.outputs);
+        T inverse = T(1) / __builtin_elementwise_sqrt(variance + NORM_EPS);
+        net.scratch[layer.mean + r] = mean;
+        net.scratch[layer.inverse + r] = inverse;
+        write_columns(layer.outputs, layer.width, net.scratch + layer.normal + r * layer.stride, [&](int i) {
+            return fma_((read(e + i) - mean) * inverse, read(scale + i), read(shift + i));
+        });
+    }
+}
+
+// The cotangent `pull` of a layer's output becomes that of its sums; the gradients of scale, shift and bias are added.
+template <int ACTIVATION> DS_ENTRY void pull_back_rows(const Network& net, const Layer& layer, int rows)
+{
+    T* pull = net.pull;
+    const T *e = net.scratch + layer.active, *sums = net.scratch + layer.sum;
+    const T *mean = net.scratch + layer.mean, *inverse = net.scratch + layer.inverse;
+    const T* scale = net.parameters + layer.scale;
+    const int n = layer.stride;
+    if (net.layer_norm) {
+        T *by_scale = net.grad + layer.scale, *by_shift = net.grad + layer.shift;
+        columns(layer.outputs, [&](int i, Mask within) {
+            R a = {}, b = {};
+            for (int r = 0; r < rows; r++) {
+                R g = read(pull + r * n + i);
+                a = fma_(g, (read(e + r * n + i) - mean[r]) * inverse[r], a);
+                b = b + g;
+            }
+            write(by_scale + i, read(by_scale + i) + select(within, a, R{}));
+            write(by_shift + i, read(by_shift + i) + select(within, b, R{}));
+        });
+    }
+    for (int r = 0; r < rows; r++) {
+        T* g = pull + r * n;
+        const T *e_r = e + r * n, *sums_r = sums + r * n;
+        R level = {}, tilt = {};
+        T m = T(0), inv = T(1);
+        if (net.layer_norm) {
+            m = mean[r];
+            inv = inverse[r];
+            T share = T(1) / T(layer.outputs);
+            level = broadcast(share * sum_columns(layer.outputs, [&](int i) { return read(g + i) * read(scale + i); }));
+            tilt = broadcast(share * sum_columns(layer.outputs, [&](int i) {
+                return read(g + i) * read(scale + i) * ((read(e_r + i) - m) * inv);
+            }));
+        }
+        write_columns(layer.outputs, layer.width, g, [&](int i) {
+            R back = read(g + i), value = read(e_r + i);
+            if (net.layer_norm) back = inv * (back * read(scale + i) - level - (value - m) * inv * tilt);
+            return slope<ACTIVATION>(back, value, ACTIVATION == SILU ? read(sums_r + i) : R{});
+        });
+    }
+    T* by_bias = net.grad + layer.bias;
+    columns(layer.outputs, [&](int i, Mask within) {
+        R sum = {};
+        for (int r = 0; r < rows; r++) sum = sum + read(pull + r * n + i);
+        write(by_bias + i, read(by_bias + i) + select(within, sum, R{}));
+    });
+}
+
+DS_FN void activate_rows(int activation, const Network& net, const Layer& layer, int rows)
+{
+    if (activation == ELU) return activate_rows<ELU>(net, layer, rows);
+    if (activation == SILU) return activate_rows<SILU>(net, layer, rows);
+    if (activation == RELU) return activate_rows<RELU>(net, layer, rows);
+    activate_rows<TANH>(net, layer, rows);
+}
+DS_FN void pull_back_rows(int activation, const Network& net, const Layer& layer, int rows)
+{
+    if (activation == ELU) return pull_back_rows<ELU>(net, layer, rows);
+    if (activation == SILU) return pull_back_rows<SILU>(net, layer, rows);
+    if (activation == RELU) return pull_back_rows<RELU>(net, layer, rows);
+    pull_back_rows<TANH>(net, layer, rows);
+}
+
+// Errors of up to BLOCK rows of `x`, at the start of the scratch, from targets y; `weight` times the gradient of the sum of
+// their squares, halved, is added to the gradient.
+DS_FN void regress_rows(Network net, int activation, int rows, const T* y, T weight, T* errors)
+{
+    const T* input = net.scratch;
+    int stride = net.stride;
+    for (int k = 0; k < net.depth; k++) {
+        const Layer& layer = net.layers[k];
+        const T* p = net.parameters;
+        T* out = net.scratch + layer.active;
+        times_panels(input, stride, rows, layer.inputs, p + layer.weight, p + layer.bias, out, layer.stride, layer.width);
+        activate_rows(activation, net, layer, rows);
+        input = net.scratch + (net.layer_norm ? layer.normal : layer.active);
+        stride = layer.stride;
+    }
+    const T* w = net.parameters + net.last;
+    T back[BLOCK], by_bias = T(0);
+    for (int r = 0; r < rows; r++) {
+        const T* row = input + r * stride;
+        T value = sum_columns(net.last_inputs, [&](int i) { return read(row + i) * read(w + i); });
+        errors[r] = value + net.parameters[net.last_bias] - y[r];
+        back[r] = errors[r] * weight;
+        by_bias += back[r];
+        if (net.depth) {
+            columns(net.last_inputs, [&](int i, Mask) { write(net.pull + r * stride + i, back[r] * read(w + i)); });
+        }
+    }
+    net.grad[net.last_bias] += by_bias;
+    columns(net.last_inputs, [&](int i, Mask within) {
+        R sum = {};
+        for (int r = 0; r < rows; r++) sum = fma_(broadcast(back[r]), read(input + r * stride + i), sum);
+        write(net.grad + net.last + i, read(net.grad + net.last + i) + select(within, sum, R{}));
+    });
+    for (int k = net.depth - 1; k >= 0; k--) {
+        const Layer& layer = net.layers[k];
+        pull_back_rows(activation, net, layer, rows);
+        const Layer* before = k ? net.layers + k - 1 : nullptr;
+        input = net.scratch + (!before ? 0 : net.layer_norm ? before->normal : before->active);
+        stride = before ? before->stride : net.stride;
+        add_outer(input, stride, net.pull, layer.stride, rows, layer.inputs, layer.outputs, net.grad + layer.weight, layer.width);
+        if (!before) break;
+        times_panels(net.pull, layer.stride, rows, layer.outputs, net.turned + layer.turned, nullptr, net.push, before->stride, before->width);
+        T* swap = net.pull;
+        net.pull = net.push;
+        net.push = swap;
+    }
+}
+
+}  // namespace ds
