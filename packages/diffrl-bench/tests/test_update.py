@@ -52,7 +52,8 @@ def test_report(report: dict[str, Any]) -> None:
     horizon = report["horizon"]
     assert report["calls"]["simulator_forward"] == report["calls"]["backward_simulator"] == horizon == 32
     assert report["calls"]["task"] == report["calls"]["policy_forward"] == horizon
-    assert report["calls"]["critic"] == report["calls"]["rollout"] == report["calls"]["backward_rest"] == 1
+    assert report["calls"]["rollout"] == report["calls"]["backward_rest"] == 1
+    assert report["calls"]["critic"] == 2, "the fit begins, and ends"
     assert report["calls"]["optimiser"] == 16 * 4 + 1, "clipping with Adam: critic's minibatches, and the actor"
     assert report["env_steps"] == 8 * 32 * (1 + 2 * 2)
     assert report["update_cpu_s"]["median"] > 0
@@ -71,7 +72,7 @@ def test_timing_changes_no_bits_and_leaves_nothing_behind(algo: str) -> None:
 
     def functions() -> list[Any]:
         rollouts = [_window.rollout, _off_policy.rollout, getattr(module, "rollout", None)]
-        fits = [_learner.fit_critic, _off_policy.QFunctions.fit]
+        fits = [_learner.begin_fit, _off_policy.QFunctions.fit]
         return [torch.autograd.grad, _adam.Optimizer.step_, _account.Clock.lap, env.step, *rollouts, *fits]
 
     # The first update of some learns nothing yet.

@@ -147,8 +147,9 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
     """Time the parts of an update while the context is open.
 
     It works with every algorithm: simulator and task are timed through the protocol, backward passes in torch's own
-    functions, and the shared parts (``rollout``, ``fit_critic``) where the algorithm's module calls them. The remaining
-    time goes to the phases into which the algorithm itself divides its update.
+    functions, and the shared parts (``rollout``, ``begin_fit`` and the end of the fit) where the algorithm's module
+    calls them. The remaining time goes to the phases into which the algorithm itself divides its update. What runs in
+    other threads is not a part: of a fit on another core, the time counts for which the update waits.
     """
     from torch import autograd
 
@@ -162,6 +163,10 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
             return original(env, spans.wrap("policy_forward", policy), *args, **kwargs)
 
         return spans.wrap("rollout", timed)
+
+    def fit(original: Callable[..., Any]) -> Callable[..., Any]:
+        begin = spans.wrap("critic", original)
+        return lambda *args, **kwargs: spans.wrap("critic", begin(*args, **kwargs))
 
     def lap(original: Callable[..., Any]) -> Callable[..., Any]:
         def timed(clock: Any, name: str) -> None:
@@ -179,7 +184,7 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
         (_account.Clock, "lap", lap),
         (_window, "rollout", rollout),
         (_off_policy, "rollout", rollout),
-        (_learner, "fit_critic", part("critic")),
+        (_learner, "begin_fit", fit),
         (_off_policy.QFunctions, "fit", part("critic")),
     ]
     where_there = [

@@ -17,12 +17,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffsim_core.native import Arguments, Kernels, Launch, Launcher, Program, native_kernels, shared_headers
-from diffsim_core.native import cpu_lanes
+from diffsim_core.native import (
+    Arguments,
+    Kernels,
+    Launch,
+    Launcher,
+    Program,
+    cpu_lanes,
+    native_kernels,
+    shared_headers,
+)
 
 from .._config import Activation
 from ._adam import Adam, Optimizer
-from ._critic import Critic
 from ._mlp import MLP
 
 _SOURCE = Path(__file__).with_name("_source")
@@ -41,7 +48,7 @@ _CALL = {
     "y": "const T*",
     "order": "const int*",
     "constants": "const T*",
-    "errors": "T*",
+    "loss": "T*",
     "epochs": "int",
     "rows": "int",
     "batch": "int",
@@ -170,19 +177,9 @@ def _fit_of(mlp: MLP, count: int, dtype: str) -> _Fit:
     return _Fit(launcher.program(Launch("fit", items=lambda _: 1), given=tuple(_CALL)), layers)
 
 
-def why_not_native(critic: Critic, device: torch.device, dtype: torch.dtype, processes: int) -> str | None:
-    """What keeps a critic from being fitted by compiled code, or None."""
-    if not isinstance(critic.mlp, MLP):
-        return "the critic begins with an encoder"
-    if device.type != "cpu":
-        return f"the device is {device}"
-    if dtype not in _DTYPES:
-        return f"numbers are {dtype}"
-    return f"the run has {processes} processes" if processes > 1 else None
-
-
 def fit_natively_(
-    critic: Critic,
+    mlp: MLP,
+    count: int,
     flat: Tensor,
     adam: Adam,
     x: Tensor,
@@ -193,13 +190,12 @@ def fit_natively_(
     optimizer: Optimizer,
     lr: float,
 ) -> tuple[Adam, Tensor]:
-    """Fit every network to the same targets, in place on ``flat`` and the moments.
-
-    Python's lock is free meanwhile.
+    """Fit networks to the same targets, in place on ``flat`` and the moments; Python's lock is free meanwhile.
 
     Args:
-        critic: networks that ``why_not_native`` has no objection to.
-        flat: their parameters, contiguous.
+        mlp: the shape of each network.
+        count: their number.
+        flat: their parameters, contiguous, float32 or float64.
         adam: their moments, contiguous.
         x: inputs ``[B, sizes[0]]``.
         y: targets ``[B]``.
@@ -209,19 +205,22 @@ def fit_natively_(
         lr: learning rate.
 
     Returns:
-        The moments, and the errors of the last pass as it went, ``[count * B]``.
+        The moments, and the mean squared error of the last pass as it went, a scalar.
     """
     dtype, (passes, rows) = flat.dtype, order.shape
-    # The same numbers as Optimizer.step_ and Adam.step_ compute; torch rounds them to the dtype in the same way.
+    x, y, order = (part.detach().contiguous() for part in (x, y, order))
+    shapes = (*[(count * mlp.num_params,)] * 3, (rows, mlp.sizes[0]), (rows,))
+    for name, array, shape in zip(_CALL, (flat, adam.m, adam.v, x, y), shapes, strict=False):
+        if array.shape != shape or array.dtype != dtype or not array.is_contiguous():
+            raise ValueError(f"{name} is {array.dtype}{list(array.shape)}; expected {dtype}{list(shape)}, contiguous")
+    # The same numbers as in Optimizer.step_ and Adam.step_, which torch rounds in the same way.
     b1, b2 = optimizer.betas
     steps = [adam.step + k + 1 for k in range(passes * -(-rows // minibatch))]
     constants = [b1, 1.0 - b1, b2, 1.0 - b2, optimizer.eps, optimizer.max_norm, 1.0 - lr * optimizer.weight_decay]
     for step in steps:
         constants += math.sqrt(1.0 - b2**step), lr / (1.0 - b1**step)
-    numbers = torch.tensor(constants, dtype=dtype)
-    errors = torch.empty(critic.count * rows, dtype=dtype)
-    x, y, order = x.detach().contiguous(), y.detach().contiguous(), order.contiguous()
-    program, _ = _fit_of(critic.mlp, critic.count, _DTYPES[dtype])
-    arrays = (flat, adam.m, adam.v, x, y, order, numbers, errors)
+    numbers, loss = torch.tensor(constants, dtype=dtype), torch.empty((), dtype=dtype)
+    arrays = (flat, adam.m, adam.v, x, y, order, numbers, loss)
+    program, _ = _fit_of(mlp, count, _DTYPES[dtype])
     program.run(1, 1, [*(array.data_ptr() for array in arrays), passes, rows, minibatch])
-    return adam._replace(step=adam.step + len(steps)), errors
+    return adam._replace(step=adam.step + len(steps)), loss

@@ -6,7 +6,8 @@ namespace ds {
 
 enum { ELU, SILU, RELU, TANH };  // in the order of Activation in _native_fit.py
 
-// e^x - 1 for x <= 0: with x = k log(2) + r, |r| <= log(2) / 2, it is (2^k - 1) + 2^k (e^r - 1). Below 2 ulp.
+// e^x - 1 for x <= 0: with x = k log(2) + r, |r| <= log(2) / 2, it is (2^k - 1) + 2^k (e^r - 1). Below 2 ulp. What is no
+// number counts as very low: its conversion to a whole number would be undefined.
 DS_FN R expm1_(R x)
 {
 #if DS_DOUBLE
@@ -18,10 +19,9 @@ DS_FN R expm1_(R x)
     constexpr T LOWEST = -30.0f, HIGH = 0.693359375f, LOW = -2.12194440e-4f;
     constexpr int BIAS = 127, MANTISSA = 23;
 #endif
-    R within = select(x < broadcast(LOWEST), broadcast(LOWEST), x);
+    R within = select(x > LOWEST, x, broadcast(LOWEST));
     R k = __builtin_elementwise_roundeven(within * T(1.4426950408889634));
-    k = select(x == x, k, R{});  // a conversion of what is no number would be undefined
-    R r = (within - k * HIGH) - k * LOW;
+    R r = fma_(k, broadcast(-LOW), fma_(k, broadcast(-HIGH), within));
 #if DS_DOUBLE
     R p = broadcast(1.0 / 87178291200.0);  // the series, 1 / 14! to 1 / 2!
     for (int n = 13; n >= 2; n--) {
@@ -47,13 +47,13 @@ DS_FN R tanh_(R x)
 {
     R e = expm1_(abs_(x) * T(-2));  // tanh |x| = -e / (2 + e)
     R y = -e / (e + T(2));
-    return select(x < R{}, -y, y);
+    return select(x > R{}, y, select(x <= R{}, -y, x));
 }
 
 // The activation of z; `s` is what `slope` needs to know besides it.
 template <int ACTIVATION> DS_FN R activate(R z, R& s)
 {
-    if (ACTIVATION == ELU) return select(z > R{}, z, expm1_(select(z > R{}, R{}, z)));
+    if (ACTIVATION == ELU) return select(z <= R{}, expm1_(select(z < R{}, z, R{})), z);
     if (ACTIVATION == SILU) {
         R inverse = exp_(-z) + T(1);
         s = T(1) / inverse;

@@ -92,7 +92,7 @@ DS_ITEM void fit(int, const FitArgs& args)
     const Step* step = (const Step*)(args.constants + sizeof(Constants) / sizeof(T));
     for (int epoch = 0; epoch < args.epochs; epoch++) {
         const int* order = args.order + size_t(epoch) * args.rows;
-        T* errors = args.errors;  // those of the last epoch stay
+        double squares = 0;  // of the errors in this epoch
         for (int begin = 0; begin < args.rows; begin += args.batch) {
             const int end = begin + args.batch < args.rows ? begin + args.batch : args.rows;
             for (size_t i = 0; i < all; i += DS_LANES) write(grad + i, R{});
@@ -102,7 +102,7 @@ DS_ITEM void fit(int, const FitArgs& args)
                 turn(args, net.parameters, turned);
                 for (int first = begin; first < end; first += BLOCK) {
                     const int count = first + BLOCK < end ? BLOCK : end - first;
-                    T y[BLOCK];
+                    T y[BLOCK], errors[BLOCK];
                     for (int r = 0; r < count; r++) {
                         const T* row = args.x + size_t(order[first + r]) * args.inputs;
                         T* to = net.scratch + r * args.stride;
@@ -110,11 +110,12 @@ DS_ITEM void fit(int, const FitArgs& args)
                         y[r] = args.y[order[first + r]];
                     }
                     regress_rows(net, args.activation, count, y, T(2) / T(end - begin), errors);
-                    errors += count;
+                    for (int r = 0; r < count; r++) squares += double(errors[r]) * errors[r];
                 }
             }
             descend(int(all), *(const Constants*)args.constants, *step++, parameters, m, v, grad);
         }
+        *args.loss = T(squares / (double(args.rows) * args.critics));
     }
     for (int c = 0; c < args.critics; c++) {
         const size_t theirs = size_t(c) * args.flat_size, ours = size_t(c) * args.size;

@@ -46,42 +46,56 @@ template <class F> DS_FN void columns(int count, F part)
     for (; i + DS_LANES <= count; i += DS_LANES) part(i, first_lanes(DS_LANES));
     if (i < count) part(i, first_lanes(count - i));
 }
-// The same with zeros up to `width`, for what is written.
+// The same for what is written, `value(column, mask)`, with zeros up to `width`.
 template <class F> DS_FN void write_columns(int count, int width, T* to, F value)
 {
-    columns(count, [&](int i, Mask within) { write(to + i, select(within, value(i), R{})); });
+    columns(count, [&](int i, Mask within) { write(to + i, select(within, value(i, within), R{})); });
     for (int i = (count + DS_LANES - 1) / DS_LANES * DS_LANES; i < width; i += DS_LANES) write(to + i, R{});
 }
-template <class F> DS_FN T sum_columns(int count, F value)
+// Add the sum over rows of `value(row, column)`.
+template <class F> DS_FN void add_columns(int count, T* to, int rows, F value)
 {
-    R sum = {};
-    columns(count, [&](int i, Mask within) { sum = sum + select(within, value(i), R{}); });
-    return total(sum);
+    columns(count, [&](int i, Mask within) {
+        R sum = {};
+        for (int r = 0; r < rows; r++) sum = sum + value(r, i);
+        write(to + i, read(to + i) + select(within, sum, R{}));
+    });
 }
 
-// Activation and normalisation of a layer whose sums lie in `active`.
+// Activation and normalisation of a layer whose sums lie in `active`. Each pass handles all rows, so that no row waits for
+// the sums, roots and quotients of the one before it.
 template <int ACTIVATION> DS_ENTRY void activate_rows(const Network& net, const Layer& layer, int rows)
 {
+    T *active = net.scratch + layer.active, *sums = net.scratch + layer.sum, *normal = net.scratch + layer.normal;
+    T *mean = net.scratch + layer.mean, *inverse = net.scratch + layer.inverse;
     const T *scale = net.parameters + layer.scale, *shift = net.parameters + layer.shift;
+    const int n = layer.stride;
+    const T share = T(1) / T(layer.outputs);
     for (int r = 0; r < rows; r++) {
-        T* e = net.scratch + layer.active + r * layer.stride;
-        T* sums = net.scratch + layer.sum + r * layer.stride;
-        write_columns(layer.outputs, layer.width, e, [&](int i) {
-            R s = {}, value = activate<ACTIVATION>(read(e + i), s);
-            if (ACTIVATION == SILU) write(sums + i, s);
+        T* e = active + r * n;
+        R sum = {};
+        write_columns(layer.outputs, layer.width, e, [&](int i, Mask within) {
+            R s = {}, value = select(within, activate<ACTIVATION>(read(e + i), s), R{});
+            if (ACTIVATION == SILU) write(sums + r * n + i, s);
+            sum = sum + value;
             return value;
         });
-        if (!net.layer_norm) continue;
-        T mean = sum_columns(layer.outputs, [&](int i) { return read(e + i); }) / T(layer.outputs);
-        T variance = sum_columns(layer.outputs, [&](int i) {
-            R d = read(e + i) - mean;
-            return d * d;
-        }) / T(layer.outputs);
-        T inverse = T(1) / __builtin_elementwise_sqrt(variance + NORM_EPS);
-        net.scratch[layer.mean + r] = mean;
-        net.scratch[layer.inverse + r] = inverse;
-        write_columns(layer.outputs, layer.width, net.scratch + layer.normal + r * layer.stride, [&](int i) {
-            return fma_((read(e + i) - mean) * inverse, read(scale + i), read(shift + i));
+        mean[r] = share * total(sum);
+    }
+    if (!net.layer_norm) return;
+    for (int r = 0; r < rows; r++) {
+        const T *e = active + r * n, m = mean[r];
+        R squares = {};
+        columns(layer.outputs, [&](int i, Mask within) {
+            R d = select(within, read(e + i) - m, R{});
+            squares = fma_(d, d, squares);
+        });
+        inverse[r] = T(1) / __builtin_elementwise_sqrt(share * total(squares) + NORM_EPS);
+    }
+    for (int r = 0; r < rows; r++) {
+        const T *e = active + r * n, m = mean[r], inv = inverse[r];
+        write_columns(layer.outputs, layer.width, normal + r * n, [&](int i, Mask) {
+            return fma_((read(e + i) - m) * inv, read(scale + i), read(shift + i));
         });
     }
 }
@@ -90,49 +104,35 @@ template <int ACTIVATION> DS_ENTRY void activate_rows(const Network& net, const 
 template <int ACTIVATION> DS_ENTRY void pull_back_rows(const Network& net, const Layer& layer, int rows)
 {
     T* pull = net.pull;
-    const T *e = net.scratch + layer.active, *sums = net.scratch + layer.sum;
+    const T *active = net.scratch + layer.active, *sums = net.scratch + layer.sum;
     const T *mean = net.scratch + layer.mean, *inverse = net.scratch + layer.inverse;
     const T* scale = net.parameters + layer.scale;
     const int n = layer.stride;
+    const T share = T(1) / T(layer.outputs);
+    auto normal = [&](int r, int i) { return (read(active + r * n + i) - mean[r]) * inverse[r]; };
+    T level[BLOCK], tilt[BLOCK];
     if (net.layer_norm) {
-        T *by_scale = net.grad + layer.scale, *by_shift = net.grad + layer.shift;
-        columns(layer.outputs, [&](int i, Mask within) {
+        add_columns(layer.outputs, net.grad + layer.scale, rows, [&](int r, int i) { return read(pull + r * n + i) * normal(r, i); });
+        add_columns(layer.outputs, net.grad + layer.shift, rows, [&](int r, int i) { return read(pull + r * n + i); });
+        for (int r = 0; r < rows; r++) {
             R a = {}, b = {};
-            for (int r = 0; r < rows; r++) {
-                R g = read(pull + r * n + i);
-                a = fma_(g, (read(e + r * n + i) - mean[r]) * inverse[r], a);
-                b = b + g;
-            }
-            write(by_scale + i, read(by_scale + i) + select(within, a, R{}));
-            write(by_shift + i, read(by_shift + i) + select(within, b, R{}));
-        });
+            columns(layer.outputs, [&](int i, Mask within) {
+                R g = select(within, read(pull + r * n + i) * read(scale + i), R{});
+                a = a + g;
+                b = b + select(within, g * normal(r, i), R{});
+            });
+            level[r] = share * total(a);
+            tilt[r] = share * total(b);
+        }
     }
     for (int r = 0; r < rows; r++) {
-        T* g = pull + r * n;
-        const T *e_r = e + r * n, *sums_r = sums + r * n;
-        R level = {}, tilt = {};
-        T m = T(0), inv = T(1);
-        if (net.layer_norm) {
-            m = mean[r];
-            inv = inverse[r];
-            T share = T(1) / T(layer.outputs);
-            level = broadcast(share * sum_columns(layer.outputs, [&](int i) { return read(g + i) * read(scale + i); }));
-            tilt = broadcast(share * sum_columns(layer.outputs, [&](int i) {
-                return read(g + i) * read(scale + i) * ((read(e_r + i) - m) * inv);
-            }));
-        }
-        write_columns(layer.outputs, layer.width, g, [&](int i) {
-            R back = read(g + i), value = read(e_r + i);
-            if (net.layer_norm) back = inv * (back * read(scale + i) - level - (value - m) * inv * tilt);
-            return slope<ACTIVATION>(back, value, ACTIVATION == SILU ? read(sums_r + i) : R{});
+        write_columns(layer.outputs, layer.width, pull + r * n, [&](int i, Mask) {
+            R g = read(pull + r * n + i);
+            if (net.layer_norm) g = inverse[r] * (g * read(scale + i) - level[r] - normal(r, i) * tilt[r]);
+            return slope<ACTIVATION>(g, read(active + r * n + i), ACTIVATION == SILU ? read(sums + r * n + i) : R{});
         });
     }
-    T* by_bias = net.grad + layer.bias;
-    columns(layer.outputs, [&](int i, Mask within) {
-        R sum = {};
-        for (int r = 0; r < rows; r++) sum = sum + read(pull + r * n + i);
-        write(by_bias + i, read(by_bias + i) + select(within, sum, R{}));
-    });
+    add_columns(layer.outputs, net.grad + layer.bias, rows, [&](int r, int i) { return read(pull + r * n + i); });
 }
 
 DS_FN void activate_rows(int activation, const Network& net, const Layer& layer, int rows)
@@ -150,8 +150,8 @@ DS_FN void pull_back_rows(int activation, const Network& net, const Layer& layer
     pull_back_rows<TANH>(net, layer, rows);
 }
 
-// Errors of up to BLOCK rows of `x`, at the start of the scratch, from targets y; `weight` times the gradient of the sum of
-// their squares, halved, is added to the gradient.
+// Errors of up to BLOCK rows of inputs, at the start of the scratch, from targets y. The gradient of half the sum of their
+// squares, times `weight`, is added to the network's.
 DS_FN void regress_rows(Network net, int activation, int rows, const T* y, T weight, T* errors)
 {
     const T* input = net.scratch;
@@ -169,8 +169,11 @@ DS_FN void regress_rows(Network net, int activation, int rows, const T* y, T wei
     T back[BLOCK], by_bias = T(0);
     for (int r = 0; r < rows; r++) {
         const T* row = input + r * stride;
-        T value = sum_columns(net.last_inputs, [&](int i) { return read(row + i) * read(w + i); });
-        errors[r] = value + net.parameters[net.last_bias] - y[r];
+        R value = {};
+        columns(net.last_inputs, [&](int i, Mask within) {
+            value = value + select(within, read(row + i) * read(w + i), R{});
+        });
+        errors[r] = total(value) + net.parameters[net.last_bias] - y[r];
         back[r] = errors[r] * weight;
         by_bias += back[r];
         if (net.depth) {
@@ -178,11 +181,7 @@ DS_FN void regress_rows(Network net, int activation, int rows, const T* y, T wei
         }
     }
     net.grad[net.last_bias] += by_bias;
-    columns(net.last_inputs, [&](int i, Mask within) {
-        R sum = {};
-        for (int r = 0; r < rows; r++) sum = fma_(broadcast(back[r]), read(input + r * stride + i), sum);
-        write(net.grad + net.last + i, read(net.grad + net.last + i) + select(within, sum, R{}));
-    });
+    add_columns(net.last_inputs, net.grad + net.last, rows, [&](int r, int i) { return back[r] * read(input + r * stride + i); });
     for (int k = net.depth - 1; k >= 0; k--) {
         const Layer& layer = net.layers[k];
         pull_back_rows(activation, net, layer, rows);
