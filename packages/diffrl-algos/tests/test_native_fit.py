@@ -104,7 +104,7 @@ cases = st.builds(
 @example(Case(sizes=(5, 131, 4, 1), activation="silu", count=2, rows=133))
 def test_in_double_precision_it_is_torchs_fit(case):
     """Parameters, moments and loss to 1e-10, the number of steps and the state of the generator exactly."""
-    # The gradient before a normalised layer of width 1 is zero but for rounding, which Adam's first steps bring to size.
+    # The gradient before a normalised layer of width 1 is zero but for rounding. Adam's first steps bring it to size.
     assume(case.steps or not case.layer_norm or 1 not in case.sizes[1:-1])
     data = case.data()
     before = [part.clone() for part in (data[0], data[1].m, data[1].v, *data[2:])]
@@ -202,11 +202,11 @@ def test_arrays_that_do_not_fit_are_refused():
     optimizer = Optimizer((0.7, 0.95), 1.0)
     with pytest.raises(ValueError, match=r"x is torch.float64\[50, 4\]; expected torch.float64\[50, 5\]"):
         step_(case.critic, flat, adam, x[:, :4], y, optimizer=optimizer, lr=0.01)
-    with pytest.raises(ValueError, match="y is torch.float32"):
+    with pytest.raises(ValueError, match=r"y is torch\.float32"):
         step_(case.critic, flat, adam, x, y.float(), optimizer=optimizer, lr=0.01)
     with pytest.raises(ValueError, match="parameters is"):
         step_(case.critic, flat[:-1], adam, x, y, optimizer=optimizer, lr=0.01)
-    with pytest.raises(ValueError, match="m is .*contiguous"):
+    with pytest.raises(ValueError, match=r"m is .*contiguous"):
         apart = dataclasses.replace(case).data()[1].m.repeat_interleave(2)[::2]
         step_(case.critic, flat, adam._replace(m=apart), x, y, optimizer=optimizer, lr=0.01)
 

@@ -6,7 +6,7 @@ import contextlib
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,9 @@ class UpdateBench:
     warm_up: int = 5
     """Updates before the timed ones."""
     seed: int = 0
+    compare: str | None = None
+    """A field of the configuration and values of it, ``critic_fit=torch,native`` for instance: updates with each of
+    them are timed by turns."""
 
     def __post_init__(self) -> None:
         for name, least in (("num_envs", 1), ("threads", 1), ("updates", 1), ("warm_up", 0), ("seed", 0)):
@@ -74,48 +77,104 @@ def bench_update(bench: UpdateBench) -> dict[str, Any]:
     preset = default_preset(bench.algo, bench.task)
     entry = get_algorithm(bench.algo)
     threads: dict[str, Any] = {} if bench.threads is None else {"threads": bench.threads}
-    env = diffsim_core.make(
-        bench.task,
-        num_envs=bench.num_envs or preset.num_envs,
-        arrays=entry.arrays,
-        device=bench.device,
-        **{**preset.task_options, **threads},
-    )
-    algorithm: Any = entry.build(preset.config)
-    state = algorithm.init(env, bench.seed)
-    clock = clock_of(bench.device)
-    plain, cpu, whole, parts, calls = [], [], [], [], {}
+    cases = {}
+    for value, config in _configs(preset.config, bench.compare).items():
+        env = diffsim_core.make(
+            bench.task,
+            num_envs=bench.num_envs or preset.num_envs,
+            arrays=entry.arrays,
+            device=bench.device,
+            **{**preset.task_options, **threads},
+        )
+        cases[value] = Case(entry.build(config), env, bench.seed, clock_of(bench.device))
     for k in range(-bench.warm_up, bench.updates):
-        state, lap = timed_update(algorithm, state, clock)
-        if k < 0:
-            continue
-        plain.append(lap.wall)
-        cpu.append(lap.cpu)
-        spans = Spans(clock)
-        with instrumented(algorithm, env, spans):
-            spans.begin()
-            state, _ = algorithm.update(state)
-            whole.append(spans.end())
-        parts.append(spans.totals)
-        calls = spans.calls
+        for case in [*cases.values()][:: 1 if k % 2 else -1]:
+            case.run(counts=k >= 0)
+    first = next(iter(cases.values()))
     return {
         "benchmark": "update",
         "algo": bench.algo,
         "task": bench.task,
-        "num_envs": env.num_envs,
+        "num_envs": first.env.num_envs,
         "horizon": preset.config.horizon,
         "device": bench.device,
-        "threads": getattr(_dynamics(env), "threads", None) if bench.device == "cpu" else None,
+        "threads": getattr(_dynamics(first.env), "threads", None) if bench.device == "cpu" else None,
         "torch_threads": preset.config.torch_threads,
         "updates": bench.updates,
-        **update_figures(plain, whole, parts),
-        "update_cpu_s": spread(cpu),
-        "calls": calls,
-        "env_steps": state.env_steps,
+        **first.figures(),
+        "calls": first.calls,
+        "compared": compared(bench.compare.partition("=")[0], cases) if bench.compare else None,
+        "env_steps": sum(case.state.env_steps for case in cases.values()),
         "wall_s": time.perf_counter() - began,
         "machine": facts,
         "versions": versions(),
     }
+
+
+class Case:
+    """An algorithm with one configuration: its updates, plain and with every part timed, by turns."""
+
+    def __init__(self, algorithm: Any, env: Any, seed: int, clock: Clock) -> None:
+        self.algorithm, self.env, self.clock = algorithm, env, clock
+        self.state = algorithm.init(env, seed)
+        self.plain: list[Lap] = []
+        self.whole: list[float] = []
+        self.parts: list[dict[str, float]] = []
+        self.calls: dict[str, int] = {}
+
+    def run(self, *, counts: bool) -> None:
+        """One plain update and one with every part timed; or, if it does not count, one plain update."""
+        self.state, lap = timed_update(self.algorithm, self.state, self.clock)
+        if not counts:
+            return
+        self.plain.append(lap)
+        spans = Spans(self.clock)
+        with instrumented(self.algorithm, self.env, spans):
+            spans.begin()
+            self.state, _ = self.algorithm.update(self.state)
+            self.whole.append(spans.end())
+        self.parts.append(spans.totals)
+        self.calls = spans.calls
+
+    def figures(self) -> dict[str, Any]:
+        """Medians over the updates that count."""
+        figures = update_figures([lap.wall for lap in self.plain], self.whole, self.parts)
+        return {**figures, "update_cpu_s": spread([lap.cpu for lap in self.plain])}
+
+
+def compared(field: str, cases: Mapping[str, Case]) -> dict[str, Any]:
+    """Figures for each value of a field, and how many times faster its updates are than those with the first value.
+
+    Times faster are medians, smallest and largest over the turns, each compared with the turn's update of the first.
+    """
+    first = next(iter(cases.values())).plain
+    rows = []
+    for value, case in cases.items():
+        pairs = list(zip(first, case.plain, strict=True))
+        rows.append(
+            {
+                "value": value,
+                **case.figures(),
+                "times_faster_cpu": spread([a.cpu / b.cpu for a, b in pairs]),
+                "times_faster_wall": spread([a.wall / b.wall for a, b in pairs]),
+            }
+        )
+    return {"field": field, "values": rows}
+
+
+def _configs(config: Any, compare: str | None) -> dict[str, Any]:
+    """The configuration itself under an empty name, or with each of the values that are compared under their text."""
+    from diffrl_algos._fields import parse, replace
+
+    if compare is None:
+        return {"": config}
+    field, _, values = compare.partition("=")
+    texts = values.split(",")
+    if len(texts) < 2 or len({*texts}) < len(texts):
+        raise ValueError(
+            f"compare is {compare!r}; expected a field and several values, such as critic_fit=torch,native"
+        )
+    return {text: replace(config, {field: parse(type(config), field, text)}) for text in texts}
 
 
 def timed_update(algorithm: Any, state: Any, clock: Clock) -> tuple[Any, Lap]:

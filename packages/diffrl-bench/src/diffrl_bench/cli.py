@@ -136,6 +136,7 @@ def _update(args: argparse.Namespace) -> _Result:
             updates=args.updates,
             warm_up=args.warm_up,
             seed=args.seed,
+            compare=args.compare,
         )
     )
     return _Result(report, update_text(report))
@@ -326,6 +327,11 @@ def _parser() -> _Parser:
     update.add_argument("--updates", type=int, default=20, metavar="K", help="updates timed; default 20")
     update.add_argument("--warm-up", type=int, default=5, metavar="K", help="updates before them; default 5")
     update.add_argument("--seed", type=int, default=0)
+    update.add_argument(
+        "--compare",
+        metavar="FIELD=A,B",
+        help="time updates with several values of a config field by turns, such as critic_fit=torch,native",
+    )
 
     reference = add(
         "reference", _reference, "Compare tasks with recordings of the simulator that SHAC's authors released."
