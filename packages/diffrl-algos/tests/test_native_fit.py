@@ -11,8 +11,10 @@ import torch
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+import diffsim_core
 from diffrl_algos import SHACConfig
-from diffrl_algos.torch import _beside, _native_fit
+from diffrl_algos._fields import from_mapping, to_mapping
+from diffrl_algos.torch import _beside, _fit, _native_fit
 from diffrl_algos.torch._adam import Adam, Optimizer
 from diffrl_algos.torch._critic import Critic
 from diffrl_algos.torch._fit import begin_fit, step_
@@ -282,3 +284,42 @@ def test_on_one_core_the_call_is_the_callers(monkeypatch):
     assert _beside.beside(threading.current_thread)() is threading.current_thread()
     monkeypatch.setenv("DIFFSIM_NUM_THREADS", "2")
     assert _beside.beside(threading.current_thread)() is not threading.current_thread()
+
+
+def test_what_compiled_code_cannot_fit_is_refused_or_left_to_torch(monkeypatch):
+    """``native`` says why, ``auto`` takes torch's operations; a shared encoder leaves plain critics."""
+    states = {}
+    for how in ("torch", "auto", "native"):
+        algorithm = build("sapo", critic_fit=how, encoder_points=(8,), encoder_latent=4, encoder_vector=4)
+        if how == "native":
+            with pytest.raises(ValueError, match="critic_fit is native, but the critics have an encoder; use critic_"):
+                algorithm.init(diffsim_core.make("beacon", num_envs=6), 0)
+            continue
+        states[how], _ = run(algorithm, algorithm.init(diffsim_core.make("beacon", num_envs=6), 0), 2)
+    assert same_bits(states["torch"], states["auto"])
+    mlp = MLP((3, 4, 1))
+    with pytest.raises(ValueError, match="the device is cuda:1"):
+        _fit.is_native("native", mlp, torch.device("cuda:1"))
+    assert not _fit.is_native("auto", mlp, torch.device("cuda"))
+    assert _fit.is_native("auto", mlp, torch.device("cpu"))
+    monkeypatch.setattr(_fit, "size", lambda: 2)
+    with pytest.raises(ValueError, match="this run has 2 processes"):
+        _fit.is_native("native", mlp, torch.device("cpu"))
+    assert not _fit.is_native("auto", mlp, torch.device("cpu"))
+
+
+def test_critics_behind_the_actors_encoder():
+    """Their inputs wait for the actor's step; in double precision they learn as with torch."""
+    states = {}
+    for how in ("torch", "native"):
+        algorithm = build("sapo", critic_fit=how, share_encoder=True, encoder_points=(8,), encoder_latent=4)
+        env = diffsim_core.make("beacon", num_envs=6, dtype="float64")
+        states[how], _ = run(algorithm, algorithm.init(env, 0), 2)
+    for part, value in networks(states["torch"]).items():
+        torch.testing.assert_close(networks(states["native"])[part], value, rtol=1e-8, atol=1e-8)
+
+
+def test_a_run_from_before_the_choice_goes_on_with_torch():
+    config = to_mapping(SHACConfig())
+    del config["critic_fit"]
+    assert from_mapping(SHACConfig, config).critic_fit == "torch"
