@@ -74,7 +74,7 @@ class _Layer(NamedTuple):
     shift: int
     turned: int
     stride: int
-    sum: int
+    extra: int
     active: int
     normal: int
     mean: int
@@ -114,7 +114,7 @@ class _Layout:
                 shift=params.take(width),
                 turned=turned.take(outputs * (-(-inputs // panel) * panel)) if layers else 0,
                 stride=stride(outputs),
-                sum=scratch.take(room),
+                extra=scratch.take(room),
                 active=scratch.take(room),
                 normal=scratch.take(room),
                 mean=scratch.take(_BLOCK),

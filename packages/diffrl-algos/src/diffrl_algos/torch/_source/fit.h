@@ -88,7 +88,7 @@ DS_ITEM void fit(int, const FitArgs& args)
                    args.last, args.last_bias, args.last_inputs, nullptr, turned, turned + args.turned_size, nullptr,
                    nullptr, nullptr};
     net.pull = net.scratch + args.cotangents;
-    net.push = net.pull + BLOCK * args.widest;
+    net.sums = net.pull + BLOCK * args.widest;
     const Step* step = (const Step*)(args.constants + sizeof(Constants) / sizeof(T));
     for (int epoch = 0; epoch < args.epochs; epoch++) {
         const int* order = args.order + size_t(epoch) * args.rows;

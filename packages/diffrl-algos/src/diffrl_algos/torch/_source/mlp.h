@@ -11,7 +11,7 @@ struct Layer {
     int weight, bias, scale, shift;   // where they begin among the parameters; the weight is [inputs, width], in panels
     int turned;                       // its transpose [outputs, width of the inputs], in panels, among the turned weights
     int stride;                       // from row to row of the following, which lie in the scratch
-    int sum, active, normal;          // activations before and after normalisation; sum is what `slope` needs besides
+    int extra, active, normal;        // activations before and after normalisation; extra is what `slope` also needs
     int mean, inverse;                // of each row: its mean and the inverse of its deviation
 };
 static_assert(sizeof(Layer) == 14 * sizeof(int), "not as Python lays it out");
@@ -23,7 +23,7 @@ struct Network {
     int last, last_bias, last_inputs;       // the output layer among the parameters
     const T* parameters;
     const T* turned;
-    T *scratch, *grad, *pull, *push;        // pull and push: cotangents of a layer's output, and of its input
+    T *scratch, *grad, *pull, *sums;        // the cotangents of a layer's output; its sums, and then their cotangents
 };
 
 constexpr T NORM_EPS = T(1e-5);
@@ -62,25 +62,24 @@ template <class F> DS_FN void add_columns(int count, T* to, int rows, F value)
     });
 }
 
-// Activation and normalisation of a layer whose sums lie in `active`. Each pass handles all rows, so that no row waits for
-// the sums, roots and quotients of the one before it.
+// Activation and normalisation of a layer's sums. Each pass handles all rows, so that no row waits for the totals, roots and
+// quotients of the one before it. Nothing is changed in place: the compiler would make masked stores of it, which are slow.
 template <int ACTIVATION> DS_ENTRY void activate_rows(const Network& net, const Layer& layer, int rows)
 {
-    T *active = net.scratch + layer.active, *sums = net.scratch + layer.sum, *normal = net.scratch + layer.normal;
+    T *active = net.scratch + layer.active, *extra = net.scratch + layer.extra, *normal = net.scratch + layer.normal;
     T *mean = net.scratch + layer.mean, *inverse = net.scratch + layer.inverse;
     const T *scale = net.parameters + layer.scale, *shift = net.parameters + layer.shift;
     const int n = layer.stride;
     const T share = T(1) / T(layer.outputs);
     for (int r = 0; r < rows; r++) {
-        T* e = active + r * n;
-        R sum = {};
-        write_columns(layer.outputs, layer.width, e, [&](int i, Mask within) {
-            R s = {}, value = select(within, activate<ACTIVATION>(read(e + i), s), R{});
-            if (ACTIVATION == SILU) write(sums + r * n + i, s);
-            sum = sum + value;
+        R all = {};
+        write_columns(layer.outputs, layer.width, active + r * n, [&](int i, Mask within) {
+            R s = {}, value = select(within, activate<ACTIVATION>(read(net.sums + r * n + i), s), R{});
+            if (ACTIVATION == SILU) write(extra + r * n + i, s);
+            all = all + value;
             return value;
         });
-        mean[r] = share * total(sum);
+        mean[r] = share * total(all);
     }
     if (!net.layer_norm) return;
     for (int r = 0; r < rows; r++) {
@@ -100,11 +99,11 @@ template <int ACTIVATION> DS_ENTRY void activate_rows(const Network& net, const 
     }
 }
 
-// The cotangent `pull` of a layer's output becomes that of its sums; the gradients of scale, shift and bias are added.
+// The cotangents of a layer's sums from those of its output; the gradients of scale, shift and bias are added.
 template <int ACTIVATION> DS_ENTRY void pull_back_rows(const Network& net, const Layer& layer, int rows)
 {
-    T* pull = net.pull;
-    const T *active = net.scratch + layer.active, *sums = net.scratch + layer.sum;
+    const T* pull = net.pull;
+    const T *active = net.scratch + layer.active, *extra = net.scratch + layer.extra;
     const T *mean = net.scratch + layer.mean, *inverse = net.scratch + layer.inverse;
     const T* scale = net.parameters + layer.scale;
     const int n = layer.stride;
@@ -126,13 +125,13 @@ template <int ACTIVATION> DS_ENTRY void pull_back_rows(const Network& net, const
         }
     }
     for (int r = 0; r < rows; r++) {
-        write_columns(layer.outputs, layer.width, pull + r * n, [&](int i, Mask) {
+        write_columns(layer.outputs, layer.width, net.sums + r * n, [&](int i, Mask) {
             R g = read(pull + r * n + i);
             if (net.layer_norm) g = inverse[r] * (g * read(scale + i) - level[r] - normal(r, i) * tilt[r]);
-            return slope<ACTIVATION>(g, read(active + r * n + i), ACTIVATION == SILU ? read(sums + r * n + i) : R{});
+            return slope<ACTIVATION>(g, read(active + r * n + i), ACTIVATION == SILU ? read(extra + r * n + i) : R{});
         });
     }
-    add_columns(layer.outputs, net.grad + layer.bias, rows, [&](int r, int i) { return read(pull + r * n + i); });
+    add_columns(layer.outputs, net.grad + layer.bias, rows, [&](int r, int i) { return read(net.sums + r * n + i); });
 }
 
 DS_FN void activate_rows(int activation, const Network& net, const Layer& layer, int rows)
@@ -152,15 +151,14 @@ DS_FN void pull_back_rows(int activation, const Network& net, const Layer& layer
 
 // Errors of up to BLOCK rows of inputs, at the start of the scratch, from targets y. The gradient of half the sum of their
 // squares, times `weight`, is added to the network's.
-DS_FN void regress_rows(Network net, int activation, int rows, const T* y, T weight, T* errors)
+DS_FN void regress_rows(const Network& net, int activation, int rows, const T* y, T weight, T* errors)
 {
     const T* input = net.scratch;
     int stride = net.stride;
     for (int k = 0; k < net.depth; k++) {
         const Layer& layer = net.layers[k];
-        const T* p = net.parameters;
-        T* out = net.scratch + layer.active;
-        times_panels(input, stride, rows, layer.inputs, p + layer.weight, p + layer.bias, out, layer.stride, layer.width);
+        const T *weight = net.parameters + layer.weight, *bias = net.parameters + layer.bias;
+        times_panels(input, stride, rows, layer.inputs, weight, bias, net.sums, layer.stride, layer.width);
         activate_rows(activation, net, layer, rows);
         input = net.scratch + (net.layer_norm ? layer.normal : layer.active);
         stride = layer.stride;
@@ -188,12 +186,11 @@ DS_FN void regress_rows(Network net, int activation, int rows, const T* y, T wei
         const Layer* before = k ? net.layers + k - 1 : nullptr;
         input = net.scratch + (!before ? 0 : net.layer_norm ? before->normal : before->active);
         stride = before ? before->stride : net.stride;
-        add_outer(input, stride, net.pull, layer.stride, rows, layer.inputs, layer.outputs, net.grad + layer.weight, layer.width);
+        T* weight = net.grad + layer.weight;
+        add_outer(input, stride, net.sums, layer.stride, rows, layer.inputs, layer.outputs, weight, layer.width);
         if (!before) break;
-        times_panels(net.pull, layer.stride, rows, layer.outputs, net.turned + layer.turned, nullptr, net.push, before->stride, before->width);
-        T* swap = net.pull;
-        net.pull = net.push;
-        net.push = swap;
+        const T* turned = net.turned + layer.turned;
+        times_panels(net.sums, layer.stride, rows, layer.outputs, turned, nullptr, net.pull, before->stride, before->width);
     }
 }
 
