@@ -1,47 +1,35 @@
 // A whole fit of critics to targets by Adam(W) with clipping, as fit_critic in _critic.py does it with torch.
 #pragma once
-#include "mlp.h"
+#include "parameters.h"
 
 namespace ds {
 
-// From torch's order of one network's parameters to ours or, with BACK, from ours to torch's.
-template <bool BACK> DS_ENTRY void reorder(const FitArgs& args, T* theirs, T* ours)
+// Errors of up to BLOCK rows from targets y. The gradient of half the sum of their squares, times `weight`, is added to the
+// network's, whose output is one number.
+DS_FN void regress_rows(const Network& net, int rows, const T* y, T weight, T* errors)
 {
-    auto move = [&](T* our) {
-        if (BACK) *theirs = *our;
-        else *our = *theirs;
-        theirs++;
-    };
-    for (int k = 0; k < args.depth; k++) {
-        const Layer& layer = ((const Layer*)args.layers)[k];
-        for (int o = 0; o < layer.outputs; o++) {
-            T* column = ours + layer.weight + o / PANEL * PANEL * layer.inputs + o % PANEL;
-            for (int i = 0; i < layer.inputs; i++) move(column + i * PANEL);
-        }
-        for (int o = 0; o < layer.outputs; o++) move(ours + layer.bias + o);
-        for (int o = 0; o < layer.outputs && args.layer_norm; o++) move(ours + layer.scale + o);
-        for (int o = 0; o < layer.outputs && args.layer_norm; o++) move(ours + layer.shift + o);
+    hidden_rows(net, rows);
+    const Layer& last = net.layers[net.depth];
+    const Input input = input_of(net, net.depth);
+    const T* w = net.parameters + last.weight;
+    T back[BLOCK], by_bias = T(0);
+    for (int r = 0; r < rows; r++) {
+        const T* row = input.rows + r * input.stride;
+        R value = {};
+        columns(last.inputs, [&](int i, Mask within) {
+            value = value + select(within, read(row + i) * read(w + i), R{});
+        });
+        errors[r] = total(value) + net.parameters[last.bias] - y[r];
+        back[r] = errors[r] * weight;
+        by_bias += back[r];
+        if (!net.depth) continue;
+        columns(last.inputs, [&](int i, Mask) { write(net.pull + r * input.stride + i, back[r] * read(w + i)); });
     }
-    for (int i = 0; i < args.last_inputs; i++) move(ours + args.last + i);
-    move(ours + args.last_bias);
-}
-
-// The transposed weights of the layers after the first, in panels.
-DS_ENTRY void turn(const FitArgs& args, const T* parameters, T* turned)
-{
-    const Layer* layers = (const Layer*)args.layers;
-    for (int k = 1; k < args.depth; k++) {
-        const Layer& layer = layers[k];
-        T* to = turned + layer.turned;
-        for (int o = 0; o < layer.outputs; o += PANEL) {
-            const T* from = parameters + layer.weight + size_t(o) * layer.inputs;
-            int count = layer.outputs - o < PANEL ? layer.outputs - o : PANEL;
-            for (int i = 0; i < layers[k - 1].width; i++) {
-                T* column = to + size_t(i / PANEL * PANEL) * layer.outputs + o * PANEL + i % PANEL;
-                for (int q = 0; q < count; q++) column[q * PANEL] = i < layer.inputs ? from[i * PANEL + q] : T(0);
-            }
-        }
-    }
+    net.grad[last.bias] += by_bias;
+    add_columns(last.inputs, net.grad + last.weight, rows, [&](int r, int i) {
+        return back[r] * read(input.rows + r * input.stride + i);
+    });
+    pull_back_hidden(net, rows);
 }
 
 // Constants of the optimiser, in the order of _native_fit.py; then two of every step: root and rate.
@@ -75,41 +63,39 @@ DS_ENTRY void descend(int count, const Constants& c, Step step, T* parameters, T
 
 DS_ITEM void fit(int, const FitArgs& args)
 {
+    const Layer* layers = (const Layer*)args.layers;
     const size_t all = size_t(args.critics) * args.size;
     T *parameters = args.work, *m = parameters + all, *v = m + all, *grad = v + all, *turned = grad + all;
-    for (size_t i = 0; i < 3 * all; i += DS_LANES) write(parameters + i, R{});
-    for (int c = 0; c < args.critics; c++) {
-        const size_t theirs = size_t(c) * args.flat_size, ours = size_t(c) * args.size;
-        reorder<false>(args, args.parameters + theirs, parameters + ours);
-        reorder<false>(args, args.m + theirs, m + ours);
-        reorder<false>(args, args.v + theirs, v + ours);
-    }
-    Network net = {(const Layer*)args.layers, args.depth, args.layer_norm, args.inputs, args.stride,
-                   args.last, args.last_bias, args.last_inputs, nullptr, turned, turned + args.turned_size, nullptr,
-                   nullptr, nullptr};
-    net.pull = net.scratch + args.cotangents;
-    net.sums = net.pull + BLOCK * args.widest;
+    T* scratch = turned + args.turned_size;
+    auto arrange = [&](auto reorder) {
+        for (int c = 0; c < args.critics; c++) {
+            const size_t theirs = size_t(c) * args.flat_size, ours = size_t(c) * args.size;
+            reorder(layers, args.depth, args.layer_norm, args.parameters + theirs, parameters + ours);
+            reorder(layers, args.depth, args.layer_norm, args.m + theirs, m + ours);
+            reorder(layers, args.depth, args.layer_norm, args.v + theirs, v + ours);
+        }
+    };
+    clear(parameters, 3 * all);
+    arrange(reorder<false>);
+    Network net = {layers, args.depth, args.activation, args.layer_norm, args.inputs, args.stride, nullptr, turned, scratch,
+                   nullptr, scratch + args.pull, scratch + args.sums};
     const Step* step = (const Step*)(args.constants + sizeof(Constants) / sizeof(T));
     for (int epoch = 0; epoch < args.epochs; epoch++) {
         const int* order = args.order + size_t(epoch) * args.rows;
         double squares = 0;  // of the errors in this epoch
         for (int begin = 0; begin < args.rows; begin += args.batch) {
             const int end = begin + args.batch < args.rows ? begin + args.batch : args.rows;
-            for (size_t i = 0; i < all; i += DS_LANES) write(grad + i, R{});
+            clear(grad, all);
             for (int c = 0; c < args.critics; c++) {
                 net.parameters = parameters + size_t(c) * args.size;
                 net.grad = grad + size_t(c) * args.size;
-                turn(args, net.parameters, turned);
+                turn(layers, 1, args.depth, net.parameters, turned);
                 for (int first = begin; first < end; first += BLOCK) {
                     const int count = first + BLOCK < end ? BLOCK : end - first;
                     T y[BLOCK], errors[BLOCK];
-                    for (int r = 0; r < count; r++) {
-                        const T* row = args.x + size_t(order[first + r]) * args.inputs;
-                        T* to = net.scratch + r * args.stride;
-                        for (int i = 0; i < args.inputs; i++) to[i] = row[i];
-                        y[r] = args.y[order[first + r]];
-                    }
-                    regress_rows(net, args.activation, count, y, T(2) / T(end - begin), errors);
+                    load_rows(net, args.x, order + first, count);
+                    for (int r = 0; r < count; r++) y[r] = args.y[order[first + r]];
+                    regress_rows(net, count, y, T(2) / T(end - begin), errors);
                     for (int r = 0; r < count; r++) squares += double(errors[r]) * errors[r];
                 }
             }
@@ -117,12 +103,7 @@ DS_ITEM void fit(int, const FitArgs& args)
         }
         *args.loss = T(squares / (double(args.rows) * args.critics));
     }
-    for (int c = 0; c < args.critics; c++) {
-        const size_t theirs = size_t(c) * args.flat_size, ours = size_t(c) * args.size;
-        reorder<true>(args, args.parameters + theirs, parameters + ours);
-        reorder<true>(args, args.m + theirs, m + ours);
-        reorder<true>(args, args.v + theirs, v + ours);
-    }
+    arrange(reorder<true>);
 }
 
 }  // namespace ds

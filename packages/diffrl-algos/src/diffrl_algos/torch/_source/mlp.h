@@ -1,30 +1,42 @@
-// A multilayer perceptron with one output: a block of its rows forward, and back to the gradient of its parameters.
+// The hidden layers of a multilayer perceptron: a block of rows forward, and back to the gradient of their parameters.
 #pragma once
 #include "activation.h"
 
 namespace ds {
 
-// A hidden layer, as _native_fit.py lays it out. `width` is `outputs` rounded up to whole panels. What lies in the columns
-// between them is zero in parameters, gradients and activations.
+// A layer, as _layout.py lays it out; the output layer is the last. `width` is `outputs` rounded up to whole panels. What
+// lies in the columns between them is zero in parameters, gradients and activations.
 struct Layer {
     int inputs, outputs, width;
+    int panel;                        // columns of a panel of the weight
     int weight, bias, scale, shift;   // where they begin among the parameters; the weight is [inputs, width], in panels
     int turned;                       // its transpose [outputs, width of the inputs], in panels, among the turned weights
     int stride;                       // from row to row of the following, which lie in the scratch
     int extra, active, normal;        // activations before and after normalisation; extra is what `slope` also needs
     int mean, inverse;                // of each row: its mean and the inverse of its deviation
 };
-static_assert(sizeof(Layer) == 14 * sizeof(int), "not as Python lays it out");
+static_assert(sizeof(Layer) == 15 * sizeof(int), "not as Python lays it out");
 
-// A network, and what its rows are computed with.
+// A network, and what its rows are computed with. Input rows lie at the start of the scratch.
 struct Network {
     const Layer* layers;
-    int depth, layer_norm, inputs, stride;  // hidden layers; the width of an input row and the numbers to the next
-    int last, last_bias, last_inputs;       // the output layer among the parameters
-    const T* parameters;
-    const T* turned;
-    T *scratch, *grad, *pull, *sums;        // the cotangents of a layer's output; its sums, and then their cotangents
+    int depth, activation, layer_norm;  // hidden layers
+    int inputs, stride;                 // width of an input row, and the numbers to the next
+    const T *parameters, *turned;
+    T *scratch, *grad, *pull, *sums;    // the cotangents of a layer's output; its sums, and then their cotangents
 };
+
+// Where the input rows of a layer are, and the numbers from one to the next.
+struct Input {
+    const T* rows;
+    int stride;
+};
+DS_FN Input input_of(const Network& net, int layer)
+{
+    if (layer == 0) return {net.scratch, net.stride};
+    const Layer& before = net.layers[layer - 1];
+    return {net.scratch + (net.layer_norm ? before.normal : before.active), before.stride};
+}
 
 constexpr T NORM_EPS = T(1e-5);
 
@@ -134,63 +146,73 @@ template <int ACTIVATION> DS_ENTRY void pull_back_rows(const Network& net, const
     add_columns(layer.outputs, net.grad + layer.bias, rows, [&](int r, int i) { return read(net.sums + r * n + i); });
 }
 
-DS_FN void activate_rows(int activation, const Network& net, const Layer& layer, int rows)
+DS_FN void activate_rows(const Network& net, const Layer& layer, int rows)
 {
-    if (activation == ELU) return activate_rows<ELU>(net, layer, rows);
-    if (activation == SILU) return activate_rows<SILU>(net, layer, rows);
-    if (activation == RELU) return activate_rows<RELU>(net, layer, rows);
+    if (net.activation == ELU) return activate_rows<ELU>(net, layer, rows);
+    if (net.activation == SILU) return activate_rows<SILU>(net, layer, rows);
+    if (net.activation == RELU) return activate_rows<RELU>(net, layer, rows);
     activate_rows<TANH>(net, layer, rows);
 }
-DS_FN void pull_back_rows(int activation, const Network& net, const Layer& layer, int rows)
+DS_FN void pull_back_rows(const Network& net, const Layer& layer, int rows)
 {
-    if (activation == ELU) return pull_back_rows<ELU>(net, layer, rows);
-    if (activation == SILU) return pull_back_rows<SILU>(net, layer, rows);
-    if (activation == RELU) return pull_back_rows<RELU>(net, layer, rows);
+    if (net.activation == ELU) return pull_back_rows<ELU>(net, layer, rows);
+    if (net.activation == SILU) return pull_back_rows<SILU>(net, layer, rows);
+    if (net.activation == RELU) return pull_back_rows<RELU>(net, layer, rows);
     pull_back_rows<TANH>(net, layer, rows);
 }
 
-// Errors of up to BLOCK rows of inputs, at the start of the scratch, from targets y. The gradient of half the sum of their
-// squares, times `weight`, is added to the network's.
-DS_FN void regress_rows(const Network& net, int activation, int rows, const T* y, T weight, T* errors)
+// Copy input rows, those of the numbers in `order` or else one after the other, to the scratch.
+DS_FN void load_rows(const Network& net, const T* x, const int* order, int rows)
 {
-    const T* input = net.scratch;
-    int stride = net.stride;
-    for (int k = 0; k < net.depth; k++) {
-        const Layer& layer = net.layers[k];
-        const T *weight = net.parameters + layer.weight, *bias = net.parameters + layer.bias;
-        times_panels(input, stride, rows, layer.inputs, weight, bias, net.sums, layer.stride, layer.width);
-        activate_rows(activation, net, layer, rows);
-        input = net.scratch + (net.layer_norm ? layer.normal : layer.active);
-        stride = layer.stride;
-    }
-    const T* w = net.parameters + net.last;
-    T back[BLOCK], by_bias = T(0);
     for (int r = 0; r < rows; r++) {
-        const T* row = input + r * stride;
-        R value = {};
-        columns(net.last_inputs, [&](int i, Mask within) {
-            value = value + select(within, read(row + i) * read(w + i), R{});
-        });
-        errors[r] = total(value) + net.parameters[net.last_bias] - y[r];
-        back[r] = errors[r] * weight;
-        by_bias += back[r];
-        if (net.depth) {
-            columns(net.last_inputs, [&](int i, Mask) { write(net.pull + r * stride + i, back[r] * read(w + i)); });
-        }
+        const T* from = x + size_t(order ? order[r] : r) * net.inputs;
+        T* to = net.scratch + r * net.stride;
+        for (int i = 0; i < net.inputs; i++) to[i] = from[i];
     }
-    net.grad[net.last_bias] += by_bias;
-    add_columns(net.last_inputs, net.grad + net.last, rows, [&](int r, int i) { return back[r] * read(input + r * stride + i); });
+}
+
+// The sums of a layer, from its input.
+DS_FN void sum_rows(const Network& net, int k, int rows)
+{
+    const Layer& layer = net.layers[k];
+    const T *weight = net.parameters + layer.weight, *bias = net.parameters + layer.bias;
+    const Input input = input_of(net, k);
+    times_panels(input.rows, input.stride, rows, layer.inputs, weight, bias, net.sums, layer.stride, layer.width);
+}
+
+// All hidden layers forward.
+DS_FN void hidden_rows(const Network& net, int rows)
+{
+    for (int k = 0; k < net.depth; k++) {
+        sum_rows(net, k, rows);
+        activate_rows(net, net.layers[k], rows);
+    }
+}
+
+// Add the gradient of a layer's weight, from the cotangents of its sums.
+DS_FN void add_weight(const Network& net, int k, int rows)
+{
+    const Layer& layer = net.layers[k];
+    const Input input = input_of(net, k);
+    T* weight = net.grad + layer.weight;
+    add_outer(input.rows, input.stride, net.sums, layer.stride, rows, layer.inputs, layer.outputs, weight, layer.width);
+}
+
+// The cotangents of a layer's input, `stride` numbers from row to row, from those of its sums.
+DS_FN void pull_input(const Network& net, int k, int rows, int stride)
+{
+    const Layer& layer = net.layers[k];
+    const int width = (layer.inputs + PANEL - 1) / PANEL * PANEL;
+    times_panels(net.sums, layer.stride, rows, layer.outputs, net.turned + layer.turned, nullptr, net.pull, stride, width);
+}
+
+// All hidden layers back, from the cotangents `pull` of the last one's output; those of the first one's sums remain.
+DS_FN void pull_back_hidden(const Network& net, int rows)
+{
     for (int k = net.depth - 1; k >= 0; k--) {
-        const Layer& layer = net.layers[k];
-        pull_back_rows(activation, net, layer, rows);
-        const Layer* before = k ? net.layers + k - 1 : nullptr;
-        input = net.scratch + (!before ? 0 : net.layer_norm ? before->normal : before->active);
-        stride = before ? before->stride : net.stride;
-        T* weight = net.grad + layer.weight;
-        add_outer(input, stride, net.sums, layer.stride, rows, layer.inputs, layer.outputs, weight, layer.width);
-        if (!before) break;
-        const T* turned = net.turned + layer.turned;
-        times_panels(net.sums, layer.stride, rows, layer.outputs, turned, nullptr, net.pull, before->stride, before->width);
+        pull_back_rows(net, net.layers[k], rows);
+        add_weight(net, k, rows);
+        if (k) pull_input(net, k, rows, net.layers[k - 1].stride);
     }
 }
 
