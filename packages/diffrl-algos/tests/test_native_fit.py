@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 import diffsim_core
 from diffrl_algos import SHACConfig
 from diffrl_algos._fields import from_mapping, to_mapping
-from diffrl_algos.torch import _beside, _fit, _native_fit
+from diffrl_algos.torch import _beside, _choice, _native_fit
 from diffrl_algos.torch._adam import Adam, Optimizer
 from diffrl_algos.torch._critic import Critic
-from diffrl_algos.torch._fit import begin_fit, step_
+from diffrl_algos.torch._fit import begin_fit, fits_natively, step_
 from diffrl_algos.torch._mlp import MLP
 
 from .test_family import NAMES, build, networks, run, same_bits
@@ -292,20 +292,20 @@ def test_what_compiled_code_cannot_fit_is_refused_or_left_to_torch(monkeypatch):
     for how in ("torch", "auto", "native"):
         algorithm = build("sapo", critic_fit=how, encoder_points=(8,), encoder_latent=4, encoder_vector=4)
         if how == "native":
-            with pytest.raises(ValueError, match="critic_fit is native, but the critics have an encoder; use critic_"):
+            with pytest.raises(ValueError, match="critic_fit is native, but the network has an encoder; use critic_"):
                 algorithm.init(diffsim_core.make("beacon", num_envs=6), 0)
             continue
         states[how], _ = run(algorithm, algorithm.init(diffsim_core.make("beacon", num_envs=6), 0), 2)
     assert same_bits(states["torch"], states["auto"])
-    mlp = MLP((3, 4, 1))
+    critic, cpu, cuda = Critic(MLP((3, 4, 1))), torch.device("cpu"), torch.device("cuda:1")
+    native, auto = (SHACConfig(critic_fit=how) for how in ("native", "auto"))
     with pytest.raises(ValueError, match="the device is cuda:1"):
-        _fit.is_native("native", mlp, torch.device("cuda:1"))
-    assert not _fit.is_native("auto", mlp, torch.device("cuda"))
-    assert _fit.is_native("auto", mlp, torch.device("cpu"))
-    monkeypatch.setattr(_fit, "size", lambda: 2)
+        fits_natively(native, critic, cuda)
+    assert not fits_natively(auto, critic, cuda) and fits_natively(auto, critic, cpu)
+    monkeypatch.setattr(_choice, "size", lambda: 2)
     with pytest.raises(ValueError, match="this run has 2 processes"):
-        _fit.is_native("native", mlp, torch.device("cpu"))
-    assert not _fit.is_native("auto", mlp, torch.device("cpu"))
+        fits_natively(native, critic, cpu)
+    assert not fits_natively(auto, critic, cpu)
 
 
 def test_critics_behind_the_actors_encoder():

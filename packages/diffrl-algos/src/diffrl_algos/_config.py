@@ -19,7 +19,7 @@ Decay = Annotated[float, Interval(ge=0, lt=1)]
 Widths = tuple[Count, ...]
 Steps = Annotated[int, Interval(ge=1, lt=2**63)]
 Activation = Literal["elu", "silu", "relu", "tanh"]
-CriticFit = Literal["torch", "native", "auto"]
+Code = Literal["torch", "native", "auto"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +108,10 @@ class GaussianConfig(WindowConfig):
     """Lower bound of the log standard deviation."""
     logstd_max: Finite = 20.0
     """Upper bound of the log standard deviation."""
+    policy_step: Code = "torch"
+    """What computes the policy in the roll-out, and its gradient there. ``torch``: its operations. ``native``: one node
+    of compiled code for each step, on a CPU, for actors without an encoder. ``auto``: compiled code where it can, else
+    torch. The mathematics is the same, but not the last bits."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -135,7 +139,7 @@ class SpreadConfig(GaussianConfig):
 class FitConfig(WindowConfig):
     """Fields of every algorithm that fits critics."""
 
-    critic_fit: CriticFit = "torch"
+    critic_fit: Code = "torch"
     """What fits the critics. ``torch``: its operations. ``native``: compiled code, several times faster, for runs on a
     CPU in one process whose critics have no encoder. ``auto``: compiled code where it can, else torch. The mathematics
     is the same, but not the last bits."""

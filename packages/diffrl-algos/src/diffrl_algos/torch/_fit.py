@@ -9,30 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._config import CriticConfig, CriticFit
-from .._processes import size
+from .._config import CriticConfig, FitConfig
 from ._adam import Adam, Optimizer
 from ._beside import beside
+from ._choice import is_native
 from ._critic import Critic, fit_critic
-from ._mlp import MLP, Network
+from ._mlp import MLP
 
 
-def is_native(choice: CriticFit, network: Network, device: torch.device) -> bool:
-    """Whether compiled code fits critics of this kind.
-
-    Raises:
-        ValueError: it was asked for, and cannot; the message says why.
-    """
-    why = None
-    if not isinstance(network, MLP):
-        why = "the critics have an encoder"
-    elif device.type != "cpu":
-        why = f"the device is {device}"
-    elif size() > 1:
-        why = f"this run has {size()} processes"
-    if choice == "native" and why is not None:
-        raise ValueError(f"critic_fit is native, but {why}; use critic_fit=auto or critic_fit=torch")
-    return choice != "torch" and why is None
+def fits_natively(config: FitConfig, critic: Critic, device: torch.device) -> bool:
+    """Whether compiled code fits critics of this kind; see ``is_native``."""
+    return is_native("critic_fit", config.critic_fit, critic.mlp, device, alone=True)
 
 
 def begin_fit(
@@ -63,7 +50,7 @@ def begin_fit(
     Raises:
         ValueError: compiled code was asked for, and cannot do it.
     """
-    if not is_native(config.critic_fit, critic.mlp, flat.device):
+    if not fits_natively(config, critic, flat.device):
         options: dict[str, Any] = {"config": config, "optimizer": optimizer, "lr": lr, "generator": generator}
         return functools.partial(fit_critic, critic, flat, adam, x, y, **options)
     order = torch.arange(len(y))

@@ -72,8 +72,8 @@ class Layout:
     """Numbers of scratch that a block of rows needs."""
 
     @classmethod
-    def of(cls, mlp: MLP, dtype: str) -> Layout:
-        """The layout of a network. The weight of a single output is a vector, others lie in panels."""
+    def of(cls, mlp: MLP, dtype: str, *, scalar: bool = False) -> Layout:
+        """The layout of a network. Weights lie in panels; if the output is a ``scalar``, its weight is a vector."""
         panel = 2 * cpu_lanes(dtype)
         params, turned, scratch = _Places(panel), _Places(panel), _Places(panel)
 
@@ -84,14 +84,14 @@ class Layout:
         scratch.take(BLOCK * stride(mlp.sizes[0]))
         layers = []
         for inputs, outputs in itertools.pairwise(mlp.sizes):
-            single = outputs == 1 and len(layers) == len(mlp.sizes) - 2
+            vector = scalar and len(layers) == len(mlp.sizes) - 2
             width, room = params.rounded(outputs), BLOCK * stride(outputs)
             layer = _Layer(
                 inputs=inputs,
                 outputs=outputs,
                 width=width,
-                panel=1 if single else panel,
-                weight=params.take(inputs if single else inputs * width),
+                panel=1 if vector else panel,
+                weight=params.take(inputs if vector else inputs * width),
                 bias=params.take(width),
                 scale=params.take(width),
                 shift=params.take(width),

@@ -24,8 +24,9 @@ from .._processes import size
 from ._account import Clock, Learned, account, settings
 from ._adam import Adam, Optimizer
 from ._carry import carried
+from ._choice import is_native
 from ._critic import Critic, ValueFunction
-from ._fit import begin_fit, is_native
+from ._fit import begin_fit, fits_natively
 from ._networks import gaussian_actor, value_critic
 from ._normalize import Normalizer
 from ._observations import flat, layout_of
@@ -189,6 +190,11 @@ class ActorLearner(Learner[ActorConfigT, ActorStateT]):
         """Gains of the initial weights of actor and critics; None is torch's own rule (see ``MLP.init``)."""
         return None, math.sqrt(2.0)
 
+    def init(self, env: Env, seed: int) -> ActorStateT:
+        state = super().init(env, seed)
+        is_native("policy_step", self.config.policy_step, self.actor(state.env).mlp, state.run.obs.device)
+        return state
+
     def first(self, env: Env, obs: Tensor, generator: torch.Generator) -> dict[str, Any]:
         network = self.actor(env).init(generator, logstd=self.config.logstd_init, gain=self.gains()[0])
         actor = network.to(obs)
@@ -208,11 +214,9 @@ class ActorLearner(Learner[ActorConfigT, ActorStateT]):
         if eps is None:
             eps = normal(generator, run.obs, horizon, env.num_envs, env.spec.num_actions)
         flat = state.actor.detach().requires_grad_()
-        return (
-            flat,
-            normalize,
-            explore(self.actor(env), flat, normalize, run, eps, price=self.config.divergence_price, **options),
-        )
+        c = self.config
+        options = {"price": c.divergence_price, "policy_step": c.policy_step, **options}
+        return flat, normalize, explore(self.actor(env), flat, normalize, run, eps, **options)
 
     def step(self, state: ActorStateT, grad: Tensor, window: Window) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """One step of the actor down a gradient: the fields that this changes, and metrics."""
@@ -271,7 +275,7 @@ class CriticLearner(ActorLearner[ActorConfigT, CriticStateT]):
 
     def init(self, env: Env, seed: int) -> CriticStateT:
         state = super().init(env, seed)
-        is_native(self.config.critic_fit, self.critic(state.env).mlp, state.run.obs.device)  # pyright: ignore[reportAttributeAccessIssue]
+        fits_natively(self.config, self.critic(state.env), state.run.obs.device)  # pyright: ignore[reportArgumentType]
         return state
 
     def begin_fit(

@@ -47,7 +47,7 @@ class _Fit(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def _fit_of(mlp: MLP, count: int, dtype: str) -> _Fit:
-    layout = Layout.of(mlp, dtype)
+    layout = Layout.of(mlp, dtype, scalar=True)
     layers = np.array(layout.layers, dtype=np.int32)
     constants = {"layers": layers.ctypes.data, "critics": count, **layout.shape}
     # Parameters, moments and gradients of all networks; the rest serves one after the other.

@@ -17,7 +17,7 @@ from .._config import Activation, Decay, FitConfig, Widths
 from ._account import Clock, Learned, all_finite
 from ._adam import Adam
 from ._critic import Critic
-from ._fit import is_native, step_
+from ._fit import fits_natively, step_
 from ._learner import Learner
 from ._networks import q_critic
 from ._replay import Replay
@@ -125,7 +125,7 @@ class OffPolicyLearner(Learner[ConfigT, StateT]):
 
     def init(self, env: Env, seed: int) -> StateT:
         state = super().init(env, seed)
-        is_native(self.config.critic_fit, self.critic(state.env).mlp, state.run.obs.device)
+        fits_natively(self.config, self.critic(state.env), state.run.obs.device)
         return state
 
     def critic(self, env: Env) -> Critic:
@@ -205,7 +205,7 @@ class QFunctions:
         self._critic, self._config, self._optimizer = learner.critic(state.env), learner.config, learner.optimizer
         self._lr = learner.lr(state, learner.config.critic_lr)
         self.flat, self.adam, self.target = state.critic.clone(), state.critic_adam.clone(), state.target.clone()
-        self._native = is_native(self._config.critic_fit, self._critic.mlp, self.flat.device)
+        self._native = fits_natively(self._config, self._critic, self.flat.device)
         self._grad = torch.empty_like(self.flat)
         self._params, self._grads = self._critic.split(self.flat), self._critic.split(self._grad)
 

@@ -7,6 +7,7 @@
 namespace ds {
 
 constexpr int PANEL = 2 * DS_LANES, TILE = 6;
+constexpr int PIECE = 48;  // terms that are summed by themselves: sums of sums are more accurate than one long sum
 
 // `R{} + a` would be an addition for each broadcast: it cannot be left out, because of the sign of zero.
 DS_FN R broadcast(T a)
@@ -69,16 +70,15 @@ DS_ENTRY void times_panels(
         R left = bias ? read(bias + n) : R{}, right = bias ? read(bias + n + DS_LANES) : R{};
         tiles(rows, [&](int first, auto of) {
             constexpr int M = decltype(of)::count;
-            R sum[M][2];
-            for (int m = 0; m < M; m++) {
-                sum[m][0] = left;
-                sum[m][1] = right;
-            }
-            multiply<false>(a + first * a_stride, a_stride, b + size_t(n) * depth, PANEL, depth, sum);
-            for (int m = 0; m < M; m++) {
-                T* row = c + (first + m) * c_stride + n;
-                write(row, sum[m][0]);
-                write(row + DS_LANES, sum[m][1]);
+            const T *rows = a + first * a_stride, *panel = b + size_t(n) * depth;
+            for (int k = 0; k < depth || k == 0; k += PIECE) {
+                R sum[M][2] = {};
+                multiply<false>(rows + k, a_stride, panel + k * PANEL, PANEL, depth - k < PIECE ? depth - k : PIECE, sum);
+                for (int m = 0; m < M; m++) {
+                    T* to = c + (first + m) * c_stride + n;
+                    write(to, sum[m][0] + (k ? read(to) : left));
+                    write(to + DS_LANES, sum[m][1] + (k ? read(to + DS_LANES) : right));
+                }
             }
         });
     }

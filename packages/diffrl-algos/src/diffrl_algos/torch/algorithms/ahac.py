@@ -25,7 +25,7 @@ from ..._config import CriticConfig, Decay, GaussianConfig, Widths, require
 from .._account import Clock, Learned
 from .._beside import beside
 from .._critic import Critic
-from .._fit import is_native
+from .._fit import fits_natively
 from .._learner import ValueLearner
 from .._networks import value_critic
 from .._run_state import TargetState
@@ -176,7 +176,7 @@ class AHAC(ValueLearner[AHACConfig, AHACState]):
     ) -> Callable[[], tuple[dict[str, Any], list[float]]]:
         """Begin ``_fit_until_settled``, as ``begin_fit`` begins a fit."""
         fit = functools.partial(self._fit_until_settled, state, x, y, generator)
-        native = is_native(self.config.critic_fit, self.critic(state.env).mlp, x.device)
+        native = fits_natively(self.config, self.critic(state.env), x.device)
         return beside(fit) if native else fit
 
     def _fit_until_settled(
