@@ -75,11 +75,17 @@ def _whole(figures: Mapping[str, Any]) -> str:
 
 
 def _compared(compared: Mapping[str, Any]) -> list[str]:
-    field, values = compared["field"], compared["values"]
-    names = [f"{field} {row['value']}, ms" for row in values]
+    values = compared["values"]
+    names = [f"{row['value']}, ms" for row in values]
     columns = [{part: ms for part, ms, _ in _parts(row)} for row in values]
     parts = dict.fromkeys(part for column in columns for part in column)
-    lines = [table(("part", *names), [(part, *(column.get(part, "") for column in columns)) for part in parts]), ""]
+    head = f"{', '.join(compared['fields'])}: {', '.join(row['value'] for row in values)}, by turns"
+    lines = [
+        head,
+        "",
+        table(("part", *names), [(part, *(column.get(part, "") for column in columns)) for part in parts]),
+        "",
+    ]
     lines += [f"{row['value']}: {_whole(row)}" for row in values]
     for row in values[1:]:
         cpu, wall = row["times_faster_cpu"], row["times_faster_wall"]

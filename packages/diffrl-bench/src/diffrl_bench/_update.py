@@ -6,7 +6,7 @@ import contextlib
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,9 +47,9 @@ class UpdateBench:
     warm_up: int = 5
     """Updates before the timed ones."""
     seed: int = 0
-    compare: str | None = None
-    """A field of the configuration and values of it, ``critic_fit=torch,native`` for instance: updates with each of
-    them are timed by turns."""
+    compare: tuple[str, ...] = ()
+    """Fields of the configuration, each with as many values, ``critic_fit=torch,native`` for instance: updates with the
+    first values, the second values and so on are timed by turns."""
 
     def __post_init__(self) -> None:
         for name, least in (("num_envs", 1), ("threads", 1), ("updates", 1), ("warm_up", 0), ("seed", 0)):
@@ -103,7 +103,7 @@ def bench_update(bench: UpdateBench) -> dict[str, Any]:
         "updates": bench.updates,
         **first.figures(),
         "calls": first.calls,
-        "compared": compared(bench.compare.partition("=")[0], cases) if bench.compare else None,
+        "compared": compared([each.partition("=")[0] for each in bench.compare], cases) if bench.compare else None,
         "env_steps": sum(case.state.env_steps for case in cases.values()),
         "wall_s": time.perf_counter() - began,
         "machine": facts,
@@ -142,8 +142,8 @@ class Case:
         return {**figures, "update_cpu_s": spread([lap.cpu for lap in self.plain])}
 
 
-def compared(field: str, cases: Mapping[str, Case]) -> dict[str, Any]:
-    """Figures for each value of a field, and how many times faster its updates are than those with the first value.
+def compared(fields: Sequence[str], cases: Mapping[str, Case]) -> dict[str, Any]:
+    """Figures for each value of the fields, and how many times faster its updates are than those with the first value.
 
     Times faster are medians, smallest and largest over the turns, each compared with the turn's update of the first.
     """
@@ -159,22 +159,33 @@ def compared(field: str, cases: Mapping[str, Case]) -> dict[str, Any]:
                 "times_faster_wall": spread([a.wall / b.wall for a, b in pairs]),
             }
         )
-    return {"field": field, "values": rows}
+    return {"fields": list(fields), "values": rows}
 
 
-def _configs(config: Any, compare: str | None) -> dict[str, Any]:
+def _configs(config: Any, compare: Sequence[str]) -> dict[str, Any]:
     """The configuration itself under an empty name, or with each of the values that are compared under their text."""
     from diffrl_algos._fields import parse, replace
 
-    if compare is None:
+    if not compare:
         return {"": config}
-    field, _, values = compare.partition("=")
-    texts = values.split(",")
-    if len(texts) < 2 or len({*texts}) < len(texts):
-        raise ValueError(
-            f"compare is {compare!r}; expected a field and several values, such as critic_fit=torch,native"
-        )
-    return {text: replace(config, {field: parse(type(config), field, text)}) for text in texts}
+    texts: dict[str, list[str]] = {}
+    for each in compare:
+        field, _, values = each.partition("=")
+        texts[field] = values.split(",")
+        if len(texts[field]) < 2:
+            raise ValueError(
+                f"compare is {each!r}; expected a field and several values, such as critic_fit=torch,native"
+            )
+    counts = {field: len(values) for field, values in texts.items()}
+    if len({*counts.values()}) > 1:
+        raise ValueError(f"compare has {counts}; every field needs as many values as the others")
+    configs = {}
+    for values in zip(*texts.values(), strict=True):
+        changes = {field: parse(type(config), field, text) for field, text in zip(texts, values, strict=True)}
+        configs[",".join(dict.fromkeys(values))] = replace(config, changes)
+    if len(configs) < next(iter(counts.values())):
+        raise ValueError(f"compare is {' '.join(compare)!r}; the values must differ")
+    return configs
 
 
 def timed_update(algorithm: Any, state: Any, clock: Clock) -> tuple[Any, Lap]:

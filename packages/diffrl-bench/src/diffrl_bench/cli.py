@@ -136,7 +136,7 @@ def _update(args: argparse.Namespace) -> _Result:
             updates=args.updates,
             warm_up=args.warm_up,
             seed=args.seed,
-            compare=args.compare,
+            compare=tuple(args.compare or ()),
         )
     )
     return _Result(report, update_text(report))
@@ -329,8 +329,10 @@ def _parser() -> _Parser:
     update.add_argument("--seed", type=int, default=0)
     update.add_argument(
         "--compare",
+        action="append",
         metavar="FIELD=A,B",
-        help="time updates with several values of a config field by turns, such as critic_fit=torch,native",
+        help="time updates with several values of a config field by turns, such as critic_fit=torch,native; may be "
+        "repeated, for fields that change together",
     )
 
     reference = add(
