@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from diffrl_bench import _mpm_memory
-from diffrl_bench._mpm import PARTS, MpmBench, _Ours, _rate, _window, bench_mpm, cloud, engine, mpm_text, scene_of
+from diffrl_bench._mpm import PARTS, _Ours, _rate, _window, bench_mpm, mpm_text
+from diffrl_bench._mpm_scene import MpmBench, cloud, engine, scene_of
 from diffrl_bench._stopwatch import Lap
 
 

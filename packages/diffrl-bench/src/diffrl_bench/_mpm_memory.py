@@ -9,9 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from ._mpm import WINDOW, MpmBench, engine, scene_of
+from ._mpm_scene import WINDOW, MpmBench, engine, scene_of
 from ._peak import peak_growth, peak_resident, resident_files
 
 
@@ -39,6 +37,8 @@ def window(dynamics: Any, start: Sequence[Any], steps: int) -> tuple[Any, ...]:
     Raises:
         RuntimeError: a world diverged.
     """
+    import numpy as np
+
     from diffsim_core import Buffer
 
     def buffers(arrays: Sequence[Any]) -> list[Any]:

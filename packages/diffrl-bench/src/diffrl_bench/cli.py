@@ -106,7 +106,8 @@ def _traffic(args: argparse.Namespace) -> _Result:
 
 
 def _mpm(args: argparse.Namespace) -> _Result:
-    from ._mpm import MpmBench, bench_mpm, mpm_text
+    from ._mpm import bench_mpm, mpm_text
+    from ._mpm_scene import MpmBench
 
     report = bench_mpm(
         MpmBench(
