@@ -14,7 +14,7 @@ from diffrl_algos.torch._gate import gate
 from diffrl_algos.torch._mlp import MLP
 from diffrl_algos.torch._policy import GaussianActor, native_steps
 
-from .test_family import NAMES, build, networks, run, same_bits
+from .test_family import NAMES, build, learns_the_same, run, same_bits
 
 ACTING = [name for name in NAMES if hasattr(build(name).config, "policy_step")]
 """Algorithms with a Gaussian actor."""
@@ -89,7 +89,7 @@ cases = st.builds(
 
 
 @given(cases, st.lists(st.booleans(), min_size=4, max_size=4), st.sampled_from([0.0, 1e12, torch.nan]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @example(Case(hidden=(), actions=1, spread=False, rows=1), [True] * 4, 0.0)
 @example(Case(hidden=(128, 64, 32), inputs=37, actions=8, rows=64), [True] * 4, torch.nan)
 def test_in_double_precision_it_is_torchs_step(case, weighs, blocked):
@@ -105,7 +105,7 @@ def test_in_double_precision_it_is_torchs_step(case, weighs, blocked):
 
 
 @given(cases)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_a_rows_bits_do_not_depend_on_the_others(case):
     parts, weights = case.data(torch.float32)
     outputs, (_, by_x, *_) = steps("native", case, parts, weights)
@@ -156,18 +156,7 @@ def test_arrays_that_do_not_fit_are_refused():
 
 @pytest.mark.parametrize("name", ACTING)
 def test_every_algorithm_learns_as_with_torch(worlds, name):
-    """In double precision, from the same start: all networks after two updates, and every metric."""
-    states, metrics = {}, {}
-    for how in ("torch", "native"):
-        algorithm = build(name, policy_step=how)
-        states[how], metrics[how] = run(algorithm, algorithm.init(worlds(dtype="float64"), 1), 2)
-    for part, value in networks(states["torch"]).items():
-        found = networks(states["native"])[part]
-        torch.testing.assert_close(found, value, rtol=1e-7, atol=1e-7, msg=lambda text, n=part: f"{n}: {text}")
-    assert torch.equal(states["torch"].run.rng, states["native"].run.rng)
-    for a, b in zip(metrics["torch"], metrics["native"], strict=True):
-        same = {key: value for key, value in a.items() if not key.endswith("_s") and key != "divergences"}
-        assert {key: b[key] for key in same} == pytest.approx(same, rel=1e-6, abs=1e-8, nan_ok=True)
+    learns_the_same(worlds, name, "policy_step", 1e-7)
 
 
 @pytest.mark.parametrize("spread", [False, True])

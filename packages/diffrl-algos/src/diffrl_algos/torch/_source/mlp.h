@@ -4,8 +4,9 @@
 
 namespace ds {
 
-// A layer, as _layout.py lays it out; the output layer is the last. `width` is `outputs` rounded up to whole panels. What
-// lies in the columns between them is zero in parameters, gradients and activations.
+// A layer, as _layout.py lays it out; the output layer is the last. `width` is `outputs` rounded up to whole panels. The
+// columns between them are zero in parameters, activations and cotangents. They are selected, not multiplied: zero times
+// infinity is no number.
 struct Layer {
     int inputs, outputs, width;
     int panel;                        // columns of a panel of the weight
@@ -51,6 +52,13 @@ DS_FN T total(R a)
     return (b[0] + b[2]) + (b[1] + b[3]);
 }
 
+// Lanes before `count`, from the first.
+DS_FN Mask first_lanes(int count)
+{
+    Mask lane;
+    for (int l = 0; l < DS_LANES; l++) lane[l] = l;
+    return lane < count;
+}
 // Call `part(column, mask)` for the vectors of a row; the mask has the lanes that are columns.
 template <class F> DS_FN void columns(int count, F part)
 {
@@ -195,7 +203,7 @@ DS_FN void add_weight(const Network& net, int k, int rows)
     const Layer& layer = net.layers[k];
     const Input input = input_of(net, k);
     T* weight = net.grad + layer.weight;
-    add_outer(input.rows, input.stride, net.sums, layer.stride, rows, layer.inputs, layer.outputs, weight, layer.width);
+    add_outer(input.rows, input.stride, net.sums, layer.stride, rows, layer.inputs, weight, layer.width);
 }
 
 // The cotangents of a layer's input, `stride` numbers from row to row, from those of its sums.

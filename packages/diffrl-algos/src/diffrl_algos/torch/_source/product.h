@@ -84,21 +84,10 @@ DS_ENTRY void times_panels(
     }
 }
 
-// Lanes before `count`, from the first; of columns past the width of a matrix nothing may be kept, for they may hold zero
-// times infinity.
-DS_FN Mask first_lanes(int count)
-{
-    Mask lane;
-    for (int l = 0; l < DS_LANES; l++) lane[l] = l;
-    return lane < count;
-}
-
-// c [of, width], in panels, += a' g, for a [rows, of] and g [rows, width]; c is zero in the columns past `columns`.
-DS_ENTRY void add_outer(
-    const T* a, int a_stride, const T* g, int g_stride, int rows, int of, int columns, T* c, int width)
+// c [of, width], in panels, += a' g, for a [rows, of] and g [rows, width].
+DS_ENTRY void add_outer(const T* a, int a_stride, const T* g, int g_stride, int rows, int of, T* c, int width)
 {
     for (int n = 0; n < width; n += PANEL) {
-        Mask left = first_lanes(columns - n), right = first_lanes(columns - n - DS_LANES);
         T* panel = c + size_t(n) * of;
         tiles(of, [&](int first, auto which) {
             constexpr int M = decltype(which)::count;
@@ -107,8 +96,8 @@ DS_ENTRY void add_outer(
             multiply<true>(a + first, a_stride, g + n, g_stride, rows, sum);
             for (int m = 0; m < M; m++) {
                 T* row = panel + (first + m) * PANEL;
-                write(row, read(row) + select(left, sum[m][0], R{}));
-                write(row + DS_LANES, read(row + DS_LANES) + select(right, sum[m][1], R{}));
+                write(row, read(row) + sum[m][0]);
+                write(row + DS_LANES, read(row + DS_LANES) + sum[m][1]);
             }
         });
     }
