@@ -1,0 +1,9 @@
+"""Steps in one operation: a task's array code traced, differentiated, and compiled by the compiler that Warp brings.
+
+An environment made with ``fused=True`` uses it; see ``docs/development/traced-tasks.md`` for how it works.
+"""
+
+from __future__ import annotations
+
+from diffsim_core.traced._agree import disagreement as disagreement
+from diffsim_core.traced._fused import FusedStep as FusedStep

@@ -1,0 +1,100 @@
+"""``FusedStep``: traces, compiles and compares a task in an environment's first step, and says so where it cannot."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+
+from diffsim_core._env import TaskEnv
+from diffsim_core._protocol import EnvState, Transition, out_spec
+from diffsim_core._tree import tree_map
+from diffsim_core.traced._agree import disagreement
+from diffsim_core.traced._functions import Functions
+from diffsim_core.traced._graph import Graph, Untraceable
+from diffsim_core.traced._node import Node
+from diffsim_core.traced._program import Compiled
+from diffsim_core.traced._python_state import PythonState
+from diffsim_core.traced._trace import MOST, Traced, trace
+
+NOTICE = "task {task!r} takes its steps as separate operations, because {why}; results are the same, updates are slower"
+
+
+class FusedStep:
+    """Steps of one environment as one operation each; none where that cannot be.
+
+    Args:
+        env: its steps are taken by ``env._step`` where this cannot.
+    """
+
+    def __init__(self, env: TaskEnv) -> None:
+        self._env = env
+        self._node: Node | None = None
+        self._python: PythonState | None = None
+        self.works = True
+        """False as soon as something cannot be traced, is not compiled rightly, or has changed."""
+        if env.arrays != "torch" or env.device != "cpu":
+            self._refuse(f"only torch on a CPU has them in one, not arrays={env.arrays!r} on device={env.device!r}")
+
+    def step(self, state: EnvState, action: torch.Tensor) -> tuple[EnvState, Transition] | None:
+        """See ``TaskEnv.step``; None for a step that has to be taken by separate operations."""
+        if not self.works:
+            return None
+        if self._node is None:
+            self._begin(state, action)
+        elif (name := self._python.changed()) is not None:  # pyright: ignore[reportOptionalMemberAccess]
+            self._refuse(f"{name} has changed since the first step")
+        return self._node.step(state, action) if self._node is not None and self.works else None
+
+    def _begin(self, state: EnvState, action: torch.Tensor) -> None:
+        with torch.inference_mode(False):
+            state = tree_map(lambda x: x.detach().clone(), state)
+            action = action.detach().clone()
+            with torch.no_grad():
+                self._env._step(state, action)  # raises what a task's mistakes raise, and fills its caches
+            self._python = PythonState(self._env.task)
+            try:
+                self._node = self._made(state, action)
+            except Untraceable as error:
+                self._refuse(str(error))
+            except Exception as error:
+                self._refuse(f"its compiled code ends in {type(error).__name__}: {str(error).splitlines()[0]}")
+
+    def _made(self, state: EnvState, action: torch.Tensor) -> Node:
+        env, python = self._env, self._python
+        assert python is not None, "what is watched was looked at"
+        if out_spec(env.task.dynamics) != env.task.dynamics.state_spec:
+            raise Untraceable("its simulator writes other arrays than its state")
+        traced = trace_twice(env, state, python)
+        node = Node(env, Compiled(Functions(traced), env.task.horizon))
+        found = disagreement(env, node.step, state, action)
+        if python.changed() is not None:
+            python.restore()
+        if found is not None:
+            raise Untraceable(f"{found} between compiled code and the task's own")
+        return node
+
+    def _refuse(self, why: str) -> None:
+        self.works, self._node, self._python = False, None, None
+        warnings.warn(NOTICE.format(task=self._env.task.name, why=why), stacklevel=4)
+
+
+def trace_twice(env: Any, state: EnvState, python: PythonState) -> Traced:
+    """The traced task of an environment.
+
+    Raises:
+        Untraceable: if it cannot be traced, changes something, or comes out differently each time.
+    """
+    graph = Graph(env.dtype, MOST)
+    try:
+        first, second = (trace(env.task, env.task.dynamics, state, env.num_envs, graph) for _ in range(2))
+    except Untraceable:
+        python.restore()
+        raise
+    if (name := python.changed()) is not None:
+        python.restore()
+        raise Untraceable(f"its functions change {name}")
+    if first.signature() != second.signature():
+        raise Untraceable("its functions depend on more than their arguments, such as time or a random generator")
+    return first
