@@ -101,7 +101,7 @@ class Functions:
         """The header that defines the functions."""
         parts = (self._before(), self._values(), self._after(), self._renew(), self._after_vjp(), self._before_vjp())
         text = "\n".join("\n".join(part) for part in parts)
-        return f'#pragma once\n#include "task.h"\n\nnamespace ds {{\n{text}\n}}  // namespace ds\n'
+        return f"namespace ds {{\n{text}\n}}  // namespace ds\n"
 
     def operations(self) -> int:
         """How many statements the functions have."""
@@ -186,8 +186,8 @@ class Functions:
     def _before_vjp(self) -> list[str]:
         a = self.traced
         size = a.action.size
-        body = [_BLOCK, f"R action_[{size or 1}], ca_[{size or 1}];", f"load(b, args.action, {size}, action_);"]
-        body += [f"load(b, args.ca, {size}, ca_);", _local(a.action), _load(a.action, "args.a")]
+        body = [_BLOCK, f"R action_[{size or 1}], ca_[{size or 1}];", f"read_rows(b, args.action, {size}, action_);"]
+        body += [f"read_rows(b, args.ca, {size}, ca_);", _local(a.action), _load(a.action, "args.a")]
         for leaf in a.controls:
             body += [_local(leaf, "g"), _load(leaf, f"args.g{leaf.name}", "g")]
         seeds = [a.graph.input(f"g{leaf.name}", i) for leaf in a.controls for i in range(leaf.size)]
@@ -196,7 +196,7 @@ class Functions:
         body += statements(list(known.values()), list(known), "{0} = {0} + {1};")
         inside = "(action_[i] >= number(T(-1))) & (action_[i] <= number(T(1)))"
         body += [f"for (int i = 0; i < {size}; i++) ca_[i] = select({inside}, ca_[i], R{{}});"]
-        body += [f"store(b, ca_, {size}, args.gaction);"]
+        body += [f"write_rows(b, ca_, {size}, args.gaction);"]
         body += [f"add_to(b, args.c{leaf.name}, {leaf.size}, args.s{leaf.name});" for leaf in self.added]
         return _item("before_vjp", "BeforeVjpArgs", body)
 
@@ -227,7 +227,7 @@ def _local(leaf: Leaf, prefix: str = "") -> str:
 
 
 def _load(leaf: Leaf, source: str, prefix: str = "") -> str:
-    return f"load(b, {source}, {leaf.size}, {prefix}{leaf.name}_);"
+    return f"read_rows(b, {source}, {leaf.size}, {prefix}{leaf.name}_);"
 
 
 def _loads(leaves: Iterable[Leaf], owner: str) -> list[str]:
@@ -235,7 +235,7 @@ def _loads(leaves: Iterable[Leaf], owner: str) -> list[str]:
 
 
 def _store(leaf: Leaf, prefix: str = "") -> str:
-    return f"store(b, {prefix}{leaf.name}_, {leaf.size}, args.{prefix}{leaf.name});"
+    return f"write_rows(b, {prefix}{leaf.name}_, {leaf.size}, args.{prefix}{leaf.name});"
 
 
 def _item(name: str, struct: str, body: Iterable[str]) -> list[str]:

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from diffsim_core.native import Launch, Launcher, Program, native_kernels, shared_headers, written_headers
+from diffsim_core.native import Launch, Launcher, Program, native_kernels
 from diffsim_core.traced._functions import Functions
 
-SOURCE = Path(__file__).with_name("_source")
+SOURCE = Path(__file__).with_name("_source") / "task.h"
 
 
 class Compiled:
@@ -21,19 +21,20 @@ class Compiled:
     """
 
     def __init__(self, functions: Functions, horizon: int) -> None:
-        text = functions.text()
+        text = "\n".join((SOURCE.read_text(encoding="utf-8"), functions.text()))
         dtype = functions.traced.graph.dtype
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.functions = functions
         self._arguments = functions.arguments()
         self._kernels = native_kernels(
             f"diffsim_task_{dtype}_{digest}",
-            f"task_{digest}.h",
+            "block.h",
             self._arguments,
-            folders=[written_headers({Path(f"task_{digest}.h"): text.encode()}), shared_headers(SOURCE)],
+            folders=[],
             dtype=dtype,
             on_cuda=False,
             defines={"DS_PARAMS": 0},
+            text=text,
         )
         self._horizon = horizon
         self.before, self.after, self.renew, self.after_vjp, self.before_vjp = map(self._program, self._arguments)

@@ -19,7 +19,7 @@ from diffsim_core.traced._array import TracedArray
 from diffsim_core.traced._graph import Graph, Node, Untraceable
 from diffsim_core.traced._namespace import Namespace
 
-MOST = 40_000
+MOST = 4_000
 """Operations of a task above which it is not compiled."""
 
 

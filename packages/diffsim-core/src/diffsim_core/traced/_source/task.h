@@ -1,7 +1,6 @@
 // What compiled task code is made of: functions of lanes in addition to those of lanes.h, and what surrounds them in a
 // step. They agree with the array library where it matters: a NaN stays one, and no bound of an argument is left out.
-#pragma once
-#include "block.h"
+// Included as text, after block.h.
 
 namespace ds {
 
@@ -107,9 +106,14 @@ template <class X> DS_FN Mask worlds_with(const Block& b, const X* flags)
     return m;
 }
 
+// Rows of n numbers, read and written by one copy of the code: with n known each of these would be unrolled n times the
+// number of lanes, which takes longer to compile than to run.
+DS_ENTRY void read_rows(Block b, const T* from, int n, R* to) { load(b, from, n, to); }
+DS_ENTRY void write_rows(Block b, const R* from, int n, T* to) { store(b, from, n, to); }
+
 // Cotangents of n numbers: those of the step's result, plus those of what replaced it where an episode ended, which
 // reach worlds that went on (`on`) alone. Each may be null.
-DS_FN void load_cotangent(const Block& b, const T* of_result, const T* of_next, Mask on, int n, R* to)
+DS_ENTRY void load_cotangent(Block b, const T* of_result, const T* of_next, Mask on, int n, R* to)
 {
     for (int i = 0; i < n; i++) to[i] = R{};
     if (of_result) load(b, of_result, n, to);
@@ -122,18 +126,18 @@ DS_FN void load_cotangent(const Block& b, const T* of_result, const T* of_next, 
 }
 
 // Numbers of worlds that left the finite range read zero where they are not finite.
-DS_FN void zero_lost(Mask fine, int n, R* x)
+DS_ENTRY void zero_lost(Mask fine, int n, R* x)
 {
     for (int i = 0; i < n; i++) x[i] = select(fine | (abs_(x[i]) < number(T(__builtin_inf()))), x[i], R{});
 }
 // And so no cotangent reaches them.
-DS_FN void zero_lost_cotangent(Mask fine, int n, const R* x, R* g)
+DS_ENTRY void zero_lost_cotangent(Mask fine, int n, const R* x, R* g)
 {
     for (int i = 0; i < n; i++) g[i] = select(fine | (abs_(x[i]) < number(T(__builtin_inf()))), g[i], R{});
 }
 
 // What ends in this step, and whether anything does.
-DS_FN void ends(const Block& b, Mask terminated, const int* ok, const int* t, int horizon, int* t_out, int* flags, int n, int* any)
+DS_ENTRY void ends(Block b, Mask terminated, const int* ok, const int* t, int horizon, int* t_out, int* flags, int n, int* any)
 {
     Byte *of_terminated = (Byte*)flags, *of_truncated = of_terminated + n, *of_diverged = of_truncated + n, *of_done = of_diverged + n;
     for (int l = 0; l < DS_LANES && b.first + l < b.n; l++) {
@@ -150,7 +154,7 @@ DS_FN void ends(const Block& b, Mask terminated, const int* ok, const int* t, in
 }
 
 // Rows of worlds that are done from the new episode, the others as they were. `to` may be `old`.
-DS_FN void renew(const Block& b, const Byte* done, const T* old, const T* fresh, int n, T* to)
+DS_ENTRY void renew(Block b, const Byte* done, const T* old, const T* fresh, int n, T* to)
 {
     for (int w = b.first; w < b.n && w < b.first + DS_LANES; w++) {
         const T* from = (done[w] ? fresh : old) + size_t(w) * n;
@@ -158,7 +162,7 @@ DS_FN void renew(const Block& b, const Byte* done, const T* old, const T* fresh,
     }
 }
 
-DS_FN void add_to(const Block& b, const T* more, int n, T* to)
+DS_ENTRY void add_to(Block b, const T* more, int n, T* to)
 {
     size_t end = size_t(b.first + DS_LANES < b.n ? b.first + DS_LANES : b.n) * n;
     for (size_t i = size_t(b.first) * n; i < end; i++) to[i] += more[i];
