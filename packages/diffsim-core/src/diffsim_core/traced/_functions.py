@@ -17,6 +17,7 @@ from diffsim_core.native import Arguments
 from diffsim_core.traced._adjoint import adjoint
 from diffsim_core.traced._emit import statements
 from diffsim_core.traced._graph import Node, in_order
+from diffsim_core.traced._start import Draw
 from diffsim_core.traced._trace import Leaf, Traced
 
 _BLOCK = "Block b = block(item, args.num_worlds);"
@@ -83,8 +84,8 @@ class Functions:
             "flags": "int*",
             "any": "int*",
         }
-        fresh = _named("old_", self.renewed, "const T*") | _named("fresh_", self.renewed, "const T*")
-        fresh |= _named("to_", self.renewed, "T*")
+        fresh = _named("fresh_", self.renewed, "const T*") if a.start is None else _named("", a.start.draws, "const T*")
+        fresh |= _named("old_", self.renewed, "const T*") | _named("to_", self.renewed, "T*")
         flags = {"ok": "const int*", "done": "const int*"}
         action = {"action": "const T*"}
         back = _named("g", a.controls, "const T*") | _named("c", self.added, "const T*") | _named("s", self.added, "T*")
@@ -145,10 +146,17 @@ class Functions:
         return _item("after", "AfterArgs", [*body, f"ends(b, terminated, {ends});"])
 
     def _renew(self) -> list[str]:
+        start = self.traced.start
         body = [_BLOCK, "const Byte* done = (const Byte*)args.done;"]
+        body += [f"copy_rows(b, args.old_{x.name}, {x.size}, args.to_{x.name});" for x in self.renewed]
+        body += ["if (!any(worlds_with(b, done))) return;"]
+        if start is not None:
+            drawn = [Leaf(draw.name, draw.shape, draw.nodes) for draw in start.draws]
+            body += [*_loads(_used(_nodes(start.renewed), drawn), "args"), *map(_local, start.renewed)]
+            body += _computed(start.renewed)
         for leaf in self.renewed:
-            arrays = f"args.old_{leaf.name}, args.fresh_{leaf.name}, {leaf.size}, args.to_{leaf.name}"
-            body.append(f"renew(b, done, {arrays});")
+            new = f"{leaf.name}_" if start is not None else f"args.fresh_{leaf.name}"
+            body.append(f"renew(b, done, {new}, {leaf.size}, args.to_{leaf.name});")
         worlds = "for (int w = b.first; w < b.n && w < b.first + DS_LANES; w++)"
         return _item("renew_done", "RenewArgs", [*body, f"{worlds} if (done[w]) args.t_out[w] = 0;"])
 
@@ -201,7 +209,7 @@ class Functions:
         return _item("before_vjp", "BeforeVjpArgs", body)
 
 
-def _named(prefix: str, leaves: Iterable[Leaf], kind: str) -> dict[str, str]:
+def _named(prefix: str, leaves: Iterable[Leaf | Draw], kind: str) -> dict[str, str]:
     return {f"{prefix}{leaf.name}": kind for leaf in leaves}
 
 

@@ -66,14 +66,14 @@ class Namespace:
     bool, float32, float64, int32, int64 = torch.bool, torch.float32, torch.float64, torch.int32, torch.int64
 
     def __init__(self, graph: Graph, worlds: int) -> None:
-        self._graph, self._worlds = graph, worlds
+        self.graph, self.worlds = graph, worlds
         self.linalg = _Linalg(self)
 
     def __getattr__(self, name: str) -> Any:
         if name in _UNARY:
-            return lambda x: unary(_UNARY[name], lift(x, self._graph))
+            return lambda x: unary(_UNARY[name], lift(x, self.graph))
         if name in _BINARY:
-            return lambda x, y: binary(_BINARY[name], lift(x, self._graph), y)
+            return lambda x, y: binary(_BINARY[name], lift(x, self.graph), y)
         if name.startswith("__"):
             raise AttributeError(name)
         raise Untraceable(f"xp.{name}")
@@ -93,8 +93,8 @@ class Namespace:
     def where(self, condition: TracedArray, x: Any, y: Any) -> TracedArray:
         if not isinstance(condition, TracedArray) or condition.kind != "mask":
             raise Untraceable("xp.where of a condition that is no array of truths")
-        data, worlds = together(condition, lift(x, self._graph), lift(y, self._graph))
-        graph = self._graph
+        data, worlds = together(condition, lift(x, self.graph), lift(y, self.graph))
+        graph = self.graph
 
         def choose(mask: Node, a: Node, b: Node) -> Node:
             if "int" in (a.kind, b.kind):
@@ -109,13 +109,13 @@ class Namespace:
         if x.kind != "real":
             raise Untraceable("xp.clip of what is not real")
         bounds = [
-            lift(default if bound is None else bound, self._graph)
+            lift(default if bound is None else bound, self.graph)
             for bound, default in ((min, -math.inf), (max, math.inf))
         ]
         if any(node.op != "const" or node.value != node.value for bound in bounds for node in bound.data.flat):
             raise Untraceable("xp.clip between bounds that are no numbers")
         data, worlds = together(x, *bounds)
-        return TracedArray(self._graph, each(lambda *nodes: self._graph.apply("clip", *nodes), *data), worlds)
+        return TracedArray(self.graph, each(lambda *nodes: self.graph.apply("clip", *nodes), *data), worlds)
 
     # Reductions
 
@@ -147,10 +147,10 @@ class Namespace:
         return x.like(result)
 
     def sum(self, x: TracedArray, /, *, axis: Any = None, dtype: Any = None, keepdims: Any = False) -> TracedArray:
-        own = getattr(torch, self._graph.dtype)
+        own = getattr(torch, self.graph.dtype)
         if dtype not in (None, own) or (x.kind == "mask" and dtype is None):
             raise Untraceable("xp.sum to integers or to another number type; use xp.astype first")
-        return self._reduce("sum", x.map(real), axis, keepdims, lambda data: add_up(data, 0, self._graph))
+        return self._reduce("sum", x.map(real), axis, keepdims, lambda data: add_up(data, 0, self.graph))
 
     def mean(self, x: TracedArray, /, *, axis: Any = None, keepdims: Any = False) -> TracedArray:
         if x.kind != "real":
@@ -189,7 +189,7 @@ class Namespace:
     def _extreme(self, name: str, x: TracedArray, axis: Any, keepdims: Any) -> TracedArray:
         if x.kind != "real":
             raise Untraceable(f"xp.{name} of what is not real")
-        return self._reduce(name, x, axis, keepdims, lambda data: along(name, data, self._graph))
+        return self._reduce(name, x, axis, keepdims, lambda data: along(name, data, self.graph))
 
     def any(self, x: TracedArray, /, *, axis: Any = None, keepdims: Any = False) -> TracedArray:
         return self._truths("any", "or", x, axis, keepdims)
@@ -204,22 +204,22 @@ class Namespace:
 
     def _chain(self, op: str, data: Any) -> Any:
         if not len(data):
-            return each(lambda _: self._graph.constant(op == "and"), np.zeros(data.shape[1:], dtype=object))
+            return each(lambda _: self.graph.constant(op == "and"), np.zeros(data.shape[1:], dtype=object))
         total = data[0]
         for part in data[1:]:
-            total = each(lambda a, b: self._graph.apply(op, a, b), total, part)
+            total = each(lambda a, b: self.graph.apply(op, a, b), total, part)
         return total
 
     # Shapes
 
     def concat(self, parts: Sequence[TracedArray], /, *, axis: int = 0) -> TracedArray:
-        arrays = [lift(part, self._graph) for part in parts]
+        arrays = [lift(part, self.graph) for part in parts]
         batched = [array for array in arrays if array.worlds is not None]
         kinds = {array.kind for array in arrays if array.data.size}
         if len(kinds) > 1:
             raise Untraceable("xp.concat of different types")
         if not batched:
-            return TracedArray(self._graph, np.concatenate([array.data for array in arrays], axis), None)
+            return TracedArray(self.graph, np.concatenate([array.data for array in arrays], axis), None)
         rank = batched[0].ndim
         at = axis + rank if axis < 0 else axis
         if at == 0 or any(array.ndim != rank for array in arrays):
@@ -231,9 +231,9 @@ class Namespace:
         """An array of numbers ``[N, ...]`` as one of every world's."""
         if array.worlds is not None:
             return array
-        if not array.ndim or array.shape[0] != self._worlds:
+        if not array.ndim or array.shape[0] != self.worlds:
             raise Untraceable(f"an array of shape {array.shape} where the first axis must be the worlds")
-        return TracedArray(self._graph, shared(array, array.ndim), self._worlds)
+        return TracedArray(self.graph, shared(array, array.ndim), self.worlds)
 
     def stack(self, parts: Sequence[TracedArray], /, *, axis: int = 0) -> TracedArray:
         rank = max(part.ndim for part in parts) + 1
@@ -262,7 +262,7 @@ class Namespace:
         known = math.prod(length for length in shape if length != -1)
         if -1 in shape and known:
             shape = tuple(x.size // known if length == -1 else length for length in shape)
-        if not shape or shape[0] != self._worlds:
+        if not shape or shape[0] != self.worlds:
             raise Untraceable("xp.reshape that moves the worlds")
         return x.like(x.data.reshape(shape[1:]))
 
@@ -270,7 +270,7 @@ class Namespace:
         shape = tuple(shape)
         if x.worlds is None:
             return x.like(np.broadcast_to(x.data, shape))
-        if len(shape) != x.ndim or shape[0] != self._worlds:
+        if len(shape) != x.ndim or shape[0] != self.worlds:
             raise Untraceable("xp.broadcast_to that moves the worlds")
         return x.like(np.broadcast_to(x.data, shape[1:]))
 
@@ -313,18 +313,18 @@ class Namespace:
 
     def constants(self, numbers: Any, dtype: Any = None) -> TracedArray:
         """An array of numbers that all worlds share."""
-        own = getattr(torch, self._graph.dtype)
+        own = getattr(torch, self.graph.dtype)
         kind = numbers.dtype.kind if dtype is None else {torch.bool: "b", own: "f"}.get(dtype, "i")
         if kind == "f" and dtype in (None, own):
-            make: Any = self._graph.constant
-            numbers = numbers.astype(self._graph.dtype)
+            make: Any = self.graph.constant
+            numbers = numbers.astype(self.graph.dtype)
         elif kind == "b":
-            make, numbers = self._graph.constant, numbers.astype(np.bool_)
+            make, numbers = self.graph.constant, numbers.astype(np.bool_)
         elif kind in "iu" and dtype in (None, torch.int32, torch.int64):
-            make = self._graph.integer
+            make = self.graph.integer
         else:
-            raise Untraceable(f"an array of {dtype or numbers.dtype} in a task of {self._graph.dtype}")
-        return TracedArray(self._graph, each(make, numbers.astype(object)), None)
+            raise Untraceable(f"an array of {dtype or numbers.dtype} in a task of {self.graph.dtype}")
+        return TracedArray(self.graph, each(make, numbers.astype(object)), None)
 
     def full(self, shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> TracedArray:
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
@@ -340,7 +340,7 @@ class Namespace:
 
     def full_like(self, x: TracedArray, /, fill_value: Any, *, dtype: Any = None, device: Any = None) -> TracedArray:
         made = self.constants(np.full(x.data.shape, fill_value), x.dtype if dtype is None else dtype)
-        return TracedArray(self._graph, made.data, x.worlds)
+        return TracedArray(self.graph, made.data, x.worlds)
 
     def zeros_like(self, x: TracedArray, /, *, dtype: Any = None, device: Any = None) -> TracedArray:
         return self.full_like(x, 0, dtype=dtype)
@@ -353,13 +353,13 @@ class Namespace:
         return self.constants(np.arange(first, last, step), dtype)
 
     def astype(self, x: TracedArray, dtype: Any, /, *, copy: Any = True, device: Any = None) -> TracedArray:
-        own = getattr(torch, self._graph.dtype)
+        own = getattr(torch, self.graph.dtype)
         if dtype == x.dtype:
             return x
         if dtype == own and x.kind == "mask":
             return x.map(real)
         if dtype == own and x.kind == "int":
-            return x.map(lambda node: self._graph.constant(float(node.value)))
+            return x.map(lambda node: self.graph.constant(float(node.value)))
         if dtype == torch.bool and x.kind == "real":
             return binary("!=", x, 0.0)
         raise Untraceable(f"xp.astype from {x.dtype} to {dtype}")
@@ -387,5 +387,5 @@ class _Linalg:
     def vector_norm(self, x: TracedArray, /, *, axis: Any = None, keepdims: Any = False, ord: Any = 2) -> TracedArray:
         if ord != 2 or x.kind != "real":
             raise Untraceable("xp.linalg.vector_norm of another order than 2")
-        graph = self._xp._graph
+        graph = self._xp.graph
         return self._xp._reduce("linalg.vector_norm", x, axis, keepdims, lambda data: along("norm", data, graph))

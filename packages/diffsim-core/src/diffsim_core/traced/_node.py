@@ -37,8 +37,8 @@ class Outcome(NamedTuple):
     action: torch.Tensor
     """Clipped."""
     control: list[torch.Tensor]
-    fresh: Any
-    """Physics, memory and observation at the start of new episodes; None where none began."""
+    begun: Any
+    """Memory at the start of new episodes; None where none began, or all of it is replaced already."""
     episode: torch.Tensor
 
 
@@ -136,7 +136,7 @@ class Node:
             ok=ok,
             action=clipped,
             control=control,
-            fresh=None,
+            begun=None,
             episode=call.state.episode,
         )
         call.outcome = outcome if not ended.value else self._renew(call.state, outcome)
@@ -146,16 +146,21 @@ class Node:
         """New episodes for worlds that are done."""
         done = outcome.flags[_DONE]
         episode = state.episode + done.to(state.episode.dtype)
-        physics, memory, obs = self.env._start(state.seed, episode)
-        begun = [leaf for _, leaf in tree_leaves(memory)]
-        fresh = [*physics, *(begun[k] for k in self._made), *(leaf for _, leaf in tree_leaves(obs))]
-        fresh = [array.resolve_neg().contiguous() for array in fresh]
         moved, seen = list(map(torch.empty_like, outcome.moved)), list(map(torch.empty_like, outcome.final_obs))
         old = [*outcome.moved, *outcome.remembered, *outcome.final_obs]
         to = [*moved, *outcome.remembered, *seen]
-        pointers = _pointers(done, *old, *fresh, *to, outcome.t)
+        start, begun = self.traced.start, None
+        if start is not None:
+            random = self.env._random(state.seed, episode)
+            fresh = [draw.make(random) for draw in start.draws]
+        else:
+            physics, begun, obs = self.env._start(state.seed, episode)
+            leaves = [leaf for _, leaf in tree_leaves(begun)]
+            fresh = [*physics, *(leaves[k] for k in self._made), *(leaf for _, leaf in tree_leaves(obs))]
+            fresh = [array.resolve_neg().contiguous() for array in fresh]
+        pointers = _pointers(done, *fresh, *old, *to, outcome.t)
         self.compiled.renew.run(self.env.num_envs, 1, pointers)
-        return outcome._replace(physics=moved, obs=seen, fresh=(physics, memory, obs), episode=episode)
+        return outcome._replace(physics=moved, obs=seen, begun=begun, episode=episode)
 
     def pull(
         self,
@@ -241,8 +246,9 @@ class Node:
         following = seen
         if outcome.obs is not None:
             following = [next(outputs) for _ in seen]
-            begun = [leaf for _, leaf in tree_leaves(outcome.fresh[1])]
-            memory = [env._select(done, new, old) for new, old in zip(begun, memory, strict=True)]
+            if outcome.begun is not None:
+                begun = [leaf for _, leaf in tree_leaves(outcome.begun)]
+                memory = [env._select(done, new, old) for new, old in zip(begun, memory, strict=True)]
             constants = env._renewed_constants(state, outcome.episode, done)
         for k, leaf in zip(self._made, remembered, strict=True):
             memory[k] = leaf
@@ -288,7 +294,7 @@ class _Step(torch.autograd.Function):
         # what is not an output may lie in the context; an output must not, or nothing would ever be freed
         ctx.node, ctx.saved = node, saved
         kept: dict[str, Any] = {"moved": [], "physics": [], "remembered": [], "final_obs": [], "reward": None}
-        kept |= {"metrics": [], "obs": None if outcome.obs is None else [], "fresh": None}
+        kept |= {"metrics": [], "obs": None if outcome.obs is None else [], "begun": None}
         ctx.outcome = outcome._replace(**kept)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*arrays, *outcome.moved)

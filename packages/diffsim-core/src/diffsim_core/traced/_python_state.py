@@ -17,7 +17,7 @@ import numpy as np
 _LIBRARIES = {"array_api_compat", "jax", "jaxlib", "numpy", "scipy", "torch", "warp"}
 _LARGE = 1 << 16
 """Bytes above which only another array in place of the first one is noticed."""
-_FUNCTIONS = ("control", "advance", "observe", "reward", "terminated", "metrics")
+_FUNCTIONS = ("initial", "control", "advance", "observe", "reward", "terminated", "metrics")
 _MISSING = object()
 
 

@@ -6,6 +6,7 @@ import math
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from diffsim_core.traced import _library
 from diffsim_core.traced._array import TracedArray
 from diffsim_core.traced._graph import Graph, Node, Untraceable
 from diffsim_core.traced._namespace import Namespace
+from diffsim_core.traced._start import Draw, TracedRandom
 
 MOST = 4_000
 """Operations of a task above which it is not compiled."""
@@ -35,6 +37,14 @@ class Leaf(NamedTuple):
     @property
     def size(self) -> int:
         return math.prod(self.shape)
+
+
+class Start(NamedTuple):
+    """A new episode, as expressions of the numbers drawn for it."""
+
+    draws: tuple[Draw, ...]
+    renewed: tuple[Leaf, ...]
+    """Physics, memory and observation, in the order and with the names of what they replace."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,8 @@ class Traced:
     """The tree that ``advance`` returns, with the position of each leaf."""
     obs_tree: PyTree
     metric_names: tuple[str, ...]
+    start: Start | None
+    """None where new episodes begin by the task's own code."""
 
     @property
     def same_control(self) -> bool:
@@ -81,7 +93,7 @@ class Traced:
 
     def signature(self) -> tuple[Any, ...]:
         """What two traces of a task that depends on its arguments alone have in common."""
-        leaves = (*self.controls, *self.results)
+        leaves = (*self.controls, *self.results, *(self.start.renewed if self.start else ()))
         return (*((leaf.name, leaf.shape, tuple(n.id for n in leaf.nodes)) for leaf in leaves), self.terminated.id)
 
 
@@ -163,7 +175,22 @@ def trace(task: Task, dynamics: Dynamics, state: EnvState, worlds: int, graph: G
         memory_tree=tree_map(lambda _: next(order), after),
         obs_tree=tree_map(lambda _: next(shown), obs),
         metric_names=tuple(metrics),
+        start=_start(task, dynamics, xp, made, names) if None not in made else None,
     )
+
+
+def _start(task: Task, dynamics: Dynamics, xp: Namespace, made: list[Leaf | None], names: list[str]) -> Start | None:
+    """The start of an episode; None where it is not array code of random numbers."""
+    random = TracedRandom(xp.graph, xp.worlds)
+    try:
+        physics, memory = task.initial(xp, random)
+        obs = task.observe(xp, dynamics.state_type(*physics), memory)
+        parts = [array for tree in (tuple(physics), memory, obs) for _, array in tree_leaves(tree)]
+        called = [*names, *(leaf.name for leaf in made if leaf is not None)]
+        called += [f"o{k}" for k in range(len(parts) - len(called))]
+        return Start(tuple(random.draws), tuple(map(partial(_leaf, xp), called, parts)))
+    except (Untraceable, Exception):
+        return None
 
 
 def _input(name: str, array: TracedArray) -> Leaf:

@@ -153,13 +153,26 @@ DS_ENTRY void ends(Block b, Mask terminated, const int* ok, const int* t, int ho
     }
 }
 
-// Rows of worlds that are done from the new episode, the others as they were. `to` may be `old`.
-DS_ENTRY void renew(Block b, const Byte* done, const T* old, const T* fresh, int n, T* to)
+// Rows of worlds that are done, from the new episode: as numbers of lanes, or from an array.
+DS_ENTRY void renew(Block b, const Byte* done, const R* fresh, int n, T* to)
+{
+    for (int l = 0; l < DS_LANES && b.first + l < b.n; l++) {
+        if (!done[b.first + l]) continue;
+        for (int i = 0; i < n; i++) to[size_t(b.first + l) * n + i] = get(fresh[i], l);
+    }
+}
+DS_ENTRY void renew(Block b, const Byte* done, const T* fresh, int n, T* to)
 {
     for (int w = b.first; w < b.n && w < b.first + DS_LANES; w++) {
-        const T* from = (done[w] ? fresh : old) + size_t(w) * n;
-        for (int i = 0; i < n; i++) to[size_t(w) * n + i] = from[i];
+        if (!done[w]) continue;
+        for (int i = 0; i < n; i++) to[size_t(w) * n + i] = fresh[size_t(w) * n + i];
     }
+}
+DS_ENTRY void copy_rows(Block b, const T* from, int n, T* to)
+{
+    size_t end = size_t(b.first + DS_LANES < b.n ? b.first + DS_LANES : b.n) * n;
+    if (from == to) return;
+    for (size_t i = size_t(b.first) * n; i < end; i++) to[i] = from[i];
 }
 
 DS_ENTRY void add_to(Block b, const T* more, int n, T* to)
