@@ -111,9 +111,7 @@ def native_kernels(
     return Kernels(functions=frozen, dtype=dtype, on_cuda=on_cuda, lanes=lanes, module=module, entries=entries)
 
 
-def _header(
-    headers: Sequence[str], more: str, functions: Mapping[str, Arguments], dtype: str, on_cuda: bool
-) -> str:
+def _header(headers: Sequence[str], more: str, functions: Mapping[str, Arguments], dtype: str, on_cuda: bool) -> str:
     """The text that native sources see: structs, the engine, and what calls its functions."""
     structs = "".join(arguments.declaration(dtype) for arguments in dict.fromkeys(functions.values()))
     included = "".join(f'#include "{each}"\n' for each in headers)

@@ -5,5 +5,7 @@ An environment made with ``fused=True`` uses it; see ``docs/development/traced-t
 
 from __future__ import annotations
 
+from diffsim_core.traced._agree import differentiated as differentiated
 from diffsim_core.traced._agree import disagreement as disagreement
 from diffsim_core.traced._fused import FusedStep as FusedStep
+from diffsim_core.traced._ops import OPS as OPS

@@ -60,7 +60,8 @@ def unary(op: str, x: TracedArray) -> TracedArray:
     """``op`` of each entry; a truth counts as 0 or 1, except for ``not``."""
     graph = x.graph
     _check_kind(op, x)
-    return x.map(lambda node: graph.apply(op, node if op == "not" else real(node)))
+    made = x.map(lambda node: graph.apply(op, node if op == "not" else real(node)))
+    return made.like(graph.together(made.data))
 
 
 def _check_kind(op: str, *arrays: TracedArray) -> None:
@@ -78,7 +79,7 @@ def binary(op: str, x: Any, y: Any) -> TracedArray:
     data, worlds = together(x, y)
     logical = op in ("and", "or", "xor")
     turn: Callable[[Node], Node] = (lambda node: node) if logical else real
-    return TracedArray(graph, each(lambda a, b: graph.apply(op, turn(a), turn(b)), *data), worlds)
+    return TracedArray(graph, graph.together(each(lambda a, b: graph.apply(op, turn(a), turn(b)), *data)), worlds)
 
 
 def real(node: Node) -> Node:
@@ -93,13 +94,15 @@ def power(base: Any, exponent: Any) -> TracedArray:
     """``base ** exponent``; small powers are products, as the array library computes them."""
     if isinstance(exponent, _NUMBERS) and not isinstance(exponent, bool) and isinstance(base, TracedArray):
         x = base.map(real)
-        if exponent in (1, 2, 3):
+        if exponent in (2, 3):
             product = x
             for _ in range(int(exponent) - 1):
                 product = product * x
             return product
         if exponent == 0.5:
             return unary("sqrt", x)
+        if exponent == -0.5:
+            return unary("rsqrt", x)
         if exponent == -1:
             return 1.0 / x
     return binary("pow", base, exponent)
@@ -126,7 +129,8 @@ def matmul(x: Any, y: Any) -> TracedArray:
     total = add_up(products, -2, graph)
     if rows:
         total = total[0]
-    return TracedArray(graph, as_array(total[..., 0] if vector else total), a.worlds or b.worlds)
+    result = as_array(total[..., 0] if vector else total)
+    return TracedArray(graph, graph.together(result), a.worlds or b.worlds)
 
 
 def along(op: str, data: Any, graph: Graph) -> Any:

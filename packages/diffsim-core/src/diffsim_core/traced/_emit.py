@@ -31,6 +31,9 @@ def statements(outputs: Sequence[Node], places: Sequence[str], keep: str = "{0} 
             names[node.id] = f"{name}_[{index}]"
         else:
             args = [names[arg.id] for arg in node.args]
+            if node.op == "alias":
+                names[node.id] = args[0]
+                continue
             name = names[node.id] = f"t{node.id}"
             if node.op in ("sin", "cos"):
                 of = node.args[0].id

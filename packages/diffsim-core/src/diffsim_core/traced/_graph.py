@@ -49,6 +49,43 @@ class Graph:
         self.read: list[Any] = []
         """NumPy arrays of the task whose numbers became constants."""
         self._table: dict[Any, Node] = {}
+        self._arrays: list[tuple[Node, ...]] = []
+        self._finite: dict[int, bool] = {}
+
+    def together(self, data: Any) -> Any:
+        """Entries of one array, which get cotangents together: zeros where others get numbers, as in the array library.
+
+        Equal arrays that were computed twice stay apart in this, so each entry gets a name of its own here.
+        """
+        if data.size < 2:
+            return data
+        number = len(self._arrays)
+        nodes = [
+            node if node.op == "const" or node.kind != "real" else self._node("alias", (node,), number, "real")
+            for node in data.flat
+        ]
+        self._arrays.append(tuple(node for node in nodes if node.op == "alias" and node.value == number))
+        named = np.empty(data.shape, dtype=object)
+        named.reshape(-1)[:] = nodes
+        return named
+
+    def companions(self, node: Node) -> tuple[Node, ...]:
+        """All entries of the array that this one is an entry of."""
+        return self._arrays[node.value] if node.op == "alias" else ()
+
+    def begin(self) -> None:
+        """Trace anew: what is done again in the same order makes the same nodes."""
+        self._arrays.clear()
+
+    def finite(self, node: Node) -> bool:
+        """Whether a number is finite for finite inputs, but for overflow."""
+        if node.op == "const":
+            return node.kind != "real" or bool(np.isfinite(node.value))
+        known = self._finite.get(node.id)
+        if known is None:
+            known = node.op == "input" or (OPS[node.op].tame and all(map(self.finite, node.args)))
+            self._finite[node.id] = known
+        return known
 
     def __len__(self) -> int:
         return len(self._table)

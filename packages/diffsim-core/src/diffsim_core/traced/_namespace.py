@@ -103,7 +103,7 @@ class Namespace:
                 return graph.apply("where_mask", mask, a, b)
             return graph.apply("where", mask, real(a), real(b))
 
-        return TracedArray(graph, each(choose, *data), worlds)
+        return TracedArray(graph, graph.together(each(choose, *data)), worlds)
 
     def clip(self, x: TracedArray, /, min: Any = None, max: Any = None) -> TracedArray:
         if x.kind != "real":
@@ -115,7 +115,8 @@ class Namespace:
         if any(node.op != "const" or node.value != node.value for bound in bounds for node in bound.data.flat):
             raise Untraceable("xp.clip between bounds that are no numbers")
         data, worlds = together(x, *bounds)
-        return TracedArray(self.graph, each(lambda *nodes: self.graph.apply("clip", *nodes), *data), worlds)
+        clipped = each(lambda *nodes: self.graph.apply("clip", *nodes), *data)
+        return TracedArray(self.graph, self.graph.together(clipped), worlds)
 
     # Reductions
 
@@ -140,7 +141,7 @@ class Namespace:
         data = data.reshape(math.prod(data.shape[: len(axes)]), *data.shape[len(axes) :])
         if not len(data) and name not in ("sum", "any", "all"):
             raise Untraceable(f"xp.{name} of nothing")
-        result = as_array(combine(data))
+        result = self.graph.together(as_array(combine(data)))
         if keepdims:
             for a in sorted(axes):
                 result = np.expand_dims(result, a)
@@ -225,7 +226,7 @@ class Namespace:
         if at == 0 or any(array.ndim != rank for array in arrays):
             raise Untraceable("xp.concat along worlds")
         data = [array.data if array.worlds is not None else self.in_worlds(array).data for array in arrays]
-        return batched[0].like(np.concatenate(data, at - 1))
+        return batched[0].like(self.graph.together(np.concatenate(data, at - 1)))
 
     def in_worlds(self, array: TracedArray) -> TracedArray:
         """An array of numbers ``[N, ...]`` as one of every world's."""

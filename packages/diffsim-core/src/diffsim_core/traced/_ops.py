@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,8 @@ class Op:
     fold: Callable[..., Any] | None = None
     """The value for constants, where NumPy's is that of the array library to the bit."""
     kind: str = "real"
+    tame: bool = False
+    """Whether the result is finite wherever the arguments are, but for overflow."""
 
 
 class Build(NamedTuple):
@@ -36,6 +38,8 @@ class Build(NamedTuple):
     graph: Any
 
     def __call__(self, op: str, *args: Any) -> Any:
+        if op == "*" and args[0].op == "const" and args[0].value == 0 and self.graph.finite(args[1]):
+            return args[0]
         return self.graph.apply(op, *args)
 
     def number(self, value: float) -> Any:
@@ -113,6 +117,11 @@ def _sine_over(sign: float) -> Pull:
     return pull
 
 
+def _inverse_root(b: Build, g: Any, node: Any) -> list[Any]:
+    slope = b("*", b.number(-0.5), b("pow", node.args[0], b.number(-1.5)))
+    return [b("*", g, slope)]
+
+
 def _one(slope: Callable[[Build, Any, Any], Any]) -> Pull:
     """A function of one argument whose derivative is ``slope(build, x, f(x))``."""
     return lambda b, g, node: [b("*", g, slope(b, node.args[0], node))]
@@ -128,10 +137,13 @@ OPS: dict[str, Op] = {
     "*": Op("{0} * {1}", lambda b, g, node: [b("*", g, node.args[1]), b("*", g, node.args[0])], operator.mul),
     "/": Op("{0} / {1}", _quotient, operator.truediv),
     "held": Op("{0}"),
+    "alias": Op("{0}", lambda b, g, node: [g]),
     "neg": Op("-{0}", lambda b, g, node: [b("neg", g)], operator.neg),
     "sqrt": Op("sqrt_({0})", lambda b, g, node: [b("/", g, b("*", b.number(2.0), node))], np.sqrt),
-    "abs": Op("abs_({0})", _one(lambda b, x, f: b("sign", x)), abs),
-    "sign": Op("sign_({0})", _flat),
+    "rsqrt": Op("number(T(1)) / sqrt_({0})", _inverse_root),
+    "abs": Op("abs_({0})", _one(lambda b, x, f: b("step", x)), abs),
+    "step": Op("step_({0})", _flat),
+    "sign": Op("select({0} != {0}, {0}, step_({0}))", _flat),
     "floor": Op("floor_({0})", _flat),
     "ceil": Op("-floor_(-{0})", _flat),
     "round": Op("round_({0})", _flat),
@@ -177,4 +189,8 @@ OPS: dict[str, Op] = {
     "isfinite": Op("abs_({0}) < splat(T(__builtin_inf()))", None, np.isfinite, "mask"),
 }
 """By name. ``max``, ``min`` and ``norm`` take any number of arguments; ``sin`` and ``cos`` of one argument are computed
-together. ``held`` stops derivatives."""
+together. ``held`` stops derivatives, ``alias`` is its argument, and ``step`` is the sign with 0 for a NaN."""
+
+_TAME = "+ - * held alias neg abs step sign floor ceil round trunc sin cos tanh atan atan2 where norm"
+_TAME += " maximum minimum clip max min"
+OPS |= {name: replace(OPS[name], tame=True) for name in _TAME.split()}

@@ -21,7 +21,7 @@ from diffsim_core.traced._graph import Graph, Node, Untraceable
 from diffsim_core.traced._namespace import Namespace
 from diffsim_core.traced._start import Draw, TracedRandom
 
-MOST = 4_000
+MOST = 5_000
 """Operations of a task above which it is not compiled."""
 
 
@@ -110,6 +110,7 @@ def trace(task: Task, dynamics: Dynamics, state: EnvState, worlds: int, graph: G
     Raises:
         Untraceable: for anything else; the message says what, in which function, and where.
     """
+    graph.begin()
     xp = Namespace(graph, worlds)
     own = getattr(torch, graph.dtype)
 

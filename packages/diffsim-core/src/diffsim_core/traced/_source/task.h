@@ -32,7 +32,7 @@ DS_FN Mask truth(bool yes)
 // The larger and the smaller of two; a NaN if one is.
 DS_FN R larger(R a, R b) { return select((a > b) | (a != a), a, b); }
 DS_FN R smaller(R a, R b) { return select((a < b) | (a != a), a, b); }
-DS_FN R sign_(R a) { return select(a > R{}, number(T(1)), select(a < R{}, number(T(-1)), R{})); }
+DS_FN R step_(R a) { return select(a > R{}, number(T(1)), select(a < R{}, number(T(-1)), R{})); }
 
 // Functions of the C library, in double precision, lane by lane.
 #define DS_LANEWISE(NAME, FORMULA)                   \
