@@ -83,15 +83,17 @@ DS_FN R log1p_(R x)
     }
     return r;
 }
-// sincos_ of single precision loses digits beyond 1e4
+// sincos_ of single precision loses digits beyond 1e4. Each lane decides for itself: no world's bits depend on another's.
 DS_FN void sin_cos(R x, R& s, R& c)
 {
     sincos_(x, s, c);
 #if !DS_DOUBLE
     if (!any(abs_(x) > number(T(1e4)))) return;
     for (int l = 0; l < DS_LANES; l++) {
-        set(s, l, T(::sin(double(get(x, l)))));
-        set(c, l, T(::cos(double(get(x, l)))));
+        double a = get(x, l);
+        if (a >= -1e4 && a <= 1e4) continue;
+        set(s, l, T(::sin(a)));
+        set(c, l, T(::cos(a)));
     }
 #endif
 }
