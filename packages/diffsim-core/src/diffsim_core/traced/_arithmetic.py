@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
+import torch
 
 from diffsim_core.traced._array import TracedArray, as_array, each
 from diffsim_core.traced._graph import Graph, Node, Untraceable
@@ -22,6 +23,8 @@ def lift(value: Any, graph: Graph) -> TracedArray:
     if isinstance(value, (bool, np.bool_, *_NUMBERS)):
         number = value if isinstance(value, bool | np.bool_) else float(value)
         return TracedArray(graph, as_array(graph.constant(number)), None)
+    if isinstance(value, torch.Tensor):
+        raise Untraceable("arithmetic with a torch tensor that the task holds")
     raise Untraceable(f"arithmetic with a {type(value).__module__}.{type(value).__qualname__}")
 
 
