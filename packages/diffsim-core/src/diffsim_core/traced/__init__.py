@@ -7,5 +7,8 @@ from __future__ import annotations
 
 from diffsim_core.traced._agree import differentiated as differentiated
 from diffsim_core.traced._agree import disagreement as disagreement
+from diffsim_core.traced._fused import Different as Different
 from diffsim_core.traced._fused import FusedStep as FusedStep
+from diffsim_core.traced._fused import compiled_node as compiled_node
+from diffsim_core.traced._graph import Untraceable as Untraceable
 from diffsim_core.traced._ops import OPS as OPS

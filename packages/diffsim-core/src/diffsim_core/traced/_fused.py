@@ -48,36 +48,54 @@ class FusedStep:
         return self._node.step(state, action) if self._node is not None and self.works else None
 
     def _begin(self, state: EnvState, action: torch.Tensor) -> None:
-        with torch.inference_mode(False):
-            state = tree_map(lambda x: x.detach().clone(), state)
-            action = action.detach().clone()
-            with torch.no_grad():
-                self._env._step(state, action)  # raises what a task's mistakes raise, and fills its caches
-            self._python = PythonState(self._env.task)
-            try:
-                self._node = self._made(state, action)
-            except Untraceable as error:
-                self._refuse(str(error))
-            except Exception as error:
-                self._refuse(f"its compiled code ends in {type(error).__name__}: {str(error).splitlines()[0]}")
-
-    def _made(self, state: EnvState, action: torch.Tensor) -> Node:
-        env, python = self._env, self._python
-        assert python is not None, "what is watched was looked at"
-        if out_spec(env.task.dynamics) != env.task.dynamics.state_spec:
-            raise Untraceable("its simulator writes other arrays than its state")
-        traced = trace_twice(env, state, python)
-        node = Node(env, Compiled(Functions(traced), env.task.horizon))
-        found = disagreement(env, node.step, state, action)
-        if python.changed() is not None:
-            python.restore()
-        if found is not None:
-            raise Untraceable(f"{found} between compiled code and the task's own")
-        return node
+        try:
+            self._node, self._python = compiled_node(self._env, state, action)
+        except Untraceable as error:
+            self._refuse(str(error))
 
     def _refuse(self, why: str) -> None:
         self.works, self._node, self._python = False, None, None
         warnings.warn(NOTICE.format(task=self._env.task.name, why=why), stacklevel=4)
+
+
+class Different(Untraceable):
+    """Compiled code does not give what the task's own code gives."""
+
+
+def compiled_node(env: TaskEnv, state: EnvState, action: torch.Tensor) -> tuple[Node, PythonState]:
+    """Compiled steps of an environment, compared with its own; and what they take for granted.
+
+    Args:
+        env: on torch arrays and a CPU.
+        state: a state to compare at.
+        action: ``[N, na]``, the same.
+
+    Raises:
+        Untraceable: if the task cannot be traced or compiled.
+        Different: if what comes of it differs.
+        TaskError: if what a function of the task returns does not fit.
+    """
+    with torch.inference_mode(False):
+        state = tree_map(lambda x: x.detach().clone(), state)
+        action = action.detach().clone()
+        with torch.no_grad():
+            env._step(state, action)  # raises what a task's mistakes raise, and fills its caches
+        python = PythonState(env.task)
+        if out_spec(env.task.dynamics) != env.task.dynamics.state_spec:
+            raise Untraceable("its simulator writes other arrays than its state")
+        traced = trace_twice(env, state, python)
+        try:
+            node = Node(env, Compiled(Functions(traced), env.task.horizon))
+            found = disagreement(env, node.step, state, action)
+        except Exception as error:
+            raise Different(
+                f"its compiled code ends in {type(error).__name__}: {str(error).splitlines()[0]}"
+            ) from error
+        if (name := python.changed()) is not None:
+            raise Untraceable(f"its functions change {name}")
+        if found is not None:
+            raise Different(f"{found} between compiled code and the task's own")
+        return node, python
 
 
 def trace_twice(env: Any, state: EnvState, python: PythonState) -> Traced:
