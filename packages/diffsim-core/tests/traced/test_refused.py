@@ -125,6 +125,10 @@ def swallowing(self, xp, obs, physics):
         return obs
 
 
+def doubles(self, xp, obs, physics):
+    return xp.astype(obs * from_numpy(np.full(8, 1 / 3), obs), xp.float32)
+
+
 def double(self, xp, obs, physics):
     return xp.astype(xp.astype(obs, xp.float64) / 3, xp.float32)
 
@@ -151,6 +155,7 @@ REASONS = {
     keeping: "a torch tensor that the task holds",
     swallowing: "xp.sort",
     double: "xp.astype",
+    doubles: "an array of float64 in a task of float32",
 }
 
 
@@ -180,6 +185,13 @@ class Curriculum:
     level = 1.0
 
 
+class Slotted:
+    __slots__ = ("height",)
+
+    def __init__(self):
+        self.height = 0.25
+
+
 class Aiming(Pendulum):
     """Its target may be an attribute, in a list, in an object, in an array, or a global variable."""
 
@@ -188,16 +200,18 @@ class Aiming(Pendulum):
     def __init__(self):
         super().__init__()
         self.goal, self.goals, self.array = 0.5, [0.5], np.array([0.5, 0.25], np.float32)
-        self.curriculum, self.table = Curriculum(), {"goal": 0.5}
+        self.curriculum, self.table, self.slotted = Curriculum(), {"goal": 0.5}, Slotted()
 
     def reward(self, xp, physics, action, next_physics, next_obs, task):
         target = self.goal + self.goals[0] + self.curriculum.level + self.table["goal"] + GOAL + self.shift
+        target += self.slotted.height
         away = next_physics.q - from_numpy(self.array, next_physics.q) * target
         return -xp.sum(away * away, axis=1)
 
 
 CHANGES = {
     "attribute 'goal'": lambda task: setattr(task, "goal", 1.5),
+    "attribute 'height'": lambda task: setattr(task.slotted, "height", 0.5),
     "attribute 'goals'": lambda task: task.goals.__setitem__(0, 2.5),
     "attribute 'level'": lambda task: setattr(task.curriculum, "level", 2.0),
     "'goal'": lambda task: task.table.update(goal=3.0),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 
 import diffsim_core
-from diffsim_core import rollout, stop_gradient
+from diffsim_core import ArraySpec, TaskEnv, rollout, stop_gradient
 from diffsim_core.check import check_env
 from diffsim_core.traced import differentiated
 
@@ -136,3 +138,93 @@ def test_a_window_of_steps_with_resets_has_the_gradient_of_separate_steps():
     assert found[0][1].any() and env.fused
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_constants_that_differ_from_world_to_world_get_gradients():
+    ranges = {"link_density:torso": (0.8, 1.2), "contact_mu": (0.6, 1.0)}
+    envs = [
+        diffsim_core.make("hopper", num_envs=N, dtype="float64", fused=fused, randomize=ranges, episode_length=6)
+        for fused in (True, False)
+    ]
+    (state, _), action = envs[0].reset(2), torch.full((N, 3), 0.4, dtype=torch.float64)
+    for k in range(8):
+        late = state._replace(t=torch.full_like(state.t, 5)) if k == 6 else state
+        one, two = (differentiated(env.step, late, action) for env in envs)
+        for name, gradient in two.gradients.items():
+            assert_close(gradient, one.gradients[name], name)
+        for name, value in two.values.items():
+            assert_close(value, one.values[name], name)
+        state, _ = envs[1].step(late, action)
+    assert envs[0].fused and one.gradients["constants.params"].abs().max() > 0
+    assert state.episode.min() >= 1
+
+
+class Weightless(NamedTuple):
+    x: Any
+
+
+class Falling:
+    """A simulator in NumPy without controls."""
+
+    device, dtype, dt = "cpu", "float64", 0.1
+    state_type, state_spec, control_spec = Weightless, (ArraySpec("x", (2, 3)),), (ArraySpec("u", (0,)),)
+
+    def saved_size(self, num_worlds):
+        return 1
+
+    def step(self, state, control, out, ok, saved):
+        out[0].array().numpy()[:] = 0.9 * state[0].array().numpy()
+        ok.array().numpy()[:] = 1
+
+    def vjp(self, state, control, ok, saved, out_cotangent, in_cotangent):
+        in_cotangent[0].array().numpy()[:] = 0.9 * out_cotangent[0].array().numpy()
+
+
+class Watching:
+    """No actions, observations of several arrays, one of them handed on, a memory of two arrays, one of them unused."""
+
+    name, num_actions, horizon, num_obs = "watching", 0, 3, 8
+    obs_shapes = {"points": (2, 3), "sums": (2,)}  # noqa: RUF012
+
+    def __init__(self):
+        self.dynamics = Falling()
+
+    def initial(self, xp, random):
+        return (random.normal(0, (2, 3)),), {"goal": random.uniform(1, (2,)), "unused": random.uniform(2)}
+
+    def control(self, xp, action):
+        return (action,)
+
+    def advance(self, xp, action, task):
+        return {"goal": 0.5 * task["goal"], "unused": task["unused"] * 1.0 + 1.0}
+
+    def observe(self, xp, physics, task):
+        return {"points": physics.x, "sums": xp.sum(physics.x, axis=2) * task["goal"]}
+
+    def reward(self, xp, physics, action, next_physics, next_obs, task):
+        return xp.sum(next_obs["sums"] ** 2, axis=1)
+
+    def terminated(self, xp, physics, task):
+        return xp.zeros_like(task["unused"], dtype=xp.bool)
+
+
+def test_any_simulator_any_shapes_and_no_actions():
+    one, two = (TaskEnv(Watching(), N, arrays="torch", dtype="float64", fused=fused) for fused in (True, False))
+    state, _ = one.reset(0)
+    none = torch.zeros(N, 0, dtype=torch.float64)
+    for _ in range(5):
+        a, b = (differentiated(env.step, state, none) for env in (one, two))
+        for name in b.values:
+            assert_close(b.values[name], a.values[name], name)
+        for name in b.gradients:
+            assert_close(b.gradients[name], a.gradients[name], name)
+        state, _ = two.step(state, none)
+    assert one.fused and state.episode.min() == 1
+
+
+def test_copies_have_steps_of_their_own():
+    env = diffsim_core.make("cartpole", num_envs=3, fused=True)
+    state, _ = env.reset(0)
+    expected = env.step(state, torch.ones(3, 1))[1]
+    twin = copy.deepcopy(env)
+    assert torch.equal(twin.step(state, torch.ones(3, 1))[1].obs, expected.obs) and twin.fused

@@ -316,7 +316,7 @@ class Namespace:
         """An array of numbers that all worlds share."""
         own = getattr(torch, self.graph.dtype)
         kind = numbers.dtype.kind if dtype is None else {torch.bool: "b", own: "f"}.get(dtype, "i")
-        if kind == "f" and dtype in (None, own):
+        if kind == "f" and (dtype == own or (dtype is None and str(numbers.dtype) == self.graph.dtype)):
             make: Any = self.graph.constant
             numbers = numbers.astype(self.graph.dtype)
         elif kind == "b":

@@ -56,6 +56,7 @@ class Node:
         self.traced = traced = compiled.functions.traced
         self.bridge = TorchBridge(env.task.dynamics)
         self._dtype = self.bridge.dtype
+        self.saved_size = env.task.dynamics.saved_size(env.num_envs)
         self._watched = [k for k, leaf in enumerate(traced.memory) if leaf is not None]
         self._made = [k for k, leaf in enumerate(traced.remembered) if leaf is not None]
         sizes = (len(traced.physics), len(self._watched))
@@ -289,7 +290,7 @@ def _pointers(*arrays: torch.Tensor) -> list[int]:
 class _Step(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, node: Node, call: _Call, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        saved = node.bridge.borrow(node.bridge.dynamics.saved_size(node.env.num_envs))
+        saved = node.bridge.borrow(node.saved_size)
         outcome = node.forward(call, arrays, saved.tensor)
         # what is not an output may lie in the context; an output must not, or nothing would ever be freed
         ctx.node, ctx.saved = node, saved

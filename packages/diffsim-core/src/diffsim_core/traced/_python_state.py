@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 _LIBRARIES = {"array_api_compat", "jax", "jaxlib", "numpy", "scipy", "torch", "warp"}
 _LARGE = 1 << 16
@@ -78,12 +79,14 @@ class PythonState:
             self._look(value.__self__, name)
         elif isinstance(value, types.FunctionType):
             self._function(value)
-        elif hasattr(value, "_version") and hasattr(value, "untyped_storage"):
+        elif isinstance(value, torch.Tensor):
             self._tensor(value, name)
-        elif hasattr(value, "__dict__") and not _of_library(type(value).__module__):
-            self._entries(vars(value), "attribute")
+        elif not _of_library(type(value).__module__):
+            if hasattr(value, "__dict__"):
+                self._entries(vars(value), "attribute")
             for cls in type(value).__mro__:
                 self._class(cls)
+                self._slots(value, vars(cls).get("__slots__", ()))
 
     def _look_at(self, values: Iterable[Any], name: str) -> None:
         for value in values:
@@ -114,10 +117,24 @@ class PythonState:
             bits = array.tobytes()
             self._watch(lambda: name, lambda: array.tobytes() == bits, lambda: None)
 
-    def _tensor(self, tensor: Any, name: str) -> None:
+    def _tensor(self, tensor: torch.Tensor, name: str) -> None:
         if not tensor.is_inference():
             version = tensor._version
             self._watch(lambda: name, lambda: tensor._version == version, lambda: None)
+
+    def _slots(self, value: Any, names: Any) -> None:
+        for key in (names,) if isinstance(names, str) else tuple(names):
+            known = getattr(value, key, _MISSING)
+            if known is not _MISSING and not key.startswith("__"):
+                self._slot(value, key, known)
+
+    def _slot(self, value: Any, key: str, known: Any) -> None:
+        def same() -> bool:
+            now = getattr(value, key)
+            return now is known or now == known
+
+        self._watch(lambda: f"attribute {key!r}", same, lambda: setattr(value, key, known))
+        self._look(known, f"attribute {key!r}")
 
     def _class(self, cls: type) -> None:
         """Attributes of a class that are data, and what its methods read."""
