@@ -10,7 +10,6 @@ from diffsim_core.native._arguments import step_arguments as step_arguments
 from diffsim_core.native._dynamics import NativeDynamics as NativeDynamics
 from diffsim_core.native._dynamics import check_step as check_step
 from diffsim_core.native._headers import shared_headers as shared_headers
-from diffsim_core.native._headers import written_headers as written_headers
 from diffsim_core.native._launcher import Launch as Launch
 from diffsim_core.native._launcher import Launcher as Launcher
 from diffsim_core.native._launcher import Program as Program

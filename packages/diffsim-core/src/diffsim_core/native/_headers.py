@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import warp as wp
@@ -19,14 +18,10 @@ def shared_headers(folder: Path) -> Path:
     Warp tells compiled modules apart by the paths of the folders they include, too. With the package's own path, each
     new environment or checkout would compile all kernels again.
     """
-    return written_headers({path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*.h"))})
-
-
-def written_headers(files: Mapping[Path, bytes]) -> Path:
-    """A folder in Warp's cache with these headers, by their paths in it; the same folder for the same headers."""
     start_warp()
     cache = wp.config.kernel_cache_dir
     assert cache is not None, "Warp has started"
+    files = {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*.h"))}
     contents = hashlib.sha256()
     for name, text in files.items():
         contents.update(f"{name.as_posix()} {len(text)}\n".encode() + text)

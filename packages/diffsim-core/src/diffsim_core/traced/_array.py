@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
@@ -78,6 +78,13 @@ class TracedArray:
 
     def __pos__(self) -> TracedArray:
         return self
+
+    if TYPE_CHECKING:  # the operators are in _arithmetic
+
+        def __mul__(self, other: Any) -> TracedArray: ...
+        def __rtruediv__(self, other: Any) -> TracedArray: ...
+
+        __add__ = __sub__ = __truediv__ = __mul__
 
     @property
     def mT(self) -> TracedArray:
