@@ -40,10 +40,10 @@ def test_the_same_seed_gives_the_same_bits_and_another_environment_goes_on(name)
         state = algorithm.init(make(True), 5)
         for k, updates in enumerate(parts):
             if k:
-                state = replace(state, env=make(True))
+                state = replace(state, run=state.run._replace(env=make(True)))
             for _ in range(updates):
                 state, _ = algorithm.update(state)
-        assert state.env.fused
+        assert state.run.env.fused
         ends.append(tensors(state))
     for end in ends[1:]:
         assert end.keys() == ends[0].keys() and all(torch.equal(x, end[key]) for key, x in ends[0].items())
