@@ -198,6 +198,10 @@ class Pendulum:
         return {"speed": xp.abs(next_physics.qd[:, 0])}
 
 
+FUSED = False
+"""Whether steps on torch arrays are one operation each; the fixture ``both_ways`` sets it."""
+
+
 def make_pendulum(
     num_envs: int = 64,
     arrays: str = "torch",
@@ -207,4 +211,6 @@ def make_pendulum(
     **options: Any,
 ) -> TaskEnv:
     task = Pendulum(device=device, dtype=dtype, **options)
-    return TaskEnv(task, num_envs, arrays=arrays, device=device, dtype=dtype, world_offset=world_offset)
+    fused = FUSED and arrays == "torch" and device == "cpu"
+    given = {"arrays": arrays, "device": device, "dtype": dtype, "world_offset": world_offset, "fused": fused}
+    return TaskEnv(task, num_envs, **given)

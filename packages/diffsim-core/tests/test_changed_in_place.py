@@ -10,6 +10,8 @@ from diffsim_core._tree import tree_leaves
 
 from .pendulum import Pendulum, make_pendulum
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 def spoil(tree):
     for _, leaf in tree_leaves(tree):

@@ -17,6 +17,8 @@ from diffsim_core._interop import from_numpy, to_numpy
 
 from .pendulum import make_pendulum
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 WEIGHTS = 0.5 * np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32)
 BAD, STEPS = 3, 6
 

@@ -16,6 +16,8 @@ from diffsim_core.check import check_env
 
 from .pendulum import Pendulum, PendulumState, make_pendulum
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 @pytest.mark.parametrize(("arrays", "dtype"), [("torch", "float32"), ("torch", "float64"), ("jax", "float32")])
 def test_keeps_every_promise(arrays, dtype):

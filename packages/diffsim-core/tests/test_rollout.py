@@ -14,6 +14,8 @@ from diffsim_core import rollout, stop_gradient
 
 from .pendulum import make_pendulum
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 WEIGHTS = 0.7 * np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32)
 
 

@@ -36,6 +36,9 @@ class TaskEnv(Remade):
         dtype: ``"float32"`` or ``"float64"``.
         world_offset: number of the first world; random numbers follow the world's number, so two
             environments of 32 worlds at offsets 0 and 32 equal one of 64.
+        fused: take each step, simulator and task together, as one operation of torch's autograd on a CPU: the task's
+            functions are traced in the first step, differentiated and compiled. Where that cannot be, a warning says
+            why, and steps are taken as without it. Results agree up to rounding.
 
     Raises:
         ValueError: if an argument does not fit the task's dynamics, or the task lacks an attribute or a function.
@@ -51,6 +54,7 @@ class TaskEnv(Remade):
         device: str = "cpu",
         dtype: str = "float32",
         world_offset: int = 0,
+        fused: bool = False,
     ) -> None:
         if not isinstance(num_envs, numbers.Integral) or num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
@@ -90,6 +94,7 @@ class TaskEnv(Remade):
             obs_shapes={name: tuple(shape) for name, shape in getattr(task, "obs_shapes", {}).items()},
         )
         self._returned = Returned(task, self.spec, num_envs, library, getattr(self.xp, dtype))
+        self._fused = self._fuse() if fused else None
         # Whether to look before resetting: skips most of the work, but on CUDA would wait for the device.
         self._look = library.can_read(device)
 
@@ -116,8 +121,26 @@ class TaskEnv(Remade):
             ValueError: if the action or the state has a wrong shape, dtype or device.
             TaskError: in the first step, if what a function of the task returns has.
         """
-        xp, task, library, check = self.xp, self.task, self._backend, self._returned.check
         self._check_action(action)
+        if self._fused is not None:
+            taken = self._fused.step(state, action)
+            if taken is not None:
+                return taken
+        return self._step(state, action)
+
+    @property
+    def fused(self) -> bool:
+        """Whether steps are one operation each; what was asked for, until the first step has shown if it can be."""
+        return self._fused is not None and self._fused.works
+
+    def _fuse(self) -> Any:
+        from diffsim_core.traced import FusedStep
+
+        return FusedStep(self)
+
+    def _step(self, state: EnvState, action: Array) -> tuple[EnvState, Transition]:
+        """A step of separate operations of the array library."""
+        xp, task, library, check = self.xp, self.task, self._backend, self._returned.check
         action = self._clip(action)
         control = task.control(xp, action)
         check("control", control)
@@ -168,22 +191,28 @@ class TaskEnv(Remade):
         new_physics, new_memory, new_obs = self._backend.no_grad(lambda: self._start(after.seed, episode))
 
         def select(new: Array, old: Array) -> Array:
-            return xp.where(xp.reshape(done, (-1,) + (1,) * (old.ndim - 1)), new, old)
+            return self._select(done, new, old)
 
-        constants = after.constants
-        if self.constants_vary:
-            new_constants = self._backend.no_grad(lambda: self._constants(after.seed, episode))
-            constants = tree_map(select, new_constants, constants)
         state = EnvState(
             physics=tree_map(select, new_physics, after.physics),
             task=tree_map(select, new_memory, after.task),
             t=xp.where(done, xp.zeros_like(after.t), after.t),
             episode=episode,
             seed=after.seed,
-            constants=constants,
+            constants=self._renewed_constants(after, episode, done),
         )
         next_obs = tree_map(select, new_obs, final_obs)
         return state, Transition(reward, terminated, truncated, final_obs, next_obs, diverged, metrics)
+
+    def _renewed_constants(self, state: EnvState, episode: Array, done: Array) -> PyTree:
+        """The simulator's constants after a step: new ones where an episode ended, if they differ between episodes."""
+        if not self.constants_vary:
+            return state.constants
+        new = self._backend.no_grad(lambda: self._constants(state.seed, episode))
+        return tree_map(lambda one, other: self._select(done, one, other), new, state.constants)
+
+    def _select(self, done: Array, new: Array, old: Array) -> Array:
+        return self.xp.where(self.xp.reshape(done, (-1,) + (1,) * (old.ndim - 1)), new, old)
 
     def _start(self, seed: Array, episode: Array) -> tuple[PyTree, PyTree, PyTree]:
         """Physics, task state and observation at the start of the given episodes."""

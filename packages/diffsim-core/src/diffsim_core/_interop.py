@@ -73,6 +73,11 @@ def _ask_libraries(array: Any) -> Backend:
     raise TypeError(f"expected a {expected}, got {type(array).__module__}.{type(array).__qualname__}")
 
 
+def register_arrays(kind: type, library: Backend) -> None:
+    """Make ``backend_of`` know another class of arrays."""
+    _OF_TYPE[kind] = library
+
+
 def differentiable(dynamics: Dynamics) -> Callable[..., tuple[PyTree, Array]]:
     """Turn a simulator's ``step`` and ``vjp`` into a function that torch and JAX can differentiate.
 

@@ -60,18 +60,18 @@ class TorchBridge:
         counts_fit = len(state) == self.num_state and len(constants) == self.num_constants
         if not counts_fit or len(arrays) != len(self.names):
             check_count(self.dynamics, state, control, constants)
-        if forward_ad._current_level >= 0 or _transforms() is not None:
-            _refuse_tangents(self.names, arrays)
-        self._check(arrays)
+        refuse_transforms(self.names, arrays)
+        self.check(arrays, self.tails, self.names)
         if torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
             *out, ok = _Step.apply(self, *arrays)  # pyright: ignore[reportGeneralTypeIssues]
         else:
             out, ok = self.forward(arrays, None)
         return self.dynamics.state_type(*out), ok.bool()
 
-    def _check(self, arrays: Sequence[torch.Tensor]) -> None:
+    def check(self, arrays: Sequence[torch.Tensor], tails: Sequence[tuple[int, ...]], names: Sequence[str]) -> None:
+        """Raise ``ValueError`` unless arrays have these shapes for each world, and are as kernels read them."""
         num_worlds = len(arrays[0])
-        for array, tail, name in zip(arrays, self.tails, self.names, strict=True):
+        for array, tail, name in zip(arrays, tails, names, strict=True):
             if (
                 array.shape != (num_worlds, *tail)
                 or array.dtype is not self.dtype
@@ -156,13 +156,7 @@ class _Step(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         *arrays, ok = ctx.saved_tensors
-        if not torch.is_grad_enabled():
-            return (None, *_Step._pull(ctx, arrays, ok, cotangents))
-        # A graph of this pass is asked for, to be differentiated again.
-        with torch.no_grad():
-            in_cotangent = _Step._pull(ctx, arrays, ok, cotangents)
-        given = [cotangent for cotangent in cotangents if cotangent is not None]
-        return (None, *_Once.apply(len(in_cotangent), *in_cotangent, *arrays, *given))  # pyright: ignore[reportGeneralTypeIssues]
+        return (None, *once(lambda: _Step._pull(ctx, arrays, ok, cotangents), arrays, cotangents))
 
     @staticmethod
     def _pull(
@@ -203,6 +197,19 @@ class _Once(torch.autograd.Function):
         raise NotImplementedError(_NO_SECOND)
 
 
+def once(
+    pull: Callable[[], list[torch.Tensor]], arrays: Sequence[torch.Tensor], cotangents: Sequence[torch.Tensor | None]
+) -> Sequence[torch.Tensor]:
+    """What ``pull`` makes of ``arrays`` and ``cotangents``; it cannot be differentiated again, and says so."""
+    if not torch.is_grad_enabled():
+        return pull()
+    # A graph of this pass is asked for, to be differentiated again.
+    with torch.no_grad():
+        in_cotangent = pull()
+    given = [cotangent for cotangent in cotangents if cotangent is not None]
+    return _Once.apply(len(in_cotangent), *in_cotangent, *arrays, *given)  # pyright: ignore[reportReturnType]
+
+
 _NO_SECOND = (
     "a second derivative through a simulator's step is not implemented, nor is torch.autograd.functional.jvp, which "
     "takes one; use first derivatives, and central differences of them for a Hessian-vector product"
@@ -217,7 +224,10 @@ _NO_TRANSFORM = (
 )
 
 
-def _refuse_tangents(names: Sequence[str], arrays: Sequence[torch.Tensor]) -> None:
+def refuse_transforms(names: Sequence[str], arrays: Sequence[torch.Tensor]) -> None:
+    """Raise ``NotImplementedError`` for arrays in forward mode or inside a transform of ``torch.func``."""
+    if forward_ad._current_level < 0 and _transforms() is None:
+        return
     functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
     for name, array in zip(names, arrays, strict=True):
         if functorch.is_functorch_wrapped_tensor(array):

@@ -104,18 +104,18 @@ def task_factory(name: str) -> TaskFactory:
 
 
 def task_options(name: str) -> Options:
-    """The options of a task, as its factory's signature declares them, and ``randomize``.
+    """The options of a task, as its factory's signature declares them, ``randomize`` and ``fused``.
 
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
         ImportError: it needs an extra that is not installed.
     """
-    from diffsim_core.options import RANDOMIZE, options_of
+    from diffsim_core.options import FUSED, RANDOMIZE, options_of
 
     if (family := _family(name)) is not None:
         return _imported(family).options(name.partition(":")[2])
     found = options_of(task_factory(name), f"task {name!r}")
-    return dataclasses.replace(found, known={**found.known, RANDOMIZE.name: RANDOMIZE})
+    return dataclasses.replace(found, known={**found.known, RANDOMIZE.name: RANDOMIZE, FUSED.name: FUSED})
 
 
 def make(
@@ -126,6 +126,7 @@ def make(
     dtype: str = "float32",
     world_offset: int = 0,
     randomize: Mapping[str, tuple[float, float]] | None = None,
+    fused: bool = False,
     **options: Any,
 ) -> Any:
     """An environment of a registered task: ``make("ant", num_envs=64)``.
@@ -139,6 +140,7 @@ def make(
         world_offset: number of the first world; above 0 if the batch is a part of a larger one.
         randomize: for a rigid-body task, parameters of its model with the range of a factor that is drawn for each
             world and episode: ``{"link_density:torso": (0.8, 1.2)}``; see ``diffsim_core.tasks.Randomised``.
+        fused: take each step, simulator and task together, as one operation of torch's autograd; see ``TaskEnv``.
         options: options of the task.
 
     Returns:
@@ -156,13 +158,16 @@ def make(
     num_envs, world_offset = NUM_ENVS.convert(num_envs, "make"), WORLD_OFFSET.convert(world_offset, "make")
     if randomize is not None and _family(name) is not None:
         raise ValueError(f"randomize works with rigid-body tasks only, and {name!r} is not one; leave it out")
+    if fused and _family(name) is not None:
+        raise ValueError(f"fused works with tasks of array code only, and {name!r} is not one; leave it out")
     declared = task_options(name)
-    options = declared.convert(options if randomize is None else {**options, "randomize": randomize})
+    own = {"randomize": randomize} if randomize is not None else {}
+    options = declared.convert({**options, **own, **({"fused": fused} if fused is not False else {})})
     declared.require(options)
     if (family := _family(name)) is not None:
         given = {"arrays": arrays, "device": device, "dtype": dtype, "world_offset": world_offset}
         return _imported(family)(name.partition(":")[2], num_envs, name=name, **given, **options)
-    randomize = options.pop("randomize", None)
+    randomize, fused = options.pop("randomize", None), options.pop("fused", False)
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
     backend(arrays)
@@ -174,7 +179,8 @@ def make(
             task = Randomised(task, randomize)
         except TypeError as error:
             raise ValueError(f"{error}; leave randomize out") from None
-    return TaskEnv(task, num_envs, arrays=arrays, device=device, dtype=dtype, world_offset=world_offset)
+    given = {"arrays": arrays, "device": device, "dtype": dtype, "world_offset": world_offset, "fused": fused}
+    return TaskEnv(task, num_envs, **given)
 
 
 def _family(name: str) -> str | None:

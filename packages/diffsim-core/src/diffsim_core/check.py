@@ -2,7 +2,7 @@
 
 ``check_env`` tests the promises of the protocol. ``check_gradients`` compares the gradients of a few steps with central
 differences. ``check_rollout`` finds the horizon up to which gradients can be trusted. ``check_task`` runs all three for
-a task made by name, and ``diffrl check`` prints its report.
+a task made by name, compares steps in one operation with separate ones, and ``diffrl check`` prints its report.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from diffsim_core import _check_env
 from diffsim_core._check_env import CheckError as CheckError
 from diffsim_core._check_env import Subject
+from diffsim_core._check_fused import FusedReport, check_fused
 from diffsim_core._check_gradients import TOLERANCE
 from diffsim_core._check_gradients import GradientReport as GradientReport
 from diffsim_core._check_gradients import SwitchingError as SwitchingError
@@ -94,6 +95,10 @@ class TaskReport:
     """Of a step after 40 steps of random actions; None if the check ended in an error."""
     rollout: RolloutReport | None
     """None if the check ended in an error, which ``violations`` then has."""
+    fused: bool | None = None
+    """Whether steps can be one operation each, see ``TaskEnv``; None where they never are, or an error ended this."""
+    not_fused: str = ""
+    """Why they cannot."""
 
     @property
     def ok(self) -> bool:
@@ -114,6 +119,8 @@ class TaskReport:
             **absent,
             **({} if self.gradients is None else _known(self.gradients)),
             **{name: getattr(self.rollout, name, None) for name in rollout},
+            "fused": self.fused,
+            "not_fused": self.not_fused,
         }
 
 
@@ -182,11 +189,16 @@ def check_task(
             progress=told(CHECKS[3]),
         )
     )
+    fused: FusedReport | None = attempt(lambda: check_fused(make, num_envs=num_envs, seed=seed))
+    if fused is not None:
+        violations += fused.violations
     for report in (start, gradients):
         violations += report.faults if report is not None else ()
     violations += rollout.not_finite if rollout is not None else ()
     same = None if different is None else not different
-    return TaskReport(env.spec.name, list(dict.fromkeys(violations)), same, start, gradients, rollout)
+    found = fused or FusedReport(None, "", [])
+    broken = list(dict.fromkeys(violations))
+    return TaskReport(env.spec.name, broken, same, start, gradients, rollout, found.fused, found.because)
 
 
 CHECKS = ("promises", "gradients at the start", "gradients later on", "gradients of rollouts")

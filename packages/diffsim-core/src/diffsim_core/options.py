@@ -273,3 +273,9 @@ RANDOMIZE = Option(
     default=None,
     doc="Of a rigid-body task: parameters of the model, each with the range of a factor drawn for each episode.",
 )
+FUSED = Option(
+    name="fused",
+    kind=bool,
+    default=False,
+    doc="Take each step, simulator and task together, as one operation of torch's autograd on a CPU.",
+)

@@ -63,6 +63,7 @@ def native_kernels(
     on_cuda: bool,
     defines: Mapping[str, Any],
     first: Sequence[str] = (),
+    text: str = "",
 ) -> Kernels:
     """Kernels of C++ functions, compiled at their first launch and then cached on disk by Warp.
 
@@ -78,6 +79,8 @@ def native_kernels(
         on_cuda: which compiler.
         defines: macros in addition to ``DS_REAL``, ``DS_DOUBLE``, ``DS_LANES`` and ``DS_HUGE``.
         first: headers to include before ``header``, by name or absolute path.
+        text: C++ that follows ``header``. Modules that include the same folders share what Warp's compiler made of its
+            own headers; a folder for each module would cost seconds.
     """
     start_warp()
     lanes = 1 if on_cuda else cpu_lanes(dtype)
@@ -89,7 +92,7 @@ def native_kernels(
         **defines,
     }
     preamble = "".join(f"#define {key} {value}\n" for key, value in macros.items())
-    preamble += _header((*first, header), functions, dtype, on_cuda)
+    preamble += _header((*first, header), text, functions, dtype, on_cuda)
     folders = [*folders, shared_headers(SOURCE)]
     options = wp.ModuleBuildOptions(
         extra_cpu_include_dirs=folders,
@@ -108,11 +111,11 @@ def native_kernels(
     return Kernels(functions=frozen, dtype=dtype, on_cuda=on_cuda, lanes=lanes, module=module, entries=entries)
 
 
-def _header(headers: Sequence[str], functions: Mapping[str, Arguments], dtype: str, on_cuda: bool) -> str:
+def _header(headers: Sequence[str], more: str, functions: Mapping[str, Arguments], dtype: str, on_cuda: bool) -> str:
     """The text that native sources see: structs, the engine, and what calls its functions."""
     structs = "".join(arguments.declaration(dtype) for arguments in dict.fromkeys(functions.values()))
     included = "".join(f'#include "{each}"\n' for each in headers)
-    text = f'#include "lanes.h"\nnamespace ds {{\n{structs}}}\n{included}'
+    text = f'#include "lanes.h"\nnamespace ds {{\n{structs}}}\n{included}{more}'
     if on_cuda:
         callers = "".join(arguments.on_cuda(name) for name, arguments in functions.items())
         return f"{text}namespace ds {{\n{callers}}}\n"

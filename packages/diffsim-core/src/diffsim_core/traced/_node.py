@@ -1,0 +1,311 @@
+"""``Node``: a step of an environment as one operation of PyTorch's autograd."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from diffsim_core._env import TaskEnv
+from diffsim_core._interop_torch import TorchBridge, once, refuse_transforms
+from diffsim_core._protocol import EnvState, Transition
+from diffsim_core._tree import tree_leaves, tree_map
+from diffsim_core.traced._program import Compiled
+
+_TERMINATED, _TRUNCATED, _DIVERGED, _DONE = range(4)
+
+
+class Outcome(NamedTuple):
+    """What a step writes."""
+
+    moved: list[torch.Tensor]
+    """Physics as the simulator writes it, before any reset."""
+    physics: list[torch.Tensor]
+    """The same list, or another one where an episode ended."""
+    remembered: list[torch.Tensor]
+    final_obs: list[torch.Tensor]
+    reward: torch.Tensor
+    metrics: list[torch.Tensor]
+    obs: list[torch.Tensor] | None
+    """After resets; None where there was none."""
+    t: torch.Tensor
+    flags: torch.Tensor
+    """``[4, N]`` bool: terminated, truncated, diverged, done."""
+    ok: torch.Tensor
+    action: torch.Tensor
+    """Clipped."""
+    control: list[torch.Tensor]
+    begun: Any
+    """Memory at the start of new episodes; None where none began, or all of it is replaced already."""
+    episode: torch.Tensor
+
+
+class Node:
+    """Steps an environment with compiled functions of its task.
+
+    Args:
+        env: whose task they are.
+        compiled: the functions.
+    """
+
+    def __init__(self, env: TaskEnv, compiled: Compiled) -> None:
+        self.env, self.compiled = env, compiled
+        self.functions = compiled.functions
+        self.traced = traced = compiled.functions.traced
+        self.bridge = TorchBridge(env.task.dynamics)
+        self._dtype = self.bridge.dtype
+        self.saved_size = env.task.dynamics.saved_size(env.num_envs)
+        self._watched = [k for k, leaf in enumerate(traced.memory) if leaf is not None]
+        self._made = [k for k, leaf in enumerate(traced.remembered) if leaf is not None]
+        sizes = (len(traced.physics), len(self._watched))
+        self._counts = sizes
+        names, tails = self.bridge.names, self.bridge.tails
+        fixed = len(tails) - self.bridge.num_constants
+        self._names = ("action", *names[: sizes[0]], *names[fixed:])
+        self._tails = (traced.action.shape, *tails[: sizes[0]], *tails[fixed:])
+        self._reached = [leaf.name for leaf in self.functions.reached]
+
+    def step(self, state: EnvState, action: torch.Tensor) -> tuple[EnvState, Transition] | None:
+        """See ``TaskEnv.step``. None for arrays that are not as the first ones were, which that step complains of."""
+        memory = [leaf for _, leaf in tree_leaves(state.task)]
+        watched = [memory[k].contiguous() for k in self._watched] if len(memory) == len(self.traced.memory) else None
+        if watched is None or not self._fits(state, action, watched):
+            return None
+        action = action.resolve_neg().contiguous()
+        given = (action, *state.physics, *state.constants)
+        refuse_transforms(self._names, given)
+        self.bridge.check(given, self._tails, self._names)
+        arrays = (action, *state.physics, *watched, *state.constants)
+        call = _Call(state)
+        if torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
+            outputs = iter(_Step.apply(self, call, *arrays))  # pyright: ignore[reportArgumentType]
+        else:
+            with torch.no_grad():
+                outputs = iter(_outputs(self.forward(call, arrays, None)))
+        return self._returned(state, call, memory, outputs)
+
+    def _fits(self, state: EnvState, action: torch.Tensor, memory: Sequence[torch.Tensor]) -> bool:
+        n, leaves = self.env.num_envs, [leaf for leaf in self.traced.memory if leaf is not None]
+        return (
+            action.dtype is self._dtype
+            and action.device.type == "cpu"
+            and len(state.physics) == self._counts[0]
+            and len(state.constants) == self.bridge.num_constants
+            and len(state.physics[0]) == n
+            and state.t.shape == (n,)
+            and state.t.dtype is torch.int32
+            and all(
+                x.dtype is self._dtype and x.device.type == "cpu" and x.shape == (n, *leaf.shape) and not x.is_neg()
+                for x, leaf in zip(memory, leaves, strict=True)
+            )
+        )
+
+    def forward(self, call: _Call, arrays: Sequence[torch.Tensor], saved: torch.Tensor | None) -> Outcome:
+        """Act, move, observe, pay, and begin new episodes."""
+        bridge, traced, compiled, n = self.bridge, self.traced, self.compiled, self.env.num_envs
+        action, physics, memory, constants = self.split(arrays)
+        clipped = torch.empty_like(action)
+        control = [self._empty(leaf) for leaf in self.functions.controls]
+        compiled.before.run(n, 1, _pointers(action, clipped, *control))
+        control = control or [clipped]
+        moved, ok = [self._empty(leaf) for leaf in traced.moved], torch.empty(n, dtype=torch.int32)
+        bridge.dynamics.step(
+            bridge.buffers(physics),
+            bridge.buffers([*control, *constants]),
+            bridge.buffers(moved),
+            bridge.buffer(ok, "int32"),
+            None if saved is None else bridge.buffer(saved, bridge.dynamics.dtype),
+        )
+        results = [self._empty(leaf) for leaf in traced.results]
+        t, flags, ended = torch.empty_like(call.state.t), torch.empty((4, n), dtype=torch.bool), ctypes.c_int(0)
+        now = call.state.t.contiguous()
+        read = _pointers(*physics, clipped, *memory, *moved)
+        compiled.after.run(n, 1, [*read, *_pointers(*results, ok, now, t, flags), ctypes.addressof(ended)])
+        made, seen = len(self._made), len(traced.obs)
+        outcome = Outcome(
+            moved=moved,
+            physics=moved,
+            remembered=results[:made],
+            final_obs=results[made : made + seen],
+            reward=results[made + seen],
+            metrics=results[made + seen + 1 :],
+            obs=None,
+            t=t,
+            flags=flags,
+            ok=ok,
+            action=clipped,
+            control=control,
+            begun=None,
+            episode=call.state.episode,
+        )
+        call.outcome = outcome if not ended.value else self._renew(call.state, outcome)
+        return call.outcome
+
+    def _renew(self, state: EnvState, outcome: Outcome) -> Outcome:
+        """New episodes for worlds that are done."""
+        done = outcome.flags[_DONE]
+        episode = state.episode + done.to(state.episode.dtype)
+        moved, seen = list(map(torch.empty_like, outcome.moved)), list(map(torch.empty_like, outcome.final_obs))
+        old = [*outcome.moved, *outcome.remembered, *outcome.final_obs]
+        to = [*moved, *outcome.remembered, *seen]
+        start, begun = self.traced.start, None
+        if start is not None:
+            random = self.env._random(state.seed, episode)
+            fresh = [draw.make(random) for draw in start.draws]
+        else:
+            physics, begun, obs = self.env._start(state.seed, episode)
+            leaves = [leaf for _, leaf in tree_leaves(begun)]
+            fresh = [*physics, *(leaves[k] for k in self._made), *(leaf for _, leaf in tree_leaves(obs))]
+            fresh = [array.resolve_neg().contiguous() for array in fresh]
+        pointers = _pointers(done, *fresh, *old, *to, outcome.t)
+        self.compiled.renew.run(self.env.num_envs, 1, pointers)
+        return outcome._replace(physics=moved, obs=seen, begun=begun, episode=episode)
+
+    def pull(
+        self,
+        arrays: Sequence[torch.Tensor],
+        outcome: Outcome,
+        saved: torch.Tensor,
+        cotangents: Sequence[torch.Tensor | None],
+    ) -> list[torch.Tensor]:
+        """Cotangents of the action, the physics, the memory that has one, and the constants."""
+        bridge, traced, compiled, n = self.bridge, self.traced, self.compiled, self.env.num_envs
+        action, physics, memory, constants = self.split(arrays)
+        given = [None if g is None else g.resolve_neg().contiguous() for g in cotangents]
+        moved, results = given[: len(physics)], given[len(physics) : len(physics) + len(traced.results)]
+        following = given[len(physics) + len(traced.results) :] or [None] * len(traced.obs)
+        made = {leaf.name: self._empty(leaf) for leaf in self.functions.reached}
+        read = _pointers(*physics, outcome.action, *memory, *outcome.moved)
+        done = 0 if outcome.obs is None else outcome.flags[_DONE].data_ptr()
+        pointers = [*read, outcome.ok.data_ptr(), done]
+        pointers += [0 if g is None else g.data_ptr() for g in (*results, *following, *moved)]
+        compiled.after_vjp.run(n, 1, [*pointers, *_pointers(*made.values())])
+        inward = [torch.empty_like(array) for array in (*physics, *outcome.control, *constants)]
+        bridge.dynamics.vjp(
+            bridge.buffers(physics),
+            bridge.buffers([*outcome.control, *constants]),
+            bridge.buffer(outcome.ok, "int32"),
+            bridge.buffer(saved, bridge.dynamics.dtype),
+            bridge.buffers([made[leaf.name] for leaf in traced.moved]),
+            bridge.buffers(inward),
+        )
+        of_physics = inward[: len(physics)]
+        of_control = inward[len(physics) : len(physics) + len(outcome.control)]
+        added = {leaf.name for leaf in self.functions.added}
+        towards = [x for x, leaf in zip(of_physics, traced.physics, strict=True) if leaf.name in added]
+        of_action = torch.empty_like(action)
+        compiled.before_vjp.run(
+            n,
+            1,
+            _pointers(
+                action,
+                outcome.action,
+                made[traced.action.name],
+                *of_control,
+                *(made[name] for name in self._reached if name in added),
+                *towards,
+                of_action,
+            ),
+        )
+        of_memory = [made[leaf.name] for leaf in traced.memory if leaf is not None and leaf.name in made]
+        return [of_action, *of_physics, *of_memory, *inward[len(physics) + len(of_control) :]]
+
+    def split(self, arrays: Sequence[torch.Tensor]) -> tuple[Any, Any, Any, Any]:
+        """Action, physics, memory and constants."""
+        physics, memory = self._counts
+        return (
+            arrays[0],
+            arrays[1 : 1 + physics],
+            arrays[1 + physics : 1 + physics + memory],
+            arrays[1 + physics + memory :],
+        )
+
+    def spread(self, pulled: Sequence[torch.Tensor]) -> list[torch.Tensor | None]:
+        """What ``pull`` returns with a None for memory that no derivative reaches."""
+        rest, first = iter(pulled), 1 + self._counts[0]
+        leaves = [leaf for leaf in self.traced.memory if leaf is not None]
+        head = [next(rest) for _ in range(first)]
+        return [*head, *(next(rest) if leaf.name in self._reached else None for leaf in leaves), *rest]
+
+    def _empty(self, leaf: Any) -> torch.Tensor:
+        return torch.empty((self.env.num_envs, *leaf.shape), dtype=self._dtype)
+
+    def _returned(
+        self, state: EnvState, call: _Call, memory: list[torch.Tensor], outputs: Any
+    ) -> tuple[EnvState, Transition]:
+        traced, outcome, env = self.traced, call.outcome, self.env
+        assert outcome is not None, "the step was taken"
+        physics = [next(outputs) for _ in outcome.physics]
+        remembered = [next(outputs) for _ in outcome.remembered]
+        seen = [next(outputs) for _ in outcome.final_obs]
+        reward = next(outputs)
+        metrics = {name: next(outputs) for name in traced.metric_names}
+        constants = state.constants
+        done = outcome.flags[_DONE]
+        following = seen
+        if outcome.obs is not None:
+            following = [next(outputs) for _ in seen]
+            if outcome.begun is not None:
+                begun = [leaf for _, leaf in tree_leaves(outcome.begun)]
+                memory = [env._select(done, new, old) for new, old in zip(begun, memory, strict=True)]
+            constants = env._renewed_constants(state, outcome.episode, done)
+        for k, leaf in zip(self._made, remembered, strict=True):
+            memory[k] = leaf
+        terminated, truncated, diverged, _ = outcome.flags.unbind(0)
+        final_obs = tree_map(lambda k: seen[k], traced.obs_tree)
+        obs = final_obs if following is seen else tree_map(lambda k: following[k], traced.obs_tree)
+        after = EnvState(
+            physics=env.task.dynamics.state_type(*physics),
+            task=tree_map(lambda k: memory[k], traced.memory_tree),
+            t=outcome.t,
+            episode=outcome.episode,
+            seed=state.seed,
+            constants=constants,
+        )
+        return after, Transition(reward, terminated, truncated, final_obs, obs, diverged, metrics)
+
+
+class _Call:
+    """One step: its state, and what came of it."""
+
+    __slots__ = ("outcome", "state")
+
+    def __init__(self, state: EnvState) -> None:
+        self.state = state
+        self.outcome: Outcome | None = None
+
+
+def _outputs(outcome: Outcome) -> tuple[torch.Tensor, ...]:
+    """Those with a derivative."""
+    made = (*outcome.physics, *outcome.remembered, *outcome.final_obs, outcome.reward, *outcome.metrics)
+    return made if outcome.obs is None else (*made, *outcome.obs)
+
+
+def _pointers(*arrays: torch.Tensor) -> list[int]:
+    return [array.data_ptr() for array in arrays]
+
+
+class _Step(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, node: Node, call: _Call, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        saved = node.bridge.borrow(node.saved_size)
+        outcome = node.forward(call, arrays, saved.tensor)
+        # what is not an output may lie in the context; an output must not, or nothing would ever be freed
+        ctx.node, ctx.saved = node, saved
+        kept: dict[str, Any] = {"moved": [], "physics": [], "remembered": [], "final_obs": [], "reward": None}
+        kept |= {"metrics": [], "obs": None if outcome.obs is None else [], "begun": None}
+        ctx.outcome = outcome._replace(**kept)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*arrays, *outcome.moved)
+        return _outputs(outcome)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        node: Node = ctx.node
+        count = len(ctx.saved_tensors) - len(node.traced.moved)
+        arrays, moved = ctx.saved_tensors[:count], list(ctx.saved_tensors[count:])
+        outcome = ctx.outcome._replace(moved=moved)
+        pulled = once(lambda: node.pull(arrays, outcome, ctx.saved.tensor, cotangents), arrays, cotangents)
+        return (None, None, *node.spread(pulled))
