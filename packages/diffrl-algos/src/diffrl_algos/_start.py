@@ -63,11 +63,7 @@ def extended(run: str | Path, budget: Budget) -> RunSpec:
     """
     opened = Run.open(Path(run))
     start, manifest = _start(opened, "last", whole=True)
-    if budget.fraction(manifest.iteration, manifest.env_steps, manifest.wall_s) >= 1.0:
-        raise UsageError(
-            f"{run} has {manifest.iteration} updates, {manifest.env_steps} steps and {manifest.wall_s:.0f} s behind it "
-            "already; a budget counts from the beginning and must be larger"
-        )
+    budget.require_rest(str(run), manifest.iteration, manifest.env_steps, manifest.wall_s)
     config = opened.spec.config
     if budget.iterations is not None:
         config = dataclasses.replace(config, iterations=budget.iterations)

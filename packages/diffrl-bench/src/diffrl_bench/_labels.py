@@ -56,7 +56,7 @@ def legend_below(figure: Figure, handles: Mapping[str, Artist], most_columns: in
     else:
         # What a row takes next to its name, the sample and the padding, is found with a name of no width.
         rest = _size_in(figure, bare := _legend(figure, {"": next(iter(handles.values()))}, 1))[0]
-        size = bare.get_texts()[0].get_fontsize()
+        size = float(bare.get_texts()[0].get_fontsize())
         bare.remove()
         legend = _legend(figure, {wrapped(name, width - rest, size): handle for name, handle in handles.items()}, 1)
     figure.set_figheight(figure.get_figheight() + _size_in(figure, legend)[1])
