@@ -60,8 +60,8 @@ class Budget:
         """Raise ``UsageError``, which names the ``owner`` of these updates, if nothing of the budget is left."""
         if self.fraction(iteration, env_steps, wall_s) >= 1.0:
             raise UsageError(
-                f"{owner} has {iteration} updates, {env_steps} steps and {wall_s:.0f} s behind it already; a budget counts "
-                "from the beginning and must be larger"
+                f"{owner} has {iteration} updates, {env_steps} steps and {wall_s:.0f} s behind it already; a budget "
+                "counts from the beginning and must be larger"
             )
 
 
