@@ -12,6 +12,7 @@ from . import _processes
 from ._callbacks import Checkpointer, DivergenceLog, MetricsLog
 from ._errors import LostProcessError, RunError, UsageError
 from ._evaluate import Evaluation, Evaluator, evaluate
+from ._imports import resume_command
 from ._loggers import TensorBoardLog, WandbLog
 from ._run import Run
 from ._signals import Interrupted, StopSignals, stop_on_signals
@@ -203,7 +204,7 @@ def _conclude(run: Run, result: TrainResult, received: str | None) -> dict[str, 
 @contextlib.contextmanager
 def _way_on(run: Run) -> Iterator[None]:
     """Whatever ends a training early, say how to go on."""
-    how = f"go on with: diffrl train --resume {run.path}"
+    how = f"go on with: {resume_command(run.path)}"
     try:
         yield
     except LostProcessError as error:

@@ -104,12 +104,7 @@ def save_divergences(path: str | os.PathLike[str], divergences: Sequence[Diverge
         raise ValueError("no divergence to save")
     path = Path(path)
     about = [
-        {
-            "task": one.task,
-            **{name: getattr(one, name) for name in _NUMBERS},
-            "state": list(one.state),
-            "cause": one.cause,
-        }
+        {**{name: getattr(one, name) for name in ("task", *_NUMBERS, "cause")}, "state": list(one.state)}
         for one in divergences
     ]
     arrays = {"meta": np.asarray(json.dumps({"format": _FORMAT, "records": about}))}
