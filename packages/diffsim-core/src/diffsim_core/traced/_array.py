@@ -11,6 +11,9 @@ import torch
 
 from diffsim_core.traced._graph import Graph, Node, Untraceable
 
+NAMESPACE: list[Callable[[Graph, int], Any]] = []
+"""Makes the namespace of an array; ``_namespace`` puts it here, as it is made of arrays itself."""
+
 
 class TracedArray:
     """Expressions of one world, which stand for those of all worlds; or numbers that all worlds share.
@@ -93,11 +96,9 @@ class TracedArray:
         return self.like(np.swapaxes(self.data, -1, -2))
 
     def __array_namespace__(self, api_version: str | None = None) -> Any:
-        from diffsim_core.traced._namespace import Namespace
-
         if self.worlds is None:
             raise Untraceable("the namespace of a constant")
-        return Namespace(self.graph, self.worlds)
+        return NAMESPACE[0](self.graph, self.worlds)
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> NoReturn:

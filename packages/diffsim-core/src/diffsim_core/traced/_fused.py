@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from diffsim_core._env import TaskEnv
 from diffsim_core._protocol import EnvState, Transition, out_spec
 from diffsim_core._tree import tree_map
 from diffsim_core.traced._agree import disagreement
@@ -28,7 +27,7 @@ class FusedStep:
         env: its steps are taken by ``env._step`` where this cannot.
     """
 
-    def __init__(self, env: TaskEnv) -> None:
+    def __init__(self, env: Any) -> None:
         self._env = env
         self._node: Node | None = None
         self._python: PythonState | None = None
@@ -62,7 +61,7 @@ class Different(Untraceable):
     """Compiled code does not give what the task's own code gives."""
 
 
-def compiled_node(env: TaskEnv, state: EnvState, action: torch.Tensor) -> tuple[Node, PythonState]:
+def compiled_node(env: Any, state: EnvState, action: torch.Tensor) -> tuple[Node, PythonState]:
     """Compiled steps of an environment, compared with its own; and what they take for granted.
 
     Args:

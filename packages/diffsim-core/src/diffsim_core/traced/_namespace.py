@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import torch
 
 from diffsim_core.traced._arithmetic import binary, lift, power, real, together, unary
-from diffsim_core.traced._array import TracedArray, each
+from diffsim_core.traced._array import NAMESPACE, TracedArray, each
 from diffsim_core.traced._graph import Graph, Node, Untraceable
 from diffsim_core.traced._reductions import Reductions
 
@@ -117,3 +117,6 @@ class _Linalg:
         if name.startswith("__"):
             raise AttributeError(name)
         raise Untraceable(f"xp.linalg.{name}")
+
+
+NAMESPACE.append(Namespace)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from diffsim_core._env import TaskEnv
 from diffsim_core._interop_torch import TorchBridge, once, refuse_transforms
 from diffsim_core._protocol import EnvState, Transition
 from diffsim_core._tree import tree_leaves, tree_map
@@ -50,7 +49,7 @@ class Node:
         compiled: the functions.
     """
 
-    def __init__(self, env: TaskEnv, compiled: Compiled) -> None:
+    def __init__(self, env: Any, compiled: Compiled) -> None:
         self.env, self.compiled = env, compiled
         self.functions = compiled.functions
         self.traced = traced = compiled.functions.traced
