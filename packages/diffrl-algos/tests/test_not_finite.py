@@ -45,14 +45,14 @@ def said(name, where):
 def test_an_observation_is_named_by_its_entry(name):
     """Not of algorithms whose actions do not depend on observations: there it breaks no world."""
     result, text = said(name, "observe")
-    line = "the observation is not finite: entry 1 (speed [m/s]); find out where: diffrl check broken"
+    line = "the observation is not finite: entry 1 (speed [m/s]); diffrl check says where in the task"
     assert result.metrics["diverged"] > 0 and text.count(line) == 1
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_reward_is_named(name):
     result, text = said(name, "reward")
-    assert text.count("the reward is not finite; find out where: diffrl check broken") == 1
+    assert text.count("the reward is not finite; diffrl check says where in the task") == 1
     assert result.metrics["rewards_not_finite"] > 0 and result.metrics["diverged"] == 0
 
 
