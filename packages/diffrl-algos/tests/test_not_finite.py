@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 import torch
@@ -36,7 +37,8 @@ class Broken(toy.PointTask):
 
 def said(name, where):
     out = io.StringIO()
-    env = TaskEnv(Broken(where), 8, arrays="torch")
+    task: Any = Broken(where)
+    env = TaskEnv(task, 8, arrays="torch")
     result = train(build(name), env, callbacks=[ProgressLine(out)], seed=1, stop_after=2)
     return result, out.getvalue()
 
@@ -59,7 +61,8 @@ def test_a_reward_is_named(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_simulator_that_diverges_is_not_blamed_on_the_task(name):
     out = io.StringIO()
-    env = TaskEnv(toy.make_task(num_envs=8, device="cpu", dtype="float32", breaks=0.5), 8, arrays="torch")
+    task: Any = toy.make_task(num_envs=8, device="cpu", dtype="float32", breaks=0.5)
+    env = TaskEnv(task, 8, arrays="torch")
     result = train(build(name), env, callbacks=[ProgressLine(out)], seed=1, stop_after=2)
     assert result.metrics["diverged"] > 0 and "not finite" not in out.getvalue()
     assert "rewards_not_finite" not in result.metrics

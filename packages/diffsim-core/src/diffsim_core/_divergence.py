@@ -77,7 +77,8 @@ def collect_divergences(env: Any, trajectory: Trajectory) -> list[Divergence]:
 
 def _causes(env: Any, state: Any, leaves: dict[str, Any], action: Any) -> Callable[[int], str]:
     """Tells for a world what was not finite already when the simulator got it: its state, observation or action."""
-    task, xp = getattr(env, "task", None), getattr(env, "xp", None)
+    task: Any = getattr(env, "task", None)
+    xp = getattr(env, "xp", None)
     observed = functools.cache(lambda: task.observe(xp, state.physics, state.task))
 
     def one(i: int) -> str:

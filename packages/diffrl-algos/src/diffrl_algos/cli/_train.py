@@ -14,6 +14,7 @@ from .._clips import Clips
 from .._config import UpdateConfig
 from .._errors import UsageError
 from .._evaluate import returns_text
+from .._fields import flag
 from .._folders import default_path, reserved
 from .._imports import import_module, resume_command
 from .._live import PORT, Live
@@ -25,7 +26,7 @@ from .._signals import exit_code
 from .._spec import RunSpec
 from .._start import extended, starting_from
 from .._train import Budget, Callback
-from ._parser import Result, flag
+from ._parser import Result
 from ._run_imports import imported_for
 from ._train_options import budget_of, config_flags, refuse_task_options, scheduled, spec_of, train_parser
 

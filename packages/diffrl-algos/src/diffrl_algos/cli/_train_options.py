@@ -13,12 +13,13 @@ from diffsim_core.options import Count, Option, Options
 from .. import _fields
 from .._config import UpdateConfig
 from .._errors import UsageError, unknown
+from .._fields import flag
 from .._live import PORT_OPTION
 from .._presets import Preset, default_preset
 from .._registry import AlgorithmEntry
 from .._spec import RunSpec
 from .._train import Budget
-from ._parser import Parser, about, add_import, flag, listing
+from ._parser import Parser, about, add_import, listing
 
 _SHOWN: dict[str, dict[str, Any]] = {
     "num_envs": {"metavar": "N"},
