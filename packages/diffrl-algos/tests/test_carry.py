@@ -131,7 +131,7 @@ def test_a_run_begins_with_the_policy_of_another(diffrl, trained, tmp_path):
 def test_another_algorithm_begins_with_the_actor(diffrl, trained, tmp_path):
     arguments = ["toy", *SMALL, "--init-from", trained, "--stop-after", 1, "--out", tmp_path / "new"]
     code, _, err = diffrl("train", "ppo", *arguments)
-    assert code == 2 and "activation is silu, and elu where it was learned; set activation" in err
+    assert code == 2 and "activation is silu, and elu there; give --activation elu" in err
     assert not (tmp_path / "new").exists()
     like = ["--activation", "elu", "--layer-norm", "true", "--state-dependent-std", "false"]
     code, _, err = diffrl("train", "ppo", *arguments, *like)
