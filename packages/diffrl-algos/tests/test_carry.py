@@ -131,7 +131,7 @@ def test_a_run_begins_with_the_policy_of_another(diffrl, trained, tmp_path):
 def test_another_algorithm_begins_with_the_actor(diffrl, trained, tmp_path):
     arguments = ["toy", *SMALL, "--init-from", trained, "--stop-after", 1, "--out", tmp_path / "new"]
     code, _, err = diffrl("train", "ppo", *arguments)
-    assert code == 2 and "activation is silu, and elu where it was learned; set activation" in err
+    assert code == 2 and "activation is silu, and elu there; give --activation elu" in err
     assert not (tmp_path / "new").exists()
     like = ["--activation", "elu", "--layer-norm", "true", "--state-dependent-std", "false"]
     code, _, err = diffrl("train", "ppo", *arguments, *like)
@@ -176,7 +176,10 @@ def test_a_finished_run_goes_on_to_a_larger_budget(diffrl, trained, tmp_path):
         (["shac", "toy", "--init-from", "nowhere"], "nowhere is not a run folder"),
         (["shac", "toy", "--init-checkpoint", "3"], "--init-checkpoint names a checkpoint of --init-from"),
         (["shac", "cartpole", "--init-from", "RUN", *SMALL[:8]], "actor was learned with shape"),
-        (["shac", "toy", "--init-from", "RUN"], "actor_hidden is (256, 128), and (16, 8) where it was learned"),
+        (
+            ["shac", "toy", "--init-from", "RUN"],
+            "and (16, 8) there; give --actor-hidden 16,8",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(diffrl, trained, tmp_path, arguments, words):

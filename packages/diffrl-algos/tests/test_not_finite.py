@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 import torch
@@ -36,7 +37,8 @@ class Broken(toy.PointTask):
 
 def said(name, where):
     out = io.StringIO()
-    env = TaskEnv(Broken(where), 8, arrays="torch")
+    task: Any = Broken(where)
+    env = TaskEnv(task, 8, arrays="torch")
     result = train(build(name), env, callbacks=[ProgressLine(out)], seed=1, stop_after=2)
     return result, out.getvalue()
 
@@ -45,21 +47,22 @@ def said(name, where):
 def test_an_observation_is_named_by_its_entry(name):
     """Not of algorithms whose actions do not depend on observations: there it breaks no world."""
     result, text = said(name, "observe")
-    line = "the observation is not finite: entry 1 (speed [m/s]); find out where: diffrl check broken"
+    line = "the observation is not finite: entry 1 (speed [m/s]); diffrl check says where in the task"
     assert result.metrics["diverged"] > 0 and text.count(line) == 1
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_reward_is_named(name):
     result, text = said(name, "reward")
-    assert text.count("the reward is not finite; find out where: diffrl check broken") == 1
+    assert text.count("the reward is not finite; diffrl check says where in the task") == 1
     assert result.metrics["rewards_not_finite"] > 0 and result.metrics["diverged"] == 0
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_simulator_that_diverges_is_not_blamed_on_the_task(name):
     out = io.StringIO()
-    env = TaskEnv(toy.make_task(num_envs=8, device="cpu", dtype="float32", breaks=0.5), 8, arrays="torch")
+    task: Any = toy.make_task(num_envs=8, device="cpu", dtype="float32", breaks=0.5)
+    env = TaskEnv(task, 8, arrays="torch")
     result = train(build(name), env, callbacks=[ProgressLine(out)], seed=1, stop_after=2)
     assert result.metrics["diverged"] > 0 and "not finite" not in out.getvalue()
     assert "rewards_not_finite" not in result.metrics

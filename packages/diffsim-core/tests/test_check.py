@@ -83,6 +83,28 @@ def test_a_broken_step_is_found(message, spoil):
     assert all(violation in str(caught.value) for violation in caught.value.violations)
 
 
+class Spoilt(Pendulum):
+    """Entry 2 of the observation is not a number in a part of the worlds."""
+
+    obs_names = tuple(f"number {k}" for k in range(Pendulum.num_obs))
+
+    def observe(self, xp, physics, task):
+        obs = super().observe(xp, physics, task)
+        return xp.where((physics[0][:, :1] > 0.0) & (xp.arange(obs.shape[1]) == 2), xp.nan * obs, obs)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_an_observation_that_is_not_finite_is_named_by_its_entry():
+    """Also without warnings, and without a claim that what it is differs from itself."""
+
+    def make(num_envs, dtype):
+        return TaskEnv(Spoilt(dtype=dtype), num_envs, arrays="torch", dtype=dtype)
+
+    report = check_task(make, num_envs=4, horizon=2)
+    assert "at step 0: final_obs is not finite: entry 2 (number 2)" in report.violations
+    assert not any("obs differs from final_obs" in violation for violation in report.violations)
+
+
 class Unclipped(Broken):
     def _clip(self, action):
         return action

@@ -105,10 +105,9 @@ class ProgressLine(Callback):
 
 def not_finite(update: Update) -> list[str]:
     """What of the task, not of its physics, was not finite in this update, in words; each once."""
-    found = [(one.task, one.cause) for one in update.divergences if getattr(one, "cause", "")]
-    if update.metrics.get("rewards_not_finite"):
-        found.append((update.state.env.spec.name, "the reward is not finite"))
-    return list(dict.fromkeys(f"{cause}; find out where: diffrl check {task}" for task, cause in found))
+    found = [cause for one in update.divergences if (cause := getattr(one, "cause", ""))]
+    found += ["the reward is not finite"] if update.metrics.get("rewards_not_finite") else []
+    return [f"{cause}; diffrl check says where in the task" for cause in dict.fromkeys(found)]
 
 
 def progress_text(update: Update, rate: float, remaining_s: float) -> str:

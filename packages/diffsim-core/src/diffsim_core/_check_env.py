@@ -171,7 +171,7 @@ def _books(before: EnvState, after: EnvState, transition: Transition, spec: EnvS
         yield f"terminated and truncated both hold in worlds {_worlds(row['terminated'] & row['truncated'])}"
     for name in row:
         twin = name.replace("obs", "final_obs", 1)
-        if (name == "obs" or name.startswith("obs.")) and (row[name] != row[twin])[~done].any():
+        if (name == "obs" or name.startswith("obs.")) and not _same(row[name][~done], row[twin][~done]):
             yield f"{name} differs from {twin} in a world that is not done"
     if (new["episode"] != old["episode"] + done).any():
         yield "episode must grow by one exactly where done"
@@ -289,7 +289,8 @@ def containment(s: Subject) -> Iterator[str]:
             yield f"after {what}: {', '.join(f'{name} is {row[name][bad]}' for name in wrong)} in the diverged world"
         for name, values in (row | numbers(after.physics)).items():
             if values.dtype.kind == "f" and not np.isfinite(values).all():
-                yield f"after {what}: {name} is not finite"
+                entries = bad_entries(values, s.env.spec.obs_names if name in ("obs", "final_obs") else ())
+                yield f"after {what}: {name} is not finite" + (f": {entries}" if entries else "")
         for name in differing(clean, Outcome(after, transition), others):
             yield f"after {what} in one world: other worlds change in {name}"
         if not all(np.isfinite(values).all() for values in numbers(clean_grad).values()):
@@ -311,6 +312,11 @@ def _depends(s: Subject, state: EnvState, name: str) -> bool:
     """Whether that part of a transition changes with the action (a task may observe nothing)."""
     first, second = (numbers(getattr(s.step(state, action).transition, name)) for action in s.actions(2))
     return any((first[leaf] != second[leaf]).any() for leaf in first)
+
+
+def _same(a: Numbers, b: Numbers) -> bool:
+    """Whether all numbers are equal; one that is not a number equals another."""
+    return bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def _worlds(mask: Numbers) -> str:
