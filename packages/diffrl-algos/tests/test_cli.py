@@ -267,6 +267,8 @@ def test_check_refuses_what_has_no_float64(diffrl):
         ),
         (["train", "shac", "toy", "--device", "tpu"], "device is 'tpu'"),
         (["train", "agpo", "toy", "--num-envs", "1"], "num_envs is 1, and AGPO takes variances over worlds"),
+        (["train", "shac", "toy", "--critic-fit", "fast"], "it takes torch, native or auto"),
+        (["train", "sapo", "beacon", "--critic-fit", "native"], "but the network has an encoder; use critic_fit=auto"),
         (["train", "shac", "toy", "--device", "cuda:99"], "use --device cpu"),
         (["train", "shac", "toy", "--eval-every", "0"], "--eval-every: invalid value '0'; it takes an integer from 1"),
         (

@@ -57,6 +57,20 @@ def networks(state):
     return {name: getattr(state, name) for name in NETWORKS if hasattr(state, name)}
 
 
+def learns_the_same(worlds, name, field, rtol):
+    """In double precision, from the same start: all networks after two updates and every metric, by compiled code."""
+    states, metrics = {}, {}
+    for how in ("torch", "native"):
+        algorithm = build(name, **{field: how})
+        states[how], metrics[how] = run(algorithm, algorithm.init(worlds(dtype="float64"), 1), 2)
+    for part, value in networks(states["torch"]).items():
+        torch.testing.assert_close(networks(states["native"])[part], value, rtol=rtol, atol=rtol)
+    assert torch.equal(states["torch"].run.rng, states["native"].run.rng)
+    for a, b in zip(metrics["torch"], metrics["native"], strict=True):
+        same = {key: value for key, value in a.items() if not key.endswith("_s") and key != "divergences"}
+        assert {key: b[key] for key in same} == pytest.approx(same, rel=10 * rtol, abs=rtol, nan_ok=True)
+
+
 def as_in_version_0_1(arrays):
     """The names of arrays before states had a field ``run`` and worlds had constants."""
     renamed = {name.removeprefix("run.").replace(".constants.", ".physics."): array for name, array in arrays.items()}

@@ -177,3 +177,15 @@ def test_clips_that_cannot_be_are_refused_at_once(worlds, tmp_path):
     with pytest.raises(UsageError, match="only rigid bodies"):
         train(get_algorithm("shac").build(config), worlds(), callbacks=[Clips(tmp_path / "clips")])
     assert not (tmp_path / "clips").exists()
+
+
+def test_the_places_that_a_task_marks_are_shown(run, monkeypatch):
+    played = play_run(run, worlds=2, episodes=1)
+    goal = np.array([0.5, 0.0, 1.0])
+
+    def markers(self, xp, physics, task):
+        return {"goal": goal + 0 * physics.q[:, [0, 0, 0]]}
+
+    monkeypatch.setattr(type(played.env.task), "markers", markers, raising=False)
+    motion = played.motion()
+    assert motion.bodies[-1] == "goal" and np.allclose(motion.position[..., -1, :], goal)

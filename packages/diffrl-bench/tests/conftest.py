@@ -94,7 +94,7 @@ def sim_report() -> dict[str, Any]:
         **window_figures(fast, 2048, **window),
         "diverged": 3,
         "env": window_figures(slow, 2048, **window),
-        "scaling": scaling_figures(many, SimBench(), window),
+        "scaling": scaling_figures(many, SimBench(scaling_envs=1024), window),
         "peers": [peer],
         "beside": [
             {

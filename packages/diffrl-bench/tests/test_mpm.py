@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
-from diffrl_bench._mpm import MpmBench, _rate, _window, bench_mpm, cloud, mpm_text
+from diffrl_bench import _mpm_memory
+from diffrl_bench._mpm import PARTS, _Ours, _rate, _window, bench_mpm, mpm_text
+from diffrl_bench._mpm_scene import MpmBench, cloud, engine, scene_of
 from diffrl_bench._stopwatch import Lap
 
 
@@ -26,7 +31,9 @@ def test_clouds_lie_inside_the_walls(kind: str) -> None:
 
 def test_a_report_holds_every_comparison() -> None:
     bench = MpmBench(material="neo_hookean", num_particles=40, num_envs=1, substeps=2, repeats=2, memory=False)
-    report = bench_mpm(bench)
+    seen: list[str] = []
+    report = bench_mpm(bench, lambda part, done: seen.append(part))
+    assert set(seen) <= set(PARTS) and PARTS[1] in seen
     json.dumps(report, allow_nan=False)
     rows = {row["name"]: row["particle_substeps_per_cpu_s"] for row in report["rows"]}
     assert report["over_warp_forward"] == pytest.approx(rows["ours, forward"] / rows["Warp, forward"])
@@ -66,10 +73,34 @@ def test_it_is_faster_than_warp_by_itself(material: str, forward: float, both: f
         assert report["two_threads"]["median"] >= 1.8
 
 
+@pytest.mark.parametrize("material", ["fixed_corotated", "von_mises"])
+def test_the_window_without_torch_is_that_with_it(material: str) -> None:
+    scene = scene_of(MpmBench(material=material, num_particles=60), worlds=3, substeps=5)
+    alone = _mpm_memory.window(*engine(scene), steps=4)
+    for a, b in zip(alone, _Ours(scene).window(4, gradients=True), strict=True):
+        assert np.abs(a).max() > 0
+        np.testing.assert_array_equal(a, b.numpy())
+
+
+def test_memory_is_measured_where_torch_is_not_loaded() -> None:
+    code = "import sys; from diffrl_bench import _mpm_memory as m; m.WINDOW = 2; m.main('{\"num_particles\": 50}')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"bytes", "resident_bytes", "library_bytes"} == json.loads(done.stdout.splitlines()[-1]).keys()
+
+
+def test_a_measurement_that_fails_says_why() -> None:
+    bench = MpmBench()
+    object.__setattr__(bench, "num_particles", -5)  # as no caller can
+    with pytest.raises(RuntimeError, match="num_particles is -5"):
+        _mpm_memory.in_own_process(bench)
+
+
 @pytest.mark.slow
 def test_a_large_window_takes_little_memory() -> None:
     window = _window(MpmBench())
     if window["bytes"] is None:
         pytest.skip("this system does not say how much memory a process has")
-    assert window["bytes"] < 0.4e9
-    assert 0 < window["library_bytes"] < window["resident_bytes"] - window["bytes"]
+    for found in (window, window["alone"]):
+        assert found["bytes"] < 0.4e9
+        assert 0 < found["library_bytes"] < found["resident_bytes"] - found["bytes"]
+    assert window["alone"]["resident_bytes"] < 0.6e9

@@ -13,9 +13,10 @@ import torch
 
 from diffrl_bench import SimBench, bench_sim
 from diffrl_bench._report import sim_text
-from diffrl_bench._sim import scaling_figures, window_figures
+from diffrl_bench._sim import scaling_figures, scaling_worlds, window_figures
 from diffrl_bench._stopwatch import Clock, Lap, Stopwatch
 from diffrl_bench._windows import DynamicsWindow, EnvWindow, start
+from diffsim_core import make
 
 KEYS = {
     "forward_steps_per_s",
@@ -241,3 +242,10 @@ def test_cuda() -> None:
     assert report["scaling"] is None
     assert report["forward_steps_per_s"] > 0
     assert report["diverged"] == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "least", "most"), [("ant", 1024, 1024), ("soft_jumper", 9, 1023), ("hand_flip", 8, 8)]
+)
+def test_threads_are_compared_in_as_many_worlds_as_somebody_waits_for(task: str, least: int, most: int) -> None:
+    assert least <= scaling_worlds(make(task, num_envs=1).task.dynamics) <= most

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -74,6 +75,17 @@ def test_an_error_inside_closes_its_span(hand: Any) -> None:
     hand.move(1)
     spans.end()
     assert spans.totals == {"rest_of_report": 1, "work": 3}
+
+
+def test_what_runs_in_other_threads_does_not_count(hand: Any) -> None:
+    spans = Spans(hand.clock)
+    work = spans.wrap("work", lambda: hand.move(3))
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert spans.calls == {}
+    spans.end()
+    assert spans.totals == {"rest_of_report": 3}
 
 
 class _Greeter:

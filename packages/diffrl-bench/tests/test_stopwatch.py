@@ -64,3 +64,10 @@ def test_the_computers_own_clocks_move() -> None:
     after = clock.read()
     assert after.wall > before.wall
     assert after.cpu > before.cpu
+
+
+def test_progress_grows_from_nothing_with_every_case() -> None:
+    seen: list[tuple[str, float]] = []
+    cases = {name: lambda watch: None for name in "ab"}
+    interleave(cases, repeats=3, warm_up=1, progress=lambda *row: seen.append(row), part="it")
+    assert seen == [("it", k / 8) for k in range(8)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from diffrl_algos import default_preset, get_algorithm, list_algorithms
+from diffrl_algos import SHACConfig, default_preset, get_algorithm, list_algorithms
 from diffrl_algos.torch import _account, _adam, _learner, _off_policy, _window
 from diffrl_bench import UpdateBench, bench_update
 from diffrl_bench._report import update_text
 from diffrl_bench._spans import Spans
-from diffrl_bench._update import PARTS, instrumented, part_name, timed_update, update_figures
+from diffrl_bench._stopwatch import Lap
+from diffrl_bench._update import PARTS, Case, _configs, compared, instrumented, part_name, timed_update, update_figures
 
 
 def test_figures_are_medians_and_missing_parts_are_zero() -> None:
@@ -52,7 +54,8 @@ def test_report(report: dict[str, Any]) -> None:
     horizon = report["horizon"]
     assert report["calls"]["simulator_forward"] == report["calls"]["backward_simulator"] == horizon == 32
     assert report["calls"]["task"] == report["calls"]["policy_forward"] == horizon
-    assert report["calls"]["critic"] == report["calls"]["rollout"] == report["calls"]["backward_rest"] == 1
+    assert report["calls"]["rollout"] == report["calls"]["backward_rest"] == 1
+    assert report["calls"]["critic"] == 2, "the fit begins, and ends"
     assert report["calls"]["optimiser"] == 16 * 4 + 1, "clipping with Adam: critic's minibatches, and the actor"
     assert report["env_steps"] == 8 * 32 * (1 + 2 * 2)
     assert report["update_cpu_s"]["median"] > 0
@@ -61,17 +64,60 @@ def test_report(report: dict[str, Any]) -> None:
     assert {"rest_of_rollout", "rest_of_backward", "rest_of_critic", "rest_of_report"} < report["parts_s"].keys()
 
 
+def test_values_of_a_field_by_turns() -> None:
+    report = bench_update(
+        UpdateBench(task="cartpole", num_envs=8, threads=1, updates=2, warm_up=1, compare=("critic_fit=torch,native",))
+    )
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    torch_, native = report["compared"]["values"]
+    assert report["compared"]["fields"] == ["critic_fit"] and (torch_["value"], native["value"]) == ("torch", "native")
+    assert {key: torch_[key] for key in ("update_s", "update_cpu_s", "parts_s")}.items() <= report.items()
+    assert torch_["times_faster_cpu"] == torch_["times_faster_wall"] == {"median": 1.0, "min": 1.0, "max": 1.0}
+    assert native["times_faster_cpu"]["median"] > 0 and native["parts_s"]["critic"] > 0
+    assert native["parts_s"]["optimiser"] < torch_["parts_s"]["optimiser"] / 2, "of 65 steps one is left to torch"
+    assert report["env_steps"] == 2 * 8 * 32 * (1 + 2 * 2)
+    text = update_text(report)
+    assert (
+        "critic_fit: torch, native, by turns" in text
+        and "native, ms" in text
+        and "native against torch, by turns: " in text
+    )
+    assert all(part_name(part) in text for part in native["parts_s"])
+
+
+def test_fields_that_change_together() -> None:
+    together = ("critic_fit=torch,native", "policy_step=torch,auto")
+    configs = _configs(SHACConfig(), together)
+    assert configs == {"torch": SHACConfig(), "native,auto": SHACConfig(critic_fit="native", policy_step="auto")}
+
+
+def test_times_faster_is_the_median_over_turns() -> None:
+    def case(*walls: float) -> Case:
+        made = Case.__new__(Case)
+        made.plain, made.whole = [Lap(wall, 2 * wall) for wall in walls], [1.0] * len(walls)
+        made.parts = [{"critic": 1.0}] * len(walls)
+        return made
+
+    rows = compared(["critic_fit"], {"torch": case(4.0, 4.0, 30.0), "native": case(2.0, 1.0, 10.0)})["values"]
+    assert rows[1]["times_faster_wall"] == rows[1]["times_faster_cpu"] == {"median": 3.0, "min": 2.0, "max": 4.0}
+    assert rows[1]["update_cpu_s"]["median"] == 4.0
+
+
+@pytest.mark.parametrize("critic_fit", ["torch", "native"])
 @pytest.mark.parametrize("algo", [entry.name for entry in list_algorithms() if entry.arrays == "torch"])
-def test_timing_changes_no_bits_and_leaves_nothing_behind(algo: str) -> None:
+def test_timing_changes_no_bits_and_leaves_nothing_behind(algo: str, critic_fit: str) -> None:
     import diffsim_core
 
     env = diffsim_core.make("cartpole", num_envs=4, threads=1)
-    algorithm: Any = get_algorithm(algo).build(default_preset(algo, "cartpole").config)
+    config = default_preset(algo, "cartpole").config
+    if hasattr(config, "critic_fit"):
+        config = dataclasses.replace(config, critic_fit=critic_fit)
+    algorithm: Any = get_algorithm(algo).build(config)
     module: Any = sys.modules[type(algorithm).__module__]
 
     def functions() -> list[Any]:
         rollouts = [_window.rollout, _off_policy.rollout, getattr(module, "rollout", None)]
-        fits = [_learner.fit_critic, _off_policy.QFunctions.fit]
+        fits = [_learner.begin_fit, _off_policy.QFunctions.fit]
         return [torch.autograd.grad, _adam.Optimizer.step_, _account.Clock.lap, env.step, *rollouts, *fits]
 
     # The first update of some learns nothing yet.
@@ -100,6 +146,17 @@ def test_bad_input() -> None:
         bench_update(UpdateBench(algo="shack"))
     with pytest.raises(ValueError, match="antt"):
         bench_update(UpdateBench(task="antt"))
+    for compare in ("critic_fit", "critic_fit=torch"):
+        with pytest.raises(ValueError, match=f"compare is {compare!r}; expected a field and several values"):
+            bench_update(UpdateBench(task="cartpole", compare=(compare,)))
+    with pytest.raises(ValueError, match="the values must differ"):
+        bench_update(UpdateBench(task="cartpole", compare=("critic_fit=torch,torch",)))
+    with pytest.raises(ValueError, match="every field needs as many values as the others"):
+        bench_update(UpdateBench(task="cartpole", compare=("critic_fit=torch,native", "horizon=4,8,16")))
+    with pytest.raises(ValueError, match="critic_fit of SHACConfig is 'fast'"):
+        bench_update(UpdateBench(task="cartpole", compare=("critic_fit=torch,fast",)))
+    with pytest.raises(ValueError, match="unknown option of SHACConfig: 'critic_fits'"):
+        bench_update(UpdateBench(task="cartpole", compare=("critic_fits=torch,native",)))
 
 
 @pytest.mark.gpu

@@ -202,3 +202,30 @@ def test_drivers_keep_their_order_behind_a_leader_who_stops(seed, steps):
         state, ok = step(dynamics, state, nothing, nothing)
         assert ok.all()
     assert (np.diff(state.x, axis=1) < -5.0).all()  # nobody touches the car ahead
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(-9e5, 9e5), st.floats(0.1, 30))
+def test_far_out_a_world_moves_as_it_does_near_by_or_is_lost(start, speed):
+    model = some_model(controlled=1)
+    worlds, steering, acceleration = some_worlds(model, 1, seed=4)
+    x = (worlds.x + start).astype(np.float32)
+    worlds = worlds._replace(x=x, v=np.full_like(worlds.v, speed))
+    single, ok = step(TrafficDynamics(model, dt=0.1), worlds, steering, acceleration)
+    exact, fine = step(TrafficDynamics(model, dt=0.1, dtype="float64"), worlds, steering, acceleration)
+    assert fine.all()
+    moves = exact.x - x > 1 / 128
+    if ok.all():
+        np.testing.assert_allclose(single.x, exact.x, rtol=0, atol=1 / 200)
+        assert (single.x[moves] > x[moves]).all()
+    else:
+        assert abs(exact.x).max() > 2**17 - 1
+        np.testing.assert_array_equal(single.x, x)
+
+
+def test_starts_too_far_out_for_single_precision_are_refused():
+    model = TrafficModel(road=Road(), drivers_per_lane=(2,))
+    x = np.array([131_000.0, 130_900.0, -140_000.0])
+    model.check_state(x, np.zeros(3), np.zeros(1))
+    with pytest.raises(ValueError, match=r"vehicle 2: x = -140000 m is beyond 131072 m, .* or use float64"):
+        model.check_state(x.astype(np.float32), np.zeros(3), np.zeros(1))

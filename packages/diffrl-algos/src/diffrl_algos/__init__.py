@@ -12,6 +12,7 @@ from ._algorithm import Algorithm as Algorithm
 from ._algorithm import Policy as Policy
 from ._clips import Clips as Clips
 from ._config import CriticConfig as CriticConfig
+from ._config import FitConfig as FitConfig
 from ._config import GaussianConfig as GaussianConfig
 from ._config import UpdateConfig as UpdateConfig
 from ._config import WindowConfig as WindowConfig

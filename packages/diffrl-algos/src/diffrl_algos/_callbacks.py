@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from . import _processes
@@ -37,6 +37,31 @@ class StatusLine:
         """Leave an empty line on a terminal."""
         if self._redraws:
             self.show("")
+
+
+class PartLine:
+    """The part of long work that is being done, how much of it is, and the time that is left of it.
+
+    Args:
+        line: where to show it.
+        parts: the names of all parts in their order; without them parts are not numbered.
+    """
+
+    def __init__(self, line: StatusLine, parts: Sequence[str] = ()) -> None:
+        self._line = line
+        self._numbers = {name: f"part {k + 1} of {len(parts)}, " for k, name in enumerate(parts)}
+        self._name, self._began, self._shown = "", 0.0, 0.0
+
+    def show(self, name: str, part: float) -> None:
+        """Part ``name`` is done up to ``part``, from 0 to 1."""
+        now = time.perf_counter()
+        if name != self._name:
+            self._name, self._began = name, now
+        elif now - self._shown < self._line.interval:
+            return
+        self._shown = now
+        left = f"  {clock((now - self._began) * (1 - part) / part)} left of this part" if part > 0 else ""
+        self._line.show(f"{self._numbers.get(name, '')}{name}  {part:4.0%}{left}")
 
 
 class ProgressLine(Callback):

@@ -71,7 +71,13 @@ def footage_of(recording: Recording) -> Footage:
 
     reward = np.where(time < recording.length, recording.reward, np.nan)
     begins = np.broadcast_to(time == 0, (T, W))
-    return Footage(tree_map(held, recording.physics), held(recording.action), begins, {"reward": reward})
+    return Footage(
+        tree_map(held, recording.physics),
+        held(recording.action),
+        begins,
+        {"reward": reward},
+        tree_map(held, recording.memory),
+    )
 
 
 class Played(NamedTuple):

@@ -19,6 +19,7 @@ Decay = Annotated[float, Interval(ge=0, lt=1)]
 Widths = tuple[Count, ...]
 Steps = Annotated[int, Interval(ge=1, lt=2**63)]
 Activation = Literal["elu", "silu", "relu", "tanh"]
+Code = Literal["torch", "native", "auto"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,10 @@ class GaussianConfig(WindowConfig):
     """Lower bound of the log standard deviation."""
     logstd_max: Finite = 20.0
     """Upper bound of the log standard deviation."""
+    policy_step: Code = "torch"
+    """What computes the policy in the roll-out, and its gradient there. ``torch``: its operations. ``native``: one node
+    of compiled code for each step, on a CPU, for actors without an encoder. ``auto``: compiled code where it can, else
+    torch. The mathematics is the same, but not the last bits."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -131,7 +136,17 @@ class SpreadConfig(GaussianConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CriticConfig(WindowConfig):
+class FitConfig(WindowConfig):
+    """Fields of every algorithm that fits critics."""
+
+    critic_fit: Code = "torch"
+    """What fits the critics. ``torch``: its operations. ``native``: compiled code, several times faster, for runs on a
+    CPU in one process whose critics have no encoder. ``auto``: compiled code where it can, else torch. The mathematics
+    is the same, but not the last bits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticConfig(FitConfig):
     """Fields of every algorithm that fits critics to a window; the defaults are SHAC's general setting."""
 
     lam: Fraction = 0.95

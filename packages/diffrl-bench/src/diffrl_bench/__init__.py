@@ -8,8 +8,8 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from ._machine import machine as machine
-from ._mpm import MpmBench as MpmBench
 from ._mpm import bench_mpm as bench_mpm
+from ._mpm_scene import MpmBench as MpmBench
 from ._runner import RunSettings as RunSettings
 from ._runner import run_suite as run_suite
 from ._sim import SimBench as SimBench

@@ -6,56 +6,32 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ._machine import available_cores, describe, machine, versions
+from ._mpm_memory import in_own_process
+from ._mpm_scene import WINDOW, MpmBench, engine, scene_of
 from ._peak import peak_growth, peak_resident, resident_files
-from ._stopwatch import Laps, Stopwatch, interleave, spread
+from ._stopwatch import Laps, Progress, Stopwatch, interleave, spread, unseen
 from ._text import rounded, table
 
-_PEERS = ("fixed_corotated", "neo_hookean", "von_mises")
-"""Materials of ``_warp_mpm.py``."""
-_SCALING_WORLDS, _WINDOW = 8, 32
-_CLOUDS = ("disc", "cube")
+_SCALING_WORLDS = 8
+PARTS = ("memory", "comparison", "two threads")
+"""What is measured, for the line of progress."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class MpmBench:
-    """Settings of the measurement. The comparison runs on one thread."""
-
-    material: str = "fixed_corotated"
-    cloud: str = "disc"
-    """``"disc"``, the dough of HandFlip, or ``"cube"``, that of RollingPin."""
-    num_particles: int = 2500
-    num_envs: int = 2
-    """Worlds of the comparison."""
-    substeps: int = 40
-    """Sub-steps of the comparison; Warp's memory is in proportion to them."""
-    repeats: int = 9
-    memory: bool = True
-    """Measure the memory of a window of 32 worlds and 32 control steps of 40 sub-steps, which takes a minute."""
-
-    def __post_init__(self) -> None:
-        for name in ("num_particles", "num_envs", "substeps", "repeats"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name, known in (("material", _PEERS), ("cloud", _CLOUDS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(known)}")
-
-
-def bench_mpm(bench: MpmBench) -> dict[str, Any]:
-    """Measure, and return the report of ``--json``."""
+def bench_mpm(bench: MpmBench, progress: Progress | None = None) -> dict[str, Any]:
+    """Measure, and return the report of ``--json``; ``progress`` is told the part, and how much of it is done."""
     import torch
 
     began, facts = time.perf_counter(), machine()
     threads_before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        window = _window(bench) if bench.memory else None  # first, in a process that has nothing else yet
-        comparison = _comparison(bench)
-        two_threads = _two_threads(bench) if available_cores() > 1 else None
+        # first, in a process that has nothing else yet
+        window = _window(bench, progress or unseen) if bench.memory else None
+        comparison = _comparison(bench, progress)
+        two_threads = _two_threads(bench, progress) if available_cores() > 1 else None
     finally:
         torch.set_num_threads(threads_before)
     return {
@@ -75,47 +51,17 @@ def bench_mpm(bench: MpmBench) -> dict[str, Any]:
     }
 
 
-def cloud(kind: str, n: int, seed: int = 0) -> Any:
-    """Particles of a dough on the ground, in a unit cube of 48 cells ``[n, 3]`` [m]."""
-    import numpy as np
-
-    random = np.random.default_rng(seed)
-    if kind == "cube":
-        return random.uniform([0.35, 0.35, 0.05], [0.65, 0.65, 0.175], (n, 3))
-    r, angle = 0.1 * np.sqrt(random.uniform(size=n)), random.uniform(0, 2 * np.pi, n)
-    z = 0.06 + random.uniform(-0.003, 0.003, n)
-    return np.stack([0.5 + r * np.cos(angle), 0.5 + r * np.sin(angle), z], axis=1)
-
-
 class _Ours:
     """The engine's worlds through the torch bridge: always the same steps from the same state."""
 
     def __init__(self, scene: Any, threads: int = 1) -> None:
-        import numpy as np
         import torch
 
         from diffsim_core import differentiable
-        from diffsim_mpm.dynamics import MpmDynamics
-        from diffsim_mpm.materials import MATERIALS
-        from diffsim_mpm.model import MpmBody, MpmModel
 
-        known = {"E": scene.E, "nu": scene.nu, "yield_stress": scene.yield_stress}
-        names = MATERIALS[scene.material].parameter_names
-        dough = MpmBody(
-            name="dough",
-            particles=scene.x[0],
-            volume=scene.volume,
-            density=scene.density,
-            material=scene.material,
-            parameters={name: known[name] for name in names},
-        )
-        model = MpmModel(bodies=[dough], cells=(scene.cells,) * 3, dx=1 / scene.cells, gravity=scene.gravity)
-        dt = scene.dt * scene.substeps
-        self.dynamics = MpmDynamics(model, dt=dt, substeps=scene.substeps, threads=threads)
+        self.dynamics, start = engine(scene, threads)
         self._step = differentiable(self.dynamics)
-        rest = self.dynamics.rest(len(scene.x))._replace(x=scene.x, v=scene.v)
-        arrays = (torch.tensor(np.ascontiguousarray(a, dtype=np.float32)) for a in rest)
-        self.start = self.dynamics.state_type(*arrays)
+        self.start = self.dynamics.state_type(*map(torch.from_numpy, start))
 
     def window(self, steps: int, watch: Stopwatch | None = None, *, gradients: bool) -> Any:
         """Gradients of the sum of last positions and velocities by the first ones; laps only if there is a watch."""
@@ -136,28 +82,18 @@ class _Ours:
         return found
 
 
-def _scene(bench: MpmBench, worlds: int, substeps: int) -> Any:
-    import numpy as np
-
-    from ._warp_mpm import Scene
-
-    x = np.broadcast_to(cloud(bench.cloud, bench.num_particles), (worlds, bench.num_particles, 3))
-    v = 0.1 * np.random.default_rng(1).standard_normal(x.shape)
-    return Scene(x=x, v=v, material=bench.material, substeps=substeps)
-
-
-def _comparison(bench: MpmBench) -> dict[str, Any]:
+def _comparison(bench: MpmBench, progress: Progress | None) -> dict[str, Any]:
     """Particle-sub-steps per second of processor time, ours and Warp's by turns."""
     import numpy as np
 
     from . import _taichi_mpm
     from ._warp_mpm import WarpMpm
 
-    scene = _scene(bench, bench.num_envs, bench.substeps)
+    scene = scene_of(bench, bench.num_envs, bench.substeps)
     ours, peer = _Ours(scene), WarpMpm(scene)
     ones = np.ones_like(scene.x)
 
-    def engine(gradients: bool) -> Callable[[Stopwatch], None]:
+    def own(gradients: bool) -> Callable[[Stopwatch], None]:
         return lambda watch: _ignore(ours.window(1, watch, gradients=gradients))
 
     def warp(gradients: bool) -> Callable[[Stopwatch], None]:
@@ -173,8 +109,8 @@ def _comparison(bench: MpmBench) -> dict[str, Any]:
         return run
 
     cases = {
-        "ours, forward": engine(False),
-        "ours, forward and backward": engine(True),
+        "ours, forward": own(False),
+        "ours, forward and backward": own(True),
         "Warp, forward": warp(False),
         "Warp, forward and backward": warp(True),
     }
@@ -182,7 +118,7 @@ def _comparison(bench: MpmBench) -> dict[str, Any]:
     if bench.material in _taichi_mpm.MATERIALS and _taichi_mpm.is_installed():
         taichi = _taichi_mpm.TaichiMpm(scene)
         cases["Taichi, forward"] = _timed(taichi.forward)
-    laps = interleave(cases, repeats=bench.repeats)
+    laps = interleave(cases, repeats=bench.repeats, progress=progress, part=PARTS[1])
     count = bench.num_envs * bench.num_particles * bench.substeps
     rows = [_rate(name, laps[name], count) for name in cases]
     rate = {row["name"]: row["particle_substeps_per_cpu_s"] for row in rows}
@@ -233,13 +169,13 @@ def _cosine(a: Any, b: Any) -> float:
     return float(first @ second / np.linalg.norm(first) / np.linalg.norm(second))
 
 
-def _two_threads(bench: MpmBench) -> dict[str, Any]:
+def _two_threads(bench: MpmBench, progress: Progress | None) -> dict[str, Any]:
     """How much faster two threads do 8 worlds, forward and backward, by the wall clock.
 
     ``apart`` is the same for two simulators of half the worlds each, in threads that share nothing: what the machine
     itself gives. ``cpu`` is the processor time that two threads take, over that of one.
     """
-    scene, half = (_scene(bench, worlds, bench.substeps) for worlds in (_SCALING_WORLDS, _SCALING_WORLDS // 2))
+    scene, half = (scene_of(bench, worlds, bench.substeps) for worlds in (_SCALING_WORLDS, _SCALING_WORLDS // 2))
     runs = {str(threads): _Ours(scene, threads) for threads in (1, 2)}
     pair = [_Ours(half), _Ours(half)]
 
@@ -255,7 +191,7 @@ def _two_threads(bench: MpmBench) -> dict[str, Any]:
     cases: dict[str, Callable[[Stopwatch], None]] = {
         name: lambda watch, run=run: _ignore(run.window(4, watch, gradients=True)) for name, run in runs.items()
     }
-    laps = interleave({**cases, "apart": apart}, repeats=bench.repeats)
+    laps = interleave({**cases, "apart": apart}, repeats=bench.repeats, progress=progress, part=PARTS[2])
     one, two, machine_alone = (laps[name]["all"] for name in ("1", "2", "apart"))
     return {
         "num_envs": _SCALING_WORLDS,
@@ -265,15 +201,18 @@ def _two_threads(bench: MpmBench) -> dict[str, Any]:
     }
 
 
-def _window(bench: MpmBench) -> dict[str, Any]:
-    """Memory that a window takes, forward and backward, and that the process has at its peak.
+def _window(bench: MpmBench, progress: Progress) -> dict[str, Any]:
+    """Memory that a window takes, forward and backward, and that the process has at its peak, with PyTorch in it.
 
-    ``library_bytes`` of that are pages of files, such as Warp's library: processes share them.
+    ``library_bytes`` of that are pages of files, such as Warp's library: processes share them. ``alone`` is the same of
+    a process with the simulator and NumPy, and nothing else.
     """
-    ours = _Ours(_scene(bench, _WINDOW, 40))
-    growth = peak_growth(lambda: _ignore(ours.window(_WINDOW, gradients=True)))
+    progress(PARTS[0], 0.0)
+    ours = _Ours(scene_of(bench, WINDOW, 40))
+    growth = peak_growth(lambda: _ignore(ours.window(WINDOW, gradients=True)))
     found = {"bytes": growth, "resident_bytes": peak_resident(), "library_bytes": resident_files()}
-    return {"num_envs": _WINDOW, "steps": _WINDOW, **found}
+    progress(PARTS[0], 0.5)
+    return {"num_envs": WINDOW, "steps": WINDOW, **found, "alone": in_own_process(bench)}
 
 
 def _taichi_lines(over: float | None) -> list[str]:
@@ -306,8 +245,9 @@ def mpm_text(report: Mapping[str, Any]) -> str:
         )
     if report["window"] and report["window"]["bytes"] is not None:
         lines.append(
-            f"a window of {_WINDOW} worlds and {_WINDOW} control steps takes {report['window']['bytes'] / 1e6:,.0f} MB;"
+            f"a window of {WINDOW} worlds and {WINDOW} control steps takes {report['window']['bytes'] / 1e6:,.0f} MB;"
             f" the whole process then has {report['window']['resident_bytes'] / 1e6:,.0f} MB, of which"
-            f" {report['window']['library_bytes'] / 1e6:,.0f} MB are pages of libraries"
+            f" {report['window']['library_bytes'] / 1e6:,.0f} MB are pages of libraries; without PyTorch it has"
+            f" {report['window']['alone']['resident_bytes'] / 1e6:,.0f} MB"
         )
     return "\n".join(lines)

@@ -46,23 +46,54 @@ def sim_text(report: Mapping[str, Any]) -> str:
 
 def update_text(report: Mapping[str, Any]) -> str:
     """The text of ``bench update`` without ``--json``."""
-    whole, timed = report["update_s"], report["timed_update_s"]
-    rows = [(part_name(name), _ms(s), f"{s / timed['median']:.0%}") for name, s in report["parts_s"].items()]
-    rows.append(("sum of the medians", _ms(report["parts_sum_s"]), f"{report['parts_sum_s'] / timed['median']:.0%}"))
-    return "\n".join(
-        [
-            f"{report['algo']} on {report['task']}: {count(report['num_envs'], 'world')}, {report['horizon']} steps, "
-            f"{report['device']}, {_threads(report)}{count(report['torch_threads'], 'torch thread')}; "
-            f"medians of {count(report['updates'], 'update')}",
-            f"{describe(report['machine'])}; load {rounded(report['machine']['load_before'])} before the run",
-            "",
-            table(("part", "ms", "share"), rows),
-            "",
-            f"one update: {_ms(whole['median'])} ms ({_ms(whole['min'])} to {_ms(whole['max'])}) as it is, "
-            f"{_ms(timed['median'])} ms ({_ms(timed['min'])} to {_ms(timed['max'])}) with its parts timed; "
-            f"{_ms(report['update_cpu_s']['median'])} ms of processor time",
-        ]
+    lines = [
+        f"{report['algo']} on {report['task']}: {count(report['num_envs'], 'world')}, {report['horizon']} steps, "
+        f"{report['device']}, {_threads(report)}{count(report['torch_threads'], 'torch thread')}; "
+        f"medians of {count(report['updates'], 'update')}",
+        f"{describe(report['machine'])}; load {rounded(report['machine']['load_before'])} before the run",
+        "",
+    ]
+    if (compared := report["compared"]) is not None:
+        return "\n".join([*lines, *_compared(compared)])
+    return "\n".join([*lines, table(("part", "ms", "share"), _parts(report)), "", _whole(report)])
+
+
+def _parts(figures: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Rows with the time of each part, and its share."""
+    timed = figures["timed_update_s"]["median"]
+    rows = [(part_name(name), _ms(s), f"{s / timed:.0%}") for name, s in figures["parts_s"].items()]
+    return [*rows, ("sum of the medians", _ms(figures["parts_sum_s"]), f"{figures['parts_sum_s'] / timed:.0%}")]
+
+
+def _whole(figures: Mapping[str, Any]) -> str:
+    whole, timed = figures["update_s"], figures["timed_update_s"]
+    return (
+        f"one update: {_ms(whole['median'])} ms ({_ms(whole['min'])} to {_ms(whole['max'])}) as it is, "
+        f"{_ms(timed['median'])} ms ({_ms(timed['min'])} to {_ms(timed['max'])}) with its parts timed; "
+        f"{_ms(figures['update_cpu_s']['median'])} ms of processor time"
     )
+
+
+def _compared(compared: Mapping[str, Any]) -> list[str]:
+    values = compared["values"]
+    names = [f"{row['value']}, ms" for row in values]
+    columns = [{part: ms for part, ms, _ in _parts(row)} for row in values]
+    parts = dict.fromkeys(part for column in columns for part in column)
+    head = f"{', '.join(compared['fields'])}: {', '.join(row['value'] for row in values)}, by turns"
+    lines = [
+        head,
+        "",
+        table(("part", *names), [(part, *(column.get(part, "") for column in columns)) for part in parts]),
+        "",
+    ]
+    lines += [f"{row['value']}: {_whole(row)}" for row in values]
+    for row in values[1:]:
+        cpu, wall = row["times_faster_cpu"], row["times_faster_wall"]
+        lines.append(
+            f"{row['value']} against {values[0]['value']}, by turns: {cpu['median']:.2f} times faster in processor "
+            f"time ({cpu['min']:.2f} to {cpu['max']:.2f}), {wall['median']:.2f} times in wall time"
+        )
+    return lines
 
 
 def _moved(traffic: Mapping[str, Any]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +14,7 @@ from typing import Any
 from ._jax_peers import NAMES
 from ._machine import available_cores, machine, versions
 from ._peak import peak_growth
-from ._stopwatch import Lap, Laps, Stopwatch, busy_cores, interleave, spread
+from ._stopwatch import Lap, Laps, Progress, Stopwatch, busy_cores, interleave, spread
 
 _WARM_UP = 2
 
@@ -34,8 +36,9 @@ class SimBench:
     """The simulator's option ``memory``, "fast" or "low"; None for the task's default."""
     repeats: int = 20
     """Timed windows of each kind, after two for warm-up."""
-    scaling_envs: int = 1024
-    """Worlds of the comparison of one thread with all threads; 0 for no comparison."""
+    scaling_envs: int | None = None
+    """Worlds of the comparison of one thread with all threads; 0 for no comparison; None for 1024, or fewer where the
+    state of a world has more than 128 numbers."""
     peers: bool = True
     """Measure MuJoCo as well, if the task has an MJCF file."""
     beside: tuple[str, ...] = ()
@@ -47,15 +50,17 @@ class SimBench:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads is {self.threads}; it must be at least 1")
-        if self.scaling_envs < 0:
+        if self.scaling_envs is not None and self.scaling_envs < 0:
             raise ValueError(f"scaling_envs is {self.scaling_envs}; it must be 0 or more")
         for name in self.beside:
             if name not in NAMES:
                 raise ValueError(f"beside is {name!r}; choose from {', '.join(NAMES)}")
 
 
-def bench_sim(bench: SimBench) -> dict[str, Any]:
+def bench_sim(bench: SimBench, progress: Progress | None = None) -> dict[str, Any]:
     """Measure, and return the report of ``--json`` (see the documentation's page on benchmarks).
+
+    ``progress`` is told how many of the repeats are done.
 
     Raises:
         ValueError: an unknown task or device, or an option that the task does not have.
@@ -73,6 +78,8 @@ def bench_sim(bench: SimBench) -> dict[str, Any]:
         env = _make(bench, bench.num_envs, bench.threads)
         dynamics = env.task.dynamics
         threads = getattr(dynamics, "threads", None) if bench.device == "cpu" else None
+        if bench.scaling_envs is None:
+            bench = dataclasses.replace(bench, scaling_envs=scaling_worlds(dynamics))
         begin = start(env, bench.horizon)
         windows: dict[str, Any] = {"dynamics": DynamicsWindow(env, begin), "env": EnvWindow(env, begin)}
         memory = _memory(bench, env, lambda: windows["env"](Stopwatch(clock_of(bench.device))))
@@ -83,7 +90,9 @@ def bench_sim(bench: SimBench) -> dict[str, Any]:
             for peer in peers.values():
                 stack.callback(peer.close)
             cases: dict[str, Callable[[Stopwatch], None]] = {**windows, **scaling, **peers, **jax_peers}
-            laps = interleave(cases, repeats=bench.repeats, warm_up=_WARM_UP, clock=clock_of(bench.device))
+            laps = interleave(
+                cases, repeats=bench.repeats, warm_up=_WARM_UP, clock=clock_of(bench.device), progress=progress
+            )
         copied = copy_rate(bench.device, clock_of(bench.device))
     finally:
         torch.set_num_threads(threads_before)
@@ -92,7 +101,7 @@ def bench_sim(bench: SimBench) -> dict[str, Any]:
     substeps, dt = getattr(dynamics, "substeps", 1), dynamics.dt
     window = {"substeps": substeps, "dt": dt}
     rounds = bench.repeats + _WARM_UP
-    scaling_steps = bench.horizon * bench.scaling_envs if scaling else 0
+    scaling_steps = bench.horizon * (bench.scaling_envs or 0) if scaling else 0
     # Each window is simulated without and with recording; the environment's has one more, for its memory.
     env_steps = 2 * rounds * (2 * steps + len(scaling) * scaling_steps) + 2 * steps
     return {
@@ -123,6 +132,12 @@ def bench_sim(bench: SimBench) -> dict[str, Any]:
         "machine": facts,
         "versions": versions(),
     }
+
+
+def scaling_worlds(dynamics: Any) -> int:
+    """Worlds that compare one thread with all: enough to share out, and not so many that nobody waits for them."""
+    numbers = sum(math.prod(spec.shape) for spec in dynamics.state_spec)
+    return min(1024, max(8, 2**17 // numbers))
 
 
 def _walls(laps: Laps) -> dict[str, list[float]]:
@@ -183,7 +198,7 @@ def scaling_figures(laps: dict[int, Laps], bench: SimBench, window: dict[str, An
     """One thread and all threads: a row of numbers for each, and the speed-up."""
     if not laps:
         return None
-    steps = bench.scaling_envs * bench.horizon
+    steps = (bench.scaling_envs or 0) * bench.horizon
     rows = [{"threads": n, **window_figures(found, steps, **window)} for n, found in sorted(laps.items())]
 
     def speedup(key: str) -> float:
@@ -293,7 +308,7 @@ def _make(bench: SimBench, num_envs: int, threads: int | None) -> Any:
 def _scaling_windows(bench: SimBench, threads: int | None) -> dict[str, Any]:
     from ._windows import DynamicsWindow, start
 
-    if bench.scaling_envs == 0 or threads is None or threads == 1:
+    if not bench.scaling_envs or threads is None or threads == 1:
         return {}
     found = {}
     for n in (1, threads):

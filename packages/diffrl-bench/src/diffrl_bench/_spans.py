@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,6 +25,7 @@ class Spans:
         self.calls: dict[str, int] = {}
         """Number of times that each label was entered."""
         self._stack: list[str] = []
+        self._thread = threading.get_ident()
         self._last = self._now()
 
     def end(self) -> float:
@@ -49,9 +51,11 @@ class Spans:
             self._stack.pop()
 
     def wrap(self, label: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """``function`` with a span around each call."""
+        """``function`` with a span around each call in the thread that began; other threads run beside it."""
 
         def timed(*args: Any, **kwargs: Any) -> Any:
+            if threading.get_ident() != self._thread:
+                return function(*args, **kwargs)
             with self.span(label):
                 return function(*args, **kwargs)
 

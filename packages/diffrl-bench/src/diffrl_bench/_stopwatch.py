@@ -58,12 +58,26 @@ class Stopwatch:
         self._last = now
 
 
+Progress = Callable[[str, float], None]
+"""Told the name of a part of the work, and how much of it is done, from 0 to 1."""
+
+
+def unseen(part: str, done: float) -> None:
+    """Progress that nobody looks at."""
+
+
 Laps = dict[str, list[Lap]]
 """Laps of each part of one case, one for each repeat."""
 
 
 def interleave(
-    cases: Mapping[str, Callable[[Stopwatch], None]], *, repeats: int, warm_up: int = 2, clock: Clock | None = None
+    cases: Mapping[str, Callable[[Stopwatch], None]],
+    *,
+    repeats: int,
+    warm_up: int = 2,
+    clock: Clock | None = None,
+    progress: Progress | None = None,
+    part: str = "repeats",
 ) -> dict[str, Laps]:
     """Run every case once in each repeat, so that a disturbance of the machine affects all cases alike.
 
@@ -75,19 +89,23 @@ def interleave(
         repeats: repeats that count.
         warm_up: repeats before them that do not count.
         clock: source of times, by default the computer's.
+        progress: told before each case how much is done.
+        part: name of this work for ``progress``.
     """
+    progress = progress or unseen
     clock = clock or Clock()
     names = list(cases)
     found: dict[str, Laps] = {name: {} for name in names}
     with _no_garbage_collection():
         for repeat in range(-warm_up, repeats):
             shift = repeat % len(names)
-            for name in names[shift:] + names[:shift]:
+            for k, name in enumerate(names[shift:] + names[:shift]):
+                progress(part, (repeat + warm_up + k / len(names)) / (repeats + warm_up))
                 watch = Stopwatch(clock)
                 cases[name](watch)
                 if repeat >= 0:
-                    for part, lap in watch.laps.items():
-                        found[name].setdefault(part, []).append(lap)
+                    for lap_name, lap in watch.laps.items():
+                        found[name].setdefault(lap_name, []).append(lap)
     return found
 
 

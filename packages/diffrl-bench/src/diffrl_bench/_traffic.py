@@ -11,9 +11,11 @@ from importlib.util import find_spec
 from typing import Any
 
 from ._machine import describe, machine, versions
-from ._stopwatch import Laps, Stopwatch, interleave, spread
+from ._stopwatch import Laps, Progress, Stopwatch, interleave, spread
 from ._text import rounded, table
 
+PARTS = ("highway", "worlds", "pace cars")
+"""What is measured, for the line of progress."""
 PUBLISHED = {1: 8919, 2: 7927, 4: 2603, 10: 3940}
 """Environment steps per second of processor time, forward and backward, of the simulator behind the GI-PPO paper: by
 number of lanes, 64 worlds, one thread, on a machine like that of ``docs/results``, its straight lanes alone."""
@@ -48,17 +50,17 @@ class TrafficBench:
             raise ValueError(f"worlds is {list(self.worlds)}; each number must be at least 1")
 
 
-def bench_traffic(bench: TrafficBench) -> dict[str, Any]:
-    """Measure, and return the report of ``--json``."""
+def bench_traffic(bench: TrafficBench, progress: Progress | None = None) -> dict[str, Any]:
+    """Measure, and return the report of ``--json``; ``progress`` is told the part, and how much of it is done."""
     import torch
 
     began, facts = time.perf_counter(), machine()
     threads_before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        highway = _highway(bench)
-        scaling = _pace_cars(bench, [(4, n) for n in bench.worlds])
-        published = _pace_cars(bench, [(lanes, n) for lanes in PUBLISHED for n in (64, 1024)])
+        highway = _highway(bench, progress)
+        scaling = _pace_cars(bench, [(4, n) for n in bench.worlds], progress, PARTS[1])
+        published = _pace_cars(bench, [(lanes, n) for lanes in PUBLISHED for n in (64, 1024)], progress, PARTS[2])
     finally:
         torch.set_num_threads(threads_before)
     for row in published:
@@ -79,7 +81,7 @@ def bench_traffic(bench: TrafficBench) -> dict[str, Any]:
     }
 
 
-def _highway(bench: TrafficBench) -> list[dict[str, Any]]:
+def _highway(bench: TrafficBench, progress: Progress | None) -> list[dict[str, Any]]:
     """Updates of drivers per second of processor time, ours and SUMO's by turns."""
     cases: dict[str, Callable[[Stopwatch], None]] = {}
     counts: dict[str, int] = {}
@@ -103,7 +105,7 @@ def _highway(bench: TrafficBench) -> list[dict[str, Any]]:
                 watch.lap("all")
 
             cases["SUMO"], counts["SUMO"] = theirs, bench.num_vehicles * bench.steps
-        laps = interleave(cases, repeats=bench.repeats)
+        laps = interleave(cases, repeats=bench.repeats, progress=progress, part=PARTS[0])
         if sumo is not None and sumo.num_vehicles != bench.num_vehicles:
             raise RuntimeError(
                 f"SUMO has {sumo.num_vehicles} of {bench.num_vehicles} vehicles left; they cannot be compared"
@@ -152,7 +154,9 @@ def _ours(bench: TrafficBench, worlds: int, gradients: bool) -> Callable[[Stopwa
     return run
 
 
-def _pace_cars(bench: TrafficBench, cases: list[tuple[int, int]]) -> list[dict[str, Any]]:
+def _pace_cars(
+    bench: TrafficBench, cases: list[tuple[int, int]], progress: Progress | None, part: str
+) -> list[dict[str, Any]]:
     """Steps forward and backward per second of processor time, of the dynamics and of the whole environment."""
     from diffsim_core import make
 
@@ -164,7 +168,7 @@ def _pace_cars(bench: TrafficBench, cases: list[tuple[int, int]]) -> list[dict[s
         begin = start(env, bench.horizon)
         windows[f"dynamics {lanes} {worlds}"] = DynamicsWindow(env, begin)
         windows[f"env {lanes} {worlds}"] = EnvWindow(env, begin)
-    laps = interleave(windows, repeats=bench.repeats)
+    laps = interleave(windows, repeats=bench.repeats, progress=progress, part=part)
     rows = []
     for lanes, worlds in cases:
         row: dict[str, Any] = {"num_lanes": lanes, "num_envs": worlds}

@@ -6,13 +6,13 @@ import contextlib
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ._machine import machine, versions
 from ._spans import Spans, replaced
-from ._stopwatch import Clock, Lap, spread
+from ._stopwatch import Clock, Lap, Progress, spread, unseen
 
 PARTS = {
     "simulator_forward": "simulator, forward",
@@ -47,6 +47,9 @@ class UpdateBench:
     warm_up: int = 5
     """Updates before the timed ones."""
     seed: int = 0
+    compare: tuple[str, ...] = ()
+    """Fields of the configuration, each with as many values, ``critic_fit=torch,native`` for instance: updates with the
+    first values, the second values and so on are timed by turns."""
 
     def __post_init__(self) -> None:
         for name, least in (("num_envs", 1), ("threads", 1), ("updates", 1), ("warm_up", 0), ("seed", 0)):
@@ -55,8 +58,8 @@ class UpdateBench:
                 raise ValueError(f"{name} is {value}; it must be at least {least}")
 
 
-def bench_update(bench: UpdateBench) -> dict[str, Any]:
-    """Measure, and return the report of ``--json``.
+def bench_update(bench: UpdateBench, progress: Progress | None = None) -> dict[str, Any]:
+    """Measure, and return the report of ``--json``; ``progress`` is told how many of the updates are done.
 
     Updates with the task's preset, or else with the algorithm's defaults, run by turns as they are and with every part
     timed. The difference is the cost of timing.
@@ -74,48 +77,116 @@ def bench_update(bench: UpdateBench) -> dict[str, Any]:
     preset = default_preset(bench.algo, bench.task)
     entry = get_algorithm(bench.algo)
     threads: dict[str, Any] = {} if bench.threads is None else {"threads": bench.threads}
-    env = diffsim_core.make(
-        bench.task,
-        num_envs=bench.num_envs or preset.num_envs,
-        arrays=entry.arrays,
-        device=bench.device,
-        **{**preset.task_options, **threads},
-    )
-    algorithm: Any = entry.build(preset.config)
-    state = algorithm.init(env, bench.seed)
-    clock = clock_of(bench.device)
-    plain, cpu, whole, parts, calls = [], [], [], [], {}
+    cases = {}
+    for value, config in _configs(preset.config, bench.compare).items():
+        env = diffsim_core.make(
+            bench.task,
+            num_envs=bench.num_envs or preset.num_envs,
+            arrays=entry.arrays,
+            device=bench.device,
+            **{**preset.task_options, **threads},
+        )
+        cases[value] = Case(entry.build(config), env, bench.seed, clock_of(bench.device))
     for k in range(-bench.warm_up, bench.updates):
-        state, lap = timed_update(algorithm, state, clock)
-        if k < 0:
-            continue
-        plain.append(lap.wall)
-        cpu.append(lap.cpu)
-        spans = Spans(clock)
-        with instrumented(algorithm, env, spans):
-            spans.begin()
-            state, _ = algorithm.update(state)
-            whole.append(spans.end())
-        parts.append(spans.totals)
-        calls = spans.calls
+        (progress or unseen)("updates", (k + bench.warm_up) / (bench.updates + bench.warm_up))
+        for case in [*cases.values()][:: 1 if k % 2 else -1]:
+            case.run(counts=k >= 0)
+    first = next(iter(cases.values()))
     return {
         "benchmark": "update",
         "algo": bench.algo,
         "task": bench.task,
-        "num_envs": env.num_envs,
+        "num_envs": first.env.num_envs,
         "horizon": preset.config.horizon,
         "device": bench.device,
-        "threads": getattr(_dynamics(env), "threads", None) if bench.device == "cpu" else None,
+        "threads": getattr(_dynamics(first.env), "threads", None) if bench.device == "cpu" else None,
         "torch_threads": preset.config.torch_threads,
         "updates": bench.updates,
-        **update_figures(plain, whole, parts),
-        "update_cpu_s": spread(cpu),
-        "calls": calls,
-        "env_steps": state.env_steps,
+        **first.figures(),
+        "calls": first.calls,
+        "compared": compared([each.partition("=")[0] for each in bench.compare], cases) if bench.compare else None,
+        "env_steps": sum(case.state.env_steps for case in cases.values()),
         "wall_s": time.perf_counter() - began,
         "machine": facts,
         "versions": versions(),
     }
+
+
+class Case:
+    """An algorithm with one configuration: its updates, plain and with every part timed, by turns."""
+
+    def __init__(self, algorithm: Any, env: Any, seed: int, clock: Clock) -> None:
+        self.algorithm, self.env, self.clock = algorithm, env, clock
+        self.state = algorithm.init(env, seed)
+        self.plain: list[Lap] = []
+        self.whole: list[float] = []
+        self.parts: list[dict[str, float]] = []
+        self.calls: dict[str, int] = {}
+
+    def run(self, *, counts: bool) -> None:
+        """One plain update and one with every part timed; or, if it does not count, one plain update."""
+        self.state, lap = timed_update(self.algorithm, self.state, self.clock)
+        if not counts:
+            return
+        self.plain.append(lap)
+        spans = Spans(self.clock)
+        with instrumented(self.algorithm, self.env, spans):
+            spans.begin()
+            self.state, _ = self.algorithm.update(self.state)
+            self.whole.append(spans.end())
+        self.parts.append(spans.totals)
+        self.calls = spans.calls
+
+    def figures(self) -> dict[str, Any]:
+        """Medians over the updates that count."""
+        figures = update_figures([lap.wall for lap in self.plain], self.whole, self.parts)
+        return {**figures, "update_cpu_s": spread([lap.cpu for lap in self.plain])}
+
+
+def compared(fields: Sequence[str], cases: Mapping[str, Case]) -> dict[str, Any]:
+    """Figures for each value of the fields, and how many times faster its updates are than those with the first value.
+
+    Times faster are medians, smallest and largest over the turns, each compared with the turn's update of the first.
+    """
+    first = next(iter(cases.values())).plain
+    rows = []
+    for value, case in cases.items():
+        pairs = list(zip(first, case.plain, strict=True))
+        rows.append(
+            {
+                "value": value,
+                **case.figures(),
+                "times_faster_cpu": spread([a.cpu / b.cpu for a, b in pairs]),
+                "times_faster_wall": spread([a.wall / b.wall for a, b in pairs]),
+            }
+        )
+    return {"fields": list(fields), "values": rows}
+
+
+def _configs(config: Any, compare: Sequence[str]) -> dict[str, Any]:
+    """The configuration itself under an empty name, or with each of the values that are compared under their text."""
+    from diffrl_algos._fields import parse, replace
+
+    if not compare:
+        return {"": config}
+    texts: dict[str, list[str]] = {}
+    for each in compare:
+        field, _, values = each.partition("=")
+        texts[field] = values.split(",")
+        if len(texts[field]) < 2:
+            raise ValueError(
+                f"compare is {each!r}; expected a field and several values, such as critic_fit=torch,native"
+            )
+    counts = {field: len(values) for field, values in texts.items()}
+    if len({*counts.values()}) > 1:
+        raise ValueError(f"compare has {counts}; every field needs as many values as the others")
+    configs = {}
+    for values in zip(*texts.values(), strict=True):
+        changes = {field: parse(type(config), field, text) for field, text in zip(texts, values, strict=True)}
+        configs[",".join(dict.fromkeys(values))] = replace(config, changes)
+    if len(configs) < next(iter(counts.values())):
+        raise ValueError(f"compare is {' '.join(compare)!r}; the values must differ")
+    return configs
 
 
 def timed_update(algorithm: Any, state: Any, clock: Clock) -> tuple[Any, Lap]:
@@ -147,8 +218,9 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
     """Time the parts of an update while the context is open.
 
     It works with every algorithm: simulator and task are timed through the protocol, backward passes in torch's own
-    functions, and the shared parts (``rollout``, ``fit_critic``) where the algorithm's module calls them. The remaining
-    time goes to the phases into which the algorithm itself divides its update.
+    functions, and the shared parts (``rollout``, ``begin_fit`` and the end of the fit) where the algorithm's module
+    calls them. The remaining time goes to the phases into which the algorithm itself divides its update. What runs in
+    other threads is not a part: of a fit on another core, the time counts for which the update waits.
     """
     from torch import autograd
 
@@ -162,6 +234,10 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
             return original(env, spans.wrap("policy_forward", policy), *args, **kwargs)
 
         return spans.wrap("rollout", timed)
+
+    def fit(original: Callable[..., Any]) -> Callable[..., Any]:
+        begin = spans.wrap("critic", original)
+        return lambda *args, **kwargs: spans.wrap("critic", begin(*args, **kwargs))
 
     def lap(original: Callable[..., Any]) -> Callable[..., Any]:
         def timed(clock: Any, name: str) -> None:
@@ -179,7 +255,7 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
         (_account.Clock, "lap", lap),
         (_window, "rollout", rollout),
         (_off_policy, "rollout", rollout),
-        (_learner, "fit_critic", part("critic")),
+        (_learner, "begin_fit", fit),
         (_off_policy.QFunctions, "fit", part("critic")),
     ]
     where_there = [

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from diffrl_algos import RunError
+from diffrl_algos._callbacks import PartLine, StatusLine
 from diffrl_algos._signals import Interrupted, exit_code
 from diffrl_algos._streams import put, results_only, usable
 
@@ -46,7 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise _UsageError(f"bench {args.command} takes no arguments after --")
             command: Callable[[argparse.Namespace], _Result] = args.function
             with results_only():
-                result = command(args)
+                line = StatusLine(sys.stderr)
+                args.progress = PartLine(line).show
+                try:
+                    result = command(args)
+                finally:
+                    line.clear()
             put(json.dumps(result.value, allow_nan=False) if args.json else result.text)
             return result.code
         except (_UsageError, ValueError, RunError) as error:
@@ -79,7 +85,8 @@ def _sim(args: argparse.Namespace) -> _Result:
             scaling_envs=args.scaling_envs,
             peers=not args.no_peers,
             beside=tuple(args.beside or ()),
-        )
+        ),
+        args.progress,
     )
     if file is not None:
         from ._plots import plot_sim
@@ -92,13 +99,15 @@ def _traffic(args: argparse.Namespace) -> _Result:
     from ._traffic import TrafficBench, bench_traffic, traffic_text
 
     report = bench_traffic(
-        TrafficBench(num_vehicles=args.vehicles, num_lanes=args.lanes, repeats=args.repeats, peers=not args.no_peers)
+        TrafficBench(num_vehicles=args.vehicles, num_lanes=args.lanes, repeats=args.repeats, peers=not args.no_peers),
+        args.progress,
     )
     return _Result(report, traffic_text(report))
 
 
 def _mpm(args: argparse.Namespace) -> _Result:
-    from ._mpm import MpmBench, bench_mpm, mpm_text
+    from ._mpm import bench_mpm, mpm_text
+    from ._mpm_scene import MpmBench
 
     report = bench_mpm(
         MpmBench(
@@ -109,7 +118,8 @@ def _mpm(args: argparse.Namespace) -> _Result:
             substeps=args.substeps,
             repeats=args.repeats,
             memory=not args.no_memory,
-        )
+        ),
+        args.progress,
     )
     return _Result(report, mpm_text(report))
 
@@ -136,7 +146,9 @@ def _update(args: argparse.Namespace) -> _Result:
             updates=args.updates,
             warm_up=args.warm_up,
             seed=args.seed,
-        )
+            compare=tuple(args.compare or ()),
+        ),
+        args.progress,
     )
     return _Result(report, update_text(report))
 
@@ -290,9 +302,8 @@ def _parser() -> _Parser:
     sim.add_argument(
         "--scaling-envs",
         type=int,
-        default=1024,
         metavar="N",
-        help="worlds of the comparison of one thread with all; 0 for none; default 1024",
+        help="worlds of the comparison of one thread with all; 0 for none; default 1024, or fewer where they are large",
     )
     sim.add_argument("--no-peers", action="store_true", help="do not measure MuJoCo")
     sim.add_argument(
@@ -326,6 +337,13 @@ def _parser() -> _Parser:
     update.add_argument("--updates", type=int, default=20, metavar="K", help="updates timed; default 20")
     update.add_argument("--warm-up", type=int, default=5, metavar="K", help="updates before them; default 5")
     update.add_argument("--seed", type=int, default=0)
+    update.add_argument(
+        "--compare",
+        action="append",
+        metavar="FIELD=A,B",
+        help="time updates with several values of a config field by turns, such as critic_fit=torch,native; may be "
+        "repeated, for fields that change together",
+    )
 
     reference = add(
         "reference", _reference, "Compare tasks with recordings of the simulator that SHAC's authors released."

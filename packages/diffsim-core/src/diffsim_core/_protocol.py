@@ -278,6 +278,9 @@ class Task(Protocol):
     A task on a simulator that has constants also has ``constants(xp, random)``: those of a new episode in every world,
     one array for each entry of ``dynamics.constant_spec``. Where they are the same in every episode, it sets
     ``constants_vary = False``: a reset then leaves them as they are.
+
+    A task may have ``markers(xp, physics, task)``: places ``[N, 3]`` [m] by name, such as a goal, which viewers draw as
+    balls (:class:`diffsim_core.viewer.Marker` with a radius and a colour).
     """
 
     name: str

@@ -12,7 +12,7 @@ from diffsim_core import ArraySpec
 from diffsim_core.native import Kernels, Launch, Launcher, NativeDynamics, check_step, default_threads, scalar
 from diffsim_core.viewer import Footage
 from diffsim_traffic._kernels import STEP, VJP, kernels
-from diffsim_traffic.model import TrafficModel
+from diffsim_traffic.model import REACH_32, TrafficModel
 from diffsim_traffic.playback import write_html
 from diffsim_traffic.scene import scenes_of
 
@@ -54,7 +54,8 @@ class TrafficDynamics(NativeDynamics):
         dtype: ``"float32"`` for work, ``"float64"`` for checks.
         device: ``"cpu"`` or ``"cuda[:i]"``.
         threads: CPU threads; by default every core this process may use, or ``DIFFSIM_NUM_THREADS``.
-        limit: A world in which any number of the state exceeds this after a step has diverged.
+        limit: A world in which any number of the state exceeds this after a step has diverged. In float32 that holds
+            for positions beyond 131 km (2^17 m) too: numbers out there are 1/64 m apart, and slow drivers stand still.
 
     Raises:
         ValueError: for an argument that makes no sense.
@@ -79,6 +80,8 @@ class TrafficDynamics(NativeDynamics):
         self.dtype = dtype
         self.device = device
         self.limit = limit
+        self.reach = min(limit, REACH_32) if dtype == "float32" else limit
+        """Positions beyond this are not simulated [m]."""
         self.threads = threads or default_threads()
         c, d, vehicles = model.num_controlled, model.num_drivers, model.num_vehicles
         self.state_spec = (
@@ -91,7 +94,7 @@ class TrafficDynamics(NativeDynamics):
         self.control_spec = (ArraySpec("steering", (c,)), ArraySpec("acceleration", (c,)))
         on_cuda = device.startswith("cuda")
         built = self._kernels(on_cuda)
-        integers, reals = _pack(model, dt, limit)
+        integers, reals = _pack(model, dt, limit, self.reach)
         # One allocation for the model's life: kernels are handed its addresses.
         self._integers = wp.array(integers, dtype=wp.int32, device=device)
         self._reals = wp.array(reals.astype(dtype), dtype=scalar(dtype), device=device)
@@ -116,12 +119,12 @@ class TrafficDynamics(NativeDynamics):
         return num_worlds * self.model.num_vehicles // _DRIVERS_WORTH_A_THREAD
 
 
-def _pack(model: TrafficModel, dt: float, limit: float) -> tuple[np.ndarray, np.ndarray]:
+def _pack(model: TrafficModel, dt: float, limit: float, reach: float) -> tuple[np.ndarray, np.ndarray]:
     """The model as the two tables of ``_source/model.h``."""
     ahead, laps = model.leaders()
     head = [model.num_controlled, model.num_drivers, int(model.integration == "semi_implicit")]
     integers = np.concatenate([head, model.lane_of_driver, ahead, laps]).astype(np.int32)
     road = model.road
-    constants = [dt, limit, road.lane_width, road.circumference or 0.0, model.gap_floor, model.max_braking]
+    constants = [dt, limit, reach, road.lane_width, road.circumference or 0.0, model.gap_floor, model.max_braking]
     constants += [model.min_speed, model.max_speed, model.lane_smoothing]
     return integers, np.concatenate([constants, model.lengths])

@@ -12,6 +12,8 @@ import numpy as np
 from diffsim_traffic.laws import IDM, Law
 
 INTEGRATIONS = ("semi_implicit", "explicit")
+REACH_32 = 2.0**17
+"""Farthest position in float32 [m]: numbers below are at most 1/128 m apart, those above 1/64 m and more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +139,10 @@ class TrafficModel:
             y: lateral positions of controlled vehicles ``[..., C]`` [m]; without them, only drivers are compared.
 
         Raises:
-            ValueError: they are not; the message names the vehicles, the values and a remedy.
+            ValueError: they are not, or float32 cannot tell apart positions so far out; the message names the vehicles,
+                the values and a remedy.
         """
+        single = np.asarray(x).dtype == np.float32
         x, v = np.asarray(x, dtype=np.float64), np.asarray(v, dtype=np.float64)
         shape = (self.num_vehicles,)
         if x.shape[-1:] != shape or x.shape != v.shape:
@@ -153,6 +157,12 @@ class TrafficModel:
             raise ValueError(
                 f"vehicle {i}: x = {x[world]:g} m with speed v = {v[world]:g} m/s; x must be finite and v from"
                 f" {low[i]:g} to {high[i]:g} m/s"
+            )
+        if single and (far := abs(x) > REACH_32).any():
+            world = tuple(np.argwhere(far)[0])
+            raise ValueError(
+                f"vehicle {world[-1]}: x = {x[world]:g} m is beyond {REACH_32:g} m, where numbers in float32 are 1/64 m"
+                " apart and slow drivers would not move; count x from a place nearby, or use float64"
             )
         ahead, laps = self.leaders()
         ring = self.road.circumference or 0.0

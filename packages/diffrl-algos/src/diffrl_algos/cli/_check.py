@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import sys
-import time
 from collections.abc import Sequence
 
-from .._callbacks import StatusLine, clock
+from .._callbacks import PartLine, StatusLine
 from .._errors import UsageError, unknown
 from .._imports import import_module
 from ._parser import Parser, Result, add_import
@@ -39,7 +38,7 @@ def run(arguments: Sequence[str]) -> Result:
         if value is not None and value < least:
             raise UsageError(f"--{name.replace('_', '-')} is {value}; expected at least {least}")
 
-    from diffsim_core.check import check_size, check_task, raised
+    from diffsim_core.check import CHECKS, check_size, check_task, raised
 
     make = functools.partial(diffsim_core.make, args.task)
     for dtype, consequence in (("float32", "cannot be made"), ("float64", "cannot be checked in float64")):
@@ -53,7 +52,7 @@ def run(arguments: Sequence[str]) -> Result:
     size = {"num_envs": args.num_envs or num_envs, "horizon": args.horizon or horizon}
     line = StatusLine(sys.stderr)
     try:
-        report = check_task(make, **size, seed=args.seed, progress=_Progress(line).show)
+        report = check_task(make, **size, seed=args.seed, progress=PartLine(line, CHECKS).show)
     finally:
         line.clear()
     value = {**report.to_json(), "seed": args.seed, "num_envs": size["num_envs"], "device": "cpu"}
@@ -61,23 +60,3 @@ def run(arguments: Sequence[str]) -> Result:
     text = "\n".join(f"{key:<24} {part}" for key, part in rows.items())
     text += "".join(f"\n  - {violation}" for violation in report.violations)
     return Result(value, text, args.json, 0 if report.ok else 1)
-
-
-class _Progress:
-    """The part of a check that is done, and the time that is left of it."""
-
-    def __init__(self, line: StatusLine) -> None:
-        self._line = line
-        self._check, self._began, self._shown = "", 0.0, 0.0
-
-    def show(self, check: str, part: float) -> None:
-        from diffsim_core.check import CHECKS
-
-        now = time.perf_counter()
-        if check != self._check:
-            self._check, self._began = check, now
-        elif now - self._shown < self._line.interval:
-            return
-        self._shown = now
-        left = f"  {clock((now - self._began) * (1 - part) / part)} left of this part" if part > 0 else ""
-        self._line.show(f"part {CHECKS.index(check) + 1} of {len(CHECKS)}, {check}  {part:4.0%}{left}")

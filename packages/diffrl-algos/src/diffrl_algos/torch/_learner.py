@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -24,7 +24,9 @@ from .._processes import size
 from ._account import Clock, Learned, account, settings
 from ._adam import Adam, Optimizer
 from ._carry import carried
-from ._critic import Critic, ValueFunction, fit_critic
+from ._choice import is_native
+from ._critic import Critic, ValueFunction
+from ._fit import begin_fit, fits_natively
 from ._networks import gaussian_actor, value_critic
 from ._normalize import Normalizer
 from ._observations import flat, layout_of
@@ -188,6 +190,11 @@ class ActorLearner(Learner[ActorConfigT, ActorStateT]):
         """Gains of the initial weights of actor and critics; None is torch's own rule (see ``MLP.init``)."""
         return None, math.sqrt(2.0)
 
+    def init(self, env: Env, seed: int) -> ActorStateT:
+        state = super().init(env, seed)
+        is_native("policy_step", self.config.policy_step, self.actor(state.env).mlp, state.run.obs.device)
+        return state
+
     def first(self, env: Env, obs: Tensor, generator: torch.Generator) -> dict[str, Any]:
         network = self.actor(env).init(generator, logstd=self.config.logstd_init, gain=self.gains()[0])
         actor = network.to(obs)
@@ -207,11 +214,9 @@ class ActorLearner(Learner[ActorConfigT, ActorStateT]):
         if eps is None:
             eps = normal(generator, run.obs, horizon, env.num_envs, env.spec.num_actions)
         flat = state.actor.detach().requires_grad_()
-        return (
-            flat,
-            normalize,
-            explore(self.actor(env), flat, normalize, run, eps, price=self.config.divergence_price, **options),
-        )
+        c = self.config
+        options = {"price": c.divergence_price, "policy_step": c.policy_step, **options}
+        return flat, normalize, explore(self.actor(env), flat, normalize, run, eps, **options)
 
     def step(self, state: ActorStateT, grad: Tensor, window: Window) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """One step of the actor down a gradient: the fields that this changes, and metrics."""
@@ -268,17 +273,32 @@ class CriticLearner(ActorLearner[ActorConfigT, CriticStateT]):
         # The target critics begin as the critics.
         return fields | ({"target": critic.clone()} if "target" in self.state_type.__dataclass_fields__ else {})
 
-    def fit(
-        self, state: CriticStateT, x: Tensor, y: Tensor, generator: torch.Generator, **options: Any
-    ) -> tuple[dict[str, Any], Tensor]:
-        """Fit the critics to targets ``y`` at inputs ``x``: the fields that this changes, and the loss.
+    def init(self, env: Env, seed: int) -> CriticStateT:
+        state = super().init(env, seed)
+        fits_natively(self.config, self.critic(state.env), state.run.obs.device)  # pyright: ignore[reportArgumentType]
+        return state
 
-        ``x`` and ``y`` are ``[T, N, ...]`` or rows. ``options`` are ``config``, ``optimizer`` and ``lr`` of
-        ``fit_critic``; by default they are the algorithm's.
+    def begin_fit(
+        self, state: CriticStateT, x: Tensor, y: Tensor, generator: torch.Generator, **options: Any
+    ) -> Callable[[], tuple[dict[str, Any], Tensor]]:
+        """Begin to fit the critics to targets ``y`` at inputs ``x``; compiled code does it on another core meanwhile.
+
+        Nobody may change the arrays, or use ``generator``, before the result is there.
+
+        Args:
+            state: whose critics they are.
+            x: inputs ``[T, N, ...]``, or rows.
+            y: targets ``[T, N]``, or of the rows.
+            generator: draws the minibatches.
+            options: ``config``, ``optimizer`` and ``lr`` of ``fit_critic``, by default the algorithm's, and
+                ``elsewhere`` of ``begin_fit``.
+
+        Returns:
+            A function that gives the fields that this changes, and the loss.
         """
         config: CriticConfig = options.pop("config", self.config)
         lr = options.pop("lr", self.lr(state, config.critic_lr))
-        fitted, adam, loss = fit_critic(
+        fit = begin_fit(
             self.critic(state.env),
             state.critic,
             state.critic_adam,
@@ -288,11 +308,23 @@ class CriticLearner(ActorLearner[ActorConfigT, CriticStateT]):
             optimizer=options.pop("optimizer", self.optimizer),
             lr=lr,
             generator=generator,
+            **options,
         )
-        changes: dict[str, Any] = {"critic": fitted, "critic_adam": adam}
-        if "target" in self.state_type.__dataclass_fields__:
-            changes["target"] = torch.lerp(fitted, state.target, config.target_alpha)  # pyright: ignore[reportAttributeAccessIssue]
-        return changes, loss
+
+        def finish() -> tuple[dict[str, Any], Tensor]:
+            fitted, adam, loss = fit()
+            changes: dict[str, Any] = {"critic": fitted, "critic_adam": adam}
+            if "target" in self.state_type.__dataclass_fields__:
+                changes["target"] = torch.lerp(fitted, state.target, config.target_alpha)  # pyright: ignore[reportAttributeAccessIssue]
+            return changes, loss
+
+        return finish
+
+    def fit(
+        self, state: CriticStateT, x: Tensor, y: Tensor, generator: torch.Generator, **options: Any
+    ) -> tuple[dict[str, Any], Tensor]:
+        """What ``begin_fit`` gives in the end, here and now."""
+        return self.begin_fit(state, x, y, generator, elsewhere=False, **options)()
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from torch import Tensor
 from diffsim_core import Env, EnvState, Trajectory, rollout
 from diffsim_core.options import Count, Fraction, Index, NotNegative, Positive
 
-from .._config import Activation, Decay, Widths, WindowConfig
+from .._config import Activation, Decay, FitConfig, Widths
 from ._account import Clock, Learned, all_finite
 from ._adam import Adam
 from ._critic import Critic
+from ._fit import fits_natively, step_
 from ._learner import Learner
 from ._networks import q_critic
 from ._replay import Replay
@@ -25,7 +26,7 @@ from ._window import charged
 
 
 @dataclass(frozen=True, kw_only=True)
-class OffPolicyConfig(WindowConfig):
+class OffPolicyConfig(FitConfig):
     """Fields that SAC and TD3 share, with the values of Xing et al. 2024 for SAC (Table 2) for their defaults.
 
     ``horizon`` steps of every world and ``updates`` gradient steps take turns, so there are
@@ -122,6 +123,11 @@ class OffPolicyLearner(Learner[ConfigT, StateT]):
     def steps(self, state: StateT, batches: Iterable[Batch], generator: torch.Generator) -> Steps:
         """One gradient step for each batch."""
 
+    def init(self, env: Env, seed: int) -> StateT:
+        state = super().init(env, seed)
+        fits_natively(self.config, self.critic(state.env), state.run.obs.device)
+        return state
+
     def critic(self, env: Env) -> Critic:
         """``Q(x, a)`` of normalised observations and actions."""
         return q_critic(self.config, self.config.critic_hidden, env, self.config.num_critics)
@@ -199,6 +205,7 @@ class QFunctions:
         self._critic, self._config, self._optimizer = learner.critic(state.env), learner.config, learner.optimizer
         self._lr = learner.lr(state, learner.config.critic_lr)
         self.flat, self.adam, self.target = state.critic.clone(), state.critic_adam.clone(), state.target.clone()
+        self._native = fits_natively(self._config, self._critic, self.flat.device)
         self._grad = torch.empty_like(self.flat)
         self._params, self._grads = self._critic.split(self.flat), self._critic.split(self._grad)
 
@@ -228,6 +235,10 @@ class QFunctions:
     def fit(self, batch: Batch, y: Tensor) -> Tensor:
         """One step down the mean squared error of every Q function; the error before it, a scalar."""
         x = torch.cat([batch.x, batch.action], dim=-1)
+        if self._native:
+            constants = {"optimizer": self._optimizer, "lr": self._lr}
+            self.adam, loss = step_(self._critic, self.flat, self.adam, x, y, **constants)
+            return loss
         errors = self._critic.regression_grad(self._params, x, y, self._grads)
         self.adam, _ = self._optimizer.step_(self.flat, self.adam, self._grad, self._lr)
         return torch.cat(errors).square().mean()

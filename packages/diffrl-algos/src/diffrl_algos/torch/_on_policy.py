@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -115,15 +116,26 @@ class AdvantageLearner(ValueLearner[ConfigT, AdvantageStateT]):
         advantage = torch.where(steps.valid, advantage, target_value - known)
         return Advantages(x.detach(), value, value_next, advantage, target_value, window.taken)
 
-    def fit_values(
+    def begin_fit_values(
         self, state: AdvantageStateT, values: Advantages, generator: torch.Generator, **options: Any
-    ) -> tuple[dict[str, Any], Tensor]:
-        """Fit the critic to the TD(lambda) targets: the fields that this changes, and the loss; see ``fit``."""
+    ) -> Callable[[], tuple[dict[str, Any], Tensor]]:
+        """Begin to fit the critic to the TD(lambda) targets; see ``begin_fit``."""
         value_stats = state.value_stats.update(values.target_value.reshape(-1, 1))
         mean, std = value_units(value_stats, state.run.obs, self.config.normalize_value)
         y = (values.target_value - mean) / std
-        changes, loss = self.fit(state, values.x, y, generator, **options)
-        return {**changes, "value_stats": value_stats}, loss
+        fit = self.begin_fit(state, values.x, y, generator, **options)
+
+        def finish() -> tuple[dict[str, Any], Tensor]:
+            changes, loss = fit()
+            return {**changes, "value_stats": value_stats}, loss
+
+        return finish
+
+    def fit_values(
+        self, state: AdvantageStateT, values: Advantages, generator: torch.Generator, **options: Any
+    ) -> tuple[dict[str, Any], Tensor]:
+        """What ``begin_fit_values`` gives in the end, here and now."""
+        return self.begin_fit_values(state, values, generator, elsewhere=False, **options)()
 
     def value(self, state: AdvantageStateT) -> ValueFunction:
         """The critic's value of observations, for viewers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from ._distributions import Gaussian
 from ._mlp import MLP, Network
 from ._normalize import Normalizer
 from ._observations import Layout
+
+if TYPE_CHECKING:
+    from ._native_policy import NativeSteps
 
 Params = tuple[tuple[Tensor, ...], Tensor | None]
 """Layers of the network, and ``log sigma [na]`` where it does not depend on the state."""
@@ -98,6 +101,15 @@ class GaussianActor:
 
     def clamp(self, logstd: Tensor) -> Tensor:
         return logstd if self.logstd_range is None else logstd.clamp(*self.logstd_range)
+
+
+def native_steps(actor: GaussianActor, flat: Tensor) -> NativeSteps:
+    """The steps of an actor without an encoder, by compiled code."""
+    from ._native_policy import NativeSteps  # which loads a compiler
+
+    assert isinstance(actor.mlp, MLP)
+    network = flat[: actor.mlp.num_params]
+    return NativeSteps(actor.mlp, network, spread=actor.state_dependent, logstd_range=actor.logstd_range)
 
 
 @dataclass(frozen=True)

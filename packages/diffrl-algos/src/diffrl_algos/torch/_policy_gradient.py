@@ -44,10 +44,11 @@ class PolicyGradient(AdvantageLearner[ConfigT, OnPolicyState]):
         with torch.set_grad_enabled(self.gradients):
             actor, window, values = self.collect(state, generator, between=type(self).between, push=self.push)
         clock.lap("rollout_s")
+        finish = self.begin_fit_values(state, values, generator)
         gradient, estimates = self.estimate(window, values, actor, state)
         changes, metrics = self.step(state, -gradient, window)
         clock.lap("backward_s")
-        fitted, critic_loss = self.fit_values(state, values, generator)
+        fitted, critic_loss = finish()
         metrics |= {**estimates, "critic_loss": critic_loss, "value_mean": values.target_value.mean()}
         clock.lap("critic_s")
         finite = (metrics["grad_norm"], values.target_value, values.x, values.advantage.detach())

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from diffsim_core import Env, EnvState, Trajectory, rollout, stop_gradient
 
+from .._config import Code
 from .._processes import size
 from . import _distributed as distributed
+from ._choice import is_native
 from ._distributions import Gaussian
 from ._gate import gate
 from ._normalize import Normalizer
-from ._policy import GaussianActor
+from ._policy import GaussianActor, native_steps
 from ._run_state import RunState
 
 Between = Callable[[int, EnvState, Tensor], tuple[EnvState, Tensor]]
@@ -85,6 +87,7 @@ def explore(
     push: bool = False,
     enter: Callable[[int, Tensor], Tensor] | None = None,
     price: float | None = None,
+    policy_step: Code = "torch",
 ) -> Window:
     """Let the stochastic policy act for ``len(eps)`` steps from where the last window ended.
 
@@ -99,9 +102,11 @@ def explore(
         push: make the leaf ``Window.push``.
         enter: ``(step, action) -> action``, the last function before an action enters the worlds.
         price: of a divergence, see ``charged``.
+        policy_step: what computes the policy: torch's operations, or compiled code.
     """
     params = actor.split(flat)
     logstd = params[1]
+    native = native_steps(actor, flat) if is_native("policy_step", policy_step, actor.mlp, flat.device) else None
     # Where sigma is a parameter, the noise of the whole window is one product.
     noise = (eps if logstd is None else eps * logstd.exp()).unbind(0)
     lost = torch.zeros_like(eps[..., 0], requires_grad=flat.requires_grad)
@@ -110,12 +115,15 @@ def explore(
 
     def act(obs: Tensor) -> tuple[Tensor, Sample]:
         step, (e, lost_here, push_here) = next(rows)
-        policy = actor(params, normalizer(obs))
-        u = policy.mean + (e * policy.logstd.exp() if logstd is None else e)
-        if push:
-            u = u + push_here
-        action = gate(torch.tanh(u), lost_here)
-        sample = Sample(policy.mean, policy.logstd if logstd is None else (), u)
+        if native is not None:
+            mean, spread, u, action = native(normalizer(obs), e, push_here if push else None, lost_here)
+        else:
+            mean, spread = actor(params, normalizer(obs))
+            u = mean + (e * spread.exp() if logstd is None else e)
+            if push:
+                u = u + push_here
+            action = gate(torch.tanh(u), lost_here)
+        sample = Sample(mean, spread if logstd is None else (), u)
         return action if enter is None else enter(step, action), sample
 
     window, env_state, obs = rollout(env or run.env, act, run.env_state, run.obs, len(eps), between=between)

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from diffsim_core.viewer._deformable import Deformable as Deformable
+from diffsim_core.viewer._markers import Marker as Marker
 from diffsim_core.viewer._motion import Contacts as Contacts
 from diffsim_core.viewer._motion import Motion as Motion
 from diffsim_core.viewer._motion import MusclePaths as MusclePaths

@@ -17,6 +17,7 @@ from diffsim_core.rigid.dynamics import RigidDynamics
 from diffsim_core.rigid.model import Body, FloatArray, RigidModel
 from diffsim_core.rigid.sensors import Sensors
 from diffsim_core.viewer._forces import contacts_of
+from diffsim_core.viewer._markers import marked
 from diffsim_core.viewer._motion import Contacts, Motion, MusclePaths, Shape
 from diffsim_core.viewer.html import write_html
 
@@ -39,6 +40,8 @@ class Footage(NamedTuple):
     """``[T, N]`` whether an episode begins with the frame."""
     curves: dict[str, Any]
     """Numbers ``[T, N]`` by name: ``reward`` and others."""
+    task: PyTree = None
+    """States of the task, ``[T, N, ...]``, for its markers; None where they are not known."""
 
 
 @runtime_checkable
@@ -78,13 +81,13 @@ class Recorder:
         self.worlds: int = env.num_envs if worlds is None else worlds
         if not 1 <= self.worlds <= env.num_envs:
             raise ValueError(f"worlds={worlds}: the environment has {env.num_envs}")
-        self._rows: list[tuple[PyTree, Any]] = []
+        self._rows: list[tuple[PyTree, Any, PyTree]] = []
         self._curves: list[dict[str, Any]] = []
         self._begins: list[Any] = [np.ones(self.worlds, dtype=bool)]
 
     def add(self, state: EnvState, action: Array, transition: Transition, value: Array | None = None) -> None:
         """Record one step: the state before it, its action and its transition; ``value [N]`` is the state's value."""
-        self._rows.append(self._copy((state.physics, action)))
+        self._rows.append(self._copy((state.physics, action, state.task)))
         curves: dict[str, Any] = {"reward": transition.reward}
         if value is not None:
             curves["value"] = value
@@ -99,8 +102,8 @@ class Recorder:
         """
         if not self._rows:
             raise ValueError("nothing was recorded: add at least one step")
-        physics, action = tree_map(_stack, *self._rows)
-        return Footage(physics, action, np.stack(self._begins[:-1]), tree_map(_stack, *self._curves))
+        physics, action, task = tree_map(_stack, *self._rows)
+        return Footage(physics, action, np.stack(self._begins[:-1]), tree_map(_stack, *self._curves), task)
 
     def motion(self) -> Motion:
         """All recorded steps as a motion.
@@ -192,7 +195,13 @@ def write_page(env: Any, footage: Footage, path: str | Path) -> None:
 
 
 def motion_of(
-    env: Any, physics: PyTree, action: Any, *, begins: Any = None, curves: Mapping[str, Any] | None = None
+    env: Any,
+    physics: PyTree,
+    action: Any,
+    *,
+    begins: Any = None,
+    curves: Mapping[str, Any] | None = None,
+    task: PyTree = None,
 ) -> Motion:
     """The motion of recorded states.
 
@@ -202,18 +211,21 @@ def motion_of(
         action: ``[T, N, na]`` action in each state; clipped to [-1, 1].
         begins: ``[T, N]`` whether an episode begins with the frame; default: only with the first one.
         curves: numbers ``[T, N]`` by name.
+        task: states of the task, NumPy arrays ``[T, N, ...]``. A task with a method ``markers(xp, physics, task)``,
+            such as one with a goal, then draws balls: it returns a :class:`Marker`, or places ``[N, 3]`` [m], by name.
 
     Raises:
         TypeError: the environment neither simulates rigid bodies nor has a motion of its own.
-        ValueError: an array has the wrong shape, or a shape or muscle is on a link without a body.
+        ValueError: an array has the wrong shape, also that of a marker, or a shape or muscle is on a link without a
+            body.
     """
     T, N = action.shape[:2]
     if begins is None:
         begins = np.broadcast_to(np.arange(T)[:, None] == 0, (T, N))
     simulator = _simulator(env)
     if isinstance(simulator, OwnMotion):
-        footage = Footage(physics, action, begins, dict(curves or {}))
-        return simulator.motion(footage, name=env.spec.name, dt=env.spec.dt)
+        footage = Footage(physics, action, begins, dict(curves or {}), task)
+        return marked(simulator.motion(footage, name=env.spec.name, dt=env.spec.dt), env, physics, task)
     dynamics = _dynamics(env)
     model = dynamics.model
     carriers = _carriers(model)
@@ -223,7 +235,7 @@ def motion_of(
         notes.append("Contact forces are not recorded, because contact parameters are inputs of this model.")
     else:
         contacts = contacts_of(model, carriers, pose)
-    return Motion(
+    motion = Motion(
         name=env.spec.name,
         dt=env.spec.dt,
         bodies=tuple(body.name for body in carriers.values()),
@@ -238,6 +250,7 @@ def motion_of(
         terrain=model.ground_field,
         notes=tuple(notes),
     )
+    return marked(motion, env, physics, task)
 
 
 def check_drawn(env: Any) -> None:

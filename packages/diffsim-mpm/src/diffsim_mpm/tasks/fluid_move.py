@@ -51,6 +51,10 @@ class FluidMove(MpmTask):
         """The way to the target ``[N, 3]`` [m]."""
         return (task[0] - physics.q,)
 
+    def markers(self, xp: Any, physics: Any, task: Any) -> dict[str, Any]:
+        """The target, where a viewer draws a ball."""
+        return {"target": task[0]}
+
     def inside(self, xp: Any, physics: Any) -> Any:
         """Part of the particles inside of the vessel ``[N]``; smooth at its edges."""
         away = xp.abs(physics.x - physics.q[:, None, :])

@@ -6,7 +6,10 @@ namespace ds {
 
 // columns of the two tables, as in _pack.py
 enum { I_CONTROLLED, I_DRIVERS, I_SEMI_IMPLICIT, I_TABLES };
-enum { C_DT, C_LIMIT, C_LANE_WIDTH, C_CIRCUMFERENCE, C_GAP_FLOOR, C_MAX_BRAKING, C_MIN_SPEED, C_MAX_SPEED, C_SMOOTHING, C_TABLES };
+enum {
+    C_DT, C_LIMIT, C_REACH, C_LANE_WIDTH, C_CIRCUMFERENCE, C_GAP_FLOOR, C_MAX_BRAKING, C_MIN_SPEED, C_MAX_SPEED, C_SMOOTHING,
+    C_TABLES
+};
 
 struct Model {
     int nc, nd;            // controlled vehicles come first, then drivers, lane by lane from front to back

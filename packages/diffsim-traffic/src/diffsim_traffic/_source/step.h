@@ -151,7 +151,7 @@ DS_ITEM void traffic_step(int index, const StepArgs& args)
     Model m = unpack(args.integers, args.reals);
     Rows r = rows(index, args.num_worlds);
     int width = m.nc + m.nd;
-    T dt = m.c[C_DT], limit = m.c[C_LIMIT];
+    T dt = m.c[C_DT], limit = m.c[C_LIMIT], reach = m.c[C_REACH];
     Mask ok = everywhere();
     Vehicle ego[TR_MAX_CONTROLLED];
     for (int c = 0; c < m.nc; c++) {
@@ -160,7 +160,7 @@ DS_ITEM void traffic_step(int index, const StepArgs& args)
         Vehicle e = drive(m, ego[c], bicycle(m, ego[c], wheel, push), m.length[c]);
         // bounds on speed would hide what was not finite before
         ok = ok & bounded(wheel, T(DS_HUGE)) & bounded(push, T(DS_HUGE)) & bounded(ego[c].v, T(DS_HUGE));
-        ok = ok & bounded(e.x, limit) & bounded(e.v, limit) & bounded(e.y, limit) & bounded(e.psi, limit);
+        ok = ok & bounded(e.x, reach) & bounded(e.v, limit) & bounded(e.y, limit) & bounded(e.psi, limit);
         put(r, args.x_out, width, c, e.x);
         put(r, args.v_out, width, c, e.v);
         put(r, args.y_out, m.nc, c, e.y);
@@ -173,7 +173,7 @@ DS_ITEM void traffic_step(int index, const StepArgs& args)
         if (m.leader[i] != i - 1) ahead_of(m, r, args, i, ahead_x, ahead_v);
         Decision k = decide(m, i, d, ahead_x, ahead_v, ego);
         R moved = d.x + dt * (m.semi_implicit ? k.next : d.v);
-        ok = ok & valid(d.p) & bounded(d.v, T(DS_HUGE)) & bounded(moved, limit) & bounded(k.next, limit);
+        ok = ok & valid(d.p) & bounded(d.v, T(DS_HUGE)) & bounded(moved, reach) & bounded(k.next, limit);
         for (int j = 0; j < TR_PARAMS; j++) ok = ok & bounded(d.p[j], T(DS_HUGE));
         put(r, args.x_out, width, m.nc + i, moved);
         put(r, args.v_out, width, m.nc + i, k.next);

@@ -158,17 +158,20 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
         loss = -(objective + (weight * entropy).mean() - penalty)
         clock.lap("rollout_s")
 
-        # One step of the actor.
-        changes, metrics = self.descend(state, loss, actor, window)
-        clock.lap("backward_s")
-
-        # The Q functions and their moving average.
+        # The Q functions' targets. Compiled code fits them beside the backward pass.
         reward = c.reward_scale * steps.reward.detach()
         target_value = gradest.td_lambda(reward, q_next.detach(), *window.ends, gamma=c.gamma, lam=c.lam)
         target_value = window.targets(target_value, q.detach())
         inputs = torch.cat([x, steps.action.detach()], dim=-1)
         optimizer = replace(self.optimizer, max_norm=c.critic_max_grad_norm)
-        fitted, critic_loss = self.fit(state, inputs, target_value, generator, optimizer=optimizer)
+        finish = self.begin_fit(state, inputs, target_value, generator, optimizer=optimizer)
+
+        # One step of the actor.
+        changes, metrics = self.descend(state, loss, actor, window)
+        clock.lap("backward_s")
+
+        # The Q functions and their moving average.
+        fitted, critic_loss = finish()
         metrics |= {
             "critic_loss": critic_loss,
             "value_mean": target_value.mean(),

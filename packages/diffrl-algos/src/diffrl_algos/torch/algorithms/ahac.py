@@ -8,6 +8,7 @@ page of AHAC says which formula is taken from which source.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -22,7 +23,9 @@ from diffsim_core.options import Count, NotNegative, Positive
 
 from ..._config import CriticConfig, Decay, GaussianConfig, Widths, require
 from .._account import Clock, Learned
+from .._beside import beside
 from .._critic import Critic
+from .._fit import fits_natively
 from .._learner import ValueLearner
 from .._networks import value_critic
 from .._run_state import TargetState
@@ -125,17 +128,20 @@ class AHAC(ValueLearner[AHACConfig, AHACState]):
         loss = -gradest.segment_objective(steps.reward, value_next, *window.ends, gamma=c.gamma)
         clock.lap("rollout_s")
 
+        # The critics' targets. Compiled code fits them beside the backward pass.
+        reward = steps.reward.detach()
+        target_value = gradest.td_lambda(reward, value_next.detach(), *window.ends, gamma=c.gamma, lam=c.lam)
+        target_value = window.targets(target_value, value_next.detach())
+        x = normalize(steps.obs.detach())
+        finish = self._begin_until_settled(state, x, target_value, generator)
+
         # One step of the actor, and of the horizon.
         changes, metrics = self.descend(state, loss, actor, window)
         changes["horizon"], changes["multipliers"] = self._adapt(state, stiffness.cpu().double())
         clock.lap("backward_s")
 
-        # The critics, until their loss settles.
-        reward = steps.reward.detach()
-        target_value = gradest.td_lambda(reward, value_next.detach(), *window.ends, gamma=c.gamma, lam=c.lam)
-        target_value = window.targets(target_value, value_next.detach())
-        x = normalize(steps.obs.detach())
-        fitted, losses = self._fit_until_settled(state, x, target_value, generator)
+        # The critics.
+        fitted, losses = finish()
         metrics |= {
             "value_mean": target_value.mean(),
             "value_spread": (values.amax(0) - values.amin(0)).mean(),
@@ -164,6 +170,14 @@ class AHAC(ValueLearner[AHACConfig, AHACState]):
             high=c.horizon_max,
             stiff=c.stiff,
         )
+
+    def _begin_until_settled(
+        self, state: AHACState, x: Tensor, y: Tensor, generator: torch.Generator
+    ) -> Callable[[], tuple[dict[str, Any], list[float]]]:
+        """Begin ``_fit_until_settled``, as ``begin_fit`` begins a fit."""
+        fit = functools.partial(self._fit_until_settled, state, x, y, generator)
+        native = fits_natively(self.config, self.critic(state.env), x.device)
+        return beside(fit) if native else fit
 
     def _fit_until_settled(
         self, state: AHACState, x: Tensor, y: Tensor, generator: torch.Generator

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from diffsim_core import Env
 
+from .._choice import is_native
 from .._learner import ActorLearner
 from .._networks import gaussian_actor
 from .._off_policy import Batch, OffPolicyConfig, OffPolicyLearner, OffPolicyState, QFunctions, Steps
-from .._policy import GaussianActor
+from .._policy import GaussianActor, native_steps
 from .._temperature import TemperatureConfig, TemperatureState, adapted, first_temperature
 from .._window import normal
 
@@ -52,6 +53,11 @@ class SAC(OffPolicyLearner[SACConfig, SACState]):
     def first(self, env: Env, obs: Tensor, generator: torch.Generator) -> dict[str, Any]:
         return {**super().first(env, obs, generator), **first_temperature(self.config, obs)}
 
+    def init(self, env: Env, seed: int) -> SACState:
+        state = super().init(env, seed)
+        self._native(state)
+        return state
+
     def actor(self, env: Env) -> GaussianActor:
         """The actor's network."""
         return gaussian_actor(self.config, env)
@@ -67,11 +73,19 @@ class SAC(OffPolicyLearner[SACConfig, SACState]):
         shape = (self.config.horizon, len(run.obs), run.env.spec.num_actions)
         noise = iter(normal(generator, run.obs, *shape).unbind(0))
 
+        if self._native(state):
+            native = native_steps(net, state.actor)
+            return lambda obs: native(normalize(obs), next(noise))[3]
+
         def act(obs: Tensor) -> Tensor:
             policy = net(params, normalize(obs))
             return torch.tanh(policy.mean + next(noise) * policy.logstd.exp())
 
         return act
+
+    def _native(self, state: SACState) -> bool:
+        """Whether compiled code computes the policy that fills the buffer."""
+        return is_native("policy_step", self.config.policy_step, self.actor(state.env).mlp, state.actor.device)
 
     def steps(self, state: SACState, batches: Iterable[Batch], generator: torch.Generator) -> Steps:
         c, net, num_actions = self.config, self.actor(state.env), state.env.spec.num_actions

@@ -136,6 +136,15 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
         )
         clock.lap("rollout_s")
 
+        # The critics' targets (Eq. 10). Compiled code fits them beside the backward pass, if their inputs are known.
+        reward = (soft if c.soft_value else reward).detach()
+        value_next = _over_critics(values.detach(), c.target_value)
+        target_value = gradest.td_lambda(reward, value_next, *window.ends, gamma=c.gamma, lam=c.lam)
+        target_value = window.targets(target_value, value_next)
+        obs = normalize(steps.obs.detach())
+        waits = self._shared_encoder(env) is not None
+        finish = None if waits else self.begin_fit(state, obs, target_value, generator)
+
         # One step of the actor, and of the temperature towards the target entropy (Eq. 21).
         changes, metrics = self.descend(state, loss, actor, window)
         log_temperature, temperature_adam = adapted(
@@ -144,13 +153,9 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
         changes |= {"log_temperature": log_temperature, "temperature_adam": temperature_adam, "returns": returns}
         clock.lap("backward_s")
 
-        # The critics (Eq. 10).
-        reward = (soft if c.soft_value else reward).detach()
-        value_next = _over_critics(values.detach(), c.target_value)
-        target_value = gradest.td_lambda(reward, value_next, *window.ends, gamma=c.gamma, lam=c.lam)
-        target_value = window.targets(target_value, value_next)
-        x = self._features(env, changes["actor"], normalize(steps.obs.detach()))
-        fitted, critic_loss = self.fit(state, x, target_value, generator)
+        # The critics.
+        x = self._features(env, changes["actor"], obs)
+        fitted, critic_loss = finish() if finish else self.fit(state, x, target_value, generator)
         metrics |= {
             "critic_loss": critic_loss,
             "value_mean": target_value.mean(),
@@ -172,10 +177,10 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
         return gaussian_actor(self.config, env, self._encoder(env))
 
     def critic(self, env: Env) -> Critic:
-        c, encoder = self.config, self._encoder(env)
-        if encoder is not None and c.share_encoder:
-            return feature_critic(c, encoder, c.num_critics)
-        return value_critic(c, env, c.num_critics, encoder)
+        c, shared = self.config, self._shared_encoder(env)
+        if shared is not None:
+            return feature_critic(c, shared, c.num_critics)
+        return value_critic(c, env, c.num_critics, self._encoder(env))
 
     def gains(self) -> tuple[float | None, float | None]:
         return self.config.init_gain if self.config.actor_init == "orthogonal" else None, self.config.init_gain
@@ -191,10 +196,14 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
             return None
         return Encoder(layout, c.encoder_vector, c.encoder_points, c.encoder_latent, c.encoder_pool)
 
+    def _shared_encoder(self, env: Env) -> Encoder | None:
+        """The actor's encoder, if the critics use it."""
+        return self._encoder(env) if self.config.share_encoder else None
+
     def _features(self, env: Env, actor: Tensor, x: Tensor) -> Tensor:
         """The critics' input for normalised observations ``x``; no gradient reaches the actor's parameters."""
-        encoder = self._encoder(env)
-        if encoder is None or not self.config.share_encoder:
+        encoder = self._shared_encoder(env)
+        if encoder is None:
             return x
         return encoder(encoder.split(actor.detach()[: encoder.num_params]), x)
 

@@ -58,16 +58,19 @@ class SHAC(ValueLearner[SHACConfig, TargetState]):
         loss = -gradest.segment_objective(steps.reward, value_next, *window.ends, gamma=c.gamma)
         clock.lap("rollout_s")
 
-        # One step of the actor.
-        changes, metrics = self.descend(state, loss, actor, window)
-        clock.lap("backward_s")
-
-        # The critic (Eq. 6 and 7) and the target critic.
+        # The critic's targets (Eq. 6 and 7). Compiled code fits it beside the backward pass.
         reward = steps.reward.detach()
         target_value = gradest.td_lambda(reward, value_next.detach(), *window.ends, gamma=c.gamma, lam=c.lam)
         target_value = window.targets(target_value, value_next.detach())
         x = normalize(steps.obs.detach())
-        fitted, critic_loss = self.fit(state, x, target_value, generator)
+        finish = self.begin_fit(state, x, target_value, generator)
+
+        # One step of the actor.
+        changes, metrics = self.descend(state, loss, actor, window)
+        clock.lap("backward_s")
+
+        # The critic and the target critic.
+        fitted, critic_loss = finish()
         metrics |= {"critic_loss": critic_loss, "value_mean": target_value.mean()}
         clock.lap("critic_s")
         return self.learned(state, window, changes | fitted, metrics, metrics["grad_norm"], target_value, x)

@@ -1,0 +1,175 @@
+"""A step of a Gaussian policy as one node of the graph, by compiled code: forward and back. See ``_source/policy.h``.
+
+A policy sees a few dozen rows at a time, and torch spends most of a step on the fixed cost of its operations. Nothing
+is kept for the backward pass but the input: the network goes forward once more.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from diffsim_core.native import Arguments, Launch, Launcher
+
+from ._gate import LARGEST
+from ._layout import DTYPES, SHAPE, Layout, network_kernels
+from ._mlp import MLP
+
+_SHAPES = {"layers": "const int*", **dict.fromkeys(SHAPE, "int")}
+_ARRANGE = {"theirs": "T*", "ours": "T*", "turned": "T*"}
+_STEP = {
+    **dict.fromkeys(("parameters", "turned", "range", "x", "eps", "push"), "const T*"),
+    **dict.fromkeys(("mean", "logstd", "u", "action"), "T*"),
+    **dict.fromkeys(("by_parameters", "by_x", "by_u", "lost"), "T*"),
+    **dict.fromkeys(("rows", "actions", "spread"), "int"),
+}
+"""``spread``: whether ``log sigma`` is an output of the network; ``range`` has its bounds, and those of the gate."""
+_ARRANGE_ARGUMENTS = Arguments("ArrangeArgs", **_SHAPES, **_ARRANGE)
+_STEP_ARGUMENTS = Arguments("PolicyArgs", **_SHAPES, **_STEP, scratch="T*")
+_FUNCTIONS = {
+    "arrange": (_ARRANGE_ARGUMENTS, _ARRANGE),
+    "arrange_back": (_ARRANGE_ARGUMENTS, _ARRANGE),
+    "policy_forward": (_STEP_ARGUMENTS, _STEP),
+    "policy_back": (_STEP_ARGUMENTS, _STEP),
+}
+
+
+class _Programs:
+    """What runs, for networks of one shape."""
+
+    def __init__(self, mlp: MLP, dtype: str) -> None:
+        layout = Layout.of(mlp, dtype)
+        self.shape = layout.shape
+        self._layers = np.array(layout.layers, dtype=np.int32)  # whose address the programs have
+        functions = {name: arguments for name, (arguments, _) in _FUNCTIONS.items()}
+        launcher = Launcher(
+            network_kernels("policy", "policy.h", functions, dtype),
+            device="cpu",
+            constants={"layers": self._layers.ctypes.data, **layout.shape},
+            scratch={"scratch": lambda _: layout.scratch},
+            threads=1,
+        )
+        self._programs = {
+            name: launcher.program(Launch(name, items=lambda _: 1), given=tuple(given))
+            for name, (_, given) in _FUNCTIONS.items()
+        }
+
+    def run(self, name: str, *values: Tensor | int | None) -> None:
+        """Run a function with arrays, of which None is a null pointer, and numbers."""
+        self._programs[name].run(1, 1, [v.data_ptr() if isinstance(v, Tensor) else v or 0 for v in values])
+
+
+@functools.lru_cache(maxsize=8)
+def _programs_of(mlp: MLP, dtype: str) -> _Programs:
+    return _Programs(mlp, dtype)
+
+
+class _Arrange(torch.autograd.Function):
+    """Parameters as compiled code reads them, and transposed weights, which have no gradient of their own."""
+
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor, programs: _Programs) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        ours, turned = (flat.new_empty(programs.shape[name]) for name in ("size", "turned_size"))
+        programs.run("arrange", flat.contiguous(), ours, turned)
+        ctx.programs = programs
+        ctx.mark_non_differentiable(turned)
+        return ours, turned
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor, _: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        grad = g.new_empty(ctx.programs.shape["flat_size"])
+        ctx.programs.run("arrange_back", grad, g.contiguous(), None)
+        return grad, None
+
+
+class _Constants(NamedTuple):
+    """What is the same in all steps."""
+
+    programs: _Programs
+    ours: Tensor
+    turned: Tensor
+    range: Tensor
+    actions: int
+    spread: bool
+
+
+class _Step(torch.autograd.Function):
+    """``(mean, [logstd,] u, action)`` of one step."""
+
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, ours: Tensor, x: Tensor, eps: Tensor, push: Tensor | None, lost: Tensor | None, policy: _Constants
+    ) -> tuple[Tensor, ...]:
+        x, eps = x.contiguous(), eps.contiguous()
+        push = None if push is None else push.contiguous()
+        outputs = [x.new_empty(len(x), policy.actions) for _ in range(4 if policy.spread else 3)]
+        mean, *logstd, u, action = outputs
+        arrays = (ours, policy.turned, policy.range, x, eps, push, mean, *(logstd or [None]), u, action)
+        policy.programs.run("policy_forward", *arrays, *[None] * 4, len(x), policy.actions, policy.spread)
+        ctx.save_for_backward(ours, x, eps, push)
+        ctx.set_materialize_grads(False)
+        ctx.policy = policy
+        return tuple(outputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        policy, (ours, x, eps, push) = ctx.policy, ctx.saved_tensors
+        mean, *logstd, u, action = (None if g is None else g.contiguous() for g in cotangents)
+        _, needs_x, needs_eps, needs_push, needs_lost, _ = ctx.needs_input_grad
+        by_parameters, by_x = torch.empty_like(ours), torch.empty_like(x) if needs_x else None
+        by_u = torch.empty_like(eps) if needs_eps or needs_push else None
+        lost = x.new_empty(len(x)) if needs_lost else None
+        arrays = (ours, policy.turned, policy.range, x, eps, push, mean, *(logstd or [None]), u, action)
+        results = (by_parameters, by_x, by_u, lost)
+        policy.programs.run("policy_back", *arrays, *results, len(x), policy.actions, policy.spread)
+        by_push = by_u.clone() if by_u is not None and needs_push else None
+        return by_parameters, by_x, by_u if needs_eps else None, by_push, lost, None
+
+
+class NativeSteps:
+    """Steps of a policy with its parameters; differentiable once. Rows have the same bits whatever the others are.
+
+    Args:
+        mlp: the network ``x -> mean``, or ``x -> mean, log sigma``.
+        flat: its parameters, float32 or float64 on a CPU.
+        spread: whether ``log sigma`` is an output.
+        logstd_range: bounds of ``log sigma`` in that case.
+    """
+
+    def __init__(self, mlp: MLP, flat: Tensor, *, spread: bool, logstd_range: tuple[float, float] | None) -> None:
+        programs = _programs_of(mlp, DTYPES[flat.dtype])
+        low, high = logstd_range or (-torch.inf, torch.inf)
+        ours, turned = _Arrange.apply(flat, programs)
+        bounds = torch.tensor([low, high, LARGEST], dtype=flat.dtype)
+        self._inputs, self._actions = mlp.sizes[0], mlp.sizes[-1] // (2 if spread else 1)
+        self._ours = ours
+        self._constants = _Constants(programs, ours.detach(), turned, bounds, self._actions, spread)
+
+    def __call__(
+        self, x: Tensor, eps: Tensor, push: Tensor | None = None, lost: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        """One step.
+
+        Args:
+            x: normalised observations ``[N, no]``.
+            eps: standard normal noise ``[N, na]``; the noise itself where ``log sigma`` is not an output. Where it is,
+                ``eps`` has no gradient.
+            push: is added to ``u``.
+            lost: zeros ``[N]`` for ``gate``.
+
+        Returns:
+            Mean, ``log sigma`` where it is an output, ``u`` and ``tanh(u)``, all ``[N, na]``.
+        """
+        for name, array, width in (("x", x, self._inputs), ("eps", eps, self._actions)):
+            if array.dtype != self._ours.dtype or array.shape != (len(x), width):
+                expected = f"{self._ours.dtype}{[len(x), width]}"
+                raise ValueError(f"{name} is {array.dtype}{list(array.shape)}; expected {expected}")
+        mean, *logstd, u, action = _Step.apply(self._ours, x, eps, push, lost, self._constants)
+        return mean, logstd[0] if logstd else None, u, action

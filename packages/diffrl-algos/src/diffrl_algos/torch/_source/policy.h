@@ -1,0 +1,150 @@
+// A step of a Gaussian policy: distribution, draw and squashed action of a batch of rows; and its vector-Jacobian product,
+// for which the network goes forward once more.
+#pragma once
+#include "parameters.h"
+
+namespace ds {
+
+// Torch's parameters to ours, and the transposed weights of all layers.
+DS_ITEM void arrange(int, const ArrangeArgs& args)
+{
+    const Layer* layers = (const Layer*)args.layers;
+    clear(args.ours, args.size);
+    reorder<false>(layers, args.depth, args.layer_norm, args.theirs, args.ours);
+    turn(layers, 0, args.depth + 1, args.ours, args.turned);
+}
+DS_ITEM void arrange_back(int, const ArrangeArgs& args)
+{
+    reorder<true>((const Layer*)args.layers, args.depth, args.layer_norm, args.theirs, args.ours);
+}
+
+// Up to DS_LANES numbers, of rows that end where others begin. What is at a null pointer counts as zero.
+DS_FN R read_some(const T* from, int count)
+{
+    if (!from) return R{};
+    if (count >= DS_LANES) return read(from);
+    R a = {};
+    for (int l = 0; l < count; l++) set(a, l, from[l]);
+    return a;
+}
+DS_FN void write_some(T* to, R a, int count)
+{
+    if (count >= DS_LANES) return write(to, a);
+    for (int l = 0; l < count; l++) to[l] = get(a, l);
+}
+DS_FN const T* row_of(const T* from, size_t row, int width) { return from ? from + row * width : nullptr; }
+
+// What a policy draws in a row, from the outputs of its network there.
+struct Draw {
+    R raw, logstd, noise, u, action;  // raw: log sigma before it is clamped; noise: sigma eps
+};
+DS_FN Draw draw(const PolicyArgs& args, const T* outputs, const T* eps, const T* push, int i)
+{
+    const int count = args.actions - i;
+    Draw d = {};
+    d.noise = read_some(eps + i, count);
+    if (args.spread) {
+        d.raw = read_some(outputs + args.actions + i, count);
+        d.logstd = select(d.raw < args.range[0], broadcast(args.range[0]), d.raw);
+        d.logstd = select(d.logstd > args.range[1], broadcast(args.range[1]), d.logstd);
+        d.noise = d.noise * exp_(d.logstd);
+    }
+    d.u = read_some(outputs + i, count) + d.noise + read_some(push ? push + i : nullptr, count);
+    d.action = tanh_(d.u);
+    return d;
+}
+
+DS_FN Network network(const PolicyArgs& args)
+{
+    return {(const Layer*)args.layers, args.depth, args.activation, args.layer_norm, args.inputs, args.stride,
+            args.parameters, args.turned, args.scratch, args.by_parameters, args.scratch + args.pull,
+            args.scratch + args.sums};
+}
+
+// The outputs of the network for a block of rows, to `sums`; the layers keep what the way back needs.
+DS_FN void outputs_of(const Network& net, const T* x, int rows)
+{
+    load_rows(net, x, nullptr, rows);
+    hidden_rows(net, rows);
+    sum_rows(net, net.depth, rows);
+}
+
+DS_ITEM void policy_forward(int, const PolicyArgs& args)
+{
+    const Network net = network(args);
+    const Layer& last = net.layers[net.depth];
+    const int na = args.actions;
+    for (int first = 0; first < args.rows; first += BLOCK) {
+        const int rows = first + BLOCK < args.rows ? BLOCK : args.rows - first;
+        outputs_of(net, args.x + size_t(first) * net.inputs, rows);
+        for (int r = 0; r < rows; r++) {
+            const T* outputs = net.sums + r * last.stride;
+            const size_t row = first + r;
+            for (int i = 0; i < na; i += DS_LANES) {
+                const Draw d = draw(args, outputs, args.eps + row * na, row_of(args.push, row, na), i);
+                write_some(args.mean + row * na + i, read_some(outputs + i, na - i), na - i);
+                if (args.spread) write_some(args.logstd + row * na + i, d.logstd, na - i);
+                write_some(args.u + row * na + i, d.u, na - i);
+                write_some(args.action + row * na + i, d.action, na - i);
+            }
+        }
+    }
+}
+
+// Whether the cotangents of a row's actions are all below the largest that may pass; see _gate.py.
+DS_FN bool passes(const T* g, int count, T largest)
+{
+    for (int i = 0; i < count; i++)
+        if (!(g[i] < largest && g[i] > -largest)) return false;
+    return true;
+}
+
+// From the cotangents mean, logstd, u and action, each of which may be null: those of parameters, x, eps (the noise), and
+// which rows were blocked. By_x may be null.
+DS_ITEM void policy_back(int, const PolicyArgs& args)
+{
+    const Network net = network(args);
+    const Layer& last = net.layers[net.depth];
+    const int na = args.actions;
+    clear(net.grad, args.size);
+    for (int first = 0; first < args.rows; first += BLOCK) {
+        const int rows = first + BLOCK < args.rows ? BLOCK : args.rows - first;
+        outputs_of(net, args.x + size_t(first) * net.inputs, rows);
+        for (int r = 0; r < rows; r++) {
+            T* outputs = net.sums + r * last.stride;  // which become their cotangents
+            const size_t row = first + r;
+            const T* g_action = row_of(args.action, row, na);
+            const bool open = !g_action || passes(g_action, na, args.range[2]);
+            if (args.lost) args.lost[row] = T(!open);
+            for (int i = 0; i < na; i += DS_LANES) {
+                const int count = na - i;
+                auto cotangent = [&](const T* of) { return read_some(of ? of + row * na + i : nullptr, count); };
+                const Draw d = draw(args, outputs, args.eps + row * na, row_of(args.push, row, na), i);
+                const R by_action = open ? cotangent(args.action) : R{};
+                const R g = cotangent(args.u) + by_action * (T(1) - d.action * d.action);
+                if (args.by_u) write_some(args.by_u + row * na + i, g, count);
+                write_some(outputs + i, g + cotangent(args.mean), count);
+                if (!args.spread) continue;
+                const Mask within = (d.raw >= args.range[0]) & (d.raw <= args.range[1]);
+                write_some(outputs + na + i, select(within, cotangent(args.logstd) + g * d.noise, R{}), count);
+            }
+            for (int i = last.outputs; i < last.width; i++) outputs[i] = T(0);
+        }
+        add_columns(last.outputs, net.grad + last.bias, rows, [&](int r, int i) {
+            return read(net.sums + r * last.stride + i);
+        });
+        add_weight(net, net.depth, rows);
+        if (net.depth) {
+            pull_input(net, net.depth, rows, net.layers[net.depth - 1].stride);
+            pull_back_hidden(net, rows);
+        }
+        if (!args.by_x) continue;
+        pull_input(net, 0, rows, net.stride);
+        for (int r = 0; r < rows; r++) {
+            T* row = args.by_x + size_t(first + r) * net.inputs;
+            for (int i = 0; i < net.inputs; i++) row[i] = net.pull[r * net.stride + i];
+        }
+    }
+}
+
+}  // namespace ds
