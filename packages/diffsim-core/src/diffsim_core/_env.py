@@ -134,7 +134,7 @@ class TaskEnv(Remade):
         return self._fused is not None and self._fused.works
 
     def _fuse(self) -> Any:
-        from diffsim_core.traced import FusedStep
+        from diffsim_core._traced import FusedStep
 
         return FusedStep(self)
 

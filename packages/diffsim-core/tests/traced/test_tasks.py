@@ -11,8 +11,8 @@ import torch
 
 import diffsim_core
 from diffsim_core import ArraySpec, TaskEnv, rollout, stop_gradient, tree_map
+from diffsim_core._traced import differentiated
 from diffsim_core.check import check_env
-from diffsim_core.traced import differentiated
 
 TASKS = [
     ("cartpole", {}),

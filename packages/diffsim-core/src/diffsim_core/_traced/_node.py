@@ -11,8 +11,8 @@ import torch
 from diffsim_core._env import TaskEnv
 from diffsim_core._interop_torch import TorchBridge, once, refuse_transforms
 from diffsim_core._protocol import EnvState, Transition
+from diffsim_core._traced._program import Compiled
 from diffsim_core._tree import tree_leaves, tree_map
-from diffsim_core.traced._program import Compiled
 
 _TERMINATED, _TRUNCATED, _DIVERGED, _DONE = range(4)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import torch
 
-from diffsim_core.traced._graph import Graph, Node, Untraceable
+from diffsim_core._traced._graph import Graph, Node, Untraceable
 
 
 class TracedArray:
@@ -93,7 +93,7 @@ class TracedArray:
         return self.like(np.swapaxes(self.data, -1, -2))
 
     def __array_namespace__(self, api_version: str | None = None) -> Any:
-        from diffsim_core.traced._namespace import Namespace
+        from diffsim_core._traced._namespace import Namespace
 
         if self.worlds is None:
             raise Untraceable("the namespace of a constant")

@@ -9,14 +9,14 @@ import torch
 
 from diffsim_core._env import TaskEnv
 from diffsim_core._protocol import EnvState, Transition, out_spec
+from diffsim_core._traced._agree import disagreement
+from diffsim_core._traced._functions import Functions
+from diffsim_core._traced._graph import Graph, Untraceable
+from diffsim_core._traced._node import Node
+from diffsim_core._traced._program import Compiled
+from diffsim_core._traced._python_state import PythonState
+from diffsim_core._traced._trace import MOST, Traced, trace
 from diffsim_core._tree import tree_map
-from diffsim_core.traced._agree import disagreement
-from diffsim_core.traced._functions import Functions
-from diffsim_core.traced._graph import Graph, Untraceable
-from diffsim_core.traced._node import Node
-from diffsim_core.traced._program import Compiled
-from diffsim_core.traced._python_state import PythonState
-from diffsim_core.traced._trace import MOST, Traced, trace
 
 NOTICE = "task {task!r} takes its steps as separate operations, because {why}; results are the same, updates are slower"
 
