@@ -92,13 +92,6 @@ class TracedArray:
             raise Untraceable("a transpose that moves the worlds")
         return self.like(np.swapaxes(self.data, -1, -2))
 
-    def __array_namespace__(self, api_version: str | None = None) -> Any:
-        from diffsim_core._traced._namespace import Namespace
-
-        if self.worlds is None:
-            raise Untraceable("the namespace of a constant")
-        return Namespace(self.graph, self.worlds)
-
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> NoReturn:
         name = getattr(function, "__name__", repr(function))

@@ -117,3 +117,12 @@ class _Linalg:
         if name.startswith("__"):
             raise AttributeError(name)
         raise Untraceable(f"xp.linalg.{name}")
+
+
+def _namespace_of(array: TracedArray, api_version: str | None = None) -> Namespace:
+    if array.worlds is None:
+        raise Untraceable("the namespace of a constant")
+    return Namespace(array.graph, array.worlds)
+
+
+TracedArray.__array_namespace__ = _namespace_of  # pyright: ignore[reportAttributeAccessIssue]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from diffsim_core._env import TaskEnv
 from diffsim_core._interop_torch import TorchBridge, once, refuse_transforms
 from diffsim_core._protocol import EnvState, Transition
 from diffsim_core._traced._program import Compiled
 from diffsim_core._tree import tree_leaves, tree_map
+
+if TYPE_CHECKING:
+    from diffsim_core._env import TaskEnv
 
 _TERMINATED, _TRUNCATED, _DIVERGED, _DONE = range(4)
 
