@@ -78,8 +78,18 @@ def test_default_budget_is_the_configuration(worlds):
 def test_budgets(worlds):
     assert train(ALGORITHM, worlds(), Budget(iterations=2)).state.iteration == 2
     assert train(ALGORITHM, worlds(), Budget(env_steps=25)).state.env_steps == 30
-    # Time that an earlier part of the run took counts.
-    assert train(ALGORITHM, worlds(), Budget(seconds=5.0), wall_s=5.0).state.iteration == 0
+
+
+@pytest.mark.parametrize("budget", [Budget(iterations=4), Budget(iterations=3), Budget(env_steps=40), None])
+def test_a_budget_that_is_used_up_is_refused(worlds, budget):
+    """It counts from the beginning, so that of a later stage includes the earlier ones; time too."""
+    state = train(ALGORITHM, worlds()).state
+    said = "the state has 4 updates, 40 steps and 7 s behind it already; a budget counts from the beginning"
+    with pytest.raises(UsageError, match=said):
+        train(ALGORITHM, state.env, budget, state=state, wall_s=7.0)
+    with pytest.raises(UsageError, match=said):
+        train(ALGORITHM, state.env, Budget(seconds=7.0), state=state, wall_s=7.0)
+    assert train(ALGORITHM, state.env, Budget(iterations=5), state=state).state.iteration == 5
 
 
 class Clock:
@@ -110,8 +120,6 @@ def test_stop_after_keeps_the_budget(worlds):
     assert first.status == "stopped" and first.state.iteration == 3
     rest = train(ALGORITHM, first.state.env, state=first.state, wall_s=first.wall_s, stop_after=3)
     assert rest.status == "finished" and rest.state.iteration == 4 and rest.wall_s > first.wall_s
-    done = train(ALGORITHM, rest.state.env, state=rest.state)
-    assert done.status == "finished" and done.metrics == {}
     with pytest.raises(UsageError, match="stop_after is 0"):
         train(ALGORITHM, worlds(), stop_after=0)
 

@@ -33,7 +33,9 @@ def test_runs_that_differ_are_curves_of_their_own(tmp_path: Path) -> None:
     for label in ("SHAC", "SHAC (horizon=16, hidden=8,8)", "PPO"):
         assert f"<!-- {label} -->" in picture
     named = plot_runs(runs[:2], tmp_path / "named.svg", ["old", "new"])
-    assert [row["variant"] for row in named] == ["old", "new"]
+    assert [row["name"] for row in named] == ["old", "new"]
+    picture = (tmp_path / "named.svg").read_text()
+    assert "<!-- old -->" in picture and "<!-- new -->" in picture and "SHAC" not in picture
 
 
 def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from diffsim_core import collect_divergences, load_divergences, replay, rollout, save_divergences
+from diffsim_core import TaskEnv, collect_divergences, load_divergences, replay, rollout, save_divergences
 from diffsim_core._interop import from_numpy, to_numpy
 
-from .pendulum import make_pendulum
+from .pendulum import Pendulum, make_pendulum
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 
@@ -92,6 +92,33 @@ def test_saved_loaded_and_seen_again(arrays, tmp_path):
         make_pendulum(2, "jax"),
     ):
         assert replay(other, [*loaded, calm]).tolist() == [True, True, False]
+
+
+class Unseen(Pendulum):
+    """One entry of an observation is not a number in some worlds, whose physics is finite."""
+
+    obs_names = tuple(f"number {k}" for k in range(8))
+
+    def observe(self, xp, physics, task):
+        obs = super().observe(xp, physics, task)
+        return xp.where((physics[0][:, :1] > 0.0) & (xp.arange(obs.shape[1]) == 1), xp.nan * obs, obs)
+
+
+@pytest.mark.parametrize("arrays", ["torch", "jax"])
+def test_a_record_says_what_was_not_finite(arrays, tmp_path):
+    """An observation by its entry, an action, a state by its array; nothing where the simulator itself diverged."""
+    env = make_pendulum(8, arrays)
+    unseen = TaskEnv(Unseen(), 8, arrays=arrays)
+    state, obs = unseen.reset(0)
+    seen, *_ = rollout(unseen, lambda obs: obs[:, :2], state, obs, 2)
+    records = collect_divergences(unseen, seen)
+    assert {one.cause for one in records} == {"the observation is not finite: entry 1 (number 1)"}
+    loaded = load_divergences(save_divergences(tmp_path / "diverged.npz", records))
+    assert [one.cause for one in loaded] == [one.cause for one in records]
+    seen, *_ = rollout(env, lambda obs: env.xp.nan * obs[:, :2], *env.reset(0), 1)
+    assert {one.cause for one in collect_divergences(env, seen)} == {"the action is not finite"}
+    for qd, cause in ((np.nan, "the state is not finite: physics.qd"), (-5e3, "")):
+        assert [one.cause for one in collect_divergences(*run(arrays, qd)[:2])] == [cause]
 
 
 @pytest.mark.parametrize("arrays", ["torch", "jax"])

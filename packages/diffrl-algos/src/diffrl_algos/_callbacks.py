@@ -69,12 +69,17 @@ class ProgressLine(Callback):
 
     def __init__(self, out: IO[str]) -> None:
         self._line = StatusLine(out)
+        self._told: set[str] = set()
 
     def on_start(self, state: Any, fraction: float) -> None:
         self._start = self._shown = time.perf_counter()
         self._first_steps, self._first_fraction = state.env_steps, fraction
 
     def on_update(self, update: Update) -> None:
+        for text in not_finite(update):
+            if text not in self._told:
+                self._told.add(text)
+                self._line.show(text, stays=True)
         now = time.perf_counter()
         if now - self._shown >= self._line.interval:
             self._shown = now
@@ -96,6 +101,14 @@ class ProgressLine(Callback):
         remaining = elapsed * max(0.0, 1.0 - update.fraction) / gained if gained > 0 else float("nan")
         rate = (update.metrics["env_steps"] - self._first_steps) / elapsed
         return progress_text(update, rate, remaining)
+
+
+def not_finite(update: Update) -> list[str]:
+    """What of the task, not of its physics, was not finite in this update, in words; each once."""
+    found = [(one.task, one.cause) for one in update.divergences if getattr(one, "cause", "")]
+    if update.metrics.get("rewards_not_finite"):
+        found.append((update.state.env.spec.name, "the reward is not finite"))
+    return list(dict.fromkeys(f"{cause}; find out where: diffrl check {task}" for task, cause in found))
 
 
 def progress_text(update: Update, rate: float, remaining_s: float) -> str:

@@ -83,5 +83,19 @@ def parse(cls: type, name: str, text: str) -> Any:
         raise UsageError(str(error)) from None
 
 
+def flag(name: str) -> str:
+    """The option of a field: ``--num-envs``."""
+    return f"--{name.replace('_', '-')}"
+
+
+def spelled(value: Any) -> str:
+    """A value as it is typed: ``128,64``, ``true``, ``none``."""
+    if isinstance(value, tuple | list):
+        return ",".join(map(spelled, value)) or "empty"
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _optional(known: Mapping[str, Option], name: str) -> bool:
     return name in known and known[name].optional

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
+import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,10 @@ _imported: dict[str, dict[str, Any]] = {}
 
 
 def import_module(name: str) -> None:
-    """Import a module by name (the current folder counts) or a ``.py`` file by path.
+    """Import a module by name (the current folder counts) or a ``.py`` file by path (so does its own folder).
 
     Raises:
-        UsageError: it does not exist.
+        UsageError: it does not exist, or imports what cannot be imported; the message has the file and the line.
     """
     path = Path(name)
     if path.suffix == ".py":
@@ -31,19 +33,47 @@ def import_module(name: str) -> None:
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
+        with _folder_on_path(path.resolve().parent):
+            try:
+                spec.loader.exec_module(module)
+            except ImportError as error:
+                sys.modules.pop(path.stem, None)
+                raise _not_importable(name, error) from error
         _imported[name] = {"import": str(path.resolve()), "sha256": _sha256(path)}
         return
     sys.path.insert(0, str(Path.cwd()))
     try:
         importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name not in (name, name.partition(".")[0]):
-            raise
+    except ImportError as error:
+        if not isinstance(error, ModuleNotFoundError) or error.name not in (name, name.partition(".")[0]):
+            raise _not_importable(name, error) from error
         raise UsageError(f"--import {name}: no such module; give a module name or a .py file") from None
     finally:
         sys.path.pop(0)
     _imported[name] = {"import": name}
+
+
+@contextlib.contextmanager
+def _folder_on_path(folder: Path) -> Iterator[None]:
+    """Modules next to a file are found while it is imported, as where Python runs it; they shadow no others."""
+    sys.path.append(str(folder))
+    try:
+        yield
+    finally:
+        # the one that was put there: a folder that was on the path before stays
+        for k in range(len(sys.path) - 1, -1, -1):
+            if sys.path[k] == str(folder):
+                del sys.path[k]
+                break
+
+
+def _not_importable(name: str, error: ImportError) -> UsageError:
+    from diffsim_core.check import raised
+
+    return UsageError(
+        f"--import {name}: {raised(error)}; files of your own are found in the folder of {name}"
+        f"{'' if name.endswith('.py') else ' or the current one'}, other modules must be installed"
+    )
 
 
 def imported() -> list[dict[str, Any]]:
@@ -111,6 +141,12 @@ def way_on(path: Path, imports: Iterable[str]) -> str:
     """What may help where a run failed without its imports; empty where there are none, or they were used."""
     names = [str(one["import"]) for one in recorded(path)]
     return "" if list(imports) or not names else f"it was started with --import {', '.join(names)}: try --trust-imports"
+
+
+def resume_command(path: Path) -> str:
+    """What goes on with a run, to be pasted into a shell."""
+    trust = " --trust-imports" if recorded(path) else ""
+    return f"diffrl train --resume {shlex.quote(str(path))}{trust}"
 
 
 def _needed(path: Path) -> bool:

@@ -12,13 +12,14 @@ from . import _processes
 from ._callbacks import Checkpointer, DivergenceLog, MetricsLog
 from ._errors import LostProcessError, RunError, UsageError
 from ._evaluate import Evaluation, Evaluator, evaluate
+from ._imports import resume_command
 from ._loggers import TensorBoardLog, WandbLog
 from ._run import Run
 from ._signals import Interrupted, StopSignals, stop_on_signals
 from ._spec import RunSpec
 from ._start import started
 from ._states import restore
-from ._train import Callback, TrainResult, train
+from ._train import Callback, TrainResult, train, was_reached
 
 if TYPE_CHECKING:
     from diffsim_core import Env
@@ -148,19 +149,23 @@ def _learn(
     if _processes.rank() == 0:
         mine = [MetricsLog(run), *mine, *callbacks]
     with _way_on(run):
-        result = train(
-            algorithm,
-            state.env,
-            spec.budget,
-            mine,
-            state=state,
-            wall_s=wall_s,
-            stop_after=stop_after,
-            evaluator=_evaluator(spec, state.env),
-            stop_at_return=spec.stop_at_return,
-            score=score,
-            interrupt=lambda: stop.received is not None,
-        )
+        if spec.budget.fraction(state.iteration, state.env_steps, wall_s) >= 1.0:
+            # Cut off in the evaluation that ends it: nothing is left to train.
+            result = TrainResult(state, {}, "finished", wall_s, was_reached(score, spec.stop_at_return))
+        else:
+            result = train(
+                algorithm,
+                state.env,
+                spec.budget,
+                mine,
+                state=state,
+                wall_s=wall_s,
+                stop_after=stop_after,
+                evaluator=_evaluator(spec, state.env),
+                stop_at_return=spec.stop_at_return,
+                score=score,
+                interrupt=lambda: stop.received is not None,
+            )
         # No process goes before all have come here: torchrun ends the others once one has failed.
         number = int(_processes.highest(0.0 if stop.received is None else signal.Signals[stop.received]))
     return result, signal.Signals(number).name if number else None
@@ -199,7 +204,7 @@ def _conclude(run: Run, result: TrainResult, received: str | None) -> dict[str, 
 @contextlib.contextmanager
 def _way_on(run: Run) -> Iterator[None]:
     """Whatever ends a training early, say how to go on."""
-    how = f"go on with: diffrl train --resume {run.path}"
+    how = f"go on with: {resume_command(run.path)}"
     try:
         yield
     except LostProcessError as error:

@@ -9,6 +9,7 @@ from typing import Any
 from ._algorithm import Policy
 from ._checkpoint import Manifest
 from ._errors import CheckpointError, UsageError
+from ._fields import flag, spelled
 from ._run import Run
 from ._spec import RunSpec, Start
 from ._states import begin, restore
@@ -63,11 +64,7 @@ def extended(run: str | Path, budget: Budget) -> RunSpec:
     """
     opened = Run.open(Path(run))
     start, manifest = _start(opened, "last", whole=True)
-    if budget.fraction(manifest.iteration, manifest.env_steps, manifest.wall_s) >= 1.0:
-        raise UsageError(
-            f"{run} has {manifest.iteration} updates, {manifest.env_steps} steps and {manifest.wall_s:.0f} s behind it "
-            "already; a budget counts from the beginning and must be larger"
-        )
+    budget.require_rest(str(run), manifest.iteration, manifest.env_steps, manifest.wall_s)
     config = opened.spec.config
     if budget.iterations is not None:
         config = dataclasses.replace(config, iterations=budget.iterations)
@@ -93,7 +90,7 @@ def started(spec: RunSpec) -> tuple[Any, float, float | None, Run | None]:
     if not hasattr(algorithm, "carry"):
         raise UsageError(f"{spec.algorithm} has no method carry(state, env, seed), which a warm start needs")
     try:
-        _same_networks(spec.config, source.spec.config)
+        _require_same_networks(spec.config, source.spec.config)
         return algorithm.carry(state, spec.make_env(), spec.seed, going_on=False), 0.0, None, None
     except ValueError as error:
         raise UsageError(f"{spec.algorithm} cannot begin with the policy of {source.path}: {error}") from None
@@ -109,8 +106,11 @@ _NETWORKS = ("actor_hidden", "activation", "layer_norm", "normalize_obs", "state
 """Fields of a configuration that decide what the numbers of an actor mean."""
 
 
-def _same_networks(config: Any, source: Any) -> None:
-    for name in _NETWORKS:
-        ours, theirs = getattr(config, name, None), getattr(source, name, None)
-        if hasattr(config, name) and hasattr(source, name) and ours != theirs:
-            raise ValueError(f"{name} is {ours}, and {theirs} where it was learned; set {name} to that")
+def _require_same_networks(config: Any, source: Any) -> None:
+    """Raise ``ValueError`` with all fields that differ, and the options that make them equal."""
+    both = [name for name in _NETWORKS if hasattr(config, name) and hasattr(source, name)]
+    other = {name: getattr(source, name) for name in both if getattr(source, name) != getattr(config, name)}
+    if other:
+        differ = "; ".join(f"{name} is {getattr(config, name)}, and {value} there" for name, value in other.items())
+        options = " ".join(f"{flag(name)} {spelled(value)}" for name, value in other.items())
+        raise ValueError(f"the networks are others than where it was learned: {differ}; give {options}")

@@ -56,6 +56,14 @@ class Budget:
         assert self.seconds is not None
         return wall_s / self.seconds
 
+    def require_rest(self, owner: str, iteration: int, env_steps: int, wall_s: float) -> None:
+        """Raise ``UsageError``, which names the ``owner`` of these updates, if nothing of the budget is left."""
+        if self.fraction(iteration, env_steps, wall_s) >= 1.0:
+            raise UsageError(
+                f"{owner} has {iteration} updates, {env_steps} steps and {wall_s:.0f} s behind it already; a budget "
+                "counts from the beginning and must be larger"
+            )
+
 
 class Update(NamedTuple):
     """The argument of a callback after an update."""
@@ -133,7 +141,8 @@ def train(
             ``config.iterations`` whatever the budget: set both to shorten a run.
         callbacks: called in order after every update.
         seed: names all random numbers of the run; with ``state`` those of other worlds.
-        state: state to go on from, instead of ``algorithm.init(env, seed)``. The budget counts its updates and steps.
+        state: state to go on from, instead of ``algorithm.init(env, seed)``. The budget counts its updates and steps
+            too, so it must be larger than what they have used.
         wall_s: training time so far of ``state`` [s].
         stop_after: stop after so many updates of this call; the budget does not change.
         evaluator: evaluates the deterministic policy every ``evaluator.every`` updates and at the end of the budget.
@@ -143,18 +152,21 @@ def train(
         interrupt: called before every update; True stops training.
 
     Raises:
-        UsageError: an argument makes no sense, or what was learned does not fit into other worlds.
+        UsageError: an argument makes no sense, the budget is used up already, or what was learned does not fit into
+            other worlds.
         BaseException: whatever an update, the environment or a callback raises, after ``on_stop`` of every callback.
     """
     if stop_after is not None and stop_after < 1:
         raise UsageError(f"stop_after is {stop_after}; expected at least 1")
     budget = budget or Budget(iterations=algorithm.config.iterations)
+    reached = was_reached(score, stop_at_return)
     state = algorithm.init(env, seed) if state is None else _in_worlds(algorithm, state, env, seed)
+    if not reached:
+        budget.require_rest("the state", state.iteration, state.env_steps, wall_s)
     start = time.perf_counter() - wall_s
     fraction = budget.fraction(state.iteration, state.env_steps, wall_s)
     record = max((callback.record for callback in callbacks), default=0)
     first, update, status = state.iteration, None, "finished"
-    reached = _reached(score, stop_at_return)
     started: list[Callback] = []
     seen: Update | None = None
     try:
@@ -186,7 +198,7 @@ def train(
             for callback in callbacks:
                 callback.on_update(update)
             seen = update
-            reached = _reached(score, stop_at_return)
+            reached = was_reached(score, stop_at_return)
         for callback in callbacks:
             callback.on_stop(update, status)
             started.remove(callback)
@@ -221,5 +233,6 @@ def _in_worlds(algorithm: Algorithm, state: Any, env: Env, seed: int) -> Any:
         raise UsageError(f"{algorithm.name} cannot go on in these worlds: {error}") from None
 
 
-def _reached(score: float | None, target: float | None) -> bool:
+def was_reached(score: float | None, target: float | None) -> bool:
+    """Whether a mean return is known, and at least the one that ends training."""
     return score is not None and target is not None and score >= target

@@ -16,7 +16,7 @@ def plot_runs(folders: Sequence[Path], file: Path, names: Sequence[str] = ()) ->
     """Draw the learning curves of runs: a panel for each task, a colour for each group of seeds.
 
     Runs that differ in more than the seed are groups of their own. A group is named by what its description says and
-    the first run's does not, such as ``shac (horizon=8)``, or by one of ``names``.
+    the first run's does not, such as ``shac (horizon=8)``, or it has one of ``names``.
 
     Args:
         folders: run folders, finished or not.
@@ -24,7 +24,8 @@ def plot_runs(folders: Sequence[Path], file: Path, names: Sequence[str] = ()) ->
         names: one for each folder in place of those; folders of one name are seeds of one group.
 
     Returns:
-        A row for each run: ``run``, ``algorithm``, ``task``, ``variant`` if it has one, ``seed``, ``return_mean``.
+        A row for each run: ``run``, ``algorithm``, ``task``, ``seed``, ``return_mean``, and its ``name`` or, where it
+        differs from the first, its ``variant``.
 
     Raises:
         ValueError: a folder holds no run, there is not one name for each, or no training episode has finished.
@@ -37,11 +38,11 @@ def plot_runs(folders: Sequence[Path], file: Path, names: Sequence[str] = ()) ->
     for folder, found in zip(folders, descriptions, strict=True):
         if not found:
             raise ValueError(f"{folder} is not a run folder: it has no run.json that can be read")
-    variants = list(names) or _variants(descriptions)
+    key, words = ("name", list(names)) if names else ("variant", _variants(descriptions))
     rows: list[Row] = []
-    for folder, found, variant in zip(folders, descriptions, variants, strict=True):
+    for folder, found, word in zip(folders, descriptions, words, strict=True):
         row = {"run": str(folder), "algorithm": found["algorithm"], "task": found["task"], "seed": found["seed"]}
-        row |= {"variant": variant} if variant else {}
+        row |= {key: word} if word else {}
         rows.append({**row, "return_mean": _read(folder / "summary.json").get("return_mean")})
     curves = {str(folder): curve(folder / "metrics.jsonl") for folder in folders}
     plot_together(curves, rows, "", file)

@@ -10,6 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ._labels import title_above
 from ._plots import STYLE, require_format, save, shown
 from ._results import Row, grouped
 from ._traces import Traces
@@ -31,6 +32,7 @@ def plot_traces(traces: Traces, rows: Sequence[Row], names: Sequence[str], title
 
     found = grouped([row for row in rows if has_all(traces.get(row["run"], {}))])
     groups = {of: [row["run"] for row in group] for of, group in found.items()}
+    titles = [f"{shown(group[0])}, {task}" for (_, task), group in found.items()]
     if not groups or not names:
         raise ValueError("there is no trace yet; name some under traces in the suite and run it: diffrl bench run")
     with rc_context({**STYLE, "font.size": 8}):
@@ -46,8 +48,8 @@ def plot_traces(traces: Traces, rows: Sequence[Row], names: Sequence[str], title
                 if wide:
                     axes.set_yscale("log")
             _label(axes_row[0], ("-" if sign < 0 else "") + name)
-        for axes, (name, task) in zip(grid[0], groups, strict=True):
-            axes.set_title(f"{shown(name)}, {task}", loc="left", fontsize=8)
+        for axes, words in zip(grid[0], titles, strict=True):
+            title_above(axes, words, 1.8, 8)
         for axes in grid[-1]:
             axes.set_xlabel("update")
         if title:

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from ._labels import legend_below, step_unit, time_unit, title_above
 from ._results import Row, grouped, learner
 from ._text import count, rounded
 
@@ -35,9 +36,11 @@ STYLE: Any = {
 _EMPTY = "there is no learning curve yet: no training episode has finished, or nothing was trained"
 
 
-def shown(name: str) -> str:
-    """An algorithm in a figure: ``SHAC``, ``SHAC (long)``."""
-    algorithm, space, variant = name.partition(" ")
+def shown(row: Row) -> str:
+    """What was learned with, in a figure: ``SHAC``, ``SHAC (long)``, or the name that somebody gave."""
+    if row.get("name"):
+        return str(row["name"])
+    algorithm, space, variant = learner(row).partition(" ")
     return algorithm.upper() + space + variant
 
 
@@ -86,15 +89,18 @@ def plot_curves(curves: Mapping[str, np.ndarray[Any, Any]], rows: Sequence[Row],
     with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 0.5 + 2.5 * len(groups)), layout="constrained")
         grid = figure.subplots(len(groups), 2, squeeze=False, sharey="row")
-        for (left, right), ((name, task), group) in zip(grid, groups.items(), strict=True):
+        drawn = [curves[row["run"]] for group in groups.values() for row in group]
+        steps, time = step_unit(_longest(drawn, 1)), time_unit(_longest(drawn, 2))
+        for (left, right), ((_, task), group) in zip(grid, groups.items(), strict=True):
             found = [curves[row["run"]] for row in group]
             finals = [row.get("return_mean") for row in group]
-            _curves(left, [(c[:, 1] / 1e6, c[:, 3]) for c in found], finals)
-            _curves(right, [(c[:, 2] / 60, c[:, 3]) for c in found], finals)
+            _curves(left, [(c[:, 1] / steps.size, c[:, 3]) for c in found], finals)
+            _curves(right, [(c[:, 2] / time.size, c[:, 3]) for c in found], finals)
             left.set_ylabel("episode return")
-            left.set_title(f"{shown(name)}, {task}: {count(len(group), 'seed')}", loc="left", fontsize=10)
-        grid[-1][0].set_xlabel("control steps [million]")
-        grid[-1][1].set_xlabel("training time [min]")
+            # It may reach over the right panel, which has no title.
+            title_above(left, f"{shown(group[0])}, {task}: {count(len(group), 'seed')}", 6.2, 10)
+        grid[-1][0].set_xlabel(steps.label)
+        grid[-1][1].set_xlabel(time.label)
         grid[0][0].legend(loc="lower right", fontsize=9)
         if title:
             figure.suptitle(title, fontsize=11)
@@ -112,39 +118,45 @@ def plot_together(curves: Mapping[str, np.ndarray[Any, Any]], rows: Sequence[Row
         tasks.setdefault(task, {})[name] = group
     if not tasks:
         raise ValueError(_EMPTY)
-    colors = {name: _SEVERAL[k % len(_SEVERAL)] for k, name in enumerate(dict.fromkeys(map(learner, rows)))}
+    names = {learner(row): shown(row) for row in rows}
+    colors = {name: _SEVERAL[k % len(_SEVERAL)] for k, name in enumerate(names)}
     columns = min(2, len(tasks))
     lines = -(-len(tasks) // columns)
     with rc_context(STYLE):
         figure = Figure(figsize=(3.8 * columns + 0.4, 0.8 + 2.7 * lines), layout="constrained")
         grid = figure.subplots(lines, columns, squeeze=False).flatten()
         for axes, (task, algorithms) in zip(grid, tasks.items(), strict=False):
+            unit = step_unit(_longest([curves[row["run"]] for group in algorithms.values() for row in group], 1))
             for name, group in algorithms.items():
-                _band(axes, [curves[row["run"]] for row in group], colors[name])
-                ends = [(curves[row["run"]][-1, 1] / 1e6, row.get("return_mean")) for row in group]
+                _band(axes, [curves[row["run"]] for row in group], colors[name], unit.size)
+                ends = [(curves[row["run"]][-1, 1] / unit.size, row.get("return_mean")) for row in group]
                 known = [end for end in ends if end[1] is not None]
                 if known:
                     axes.plot(*zip(*known, strict=True), "o", color=colors[name], markersize=3.5, clip_on=False)
             seeds = sorted({len(group) for group in algorithms.values()})
             said = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-            axes.set_title(f"{task}, {said} seed{'s' if seeds[-1] > 1 else ''}", loc="left", fontsize=10)
-            axes.set_xlabel("control steps [million]")
+            title_above(axes, f"{task}, {said} seed{'s' if seeds[-1] > 1 else ''}", 3.2, 10)
+            axes.set_xlabel(unit.label)
         for axes in grid[len(tasks) :]:
             axes.set_visible(False)
         for axes in grid[::columns]:
             axes.set_ylabel("episode return")
-        handles = [Patch(color=color, label=shown(name)) for name, color in colors.items()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4 * columns))
+        legend_below(figure, {names[name]: Patch(color=color) for name, color in colors.items()}, 4 * columns)
         if title:
             figure.suptitle(title, fontsize=11, wrap=True)
         save(figure, file)
 
 
-def _band(axes: Axes, found: Sequence[np.ndarray[Any, Any]], color: str) -> None:
-    """Median and range of seeds."""
+def _longest(found: Sequence[np.ndarray[Any, Any]], column: int) -> float:
+    """The last control step, or second, of the longest curve."""
+    return max(float(curve[-1, column]) for curve in found)
+
+
+def _band(axes: Axes, found: Sequence[np.ndarray[Any, Any]], color: str, unit: float) -> None:
+    """Median and range of seeds, over control steps in ``unit``."""
     grid, each = _side_by_side([(c[:, 1], c[:, 3]) for c in found])
-    axes.fill_between(grid / 1e6, each.min(0), each.max(0), color=color, alpha=0.15, linewidth=0)
-    axes.plot(grid / 1e6, np.median(each, axis=0), color=color, linewidth=1.8)
+    axes.fill_between(grid / unit, each.min(0), each.max(0), color=color, alpha=0.15, linewidth=0)
+    axes.plot(grid / unit, np.median(each, axis=0), color=color, linewidth=1.8)
 
 
 def _curves(axes: Axes, lines: Sequence[tuple[Any, Any]], finals: Sequence[float | None]) -> None:

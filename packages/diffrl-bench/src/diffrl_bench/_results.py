@@ -93,7 +93,9 @@ def curve(metrics: Path) -> np.ndarray[Any, Any]:
 
 
 def learner(row: Row) -> str:
-    """The algorithm of a row, and its variant if it has one: ``shac``, ``shac (long)``."""
+    """The name that a row was given; else its algorithm, and its variant if it has one: ``shac``, ``shac (long)``."""
+    if row.get("name"):
+        return str(row["name"])
     return f"{row['algorithm']} ({row['variant']})" if row.get("variant") else row["algorithm"]
 
 

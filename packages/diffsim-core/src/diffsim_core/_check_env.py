@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diffsim_core._check_points import derivative_faults
+from diffsim_core._finite import bad_entries
 from diffsim_core._interop import backend_of, from_numpy, to_numpy, value_and_grad
-from diffsim_core._protocol import Array, Env, EnvState, PyTree, Transition
+from diffsim_core._protocol import Array, Env, EnvSpec, EnvState, PyTree, Transition
 from diffsim_core._tree import tree_leaves, tree_map
 
 Numbers = np.ndarray[Any, Any]
@@ -157,13 +158,13 @@ def bookkeeping(s: Subject) -> Iterator[str]:
     steps += s.run(s.at_time_limit(steps[-1][1].state), actions[-1:])
     said: set[str] = set()
     for k, (before, (after, transition)) in enumerate(steps):
-        for violation in _books(before, after, transition, s.env.spec.horizon):
+        for violation in _books(before, after, transition, s.env.spec):
             if violation not in said:  # most mistakes are made at every step
                 said.add(violation)
                 yield f"at step {k}: {violation}"
 
 
-def _books(before: EnvState, after: EnvState, transition: Transition, horizon: int) -> Iterator[str]:
+def _books(before: EnvState, after: EnvState, transition: Transition, spec: EnvSpec) -> Iterator[str]:
     row, old, new = numbers(transition), numbers(before), numbers(after)
     done = row["terminated"] | row["truncated"]
     if (row["terminated"] & row["truncated"]).any():
@@ -176,12 +177,13 @@ def _books(before: EnvState, after: EnvState, transition: Transition, horizon: i
         yield "episode must grow by one exactly where done"
     if (new["t"] != np.where(done, 0, old["t"] + 1)).any():
         yield "t must restart at 0 where done and grow by one elsewhere"
-    late = (old["t"] + 1 >= horizon) & ~done
+    late = (old["t"] + 1 >= spec.horizon) & ~done
     if late.any():
-        yield f"worlds {_worlds(late)} passed the time limit of {horizon} steps"
+        yield f"worlds {_worlds(late)} passed the time limit of {spec.horizon} steps"
     for name, values in (row | new).items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            yield f"{name} is not finite"
+            entries = bad_entries(values, spec.obs_names if name in ("obs", "final_obs") else ())
+            yield f"{name} is not finite" + (f": {entries}" if entries else "")
 
 
 def clipping(s: Subject) -> Iterator[str]:

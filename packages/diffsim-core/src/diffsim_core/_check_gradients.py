@@ -52,6 +52,7 @@ class GradientReport:
     point, and in torch the line. Empty if none was found, which leaves the simulator over several steps."""
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # what is not finite is reported as an error, not as a warning
 def check_gradients(
     env: Env, *, steps: int = 1, warmup: int = 40, seed: int = 0, progress: Progress | None = None
 ) -> GradientReport:

@@ -5,16 +5,18 @@ A file is an ``.npz`` of plain arrays with its metadata as JSON text; nothing in
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from diffsim_core._finite import bad_observation
 from diffsim_core._interop import from_numpy, to_numpy
 from diffsim_core._protocol import PyTree, Trajectory
 from diffsim_core._tree import tree_leaves, tree_map
@@ -42,6 +44,8 @@ class Divergence:
     """``[na]``, as the policy gave it."""
     state: dict[str, np.ndarray[Any, Any]]
     """Arrays of the state by name, without the world axis: ``physics.q``, ``physics.qd``, ..."""
+    cause: str = ""
+    """What was not finite before the simulator's step, in words; empty where it was nothing: the simulator diverged."""
 
 
 def collect_divergences(env: Any, trajectory: Trajectory) -> list[Divergence]:
@@ -55,6 +59,7 @@ def collect_divergences(env: Any, trajectory: Trajectory) -> list[Divergence]:
     action, seed = to_numpy(found.action), int(to_numpy(found.state.seed))
     episode, t = to_numpy(found.state.episode), to_numpy(found.state.t)
     offset = getattr(env, "world_offset", 0)
+    causes = _causes(env, found.state, leaves, action)
     return [
         Divergence(
             task=env.spec.name,
@@ -64,9 +69,29 @@ def collect_divergences(env: Any, trajectory: Trajectory) -> list[Divergence]:
             t=int(t[i]),
             action=action[i],
             state={name: leaf[i] for name, leaf in leaves.items()},
+            cause=causes(int(i)),
         )
         for i in np.flatnonzero(step >= 0)
     ]
+
+
+def _causes(env: Any, state: Any, leaves: dict[str, Any], action: Any) -> Callable[[int], str]:
+    """Tells for a world what was not finite already when the simulator got it: its state, observation or action."""
+    task: Any = getattr(env, "task", None)
+    xp = getattr(env, "xp", None)
+    observed = functools.cache(lambda: task.observe(xp, state.physics, state.task))
+
+    def one(i: int) -> str:
+        spoilt = [name for name, leaf in leaves.items() if leaf.dtype.kind == "f" and not np.isfinite(leaf[i]).all()]
+        if spoilt:
+            return f"the state is not finite: {', '.join(spoilt)}"
+        if task is None or np.isfinite(action[i]).all():
+            return ""
+        obs = tree_map(lambda leaf: leaf[i : i + 1], observed())
+        bad = bad_observation(obs, env.spec.obs_names)
+        return f"the observation is not finite: {bad}" if bad else "the action is not finite"
+
+    return one
 
 
 def save_divergences(path: str | os.PathLike[str], divergences: Sequence[Divergence]) -> Path:
@@ -80,7 +105,7 @@ def save_divergences(path: str | os.PathLike[str], divergences: Sequence[Diverge
         raise ValueError("no divergence to save")
     path = Path(path)
     about = [
-        {"task": one.task, **{name: getattr(one, name) for name in _NUMBERS}, "state": list(one.state)}
+        {**{name: getattr(one, name) for name in ("task", *_NUMBERS, "cause")}, "state": list(one.state)}
         for one in divergences
     ]
     arrays = {"meta": np.asarray(json.dumps({"format": _FORMAT, "records": about}))}
@@ -115,6 +140,7 @@ def load_divergences(path: str | os.PathLike[str]) -> list[Divergence]:
                     **{name: int(one[name]) for name in _NUMBERS},
                     action=file[f"{i}/action"],
                     state={_RENAMED.get(str(name), str(name)): file[f"{i}/state/{name}"] for name in one["state"]},
+                    cause=str(one.get("cause", "")),
                 )
                 for i, one in enumerate(meta["records"])
             ]

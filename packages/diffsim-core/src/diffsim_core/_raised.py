@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+import os
 import re
 import sysconfig
 import traceback
@@ -13,9 +16,19 @@ _HERE = str(Path(__file__).parent)
 _LIBRARIES = tuple({sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
+_FAMILY = ("diffsim_mpm", "diffsim_traffic", "gradest", "diffrl_algos", "diffrl_bench")
+
+
+@functools.cache
+def _family() -> tuple[str, ...]:
+    """Folders of the packages that belong together with this one, which need not lie among the installed libraries."""
+    specs = [importlib.util.find_spec(name) for name in _FAMILY]
+    return tuple(folder + os.sep for spec in specs if spec for folder in spec.submodule_search_locations or ())
+
+
 def is_users(file: str) -> bool:
-    """Whether a file of code is neither of this package nor of an installed library."""
-    return not file.startswith((_HERE, *_LIBRARIES, "<")) and "site-packages" not in file
+    """Whether a file of code is neither of this family of packages nor of an installed library."""
+    return not file.startswith((_HERE, *_LIBRARIES, *_family(), "<")) and "site-packages" not in file
 
 
 def raised(error: BaseException) -> str:

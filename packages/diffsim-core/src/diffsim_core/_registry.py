@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffsim_core._nearest import unknown
@@ -171,7 +173,7 @@ def make(
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
     backend(arrays)
-    task: Any = task_factory(name)(num_envs=num_envs, device=device, dtype=dtype, **options)
+    task: Any = _made(name, {"num_envs": num_envs, "device": device, "dtype": dtype, **options})
     if randomize:
         from diffsim_core.tasks._randomised import Randomised
 
@@ -181,6 +183,25 @@ def make(
             raise ValueError(f"{error}; leave randomize out") from None
     given = {"arrays": arrays, "device": device, "dtype": dtype, "world_offset": world_offset, "fused": fused}
     return TaskEnv(task, num_envs, **given)
+
+
+def _made(name: str, arguments: Mapping[str, Any]) -> Any:
+    """The task that a factory makes.
+
+    Raises:
+        ValueError: the factory does not take these arguments; the message has its file and line.
+    """
+    factory: Any = task_factory(name)
+    try:
+        inspect.signature(factory).bind(**arguments)
+    except TypeError as error:
+        code = getattr(inspect.unwrap(factory), "__code__", None)
+        place = "" if code is None else f" ({Path(code.co_filename).name}, line {code.co_firstlineno})"
+        raise ValueError(
+            f"the factory of task {name!r}{place}: {error}; it is called with the keyword arguments num_envs, "
+            "device and dtype, and with the task's options"
+        ) from None
+    return factory(**arguments)
 
 
 def _family(name: str) -> str | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from .._callbacks import PartLine, StatusLine
 from .._errors import UsageError, unknown
@@ -57,6 +58,18 @@ def run(arguments: Sequence[str]) -> Result:
         line.clear()
     value = {**report.to_json(), "seed": args.seed, "num_envs": size["num_envs"], "device": "cpu"}
     rows = {**value, "violations": "none" if not report.violations else f"{len(report.violations)}:"}
-    text = "\n".join(f"{key:<24} {part}" for key, part in rows.items())
+    text = "\n".join(line for key, part in rows.items() for line in _lines(key, part))
     text += "".join(f"\n  - {violation}" for violation in report.violations)
     return Result(value, text, args.json, 0 if report.ok else 1)
+
+
+def _lines(name: str, value: Any, indent: str = "") -> Iterator[str]:
+    """A part of the report: one line, or where it has parts of its own, one for each of those."""
+    if isinstance(value, Mapping) and value:
+        yield f"{indent}{name}"
+        for key, part in value.items():
+            yield from _lines(str(key), part, f"{indent}  ")
+        return
+    parts = value if isinstance(value, list | tuple) else [value]
+    shown = ", ".join(f"{part:.3g}" if isinstance(part, float) else str(part) for part in parts)
+    yield f"{indent + name:<24} {shown or 'none'}"

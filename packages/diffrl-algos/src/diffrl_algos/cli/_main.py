@@ -9,7 +9,7 @@ import importlib
 import json
 import sys
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 
 from .._errors import LostProcessError, RunError, UsageError, WriteError, unknown
 from .._files import plain
@@ -26,6 +26,11 @@ _COMMANDS = {
     "check": "check a task's gradients and promises",
 }
 _GROUP = "diffrl.commands"
+_ELSEWHERE = {
+    "bench": ("diffrl-bench", "measure simulators, updates and whole trainings; run, tabulate and draw suites"),
+    "plot": ("diffrl-bench", "draw the learning curves of run folders together"),
+}
+"""Commands of packages that belong to this one, which may be absent or older."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,6 +81,8 @@ def _command(command: str, arguments: list[str]) -> int:
         return result.code
     plugins = _plugins()
     if command not in plugins:
+        if command in _ELSEWHERE:
+            raise _absent(command)
         raise unknown("command", command, [*_COMMANDS, *plugins])
     return int(plugins[command].load()(arguments) or 0)
 
@@ -83,6 +90,28 @@ def _command(command: str, arguments: list[str]) -> int:
 def _plugins() -> dict[str, EntryPoint]:
     """Commands of other installed packages: functions from the arguments to the exit code."""
     return {point.name: point for point in entry_points(group=_GROUP)}
+
+
+def _absent(command: str) -> UsageError:
+    """An error for a command of a package that is not installed, or in a version without it."""
+    package = _ELSEWHERE[command][0]
+    try:
+        found = (
+            f"version {version(package)} is installed, which does not have it: pip install --upgrade --force-reinstall"
+        )
+    except PackageNotFoundError:
+        found = "it is not installed: pip install"
+    return UsageError(f"diffrl {command} is a command of {package}; {found} {package}")
+
+
+def _about(name: str, point: EntryPoint) -> str:
+    """What a command of another package does; of an unknown package, what that says of itself."""
+    if name in _ELSEWHERE:
+        return _ELSEWHERE[name][1]
+    if point.dist is None:
+        return f"from {point.module}"
+    summary = point.dist.metadata.json.get("summary", "")
+    return f"{summary} ({point.dist.name})" if summary else f"of the package {point.dist.name}"
 
 
 def _help() -> str:
@@ -94,13 +123,13 @@ def _help() -> str:
         "commands:",
     ]
     lines += [f"  {name:<8} {text}" for name, text in _COMMANDS.items()]
-    lines += [f"  {name:<8} from {point.value.partition(':')[0]}" for name, point in sorted(_plugins().items())]
+    lines += [f"  {name:<8} {_about(name, point)}" for name, point in sorted(_plugins().items())]
     return "\n".join([*lines, "", "diffrl COMMAND --help lists the options of a command."])
 
 
 def _fail(error: BaseException, code: int, kind: str = "") -> int:
     """Print what went wrong, and the notes on how to go on, as one line."""
-    from diffsim_core.check import one_line
+    from diffsim_core._raised import one_line  # light: it may be the first thing that is loaded
 
     message = "; ".join([f"{kind}{error}", *getattr(error, "__notes__", ())])
     print(f"diffrl: {one_line(message)}", file=sys.stderr)

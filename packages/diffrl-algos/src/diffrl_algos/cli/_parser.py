@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 from diffsim_core.options import REQUIRED, Index, Option
 
 from .._errors import UsageError, unknown
+from .._fields import flag, spelled
 
 SEED = Option(
     name="seed",
@@ -133,11 +134,6 @@ def _is_option(argument: str) -> bool:
         return True
 
 
-def flag(name: str) -> str:
-    """The option of a field: ``--num-envs``."""
-    return f"--{name.replace('_', '-')}"
-
-
 def reads(option: Option) -> Callable[[str], Any]:
     """What argparse calls with the text of a value."""
 
@@ -158,15 +154,6 @@ def about(option: Option, default: Any = REQUIRED) -> str:
     if default is not REQUIRED:
         parts.append(f"default {spelled(default)}")
     return f"{parts[0]} {'; '.join(parts[1:])}.".lstrip()
-
-
-def spelled(value: Any) -> str:
-    """A value as it is typed: ``128,64``, ``true``, ``none``."""
-    if isinstance(value, tuple | list):
-        return ",".join(map(spelled, value)) or "empty"
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def listing(title: str, options: Mapping[str, Option], defaults: Mapping[str, Any]) -> str:

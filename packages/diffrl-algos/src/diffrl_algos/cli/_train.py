@@ -14,8 +14,9 @@ from .._clips import Clips
 from .._config import UpdateConfig
 from .._errors import UsageError
 from .._evaluate import returns_text
+from .._fields import flag
 from .._folders import default_path, reserved
-from .._imports import import_module
+from .._imports import import_module, resume_command
 from .._live import PORT, Live
 from .._processes import launched
 from .._registry import AlgorithmEntry, list_algorithms, unknown_algorithm
@@ -25,9 +26,9 @@ from .._signals import exit_code
 from .._spec import RunSpec
 from .._start import extended, starting_from
 from .._train import Budget, Callback
-from ._parser import Result, flag
+from ._parser import Result
 from ._run_imports import imported_for
-from ._train_options import budget_of, config_flags, scheduled, spec_of, train_parser
+from ._train_options import budget_of, config_flags, refuse_task_options, scheduled, spec_of, train_parser
 
 _WITH_EXTEND = {"extend", "out", "config.iterations", "env_steps", "seconds"}
 _WITH_RESUME = {"resume", "stop_after", "json", "imports", "trust_imports", "clips", "live", "port"}
@@ -53,10 +54,19 @@ def run(arguments: Sequence[str]) -> Result | int:
 
 def _begin(spec: RunSpec, args: Namespace, imports: Sequence[str]) -> dict[str, Any]:
     with _folder(args, spec) as path:
-        callbacks = [ProgressLine(sys.stderr), *_clips(args, path, lambda: spec), *_live(args, path, imports)]
-        if launched()[0] == 0:
-            print(f"run folder: {path}", file=sys.stderr)
+        callbacks = [_Folder(path), ProgressLine(sys.stderr), *_clips(args, path, lambda: spec)]
+        callbacks += _live(args, path, imports)
         return start_run(spec, path, callbacks=callbacks, stop_after=args.stop_after)
+
+
+class _Folder(Callback):
+    """Says where the run folder is, once there is one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def on_start(self, state: Any, fraction: float) -> None:
+        print(f"run folder: {self._path}", file=sys.stderr)
 
 
 def _new(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
@@ -120,7 +130,10 @@ def _parse(arguments: Sequence[str]) -> tuple[AlgorithmEntry | None, Namespace]:
         asked = {"-h", "--help"} & {option for option, _ in common.split(arguments)}
         reading = (common.values("--reading", arguments) or [None])[-1]
         helped = (names[1], reading) if asked and len(names) > 1 else ()
-        return entry, train_parser(entry, *helped).parse(arguments)
+        parser = train_parser(entry, *helped)
+        if len(names) > 1:
+            refuse_task_options(parser, names[1], arguments)
+        return entry, parser.parse(arguments)
     given = [option for option, _ in common.split(arguments) if option.startswith("--")]
     if names or (resumed and not common.options.issuperset(given)):
         flags = config_flags(list(entries.values()))
@@ -163,7 +176,7 @@ def _live(args: Namespace, path: Path, imports: Sequence[str]) -> list[Callback]
 def _text(summary: dict[str, Any]) -> str:
     done = f"{summary['iterations']} updates, {summary['env_steps']:,} steps, {summary['wall_s']:.1f} s"
     if summary["status"] != "finished":
-        return f"{summary['status']} after {done}; continue with: diffrl train --resume {summary['run']}"
+        return f"{summary['status']} after {done}; continue with: {resume_command(Path(summary['run']))}"
     return (
         f"{returns_text(summary)} "
         f"(deterministic, mean length {summary['length_mean']:.1f}) after {done}; run folder {summary['run']}"

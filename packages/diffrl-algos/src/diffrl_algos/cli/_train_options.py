@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from diffsim_core.options import Count, Option, Options
@@ -12,12 +13,13 @@ from diffsim_core.options import Count, Option, Options
 from .. import _fields
 from .._config import UpdateConfig
 from .._errors import UsageError, unknown
+from .._fields import flag
 from .._live import PORT_OPTION
 from .._presets import Preset, default_preset
 from .._registry import AlgorithmEntry
 from .._spec import RunSpec
 from .._train import Budget
-from ._parser import Parser, about, add_import, flag, listing
+from ._parser import Parser, about, add_import, listing
 
 _SHOWN: dict[str, dict[str, Any]] = {
     "num_envs": {"metavar": "N"},
@@ -129,16 +131,33 @@ def task_options(task: str) -> Options:
         raise UsageError(str(error)) from None
 
 
+def refuse_task_options(parser: Parser, task: str, arguments: Sequence[str]) -> None:
+    """Raise ``UsageError`` for the first option that is one of the task's, which have a form of their own."""
+    import diffsim_core
+
+    pairs = [(option, value) for option, value in parser.split(arguments) if option.startswith("--")]
+    pairs = [(option, value) for option, value in pairs if option != "--" and option not in parser.options]
+    if not pairs or not diffsim_core.is_task(task):
+        return
+    known = task_options(task).known
+    for option, value in pairs:
+        name = option.removeprefix("--").replace("-", "_")
+        if name in known:
+            given = shlex.quote(f"{name}={'VALUE' if value is None else value}")
+            raise UsageError(f"{option} is an option of task {task!r}; give --task-option {given}")
+
+
 def spec_of(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
     """The run that the arguments describe: the preset with their changes."""
     declared = task_options(args.task)
     preset = default_preset(entry.name, args.task, args.reading)
     cls = entry.config_class()
+    own = {*_fields.fields(cls), *_OF_RUN, *_fields.fields(Budget)}
     given = {key.removeprefix("config."): value for key, value in vars(args).items() if key.startswith("config.")}
     changes = {name: _fields.parse(cls, name, text) for name, text in given.items() if text is not None}
     run = {name: value for name in _OF_RUN if (value := getattr(args, name)) is not None}
     run = {"num_envs": preset.num_envs, "eval_episodes": preset.eval_episodes, **run}
-    options = {**preset.task_options, **_given(declared, args.task_option or [])}
+    options = {**preset.task_options, **_given(declared, args.task_option or [], own)}
     config = _fields.replace(preset.config, changes)
     made = RunSpec(
         algorithm=entry.name,
@@ -180,8 +199,8 @@ def scheduled(spec: RunSpec, given: set[str]) -> RunSpec:
     return dataclasses.replace(spec, config=_fields.replace(config, changes))
 
 
-def _given(declared: Options, texts: Sequence[str]) -> Mapping[str, Any]:
-    """Values of ``--task-option NAME=VALUE``, as the task declares them."""
+def _given(declared: Options, texts: Sequence[str], elsewhere: Container[str]) -> Mapping[str, Any]:
+    """Values of ``--task-option NAME=VALUE``, as the task declares them; those ``elsewhere`` are options themselves."""
     options: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -191,6 +210,9 @@ def _given(declared: Options, texts: Sequence[str]) -> Mapping[str, Any]:
         try:
             options[name] = declared[name].read(value, declared.owner)
         except ValueError as error:
+            if name in elsewhere and name not in declared.known:
+                text = f"{name} is an option of the run, not of {declared.owner}; give {flag(name)} {value}"
+                raise UsageError(text) from None
             raise UsageError(str(error)) from None
     return options
 

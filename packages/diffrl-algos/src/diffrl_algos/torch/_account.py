@@ -88,6 +88,8 @@ def account(state: StateT, learned: Learned, generator: torch.Generator, clock: 
         **clock.laps,
         "divergences": collect_divergences(run.env, window) if diverged else [],
     }
+    if bad := int((~torch.isfinite(rows[0])).sum()):
+        report["rewards_not_finite"] = bad
     changes = {**(learned.changes if accepted else {}), **learned.always}
     return state.replace(run=run, **changes), report
 
