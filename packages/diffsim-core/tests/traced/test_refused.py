@@ -96,7 +96,7 @@ def one_world(self, xp, obs, physics):
 
 
 def clock(self, xp, obs, physics):
-    return obs + 1e-9 * time.perf_counter()
+    return obs + time.perf_counter_ns() % 1_000_003
 
 
 def dice(self, xp, obs, physics):
