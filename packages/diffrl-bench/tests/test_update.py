@@ -87,8 +87,25 @@ def test_values_of_a_field_by_turns() -> None:
 
 def test_fields_that_change_together() -> None:
     together = ("critic_fit=torch,native", "policy_step=torch,auto")
-    configs = _configs(SHACConfig(), together)
-    assert configs == {"torch": SHACConfig(), "native,auto": SHACConfig(critic_fit="native", policy_step="auto")}
+    configs = _configs(SHACConfig(), together, "cartpole")
+    native = SHACConfig(critic_fit="native", policy_step="auto")
+    assert configs == {"torch": (SHACConfig(), {}), "native,auto": (native, {})}
+    configs = _configs(SHACConfig(), ("critic_fit=torch,native", "task.fused=false,true"), "cartpole")
+    assert configs == {
+        "torch,false": (SHACConfig(), {"fused": False}),
+        "native,true": (SHACConfig(critic_fit="native"), {"fused": True}),
+    }
+
+
+def test_options_of_the_task_by_turns() -> None:
+    bench = UpdateBench(
+        task="cartpole", num_envs=8, threads=1, updates=1, warm_up=0, compare=("task.fused=false,true",)
+    )
+    report = bench_update(bench)
+    separate, fused = report["compared"]["values"]
+    assert report["compared"]["fields"] == ["task.fused"] and (separate["value"], fused["value"]) == ("false", "true")
+    assert separate["parts_s"]["bridge_forward"] > 0 == fused["parts_s"]["bridge_forward"], "the bridge is in the step"
+    assert fused["parts_s"]["simulator_forward"] > 0 and fused["parts_s"]["backward_simulator"] > 0
 
 
 def test_times_faster_is_the_median_over_turns() -> None:
@@ -157,6 +174,10 @@ def test_bad_input() -> None:
         bench_update(UpdateBench(task="cartpole", compare=("critic_fit=torch,fast",)))
     with pytest.raises(ValueError, match="unknown option of SHACConfig: 'critic_fits'"):
         bench_update(UpdateBench(task="cartpole", compare=("critic_fits=torch,native",)))
+    with pytest.raises(ValueError, match="unknown option of task 'cartpole': 'fuse'; did you mean 'fused'"):
+        bench_update(UpdateBench(task="cartpole", compare=("task.fuse=false,true",)))
+    with pytest.raises(ValueError, match="fused of task 'cartpole' is 'maybe'"):
+        bench_update(UpdateBench(task="cartpole", compare=("task.fused=false,maybe",)))
 
 
 @pytest.mark.gpu

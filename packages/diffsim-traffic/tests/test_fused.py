@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import diffsim_core
-from diffsim_core.traced import differentiated
+from diffsim_core._traced import differentiated
 
 N = 7
 

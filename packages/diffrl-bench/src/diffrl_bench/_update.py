@@ -31,6 +31,10 @@ _REST = "rest_of_"
 """Prefix of the time outside ``PARTS``; the name of a phase, which is a lap of the algorithm, stands after it."""
 
 
+_OF_TASK = "task."
+"""Prefix of a task's option among the fields that are compared."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class UpdateBench:
     """Settings of the measurement."""
@@ -48,8 +52,9 @@ class UpdateBench:
     """Updates before the timed ones."""
     seed: int = 0
     compare: tuple[str, ...] = ()
-    """Fields of the configuration, each with as many values, ``critic_fit=torch,native`` for instance: updates with the
-    first values, the second values and so on are timed by turns."""
+    """Fields of the configuration, or options of the task after ``task.``, each with as many values:
+    ``critic_fit=torch,native`` or ``task.fused=false,true``. Updates with the first values, the second values and so on
+    are timed by turns."""
 
     def __post_init__(self) -> None:
         for name, least in (("num_envs", 1), ("threads", 1), ("updates", 1), ("warm_up", 0), ("seed", 0)):
@@ -78,13 +83,13 @@ def bench_update(bench: UpdateBench, progress: Progress | None = None) -> dict[s
     entry = get_algorithm(bench.algo)
     threads: dict[str, Any] = {} if bench.threads is None else {"threads": bench.threads}
     cases = {}
-    for value, config in _configs(preset.config, bench.compare).items():
+    for value, (config, options) in _configs(preset.config, bench.compare, bench.task).items():
         env = diffsim_core.make(
             bench.task,
             num_envs=bench.num_envs or preset.num_envs,
             arrays=entry.arrays,
             device=bench.device,
-            **{**preset.task_options, **threads},
+            **{**preset.task_options, **threads, **options},
         )
         cases[value] = Case(entry.build(config), env, bench.seed, clock_of(bench.device))
     for k in range(-bench.warm_up, bench.updates):
@@ -163,12 +168,13 @@ def compared(fields: Sequence[str], cases: Mapping[str, Case]) -> dict[str, Any]
     return {"fields": list(fields), "values": rows}
 
 
-def _configs(config: Any, compare: Sequence[str]) -> dict[str, Any]:
-    """The configuration itself under an empty name, or with each of the values that are compared under their text."""
+def _configs(config: Any, compare: Sequence[str], task: str) -> dict[str, tuple[Any, dict[str, Any]]]:
+    """Configuration and options of the task under an empty name, or with compared values under the text of these."""
     from diffrl_algos._fields import parse, replace
+    from diffsim_core import task_options
 
     if not compare:
-        return {"": config}
+        return {"": (config, {})}
     texts: dict[str, list[str]] = {}
     for each in compare:
         field, _, values = each.partition("=")
@@ -182,8 +188,15 @@ def _configs(config: Any, compare: Sequence[str]) -> dict[str, Any]:
         raise ValueError(f"compare has {counts}; every field needs as many values as the others")
     configs = {}
     for values in zip(*texts.values(), strict=True):
-        changes = {field: parse(type(config), field, text) for field, text in zip(texts, values, strict=True)}
-        configs[",".join(dict.fromkeys(values))] = replace(config, changes)
+        changes: dict[str, Any] = {}
+        options: dict[str, Any] = {}
+        for field, text in zip(texts, values, strict=True):
+            of_task, name = field.startswith(_OF_TASK), field.removeprefix(_OF_TASK)
+            if of_task:
+                options[name] = task_options(task)[name].read(text, f"task {task!r}")
+            else:
+                changes[name] = parse(type(config), name, text)
+        configs[",".join(dict.fromkeys(values))] = replace(config, changes), options
     if len(configs) < next(iter(counts.values())):
         raise ValueError(f"compare is {' '.join(compare)!r}; the values must differ")
     return configs

@@ -341,8 +341,8 @@ def _parser() -> _Parser:
         "--compare",
         action="append",
         metavar="FIELD=A,B",
-        help="time updates with several values of a config field by turns, such as critic_fit=torch,native; may be "
-        "repeated, for fields that change together",
+        help="time updates with several values of a config field by turns, such as critic_fit=torch,native, or of a "
+        "task's option, task.fused=false,true; may be repeated, for fields that change together",
     )
 
     reference = add(

@@ -38,7 +38,7 @@ def check_fused(make: Callable[..., Env], *, num_envs: int, seed: int) -> FusedR
         env = make(num_envs=num_envs, dtype=dtype)
         if not isinstance(env, TaskEnv) or env.arrays != "torch" or env.device != "cpu":
             return FusedReport(None, "", [])
-        from diffsim_core.traced import Different, Untraceable, compiled_node, disagreement
+        from diffsim_core._traced import Different, Untraceable, compiled_node, disagreement
 
         state, _ = env.reset(seed)
         random = np.random.default_rng(seed)

@@ -11,6 +11,7 @@ from diffsim_core._protocol import Array, EnvSpec, EnvState, PyTree, Task, Trans
 from diffsim_core._random import EpisodeRandom, seed_array
 from diffsim_core._remade import Remade
 from diffsim_core._returned import Returned, check_task_type
+from diffsim_core._separate import tell_separate
 from diffsim_core._tree import tree_map
 
 
@@ -134,7 +135,11 @@ class TaskEnv(Remade):
         return self._fused is not None and self._fused.works
 
     def _fuse(self) -> Any:
-        from diffsim_core.traced import FusedStep
+        if self.arrays != "torch" or self.device != "cpu":
+            where = f"arrays={self.arrays!r} on device={self.device!r}"
+            tell_separate(self.task.name, f"only torch on a CPU has them in one, not {where}")
+            return None
+        from diffsim_core._traced import FusedStep
 
         return FusedStep(self)
 

@@ -8,7 +8,7 @@ import pytest
 
 from diffsim_core import TaskEnv
 from diffsim_core._check_fused import check_fused
-from diffsim_core.traced import OPS
+from diffsim_core._traced import OPS
 
 from ..pendulum import Pendulum, make_pendulum
 

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from diffsim_core.traced import OPS
-from diffsim_core.traced._namespace import _BINARY, _UNARY
+from diffsim_core._traced import OPS
+from diffsim_core._traced._namespace import _BINARY, _UNARY
 
 from .tasks import observing
 

@@ -96,7 +96,7 @@ def one_world(self, xp, obs, physics):
 
 
 def clock(self, xp, obs, physics):
-    return obs + 1e-9 * time.perf_counter()
+    return obs + time.perf_counter_ns() % 1_000_003
 
 
 def dice(self, xp, obs, physics):
@@ -279,7 +279,7 @@ def test_compiled_code_that_differs_is_not_used(monkeypatch):
     """Whatever the reason: here a derivative that is wrong, then a value."""
     from dataclasses import replace
 
-    from diffsim_core.traced import OPS
+    from diffsim_core._traced import OPS
 
     wrong_slope = replace(OPS["sin"], pull=lambda b, g, node: [g])
     wrong_value = replace(OPS["*"], code="{0} * {1} * number(T(1.01))")

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import diffsim_core
-from diffsim_core import ArraySpec, TaskEnv, rollout, stop_gradient
+from diffsim_core import ArraySpec, TaskEnv, rollout, stop_gradient, tree_map
+from diffsim_core._traced import differentiated
 from diffsim_core.check import check_env
-from diffsim_core.traced import differentiated
 
 TASKS = [
     ("cartpole", {}),
@@ -228,3 +228,28 @@ def test_copies_have_steps_of_their_own():
     expected = env.step(state, torch.ones(3, 1))[1]
     twin = copy.deepcopy(env)
     assert torch.equal(twin.step(state, torch.ones(3, 1))[1].obs, expected.obs) and twin.fused
+
+
+@pytest.mark.parametrize("name", ["cartpole", "hopper", "ant"])
+def test_rounding_is_no_larger_than_that_of_separate_steps(name):
+    """Errors of float32 against float64 at 2,000 states: in the median at most a twentieth above PyTorch's."""
+    exact = diffsim_core.make(name, num_envs=2000, dtype="float64", random_start=True)
+    fused, separate = (diffsim_core.make(name, num_envs=2000, fused=fused) for fused in (True, False))
+    state, _ = separate.reset(4)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(15):
+        action = 2 * torch.rand(2000, separate.spec.num_actions, generator=generator) - 1
+        state, _ = separate.step(state, action)
+    wide = tree_map(lambda x: x.double() if x.is_floating_point() else x, state)
+    truth = differentiated(exact.step, wide, action.double())
+    errors = {}
+    for env in (fused, separate):
+        found = differentiated(env.step, state, action)
+        parts = [("final_obs", found.values, truth.values), ("reward", found.values, truth.values)]
+        parts += [(part, found.gradients, truth.gradients) for part in truth.gradients]
+        for part, ours, theirs in parts:
+            gap = (ours[part].double() - theirs[part]).abs().reshape(2000, -1).amax(1)
+            errors.setdefault(part, []).append(float(gap.median()))
+    assert fused.fused
+    for part, (ours, theirs) in errors.items():
+        assert ours <= 1.05 * theirs, f"{part}: {ours:.3g} against {theirs:.3g}"

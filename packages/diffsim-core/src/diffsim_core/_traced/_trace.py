@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from diffsim_core._protocol import Dynamics, EnvState, PyTree, Task
+from diffsim_core._traced import _library
+from diffsim_core._traced._array import TracedArray
+from diffsim_core._traced._graph import Graph, Node, Untraceable
+from diffsim_core._traced._namespace import Namespace
+from diffsim_core._traced._start import Draw, TracedRandom
 from diffsim_core._tree import tree_leaves, tree_map
-from diffsim_core.traced import _library
-from diffsim_core.traced._array import TracedArray
-from diffsim_core.traced._graph import Graph, Node, Untraceable
-from diffsim_core.traced._namespace import Namespace
-from diffsim_core.traced._start import Draw, TracedRandom
 
 MOST = 5_000
 """Operations of a task above which it is not compiled."""

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from diffsim_core.traced._array import TracedArray, as_array, each
-from diffsim_core.traced._graph import Graph, Node, Untraceable
+from diffsim_core._traced._array import TracedArray, as_array, each
+from diffsim_core._traced._graph import Graph, Node, Untraceable
 
 _NUMBERS = (int, float, np.integer, np.floating)
 

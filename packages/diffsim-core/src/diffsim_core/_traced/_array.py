@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import torch
 
-from diffsim_core.traced._graph import Graph, Node, Untraceable
-
-NAMESPACE: list[Callable[[Graph, int], Any]] = []
-"""Makes the namespace of an array; ``_namespace`` puts it here, as it is made of arrays itself."""
+from diffsim_core._traced._graph import Graph, Node, Untraceable
 
 
 class TracedArray:
@@ -94,11 +91,6 @@ class TracedArray:
         if self.data.ndim < 2:
             raise Untraceable("a transpose that moves the worlds")
         return self.like(np.swapaxes(self.data, -1, -2))
-
-    def __array_namespace__(self, api_version: str | None = None) -> Any:
-        if self.worlds is None:
-            raise Untraceable("the namespace of a constant")
-        return NAMESPACE[0](self.graph, self.worlds)
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> NoReturn:

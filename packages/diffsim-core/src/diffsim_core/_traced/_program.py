@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from diffsim_core._traced._functions import Functions
 from diffsim_core.native import Launch, Launcher, Program, native_kernels
-from diffsim_core.traced._functions import Functions
 
 SOURCE = Path(__file__).with_name("_source") / "task.h"
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from diffsim_core._interop import register_arrays
+from diffsim_core._traced._array import TracedArray
+from diffsim_core._traced._graph import Graph, Node, Untraceable
+from diffsim_core._traced._namespace import Namespace
 from diffsim_core._tree import tree_map
-from diffsim_core.traced._array import TracedArray
-from diffsim_core.traced._graph import Graph, Node, Untraceable
-from diffsim_core.traced._namespace import Namespace
 
 
 class TracedLibrary:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from diffsim_core._interop_torch import TorchBridge, once, refuse_transforms
 from diffsim_core._protocol import EnvState, Transition
+from diffsim_core._traced._program import Compiled
 from diffsim_core._tree import tree_leaves, tree_map
-from diffsim_core.traced._program import Compiled
+
+if TYPE_CHECKING:
+    from diffsim_core._env import TaskEnv
 
 _TERMINATED, _TRUNCATED, _DIVERGED, _DONE = range(4)
 
@@ -49,7 +52,7 @@ class Node:
         compiled: the functions.
     """
 
-    def __init__(self, env: Any, compiled: Compiled) -> None:
+    def __init__(self, env: TaskEnv, compiled: Compiled) -> None:
         self.env, self.compiled = env, compiled
         self.functions = compiled.functions
         self.traced = traced = compiled.functions.traced

@@ -161,7 +161,7 @@ OPS: dict[str, Op] = {
     "expm1": Op("expm1_({0})", _one(lambda b, x, f: b("+", f, b.number(1.0)))),
     "log": Op("logarithm({0})", lambda b, g, node: [b("/", g, node.args[0])]),
     "log1p": Op("log1p_({0})", lambda b, g, node: [b("/", g, b("+", node.args[0], b.number(1.0)))]),
-    "atan2": Op("atan2_({0}, {1})", _angle),
+    "atan2": Op("angle({0}, {1})", _angle),
     "pow": Op("pow_({0}, {1})", _power),
     "maximum": Op("larger({0}, {1})", _larger(">", "<")),
     "minimum": Op("smaller({0}, {1})", _larger("<", ">")),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
-from diffsim_core.traced._graph import Graph, Node
-from diffsim_core.traced._ops import OPS, Build
+from diffsim_core._traced._graph import Graph, Node
+from diffsim_core._traced._ops import OPS, Build
 
 
 def adjoint(graph: Graph, outputs: Sequence[Node], seeds: Sequence[Node], inputs: Sequence[Node]) -> list[Node | None]:

@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from diffsim_core._protocol import EnvState, Transition, out_spec
+from diffsim_core._separate import tell_separate
+from diffsim_core._traced._agree import disagreement
+from diffsim_core._traced._functions import Functions
+from diffsim_core._traced._graph import Graph, Untraceable
+from diffsim_core._traced._node import Node
+from diffsim_core._traced._program import Compiled
+from diffsim_core._traced._python_state import PythonState
+from diffsim_core._traced._trace import MOST, Traced, trace
 from diffsim_core._tree import tree_map
-from diffsim_core.traced._agree import disagreement
-from diffsim_core.traced._functions import Functions
-from diffsim_core.traced._graph import Graph, Untraceable
-from diffsim_core.traced._node import Node
-from diffsim_core.traced._program import Compiled
-from diffsim_core.traced._python_state import PythonState
-from diffsim_core.traced._trace import MOST, Traced, trace
 
-NOTICE = "task {task!r} takes its steps as separate operations, because {why}; results are the same, updates are slower"
+if TYPE_CHECKING:
+    from diffsim_core._env import TaskEnv
 
 
 class FusedStep:
     """Steps of one environment as one operation each; none where that cannot be.
 
     Args:
-        env: its steps are taken by ``env._step`` where this cannot.
+        env: on torch arrays and a CPU; its steps are taken by ``env._step`` where this cannot.
     """
 
-    def __init__(self, env: Any) -> None:
+    def __init__(self, env: TaskEnv) -> None:
         self._env = env
         self._node: Node | None = None
         self._python: PythonState | None = None
         self.works = True
         """False as soon as something cannot be traced, is not compiled rightly, or has changed."""
-        if env.arrays != "torch" or env.device != "cpu":
-            self._refuse(f"only torch on a CPU has them in one, not arrays={env.arrays!r} on device={env.device!r}")
 
     def step(self, state: EnvState, action: torch.Tensor) -> tuple[EnvState, Transition] | None:
         """See ``TaskEnv.step``; None for a step that has to be taken by separate operations."""
@@ -54,14 +53,14 @@ class FusedStep:
 
     def _refuse(self, why: str) -> None:
         self.works, self._node, self._python = False, None, None
-        warnings.warn(NOTICE.format(task=self._env.task.name, why=why), stacklevel=4)
+        tell_separate(self._env.task.name, why)
 
 
 class Different(Untraceable):
     """Compiled code does not give what the task's own code gives."""
 
 
-def compiled_node(env: Any, state: EnvState, action: torch.Tensor) -> tuple[Node, PythonState]:
+def compiled_node(env: TaskEnv, state: EnvState, action: torch.Tensor) -> tuple[Node, PythonState]:
     """Compiled steps of an environment, compared with its own; and what they take for granted.
 
     Args:

@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 
 import torch
 
-from diffsim_core.traced._arithmetic import binary, lift, power, real, together, unary
-from diffsim_core.traced._array import NAMESPACE, TracedArray, each
-from diffsim_core.traced._graph import Graph, Node, Untraceable
-from diffsim_core.traced._reductions import Reductions
+from diffsim_core._traced._arithmetic import binary, lift, power, real, together, unary
+from diffsim_core._traced._array import TracedArray, each
+from diffsim_core._traced._graph import Graph, Node, Untraceable
+from diffsim_core._traced._reductions import Reductions
 
 _UNARY = {
     **{name: name for name in ("abs", "sqrt", "floor", "ceil", "round", "trunc", "sin", "cos", "tan", "tanh", "exp")},
@@ -49,7 +49,7 @@ class Namespace(Reductions):
         worlds: number of worlds N.
     """
 
-    __name__ = "diffsim_core.traced"
+    __name__ = "diffsim_core._traced"
     pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
     bool, float32, float64, int32, int64 = torch.bool, torch.float32, torch.float64, torch.int32, torch.int64
 
@@ -119,4 +119,10 @@ class _Linalg:
         raise Untraceable(f"xp.linalg.{name}")
 
 
-NAMESPACE.append(Namespace)
+def _namespace_of(array: TracedArray, api_version: str | None = None) -> Namespace:
+    if array.worlds is None:
+        raise Untraceable("the namespace of a constant")
+    return Namespace(array.graph, array.worlds)
+
+
+TracedArray.__array_namespace__ = _namespace_of  # pyright: ignore[reportAttributeAccessIssue]

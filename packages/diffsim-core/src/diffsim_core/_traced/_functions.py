@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
+from diffsim_core._traced._adjoint import adjoint
+from diffsim_core._traced._emit import statements
+from diffsim_core._traced._graph import Node, in_order
+from diffsim_core._traced._start import Draw
+from diffsim_core._traced._trace import Leaf, Traced
 from diffsim_core.native import Arguments
-from diffsim_core.traced._adjoint import adjoint
-from diffsim_core.traced._emit import statements
-from diffsim_core.traced._graph import Node, in_order
-from diffsim_core.traced._start import Draw
-from diffsim_core.traced._trace import Leaf, Traced
 
 _BLOCK = "Block b = block(item, args.num_worlds);"
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffsim_core.traced._arithmetic import add_up, along, real, together
-from diffsim_core.traced._array import TracedArray, as_array, each
-from diffsim_core.traced._graph import Untraceable
-from diffsim_core.traced._shapes import Shapes
+from diffsim_core._traced._arithmetic import add_up, along, real, together
+from diffsim_core._traced._array import TracedArray, as_array, each
+from diffsim_core._traced._graph import Untraceable
+from diffsim_core._traced._shapes import Shapes
 
 
 class Reductions(Shapes):

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffsim_core.traced._arithmetic import binary, lift, matmul, real, shared
-from diffsim_core.traced._array import TracedArray, as_array, each
-from diffsim_core.traced._graph import Graph, Untraceable
+from diffsim_core._traced._arithmetic import binary, lift, matmul, real, shared
+from diffsim_core._traced._array import TracedArray, as_array, each
+from diffsim_core._traced._graph import Graph, Untraceable
 
 
 class Shapes:

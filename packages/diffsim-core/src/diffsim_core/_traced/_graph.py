@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core.traced._ops import OPS
+from diffsim_core._traced._ops import OPS
 
 
 class Untraceable(BaseException):

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core.traced._array import TracedArray
-from diffsim_core.traced._graph import Graph, Node
-from diffsim_core.traced._namespace import Namespace
+from diffsim_core._traced._array import TracedArray
+from diffsim_core._traced._graph import Graph, Node
+from diffsim_core._traced._namespace import Namespace
 
 
 @dataclass(frozen=True)

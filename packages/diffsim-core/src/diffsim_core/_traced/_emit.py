@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from diffsim_core.traced._graph import Node, in_order
-from diffsim_core.traced._ops import OPS
+from diffsim_core._traced._graph import Node, in_order
+from diffsim_core._traced._ops import OPS
 
 _JOINT = {"max": "larger", "min": "smaller"}
 
