@@ -1,4 +1,7 @@
-"""PPO of other libraries, trained through their adapters; each returns ``act(obs [N, no]) -> [N, na]``."""
+"""PPO of other libraries, trained through their adapters.
+
+Each takes the environment, updates, seed and the first deviation of actions, and returns ``act(obs [N, no])``.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,14 @@ HORIZON = 32
 Act = Callable[[Any], Any]
 
 
-def stable_baselines3(env: Env, updates: int, seed: int) -> Act:
+def stable_baselines3(env: Env, updates: int, seed: int, std: float) -> Act:
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import VecNormalize
 
     worlds = VecNormalize(adapters.SB3VecEnv(env, seed=seed, spread=True), gamma=0.99)
     options = {"n_steps": HORIZON, "batch_size": 512, "n_epochs": 5, "target_kl": 0.02, "seed": seed, "device": "cpu"}
-    agent = PPO("MlpPolicy", worlds, learning_rate=lambda left: 1e-3 * left, **options)
+    first = {"log_std_init": math.log(std)}
+    agent = PPO("MlpPolicy", worlds, learning_rate=lambda left: 1e-3 * left, policy_kwargs=first, **options)
     agent.learn(updates * env.num_envs * HORIZON)
 
     def act(obs):
@@ -31,7 +35,7 @@ def stable_baselines3(env: Env, updates: int, seed: int) -> Act:
     return act
 
 
-def skrl(env: Env, updates: int, seed: int) -> Act:
+def skrl(env: Env, updates: int, seed: int, std: float) -> Act:
     from skrl.agents.torch.ppo import PPO, PPO_CFG
     from skrl.memories.torch import RandomMemory
     from skrl.models.torch import DeterministicMixin, GaussianMixin, Model
@@ -58,7 +62,7 @@ def skrl(env: Env, updates: int, seed: int) -> Act:
             Model.__init__(self, **spaces)
             GaussianMixin.__init__(self, clip_actions=False)
             self.net = network(num_actions)
-            self.log_std = torch.nn.Parameter(torch.zeros(num_actions))
+            self.log_std = torch.nn.Parameter(math.log(std) * torch.ones(num_actions))
 
         def compute(self, inputs, role=""):
             return self.net(inputs["observations"]), {"log_std": self.log_std}
@@ -111,7 +115,7 @@ def skrl(env: Env, updates: int, seed: int) -> Act:
     return act
 
 
-def rsl_rl(env: Env, updates: int, seed: int) -> Act:
+def rsl_rl(env: Env, updates: int, seed: int, std: float) -> Act:
     from rsl_rl.runners import OnPolicyRunner
 
     torch.manual_seed(seed)
@@ -121,7 +125,7 @@ def rsl_rl(env: Env, updates: int, seed: int) -> Act:
         "num_steps_per_env": HORIZON,
         "save_interval": math.inf,
         "obs_groups": {"actor": ["policy"], "critic": ["policy"]},
-        "actor": {**network, "distribution_cfg": {"class_name": "GaussianDistribution", "init_std": 1.0}},
+        "actor": {**network, "distribution_cfg": {"class_name": "GaussianDistribution", "init_std": std}},
         "critic": network,
         "algorithm": {
             "class_name": "PPO",
@@ -147,7 +151,7 @@ def rsl_rl(env: Env, updates: int, seed: int) -> Act:
     return act
 
 
-LIBRARIES: dict[str, Callable[[Env, int, int], Act]] = {
+LIBRARIES: dict[str, Callable[[Env, int, int, float], Act]] = {
     "stable_baselines3": stable_baselines3,
     "skrl": skrl,
     "rsl_rl": rsl_rl,

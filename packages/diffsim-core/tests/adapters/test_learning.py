@@ -67,7 +67,7 @@ def test_the_threshold_is_a_feat():
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_it_solves_cartpole(library):
     pytest.importorskip(library)
-    act = LIBRARIES[library](make("cartpole", num_envs=WORLDS), 300, 1)
+    act = LIBRARIES[library](make("cartpole", num_envs=WORLDS), 300, 1, 1.0)
     assert score(make("cartpole", num_envs=64), act)[0] > SOLVED
 
 
@@ -79,7 +79,7 @@ def test_learning_ends_where_it_does_without_a_way_to_break(library, seed):
     found = {}
     for breaks in (False, True):
         env = TaskEnv(Fragile(breaks), WORLDS, arrays="torch")
-        found[breaks] = score(env, LIBRARIES[library](env, 80, seed))
+        found[breaks] = score(env, LIBRARIES[library](env, 80, seed, 0.4))
     (sturdy, _), (fragile, broken) = found[False], found[True]
     assert broken == 0
     assert fragile > sturdy - 0.1 * abs(sturdy)

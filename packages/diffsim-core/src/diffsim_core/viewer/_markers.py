@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import array_api_compat.numpy as xp
 import numpy as np
 
 from diffsim_core._protocol import PyTree
@@ -42,7 +41,7 @@ def marked(motion: Motion, env: Any, physics: PyTree, task: PyTree) -> Motion:
         return motion
     T, N = motion.position.shape[:2]
     physics, task = (tree_map(lambda leaf: leaf.reshape(T * N, *leaf.shape[2:]), part) for part in (physics, task))
-    given: Mapping[str, Any] = method(xp, physics, task)
+    given: Mapping[str, Any] = method(np, physics, task)
     shapes, positions = list(motion.shapes), [motion.position]
     for name, marker in given.items():
         ball = marker if isinstance(marker, Marker) else Marker(marker)
