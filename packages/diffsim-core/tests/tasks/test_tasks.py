@@ -74,10 +74,10 @@ def test_episode_length_is_an_option(task):
 def test_options_are_those_of_the_robot_and_of_the_simulator():
     laws = ("contact_law", "limit_law", "inertia_law")
     physics = (*laws, "substeps", "threads", "memory", "contact_smoothing", "backward_smoothing")
-    assert tuple(task_options("cartpole").known) == ("episode_length", "random_start", *physics, "randomize")
+    assert tuple(task_options("cartpole").known) == ("episode_length", "random_start", *physics, "randomize", "fused")
     running = ("episode_length", "random_start", "early_termination", "action_penalty", "reward")
     for task in (*PLANAR, *RUNNERS):
-        assert tuple(task_options(task).known) == (*running, *physics, "randomize")
+        assert tuple(task_options(task).known) == (*running, *physics, "randomize", "fused")
     env = make("hopper", num_envs=1, substeps=8, memory="low", threads=1)
     dynamics = env.task.dynamics
     assert (dynamics.substeps, dynamics.threads) == (8, 1)
