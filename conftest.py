@@ -18,9 +18,12 @@ try:
 except ImportError:  # a GPU machine that brings its own environment may lack it
     hypothesis = None
 
-# What a parent ignores (nohup: SIGHUP), children do; the tests of signals need it as terminals have it.
+# What a parent ignores (nohup: SIGHUP; a job in the background: SIGINT), children do; the tests of signals need it as
+# terminals have it.
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # At the sizes of these tests more threads only wait for each other. This runs before torch and NumPy are imported.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

@@ -201,8 +201,8 @@ def test_the_command_says_how_to_go_on(tmp_path, capfd, monkeypatch):
         patched.setattr(diffsim_core.TaskEnv, "step", step)
         assert main(arguments) == 130
     said = capfd.readouterr().err.splitlines()[-1]
-    want = f"stopped at once; the last checkpoint is of iteration 2: go on with: diffrl train --resume {run}"
-    assert said == f"diffrl: {want}"
+    want = "stopped at once; the last checkpoint is of iteration 2: go on with: "
+    assert said == f"diffrl: {want}diffrl train --resume {run} --trust-imports"
     assert main(["train", "--resume", str(run), "--import", kills.TOY]) == 0
 
     def broken(self, state, action):

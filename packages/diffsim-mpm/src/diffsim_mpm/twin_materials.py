@@ -70,7 +70,7 @@ def von_mises(p: Numbers, C: Numbers, F: Numbers, h: Numbers) -> State:
     U, s, V = signed_svd(F)
     mean, deviator = _parts(np.log(np.maximum(s, LEAST_STRETCH)))
     norm, most = np.linalg.norm(deviator, axis=-1), p[..., 2] / (2 * mu)
-    keep = most / np.maximum(np.maximum(norm, most), 1e-300)
+    keep = np.where(norm > most, most / np.maximum(norm, 1e-300), 1.0)
     e = mean + keep[..., None] * deviator
     return _build(U, np.exp(e), V), h, _hencky(U, e, mu, lam)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -88,7 +89,7 @@ def account(state: StateT, learned: Learned, generator: torch.Generator, clock: 
         **clock.laps,
         "divergences": collect_divergences(run.env, window) if diverged else [],
     }
-    if bad := int((~torch.isfinite(rows[0])).sum()):
+    if bad := int(np.count_nonzero(~np.isfinite(rows[0].numpy()))):  # on the host already
         report["rewards_not_finite"] = bad
     changes = {**(learned.changes if accepted else {}), **learned.always}
     return state.replace(run=run, **changes), report
