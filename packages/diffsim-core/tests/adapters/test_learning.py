@@ -75,7 +75,7 @@ def test_it_solves_cartpole(library):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_it_does_not_learn_to_break_its_worlds(library, seed):
-    """Were breaking free, every step would. What breaks still breaks late: a price is learned before small costs are."""
+    """Were breaking free, every step would. What still breaks is late: prices are learned before small costs."""
     pytest.importorskip(library)
     env = TaskEnv(Fragile(True), WORLDS, arrays="torch")
     _, broken = score(env, LIBRARIES[library](env, 80, seed, 0.4))
