@@ -20,7 +20,7 @@ PARTS = ("memory", "comparison", "two threads")
 """What is measured, for the line of progress."""
 
 
-def bench_mpm(bench: MpmBench, progress: Progress | None = None) -> dict[str, Any]:
+def bench_mpm(bench: MpmBench, progress: Progress = unseen) -> dict[str, Any]:
     """Measure, and return the report of ``--json``; ``progress`` is told the part, and how much of it is done."""
     import torch
 
@@ -29,7 +29,7 @@ def bench_mpm(bench: MpmBench, progress: Progress | None = None) -> dict[str, An
     torch.set_num_threads(1)
     try:
         # first, in a process that has nothing else yet
-        window = _window(bench, progress or unseen) if bench.memory else None
+        window = _window(bench, progress) if bench.memory else None
         comparison = _comparison(bench, progress)
         two_threads = _two_threads(bench, progress) if available_cores() > 1 else None
     finally:
@@ -82,7 +82,7 @@ class _Ours:
         return found
 
 
-def _comparison(bench: MpmBench, progress: Progress | None) -> dict[str, Any]:
+def _comparison(bench: MpmBench, progress: Progress) -> dict[str, Any]:
     """Particle-sub-steps per second of processor time, ours and Warp's by turns."""
     import numpy as np
 
@@ -169,7 +169,7 @@ def _cosine(a: Any, b: Any) -> float:
     return float(first @ second / np.linalg.norm(first) / np.linalg.norm(second))
 
 
-def _two_threads(bench: MpmBench, progress: Progress | None) -> dict[str, Any]:
+def _two_threads(bench: MpmBench, progress: Progress) -> dict[str, Any]:
     """How much faster two threads do 8 worlds, forward and backward, by the wall clock.
 
     ``apart`` is the same for two simulators of half the worlds each, in threads that share nothing: what the machine

@@ -14,7 +14,7 @@ from typing import Any
 from ._jax_peers import NAMES
 from ._machine import available_cores, machine, versions
 from ._peak import peak_growth
-from ._stopwatch import Lap, Laps, Progress, Stopwatch, busy_cores, interleave, spread
+from ._stopwatch import Lap, Laps, Progress, Stopwatch, busy_cores, interleave, spread, unseen
 
 _WARM_UP = 2
 
@@ -57,7 +57,7 @@ class SimBench:
                 raise ValueError(f"beside is {name!r}; choose from {', '.join(NAMES)}")
 
 
-def bench_sim(bench: SimBench, progress: Progress | None = None) -> dict[str, Any]:
+def bench_sim(bench: SimBench, progress: Progress = unseen) -> dict[str, Any]:
     """Measure, and return the report of ``--json`` (see the documentation's page on benchmarks).
 
     ``progress`` is told how many of the repeats are done.

@@ -76,7 +76,7 @@ def interleave(
     repeats: int,
     warm_up: int = 2,
     clock: Clock | None = None,
-    progress: Progress | None = None,
+    progress: Progress = unseen,
     part: str = "repeats",
 ) -> dict[str, Laps]:
     """Run every case once in each repeat, so that a disturbance of the machine affects all cases alike.
@@ -92,7 +92,6 @@ def interleave(
         progress: told before each case how much is done.
         part: name of this work for ``progress``.
     """
-    progress = progress or unseen
     clock = clock or Clock()
     names = list(cases)
     found: dict[str, Laps] = {name: {} for name in names}

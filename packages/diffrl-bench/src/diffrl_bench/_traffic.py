@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from ._machine import describe, machine, versions
-from ._stopwatch import Laps, Progress, Stopwatch, interleave, spread
+from ._stopwatch import Laps, Progress, Stopwatch, interleave, spread, unseen
 from ._text import rounded, table
 
 PARTS = ("highway", "worlds", "pace cars")
@@ -50,7 +50,7 @@ class TrafficBench:
             raise ValueError(f"worlds is {list(self.worlds)}; each number must be at least 1")
 
 
-def bench_traffic(bench: TrafficBench, progress: Progress | None = None) -> dict[str, Any]:
+def bench_traffic(bench: TrafficBench, progress: Progress = unseen) -> dict[str, Any]:
     """Measure, and return the report of ``--json``; ``progress`` is told the part, and how much of it is done."""
     import torch
 
@@ -81,7 +81,7 @@ def bench_traffic(bench: TrafficBench, progress: Progress | None = None) -> dict
     }
 
 
-def _highway(bench: TrafficBench, progress: Progress | None) -> list[dict[str, Any]]:
+def _highway(bench: TrafficBench, progress: Progress) -> list[dict[str, Any]]:
     """Updates of drivers per second of processor time, ours and SUMO's by turns."""
     cases: dict[str, Callable[[Stopwatch], None]] = {}
     counts: dict[str, int] = {}
@@ -155,7 +155,7 @@ def _ours(bench: TrafficBench, worlds: int, gradients: bool) -> Callable[[Stopwa
 
 
 def _pace_cars(
-    bench: TrafficBench, cases: list[tuple[int, int]], progress: Progress | None, part: str
+    bench: TrafficBench, cases: list[tuple[int, int]], progress: Progress, part: str
 ) -> list[dict[str, Any]]:
     """Steps forward and backward per second of processor time, of the dynamics and of the whole environment."""
     from diffsim_core import make

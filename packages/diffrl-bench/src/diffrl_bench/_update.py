@@ -63,7 +63,7 @@ class UpdateBench:
                 raise ValueError(f"{name} is {value}; it must be at least {least}")
 
 
-def bench_update(bench: UpdateBench, progress: Progress | None = None) -> dict[str, Any]:
+def bench_update(bench: UpdateBench, progress: Progress = unseen) -> dict[str, Any]:
     """Measure, and return the report of ``--json``; ``progress`` is told how many of the updates are done.
 
     Updates with the task's preset, or else with the algorithm's defaults, run by turns as they are and with every part
@@ -93,7 +93,7 @@ def bench_update(bench: UpdateBench, progress: Progress | None = None) -> dict[s
         )
         cases[value] = Case(entry.build(config), env, bench.seed, clock_of(bench.device))
     for k in range(-bench.warm_up, bench.updates):
-        (progress or unseen)("updates", (k + bench.warm_up) / (bench.updates + bench.warm_up))
+        progress("updates", (k + bench.warm_up) / (bench.updates + bench.warm_up))
         for case in [*cases.values()][:: 1 if k % 2 else -1]:
             case.run(counts=k >= 0)
     first = next(iter(cases.values()))

@@ -182,8 +182,7 @@ def _books(before: EnvState, after: EnvState, transition: Transition, spec: EnvS
         yield f"worlds {_worlds(late)} passed the time limit of {spec.horizon} steps"
     for name, values in (row | new).items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            entries = bad_entries(values, spec.obs_names if name in ("obs", "final_obs") else ())
-            yield f"{name} is not finite" + (f": {entries}" if entries else "")
+            yield _not_finite(name, values, spec)
 
 
 def clipping(s: Subject) -> Iterator[str]:
@@ -289,8 +288,7 @@ def containment(s: Subject) -> Iterator[str]:
             yield f"after {what}: {', '.join(f'{name} is {row[name][bad]}' for name in wrong)} in the diverged world"
         for name, values in (row | numbers(after.physics)).items():
             if values.dtype.kind == "f" and not np.isfinite(values).all():
-                entries = bad_entries(values, s.env.spec.obs_names if name in ("obs", "final_obs") else ())
-                yield f"after {what}: {name} is not finite" + (f": {entries}" if entries else "")
+                yield f"after {what}: {_not_finite(name, values, s.env.spec)}"
         for name in differing(clean, Outcome(after, transition), others):
             yield f"after {what} in one world: other worlds change in {name}"
         if not all(np.isfinite(values).all() for values in numbers(clean_grad).values()):
@@ -312,6 +310,11 @@ def _depends(s: Subject, state: EnvState, name: str) -> bool:
     """Whether that part of a transition changes with the action (a task may observe nothing)."""
     first, second = (numbers(getattr(s.step(state, action).transition, name)) for action in s.actions(2))
     return any((first[leaf] != second[leaf]).any() for leaf in first)
+
+
+def _not_finite(name: str, values: Numbers, spec: EnvSpec) -> str:
+    entries = bad_entries(values, spec.obs_names if name in ("obs", "final_obs") else ())
+    return f"{name} is not finite" + (f": {entries}" if entries else "")
 
 
 def _same(a: Numbers, b: Numbers) -> bool:
