@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -67,6 +67,20 @@ class ValueFunction:
         return values.mean(0) * self.std + self.mean
 
 
+def passes(config: CriticConfig, rows: int, generator: torch.Generator, device: torch.device) -> Iterator[Tensor]:
+    """The order of the rows in each pass of a fit, ``[rows]``: each shuffles the one before, or all keep the first."""
+    order = torch.arange(rows, device=device)
+    for _ in range(config.critic_iterations):
+        if config.critic_shuffle:
+            order = order[torch.randperm(rows, generator=generator, device=device)]
+        yield order
+
+
+def minibatch_rows(config: CriticConfig, rows: int) -> int:
+    """Rows of a minibatch; the last one of a pass may have fewer."""
+    return -(-rows // config.critic_minibatches)
+
+
 def fit_critic(
     critic: Critic,
     flat: Tensor,
@@ -102,14 +116,11 @@ def fit_critic(
     x, y = distributed.rows(x, config.horizon), distributed.rows(y, config.horizon)
     grad = torch.empty_like(flat)
     params, grads = critic.split(flat), critic.split(grad)
-    size = -(-len(y) // config.critic_minibatches)
+    size = minibatch_rows(config, len(y))
     errors: list[Tensor] = []
-    for _ in range(config.critic_iterations):
-        if config.critic_shuffle:
-            order = torch.randperm(len(y), generator=generator, device=y.device)
-            x, y = x[order], y[order]
+    for order in passes(config, len(y), generator, y.device):
         errors = []
-        for minibatch in zip(x.split(size), y.split(size), strict=True):
+        for minibatch in zip(x[order].split(size), y[order].split(size), strict=True):
             x_b, y_b = distributed.share(*minibatch)
             errors += critic.regression_grad(params, x_b, y_b, grads)
             adam, _ = optimizer.step_(flat, adam, grad, lr)

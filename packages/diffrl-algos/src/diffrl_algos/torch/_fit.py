@@ -13,7 +13,7 @@ from .._config import CriticConfig, FitConfig
 from ._adam import Adam, Optimizer
 from ._beside import beside
 from ._choice import is_native
-from ._critic import Critic, fit_critic
+from ._critic import Critic, fit_critic, minibatch_rows, passes
 from ._mlp import MLP
 
 
@@ -53,17 +53,13 @@ def begin_fit(
     if not fits_natively(config, critic, flat.device):
         options: dict[str, Any] = {"config": config, "optimizer": optimizer, "lr": lr, "generator": generator}
         return functools.partial(fit_critic, critic, flat, adam, x, y, **options)
-    order = torch.arange(len(y))
-    passes = [order] * config.critic_iterations
-    if config.critic_shuffle:
-        for k in range(len(passes)):
-            passes[k] = order = order[torch.randperm(len(y), generator=generator)]
-    minibatch = -(-len(y) // config.critic_minibatches)
+    order = torch.stack([*passes(config, len(y), generator, y.device)])
+    minibatch = minibatch_rows(config, len(y))
 
     def call() -> tuple[Tensor, Adam, Tensor]:
         fitted, moments = flat.clone(), adam.clone()
         options: dict[str, Any] = {"minibatch": minibatch, "optimizer": optimizer, "lr": lr}
-        moments, loss = _natively(critic, fitted, moments, x, y, torch.stack(passes), **options)
+        moments, loss = _natively(critic, fitted, moments, x, y, order, **options)
         return fitted, moments, loss
 
     return beside(call) if elsewhere else call
