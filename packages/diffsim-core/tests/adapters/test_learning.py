@@ -77,9 +77,11 @@ def test_it_solves_cartpole(library):
 def test_it_does_not_learn_to_break_its_worlds(library, seed):
     """Were breaking free, every step would. What still breaks is late: prices are learned before small costs."""
     pytest.importorskip(library)
-    env = TaskEnv(Fragile(True), WORLDS, arrays="torch")
-    _, broken = score(env, LIBRARIES[library](env, 80, seed, 0.4))
-    assert broken < 0.05 * WORLDS * env.spec.horizon
+    broken = {}
+    for breaks in (False, True):  # the first for its return, which pytest -rP shows
+        env = TaskEnv(Fragile(breaks), WORLDS, arrays="torch")
+        _, broken[breaks] = score(env, LIBRARIES[library](env, 80, seed, 0.4))
+    assert broken[False] == 0 and broken[True] < 0.05 * WORLDS * env.spec.horizon
 
 
 def test_breaking_off_would_pay_without_its_price():
