@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import contextlib
 import json
 import os
 import random
@@ -76,6 +77,8 @@ class Run:
     def _fork(self, arguments: list[str], environment: dict[str, str], group: int) -> int:
         pid = os.fork()
         if pid:
+            with contextlib.suppress(PermissionError):  # the child may have done so, and have begun another program
+                os.setpgid(pid, group or pid)  # here too: a signal to the group may come before the child's turn
             return pid
         code = 1
         try:
