@@ -75,13 +75,14 @@ def test_it_solves_cartpole(library):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_it_does_not_learn_to_break_its_worlds(library, seed):
-    """Were breaking free, every step would. What still breaks is late: prices are learned before small costs."""
+    """It ends where it does in worlds that cannot break: from within 5 % of their return, with every world whole."""
     pytest.importorskip(library)
-    broken = {}
-    for breaks in (False, True):  # the first for its return, which pytest -rP shows
+    ends = {}
+    for breaks in (False, True):
         env = TaskEnv(Fragile(breaks), WORLDS, arrays="torch")
-        _, broken[breaks] = score(env, LIBRARIES[library](env, 80, seed, 0.4))
-    assert broken[False] == 0 and broken[True] < 0.05 * WORLDS * env.spec.horizon
+        ends[breaks], broken = score(env, LIBRARIES[library](env, 80, seed, 0.4))
+        assert broken == 0
+    assert ends[True] > 1.05 * ends[False]  # returns are negative
 
 
 def test_breaking_off_would_pay_without_its_price():

@@ -12,6 +12,8 @@ from diffsim_core._protocol import Array, Env, EnvState, Transition
 from diffsim_core._tree import tree_map
 
 _SEEDS = 2**31
+_AHEAD = 100
+"""Steps that a discount of 0.99 sees: 1 / (1 - 0.99)."""
 
 
 class Driver:
@@ -23,8 +25,9 @@ class Driver:
         spread: let the first episodes end early, at random times, so that worlds are not in phase.
         divergence_price: what a step costs in which a world leaves the finite range. The step ends the episode
             (terminated) and earns minus this. None charges the worst reward so far, or 0 if that is positive, for
-            every step that was left of the episode: a world must not look better broken than whole. Libraries of
-            others cannot leave such steps out of what they learn.
+            every step that was left of the episode, and for at least 100 steps: a world must not look better broken
+            than whole. Libraries of others cannot leave such steps out of what they learn. They add the value of
+            going on where time ends an episode; a break shortly before must not cost less than that.
 
     Raises:
         ValueError: the observation of the environment is a mapping of arrays.
@@ -93,7 +96,8 @@ class Driver:
         if price is None:
             least = xp.min(xp.where(step.diverged, xp.zeros_like(step.reward), step.reward))
             self._worst = xp.clip(least, None, self._worst)
-            price = -self._worst * xp.astype(self.env.spec.horizon - before.t, step.reward.dtype)
+            left = xp.clip(self.env.spec.horizon - before.t, _AHEAD, None)
+            price = -self._worst * xp.astype(left, step.reward.dtype)
         return step._replace(
             reward=xp.where(step.diverged, -price, step.reward),
             terminated=step.terminated | step.diverged,

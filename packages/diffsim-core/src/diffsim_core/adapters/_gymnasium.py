@@ -36,7 +36,7 @@ class GymnasiumVectorEnv(VectorEnv[FloatArray, FloatArray, FloatArray]):
         env: any environment with vector observations.
         autoreset_mode: a ``gymnasium.vector.AutoresetMode``.
         divergence_price: what a step costs in which a world leaves the finite range, where its episode is terminated;
-            by default the worst reward so far for every step that was left of the episode.
+            by default the worst reward so far for every step that was left of the episode, and for at least 100.
     """
 
     def __init__(

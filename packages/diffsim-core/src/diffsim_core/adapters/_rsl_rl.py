@@ -23,7 +23,8 @@ class RslRlVecEnv(VecEnv):
         seed: seed of the worlds.
         reward_scale: factor of every reward; rsl_rl's critics expect returns of order one.
         divergence_price: what a step costs (before ``reward_scale``) in which a world leaves the finite range, where
-            its episode is terminated; by default the worst reward so far for every step that was left.
+            its episode is terminated; by default the worst reward so far for every step that was left, and for at
+            least 100.
 
     Raises:
         TypeError: the environment does not give torch tensors.

@@ -28,7 +28,7 @@ class SB3VecEnv(VecEnv):
         spread: let the first episodes end early, at random times. If all worlds are in phase, a library that learns
             from short windows sees only one part of the episode at a time.
         divergence_price: what a step costs in which a world leaves the finite range; by default the worst reward so
-            far for every step that was left of the episode.
+            far for every step that was left of the episode, and for at least 100.
     """
 
     def __init__(self, env: Env, seed: int = 0, *, spread: bool = False, divergence_price: float | None = None) -> None:

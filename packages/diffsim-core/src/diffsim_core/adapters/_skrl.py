@@ -27,7 +27,7 @@ class SkrlEnv(Wrapper):
         spread: let the first episodes end early, at random times. If all worlds are in phase, a library that learns
             from short windows sees only one part of the episode at a time.
         divergence_price: what a step costs in which a world leaves the finite range, where its episode is terminated;
-            by default the worst reward so far for every step that was left of the episode.
+            by default the worst reward so far for every step that was left of the episode, and for at least 100.
 
     Raises:
         TypeError: the environment does not give torch tensors.
