@@ -15,7 +15,7 @@ from collections import Counter
 
 import diffsim_core
 from diffrl_algos import UsageError, get_algorithm, list_algorithms
-from diffrl_algos._fields import fields
+from diffrl_algos._fields import field_types
 from diffrl_algos._spec import RunSpec
 from diffrl_algos.cli import main
 from diffrl_algos.cli._parser import HelpShown
@@ -37,7 +37,7 @@ def names() -> list[str]:
 def command_line(draw: random.Random) -> list[str]:
     """Arguments of ``diffrl train``, most of them nearly right."""
     algorithm, task = draw.choice(names()), draw.choice(TASKS)
-    config = list(fields(get_algorithm(algorithm).config_class()))
+    config = list(field_types(get_algorithm(algorithm).config_class()))
     common = sorted(train_parser(None).options - {"-h", "--help", "--import", "--resume", "--live", "--json"})
     options = []
     for _ in range(draw.randrange(5)):

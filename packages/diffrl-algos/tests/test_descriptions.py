@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import diffsim_core
 from diffrl_algos import Budget, RunError, SHACConfig, UsageError, get_algorithm
-from diffrl_algos._fields import fields, from_mapping, parse, to_mapping
+from diffrl_algos._fields import field_types, from_mapping, parse, to_mapping
 from diffrl_algos._run import Run
 from diffrl_algos._spec import RunSpec
 from diffsim_core.options import OneOf
@@ -25,7 +25,7 @@ from diffsim_core.options import OneOf
 from . import fuzz
 
 ALGORITHMS = fuzz.names()
-FIELDS = [(name, option) for name in ALGORITHMS for option in fields(get_algorithm(name).config_class()).values()]
+FIELDS = [(name, option) for name in ALGORITHMS for option in field_types(get_algorithm(name).config_class()).values()]
 
 
 def members(kind: Any) -> tuple[Any, ...]:

@@ -22,8 +22,8 @@ def options_of(cls: type) -> Options:
     return fields_of(cls, getattr(cls, "title", cls.__name__))
 
 
-def fields(cls: type) -> Mapping[str, Option]:
-    """The fields of a configuration by name."""
+def field_types(cls: type) -> Mapping[str, Option]:
+    """Name, type, limits and docstring of each field of a configuration, by name."""
     return options_of(cls).known
 
 
@@ -49,7 +49,7 @@ def from_mapping(cls: type[Config], values: Mapping[str, Any]) -> Config:
     Raises:
         UsageError: an unknown field (the nearest are named), a value of the wrong type or range.
     """
-    known = fields(cls)
+    known = field_types(cls)
     # TOML has no word for none.
     given = {name: None if value == "none" and _optional(known, name) else value for name, value in values.items()}
     try:
@@ -67,7 +67,7 @@ def replace(config: Config, values: Mapping[str, Any]) -> Config:
 
 def to_mapping(config: Any) -> dict[str, Any]:
     """A configuration as a table that JSON and TOML can hold; an infinity is a table too, see ``to_json``."""
-    return {name: to_json(getattr(config, name)) for name in fields(type(config))}
+    return {name: to_json(getattr(config, name)) for name in field_types(type(config))}
 
 
 def parse(cls: type, name: str, text: str) -> Any:

@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from diffsim_core import TaskEnv, make  # noqa: E402
+from diffsim_core.adapters._driver import Driver  # noqa: E402
 
 from .. import pendulum  # noqa: E402
 from .learners import LIBRARIES  # noqa: E402
@@ -46,8 +47,8 @@ class FragileDynamics(pendulum.PendulumDynamics):
 class Fragile(pendulum.Pendulum):
     """Every step costs something, so that an episode that breaks off is cheap; the best actions are small."""
 
-    def __init__(self, breaks):
-        super().__init__(horizon=50, fall=1e9)
+    def __init__(self, breaks, horizon=50):
+        super().__init__(horizon=horizon, fall=1e9)
         if breaks:
             self.dynamics = FragileDynamics()
 
@@ -90,3 +91,21 @@ def test_breaking_off_would_pay_without_its_price():
     paid, broken = score(env, lambda obs: torch.ones(8, 2))
     kept, whole = score(env, lambda obs: torch.zeros(8, 2))
     assert broken == 8 * 50 and whole == 0 and paid == 0.0 > kept
+
+
+@pytest.mark.parametrize("arrays", ["torch", "jax"])
+@pytest.mark.parametrize("horizon", [50, 130])
+def test_a_break_costs_the_worst_reward_for_what_was_left_and_for_100_steps(arrays, horizon):
+    pytest.importorskip(arrays)
+    driver = Driver(TaskEnv(Fragile(True, horizon), 2, arrays=arrays))
+    driver.reset(0)
+    worst = 0.0
+    for t in range(horizon):
+        breaking = {3: 0, horizon - 1: 1}.get(t)
+        action = [[1.0 if world == breaking else 0.02 * (t % 9)] * 2 for world in range(2)]
+        step = driver.step_numpy(action)
+        worst = min(worst, *(step.reward[world] for world in range(2) if world != breaking))
+        assert step.diverged.tolist() == step.terminated.tolist() == [breaking == 0, breaking == 1]
+        if breaking is not None:
+            assert not step.truncated[breaking]
+            assert step.reward[breaking] == pytest.approx(worst * max(horizon - t, 100), rel=1e-6)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._errors import unknown
-from .._fields import fields
+from .._fields import field_types
 from .._imports import import_module
 from .._presets import list_presets, list_readings, preset_size
 from .._registry import get_algorithm, list_algorithms
@@ -43,7 +43,7 @@ def _tasks() -> list[dict[str, str]]:
 
 
 def _of_algorithm(name: str) -> list[dict[str, Any]]:
-    return [option.to_json() for option in fields(get_algorithm(name).config_class()).values()]
+    return [option.to_json() for option in field_types(get_algorithm(name).config_class()).values()]
 
 
 def _of_task(name: str) -> list[dict[str, Any]] | None:

@@ -73,7 +73,7 @@ def train_parser(entry: AlgorithmEntry | None, task: str | None = None, reading:
         help="begin with this setting in place of the preset; agpo has paper, Gao et al. 2024",
     )
     parser.add_argument("--out", metavar="DIR", help="run folder; default runs/ALGO-TASK-sSEED-TIME")
-    run, budget = _fields.fields(RunSpec), _fields.fields(Budget)
+    run, budget = _fields.field_types(RunSpec), _fields.field_types(Budget)
     for name in _OF_RUN:
         option = run[name] if preset is None else dataclasses.replace(run[name], default=_default(run[name], preset))
         parser.add(option, **_SHOWN.get(name, {"metavar": "K"}))
@@ -94,7 +94,7 @@ def train_parser(entry: AlgorithmEntry | None, task: str | None = None, reading:
     if entry is not None:
         _add_config(parser, entry, preset)
     else:  # for --extend
-        updates = _fields.fields(UpdateConfig)["iterations"]
+        updates = _fields.field_types(UpdateConfig)["iterations"]
         parser.add(updates, dest="config.iterations", metavar="K", help="budget in updates", type=str)
     if preset is not None:
         declared = task_options(preset.task)
@@ -112,7 +112,7 @@ def _add_config(parser: Parser, entry: AlgorithmEntry, preset: Preset | None) ->
     cls = entry.config_class()
     of = f" on {preset.task}" if preset is not None else ""
     group = parser.add_argument_group(f"configuration of {entry.name}{of}")
-    for name, option in _fields.fields(cls).items():
+    for name, option in _fields.field_types(cls).items():
         default = option.default if preset is None else getattr(preset.config, name)
         text = about(option, default).replace("%", "%%")
         # Read later: a value that is wrong is wrong for the configuration, which has a name.
@@ -152,7 +152,7 @@ def spec_of(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
     declared = task_options(args.task)
     preset = default_preset(entry.name, args.task, args.reading)
     cls = entry.config_class()
-    own = {*_fields.fields(cls), *_OF_RUN, *_fields.fields(Budget)}
+    own = {*_fields.field_types(cls), *_OF_RUN, *_fields.field_types(Budget)}
     given = {key.removeprefix("config."): value for key, value in vars(args).items() if key.startswith("config.")}
     changes = {name: _fields.parse(cls, name, text) for name, text in given.items() if text is not None}
     run = {name: value for name in _OF_RUN if (value := getattr(args, name)) is not None}
@@ -194,7 +194,7 @@ def scheduled(spec: RunSpec, given: set[str]) -> RunSpec:
     changes: dict[str, int] = {"schedule_steps": steps}
     if per_update > 0:
         changes["iterations"] = max(1, -(-steps // per_update))
-    known = _fields.fields(type(config))
+    known = _fields.field_types(type(config))
     changes = {name: value for name, value in changes.items() if name in known and name not in given}
     return dataclasses.replace(spec, config=_fields.replace(config, changes))
 
@@ -219,4 +219,4 @@ def _given(declared: Options, texts: Sequence[str], elsewhere: Container[str]) -
 
 def config_flags(entries: Sequence[AlgorithmEntry]) -> set[str]:
     """The options that the configurations of some algorithms have."""
-    return {flag(name) for entry in entries for name in _fields.fields(entry.config_class())}
+    return {flag(name) for entry in entries for name in _fields.field_types(entry.config_class())}
