@@ -181,7 +181,7 @@ def imports(kind: str) -> list[str]:
 def campaign(kinds: list[str], moments: int, seed: int) -> tuple[dict[str, dict[str, int]], list[str]]:
     """How many trials of each kind and signal found the run at which stage, and what went wrong."""
     dice, table, wrong = random.Random(seed), {}, []
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it, and torchrun too
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job of a shell
     for task in ("cartpole", "gym:Pendulum-v1"):
         diffsim_core.make(task, num_envs=1).reset(0)  # imports the rest, once for all runs
     for kind in kinds:
