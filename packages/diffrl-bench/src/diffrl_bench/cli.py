@@ -207,10 +207,13 @@ def _run(args: argparse.Namespace) -> _Result:
 def _table(args: argparse.Namespace) -> _Result:
     from ._paper import best_table
     from ._results import summarise, table_text
+    from ._variants import differences, differences_text
 
     suite, rows = _rows(args)
-    value = {"suite": suite.name, "summary": summarise(rows), "runs": rows}
+    found = differences(rows)
+    value = {"suite": suite.name, "summary": summarise(rows), "differences": found, "runs": rows}
     compared = [best_table(rows, suite.paper, markdown=True)] if suite.paper else []
+    compared += [differences_text(found, markdown=True)] if found else []
     return _Result(value, "\n\n".join([*compared, table_text(rows, markdown=True)]))
 
 
