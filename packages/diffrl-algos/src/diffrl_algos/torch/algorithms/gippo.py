@@ -74,6 +74,10 @@ class GIPPOConfig(OnPolicyConfig):
     judged_by: Literal["result", "last_pass"] = "result"
     """Which loss a try is judged by: that of the policy after its last epoch, or that before its last epoch (the
     released code), which does not see the effect of the last epoch."""
+    alpha_rate: Literal["restored", "remembered"] = "restored"
+    """The rate that a fit begins with. ``restored``: ``alpha_lr``, or less after fits in which every try failed (the
+    released code). ``remembered``: that of the last try that succeeded, which grows again up to ``alpha_lr`` while first
+    tries succeed. Most fits then need one try; late in a run of Ant the other rule needs five."""
     alpha_lr_min: NotNegative = 1e-5
     """Failed tries do not lower the rate of the fit below this."""
     adam_eps: NotNegative = 1e-8
@@ -247,7 +251,8 @@ class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
 
         start, rate = (state.actor, state.alpha_adam), float(state.rates[0])
         judge = result if c.judged_by == "result" else None
-        return attempt(epochs, *start, rate, most=c.attempts, compound=True, rate_min=c.alpha_lr_min, result=judge)
+        limits = {"rate_min": c.alpha_lr_min, "rate_max": c.alpha_lr if c.alpha_rate == "remembered" else None}
+        return attempt(epochs, *start, rate, most=c.attempts, compound=True, **limits, result=judge)
 
     def _ppo(
         self,
