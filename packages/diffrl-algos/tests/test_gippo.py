@@ -232,6 +232,37 @@ def test_attempts_lower_the_rate_until_one_does_no_harm(compound):
     assert not failed.succeeded and failed.rate == 30.0 and torch.equal(failed.params, start)
 
 
+def test_a_remembered_rate_is_that_which_succeeded_and_grows_up_to_its_limit():
+    """Down x^2 from 1 again, where a rate above 2 fails."""
+
+    def once(flat, adam, rate):
+        before = flat.square().sum()
+        adam, _ = Optimizer((0.9, 0.999), 1e9).step_(flat, Adam.init(flat), 2 * flat, rate)
+        return adam, before, flat.square().sum()
+
+    start, rate, found = torch.ones(1, dtype=torch.float64), 2.5, []
+    for _ in range(20):
+        phase = attempt(once, start, Adam.init(start), rate, most=8, compound=True, rate_max=2.5)
+        assert phase.succeeded and phase.params.item() == pytest.approx(1 - rate / 1.5 ** (phase.attempts - 1))
+        expected = rate / 1.5 if rate > 2 else min(rate * 1.5**0.25, 2.5)
+        rate = phase.rate
+        assert rate == pytest.approx(expected)
+        found.append(phase.attempts)
+    assert found[:5] == [2, 1, 1, 2, 1] and set(found[5:]) == {1, 2} and sum(found[5:]) <= 15 + 15 / 5 + 1
+    small = attempt(once, start, Adam.init(start), 1.9, most=8, compound=True, rate_max=1.95)
+    assert small.rate == 1.95
+
+
+@pytest.mark.parametrize("rule", ["restored", "remembered"])
+def test_a_fit_begins_with_the_rate_that_its_rule_says(worlds, rule):
+    """At a rate that overshoots the first try fails; what the next update begins with tells the rules apart."""
+    algorithm = GIPPO(GIPPOConfig(**SMALL, alpha_rate=rule, alpha_lr=0.5, attempts=20))
+    new, metrics = algorithm.update(algorithm.init(worlds(), 0))
+    tries = metrics["alpha_attempts"]
+    assert tries > 1
+    assert float(new.rates[0]) == pytest.approx(0.5 / 1.5 ** (tries - 1) if rule == "remembered" else 0.5)
+
+
 def test_an_attempt_can_be_judged_by_what_it_leaves():
     """Down x^2 from 1 again; the only pass knows the loss it began with, 1, and not that 2.5 leads to 2.25."""
 

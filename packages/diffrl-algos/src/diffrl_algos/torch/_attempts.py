@@ -13,7 +13,7 @@ from ._adam import Adam
 _STEP = 1.5
 """The rate is divided by this after a failed attempt, as in GI-PPO's released code."""
 _GROWTH = _STEP**0.25
-"""A remembered rate is multiplied by this after a phase that needed one attempt, so one in five phases tries too much."""
+"""A remembered rate is multiplied by this after a phase that needed one attempt: at most one in five needs a second."""
 
 Try = Callable[[Tensor, Adam, float], tuple[Adam, Tensor, Tensor]]
 """``(params, adam, rate) -> (adam, loss of the first epoch, loss of the last)``, in place on ``params`` and ``adam``.
@@ -50,9 +50,9 @@ def attempt(
 
     A loss that is not a number counts as risen. Parameters are restored before each attempt, moments are not: the
     second moment remembers the large gradients that too large steps have met, so later attempts and phases take smaller
-    steps in those directions and the same in others. A phase that succeeds leaves the rate as it was, or with
-    ``rate_max`` goes on from the rate that succeeded. If ``most`` attempts fail, the parameters stay as they were and the
-    rate becomes 1.5 times smaller.
+    steps in those directions and the same in others. A phase that succeeds leaves the rate as it was; with ``rate_max``
+    it leaves the rate that succeeded. If ``most`` attempts fail, the parameters stay as they were and the rate
+    becomes 1.5 times smaller.
 
     Args:
         once: the phase.

@@ -76,8 +76,8 @@ class GIPPOConfig(OnPolicyConfig):
     released code), which does not see the effect of the last epoch."""
     alpha_rate: Literal["restored", "remembered"] = "restored"
     """The rate that a fit begins with. ``restored``: ``alpha_lr``, or less after fits in which every try failed (the
-    released code). ``remembered``: that of the last try that succeeded, which grows again up to ``alpha_lr`` while first
-    tries succeed. Most fits then need one try; late in a run of Ant the other rule needs five."""
+    released code). ``remembered``: that of the last try that succeeded; it grows again up to ``alpha_lr`` while first
+    tries succeed, so that most fits need one."""
     alpha_lr_min: NotNegative = 1e-5
     """Failed tries do not lower the rate of the fit below this."""
     adam_eps: NotNegative = 1e-8
