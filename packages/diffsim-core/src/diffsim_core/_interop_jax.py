@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -11,16 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import warp as wp
 from jax.core import Tracer
 
 from diffsim_core._backend import Backend, Fill
-from diffsim_core._buffer import Buffer
-from diffsim_core._protocol import ArraySpec, Dynamics, PyTree, check_count, constant_spec, out_spec
+from diffsim_core._jax_calls import Calls, CpuCalls, CudaCalls, ffi_callable
+from diffsim_core._protocol import Dynamics, PyTree, check_count, constant_spec
 from diffsim_core._rollout_scan import scan_rollout
-from diffsim_core._warp import start_warp
-
-_SCALAR = {"float32": wp.float32, "float64": wp.float64, "int32": wp.int32}
 
 
 class JaxBridge:
@@ -31,13 +26,8 @@ class JaxBridge:
         kinds = {"state": dynamics.state_spec, "control": dynamics.control_spec, "constants": constant_spec(dynamics)}
         self.specs = tuple(spec for specs in kinds.values() for spec in specs)
         self.names = tuple(f"{kind}.{spec.name}" for kind, specs in kinds.items() for spec in specs)
-        self.num_state = len(dynamics.state_spec)
-        self.out_specs = tuple(ArraySpec(f"{i}_{spec.name}", spec.shape) for i, spec in enumerate(out_spec(dynamics)))
-        self.on_cuda = dynamics.device.startswith("cuda")
-        self._step = self._ffi("step", save=False)
-        self._step_saving = self._ffi("step_saving", save=True)
-        self._vjp = self._ffi_vjp()
-        self._differentiable = self._custom_vjp()
+        calls = CudaCalls if dynamics.device.startswith("cuda") else CpuCalls
+        self._differentiable = _custom_vjp(calls(dynamics, self.specs))
 
     def __call__(
         self, state: PyTree, control: Sequence[jax.Array], constants: Sequence[jax.Array]
@@ -56,116 +46,21 @@ class JaxBridge:
         *out, ok = self._differentiable(*arrays)
         return self.dynamics.state_type(*out), ok != 0
 
-    def _custom_vjp(self) -> Callable[..., Any]:
-        num_out = len(self.out_specs)
 
-        @jax.custom_vjp
-        def step(*arrays: jax.Array) -> tuple[jax.Array, ...]:
-            return tuple(self._step(*arrays, output_dims=self._dims(arrays, save=False)))
+def _custom_vjp(calls: Calls) -> Callable[..., Any]:
+    @jax.custom_vjp
+    def step(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+        return calls.step(*arrays)
 
-        def forward(*arrays: jax.Array) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
-            *out, ok, saved = self._step_saving(*arrays, output_dims=self._dims(arrays, save=True))
-            return (*out, ok), (*arrays, ok, saved)
+    def forward(*arrays: jax.Array) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+        *out, ok, kept = calls.step_saving(*arrays)
+        return (*out, ok), (*arrays, ok, kept)
 
-        def backward(residuals: tuple[jax.Array, ...], cotangents: tuple[Any, ...]) -> tuple[jax.Array, ...]:
-            arrays = residuals[:-2]
-            dims = {f"in_{spec.name}": a.shape for spec, a in zip(self._named(), arrays, strict=True)}
-            return tuple(self._vjp(*residuals, *cotangents[:num_out], output_dims=dims))
+    def backward(residuals: tuple[jax.Array, ...], cotangents: tuple[Any, ...]) -> tuple[jax.Array, ...]:
+        return calls.vjp(residuals, cotangents[:-1])
 
-        step.defvjp(forward, backward)
-        return step
-
-    def _named(self) -> tuple[ArraySpec, ...]:
-        """The arrays under names that cannot collide, since FFI arguments are named."""
-        return tuple(ArraySpec(f"{i}_{spec.name}", spec.shape) for i, spec in enumerate(self.specs))
-
-    def _dims(self, arrays: Sequence[jax.Array], save: bool) -> dict[str, tuple[int, ...]]:
-        num_worlds = arrays[0].shape[0]
-        dims = {f"out_{spec.name}": (num_worlds, *spec.shape) for spec in self.out_specs}
-        dims["ok"] = (num_worlds,)
-        if save:
-            dims["saved"] = (self.dynamics.saved_size(num_worlds),)
-        return dims
-
-    def _ffi(self, name: str, *, save: bool) -> Callable[..., Any]:
-        named, dtype = self._named(), self.dynamics.dtype
-        arguments = {f"x_{spec.name}": (dtype, 1 + len(spec.shape)) for spec in named}
-        arguments |= {f"out_{spec.name}": (dtype, 1 + len(spec.shape)) for spec in self.out_specs}
-        arguments["ok"] = ("int32", 1)
-        if save:
-            arguments["saved"] = (dtype, 1)
-        num_in, num_state, num_out = len(named), self.num_state, len(self.out_specs)
-
-        def call(*arrays: Any) -> None:
-            buffers = [self._buffer(array) for array in arrays]
-            out = buffers[num_in:]
-            self.dynamics.step(
-                buffers[:num_state],
-                buffers[num_state:num_in],
-                out[:num_out],
-                out[num_out],
-                out[num_out + 1] if save else None,
-            )
-
-        return ffi_callable(name, call, arguments, len(arguments) - num_in)
-
-    def _ffi_vjp(self) -> Callable[..., Any]:
-        named, dtype = self._named(), self.dynamics.dtype
-        arguments = {f"x_{spec.name}": (dtype, 1 + len(spec.shape)) for spec in named}
-        arguments |= {"ok": ("int32", 1), "saved": (dtype, 1)}
-        arguments |= {f"ct_{spec.name}": (dtype, 1 + len(spec.shape)) for spec in self.out_specs}
-        arguments |= {f"in_{spec.name}": (dtype, 1 + len(spec.shape)) for spec in named}
-        num_in, num_state, num_out = len(named), self.num_state, len(self.out_specs)
-
-        def call(*arrays: Any) -> None:
-            buffers = [self._buffer(array) for array in arrays]
-            rest = buffers[num_in + 2 :]
-            self.dynamics.vjp(
-                buffers[:num_state],
-                buffers[num_state:num_in],
-                buffers[num_in],
-                buffers[num_in + 1],
-                rest[:num_out],
-                rest[num_out:],
-            )
-
-        return ffi_callable("vjp", call, arguments, num_in)
-
-    def _buffer(self, array: Any) -> Buffer:
-        if array.device.is_cuda != self.on_cuda:
-            device = self.dynamics.device
-            raise ValueError(f"arrays are on {array.device}, the simulator was made for {device}: jax.device_put them")
-        dtype = "int32" if array.dtype is wp.int32 else self.dynamics.dtype
-        return Buffer(array.ptr or 0, tuple(array.shape), dtype, self.dynamics.device)
-
-
-def ffi_callable(
-    name: str, function: Callable[..., None], arguments: dict[str, tuple[str, int]], num_outputs: int
-) -> Callable[..., Any]:
-    """``function(*arrays)`` as a JAX operation; ``arguments`` maps names to (dtype, number of axes), outputs last.
-
-    ``vmap`` runs it once per batch entry, because the simulators' scratch space is sized by worlds.
-    """
-
-    start_warp()
-
-    def call(*arrays: Any) -> None:
-        function(*arrays)
-
-    annotations = {key: wp.array(dtype=_SCALAR[dtype], ndim=ndim) for key, (dtype, ndim) in arguments.items()}
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    call.__name__ = name
-    call.__annotations__ = annotations
-    call.__signature__ = inspect.Signature(  # pyright: ignore[reportFunctionMemberAccess]
-        [inspect.Parameter(key, kind, annotation=annotation) for key, annotation in annotations.items()]
-    )
-    return wp.jax_callable(
-        call,
-        num_outputs=num_outputs,
-        graph_mode=wp.JaxCallableGraphMode.NONE,
-        vmap_method="sequential",
-        module_preload_mode=wp.JaxModulePreloadMode.NONE,
-    )
+    step.defvjp(forward, backward)
+    return step
 
 
 def jax_device(name: str) -> Any:
