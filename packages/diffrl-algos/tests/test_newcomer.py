@@ -14,7 +14,7 @@ import pytest
 
 import diffsim_core
 from diffrl_algos import UsageError, _imports, get_algorithm
-from diffrl_algos._fields import fields, flag, spelled
+from diffrl_algos._fields import field_types, flag, spelled
 from diffrl_algos._imports import import_module, resume_command
 from diffrl_algos._start import _NETWORKS, _require_same_networks
 from diffrl_algos.cli import _main, main
@@ -109,7 +109,7 @@ def test_an_option_of_the_task_is_said_to_be_one(diffrl, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_any_field_or_option_of_the_run_is_no_option_of_the_task(diffrl, name):
-    own = [field for field in fields(get_algorithm(name).config_class()) if field != "horizon"]
+    own = [field for field in field_types(get_algorithm(name).config_class()) if field != "horizon"]
     for field in [*own, "num_envs", "seed", "env_steps", "eval_every"]:
         code, _, err = diffrl("train", name, "toy", "--task-option", f"{field}=1")
         assert code == 2 and err == [
@@ -135,7 +135,7 @@ def test_all_settings_that_differ_from_an_old_run_are_named_at_once(diffrl):
 def test_the_options_that_are_named_make_the_networks_equal(name):
     """For every field that decides what the numbers of an actor mean, in every algorithm that has it."""
     cls = get_algorithm(name).config_class()
-    known = [field for field in _NETWORKS if field in fields(cls)]
+    known = [field for field in _NETWORKS if field in field_types(cls)]
     other = {"actor_hidden": (7, 5), "activation": "relu", "layer_norm": False, "normalize_obs": False}
     other["state_dependent_std"] = not getattr(cls(), "state_dependent_std", True)
     changed = cls(**{field: other[field] for field in known if getattr(cls(), field) != other[field]})

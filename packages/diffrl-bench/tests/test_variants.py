@@ -66,3 +66,10 @@ def test_what_cannot_be_compared_is_left_out():
 def test_variants_that_do_not_spread_have_an_interval_of_nothing():
     (row,) = differences(rows("a", [1.0, 1.0]) + rows("b", [3.0, 3.0, 3.0]))
     assert row["low"] == row["high"] == row["difference"] == 2.0
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-90, 1e90])
+def test_the_interval_scales_with_the_returns(scale):
+    a, b = [1.0, 2.0, 4.0], [3.0, 7.0]
+    (one,), (scaled,) = (differences(rows("a", s * np.array(a)) + rows("b", s * np.array(b))) for s in (1.0, scale))
+    assert [scaled["low"] / scale, scaled["high"] / scale] == pytest.approx([one["low"], one["high"]])

@@ -68,6 +68,7 @@ def _welch(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     difference, variance = float(a.mean() - b.mean()), float(parts.sum())
     if variance == 0:  # nothing spreads
         return difference, difference
-    freedom = variance**2 / float((parts**2 / [len(a) - 1, len(b) - 1]).sum())
+    shares = parts / variance  # whose squares cannot underflow
+    freedom = 1 / float((shares**2 / [len(a) - 1, len(b) - 1]).sum())
     half = float(stdtrit(freedom, 0.5 + _LEVEL / 2)) * variance**0.5
     return difference - half, difference + half
