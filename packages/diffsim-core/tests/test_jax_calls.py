@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffsim_core import _jax_calls, differentiable
+from diffsim_core import _jax_calls, _jax_handler, differentiable
 from diffsim_core._jax_handler import register
 from diffsim_core._slots import Slots
 
@@ -73,6 +73,14 @@ def test_what_a_target_raises_reaches_the_caller_and_harms_nothing(add):
     with pytest.raises(jax.errors.JaxRuntimeError, match="KeyError: 'not three rows'"):
         jax.block_until_ready(jax.jit(add)(jnp.zeros(3), jnp.zeros(3)))
     assert np.array_equal(add(jnp.ones(2), jnp.ones(2))[0], [2.0, 2.0])
+
+
+def test_a_target_for_another_device_says_so():
+    """What CUDA is given; here a CPU takes its part."""
+    _jax_handler._register("refused", "cpu", _jax_handler._refuse)
+    call = jax.ffi.ffi_call("refused", jax.ShapeDtypeStruct((2,), jnp.float32))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="arrays are on CUDA, the simulator was made for cpu"):
+        jax.block_until_ready(call(jnp.ones(2)))
 
 
 # Slots ----------------------------------------------------------------------------------------------------------------

@@ -16,8 +16,9 @@ import warp as wp
 from diffsim_core._buffer import Buffer
 from diffsim_core._jax_handler import Memory, register
 from diffsim_core._protocol import ArraySpec, Dynamics, out_spec
-from diffsim_core._slots import Slots, aligned
+from diffsim_core._slots import Slots
 from diffsim_core._warp import start_warp
+from diffsim_core.native._team import aligned
 
 _SCALAR = {"float32": wp.float32, "float64": wp.float64, "int32": wp.int32}
 

@@ -51,7 +51,12 @@ def register(name: str, function: Function) -> str:
     ``function`` gets the arguments and then the results, in row-major order. What it raises, XLA raises.
     """
     target = f"diffsim_{name}_{next(_numbers)}"
+    _register(target, "cpu", function)
+    _register(target, "CUDA", _refuse)
+    return target
 
+
+def _register(target: str, platform: str, function: Function) -> None:
     def handle(frame: int) -> int | None:
         words = (ctypes.c_size_t * _WORDS).from_address(frame)
         if words[_EXTENSION] and _says_version(words[_EXTENSION], words[_API]):
@@ -64,14 +69,13 @@ def register(name: str, function: Function) -> str:
             return _error(words[_API], f"{type(error).__name__}: {error}")
         return None
 
-    _register(target, "cpu", handle)
-    return target
-
-
-def _register(target: str, platform: str, handle: Callable[[int], int | None]) -> None:
     handler = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(handle)
     _kept.append(handler)
     jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(ctypes.cast(handler, ctypes.c_void_p).value), platform)
+
+
+def _refuse(memory: Sequence[Memory]) -> None:
+    raise ValueError("arrays are on CUDA, the simulator was made for cpu: jax.device_put them")
 
 
 def _memory(table: int, count: int) -> list[Memory]:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from diffsim_core.native._team import aligned
+
 LIMIT = 2**30
 """Bytes that a bridge keeps for backward passes that may still come."""
-_LINE = 64
 
 
 class Slots:
@@ -29,7 +30,7 @@ class Slots:
         self._bytes = 0
 
     def take(self, size: int) -> tuple[int, np.ndarray[Any, Any]]:
-        """A number never given before, and an array ``[size]`` to fill."""
+        """A number never given before, and an array ``[size]`` to fill, which begins on a cache line."""
         if self._spent[size]:
             array = self._spent[size].pop()
         else:
@@ -54,11 +55,3 @@ class Slots:
                 self._bytes -= spent.pop().nbytes
         while self._held and self._bytes + needed > self._limit:
             self._bytes -= self._held.popitem(last=False)[1].nbytes
-
-
-def aligned(size: int, dtype: Any) -> np.ndarray[Any, Any]:
-    """An array ``[size]`` of undefined numbers that begins with a cache line, as those of torch and JAX do."""
-    bytes_needed = size * np.dtype(dtype).itemsize
-    raw = np.empty(bytes_needed + _LINE, np.uint8)
-    start = -raw.ctypes.data % _LINE
-    return raw[start : start + bytes_needed].view(dtype)

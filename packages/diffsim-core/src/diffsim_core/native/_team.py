@@ -96,8 +96,9 @@ def _recorded(kernel: wp.Kernel, *inputs: int) -> Any:
     return wp.launch(kernel, dim=1, inputs=list(inputs), device="cpu", record_cmd=True)
 
 
-def aligned(size: int) -> Any:
-    """``size`` 64-bit integers that begin on a cache line."""
-    room = np.zeros(size + 8, dtype=np.int64)
-    first = (-room.ctypes.data // 8) % 8
-    return room[first : first + size]
+def aligned(size: int, dtype: Any = np.int64) -> Any:
+    """``size`` numbers, all 0, that begin on a cache line."""
+    needed = size * np.dtype(dtype).itemsize
+    room = np.zeros(needed + 64, np.uint8)
+    first = -room.ctypes.data % 64
+    return room[first : first + needed].view(dtype)
