@@ -108,6 +108,14 @@ def test_options_of_the_task_by_turns() -> None:
     assert fused["parts_s"]["simulator_forward"] > 0 and fused["parts_s"]["backward_simulator"] > 0
 
 
+def test_a_window_that_is_one_node_has_the_same_parts() -> None:
+    compare = ("task.fused=false,true", "policy_step=torch,native")
+    bench = UpdateBench(task="cartpole", num_envs=8, threads=1, updates=1, warm_up=1, compare=compare)
+    for row in bench_update(bench)["compared"]["values"]:
+        for part in ("simulator_forward", "task", "policy_forward", "rollout", "backward_simulator", "backward_rest"):
+            assert row["parts_s"][part] > 0, (row["value"], part)
+
+
 def test_times_faster_is_the_median_over_turns() -> None:
     def case(*walls: float) -> Case:
         made = Case.__new__(Case)

@@ -134,6 +134,17 @@ class TaskEnv(Remade):
         """Whether steps are one operation each; what was asked for, until the first step has shown if it can be."""
         return self._fused is not None and self._fused.works
 
+    def recording(self) -> Any:
+        """For one roll-out without graph, whose steps are kept to be pulled back through by hand.
+
+        None where steps are separate operations. See ``diffsim_core._traced.Recording``.
+        """
+        if not self.fused:
+            return None
+        from diffsim_core._traced import Recording
+
+        return Recording(self, self._fused)
+
     def _fuse(self) -> Any:
         if self.arrays != "torch" or self.device != "cpu":
             where = f"arrays={self.arrays!r} on device={self.device!r}"

@@ -7,6 +7,7 @@ is kept for the backward pass but the input: the network goes forward once more.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,8 +89,8 @@ class _Arrange(torch.autograd.Function):
         return grad, None
 
 
-class _Constants(NamedTuple):
-    """What is the same in all steps."""
+class PolicyCode(NamedTuple):
+    """A step as compiled code, and what is the same in all steps."""
 
     programs: _Programs
     ours: Tensor
@@ -98,37 +99,57 @@ class _Constants(NamedTuple):
     actions: int
     spread: bool
 
+    def forward(self, x: Tensor, eps: Tensor, push: Tensor | None) -> list[Tensor]:
+        """``mean``, ``logstd`` where it is an output, ``u`` and ``action``; all arrays are contiguous."""
+        outputs = [x.new_empty(len(x), self.actions) for _ in range(4 if self.spread else 3)]
+        mean, *logstd, u, action = outputs
+        arrays = (self.ours, self.turned, self.range, x, eps, push, mean, *(logstd or [None]), u, action)
+        self.programs.run("policy_forward", *arrays, *[None] * 4, len(x), self.actions, self.spread)
+        return outputs
+
+    def back(
+        self,
+        x: Tensor,
+        eps: Tensor,
+        push: Tensor | None,
+        cotangents: Sequence[Tensor | None],
+        *,
+        by_parameters: Tensor,
+        by_x: Tensor | None,
+        by_u: Tensor | None,
+        lost: Tensor | None,
+    ) -> None:
+        """Write what is asked for, from the cotangents of the outputs; those of ``eps`` and ``push`` are ``by_u``."""
+        mean, *logstd, u, action = (None if g is None else g.contiguous() for g in cotangents)
+        arrays = (self.ours, self.turned, self.range, x, eps, push, mean, *(logstd or [None]), u, action)
+        results = (by_parameters, by_x, by_u, lost)
+        self.programs.run("policy_back", *arrays, *results, len(x), self.actions, self.spread)
+
 
 class _Step(torch.autograd.Function):
     """``(mean, [logstd,] u, action)`` of one step."""
 
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, ours: Tensor, x: Tensor, eps: Tensor, push: Tensor | None, lost: Tensor | None, policy: _Constants
+        ctx: Any, ours: Tensor, x: Tensor, eps: Tensor, push: Tensor | None, lost: Tensor | None, policy: PolicyCode
     ) -> tuple[Tensor, ...]:
         x, eps = x.contiguous(), eps.contiguous()
         push = None if push is None else push.contiguous()
-        outputs = [x.new_empty(len(x), policy.actions) for _ in range(4 if policy.spread else 3)]
-        mean, *logstd, u, action = outputs
-        arrays = (ours, policy.turned, policy.range, x, eps, push, mean, *(logstd or [None]), u, action)
-        policy.programs.run("policy_forward", *arrays, *[None] * 4, len(x), policy.actions, policy.spread)
-        ctx.save_for_backward(ours, x, eps, push)
+        ctx.save_for_backward(x, eps, push)
         ctx.set_materialize_grads(False)
         ctx.policy = policy
-        return tuple(outputs)
+        return tuple(policy.forward(x, eps, push))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        policy, (ours, x, eps, push) = ctx.policy, ctx.saved_tensors
-        mean, *logstd, u, action = (None if g is None else g.contiguous() for g in cotangents)
+        policy, (x, eps, push) = ctx.policy, ctx.saved_tensors
         _, needs_x, needs_eps, needs_push, needs_lost, _ = ctx.needs_input_grad
-        by_parameters, by_x = torch.empty_like(ours), torch.empty_like(x) if needs_x else None
+        by_parameters, by_x = torch.empty_like(policy.ours), torch.empty_like(x) if needs_x else None
         by_u = torch.empty_like(eps) if needs_eps or needs_push else None
         lost = x.new_empty(len(x)) if needs_lost else None
-        arrays = (ours, policy.turned, policy.range, x, eps, push, mean, *(logstd or [None]), u, action)
-        results = (by_parameters, by_x, by_u, lost)
-        policy.programs.run("policy_back", *arrays, *results, len(x), policy.actions, policy.spread)
+        results: dict[str, Any] = {"by_parameters": by_parameters, "by_x": by_x, "by_u": by_u, "lost": lost}
+        policy.back(x, eps, push, cotangents, **results)
         by_push = by_u.clone() if by_u is not None and needs_push else None
         return by_parameters, by_x, by_u if needs_eps else None, by_push, lost, None
 
@@ -149,8 +170,8 @@ class NativeSteps:
         ours, turned = _Arrange.apply(flat, programs)
         bounds = torch.tensor([low, high, LARGEST], dtype=flat.dtype)
         self._inputs, self._actions = mlp.sizes[0], mlp.sizes[-1] // (2 if spread else 1)
-        self._ours = ours
-        self._constants = _Constants(programs, ours.detach(), turned, bounds, self._actions, spread)
+        self.parameters = ours
+        self.code = PolicyCode(programs, ours.detach(), turned, bounds, self._actions, spread)
 
     def __call__(
         self, x: Tensor, eps: Tensor, push: Tensor | None = None, lost: Tensor | None = None
@@ -168,8 +189,8 @@ class NativeSteps:
             Mean, ``log sigma`` where it is an output, ``u`` and ``tanh(u)``, all ``[N, na]``.
         """
         for name, array, width in (("x", x, self._inputs), ("eps", eps, self._actions)):
-            if array.dtype != self._ours.dtype or array.shape != (len(x), width):
-                expected = f"{self._ours.dtype}{[len(x), width]}"
+            if array.dtype != self.parameters.dtype or array.shape != (len(x), width):
+                expected = f"{self.parameters.dtype}{[len(x), width]}"
                 raise ValueError(f"{name} is {array.dtype}{list(array.shape)}; expected {expected}")
-        mean, *logstd, u, action = _Step.apply(self._ours, x, eps, push, lost, self._constants)
+        mean, *logstd, u, action = _Step.apply(self.parameters, x, eps, push, lost, self.code)
         return mean, logstd[0] if logstd else None, u, action

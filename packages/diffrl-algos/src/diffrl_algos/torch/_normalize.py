@@ -26,6 +26,13 @@ class Normalizer(NamedTuple):
         x = torch.addcmul(self.shift, x, self.scale)
         return x if self.bound is None else x.clamp(-self.bound, self.bound)
 
+    def pull(self, x: Tensor, g: Tensor) -> Tensor:
+        """The cotangent of ``x``, from that of what comes of it."""
+        if self.bound is not None:
+            unbounded = torch.addcmul(self.shift, x, self.scale)
+            g = torch.where((unbounded >= -self.bound) & (unbounded <= self.bound), g, 0.0)
+        return g * self.scale
+
 
 class RunningStats(NamedTuple):
     """Mean and variance of all observations so far, kept in float64."""

@@ -107,11 +107,12 @@ def explore(
     params = actor.split(flat)
     logstd = params[1]
     native = native_steps(actor, flat) if is_native("policy_step", policy_step, actor.mlp, flat.device) else None
+    worlds = env or run.env
     # Where sigma is a parameter, the noise of the whole window is one product.
-    noise = (eps if logstd is None else eps * logstd.exp()).unbind(0)
+    noise = eps if logstd is None else eps * logstd.exp()
     lost = torch.zeros_like(eps[..., 0], requires_grad=flat.requires_grad)
     pushes = torch.zeros_like(eps, requires_grad=True) if push else None
-    rows = enumerate(zip(noise, lost.unbind(0), noise if pushes is None else pushes.unbind(0), strict=True))
+    rows = enumerate(zip(*(x.unbind(0) for x in (noise, lost, noise if pushes is None else pushes)), strict=True))
 
     def act(obs: Tensor) -> tuple[Tensor, Sample]:
         step, (e, lost_here, push_here) = next(rows)
@@ -126,10 +127,15 @@ def explore(
         sample = Sample(mean, spread if logstd is None else (), u)
         return action if enter is None else enter(step, action), sample
 
-    window, env_state, obs = rollout(env or run.env, act, run.env_state, run.obs, len(eps), between=between)
-    sample: Sample = window.aux
+    taken = None
+    if native is not None and between is None and enter is None:
+        from ._native_window import roll_out
+
+        taken = roll_out(worlds, native, normalizer, run.env_state, run.obs, noise, pushes, lost)
+    window, env_state, obs = taken or rollout(worlds, act, run.env_state, run.obs, len(eps), between=between)
+    sample = Sample(*window.aux)
     policy = Gaussian(sample.mean, sample.logstd if logstd is None else logstd)
-    window = charged(window, price)
+    window = charged(window._replace(aux=sample), price)
     return Window(window, env_state, obs, policy, sample.u, eps, lost, pushes, ends_of(window))
 
 

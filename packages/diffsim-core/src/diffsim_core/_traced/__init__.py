@@ -12,3 +12,6 @@ from diffsim_core._traced._fused import FusedStep as FusedStep
 from diffsim_core._traced._fused import compiled_node as compiled_node
 from diffsim_core._traced._graph import Untraceable as Untraceable
 from diffsim_core._traced._ops import OPS as OPS
+from diffsim_core._traced._recording import NotRecorded as NotRecorded
+from diffsim_core._traced._recording import Recording as Recording
+from diffsim_core._traced._recording import StepCotangents as StepCotangents

@@ -37,13 +37,18 @@ class FusedStep:
 
     def step(self, state: EnvState, action: torch.Tensor) -> tuple[EnvState, Transition] | None:
         """See ``TaskEnv.step``; None for a step that has to be taken by separate operations."""
+        node = self.node(state, action)
+        return None if node is None else node.step(state, action)
+
+    def node(self, state: EnvState, action: torch.Tensor) -> Node | None:
+        """What takes a step from there; None where that has to be separate operations."""
         if not self.works:
             return None
         if self._node is None:
             self._begin(state, action)
         elif (name := self._python.changed()) is not None:  # pyright: ignore[reportOptionalMemberAccess]
             self._refuse(f"{name} has changed since the first step")
-        return self._node.step(state, action) if self._node is not None and self.works else None
+        return self._node
 
     def _begin(self, state: EnvState, action: torch.Tensor) -> None:
         try:

@@ -10,6 +10,7 @@ import torch
 
 from diffsim_core._interop_torch import TorchBridge, once, refuse_transforms
 from diffsim_core._protocol import EnvState, Transition
+from diffsim_core._traced._outcome import Kept, Outcome
 from diffsim_core._traced._program import Compiled
 from diffsim_core._tree import tree_leaves, tree_map
 
@@ -19,29 +20,13 @@ if TYPE_CHECKING:
 _TERMINATED, _TRUNCATED, _DIVERGED, _DONE = range(4)
 
 
-class Outcome(NamedTuple):
-    """What a step writes."""
+class _Given(NamedTuple):
+    """The arguments of a step."""
 
-    moved: list[torch.Tensor]
-    """Physics as the simulator writes it, before any reset."""
-    physics: list[torch.Tensor]
-    """The same list, or another one where an episode ended."""
-    remembered: list[torch.Tensor]
-    final_obs: list[torch.Tensor]
-    reward: torch.Tensor
-    metrics: list[torch.Tensor]
-    obs: list[torch.Tensor] | None
-    """After resets; None where there was none."""
-    t: torch.Tensor
-    flags: torch.Tensor
-    """``[4, N]`` bool: terminated, truncated, diverged, done."""
-    ok: torch.Tensor
-    action: torch.Tensor
-    """Clipped."""
-    control: list[torch.Tensor]
-    begun: Any
-    """Memory at the start of new episodes; None where none began, or all of it is replaced already."""
-    episode: torch.Tensor
+    memory: list[torch.Tensor]
+    """All leaves of the task's memory."""
+    arrays: Sequence[torch.Tensor]
+    """See ``Kept``."""
 
 
 class Node:
@@ -59,9 +44,9 @@ class Node:
         self.bridge = TorchBridge(env.task.dynamics)
         self._dtype = self.bridge.dtype
         self.saved_size = env.task.dynamics.saved_size(env.num_envs)
-        self._watched = [k for k, leaf in enumerate(traced.memory) if leaf is not None]
-        self._made = [k for k, leaf in enumerate(traced.remembered) if leaf is not None]
-        sizes = (len(traced.physics), len(self._watched))
+        self.watched = [k for k, leaf in enumerate(traced.memory) if leaf is not None]
+        self.made = [k for k, leaf in enumerate(traced.remembered) if leaf is not None]
+        sizes = (len(traced.physics), len(self.watched))
         self._counts = sizes
         names, tails = self.bridge.names, self.bridge.tails
         fixed = len(tails) - self.bridge.num_constants
@@ -71,22 +56,38 @@ class Node:
 
     def step(self, state: EnvState, action: torch.Tensor) -> tuple[EnvState, Transition] | None:
         """See ``TaskEnv.step``. None for arrays that are not as the first ones were, which that step complains of."""
+        given = self._given(state, action)
+        if given is None:
+            return None
+        call, arrays = _Call(state), given.arrays
+        if torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
+            outputs = iter(_Step.apply(self, call, *arrays))  # pyright: ignore[reportArgumentType]
+        else:
+            with torch.no_grad():
+                outputs = iter(self.forward(call, arrays, None).outputs())
+        return self._returned(state, call, given.memory, outputs)
+
+    def kept_step(self, state: EnvState, action: torch.Tensor) -> tuple[Kept, EnvState, Transition] | None:
+        """A step without graph, and what ``pull`` needs of it; None as in ``step``."""
+        given = self._given(state, action)
+        if given is None:
+            return None
+        call, saved = _Call(state), self.bridge.borrow(self.saved_size)
+        with torch.no_grad():
+            outcome = self.forward(call, given.arrays, saved.tensor)
+            after, transition = self._returned(state, call, given.memory, iter(outcome.outputs()))
+        return Kept(given.arrays, outcome, saved), after, transition
+
+    def _given(self, state: EnvState, action: torch.Tensor) -> _Given | None:
         memory = [leaf for _, leaf in tree_leaves(state.task)]
-        watched = [memory[k].contiguous() for k in self._watched] if len(memory) == len(self.traced.memory) else None
+        watched = [memory[k].contiguous() for k in self.watched] if len(memory) == len(self.traced.memory) else None
         if watched is None or not self._fits(state, action, watched):
             return None
         action = action.resolve_neg().contiguous()
         given = (action, *state.physics, *state.constants)
         refuse_transforms(self._names, given)
         self.bridge.check(given, self._tails, self._names)
-        arrays = (action, *state.physics, *watched, *state.constants)
-        call = _Call(state)
-        if torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
-            outputs = iter(_Step.apply(self, call, *arrays))  # pyright: ignore[reportArgumentType]
-        else:
-            with torch.no_grad():
-                outputs = iter(_outputs(self.forward(call, arrays, None)))
-        return self._returned(state, call, memory, outputs)
+        return _Given(memory, (action, *state.physics, *watched, *state.constants))
 
     def _fits(self, state: EnvState, action: torch.Tensor, memory: Sequence[torch.Tensor]) -> bool:
         n, leaves = self.env.num_envs, [leaf for leaf in self.traced.memory if leaf is not None]
@@ -125,7 +126,7 @@ class Node:
         now = call.state.t.contiguous()
         read = _pointers(*physics, clipped, *memory, *moved)
         compiled.after.run(n, 1, [*read, *_pointers(*results, ok, now, t, flags), ctypes.addressof(ended)])
-        made, seen = len(self._made), len(traced.obs)
+        made, seen = len(self.made), len(traced.obs)
         outcome = Outcome(
             moved=moved,
             physics=moved,
@@ -159,7 +160,7 @@ class Node:
         else:
             physics, begun, obs = self.env._start(state.seed, episode)
             leaves = [leaf for _, leaf in tree_leaves(begun)]
-            fresh = [*physics, *(leaves[k] for k in self._made), *(leaf for _, leaf in tree_leaves(obs))]
+            fresh = [*physics, *(leaves[k] for k in self.made), *(leaf for _, leaf in tree_leaves(obs))]
             fresh = [array.resolve_neg().contiguous() for array in fresh]
         pointers = _pointers(done, *fresh, *old, *to, outcome.t)
         self.compiled.renew.run(self.env.num_envs, 1, pointers)
@@ -214,7 +215,7 @@ class Node:
         of_memory = [made[leaf.name] for leaf in traced.memory if leaf is not None and leaf.name in made]
         return [of_action, *of_physics, *of_memory, *inward[len(physics) + len(of_control) :]]
 
-    def split(self, arrays: Sequence[torch.Tensor]) -> tuple[Any, Any, Any, Any]:
+    def split(self, arrays: Sequence[torch.Tensor | None]) -> tuple[Any, Any, Any, Any]:
         """Action, physics, memory and constants."""
         physics, memory = self._counts
         return (
@@ -253,7 +254,7 @@ class Node:
                 begun = [leaf for _, leaf in tree_leaves(outcome.begun)]
                 memory = [env._select(done, new, old) for new, old in zip(begun, memory, strict=True)]
             constants = env._renewed_constants(state, outcome.episode, done)
-        for k, leaf in zip(self._made, remembered, strict=True):
+        for k, leaf in zip(self.made, remembered, strict=True):
             memory[k] = leaf
         terminated, truncated, diverged, _ = outcome.flags.unbind(0)
         final_obs = tree_map(lambda k: seen[k], traced.obs_tree)
@@ -279,12 +280,6 @@ class _Call:
         self.outcome: Outcome | None = None
 
 
-def _outputs(outcome: Outcome) -> tuple[torch.Tensor, ...]:
-    """Those with a derivative."""
-    made = (*outcome.physics, *outcome.remembered, *outcome.final_obs, outcome.reward, *outcome.metrics)
-    return made if outcome.obs is None else (*made, *outcome.obs)
-
-
 def _pointers(*arrays: torch.Tensor) -> list[int]:
     return [array.data_ptr() for array in arrays]
 
@@ -301,7 +296,7 @@ class _Step(torch.autograd.Function):
         ctx.outcome = outcome._replace(**kept)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*arrays, *outcome.moved)
-        return _outputs(outcome)
+        return outcome.outputs()
 
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]

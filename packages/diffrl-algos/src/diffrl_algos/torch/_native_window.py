@@ -1,0 +1,154 @@
+"""A window of fused steps and of a compiled policy as one node of the graph.
+
+As a graph, every step is four nodes or more, which torch makes, keeps and goes back through; at a few dozen worlds that
+takes longer than all that the simulator and the networks compute. Here the window is rolled out without a graph, and
+cotangents are pulled back step by step, to the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffsim_core import Env, EnvState, TaskEnv, Trajectory, rollout
+from diffsim_core._interop_torch import once
+from diffsim_core._traced import NotRecorded, Recording, StepCotangents
+from diffsim_core._tree import tree_leaves
+
+from ._native_policy import NativeSteps, PolicyCode
+from ._normalize import Normalizer
+
+Cotangent = Tensor | None
+
+
+class _Row(NamedTuple):
+    """What a step's policy read."""
+
+    obs: Tensor
+    x: Tensor
+    """The same, normalised."""
+    eps: Tensor
+    push: Tensor | None
+
+
+class _Tape(NamedTuple):
+    """All that the way back needs."""
+
+    recording: Recording
+    policy: PolicyCode
+    normalizer: Normalizer
+    rows: list[_Row]
+    leaves: int
+    """Arrays of an environment's state that steps change."""
+
+
+def roll_out(
+    env: Env,
+    policy: NativeSteps,
+    normalizer: Normalizer,
+    state: EnvState,
+    obs: Tensor,
+    noise: Tensor,
+    push: Tensor | None,
+    lost: Tensor,
+) -> tuple[Trajectory, EnvState, Tensor] | None:
+    """What ``diffsim_core.rollout`` gives for a compiled policy, as one node; ``Trajectory.aux`` is ``(mean, log sigma
+    or (), u)``.
+
+    None where steps are not fused, where nothing asks for gradients, or where the worlds' state has a graph of its own.
+
+    Args:
+        env: the worlds.
+        policy: the steps of the actor.
+        normalizer: of observations.
+        state: where the window begins.
+        obs: ``[N, no]``, its observation.
+        noise: ``[T, N, na]``, as ``NativeSteps`` takes it.
+        push: ``[T, N, na]`` or None, is added to ``u``.
+        lost: zeros ``[T, N]`` for ``gate``.
+    """
+    recording = env.recording() if isinstance(env, TaskEnv) and isinstance(obs, Tensor) else None
+    inputs = (policy.parameters, noise, push, lost)
+    wanted = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
+    if recording is None or not wanted or any(leaf.requires_grad for _, leaf in tree_leaves((state, obs))):
+        return None
+    tape = _Tape(recording, policy.code, normalizer, [], 0)
+    with torch.no_grad():
+        rows = zip(noise.unbind(0), [None] * len(noise) if push is None else push.unbind(0), strict=True)
+
+        def act(obs: Tensor) -> tuple[Tensor, Any]:
+            row = _Row(obs, normalizer(obs).contiguous(), *next(rows))
+            tape.rows.append(row)
+            mean, *logstd, u, action = policy.code.forward(*row[1:])
+            return action, (mean, logstd[0] if logstd else (), u)
+
+        try:
+            steps, after, last = rollout(recording, act, state, obs, len(noise))  # pyright: ignore[reportArgumentType]
+        except NotRecorded:
+            return None  # and the window is taken once more by separate operations
+    changed = recording.leaves(after)
+    tape = tape._replace(leaves=len(changed))
+    # The tape has the state and observation after the last step, and a node must not hold what it returns.
+    outputs = [*map(torch.clone, changed), last.clone(), steps.obs, steps.action, steps.reward, steps.final_obs]
+    outputs += [*steps.metrics.values(), *(leaf for _, leaf in tree_leaves(steps.aux))]
+    made: Iterator[Tensor] = iter(_Window.apply(tape, outputs, *inputs))  # pyright: ignore[reportArgumentType]
+    after = recording.with_leaves(after, [next(made) for _ in changed])
+    last, observed, action, reward, final_obs = (next(made) for _ in range(5))
+    metrics = {name: next(made) for name in steps.metrics}
+    mean, *logstd, u = made
+    steps = steps._replace(obs=observed, action=action, reward=reward, final_obs=final_obs, metrics=metrics)
+    return steps._replace(aux=(mean, logstd[0] if logstd else (), u)), after, last
+
+
+class _Window(torch.autograd.Function):
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, tape: _Tape, outputs: Sequence[Tensor], *inputs: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        ctx.tape = tape
+        ctx.save_for_backward(*inputs)
+        ctx.set_materialize_grads(False)
+        return tuple(outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Cotangent) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        inputs = [x for x in ctx.saved_tensors if x is not None]
+        pulled = iter(once(lambda: _pull(ctx.tape, cotangents, ctx.saved_tensors), inputs, cotangents))
+        return (None, None, *(None if x is None else next(pulled) for x in ctx.saved_tensors))
+
+
+def _pull(tape: _Tape, cotangents: Sequence[Cotangent], inputs: Sequence[Tensor | None]) -> list[Tensor]:
+    """Cotangents of parameters, noise, push (if there is one) and ``lost``, from those of the outputs."""
+    parameters, noise, push, lost = inputs
+    assert parameters is not None and noise is not None and lost is not None
+    length = len(tape.rows)
+    by_state: Sequence[Cotangent] = cotangents[: tape.leaves]
+    by_last, *stacked = cotangents[tape.leaves :]
+    columns = [[None] * length if g is None else g.contiguous().unbind(0) for g in stacked]
+    by_obs, by_action, by_reward, by_final, *rest = columns
+    count = 4 if tape.policy.spread else 3
+    by_metrics, by_policy = rest[: 1 - count], rest[1 - count :]
+
+    by_u, by_lost = torch.empty_like(noise), torch.empty_like(lost)
+    by_parameters = torch.zeros_like(parameters)
+    of_step = torch.empty_like(parameters)
+    # Terms of the cotangent of the observation after a step, in the order in which a graph would add them.
+    following: list[list[Cotangent]] = [[by_last]]
+    for t in reversed(range(length)):
+        row = tape.rows[t]
+        step = StepCotangents([by_final[t]], following, by_reward[t], [column[t] for column in by_metrics])
+        action, by_state = tape.recording.pull(t, by_state, step)
+        by_x = torch.empty_like(row.x) if t else None
+        of_outputs = [*(column[t] for column in by_policy), _added(by_action[t], action)]
+        results = {"by_parameters": of_step, "by_x": by_x, "by_u": by_u[t], "lost": by_lost[t]}
+        tape.policy.back(*row[1:], of_outputs, **results)
+        by_parameters += of_step
+        following = [[by_obs[t]], [None if by_x is None else tape.normalizer.pull(row.obs, by_x)]]
+    return [by_parameters, by_u, *([] if push is None else [by_u.clone()]), by_lost]
+
+
+def _added(a: Cotangent, b: Tensor) -> Tensor:
+    return b if a is None else a + b

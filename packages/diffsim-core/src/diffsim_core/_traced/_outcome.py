@@ -1,0 +1,48 @@
+"""``Outcome``: what a fused step writes, and what is kept of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+
+class Outcome(NamedTuple):
+    """What a step writes."""
+
+    moved: list[torch.Tensor]
+    """Physics as the simulator writes it, before any reset."""
+    physics: list[torch.Tensor]
+    """The same list, or another one where an episode ended."""
+    remembered: list[torch.Tensor]
+    final_obs: list[torch.Tensor]
+    reward: torch.Tensor
+    metrics: list[torch.Tensor]
+    obs: list[torch.Tensor] | None
+    """After resets; None where there was none."""
+    t: torch.Tensor
+    flags: torch.Tensor
+    """``[4, N]`` bool: terminated, truncated, diverged, done."""
+    ok: torch.Tensor
+    action: torch.Tensor
+    """Clipped."""
+    control: list[torch.Tensor]
+    begun: Any
+    """Memory at the start of new episodes; None where none began, or all of it is replaced already."""
+    episode: torch.Tensor
+
+    def outputs(self) -> tuple[torch.Tensor, ...]:
+        """Those with a derivative."""
+        made = (*self.physics, *self.remembered, *self.final_obs, self.reward, *self.metrics)
+        return made if self.obs is None else (*made, *self.obs)
+
+
+class Kept(NamedTuple):
+    """What ``Node.pull`` needs of a step."""
+
+    arrays: Sequence[torch.Tensor]
+    """Action, physics, memory that the task's functions read, and constants, before the step."""
+    outcome: Outcome
+    saved: Any
+    """Room of the simulator, given back when nobody holds it any longer."""

@@ -1,0 +1,109 @@
+"""``Recording``: fused steps without a graph, kept so that cotangents can be pulled back through them by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from diffsim_core._protocol import EnvState, Transition
+from diffsim_core._traced._fused import FusedStep
+from diffsim_core._traced._node import Node
+from diffsim_core._traced._outcome import Kept
+from diffsim_core._tree import tree_leaves, tree_map
+
+if TYPE_CHECKING:
+    from diffsim_core._env import TaskEnv
+
+Cotangents = Sequence[torch.Tensor | None]
+
+
+class NotRecorded(Exception):
+    """A step had to be taken by separate operations, which are not kept."""
+
+
+class StepCotangents(NamedTuple):
+    """Of what a step returns, other than the state. Those of observations are lists, one entry for each leaf."""
+
+    final_obs: Cotangents
+    obs: Sequence[Cotangents]
+    """Terms of a sum, added in this order."""
+    reward: torch.Tensor | None
+    metrics: Cotangents
+
+
+class Recording:
+    """One roll-out of a fused environment: an environment to ``rollout``, which need not record a graph.
+
+    The graph of a window has several nodes for each step, and torch spends more time on those than compiled code on
+    what they do. Cotangents that are pulled back step by step are those of the graph, bit for bit.
+
+    Args:
+        env: whose steps they are.
+        fused: its fused steps.
+    """
+
+    def __init__(self, env: TaskEnv, fused: FusedStep) -> None:
+        self._env, self._fused = env, fused
+        self._steps: list[tuple[Node, Kept]] = []
+
+    def step(self, state: EnvState, action: torch.Tensor) -> tuple[EnvState, Transition]:
+        """See ``TaskEnv.step``.
+
+        Raises:
+            NotRecorded: if the step has to be taken by separate operations.
+        """
+        self._env._check_action(action)
+        node = self._fused.node(state, action)
+        taken = None if node is None else node.kept_step(state, action)
+        if node is None or taken is None:
+            raise NotRecorded
+        kept, after, transition = taken
+        self._steps.append((node, kept))
+        return after, transition
+
+    def __len__(self) -> int:
+        """Steps taken."""
+        return len(self._steps)
+
+    def leaves(self, state: EnvState) -> list[torch.Tensor]:
+        """The arrays of a state that steps change: physics, and what the task remembers."""
+        memory = [leaf for _, leaf in tree_leaves(state.task)]
+        return [*state.physics, *(memory[k] for k in self._steps[0][0].made)]
+
+    def with_leaves(self, state: EnvState, leaves: Sequence[torch.Tensor]) -> EnvState:
+        """The state with these instead."""
+        count = len(state.physics)
+        memory = [leaf for _, leaf in tree_leaves(state.task)]
+        for k, leaf in zip(self._steps[0][0].made, leaves[count:], strict=True):
+            memory[k] = leaf
+        rest = iter(memory)
+        task = tree_map(lambda _: next(rest), state.task)
+        return state._replace(physics=type(state.physics)(*leaves[:count]), task=task)
+
+    def pull(self, k: int, after: Cotangents, step: StepCotangents) -> tuple[torch.Tensor, Cotangents]:
+        """Cotangents of the action of step ``k`` and of ``leaves`` before it; what no derivative reaches is None.
+
+        Args:
+            k: the step; each can be pulled back through more than once.
+            after: of ``leaves`` after it.
+            step: of the rest.
+        """
+        node, kept = self._steps[k]
+        if kept.outcome.obs is None:
+            final, following = [_sum(terms) for terms in zip(step.final_obs, *step.obs, strict=True)], []
+        else:
+            final, following = step.final_obs, [_sum(terms) for terms in zip(*step.obs, strict=True)]
+        given = [*after, *final, step.reward, *step.metrics, *following]
+        pulled = node.spread(node.pull(kept.arrays, kept.outcome, kept.saved.tensor, given))
+        action, physics, memory, _ = node.split(pulled)
+        of_leaf: dict[int, Any] = dict(zip(node.watched, memory, strict=True))
+        return action, [*physics, *(of_leaf.get(leaf) for leaf in node.made)]
+
+
+def _sum(terms: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    total = None
+    for term in terms:
+        total = term if total is None else total if term is None else total + term
+    return total
