@@ -10,6 +10,7 @@ import torch
 import diffsim_core
 import diffsim_traffic as diffsim_traffic
 from diffrl_algos.torch import _native_window, _window
+from diffrl_algos.torch._credit_graph import CreditGraph
 from diffrl_algos.torch._mlp import MLP
 from diffrl_algos.torch._normalize import Normalizer
 from diffrl_algos.torch._policy import GaussianActor
@@ -24,7 +25,7 @@ WORLDS = {
     "memory": ("ant", {"episode_length": 6, "threads": 1}),
     "constants that vary": ("pace_car_1", {"episode_length": 6, "threads": 1}),
 }
-OTHERWISE = {"agpo", "ahac", "pe", "pods", "trajopt"}
+OTHERWISE = {"ahac", "pe", "pods", "trajopt"}
 """Algorithms with hooks between steps, with worlds that they wrap, and those that roll out no network."""
 BLOCKS = 1e30
 """A weight whose gradients the gate blocks."""
@@ -121,6 +122,30 @@ def test_it_has_the_bits_of_a_graph_of_steps(worlds, spread, which, one_node):
         assert (x is None and (y is None or not y.any())) or torch.equal(x, y)
 
 
+@pytest.mark.parametrize("worlds", WORLDS)
+def test_links_pass_what_a_graph_of_steps_passes(worlds, one_node):
+    """Closed, and opened by factors of which some are zero, with a step whose gradient overflows."""
+    grads = []
+    for allowed in (False, True):
+        taken = one_node(allowed)
+        start, g = Run(*WORLDS[worlds]), torch.Generator().manual_seed(5)
+        links = CreditGraph(STEPS, start.eps[0])
+        window = start.explore(links=links)
+        assert taken == [allowed]
+        reward, final_obs = window.trajectory.reward, window.trajectory.final_obs
+        weights = [torch.randn(x.shape, generator=g) for x in (reward, final_obs)]
+        weights[0][STEPS - 2, 1] = torch.inf
+        total = (weights[0] * reward).sum() + (weights[1] * final_obs).sum()
+        (first,) = torch.autograd.grad(total, links.action_push, retain_graph=True)
+        links.open(torch.rand(reward.shape, generator=g).sub(0.3).clamp(min=0.0))
+        opened = torch.autograd.grad(total, [start.flat, window.push, window.lost, links.action_push])
+        grads.append([first, *opened])
+    for x, y in zip(*grads, strict=True):
+        assert torch.equal(x.nan_to_num(7.0), y.nan_to_num(7.0))
+    first, flat, push, _, action_push = grads[0]
+    assert all(x.isfinite().any() and x.nan_to_num().any() for x in (first, flat, push, action_push))
+
+
 @pytest.mark.parametrize("name", LEARN_THROUGH_GRADIENTS)
 def test_every_algorithm_has_the_same_bits(name, worlds, one_node):
     ends = []
@@ -165,7 +190,6 @@ def test_where_it_cannot_be_one_node_it_is_not(one_node):
     taken = one_node(True)
     start = Run("toy", {})
     start.explore(between=lambda step, state, obs: (state, obs))
-    start.explore(enter=lambda step, action: action)
     start.explore(policy_step="torch")
     assert taken == []
     start.explore(env=Wrapped(start.env))

@@ -139,7 +139,7 @@ class TaskEnv(Remade):
 
         None where steps are separate operations. See ``diffsim_core._traced.Recording``.
         """
-        if not self.fused:
+        if self._fused is None or not self._fused.works:
             return None
         from diffsim_core._traced import Recording
 

@@ -22,14 +22,14 @@ class CreditGraph:
 
     def __init__(self, horizon: int, like: Tensor) -> None:
         """``like``: an action ``[N, na]``."""
-        self._gate = _Gate()
+        self._factor: Tensor | None = None
         self.action_push = like.new_zeros((horizon, *like.shape), requires_grad=True)
         """``[T, N, na]`` zeros added to the actions: their gradient is that of each step with respect to its action."""
         self._pushes = self.action_push.unbind(0)
 
     def enter(self, step: int, action: Tensor) -> Tensor:
         """The action of a step, with its link."""
-        return _Link.apply(action, self._gate, None) + self._pushes[step]
+        return _Link.apply(action, self, None) + self._pushes[step]
 
     def between(self, step: int, state: EnvState, obs: Tensor) -> tuple[EnvState, Tensor]:
         """State and observation before a step, with the links to the step before it."""
@@ -37,38 +37,39 @@ class CreditGraph:
             return state, obs
 
         def link(name: str, leaf: Any) -> Any:
-            return _Link.apply(leaf, self._gate, step - 1) if isinstance(leaf, Tensor) and leaf.requires_grad else leaf
+            return _Link.apply(leaf, self, step - 1) if isinstance(leaf, Tensor) and leaf.requires_grad else leaf
 
         physics, task = map_leaves(link, (state.physics, state.task))
         return state._replace(physics=physics, task=task), link("obs", obs)
 
     def open(self, factor: Tensor) -> None:
         """Open all links; ``factor [T, N]`` multiplies the gradient that the state after each step passes back."""
-        self._gate.factor = factor
+        self._factor = factor.detach()
 
+    @property
+    def closed(self) -> bool:
+        return self._factor is None
 
-class _Gate:
-    """Whether the links are open. It holds no graph, so that the graph may hold it."""
-
-    factor: Tensor | None = None
-    """None: closed."""
+    def passed(self, step: int, g: Tensor | None) -> Tensor | None:
+        """What the links after ``step`` pass back of a gradient ``[N, ...]`` of the worlds' state or observation."""
+        if g is None or self._factor is None:
+            return None
+        factor = self._factor[step].view((-1,) + (1,) * (g.dim() - 1))
+        # A world whose step has no finite gradient learns from its Q function alone. Zero times infinity would be NaN.
+        passes = torch.isfinite(g).flatten(1).all(1) & (factor.flatten() > 0)
+        return torch.where(passes.view(factor.shape), g * factor, 0.0)
 
 
 class _Link(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, gate: _Gate, step: int | None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx.gate, ctx.step = gate, step
+    def forward(ctx: Any, x: Tensor, graph: CreditGraph, step: int | None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        # Of the graph's tensors none may depend on this one, or nothing would ever be freed: the pushes are leaves.
+        ctx.graph, ctx.step = graph, step
         return x.view_as(x)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, None, None]:
-        factor = ctx.gate.factor
-        if factor is None:
-            return None, None, None
         (g,) = grad_outputs
-        if ctx.step is None:
-            return g, None, None
-        factor = factor[ctx.step].view((-1,) + (1,) * (g.dim() - 1))
-        # A world whose step has no finite gradient learns from its Q function alone. Zero times infinity would be NaN.
-        passes = torch.isfinite(g).flatten(1).all(1) & (factor.flatten() > 0)
-        return torch.where(passes.view(factor.shape), g * factor, 0.0), None, None
+        if ctx.step is not None:
+            return ctx.graph.passed(ctx.step, g), None, None
+        return None if ctx.graph.closed else g, None, None

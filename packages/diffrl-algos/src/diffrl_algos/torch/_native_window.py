@@ -15,9 +15,10 @@ from torch import Tensor
 
 from diffsim_core import Env, EnvState, TaskEnv, Trajectory, rollout
 from diffsim_core._interop_torch import once
-from diffsim_core._traced import NotRecorded, Recording, StepCotangents
+from diffsim_core._traced import NotRecorded, Recording, StepCotangents, added
 from diffsim_core._tree import tree_leaves
 
+from ._credit_graph import CreditGraph
 from ._native_policy import NativeSteps, PolicyCode
 from ._normalize import Normalizer
 
@@ -41,6 +42,7 @@ class _Tape(NamedTuple):
     policy: PolicyCode
     normalizer: Normalizer
     rows: list[_Row]
+    links: CreditGraph | None
     leaves: int
     """Arrays of an environment's state that steps change."""
 
@@ -54,6 +56,7 @@ def roll_out(
     noise: Tensor,
     push: Tensor | None,
     lost: Tensor,
+    links: CreditGraph | None = None,
 ) -> tuple[Trajectory, EnvState, Tensor] | None:
     """What ``diffsim_core.rollout`` gives for a compiled policy, as one node; ``Trajectory.aux`` is ``(mean, log sigma
     or (), u)``.
@@ -69,13 +72,14 @@ def roll_out(
         noise: ``[T, N, na]``, as ``NativeSteps`` takes it.
         push: ``[T, N, na]`` or None, is added to ``u``.
         lost: zeros ``[T, N]`` for ``gate``.
+        links: between the steps, and in the actions.
     """
     recording = env.recording() if isinstance(env, TaskEnv) and isinstance(obs, Tensor) else None
-    inputs = (policy.parameters, noise, push, lost)
+    inputs = (policy.parameters, noise, push, lost, None if links is None else links.action_push)
     wanted = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
     if recording is None or not wanted or any(leaf.requires_grad for _, leaf in tree_leaves((state, obs))):
         return None
-    tape = _Tape(recording, policy.code, normalizer, [], 0)
+    tape = _Tape(recording, policy.code, normalizer, [], links, 0)
     with torch.no_grad():
         rows = zip(noise.unbind(0), [None] * len(noise) if push is None else push.unbind(0), strict=True)
 
@@ -83,6 +87,8 @@ def roll_out(
             row = _Row(obs, normalizer(obs).contiguous(), *next(rows))
             tape.rows.append(row)
             mean, *logstd, u, action = policy.code.forward(*row[1:])
+            if links is not None:
+                action = links.enter(len(tape.rows) - 1, action)
             return action, (mean, logstd[0] if logstd else (), u)
 
         try:
@@ -122,9 +128,9 @@ class _Window(torch.autograd.Function):
 
 def _pull(tape: _Tape, cotangents: Sequence[Cotangent], inputs: Sequence[Tensor | None]) -> list[Tensor]:
     """Cotangents of parameters, noise, push (if there is one) and ``lost``, from those of the outputs."""
-    parameters, noise, push, lost = inputs
+    parameters, noise, push, lost, action_push = inputs
     assert parameters is not None and noise is not None and lost is not None
-    length = len(tape.rows)
+    length, links = len(tape.rows), tape.links
     by_state: Sequence[Cotangent] = cotangents[: tape.leaves]
     by_last, *stacked = cotangents[tape.leaves :]
     columns = [[None] * length if g is None else g.contiguous().unbind(0) for g in stacked]
@@ -132,23 +138,30 @@ def _pull(tape: _Tape, cotangents: Sequence[Cotangent], inputs: Sequence[Tensor 
     count = 4 if tape.policy.spread else 3
     by_metrics, by_policy = rest[: 1 - count], rest[1 - count :]
 
-    by_u, by_lost = torch.empty_like(noise), torch.empty_like(lost)
-    by_parameters = torch.zeros_like(parameters)
-    of_step = torch.empty_like(parameters)
+    by_u, by_lost = torch.zeros_like(noise), torch.zeros_like(lost)
+    by_parameters, of_step = torch.zeros_like(parameters), torch.empty_like(parameters)
+    by_action_push = None if action_push is None else torch.empty_like(action_push)
     # Terms of the cotangent of the observation after a step, in the order in which a graph would add them.
     following: list[list[Cotangent]] = [[by_last]]
     for t in reversed(range(length)):
         row = tape.rows[t]
         step = StepCotangents([by_final[t]], following, by_reward[t], [column[t] for column in by_metrics])
         action, by_state = tape.recording.pull(t, by_state, step)
-        by_x = torch.empty_like(row.x) if t else None
-        of_outputs = [*(column[t] for column in by_policy), _added(by_action[t], action)]
-        results = {"by_parameters": of_step, "by_x": by_x, "by_u": by_u[t], "lost": by_lost[t]}
-        tape.policy.back(*row[1:], of_outputs, **results)
-        by_parameters += of_step
+        of_trajectory = by_action[t]
+        if of_trajectory is not None:
+            action = of_trajectory + action
+        if by_action_push is not None:
+            by_action_push[t] = action
+        of_outputs = [*(column[t] for column in by_policy), None if links is not None and links.closed else action]
+        by_x = None
+        if any(g is not None for g in of_outputs):
+            by_x = torch.empty_like(row.x) if t else None
+            results = {"by_parameters": of_step, "by_x": by_x, "by_u": by_u[t], "lost": by_lost[t]}
+            tape.policy.back(*row[1:], of_outputs, **results)
+            by_parameters += of_step
         following = [[by_obs[t]], [None if by_x is None else tape.normalizer.pull(row.obs, by_x)]]
-    return [by_parameters, by_u, *([] if push is None else [by_u.clone()]), by_lost]
-
-
-def _added(a: Cotangent, b: Tensor) -> Tensor:
-    return b if a is None else a + b
+        if links is not None and t:
+            by_state = [links.passed(t - 1, g) for g in by_state]
+            following = [[links.passed(t - 1, added(*following[0], *following[1]))]]
+    by_push = [] if push is None else [by_u.clone()]
+    return [by_parameters, by_u, *by_push, by_lost, *([] if by_action_push is None else [by_action_push])]

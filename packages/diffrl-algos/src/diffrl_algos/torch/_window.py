@@ -14,6 +14,7 @@ from .._config import Code
 from .._processes import size
 from . import _distributed as distributed
 from ._choice import is_native
+from ._credit_graph import CreditGraph
 from ._distributions import Gaussian
 from ._gate import gate
 from ._normalize import Normalizer
@@ -85,7 +86,7 @@ def explore(
     env: Env | None = None,
     between: Between | None = None,
     push: bool = False,
-    enter: Callable[[int, Tensor], Tensor] | None = None,
+    links: CreditGraph | None = None,
     price: float | None = None,
     policy_step: Code = "torch",
 ) -> Window:
@@ -100,7 +101,7 @@ def explore(
         env: worlds to step instead of ``run.env``, which they wrap.
         between: a hook before each step, see ``diffsim_core.rollout``.
         push: make the leaf ``Window.push``.
-        enter: ``(step, action) -> action``, the last function before an action enters the worlds.
+        links: between the steps, and in the actions where they enter the worlds; not together with ``between``.
         price: of a divergence, see ``charged``.
         policy_step: what computes the policy: torch's operations, or compiled code.
     """
@@ -125,13 +126,15 @@ def explore(
                 u = u + push_here
             action = gate(torch.tanh(u), lost_here)
         sample = Sample(mean, spread if logstd is None else (), u)
-        return action if enter is None else enter(step, action), sample
+        return action if links is None else links.enter(step, action), sample
 
     taken = None
-    if native is not None and between is None and enter is None:
+    if native is not None and between is None:
         from ._native_window import roll_out
 
-        taken = roll_out(worlds, native, normalizer, run.env_state, run.obs, noise, pushes, lost)
+        taken = roll_out(worlds, native, normalizer, run.env_state, run.obs, noise, pushes, lost, links)
+    if links is not None:
+        between = links.between
     window, env_state, obs = taken or rollout(worlds, act, run.env_state, run.obs, len(eps), between=between)
     sample = Sample(*window.aux)
     policy = Gaussian(sample.mean, sample.logstd if logstd is None else logstd)

@@ -15,3 +15,4 @@ from diffsim_core._traced._ops import OPS as OPS
 from diffsim_core._traced._recording import NotRecorded as NotRecorded
 from diffsim_core._traced._recording import Recording as Recording
 from diffsim_core._traced._recording import StepCotangents as StepCotangents
+from diffsim_core._traced._recording import added as added

@@ -92,9 +92,9 @@ class Recording:
         """
         node, kept = self._steps[k]
         if kept.outcome.obs is None:
-            final, following = [_sum(terms) for terms in zip(step.final_obs, *step.obs, strict=True)], []
+            final, following = [added(*terms) for terms in zip(step.final_obs, *step.obs, strict=True)], []
         else:
-            final, following = step.final_obs, [_sum(terms) for terms in zip(*step.obs, strict=True)]
+            final, following = step.final_obs, [added(*terms) for terms in zip(*step.obs, strict=True)]
         given = [*after, *final, step.reward, *step.metrics, *following]
         pulled = node.spread(node.pull(kept.arrays, kept.outcome, kept.saved.tensor, given))
         action, physics, memory, _ = node.split(pulled)
@@ -102,7 +102,8 @@ class Recording:
         return action, [*physics, *(of_leaf.get(leaf) for leaf in node.made)]
 
 
-def _sum(terms: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+def added(*terms: torch.Tensor | None) -> torch.Tensor | None:
+    """The sum of cotangents from left to right; None where there is none."""
     total = None
     for term in terms:
         total = term if total is None else total if term is None else total + term

@@ -132,8 +132,7 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
         # The window, and the ratio of each of its steps.
         eps = normal(generator, state.run.obs, 2, c.horizon, env.num_envs, env.spec.num_actions)
         graph = CreditGraph(c.horizon, eps[0, 0])
-        links = {"between": graph.between, "enter": graph.enter}
-        actor, normalize, window = self.explore(state, generator, eps=eps[0], **links)
+        actor, normalize, window = self.explore(state, generator, eps=eps[0], links=graph)
         steps = window.trajectory
         obs, final_obs = normalize(steps.obs), normalize(steps.final_obs)
         policy = network(network.split(actor), final_obs)
