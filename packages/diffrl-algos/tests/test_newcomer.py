@@ -230,18 +230,29 @@ def test_a_factory_is_named_by_its_own_file_and_line(diffrl):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals of POSIX")
-@pytest.mark.parametrize("module", ["diffrl_algos.cli._main", "diffrl_algos._files", "diffsim_core", "numpy"])
-def test_ctrl_c_while_the_command_loads_is_one_line(module):
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("diffsim_core", "SIGINT"),
+        ("diffrl_algos.cli._main", "SIGINT"),
+        ("diffrl_algos.cli._main", "SIGTERM"),
+        ("diffrl_algos._files", "SIGHUP"),
+        ("numpy", "SIGINT"),
+        ("numpy", "SIGTERM"),
+    ],
+)
+def test_a_signal_while_the_command_loads_is_one_line(module, name):
     """Whatever is being imported: the signal comes from there."""
+    number = signal.Signals[name]
     code = (
         "import sys, os, signal\n"
         "class Stop:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         f"        if name == {module!r}:\n"
-        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        f"            os.kill(os.getpid(), signal.{name})\n"
         "sys.meta_path.insert(0, Stop())\n"
         "from diffrl_algos.cli import main\n"
         "sys.exit(main(['check', 'cartpole']))\n"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=os.environ)
-    assert (found.returncode, found.stderr) == (130, "diffrl: interrupted\n")
+    assert (found.returncode, found.stderr) == (128 + number, f"diffrl: stopped by {name}\n")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,6 +33,19 @@ SIGNALS = [signal.Signals[name] for name in kills.SIGNALS]
 
 def tell(number):
     os.kill(os.getpid(), number)
+
+
+class Swallows:
+    """A destructor that a signal interrupts. Python says so, and ignores what is raised there."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        tell(self.number)
+
+
+swallowed = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def run_spec(name="shac", **changes):
@@ -67,6 +84,26 @@ def test_signals_are_noted_where_they_are_held_and_raise_elsewhere(number):
         with pytest.raises(Interrupted):
             tell(number)
     assert [signal.getsignal(one) for one in SIGNALS] == before and exit_code(None) == 0
+
+
+@swallowed
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_was_swallowed_is_known_further_in_and_further_out(number):
+    with stop_on_signals() as outer:
+        outer.obey()
+        with stop_on_signals() as inner:
+            Swallows(number)
+            with stop_on_signals() as innermost, innermost.held():
+                assert innermost.received == number.name
+                with pytest.raises(Interrupted):
+                    tell(signal.SIGINT)
+            with pytest.raises(Interrupted):  # no longer held
+                tell(number)
+        for stop in (inner, outer):
+            with pytest.raises(Interrupted, match=f"{number.name} was lost on its way"):
+                stop.obey()
+    with stop_on_signals() as later:
+        later.obey()
 
 
 def test_nohup_stays_nohup():
@@ -213,6 +250,76 @@ def test_the_command_says_how_to_go_on(tmp_path, capfd, monkeypatch):
         assert main([*arguments[:-1], str(tmp_path / "other")]) == 1
     line = capfd.readouterr().err.splitlines()[-1]
     assert "ConnectionError: the simulator is gone; go on with: diffrl train --resume" in line
+
+
+def change(monkeypatch, place, act):
+    """Do something before the function at ``place``."""
+    module, name = place.rsplit(".", 1)
+    real = getattr(importlib.import_module(module), name)
+    monkeypatch.setattr(place, lambda *given, **options: (act(), real(*given, **options))[1])
+
+
+def train_arguments(path):
+    return ["train", *kills.KINDS["torch"], "--iterations", "6", "--out", str(path), "--json"]
+
+
+@swallowed
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize(
+    ("place", "updates"), [("cli._train.spec_of", 0), ("_session.started", 0), ("_session.evaluate", 6)]
+)
+def test_training_stops_after_a_signal_that_was_swallowed(place, updates, number, tmp_path, capfd, monkeypatch):
+    """Before it had begun, while it was made, and in the evaluation at the end."""
+    with monkeypatch.context() as patched:
+        change(patched, f"diffrl_algos.{place}", lambda: Swallows(number))
+        assert main(train_arguments(tmp_path / "run")) == 128 + number
+    said = json.loads(capfd.readouterr().out)
+    assert said.items() >= {"status": "interrupted", "iterations": updates, "signal": number.name}.items()
+    assert main(["train", "--resume", str(tmp_path / "run"), "--import", kills.TOY, "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["iterations"] == 6
+
+
+@swallowed
+@pytest.mark.parametrize("number", SIGNALS)
+def test_other_commands_end_at_once_or_say_that_they_could_not(number, tmp_path, capfd, monkeypatch):
+    handlers = [signal.getsignal(one) for one in SIGNALS]
+    run = tmp_path / "run"
+    assert main(train_arguments(run)) == 0
+    capfd.readouterr()
+    for act, printed, words in (
+        (tell, False, f"stopped by {number.name}"),
+        (Swallows, True, f"{number.name} was lost on its way; something may have been cut off"),
+    ):
+        with monkeypatch.context() as patched:
+            change(patched, "diffrl_algos._session.evaluate", lambda act=act: act(number))
+            assert main(["eval", str(run), "--import", kills.TOY, "--json"]) == 128 + number
+        out, err = capfd.readouterr()
+        assert bool(out) == printed and err.splitlines()[-1] == f"diffrl: {words}"
+    assert main(["eval", str(run), "--import", kills.TOY]) == 0
+    assert [signal.getsignal(one) for one in SIGNALS] == handlers
+
+
+def test_a_live_view_that_a_signal_ends_has_succeeded(capfd, monkeypatch):
+    view = SimpleNamespace(address="http://nowhere")
+
+    def watch(path, view, wait, **options):
+        tell(signal.SIGINT)
+        return int(wait(60.0))
+
+    monkeypatch.setattr("diffrl_algos.cli._play.watch_run", watch)
+    monkeypatch.setattr("diffrl_algos.cli._play.live_view", lambda port: contextlib.nullcontext(view))
+    monkeypatch.setattr("diffrl_algos.cli._play.imported_for", lambda *_: contextlib.nullcontext())
+    assert main(["play", "run", "--live"]) == 0
+    assert "showed 1 policies" in capfd.readouterr().out
+
+
+def test_a_command_in_another_thread_leaves_signals_alone(monkeypatch):
+    before, seen = [signal.getsignal(one) for one in SIGNALS], []
+    change(monkeypatch, "diffrl_algos.cli._list.run", lambda: seen.extend(signal.getsignal(one) for one in SIGNALS))
+    thread = threading.Thread(target=lambda: seen.append(main(["list", "algos"])))
+    thread.start()
+    thread.join()
+    assert seen == [*before, 0]
 
 
 def campaign(kinds, moments, seed):

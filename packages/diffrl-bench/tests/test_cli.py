@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -153,3 +155,29 @@ def test_module_runs_and_importing_is_light() -> None:
 def test_the_diffrl_command_finds_it() -> None:
     points = [point for point in entry_points(group="diffrl.commands") if point.name == "bench"]
     assert all(point.value == "diffrl_bench.cli:main" for point in points)
+
+
+class _Swallows:
+    """A destructor that Ctrl-C interrupts: Python ignores what is raised there."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_ends_a_measurement_and_is_known_where_it_was_swallowed(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(*_: object, **__: object) -> dict[str, Any]:
+        act()
+        return {}
+
+    monkeypatch.setattr("diffrl_bench._kernels.bench_kernels", measured)
+    monkeypatch.setattr("diffrl_bench._report.kernels_text", str)
+    act: Callable[[], object] = partial(signal.raise_signal, signal.SIGINT)
+    assert main(["kernels", "--json"]) == 130
+    assert capfd.readouterr() == ("", "diffrl bench: stopped by SIGINT\n")
+    act = _Swallows
+    assert main(["kernels", "--json"]) == 130
+    out, err = capfd.readouterr()
+    assert out == "{}\n" and "SIGINT was lost on its way" in err.splitlines()[-1]

@@ -53,7 +53,7 @@ def start_run(
         with stop.held():
             run = _processes.lead(create) or Run.open(path)
             result, name = _learn(run, state, wall_s, score, [*loggers, *callbacks], stop_after, stop)
-        return _conclude(run, result, name)
+        return _conclude(run, result, name, stop)
 
 
 def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: int | None = None) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def resume_run(path: Path, *, callbacks: Sequence[Callback] = (), stop_after: in
                 found = {line["iteration"]: line.get("score", line.get("return_mean")) for line in run.evaluations()}
                 score = found.get(iteration)
             result, name = _learn(run, state, wall_s, score, [*loggers, *callbacks], stop_after, stop)
-        return _conclude(run, result, name)
+        return _conclude(run, result, name, stop)
 
 
 def _take_over(run: Run, state: Any, arrays: Any, wall_s: float, score: float | None, before: Run | None) -> None:
@@ -171,7 +171,7 @@ def _learn(
     return result, signal.Signals(number).name if number else None
 
 
-def _conclude(run: Run, result: TrainResult, received: str | None) -> dict[str, Any]:
+def _conclude(run: Run, result: TrainResult, received: str | None, stop: StopSignals) -> dict[str, Any]:
     """The summary of a run; with its evaluation, and written, once it is complete."""
     spec = run.spec
     last = result.metrics or next(reversed(run.metrics()), {})
@@ -193,6 +193,7 @@ def _conclude(run: Run, result: TrainResult, received: str | None) -> dict[str, 
         return {**summary, **stopped, "signal": received}
     try:
         figures = _evaluation(run, result.state, None, None, True)
+        stop.obey()
     except Interrupted as error:
         return {**summary, **stopped, "status": "interrupted", "signal": error.name}
     summary |= {**figures, "eval_seed": figures["seed"], "seed": spec.seed}

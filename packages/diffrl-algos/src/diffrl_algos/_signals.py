@@ -30,7 +30,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: str | None = None
-        """Name of the first signal, or None."""
+        """Name of the first signal that has not been answered, or None."""
         self._held = False
 
     @contextlib.contextmanager
@@ -41,6 +41,11 @@ class StopSignals:
             yield
         finally:
             self._held = before
+
+    def obey(self) -> None:
+        """Raise ``Interrupted`` for a signal that has ended nothing: it was held, or a destructor swallowed it."""
+        if self.received is not None:
+            raise Interrupted(self.received, f"{self.received} was lost on its way; something may have been cut off")
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """The handler."""
@@ -54,12 +59,16 @@ class StopSignals:
 def stop_on_signals() -> Iterator[StopSignals]:
     """Turn Ctrl-C, SIGTERM and SIGHUP into ``Interrupted``, or, where they are held, into a note.
 
+    Inside another such block it gives what that one has: Python ignores what is raised in a destructor or a callback of
+    a library, and a signal that was lost so is then still known further in, and further out.
+
     A SIGHUP that is ignored (``nohup``) stays ignored. Outside the main thread, signals are left alone.
     """
-    stop = StopSignals()
     if threading.current_thread() is not threading.main_thread():
-        yield stop
+        yield StopSignals()
         return
+    owners = (getattr(signal.getsignal(number), "__self__", None) for number in ENDING)
+    stop = next((owner for owner in owners if isinstance(owner, StopSignals)), None) or StopSignals()
     hangup = getattr(signal, "SIGHUP", None)
     numbers = [n for n in ENDING if not (n == hangup and signal.getsignal(n) == signal.SIG_IGN)]
     before = {number: signal.signal(number, stop.note) for number in numbers}

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from diffrl_algos import RunError
 from diffrl_algos._callbacks import PartLine, StatusLine
-from diffrl_algos._signals import Interrupted, exit_code
+from diffrl_algos._signals import Interrupted, exit_code, stop_on_signals
 from diffrl_algos._streams import put, results_only, usable
 
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     cut = arguments.index("--") if "--" in arguments else len(arguments)
-    with usable():
+    with stop_on_signals() as stop, usable():
         try:
             args = _parser().parse_args(arguments[:cut])
             args.rest = tuple(arguments[cut + 1 :])
@@ -54,17 +54,17 @@ def main(argv: Sequence[str] | None = None) -> int:
                 finally:
                     line.clear()
             put(json.dumps(result.value, allow_nan=False) if args.json else result.text)
+            stop.obey()
             return result.code
         except (_UsageError, ValueError, RunError) as error:
             return _fail(str(error), 2)
         except (OSError, ImportError) as error:
             return _fail(f"{type(error).__name__}: {error}", 1)
-        except Interrupted as stop:
-            return _fail(str(stop), exit_code(stop.name))
-        except KeyboardInterrupt:
-            return _fail("interrupted", 130)
-        except SystemExit as stop:  # --help
-            return int(stop.code or 0)
+        except KeyboardInterrupt as error:
+            by = error if isinstance(error, Interrupted) else Interrupted("SIGINT")
+            return _fail(str(by), exit_code(by.name))
+        except SystemExit as error:  # --help
+            return int(error.code or 0)
 
 
 def _sim(args: argparse.Namespace) -> _Result:

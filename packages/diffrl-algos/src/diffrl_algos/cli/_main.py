@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, v
 
 from .._errors import LostProcessError, RunError, UsageError, WriteError, unknown
 from .._files import plain
-from .._signals import Interrupted, exit_code
+from .._signals import Interrupted, exit_code, stop_on_signals
 from .._streams import put, results_only, usable
 from ._parser import HelpShown, Result
 
@@ -34,11 +34,18 @@ _ELSEWHERE = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command; returns the exit code.
+
+    Where something swallowed what a signal raised, the command goes on. It then ends with the exit code of that signal
+    although its result was printed, for nobody knows what was cut off. Training knows, and says how to go on.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with usable():
+    with stop_on_signals() as stop, usable():
         try:
-            return _run(arguments)
+            code = _run(arguments)
+            if code == 0:
+                stop.obey()
+            return code
         except (UsageError, RunError) as error:
             return _fail(error, 1 if isinstance(error, WriteError | LostProcessError) else 2)
         except ValueError as error:
@@ -49,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _fail(error, 2)
         except (OSError, ImportError) as error:
             return _fail(error, 1, f"{type(error).__name__}: ")
-        except KeyboardInterrupt as stop:
-            by = stop if isinstance(stop, Interrupted) else Interrupted("SIGINT", "interrupted")
+        except KeyboardInterrupt as error:
+            by = error if isinstance(error, Interrupted) else Interrupted("SIGINT")
             return _fail(by, exit_code(by.name))
 
 

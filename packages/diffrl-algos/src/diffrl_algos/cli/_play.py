@@ -109,6 +109,7 @@ def _show(path: Path, port: int, as_json: bool, options: dict[str, Any]) -> Resu
 
         print(f"live view: {view.address} (Ctrl-C ends it)", file=sys.stderr)
         count = watch_run(path, view, wait, **options)
+        stop.received = None  # answered: it is how a view ends
     result = {"run": str(path), "address": view.address, "policies": count}
     return Result(result, f"showed {count} policies of {path}", as_json)
 
