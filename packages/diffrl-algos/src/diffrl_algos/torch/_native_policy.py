@@ -101,10 +101,11 @@ class PolicyCode(NamedTuple):
 
     def forward(self, x: Tensor, eps: Tensor, push: Tensor | None) -> list[Tensor]:
         """``mean``, ``logstd`` where it is an output, ``u`` and ``action``; all arrays are contiguous."""
-        outputs = [x.new_empty(len(x), self.actions) for _ in range(4 if self.spread else 3)]
+        rows = x.shape[0]
+        outputs = [x.new_empty(rows, self.actions) for _ in range(4 if self.spread else 3)]
         mean, *logstd, u, action = outputs
         arrays = (self.ours, self.turned, self.range, x, eps, push, mean, *(logstd or [None]), u, action)
-        self.programs.run("policy_forward", *arrays, *[None] * 4, len(x), self.actions, self.spread)
+        self.programs.run("policy_forward", *arrays, *[None] * 4, rows, self.actions, self.spread)
         return outputs
 
     def back(
@@ -123,7 +124,7 @@ class PolicyCode(NamedTuple):
         mean, *logstd, u, action = (None if g is None else g.contiguous() for g in cotangents)
         arrays = (self.ours, self.turned, self.range, x, eps, push, mean, *(logstd or [None]), u, action)
         results = (by_parameters, by_x, by_u, lost)
-        self.programs.run("policy_back", *arrays, *results, len(x), self.actions, self.spread)
+        self.programs.run("policy_back", *arrays, *results, x.shape[0], self.actions, self.spread)
 
 
 class _Step(torch.autograd.Function):

@@ -43,6 +43,7 @@ class Node:
         self.traced = traced = compiled.functions.traced
         self.bridge = TorchBridge(env.task.dynamics)
         self._dtype = self.bridge.dtype
+        self._like = torch.empty(0, dtype=self._dtype)  # new arrays of a kind are made faster from an old one
         self.saved_size = env.task.dynamics.saved_size(env.num_envs)
         self.watched = [k for k, leaf in enumerate(traced.memory) if leaf is not None]
         self.made = [k for k, leaf in enumerate(traced.remembered) if leaf is not None]
@@ -68,14 +69,13 @@ class Node:
         return self._returned(state, call, given.memory, outputs)
 
     def kept_step(self, state: EnvState, action: torch.Tensor) -> tuple[Kept, EnvState, Transition] | None:
-        """A step without graph, and what ``pull`` needs of it; None as in ``step``."""
+        """A step while torch records no graph, and what ``pull`` needs of it; None as in ``step``."""
         given = self._given(state, action)
         if given is None:
             return None
         call, saved = _Call(state), self.bridge.borrow(self.saved_size)
-        with torch.no_grad():
-            outcome = self.forward(call, given.arrays, saved.tensor)
-            after, transition = self._returned(state, call, given.memory, iter(outcome.outputs()))
+        outcome = self.forward(call, given.arrays, saved.tensor)
+        after, transition = self._returned(state, call, given.memory, iter(outcome.outputs()))
         return Kept(given.arrays, outcome, saved), after, transition
 
     def _given(self, state: EnvState, action: torch.Tensor) -> _Given | None:
@@ -96,7 +96,7 @@ class Node:
             and action.device.type == "cpu"
             and len(state.physics) == self._counts[0]
             and len(state.constants) == self.bridge.num_constants
-            and len(state.physics[0]) == n
+            and state.physics[0].shape[0] == n
             and state.t.shape == (n,)
             and state.t.dtype is torch.int32
             and all(
@@ -113,7 +113,7 @@ class Node:
         control = [self._empty(leaf) for leaf in self.functions.controls]
         compiled.before.run(n, 1, _pointers(action, clipped, *control))
         control = control or [clipped]
-        moved, ok = [self._empty(leaf) for leaf in traced.moved], torch.empty(n, dtype=torch.int32)
+        moved, ok = [self._empty(leaf) for leaf in traced.moved], torch.empty_like(call.state.t)
         bridge.dynamics.step(
             bridge.buffers(physics),
             bridge.buffers([*control, *constants]),
@@ -233,7 +233,7 @@ class Node:
         return [*head, *(next(rest) if leaf.name in self._reached else None for leaf in leaves), *rest]
 
     def _empty(self, leaf: Any) -> torch.Tensor:
-        return torch.empty((self.env.num_envs, *leaf.shape), dtype=self._dtype)
+        return self._like.new_empty((self.env.num_envs, *leaf.shape))
 
     def _returned(
         self, state: EnvState, call: _Call, memory: list[torch.Tensor], outputs: Any
