@@ -40,18 +40,24 @@ def test_the_engine_compiles_to_a_cubin(tmp_path):
         assert f"{function}_cuda_kernel_forward".encode() in code
 
 
+def scratch_of(grid):
+    scratch = grid.launcher.scratch
+    return lambda worlds, items: dict(zip(scratch.names, scratch.values(worlds, items), strict=True))
+
+
 def test_scratch_stays_where_it_is_until_more_is_needed():
-    scratch = Grid(threads=4).launcher.scratch
-    first = scratch.values(100, 100)
-    assert scratch.values(100, 100) == first == scratch.values(7, 7)
-    larger = scratch.values(1000, 1000)
+    values = scratch_of(Grid(threads=4))
+    first = values(100, 100)
+    assert values(100, 100) == first == values(7, 7)
+    larger = values(1000, 1000)
     assert larger["grid"] != first["grid"] and larger["list"] == first["list"]  # a worker's is for one world at a time
     assert first["list"] % 64 == 0 and first["list_stride"] * 4 % 64 == 0 and first["list_stride"] >= PARTICLES
+    assert values(100, 100) == larger == values(7, 7), "the old memory is gone"
 
 
 def test_on_cuda_every_item_is_a_worker():
-    scratch = Grid(on_cuda=True).launcher.scratch
-    assert scratch.values(10, 10)["list"] != scratch.values(10, 1000)["list"]
+    values = scratch_of(Grid(on_cuda=True))
+    assert values(10, 10)["list"] != values(10, 1000)["list"]
 
 
 def test_a_real_that_the_number_type_cannot_hold_is_infinite():

@@ -153,7 +153,7 @@ class Program:
             if plan is None:
                 plan = self._plans[num_worlds] = self._plan(num_worlds)
             if launcher.scratch.names:
-                values = (*values, *launcher.scratch.values(num_worlds, plan.most).values())
+                values = (*values, *launcher.scratch.values(num_worlds, plan.most))
             for packer, known, order, room in plan.parts:
                 packer.pack_into(room, order((*known, *values)))
             plan.run(worth)

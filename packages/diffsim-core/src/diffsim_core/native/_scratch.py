@@ -35,12 +35,19 @@ class Scratch:
         self._device = device
         self._buffers: dict[str, Any] = {}
         self._outgrown: list[Any] = []
+        self._known: dict[tuple[int, int], tuple[int, ...]] = {}
 
         self.names: tuple[str, ...] = tuple(f for name, listed in self._listed.items() for f in listed.fields_of(name))
         """Of the fields that hold scratch; none where an engine needs no scratch."""
 
-    def values(self, num_worlds: int, items: int) -> dict[str, int]:
-        """Of these fields, for so many worlds and launches of at most so many items."""
+    def values(self, num_worlds: int, items: int) -> tuple[int, ...]:
+        """Of these fields, in the order of ``names``, for so many worlds and launches of at most so many items."""
+        known = self._known.get((num_worlds, items))
+        if known is None:
+            known = self._known[num_worlds, items] = self._values(num_worlds, items)
+        return known
+
+    def _values(self, num_worlds: int, items: int) -> tuple[int, ...]:
         found: list[int] = []
         for name, size in self._sizes.items():
             listed = self._listed[name]
@@ -51,7 +58,7 @@ class Scratch:
             stride = -(-numbers * width // _LINE) * _LINE
             workers = items if self._threads is None else self._threads
             found += self._room(name, stride * workers), stride // width
-        return dict(zip(self.names, found, strict=True))
+        return tuple(found)
 
     def _room(self, name: str, needed: int) -> int:
         """Address of at least so many bytes."""
@@ -61,6 +68,7 @@ class Scratch:
                 self._outgrown.append(buffer)  # a CUDA graph may have captured its address
             kind: Any = wp.uint8
             buffer = self._buffers[name] = wp.empty(needed + _LINE, dtype=kind, device=self._device)
+            self._known.clear()  # whose addresses may be those of the memory that this one replaces
         return -(-(buffer.ptr or 0) // _LINE) * _LINE
 
 
