@@ -20,6 +20,8 @@ Widths = tuple[Count, ...]
 Steps = Annotated[int, Interval(ge=1, lt=2**63)]
 Activation = Literal["elu", "silu", "relu", "tanh"]
 Code = Literal["torch", "native", "auto"]
+OF_OLDER_RUNS = {"policy_step": "torch", "critic_fit": "torch"}
+"""Fields that the description of an older run lacks, with what it did."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +110,10 @@ class GaussianConfig(WindowConfig):
     """Lower bound of the log standard deviation."""
     logstd_max: Finite = 20.0
     """Upper bound of the log standard deviation."""
-    policy_step: Code = "torch"
-    """What computes the policy in the roll-out, and its gradient there. ``torch``: its operations. ``native``: one node
-    of compiled code for each step, on a CPU, for actors without an encoder. ``auto``: compiled code where it can, else
-    torch. The mathematics is the same, but not the last bits."""
+    policy_step: Code = "auto"
+    """What computes the policy in the roll-out, and its gradient there. ``torch``: its operations. ``native``: compiled
+    code, on a CPU, for actors without an encoder. ``auto``: compiled code where it can, else torch. The mathematics is
+    the same, but not the last bits."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -139,7 +141,7 @@ class SpreadConfig(GaussianConfig):
 class FitConfig(WindowConfig):
     """Fields of every algorithm that fits critics."""
 
-    critic_fit: Code = "torch"
+    critic_fit: Code = "auto"
     """What fits the critics. ``torch``: its operations. ``native``: compiled code, several times faster, for runs on a
     CPU in one process whose critics have no encoder. ``auto``: compiled code where it can, else torch. The mathematics
     is the same, but not the last bits."""

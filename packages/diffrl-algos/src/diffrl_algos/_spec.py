@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from diffsim_core.options import Count, Finite, Index, from_json, to_json
 
 from . import _processes
+from ._config import OF_OLDER_RUNS
 from ._errors import UsageError
-from ._fields import checked, from_mapping, to_mapping
+from ._fields import checked, field_types, from_mapping, to_mapping
 from ._registry import get_algorithm
 from ._train import Budget
 
@@ -99,7 +100,9 @@ class RunSpec:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunSpec:
         """Raises ``UsageError`` or ``TypeError`` if the values do not describe a run."""
-        config = from_mapping(get_algorithm(values["algorithm"]).config_class(), values["config"])
+        kind = get_algorithm(values["algorithm"]).config_class()
+        older = {name: value for name, value in OF_OLDER_RUNS.items() if name in field_types(kind)}
+        config = from_mapping(kind, {**older, **values["config"]})
         budget = from_mapping(Budget, values["budget"])
         start = {"start": Start(**values["start"])} if values.get("start") is not None else {}
         options = from_json(values["task_options"])
@@ -128,6 +131,14 @@ class RunSpec:
             )
         except (ValueError, ImportError) as error:
             raise UsageError(str(error)) from None
+
+
+def default_task_options(algorithm: str, task: str, device: str) -> dict[str, Any]:
+    """Options of a task that a new run has unless it says otherwise: fused steps, where torch learns on a CPU."""
+    import diffsim_core
+
+    fused = get_algorithm(algorithm).arrays == "torch" and device == "cpu"
+    return {"fused": True} if fused and "fused" in diffsim_core.task_options(task).known else {}
 
 
 def _described(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,6 +74,7 @@ def bench_update(bench: UpdateBench, progress: Progress = unseen) -> dict[str, A
     """
     import diffsim_core
     from diffrl_algos import default_preset, get_algorithm
+    from diffrl_algos._spec import default_task_options
 
     from ._windows import clock_of, require_device
 
@@ -81,6 +82,7 @@ def bench_update(bench: UpdateBench, progress: Progress = unseen) -> dict[str, A
     facts = machine() | {"gpu": require_device(bench.device)}
     preset = default_preset(bench.algo, bench.task)
     entry = get_algorithm(bench.algo)
+    usual = default_task_options(bench.algo, bench.task, bench.device)
     threads: dict[str, Any] = {} if bench.threads is None else {"threads": bench.threads}
     cases = {}
     for value, (config, options) in _configs(preset.config, bench.compare, bench.task).items():
@@ -89,7 +91,7 @@ def bench_update(bench: UpdateBench, progress: Progress = unseen) -> dict[str, A
             num_envs=bench.num_envs or preset.num_envs,
             arrays=entry.arrays,
             device=bench.device,
-            **{**preset.task_options, **threads, **options},
+            **{**usual, **preset.task_options, **threads, **options},
         )
         cases[value] = Case(entry.build(config), env, bench.seed, clock_of(bench.device))
     for k in range(-bench.warm_up, bench.updates):

@@ -17,7 +17,7 @@ from .._fields import flag
 from .._live import PORT_OPTION
 from .._presets import Preset, default_preset
 from .._registry import AlgorithmEntry
-from .._spec import RunSpec
+from .._spec import RunSpec, default_task_options
 from .._train import Budget
 from ._parser import Parser, about, add_import, listing
 
@@ -99,7 +99,8 @@ def train_parser(entry: AlgorithmEntry | None, task: str | None = None, reading:
     if preset is not None:
         declared = task_options(preset.task)
         title = f"\noptions of {declared.owner}, as --task-option NAME=VALUE:"
-        parser.more = listing(title, declared.known, preset.task_options)
+        usual = default_task_options(preset.algorithm, preset.task, RunSpec.device)
+        parser.more = listing(title, declared.known, {**usual, **preset.task_options})
     return parser
 
 
@@ -157,7 +158,8 @@ def spec_of(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
     changes = {name: _fields.parse(cls, name, text) for name, text in given.items() if text is not None}
     run = {name: value for name in _OF_RUN if (value := getattr(args, name)) is not None}
     run = {"num_envs": preset.num_envs, "eval_episodes": preset.eval_episodes, **run}
-    options = {**preset.task_options, **_given(declared, args.task_option or [], own)}
+    usual = default_task_options(entry.name, args.task, run.get("device", RunSpec.device))
+    options = {**usual, **preset.task_options, **_given(declared, args.task_option or [], own)}
     config = _fields.replace(preset.config, changes)
     made = RunSpec(
         algorithm=entry.name,
