@@ -33,6 +33,7 @@ from diffsim_core._protocol import (
 from diffsim_core._rollout_loop import loop_rollout
 from diffsim_core._torch_origin import torch_origin
 from diffsim_core._tree import tree_leaves, tree_map
+from diffsim_core._uploads import uploaded
 
 
 class TorchBridge:
@@ -281,7 +282,9 @@ class TorchBackend:
         return False
 
     def from_numpy(self, values: np.ndarray[Any, Any], like: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(np.array(values, order="C")).to(like.device)
+        if self.can_read(like.device.type):
+            return torch.from_numpy(np.array(values, order="C")).to(like.device)
+        return uploaded(values, like.device)
 
     def to_numpy(self, array: torch.Tensor) -> np.ndarray[Any, Any]:
         return array.detach().resolve_neg().cpu().numpy().copy()
