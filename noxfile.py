@@ -159,14 +159,27 @@ def gpu_tests(session: nox.Session) -> None:
 
     Without a GPU they are skipped; REQUIRE_GPU=1 makes that a failure.
     """
-    args = ["-m", "gpu", *session.posargs]
+    python(session, "-m", "pytest", "-m", "gpu", *session.posargs)
+
+
+@nox.session
+def gpu_record(session: nox.Session) -> None:
+    """GPU tests, speeds and a short training in under ten minutes, written to docs/results/gpu; ``-- --out DIR``.
+
+    With ``--no-venv``, on the torch and JAX that are already there, and beside MJX if that is there too.
+    """
+    python(session, "tests/gpu_record.py", *session.posargs)
+
+
+def python(session: nox.Session, *args: str) -> None:
+    """Python with all packages, installed for the session or, with ``--no-venv``, from their sources."""
     if session.venv_backend != "none":
         install(session, *editable(), "--group", "test")
-        session.run("python", "-m", "pytest", *args)
+        session.run("python", *args)
         return
-    python = shutil.which("python") or shutil.which("python3") or "python"
+    found = shutil.which("python") or shutil.which("python3") or "python"
     path = os.pathsep.join([*map(str, SOURCES), *filter(None, [os.environ.get("PYTHONPATH")])])
-    session.run(python, "-m", "pytest", *args, env={"PYTHONPATH": path}, external=True)
+    session.run(found, *args, env={"PYTHONPATH": path}, external=True)
 
 
 @nox.session
