@@ -1,4 +1,4 @@
-"""``nox -s gpu_record`` keeps what it can: if a part fails, takes too long or prints nonsense, the others' files stay."""
+"""``nox -s gpu_record``: if a part fails, takes too long or prints nonsense, the files of the others stay."""
 
 from __future__ import annotations
 
