@@ -37,7 +37,7 @@ class TaskEnv(Remade):
         dtype: ``"float32"`` or ``"float64"``.
         world_offset: number of the first world; random numbers follow the world's number, so two
             environments of 32 worlds at offsets 0 and 32 equal one of 64.
-        fused: take each step, simulator and task together, as one operation of torch's autograd on a CPU: the task's
+        fused: take each step, simulator and task together, as one operation of torch's autograd: the task's
             functions are traced in the first step, differentiated and compiled. Where that cannot be, a warning says
             why, and steps are taken as without it. Results agree up to rounding.
 
@@ -146,9 +146,8 @@ class TaskEnv(Remade):
         return Recording(self, self._fused)
 
     def _fuse(self) -> Any:
-        if self.arrays != "torch" or self.device != "cpu":
-            where = f"arrays={self.arrays!r} on device={self.device!r}"
-            tell_separate(self.task.name, f"only torch on a CPU has them in one, not {where}")
+        if self.arrays != "torch":
+            tell_separate(self.task.name, f"only torch has them in one, not arrays={self.arrays!r}")
             return None
         from diffsim_core._traced import FusedStep
 

@@ -85,7 +85,7 @@ def differentiated(step: Step, state: EnvState, action: torch.Tensor, seed: int 
     values = dict(_named(*taken))
     random = np.random.default_rng(seed)
     terms = [
-        (x * torch.from_numpy(random.standard_normal(tuple(x.shape))).to(x.dtype)).sum()
+        (x * torch.from_numpy(random.standard_normal(tuple(x.shape))).to(x)).sum()
         for _, x in sorted(values.items())
         if x.is_floating_point()
     ]
@@ -109,14 +109,14 @@ def disturbed(env: Any, state: EnvState, action: torch.Tensor) -> tuple[EnvState
     def move(tree: PyTree) -> PyTree:
         return tree_map(lambda x: x + _noise(random, x) if x.is_floating_point() else x, tree)
 
-    late = torch.arange(env.num_envs) % 3 == 0
+    late = torch.arange(env.num_envs, device=state.t.device) % 3 == 0
     t = torch.where(late, torch.full_like(state.t, env.spec.horizon - 1), state.t)
-    drawn = torch.from_numpy(random.uniform(-1.5, 1.5, tuple(action.shape))).to(action.dtype)
+    drawn = torch.from_numpy(random.uniform(-1.5, 1.5, tuple(action.shape))).to(action)
     return state._replace(physics=move(state.physics), task=move(state.task), t=t), drawn
 
 
 def _noise(random: np.random.Generator, x: torch.Tensor) -> torch.Tensor:
-    return 0.1 * torch.from_numpy(random.standard_normal(tuple(x.shape))).to(x.dtype)
+    return 0.1 * torch.from_numpy(random.standard_normal(tuple(x.shape))).to(x)
 
 
 def different(

@@ -67,7 +67,7 @@ def literal(node: Node) -> str:
 
 def _written(value: Any) -> str:
     if math.isnan(value):
-        return '__builtin_nan("")'
+        return "DS_NAN"
     if math.isinf(value):
-        return "__builtin_inf()" if value > 0 else "-__builtin_inf()"
+        return "DS_INFINITY" if value > 0 else "-DS_INFINITY"
     return repr(float(value))

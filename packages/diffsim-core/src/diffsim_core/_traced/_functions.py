@@ -155,8 +155,8 @@ class Functions:
             body += [*_loads(_used(_nodes(start.renewed), drawn), "args"), *map(_local, start.renewed)]
             body += _computed(start.renewed)
         for leaf in self.renewed:
-            new = f"{leaf.name}_" if start is not None else f"args.fresh_{leaf.name}"
-            body.append(f"renew(b, done, {new}, {leaf.size}, args.to_{leaf.name});")
+            new = f"renew(b, done, {leaf.name}_" if start is not None else f"renew_from(b, done, args.fresh_{leaf.name}"
+            body.append(f"{new}, {leaf.size}, args.to_{leaf.name});")
         worlds = "for (int w = b.first; w < b.n && w < b.first + DS_LANES; w++)"
         return _item("renew_done", "RenewArgs", [*body, f"{worlds} if (done[w]) args.t_out[w] = 0;"])
 

@@ -25,7 +25,7 @@ class FusedStep:
     """Steps of one environment as one operation each; none where that cannot be.
 
     Args:
-        env: on torch arrays and a CPU; its steps are taken by ``env._step`` where this cannot.
+        env: on torch arrays; its steps are taken by ``env._step`` where this cannot.
     """
 
     def __init__(self, env: TaskEnv) -> None:
@@ -69,7 +69,7 @@ def compiled_node(env: TaskEnv, state: EnvState, action: torch.Tensor) -> tuple[
     """Compiled steps of an environment, compared with its own; and what they take for granted.
 
     Args:
-        env: on torch arrays and a CPU.
+        env: on torch arrays.
         state: a state to compare at.
         action: ``[N, na]``, the same.
 
@@ -88,7 +88,7 @@ def compiled_node(env: TaskEnv, state: EnvState, action: torch.Tensor) -> tuple[
             raise Untraceable("its simulator writes other arrays than its state")
         traced = trace_twice(env, state, python)
         try:
-            node = Node(env, Compiled(Functions(traced), env.task.horizon))
+            node = Node(env, Compiled(Functions(traced), env.task.horizon, env.device))
             found = disagreement(env, node.step, state, action)
         except Exception as error:
             raise Different(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from diffsim_core._interop_torch import TorchBridge, once, refuse_transforms
+from diffsim_core._interop_torch import TorchBridge, once, refuse_transforms, warp_stream
 from diffsim_core._protocol import EnvState, Transition
 from diffsim_core._traced._outcome import Kept, Outcome
 from diffsim_core._traced._program import Compiled
@@ -42,8 +42,9 @@ class Node:
         self.functions = compiled.functions
         self.traced = traced = compiled.functions.traced
         self.bridge = TorchBridge(env.task.dynamics)
-        self._dtype = self.bridge.dtype
-        self._like = torch.empty(0, dtype=self._dtype)  # new arrays of a kind are made faster from an old one
+        self._dtype, self._device = self.bridge.dtype, self.bridge.device
+        # New arrays of a kind are made faster from an old one.
+        self._like = torch.empty(0, dtype=self._dtype, device=self._device)
         self.saved_size = env.task.dynamics.saved_size(env.num_envs)
         self.watched = [k for k, leaf in enumerate(traced.memory) if leaf is not None]
         self.made = [k for k, leaf in enumerate(traced.remembered) if leaf is not None]
@@ -61,11 +62,12 @@ class Node:
         if given is None:
             return None
         call, arrays = _Call(state), given.arrays
-        if torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
-            outputs = iter(_Step.apply(self, call, *arrays))  # pyright: ignore[reportArgumentType]
-        else:
-            with torch.no_grad():
-                outputs = iter(self.forward(call, arrays, None).outputs())
+        with warp_stream(self._device):
+            if torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
+                outputs = iter(_Step.apply(self, call, *arrays))  # pyright: ignore[reportArgumentType]
+            else:
+                with torch.no_grad():
+                    outputs = iter(self.forward(call, arrays, None).outputs())
         return self._returned(state, call, given.memory, outputs)
 
     def kept_step(self, state: EnvState, action: torch.Tensor) -> tuple[Kept, EnvState, Transition] | None:
@@ -74,7 +76,8 @@ class Node:
         if given is None:
             return None
         call, saved = _Call(state), self.bridge.borrow(self.saved_size)
-        outcome = self.forward(call, given.arrays, saved.tensor)
+        with warp_stream(self._device):
+            outcome = self.forward(call, given.arrays, saved.tensor)
         after, transition = self._returned(state, call, given.memory, iter(outcome.outputs()))
         return Kept(given.arrays, outcome, saved), after, transition
 
@@ -93,14 +96,14 @@ class Node:
         n, leaves = self.env.num_envs, [leaf for leaf in self.traced.memory if leaf is not None]
         return (
             action.dtype is self._dtype
-            and action.device.type == "cpu"
+            and action.device == self._device
             and len(state.physics) == self._counts[0]
             and len(state.constants) == self.bridge.num_constants
             and state.physics[0].shape[0] == n
             and state.t.shape == (n,)
             and state.t.dtype is torch.int32
             and all(
-                x.dtype is self._dtype and x.device.type == "cpu" and x.shape == (n, *leaf.shape) and not x.is_neg()
+                x.dtype is self._dtype and x.device == self._device and x.shape == (n, *leaf.shape) and not x.is_neg()
                 for x, leaf in zip(memory, leaves, strict=True)
             )
         )
@@ -122,10 +125,11 @@ class Node:
             None if saved is None else bridge.buffer(saved, bridge.dynamics.dtype),
         )
         results = [self._empty(leaf) for leaf in traced.results]
-        t, flags, ended = torch.empty_like(call.state.t), torch.empty((4, n), dtype=torch.bool), ctypes.c_int(0)
-        now = call.state.t.contiguous()
+        t, flags = torch.empty_like(call.state.t), torch.empty((4, n), dtype=torch.bool, device=self._device)
+        now, ended = call.state.t.contiguous(), ctypes.c_int(0)
+        look = 0 if compiled.on_cuda else ctypes.addressof(ended)  # on CUDA the host would wait for it
         read = _pointers(*physics, clipped, *memory, *moved)
-        compiled.after.run(n, 1, [*read, *_pointers(*results, ok, now, t, flags), ctypes.addressof(ended)])
+        compiled.after.run(n, 1, [*read, *_pointers(*results, ok, now, t, flags), look])
         made, seen = len(self.made), len(traced.obs)
         outcome = Outcome(
             moved=moved,
@@ -143,7 +147,7 @@ class Node:
             begun=None,
             episode=call.state.episode,
         )
-        call.outcome = outcome if not ended.value else self._renew(call.state, outcome)
+        call.outcome = outcome if look and not ended.value else self._renew(call.state, outcome)
         return call.outcome
 
     def _renew(self, state: EnvState, outcome: Outcome) -> Outcome:
@@ -304,5 +308,6 @@ class _Step(torch.autograd.Function):
         count = len(ctx.saved_tensors) - len(node.traced.moved)
         arrays, moved = ctx.saved_tensors[:count], list(ctx.saved_tensors[count:])
         outcome = ctx.outcome._replace(moved=moved)
-        pulled = once(lambda: node.pull(arrays, outcome, ctx.saved.tensor, cotangents), arrays, cotangents)
+        with warp_stream(node.bridge.device):
+            pulled = once(lambda: node.pull(arrays, outcome, ctx.saved.tensor, cotangents), arrays, cotangents)
         return (None, None, *node.spread(pulled))

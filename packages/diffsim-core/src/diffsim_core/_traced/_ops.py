@@ -185,8 +185,8 @@ OPS: dict[str, Op] = {
     "xor": Op("{0} ^ {1}", None, operator.xor, "mask"),
     "not": Op("not_({0})", None, operator.not_, "mask"),
     "isnan": Op("{0} != {0}", None, np.isnan, "mask"),
-    "isinf": Op("abs_({0}) == splat(T(__builtin_inf()))", None, np.isinf, "mask"),
-    "isfinite": Op("abs_({0}) < splat(T(__builtin_inf()))", None, np.isfinite, "mask"),
+    "isinf": Op("abs_({0}) == splat(T(DS_INFINITY))", None, np.isinf, "mask"),
+    "isfinite": Op("abs_({0}) < splat(T(DS_INFINITY))", None, np.isfinite, "mask"),
 }
 """By name. ``max``, ``min`` and ``norm`` take any number of arguments; ``sin`` and ``cos`` of one argument are computed
 together. ``held`` stops derivatives, ``alias`` is its argument, and ``step`` is the sign with 0 for a NaN."""

@@ -14,13 +14,13 @@ class Outcome(NamedTuple):
     moved: list[torch.Tensor]
     """Physics as the simulator writes it, before any reset."""
     physics: list[torch.Tensor]
-    """The same list, or another one where an episode ended."""
+    """The same list, or another one where an episode ended, or may have."""
     remembered: list[torch.Tensor]
     final_obs: list[torch.Tensor]
     reward: torch.Tensor
     metrics: list[torch.Tensor]
     obs: list[torch.Tensor] | None
-    """After resets; None where there was none."""
+    """After resets; None where there certainly was none."""
     t: torch.Tensor
     flags: torch.Tensor
     """``[4, N]`` bool: terminated, truncated, diverged, done."""

@@ -2,6 +2,14 @@
 // step. They agree with the array library where it matters: a NaN stays one, and no bound of an argument is left out.
 // Included as text, after block.h.
 
+#ifdef __CUDACC__
+#define DS_INFINITY __longlong_as_double(0x7ff0000000000000LL)
+#define DS_NAN __longlong_as_double(0x7ff8000000000000LL)
+#else
+#define DS_INFINITY __builtin_inf()
+#define DS_NAN __builtin_nan("")
+#endif
+
 namespace ds {
 
 #if DS_LANES == 8
@@ -131,15 +139,15 @@ DS_ENTRY void load_cotangent(Block b, const T* of_result, const T* of_next, Mask
 // Numbers of worlds that left the finite range read zero where they are not finite.
 DS_ENTRY void zero_lost(Mask fine, int n, R* x)
 {
-    for (int i = 0; i < n; i++) x[i] = select(fine | (abs_(x[i]) < number(T(__builtin_inf()))), x[i], R{});
+    for (int i = 0; i < n; i++) x[i] = select(fine | (abs_(x[i]) < number(T(DS_INFINITY))), x[i], R{});
 }
 // And so no cotangent reaches them.
 DS_ENTRY void zero_lost_cotangent(Mask fine, int n, const R* x, R* g)
 {
-    for (int i = 0; i < n; i++) g[i] = select(fine | (abs_(x[i]) < number(T(__builtin_inf()))), g[i], R{});
+    for (int i = 0; i < n; i++) g[i] = select(fine | (abs_(x[i]) < number(T(DS_INFINITY))), g[i], R{});
 }
 
-// What ends in this step, and whether anything does.
+// What ends in this step, and on a CPU, if `any` is given, whether anything does.
 DS_ENTRY void ends(Block b, Mask terminated, const int* ok, const int* t, int horizon, int* t_out, int* flags, int n, int* any)
 {
     Byte *of_terminated = (Byte*)flags, *of_truncated = of_terminated + n, *of_diverged = of_truncated + n, *of_done = of_diverged + n;
@@ -152,7 +160,9 @@ DS_ENTRY void ends(Block b, Mask terminated, const int* ok, const int* t, int ho
         of_truncated[w] = cut;
         of_diverged[w] = !fine;
         of_done[w] = over || cut;
-        if (over || cut) __atomic_store_n(any, 1, __ATOMIC_RELAXED);
+#ifndef __CUDACC__  // where nobody looks
+        if (any && (over || cut)) __atomic_store_n(any, 1, __ATOMIC_RELAXED);
+#endif
     }
 }
 
@@ -164,7 +174,7 @@ DS_ENTRY void renew(Block b, const Byte* done, const R* fresh, int n, T* to)
         for (int i = 0; i < n; i++) to[size_t(b.first + l) * n + i] = get(fresh[i], l);
     }
 }
-DS_ENTRY void renew(Block b, const Byte* done, const T* fresh, int n, T* to)
+DS_ENTRY void renew_from(Block b, const Byte* done, const T* fresh, int n, T* to)
 {
     for (int w = b.first; w < b.n && w < b.first + DS_LANES; w++) {
         if (!done[w]) continue;
