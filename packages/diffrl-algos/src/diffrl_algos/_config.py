@@ -20,7 +20,7 @@ Widths = tuple[Count, ...]
 Steps = Annotated[int, Interval(ge=1, lt=2**63)]
 Activation = Literal["elu", "silu", "relu", "tanh"]
 Code = Literal["torch", "native", "auto"]
-OF_OLDER_RUNS = {"policy_step": "torch", "critic_fit": "torch"}
+OF_OLDER_RUNS = {"policy_step": "torch", "policy_fit": "torch", "critic_fit": "torch"}
 """Fields that the description of an older run lacks, with what it did."""
 
 
@@ -170,10 +170,19 @@ class CriticConfig(FitConfig):
 class PolicyFitConfig(WindowConfig):
     """Fields of algorithms that fit their policy to a window in epochs, as PPO does."""
 
-    policy_fit: Code = "torch"
+    policy_fit: Code = "auto"
     """What takes the policy's epochs over a window. ``torch``: its operations. ``native``: compiled code, faster, for
     runs on a CPU in one process whose actor has no encoder. ``auto``: compiled code where it can, else torch. The
     mathematics is the same, but not the last bits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphConfig(UpdateConfig):
+    """Fields of algorithms whose updates can be a graph of the device's work."""
+
+    cuda_graph: bool = False
+    """On CUDA, capture all that an update does on the device as one graph after the third update, and replay it from
+    then on. What cannot be captured runs as without it, and a warning says why. It has not been run on a GPU yet."""
 
 
 def require(name: str, value: object, holds: bool, expected: str) -> None:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from diffsim_core._memory import require_memory as require_memory
     from diffsim_core._random import EpisodeRandom as EpisodeRandom
     from diffsim_core._rollout import rollout as rollout
+    from diffsim_core._task_watch import watch_task as watch_task
     from diffsim_core._tree import tree_map as tree_map
 
 try:
@@ -69,6 +70,7 @@ _LAZY = {
     "stop_gradient": "_interop",
     "to_numpy": "_interop",
     "tree_map": "_tree",
+    "watch_task": "_task_watch",
 }
 
 

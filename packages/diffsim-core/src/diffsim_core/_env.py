@@ -137,9 +137,9 @@ class TaskEnv(Remade):
     def recording(self) -> Any:
         """For one roll-out without graph, whose steps are kept to be pulled back through by hand.
 
-        None where steps are separate operations. See ``diffsim_core._traced.Recording``.
+        None where steps are separate operations, and on CUDA. See ``diffsim_core._traced.Recording``.
         """
-        if self._fused is None or not self._fused.works:
+        if self._fused is None or not self._fused.works or self.device != "cpu":
             return None
         from diffsim_core._traced import Recording
 

@@ -257,12 +257,16 @@ def torch_device(name: str) -> torch.device:
 
 
 def warp_stream(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Warp launches on torch's current stream of a CUDA device while the context is open; a CPU has none."""
+    """Warp launches on torch's current stream of a CUDA device while the context is open; a CPU has none.
+
+    Warp lets that stream wait for its own one before. In a capture, such a wait for work outside would end it.
+    """
     if device.type != "cuda":
         return contextlib.nullcontext()
     import warp as wp
 
-    return wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(device)))
+    waits = not torch.cuda.is_current_stream_capturing()
+    return wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(device)), sync_enter=waits)
 
 
 class TorchBackend:

@@ -23,7 +23,7 @@ class Adam(NamedTuple):
     v: Tensor
     """Second moment ``[P]``."""
     step: int
-    """Steps taken."""
+    """Steps taken; in a graph of an update it is a tensor, and so may the learning rate be."""
 
     @classmethod
     def init(cls, params: Tensor) -> Adam:
@@ -53,8 +53,13 @@ class Adam(NamedTuple):
             params.mul_(1.0 - lr * weight_decay)
         self.m.lerp_(grad, 1.0 - b1)
         self.v.mul_(b2).addcmul_(grad, grad, value=1.0 - b2)
-        denominator = self.v.sqrt().div_(math.sqrt(1.0 - b2**step)).add_(eps)
-        params.addcdiv_(self.m, denominator, value=-lr / (1.0 - b1**step))
+        if isinstance(step, Tensor):
+            taken = step.double()
+            denominator = self.v.sqrt().div_((1.0 - b2**taken).sqrt()).add_(eps)
+            params.addcdiv_(self.m * (-lr / (1.0 - b1**taken)), denominator)
+        else:
+            denominator = self.v.sqrt().div_(math.sqrt(1.0 - b2**step)).add_(eps)
+            params.addcdiv_(self.m, denominator, value=-lr / (1.0 - b1**step))
         return self._replace(step=step)
 
 

@@ -10,7 +10,9 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ from torch import Tensor
 from diffsim_core import Env, require_memory
 
 from .._algorithm import Metrics, Policy
-from .._config import CriticConfig, GaussianConfig, PolicyFitConfig, UpdateConfig
+from .._config import CriticConfig, GaussianConfig, GraphConfig, PolicyFitConfig, UpdateConfig
 from .._processes import size
 from ._account import Clock, Learned, account, settings
 from ._adam import Adam, Optimizer
@@ -27,6 +29,7 @@ from ._carry import carried
 from ._choice import is_native
 from ._critic import Critic, ValueFunction
 from ._fit import begin_fit, fits_natively
+from ._graphed import Graphed, graphed, require_cuda
 from ._networks import gaussian_actor, value_critic
 from ._normalize import Normalizer
 from ._observations import flat, layout_of
@@ -85,7 +88,10 @@ class Learner(ABC, Generic[ConfigT, StateT]):
                 says why.
         """
         self.check(env)
-        return self.template(env, seed)
+        state = self.template(env, seed)
+        if self._captures:
+            require_cuda(state.run.obs.device)
+        return state
 
     def check(self, env: Env) -> None:
         """Raise ``ValueError`` if the algorithm cannot learn in this environment, or not with this configuration."""
@@ -97,6 +103,8 @@ class Learner(ABC, Generic[ConfigT, StateT]):
                 f"environment {spec.name!r} is not differentiable, and {title} learns through its gradients; "
                 "use ppo, sac or td3"
             )
+        if self._captures and size() > 1:
+            raise ValueError(f"cuda_graph is true, but this run has {size()} processes; use cuda_graph=false")
         if self.gradients:
             require_memory(env, self.window)
 
@@ -136,10 +144,22 @@ class Learner(ABC, Generic[ConfigT, StateT]):
         """One update, as the class describes it: the next state and its metrics."""
         with settings(self.config):
             clock, generator = Clock(), state.run.generator()
-            learned = self.learn(state, generator, clock)
+            if self._captures:
+                learned, generator = graphed(self, state)(state, clock)
+            else:
+                learned = self.learn(state, generator, clock)
             if not isinstance(learned, Learned):
                 raise TypeError(f"{type(self).__name__}.learn returned {type(learned).__name__}, not Learned")
             return account(state, learned, generator, clock)
+
+    @property
+    def _captures(self) -> bool:
+        return isinstance(self.config, GraphConfig) and self.config.cuda_graph
+
+    @cached_property
+    def graphs(self) -> WeakKeyDictionary[Env, Graphed]:
+        """Updates captured as graphs, by the worlds they are of."""
+        return WeakKeyDictionary()
 
     def to_arrays(self, state: StateT) -> dict[str, np.ndarray]:
         """The state as named arrays, for a checkpoint."""

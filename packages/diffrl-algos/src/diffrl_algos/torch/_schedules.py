@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from torch import Tensor
+
 from .._config import UpdateConfig
 
 
@@ -26,11 +28,14 @@ def learning_rate(config: UpdateConfig, start: float, state: Progress) -> float:
 def linear(config: UpdateConfig, start: float, end: float, state: Progress) -> float:
     """From ``start`` at the first update to ``end`` at the end of the schedule, and ``end`` from there.
 
-    The schedule ends after ``config.schedule_steps`` control steps, else after ``config.iterations`` updates.
+    The schedule ends after ``config.schedule_steps`` control steps, else after ``config.iterations`` updates. Where the
+    counters of the state are tensors, as in a graph of an update, so is what this gives.
     """
     done, whole = state.iteration, config.iterations
     if config.schedule_steps is not None:
         done, whole = state.env_steps, config.schedule_steps
+    if isinstance(done, Tensor):
+        return start + (end - start) * (done.double() / whole).clamp(max=1.0)  # pyright: ignore[reportReturnType]
     return start + (end - start) * min(1.0, done / whole)
 
 

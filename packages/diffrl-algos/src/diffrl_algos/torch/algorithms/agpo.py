@@ -17,7 +17,7 @@ import gradest
 from diffsim_core import Env
 from diffsim_core.options import Count, Finite, Fraction, NotNegative, Positive
 
-from ..._config import CriticConfig, SpreadConfig, Widths
+from ..._config import CriticConfig, GraphConfig, SpreadConfig, Widths
 from .._account import Clock, Learned
 from .._credit_graph import CreditGraph
 from .._critic import Critic
@@ -29,7 +29,7 @@ from .._window import Window, normal
 
 
 @dataclass(frozen=True, kw_only=True)
-class AGPOConfig(SpreadConfig, CriticConfig):
+class AGPOConfig(SpreadConfig, CriticConfig, GraphConfig):
     """Adaptive-Gradient Policy Optimization (Gao et al. 2024).
 
     Networks, rates and weights are by default those of Table 1 for Ant. Ours are ``lam``, ``truncation``,

@@ -17,7 +17,7 @@ import gradest
 from diffsim_core import Env
 from diffsim_core.options import Count, Fraction, NotNegative, Positive
 
-from ..._config import Activation, CriticConfig, Widths
+from ..._config import Activation, CriticConfig, GraphConfig, Widths
 from .._account import Clock, Learned
 from .._critic import Critic, ValueFunction
 from .._encoder import Encoder
@@ -32,7 +32,7 @@ from .._temperature import TemperatureConfig, TemperatureState, adapted, first_t
 
 
 @dataclass(frozen=True, kw_only=True)
-class SAPOConfig(TemperatureConfig, CriticConfig):
+class SAPOConfig(TemperatureConfig, CriticConfig, GraphConfig):
     """Soft Analytic Policy Optimization (Xing et al. 2024).
 
     The defaults are the paper's (Table 2), except for four minibatches in an epoch of the critics instead of one, as in

@@ -15,14 +15,14 @@ import torch
 import gradest
 from diffsim_core.options import Fraction
 
-from ..._config import CriticConfig, GaussianConfig
+from ..._config import CriticConfig, GaussianConfig, GraphConfig
 from .._account import Clock, Learned
 from .._learner import ValueLearner
 from .._run_state import TargetState
 
 
 @dataclass(frozen=True, kw_only=True)
-class SHACConfig(GaussianConfig, CriticConfig):
+class SHACConfig(GaussianConfig, CriticConfig, GraphConfig):
     """Short-Horizon Actor-Critic (Xu et al. 2022).
 
     The defaults are the paper's general setting (Table 5, with the networks of appendix A.4.3);
