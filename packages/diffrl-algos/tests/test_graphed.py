@@ -86,9 +86,7 @@ def test_the_bits_are_those_of_updates_without_a_graph(name, task, fields, on_ta
     expected = updates(plain, worlds(task), 7)
     assert_same(plain, expected, found)
     rates = [metrics["actor_lr"] for _, metrics in found]
-    assert len({*rates}) == (
-        1 if fields.get("lr_schedule") == "constant" else 7 if "schedule_steps" not in fields else 5
-    )
+    assert len({*rates}) == {"constant": 1}.get(fields.get("lr_schedule"), 5 if "schedule_steps" in fields else 7)
 
 
 def test_steps_in_one_operation_are_captured_too(on_tape, monkeypatch):
