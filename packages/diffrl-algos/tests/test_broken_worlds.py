@@ -208,8 +208,14 @@ LEARNERS = {
 }
 
 
+# The rule is tested, not what computes it. Which seed ends with a few broken episodes hangs on the last bits: of PPO's
+# seeds 0 to 16 number 7 does with torch's operations, of 0 to 5 number 0 with compiled code.
+TORCH = {"critic_fit": "torch", "policy_step": "torch", "policy_fit": "torch"}
+
+
 def learned(name, seed, breaks):
-    algorithm = build(name, horizon=25, logstd_init=0.0, actor_hidden=(32,), critic_hidden=(32,), **LEARNERS[name])
+    sizes = {"actor_hidden": (32,), "critic_hidden": (32,)}
+    algorithm = build(name, horizon=25, logstd_init=0.0, **sizes, **TORCH, **LEARNERS[name])
     env = fragile() if breaks else TaskEnv(Sturdy(), 16, arrays="torch")
     state = algorithm.init(env, seed)
     for _ in range(LEARNERS[name]["iterations"]):

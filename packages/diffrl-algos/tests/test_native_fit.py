@@ -12,8 +12,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import diffsim_core
-from diffrl_algos import SHACConfig
-from diffrl_algos._fields import from_mapping, to_mapping
+from diffrl_algos import Budget, PPOConfig, SHACConfig
+from diffrl_algos._spec import RunSpec
 from diffrl_algos.torch import _beside, _choice, _native_fit
 from diffrl_algos.torch._adam import Adam, Optimizer
 from diffrl_algos.torch._critic import Critic
@@ -177,14 +177,18 @@ def _moved(part, offset):
     st.integers(0, 10**6),
 )
 @settings(max_examples=80, deadline=None)
+@example(Case(sizes=(1, 1, 1), count=1, rows=1, minibatches=1, shuffle=False), torch.float32, "x", 1e30, 0)
 def test_what_is_not_finite_spreads_as_in_torch(case, dtype, where, value, place):
     """One such number: afterwards the same numbers are finite."""
     flat, adam, x, y = case.data(dtype)
     arrays = {"x": x, "y": y, "parameters": flat, "m": adam.m, "v": adam.v}
     arrays[where].view(-1)[place % arrays[where].numel()] = value
     expected, found = (case.fit(how, (flat, adam, x, y))[0] for how in ("torch", "native"))
+    # Normalised over one feature, a number whose square overflows is 0 to compiled code, and NaN to torch.
+    one_feature = case.layer_norm and 1 in case.sizes[1:-1] and value == 1e30
     for name, part in expected.items():
-        assert torch.equal(torch.isfinite(part), torch.isfinite(found[name])), name
+        finite, ours = torch.isfinite(part), torch.isfinite(found[name])
+        assert (ours >= finite).all() if one_feature else torch.equal(finite, ours), name
 
 
 def test_one_step_is_a_fit_of_one_pass():
@@ -242,7 +246,7 @@ def test_every_algorithm_is_the_same_beside_and_resumed(worlds, name, monkeypatc
 
 @pytest.mark.parametrize("name", FITTED)
 def test_native_is_used_where_it_is_asked_for(worlds, name, monkeypatch):
-    """``auto`` is native here; ``torch``, the default, is not."""
+    """``auto``, the default, is native here; ``torch`` is not."""
     calls = []
     original = _native_fit.fit_natively_
     monkeypatch.setattr(_native_fit, "fit_natively_", lambda *a, **k: calls.append(a[0]) or original(*a, **k))
@@ -253,7 +257,7 @@ def test_native_is_used_where_it_is_asked_for(worlds, name, monkeypatch):
         used[how] = len(calls)
         calls.clear()
     assert used["torch"] == 0 and used["native"] == used["auto"] >= 2
-    assert build(name).config.critic_fit == "torch"
+    assert build(name).config.critic_fit == "auto"
 
 
 def test_an_error_in_the_other_thread_reaches_the_caller(worlds, monkeypatch):
@@ -309,6 +313,10 @@ def test_critics_behind_the_actors_encoder():
 
 
 def test_a_run_from_before_the_choice_goes_on_with_torch():
-    config = to_mapping(SHACConfig())
-    del config["critic_fit"]
-    assert from_mapping(SHACConfig, config).critic_fit == "torch"
+    spec = RunSpec(algorithm="ppo", task="toy", config=PPOConfig(), num_envs=4, budget=Budget(iterations=1))
+    assert RunSpec.from_json(spec.to_json()) == spec
+    described = spec.to_json()
+    for name in ("critic_fit", "policy_step", "policy_fit"):
+        assert described["config"].pop(name) == "auto"
+    older = RunSpec.from_json(described).config
+    assert older.critic_fit == older.policy_step == older.policy_fit == "torch"

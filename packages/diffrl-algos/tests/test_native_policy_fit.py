@@ -348,7 +348,7 @@ def test_native_is_used_where_it_is_asked_for(worlds, name, monkeypatch):
     # PPO adapts its rate after each of two epochs; GI-PPO has a call for each phase.
     expected = [Surrogate] * 4 if name == "ppo" else [SquaredError, Surrogate] * 2
     assert not used["torch"] and used["native"] == used["auto"] == expected
-    assert build(name).config.policy_fit == "torch"
+    assert build(name).config.policy_fit == "auto"
 
 
 def test_what_compiled_code_cannot_fit_is_refused_or_left_to_torch(monkeypatch):
