@@ -1,6 +1,6 @@
 """The gradient of whole windows at states of a training: compiled code against torch, in both precisions.
 
-Single precision is not exact in either: contacts switch, and 32 steps let an error of the last bit grow to 1e-4 or more.
+Single precision is not exact in either: contacts switch, and in 32 steps the last bit grows to 1e-4 of it, or more.
 So compiled code is compared with torch in double precision, and in single precision by which of them is further away.
 """
 
