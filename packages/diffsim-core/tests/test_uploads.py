@@ -87,3 +87,10 @@ def test_steps_copy_nothing_from_the_host(task, kept, monkeypatch):
     assert row.truncated.all()
     assert torch.equal(row.obs, again.obs) and torch.equal(row.reward, again.reward)
     assert all(map(torch.equal, expected.physics, after.physics))
+
+
+def test_large_arrays_are_not_kept(kept, monkeypatch):
+    monkeypatch.setattr(_uploads, "LARGEST", 16)
+    assert uploaded(np.arange(3.0), CPU).tolist() == [0.0, 1.0, 2.0] and not kept
+    uploaded(np.arange(2.0), CPU)
+    assert len(kept) == 1

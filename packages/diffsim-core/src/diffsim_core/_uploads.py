@@ -13,6 +13,8 @@ import torch
 
 MOST = 4096
 """Arrays that are kept. None gives way to another: a CUDA graph may have captured its address."""
+LARGEST = 2**16
+"""Bytes of the largest array that is kept: a task may make new arrays in every step, and these must not pile up."""
 _KEPT: dict[tuple[Any, ...], torch.Tensor] = {}
 
 
@@ -25,6 +27,6 @@ def uploaded(values: np.ndarray[Any, Any], device: torch.device) -> torch.Tensor
     if kept is None:
         with torch.inference_mode(False):
             kept = torch.from_numpy(np.array(core, order="C")).to(device)
-        if len(_KEPT) < MOST:
+        if len(_KEPT) < MOST and core.nbytes <= LARGEST:
             _KEPT[key] = kept
     return kept.expand(values.shape).clone(memory_format=torch.contiguous_format)
