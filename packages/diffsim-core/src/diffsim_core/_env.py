@@ -147,7 +147,7 @@ class TaskEnv(Remade):
 
     def _fuse(self) -> Any:
         if self.arrays != "torch":
-            tell_separate(self.task.name, f"only torch has them in one, not arrays={self.arrays!r}")
+            tell_separate(self.task, f"only torch has them in one, not arrays={self.arrays!r}")
             return None
         from diffsim_core._traced import FusedStep
 

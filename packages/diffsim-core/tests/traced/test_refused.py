@@ -14,7 +14,7 @@ from diffsim_core import TaskEnv, from_numpy, stop_gradient
 from diffsim_core.tasks.functions import PointDynamics
 
 from ..pendulum import Pendulum
-from .tasks import Observing
+from .tasks import Observing, observing
 
 N = 4
 GOAL = 0.5
@@ -304,6 +304,20 @@ def test_large_tasks_are_not_compiled():
     env = TaskEnv(task, N, arrays="torch", dtype="float64", fused=True)
     with pytest.warns(UserWarning, match="observe uses more than 5000 operations"):
         env.step(env.reset(0)[0], torch.zeros(N, 2, dtype=torch.float64))
+
+
+def test_it_is_said_once_however_many_environments_there_are():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("default")
+        for _ in range(2):
+            env = observing(branch_on_values)
+            env.step(env.reset(0)[0], torch.zeros(6, 2, dtype=torch.float64))
+            assert not env.fused
+    assert len(said) == 1 and said[0].filename.endswith("tasks.py")
+
+
+def branch_on_values(xp, x):
+    return x if x[0, 0] > 0 else -x
 
 
 def test_options_that_are_none_of_it():

@@ -58,7 +58,7 @@ class FusedStep:
 
     def _refuse(self, why: str) -> None:
         self.works, self._node, self._python = False, None, None
-        tell_separate(self._env.task.name, why)
+        tell_separate(self._env.task, why)
 
 
 class Different(Untraceable):
