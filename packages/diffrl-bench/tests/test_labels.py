@@ -47,7 +47,8 @@ def _texts_fit(figure: Figure) -> None:
     panels = [axes for axes in figure.axes if axes.get_visible()]
     # The title at the left has no public name.
     titles: list[Any] = [title for axes in panels if (title := getattr(axes, "_left_title")).get_text()]  # noqa: B009
-    kinds: list[list[Any]] = [titles, *(legend.get_texts() for legend in figure.legends)]
+    over = getattr(figure, "_suptitle")  # noqa: B009
+    kinds: list[list[Any]] = [[*titles, *([over] if over else [])], *(legend.get_texts() for legend in figure.legends)]
     for axes in panels:
         low, high = axes.get_xlim()
         kinds.append([text for text in axes.get_xticklabels() if low <= text.get_position()[0] <= high])
@@ -89,6 +90,19 @@ def test_titles_of_traces_are_broken_into_lines(drawn: list[Figure]) -> None:
     rows = _rows(3, list(_NAMES["long"]), "ant", "variant")
     traces = {row["run"]: {"iteration": np.arange(9.0), "ratio": np.arange(9.0)} for row in rows}
     _plot_traces.plot_traces(traces, rows, ["ratio"], "", Path("x.png"))
+    _texts_fit(drawn[0])
+
+
+@pytest.mark.parametrize("draw", ["plot_curves", "plot_together", "plot_traces"])
+def test_the_title_of_a_figure_is_no_wider_than_it(drawn: list[Figure], draw: str) -> None:
+    rows = _rows(1, list(_NAMES["long"]), "ant", "variant")
+    title = "GI-PPO on Ant with torch's operations, and with compiled code and a remembered rate, at $500 or more each"
+    if draw == "plot_traces":
+        traces = {row["run"]: {"iteration": np.arange(9.0), "ratio": np.arange(9.0)} for row in rows}
+        _plot_traces.plot_traces(traces, rows, ["ratio"], title, Path("x.png"))
+    else:
+        getattr(_plots, draw)(_curves(rows, 5e3), rows, title, Path("x.png"))
+    assert "".join(drawn[0].get_suptitle().split()) == "".join(title.split())
     _texts_fit(drawn[0])
 
 

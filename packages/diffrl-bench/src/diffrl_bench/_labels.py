@@ -67,6 +67,13 @@ def title_above(axes: Axes, text: str, width_in: float, size: float) -> None:
     axes.set_title(wrapped(text, width_in, size), loc="left", fontsize=size, parse_math=False)
 
 
+def title_over(figure: Figure, text: str, size: float) -> None:
+    """A title over all of a figure, in lines that are no wider than it; the figure grows by those after the first."""
+    lines = wrapped(text, 0.95 * figure.get_figwidth(), size)
+    figure.suptitle(lines, fontsize=size, parse_math=False)
+    figure.set_figheight(figure.get_figheight() + 1.3 * size / 72 * lines.count("\n"))
+
+
 def wrapped(text: str, width_in: float, size: float) -> str:
     """``text`` in lines of at most ``width_in`` [in] in a font of ``size`` points, broken between words if possible."""
     renderer, font = RendererAgg(1, 1, 72), FontProperties(size=size)

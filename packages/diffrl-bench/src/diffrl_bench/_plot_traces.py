@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ._labels import title_above
+from ._labels import title_above, title_over
 from ._plots import STYLE, require_format, save, shown
 from ._results import Row, grouped
 from ._traces import Traces
@@ -53,7 +53,7 @@ def plot_traces(traces: Traces, rows: Sequence[Row], names: Sequence[str], title
         for axes in grid[-1]:
             axes.set_xlabel("update")
         if title:
-            figure.suptitle(title, fontsize=9)
+            title_over(figure, title, 9)
         save(figure, file)
 
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ._labels import legend_below, step_unit, time_unit, title_above
+from ._labels import legend_below, step_unit, time_unit, title_above, title_over
 from ._results import Row, grouped, learner
 from ._text import count, rounded
 
@@ -103,7 +103,7 @@ def plot_curves(curves: Mapping[str, np.ndarray[Any, Any]], rows: Sequence[Row],
         grid[-1][1].set_xlabel(time.label)
         grid[0][0].legend(loc="lower right", fontsize=9)
         if title:
-            figure.suptitle(title, fontsize=11)
+            title_over(figure, title, 11)
         save(figure, file)
 
 
@@ -143,7 +143,7 @@ def plot_together(curves: Mapping[str, np.ndarray[Any, Any]], rows: Sequence[Row
             axes.set_ylabel("episode return")
         legend_below(figure, {names[name]: Patch(color=color) for name, color in colors.items()}, 4 * columns)
         if title:
-            figure.suptitle(title, fontsize=11, wrap=True)
+            title_over(figure, title, 11)
         save(figure, file)
 
 

@@ -166,6 +166,7 @@ class _Process:
         self.beginning = "goes on" if self._resumed else "started"
         self._log: IO[str] = self._log_path.open("a", encoding="utf-8")
         self._began = time.perf_counter()
+        self._cpu_s: float | None = None
         # In a separate session, so that it gets Ctrl-C once, from this process.
         self._process = subprocess.Popen(
             [*(settings.command or _diffrl()), "train", *arguments],
@@ -177,6 +178,13 @@ class _Process:
         )
 
     def poll(self) -> int | None:
+        """The exit code of the run; None while it goes on."""
+        if self._process.returncode is None and hasattr(os, "wait4"):
+            pid, status, usage = os.wait4(self._process.pid, os.WNOHANG)
+            if pid == 0:
+                return None
+            self._process.returncode = os.waitstatus_to_exitcode(status)
+            self._cpu_s = usage.ru_utime + usage.ru_stime
         return self._process.poll()
 
     def row(self) -> Row:
@@ -187,7 +195,8 @@ class _Process:
         if summary.get("status") == "finished":
             row |= {"status": "finished", **{key: summary.get(key) for key in _FROM_SUMMARY}}
             row |= {"return_best": best_return(self._folder / "metrics.jsonl")}
-            row |= {"process_s": None if self._resumed else seconds}
+            # Of the whole process, start and compilation too; of only a part they would mislead.
+            row |= {"process_s": None, "cpu_s": None} if self._resumed else {"process_s": seconds, "cpu_s": self._cpu_s}
             row |= {key: _read(self._folder / "run.json").get(key) for key in ("commit", "versions")}
         else:
             row["error"] = f"exit code {self._process.returncode}: {self._last_line()}"
