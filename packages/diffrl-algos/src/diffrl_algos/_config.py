@@ -164,6 +164,16 @@ class CriticConfig(FitConfig):
     released code. Its paper does not say; the page of SHAC compares both on Ant."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class PolicyFitConfig(WindowConfig):
+    """Fields of algorithms that fit their policy to a window in epochs, as PPO does."""
+
+    policy_fit: Code = "torch"
+    """What takes the policy's epochs over a window. ``torch``: its operations. ``native``: compiled code, several times
+    faster, for runs on a CPU in one process whose actor has no encoder. ``auto``: compiled code where it can, else torch.
+    The mathematics is the same, but not the last bits."""
+
+
 def require(name: str, value: object, holds: bool, expected: str) -> None:
     """Raise ``ValueError`` with field, value and remedy unless ``holds``."""
     if not holds:

@@ -19,7 +19,7 @@ from torch import Tensor
 from diffsim_core import Env, require_memory
 
 from .._algorithm import Metrics, Policy
-from .._config import CriticConfig, GaussianConfig, UpdateConfig
+from .._config import CriticConfig, GaussianConfig, PolicyFitConfig, UpdateConfig
 from .._processes import size
 from ._account import Clock, Learned, account, settings
 from ._adam import Adam, Optimizer
@@ -31,6 +31,7 @@ from ._networks import gaussian_actor, value_critic
 from ._normalize import Normalizer
 from ._observations import flat, layout_of
 from ._policy import GaussianActor, GaussianPolicy
+from ._policy_fit import fits_policy_natively
 from ._run_state import ActorState, CriticState, RunState, State
 from ._schedules import learning_rate
 from ._state import from_arrays, leaves, to_arrays
@@ -192,7 +193,10 @@ class ActorLearner(Learner[ActorConfigT, ActorStateT]):
 
     def init(self, env: Env, seed: int) -> ActorStateT:
         state = super().init(env, seed)
-        is_native("policy_step", self.config.policy_step, self.actor(state.env).mlp, state.run.obs.device)
+        actor, device = self.actor(state.env), state.run.obs.device
+        is_native("policy_step", self.config.policy_step, actor.mlp, device)
+        if isinstance(self.config, PolicyFitConfig):
+            fits_policy_natively(self.config, actor, device)
         return state
 
     def first(self, env: Env, obs: Tensor, generator: torch.Generator) -> dict[str, Any]:

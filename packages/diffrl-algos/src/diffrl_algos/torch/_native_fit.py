@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -95,17 +96,29 @@ def fit_natively_(
     dtype, (passes, rows) = flat.dtype, order.shape
     x, y, order = (part.detach().contiguous() for part in (x, y, order))
     shapes = (*[(count * mlp.num_params,)] * 3, (rows, mlp.sizes[0]), (rows,))
-    for name, array, shape in zip(_CALL, (flat, adam.m, adam.v, x, y), shapes, strict=False):
-        if array.shape != shape or array.dtype != dtype or not array.is_contiguous():
-            raise ValueError(f"{name} is {array.dtype}{list(array.shape)}; expected {dtype}{list(shape)}, contiguous")
-    # The same numbers as in Optimizer.step_ and Adam.step_, which torch rounds in the same way.
-    b1, b2 = optimizer.betas
-    steps = [adam.step + k + 1 for k in range(passes * -(-rows // minibatch))]
-    constants = [b1, 1.0 - b1, b2, 1.0 - b2, optimizer.eps, optimizer.max_norm, 1.0 - lr * optimizer.weight_decay]
-    for step in steps:
-        constants += math.sqrt(1.0 - b2**step), lr / (1.0 - b1**step)
-    numbers, loss = torch.tensor(constants, dtype=dtype), torch.empty((), dtype=dtype)
+    require_arrays(dtype, dict(zip(_CALL, zip((flat, adam.m, adam.v, x, y), shapes, strict=True), strict=False)))
+    steps = passes * -(-rows // minibatch)
+    numbers, loss = adam_constants(optimizer, adam, steps, lr), torch.empty((), dtype=dtype)
     arrays = (flat, adam.m, adam.v, x, y, order, numbers, loss)
     program, _ = _fit_of(mlp, count, DTYPES[dtype])
     program.run(1, 1, [*(array.data_ptr() for array in arrays), passes, rows, minibatch])
-    return adam._replace(step=adam.step + len(steps)), loss
+    return adam._replace(step=adam.step + steps), loss
+
+
+def require_arrays(dtype: torch.dtype, arrays: Mapping[str, tuple[Tensor, tuple[int, ...]]]) -> None:
+    """Raise ``ValueError`` unless each array is contiguous and has the number type and its shape."""
+    for name, (array, shape) in arrays.items():
+        if array.shape != shape or array.dtype != dtype or not array.is_contiguous():
+            raise ValueError(f"{name} is {array.dtype}{list(array.shape)}; expected {dtype}{list(shape)}, contiguous")
+
+
+def adam_constants(optimizer: Optimizer, adam: Adam, steps: int, lr: float) -> Tensor:
+    """What ``adam.h`` needs of the optimiser, and of each of the next ``steps``.
+
+    The same numbers as in ``Optimizer.step_`` and ``Adam.step_``, which torch rounds in the same way.
+    """
+    b1, b2 = optimizer.betas
+    constants = [b1, 1.0 - b1, b2, 1.0 - b2, optimizer.eps, optimizer.max_norm, 1.0 - lr * optimizer.weight_decay]
+    for step in range(adam.step + 1, adam.step + steps + 1):
+        constants += math.sqrt(1.0 - b2**step), lr / (1.0 - b1**step)
+    return torch.tensor(constants, dtype=adam.m.dtype)

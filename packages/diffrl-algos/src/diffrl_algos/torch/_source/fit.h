@@ -1,5 +1,6 @@
 // A whole fit of critics to targets by Adam(W) with clipping, as fit_critic in _critic.py does it with torch.
 #pragma once
+#include "adam.h"
 #include "parameters.h"
 
 namespace ds {
@@ -32,35 +33,6 @@ DS_FN void regress_rows(const Network& net, int rows, const T* y, T weight, T* e
     pull_back_hidden(net, rows);
 }
 
-// Constants of the optimiser, in the order of _native_fit.py; then two of every step: root and rate.
-struct Constants {
-    T beta1, one_less_beta1, beta2, one_less_beta2, eps, max_norm, decay;
-};
-struct Step {
-    T root, rate;  // sqrt(1 - beta2^t) and lr / (1 - beta1^t)
-};
-
-// Clipping and one step of Adam(W) on `count` numbers, a multiple of PANEL.
-DS_ENTRY void descend(int count, const Constants& c, Step step, T* parameters, T* m, T* v, const T* grad)
-{
-    R squares[4] = {};
-    for (int i = 0; i < count; i += DS_LANES) {
-        R g = read(grad + i);
-        squares[i / DS_LANES % 4] = fma_(g, g, squares[i / DS_LANES % 4]);
-    }
-    T norm = __builtin_elementwise_sqrt(total((squares[0] + squares[1]) + (squares[2] + squares[3])));
-    T clip = c.max_norm / (norm + T(1e-6));
-    if (clip > T(1)) clip = T(1);
-    for (int i = 0; i < count; i += DS_LANES) {
-        R g = read(grad + i) * clip, p = read(parameters + i) * c.decay;
-        R m_new = fma_(broadcast(c.one_less_beta1), g - read(m + i), read(m + i));
-        R v_new = fma_(g * c.one_less_beta2, g, read(v + i) * c.beta2);
-        write(m + i, m_new);
-        write(v + i, v_new);
-        write(parameters + i, p - step.rate * m_new / (sqrt_(v_new) / step.root + c.eps));
-    }
-}
-
 DS_ITEM void fit(int, const FitArgs& args)
 {
     const Layer* layers = (const Layer*)args.layers;
@@ -79,7 +51,7 @@ DS_ITEM void fit(int, const FitArgs& args)
     arrange(reorder<false>);
     Network net = {layers, args.depth, args.activation, args.layer_norm, args.inputs, args.stride, nullptr, turned, scratch,
                    nullptr, scratch + args.pull, scratch + args.sums};
-    const Step* step = (const Step*)(args.constants + sizeof(Constants) / sizeof(T));
+    const Step* step = steps_of(args.constants);
     for (int epoch = 0; epoch < args.epochs; epoch++) {
         const int* order = args.order + size_t(epoch) * args.rows;
         double squares = 0;  // of the errors in this epoch
@@ -99,7 +71,7 @@ DS_ITEM void fit(int, const FitArgs& args)
                     for (int r = 0; r < count; r++) squares += double(errors[r]) * errors[r];
                 }
             }
-            descend(int(all), *(const Constants*)args.constants, *step++, parameters, m, v, grad);
+            descend(int(all), args.constants, *step++, parameters, m, v, grad);
         }
         *args.loss = T(squares / (double(args.rows) * args.critics));
     }

@@ -1,6 +1,7 @@
 // A step of a Gaussian policy: distribution, draw and squashed action of a batch of rows; and its vector-Jacobian product,
 // for which the network goes forward once more.
 #pragma once
+#include "outputs.h"
 #include "parameters.h"
 
 namespace ds {
@@ -18,20 +19,6 @@ DS_ITEM void arrange_back(int, const ArrangeArgs& args)
     reorder<true>((const Layer*)args.layers, args.depth, args.layer_norm, args.theirs, args.ours);
 }
 
-// Up to DS_LANES numbers, of rows that end where others begin. What is at a null pointer counts as zero.
-DS_FN R read_some(const T* from, int count)
-{
-    if (!from) return R{};
-    if (count >= DS_LANES) return read(from);
-    R a = {};
-    for (int l = 0; l < count; l++) set(a, l, from[l]);
-    return a;
-}
-DS_FN void write_some(T* to, R a, int count)
-{
-    if (count >= DS_LANES) return write(to, a);
-    for (int l = 0; l < count; l++) to[l] = get(a, l);
-}
 DS_FN const T* row_of(const T* from, size_t row, int width) { return from ? from + row * width : nullptr; }
 
 // What a policy draws in a row, from the outputs of its network there.
@@ -45,8 +32,7 @@ DS_FN Draw draw(const PolicyArgs& args, const T* outputs, const T* eps, const T*
     d.noise = read_some(eps + i, count);
     if (args.spread) {
         d.raw = read_some(outputs + args.actions + i, count);
-        d.logstd = select(d.raw < args.range[0], broadcast(args.range[0]), d.raw);
-        d.logstd = select(d.logstd > args.range[1], broadcast(args.range[1]), d.logstd);
+        d.logstd = clamp_(d.raw, args.range[0], args.range[1]);
         d.noise = d.noise * exp_(d.logstd);
     }
     d.u = read_some(outputs + i, count) + d.noise + read_some(push ? push + i : nullptr, count);
@@ -61,14 +47,6 @@ DS_FN Network network(const PolicyArgs& args)
             args.scratch + args.sums};
 }
 
-// The outputs of the network for a block of rows, to `sums`; the layers keep what the way back needs.
-DS_FN void outputs_of(const Network& net, const T* x, int rows)
-{
-    load_rows(net, x, nullptr, rows);
-    hidden_rows(net, rows);
-    sum_rows(net, net.depth, rows);
-}
-
 DS_ITEM void policy_forward(int, const PolicyArgs& args)
 {
     const Network net = network(args);
@@ -76,7 +54,7 @@ DS_ITEM void policy_forward(int, const PolicyArgs& args)
     const int na = args.actions;
     for (int first = 0; first < args.rows; first += BLOCK) {
         const int rows = first + BLOCK < args.rows ? BLOCK : args.rows - first;
-        outputs_of(net, args.x + size_t(first) * net.inputs, rows);
+        outputs_of(net, args.x + size_t(first) * net.inputs, nullptr, rows);
         for (int r = 0; r < rows; r++) {
             const T* outputs = net.sums + r * last.stride;
             const size_t row = first + r;
@@ -109,7 +87,7 @@ DS_ITEM void policy_back(int, const PolicyArgs& args)
     clear(net.grad, args.size);
     for (int first = 0; first < args.rows; first += BLOCK) {
         const int rows = first + BLOCK < args.rows ? BLOCK : args.rows - first;
-        outputs_of(net, args.x + size_t(first) * net.inputs, rows);
+        outputs_of(net, args.x + size_t(first) * net.inputs, nullptr, rows);
         for (int r = 0; r < rows; r++) {
             T* outputs = net.sums + r * last.stride;  // which become their cotangents
             const size_t row = first + r;
@@ -128,16 +106,8 @@ DS_ITEM void policy_back(int, const PolicyArgs& args)
                 const Mask within = (d.raw >= args.range[0]) & (d.raw <= args.range[1]);
                 write_some(outputs + na + i, select(within, cotangent(args.logstd) + g * d.noise, R{}), count);
             }
-            for (int i = last.outputs; i < last.width; i++) outputs[i] = T(0);
         }
-        add_columns(last.outputs, net.grad + last.bias, rows, [&](int r, int i) {
-            return read(net.sums + r * last.stride + i);
-        });
-        add_weight(net, net.depth, rows);
-        if (net.depth) {
-            pull_input(net, net.depth, rows, net.layers[net.depth - 1].stride);
-            pull_back_hidden(net, rows);
-        }
+        pull_back_outputs(net, rows);
         if (!args.by_x) continue;
         pull_input(net, 0, rows, net.stride);
         for (int r = 0; r < rows; r++) {

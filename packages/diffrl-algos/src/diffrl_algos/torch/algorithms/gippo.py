@@ -19,13 +19,14 @@ import gradest
 from diffsim_core import Env
 from diffsim_core.options import Count, Fraction, NotNegative, Positive
 
-from ..._config import Decay, require
+from ..._config import Decay, PolicyFitConfig, require
 from .._account import Clock, Learned
 from .._adam import Adam
 from .._attempts import Phase, attempt
 from .._distributions import Gaussian
 from .._on_policy import AdvantageLearner, Advantages, OnPolicyConfig, OnPolicyState, standardised
-from .._policy import GaussianActor, by_autograd
+from .._policy import GaussianActor
+from .._policy_fit import SquaredError, Surrogate, distribution, fit_policy_, fits_policy_natively
 from .._schedules import adapt_to_divergence
 from .._window import Window, lost_share
 
@@ -34,7 +35,7 @@ _GUARD = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class GIPPOConfig(OnPolicyConfig):
+class GIPPOConfig(OnPolicyConfig, PolicyFitConfig):
     """Gradient Informed Proximal Policy Optimization (Son et al. 2023).
 
     The defaults are those of its Appendix 7.4.2 for Ant, with the networks and the critic's rate of CartPole;
@@ -172,7 +173,7 @@ class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
 
         # Step 2: alpha, from variance (Lemma 4.4), bias (Eq. 16) and the range of PPO (Eq. 12).
         with torch.no_grad():
-            policy: Gaussian = actor(actor.split(fit.params), batch.x)
+            policy = self._policy(actor, fit.params, batch.x)
             log_prob_alpha = policy.log_prob(batch.u)
             std_old = policy_old.logstd.broadcast_to(window.u.shape).flatten(0, 1).exp()
             determinant = gradest.gaussian_determinant(policy.logstd.broadcast_to(std_old.shape).exp(), std_old)
@@ -183,7 +184,7 @@ class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
         # Step 3: PPO, near the policy halfway between (Eq. 18).
         ppo = self._ppo(actor, state, fit, batch, log_prob_alpha, generator)
         with torch.no_grad():
-            after: Gaussian = actor(actor.split(ppo.params), batch.x)
+            after = self._policy(actor, ppo.params, batch.x)
             kl, kl_ppo = policy_old.flat().kl(after).mean(), policy.kl(after).mean()
         rate = adapt_to_divergence(ppo.rate, float(kl_ppo), c.kl_target) if c.adaptive_lr else ppo.rate
         clock.lap("ppo_s")
@@ -228,26 +229,17 @@ class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
 
     def _fit(self, actor: GaussianActor, state: GIPPOState, batch: _Batch, alpha: float) -> Phase:
         """Up to ``attempts`` fits of the policy to the alpha-policy (Eq. 8 and 10), each over the whole window."""
-        c, optimizer = self.config, replace(self.optimizer, eps=self.config.adam_eps)
-        target = gradest.alpha_policy_target(batch.u, batch.gradient, alpha=alpha)
-
-        def squared_error(policy: Gaussian) -> tuple[Tensor, Tensor, Tensor]:
-            # gradest.alpha_policy_loss with its gradient by hand: most of an update's time is spent here.
-            noise = batch.eps * policy.logstd.exp()
-            error = policy.mean + noise - target
-            by_mean = error * (2.0 / len(error))
-            return error.square().sum(-1).mean(), by_mean, by_mean * noise
+        c = self.config
+        loss = SquaredError(batch.eps, gradest.alpha_policy_target(batch.u, batch.gradient, alpha=alpha))
+        order = torch.arange(len(batch.x), device=batch.x.device).expand(c.alpha_iterations, -1)
+        options = self._options(actor, batch.x, len(batch.x), c.betas)
 
         def epochs(flat: Tensor, adam: Adam, rate: float) -> tuple[Adam, Tensor, Tensor]:
-            losses = []
-            for _ in range(c.alpha_iterations):
-                loss, grad = actor.gradient(flat, batch.x, squared_error)
-                losses.append(loss)
-                adam, _ = optimizer.step_(flat, adam, grad, rate)
-            return adam, losses[0], losses[-1]
+            adam, losses = fit_policy_(actor, flat, adam, batch.x, order, loss, lr=rate, **options)
+            return adam, losses[0].mean(), losses[-1].mean()
 
         def result(flat: Tensor) -> Tensor:
-            return squared_error(actor(actor.split(flat), batch.x))[0]
+            return loss.pull(self._policy(actor, flat, batch.x))[0]
 
         start, rate = (state.actor, state.alpha_adam), float(state.rates[0])
         judge = result if c.judged_by == "result" else None
@@ -265,37 +257,42 @@ class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
     ) -> Phase:
         """Up to ``attempts`` rounds of ``actor_iterations`` epochs up the clipped surrogate (Eq. 18)."""
         c = self.config
-        optimizer = replace(self.optimizer, betas=c.ppo_betas, eps=c.adam_eps)
         advantage, near = standardised(batch.advantage, batch.taken), self._near(batch.log_prob, log_prob_alpha)
         count, device = len(batch.x), batch.x.device
         size = -(-count // c.actor_minibatches)
+        options = self._options(actor, batch.x, size, c.ppo_betas)
 
-        def surrogate(rows: Tensor) -> Callable[[Gaussian], Tensor]:
-            u, old, a = batch.u[rows], near(rows), advantage[rows]
-            return lambda policy: -gradest.clipped_surrogate(policy.log_prob(u), old, a, clip=c.clip)
+        def surrogate(order: Tensor) -> Surrogate:
+            reference = torch.cat([near(rows) for each in order for rows in each.split(size)])
+            return Surrogate(batch.u, advantage, reference, c.clip)
 
         def epochs(flat: Tensor, adam: Adam, rate: float) -> tuple[Adam, Tensor, Tensor]:
-            losses = []
-            for _ in range(c.actor_iterations):
-                order = torch.arange(count, device=device)
-                if c.actor_minibatches > 1:
-                    order = torch.randperm(count, generator=generator, device=device)
-                losses.append([])
-                for rows in order.split(size):
-                    loss, grad = actor.gradient(flat, batch.x[rows], by_autograd(surrogate(rows)))
-                    losses[-1].append(loss)
-                    adam, _ = optimizer.step_(flat, adam, grad, rate)
-            return adam, torch.stack(losses[0]).mean(), torch.stack(losses[-1]).mean()
+            order = torch.arange(count, device=device).expand(c.actor_iterations, -1)
+            if c.actor_minibatches > 1:
+                order = torch.stack([torch.randperm(count, generator=generator, device=device) for _ in order])
+            adam, losses = fit_policy_(actor, flat, adam, batch.x, order, surrogate(order), lr=rate, **options)
+            return adam, losses[0].mean(), losses[-1].mean()
 
         def result(flat: Tensor) -> Tensor:
-            minibatches = torch.arange(count, device=device).split(size)
-            return torch.stack(
-                [surrogate(rows)(actor(actor.split(flat), batch.x[rows])) for rows in minibatches]
-            ).mean()
+            order = torch.arange(count, device=device)
+            loss, minibatches = surrogate(order[None]), order.split(size)
+            policies = (self._policy(actor, flat, batch.x[rows]) for rows in minibatches)
+            each = [loss.rows(rows, rows).loss(policy) for rows, policy in zip(minibatches, policies, strict=True)]
+            return torch.stack(each).mean()
 
         start, rate = (fit.params, state.actor_adam), float(state.rates[1])
         judge = result if c.judged_by == "result" else None
         return attempt(epochs, *start, rate, most=c.attempts, compound=False, result=judge)
+
+    def _policy(self, actor: GaussianActor, flat: Tensor, x: Tensor) -> Gaussian:
+        """Distributions with flat parameters at ``x [B, no]``, without a graph."""
+        return distribution(actor, flat, x, native=fits_policy_natively(self.config, actor, x.device))
+
+    def _options(self, actor: GaussianActor, x: Tensor, minibatch: int, betas: tuple[float, float]) -> dict[str, Any]:
+        """Options of ``fit_policy_`` that do not change between attempts."""
+        optimizer = replace(self.optimizer, betas=betas, eps=self.config.adam_eps)
+        native = fits_policy_natively(self.config, actor, x.device)
+        return {"minibatch": minibatch, "optimizer": optimizer, "native": native}
 
     def _near(self, log_prob_old: Tensor, log_prob_alpha: Tensor) -> Callable[[Tensor], Tensor]:
         """Log-densities of the policy that PPO stays near, for the rows of a minibatch."""

@@ -17,7 +17,7 @@ import gradest
 from diffsim_core import Env
 from diffsim_core.options import Count, Finite, NotNegative, Positive
 
-from ..._config import Activation, Decay, require
+from ..._config import Activation, Decay, PolicyFitConfig, require
 from .. import _distributed as distributed
 from .._account import Clock, Learned
 from .._adam import Adam
@@ -25,11 +25,12 @@ from .._attempts import attempt
 from .._distributions import Gaussian
 from .._on_policy import AdvantageConfig, AdvantageLearner, AdvantageState, standardised
 from .._policy import GaussianActor
+from .._policy_fit import Surrogate, distribution, fit_policy_natively_, fits_policy_natively
 from .._schedules import adapt_to_divergence
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPOConfig(AdvantageConfig):
+class PPOConfig(AdvantageConfig, PolicyFitConfig):
     """Proximal Policy Optimization (Schulman et al. 2017), the model-free baseline.
 
     The defaults are those with which Xing et al. 2024 compare (Table 2), except for the form of the policy's standard
@@ -133,7 +134,7 @@ class PPO(AdvantageLearner[PPOConfig, PPOState]):
         clock.lap("rollout_s")
 
         # The actor. Adapted rates depend on the divergence, which is read from the device after each epoch.
-        adapts = c.adaptive_lr or c.attempts > 1
+        adapts, native = c.adaptive_lr or c.attempts > 1, fits_policy_natively(c, actor, values.x.device)
         lr = first_lr = float(state.adapted_lr) if adapts else self.lr(state, c.actor_lr)
         metrics = dict[str, Tensor]()
 
@@ -143,9 +144,8 @@ class PPO(AdvantageLearner[PPOConfig, PPOState]):
             for _ in range(c.actor_iterations):
                 adam, metrics = self._epoch(actor, flat, adam, batch, rate, generator)
                 losses.append(distributed.mean(metrics["actor_loss"]))
-                with torch.no_grad():
-                    after = actor(actor.split(flat), values.x)
-                    metrics["kl"] = distributed.mean(before.kl(after).mean())
+                after = distribution(actor, flat, values.x, native=native)
+                metrics["kl"] = distributed.mean(before.kl(after).mean())
                 if c.adaptive_lr:
                     lr = rate = adapt_to_divergence(rate, float(metrics["kl"]), c.kl_target)
             return adam, losses[0], losses[-1]
@@ -185,7 +185,14 @@ class PPO(AdvantageLearner[PPOConfig, PPOState]):
         """One epoch over random minibatches, in place on ``flat`` and ``adam``; the mean loss and other metrics."""
         c, metrics, losses = self.config, dict[str, Tensor](), list[Tensor]()
         order = torch.randperm(len(batch.x), generator=generator, device=batch.x.device)
-        for rows in order.split(-(-len(order) // c.actor_minibatches)):
+        size = -(-len(order) // c.actor_minibatches)
+        if fits_policy_natively(c, actor, order.device):
+            loss = Surrogate(batch.u, batch.advantage, batch.log_prob[order], c.clip, c.entropy_coef)
+            options: dict[str, Any] = {"minibatch": size, "optimizer": self.optimizer, "lr": lr}
+            adam, steps = fit_policy_natively_(actor, flat, adam, batch.x, order[None], loss, **options)
+            last = {"grad_norm": steps.norm[0, -1], "clipped": steps.outside[0, -1]}
+            return adam, {"actor_loss": steps.loss.mean(), **last}
+        for rows in order.split(size):
             (rows,) = distributed.share(rows)
             x, u, log_prob_old, advantage = (part[rows] for part in batch)
             params = flat.detach().requires_grad_()

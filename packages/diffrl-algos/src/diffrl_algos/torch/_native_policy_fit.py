@@ -1,0 +1,105 @@
+"""Epochs of a Gaussian policy down a loss, compiled from C++, see ``_source/policy_fit.h``.
+
+Forward and backward passes, clipping and Adam(W) of all steps are one call. Sums are taken in another order than torch's.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffsim_core.native import Arguments, Launch, Launcher, Program
+
+from ._adam import Adam, Optimizer
+from ._layout import DTYPES, SHAPE, Layout, network_kernels
+from ._mlp import MLP
+from ._native_fit import adam_constants, require_arrays
+from ._policy import GaussianActor
+from ._policy_fit import SquaredError, Steps, Surrogate
+
+_CALL = {
+    **dict.fromkeys(("parameters", "m", "v"), "T*"),
+    "x": "const T*",
+    "order": "const int*",
+    **dict.fromkeys(("eps", "target", "u", "advantage", "reference", "limits", "constants"), "const T*"),
+    "figures": "T*",
+    **dict.fromkeys(("epochs", "rows", "batch"), "int"),
+}
+"""What comes with each call. The arrays of the other loss are null pointers."""
+_SHAPES = {"layers": "const int*", **dict.fromkeys((*SHAPE, "actions", "spread"), "int")}
+_ARGUMENTS = Arguments("PolicyFitArgs", **_CALL, **_SHAPES, work="T*")
+
+
+class _Fit(NamedTuple):
+    """What runs, for policies of one shape."""
+
+    program: Program
+    layers: np.ndarray
+    """Whose address the program has."""
+
+
+@functools.lru_cache(maxsize=8)
+def _fit_of(mlp: MLP, spread: bool, dtype: str) -> _Fit:
+    layout = Layout.of(mlp, dtype)
+    layers, actions = np.array(layout.layers, dtype=np.int32), mlp.sizes[-1] // (2 if spread else 1)
+    # Parameters, moments and gradients of the network and, as wide as its outputs, of log sigma.
+    work = 4 * (layout.shape["size"] + layout.layers[-1].width) + layout.shape["turned_size"] + layout.scratch
+    launcher = Launcher(
+        network_kernels("policy_fit", "policy_fit.h", {"policy_fit": _ARGUMENTS}, dtype),
+        device="cpu",
+        constants={"layers": layers.ctypes.data, **layout.shape, "actions": actions, "spread": spread},
+        scratch={"work": lambda _: work},
+        threads=1,
+    )
+    return _Fit(launcher.program(Launch("policy_fit", items=lambda _: 1), given=tuple(_CALL)), layers)
+
+
+def run_(
+    actor: GaussianActor,
+    flat: Tensor,
+    adam: Adam,
+    x: Tensor,
+    order: Tensor,
+    loss: SquaredError | Surrogate,
+    *,
+    minibatch: int,
+    optimizer: Optimizer,
+    lr: float,
+) -> tuple[Adam, Steps]:
+    """See ``fit_policy_natively_``."""
+    assert isinstance(actor.mlp, MLP)
+    dtype, (passes, rows), actions = flat.dtype, order.shape, actor.num_actions
+    count = actor.mlp.num_params + (0 if actor.state_dependent else actions)
+    arrays = {name: (part, (count,)) for name, part in (("parameters", flat), ("m", adam.m), ("v", adam.v))}
+    arrays["x"] = x.detach().contiguous(), (rows, actor.mlp.sizes[0])
+    shapes = {"advantage": (rows,), "reference": (passes * rows,)}
+    for name, part in loss._asdict().items():
+        if isinstance(part, Tensor):
+            arrays[name] = part.detach().contiguous(), shapes.get(name, (rows, actions))
+    require_arrays(dtype, arrays)
+    minibatches = -(-rows // minibatch)
+    given = {
+        **{name: part for name, (part, _) in arrays.items()},
+        "order": order.int().contiguous(),
+        "limits": _limits(actor, loss, dtype),
+        "constants": adam_constants(optimizer, adam, passes * minibatches, lr),
+        "figures": torch.empty(passes, minibatches, len(Steps._fields), dtype=dtype),
+    }
+    addresses = [given[name].data_ptr() if name in given else 0 for name in _CALL if _CALL[name] != "int"]
+    program, _ = _fit_of(actor.mlp, actor.state_dependent, DTYPES[dtype])
+    program.run(1, 1, [*addresses, passes, rows, minibatch])
+    return adam._replace(step=adam.step + passes * minibatches), Steps(*given["figures"].unbind(-1))
+
+
+def _limits(actor: GaussianActor, loss: SquaredError | Surrogate, dtype: torch.dtype) -> Tensor:
+    """``struct Limits`` of ``policy_fit.h``; bounds of ratios and their logarithms as in ``gradest``."""
+    clip, entropy = (loss.clip, loss.entropy_coef) if isinstance(loss, Surrogate) else (0.0, 0.0)
+    low, high = math.log1p(-clip) if clip < 1.0 else -math.inf, math.log1p(clip)
+    largest = 0.9 * math.log(torch.finfo(dtype).max)
+    spread = actor.logstd_range or (-math.inf, math.inf)
+    return torch.tensor([*spread, 1.0 - clip, 1.0 + clip, low, high, largest, entropy], dtype=dtype)
