@@ -57,11 +57,11 @@ def networks(state):
     return {name: getattr(state, name) for name in NETWORKS if hasattr(state, name)}
 
 
-def learns_the_same(worlds, name, field, rtol):
+def learns_the_same(worlds, name, field, rtol, **changes):
     """In double precision, from the same start: all networks after two updates and every metric, by compiled code."""
     states, metrics = {}, {}
     for how in ("torch", "native"):
-        algorithm = build(name, **{field: how})
+        algorithm = build(name, **{field: how}, **changes)
         states[how], metrics[how] = run(algorithm, algorithm.init(worlds(dtype="float64"), 1), 2)
     for part, value in networks(states["torch"]).items():
         torch.testing.assert_close(networks(states["native"])[part], value, rtol=rtol, atol=rtol)

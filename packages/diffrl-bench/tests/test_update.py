@@ -48,7 +48,8 @@ def report() -> dict[str, Any]:
 
 def test_report(report: dict[str, Any]) -> None:
     assert json.loads(json.dumps(report, allow_nan=False)) == report
-    assert all(report["parts_s"][part] > 0 for part in PARTS)
+    assert all(report["parts_s"][part] > 0 for part in PARTS if part != "policy_fit")
+    assert report["parts_s"]["policy_fit"] == 0, "SHAC has none"
     # With two updates medians are means, so the parts add up exactly.
     assert report["parts_sum_s"] == pytest.approx(report["timed_update_s"]["median"], rel=1e-9)
     horizon = report["horizon"]
@@ -83,6 +84,18 @@ def test_values_of_a_field_by_turns() -> None:
         and "native against torch, by turns: " in text
     )
     assert all(part_name(part) in text for part in native["parts_s"])
+
+
+@pytest.mark.parametrize("algo", ["ppo", "gippo"])
+def test_epochs_of_the_policy_are_a_part(algo: str) -> None:
+    """With compiled code they include the optimiser, which has nothing left to do."""
+    compare = ("policy_fit=torch,native", "critic_fit=native,native")
+    report = bench_update(
+        UpdateBench(algo=algo, task="cartpole", num_envs=4, threads=1, updates=1, warm_up=1, compare=compare)
+    )
+    torch_, native = (row["parts_s"] for row in report["compared"]["values"])
+    assert min(torch_["policy_fit"], native["policy_fit"], torch_["optimiser"]) > 0 == native["optimiser"]
+    assert "epochs of the policy" in update_text(report)
 
 
 def test_fields_that_change_together() -> None:
@@ -135,6 +148,7 @@ def test_timing_changes_no_bits_and_leaves_nothing_behind(algo: str, critic_fit:
     def functions() -> list[Any]:
         rollouts = [_window.rollout, _off_policy.rollout, getattr(module, "rollout", None)]
         fits = [_learner.begin_fit, _off_policy.QFunctions.fit]
+        fits += [getattr(type(algorithm), "epoch", None), getattr(module, "fit_policy_", None)]
         return [torch.autograd.grad, _adam.Optimizer.step_, _account.Clock.lap, env.step, *rollouts, *fits]
 
     # The first update of some learns nothing yet.

@@ -23,6 +23,7 @@ PARTS = {
     "backward_simulator": "backward: simulator",
     "backward_rest": "backward: task, policy and values",
     "critic": "critic",
+    "policy_fit": "epochs of the policy",
     "optimiser": "optimisers and clipping",
 }
 """The parts of every algorithm, in the order of the report, and their descriptions."""
@@ -231,8 +232,8 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
     """Time the parts of an update while the context is open.
 
     It works with every algorithm: simulator and task are timed through the protocol, backward passes in torch's own
-    functions, and the shared parts (``rollout``, ``begin_fit`` and the end of the fit) where the algorithm's module
-    calls them. The remaining time goes to the phases into which the algorithm itself divides its update. What runs in
+    functions, and the shared parts (``rollout``, ``begin_fit`` and the end of the fit, ``fit_policy_`` and PPO's
+    ``epoch``) where the algorithm's module calls them. The remaining time goes to the phases into which the algorithm itself divides its update. What runs in
     other threads is not a part: of a fit on another core, the time counts for which the update waits.
     """
     from torch import autograd
@@ -276,6 +277,8 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
         (dynamics, "vjp", part("backward_simulator")),
         (env, "dynamics_step", part("bridge_forward")),
         (module, "rollout", rollout),
+        (type(algorithm), "epoch", part("policy_fit")),
+        (module, "fit_policy_", part("policy_fit")),
     ]
     return replaced(*everywhere, *(change for change in where_there if hasattr(*change[:2])))
 

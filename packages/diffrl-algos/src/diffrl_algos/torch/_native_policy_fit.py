@@ -1,6 +1,6 @@
 """Epochs of a Gaussian policy down a loss, compiled from C++, see ``_source/policy_fit.h``.
 
-Forward and backward passes, clipping and Adam(W) of all steps are one call. Sums are taken in another order than torch's.
+Forward and backward passes, clipping and Adam(W) of all steps are one call. Torch takes sums in another order.
 """
 
 from __future__ import annotations

@@ -60,8 +60,8 @@ class Surrogate(NamedTuple):
     def pull(self, policy: Gaussian) -> tuple[Tensor, Tensor, Tensor]:
         """See ``Pull``."""
         loss, by_mean, by_logstd = by_autograd(self.loss)(policy)
-        # The entropy of a row is the sum of its log sigma, and a constant.
-        share = by_logstd.numel() / by_mean.numel()
+        # The entropy of a row is the sum of its log sigma and a constant; of all rows it is the mean.
+        share = by_logstd.shape[-1] / by_logstd.numel()
         return loss, by_mean, by_logstd - self.entropy_coef * share if self.entropy_coef else by_logstd
 
     def rows(self, rows: Tensor, reference: slice | Tensor) -> Surrogate:

@@ -142,7 +142,7 @@ class PPO(AdvantageLearner[PPOConfig, PPOState]):
             nonlocal metrics, lr
             losses = []
             for _ in range(c.actor_iterations):
-                adam, metrics = self._epoch(actor, flat, adam, batch, rate, generator)
+                adam, metrics = self.epoch(actor, flat, adam, batch, rate, generator)
                 losses.append(distributed.mean(metrics["actor_loss"]))
                 after = distribution(actor, flat, values.x, native=native)
                 metrics["kl"] = distributed.mean(before.kl(after).mean())
@@ -173,7 +173,7 @@ class PPO(AdvantageLearner[PPOConfig, PPOState]):
         finite = (metrics["kl"], values.target_value, batch.x)
         return self.learned(state, window, changes, metrics, *finite, host={"actor_lr": first_lr})
 
-    def _epoch(
+    def epoch(
         self,
         actor: GaussianActor,
         flat: Tensor,
