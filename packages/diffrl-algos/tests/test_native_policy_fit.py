@@ -18,14 +18,8 @@ from diffrl_algos.torch import _choice, _native_policy_fit
 from diffrl_algos.torch._adam import Adam, Optimizer
 from diffrl_algos.torch._mlp import MLP
 from diffrl_algos.torch._policy import GaussianActor
-from diffrl_algos.torch._policy_fit import (
-    SquaredError,
-    Surrogate,
-    distribution,
-    fit_policy_,
-    fit_policy_natively_,
-    fits_policy_natively,
-)
+from diffrl_algos.torch._policy_fit import distribution, fit_policy_, fit_policy_natively_, fits_policy_natively
+from diffrl_algos.torch._policy_losses import SquaredError, Surrogate
 
 from .test_family import build, learns_the_same, run, same_bits
 

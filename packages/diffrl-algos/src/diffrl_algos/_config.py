@@ -169,9 +169,9 @@ class PolicyFitConfig(WindowConfig):
     """Fields of algorithms that fit their policy to a window in epochs, as PPO does."""
 
     policy_fit: Code = "torch"
-    """What takes the policy's epochs over a window. ``torch``: its operations. ``native``: compiled code, several times
-    faster, for runs on a CPU in one process whose actor has no encoder. ``auto``: compiled code where it can, else torch.
-    The mathematics is the same, but not the last bits."""
+    """What takes the policy's epochs over a window. ``torch``: its operations. ``native``: compiled code, faster, for
+    runs on a CPU in one process whose actor has no encoder. ``auto``: compiled code where it can, else torch. The
+    mathematics is the same, but not the last bits."""
 
 
 def require(name: str, value: object, holds: bool, expected: str) -> None:

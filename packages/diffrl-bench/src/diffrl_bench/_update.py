@@ -233,8 +233,9 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
 
     It works with every algorithm: simulator and task are timed through the protocol, backward passes in torch's own
     functions, and the shared parts (``rollout``, ``begin_fit`` and the end of the fit, ``fit_policy_`` and PPO's
-    ``epoch``) where the algorithm's module calls them. The remaining time goes to the phases into which the algorithm itself divides its update. What runs in
-    other threads is not a part: of a fit on another core, the time counts for which the update waits.
+    ``epoch``) where the algorithm's module calls them. The remaining time goes to the phases into which the algorithm
+    itself divides its update. What runs in other threads is not a part: of a fit on another core, the time counts for
+    which the update waits.
     """
     from torch import autograd
 

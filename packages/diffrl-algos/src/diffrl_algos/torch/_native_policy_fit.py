@@ -20,7 +20,7 @@ from ._layout import DTYPES, SHAPE, Layout, network_kernels
 from ._mlp import MLP
 from ._native_fit import adam_constants, require_arrays
 from ._policy import GaussianActor
-from ._policy_fit import SquaredError, Steps, Surrogate
+from ._policy_losses import SquaredError, Steps, Surrogate
 
 _CALL = {
     **dict.fromkeys(("parameters", "m", "v"), "T*"),
@@ -75,7 +75,9 @@ def run_(
     assert isinstance(actor.mlp, MLP)
     dtype, (passes, rows), actions = flat.dtype, order.shape, actor.num_actions
     count = actor.mlp.num_params + (0 if actor.state_dependent else actions)
-    arrays = {name: (part, (count,)) for name, part in (("parameters", flat), ("m", adam.m), ("v", adam.v))}
+    arrays: dict[str, tuple[Tensor, tuple[int, ...]]] = {
+        name: (part, (count,)) for name, part in (("parameters", flat), ("m", adam.m), ("v", adam.v))
+    }
     arrays["x"] = x.detach().contiguous(), (rows, actor.mlp.sizes[0])
     shapes = {"advantage": (rows,), "reference": (passes * rows,)}
     for name, part in loss._asdict().items():

@@ -26,7 +26,8 @@ from .._attempts import Phase, attempt
 from .._distributions import Gaussian
 from .._on_policy import AdvantageLearner, Advantages, OnPolicyConfig, OnPolicyState, standardised
 from .._policy import GaussianActor
-from .._policy_fit import SquaredError, Surrogate, distribution, fit_policy_, fits_policy_natively
+from .._policy_fit import distribution, fit_policy_, fits_policy_natively
+from .._policy_losses import SquaredError, Surrogate
 from .._schedules import adapt_to_divergence
 from .._window import Window, lost_share
 

@@ -25,7 +25,8 @@ from .._attempts import attempt
 from .._distributions import Gaussian
 from .._on_policy import AdvantageConfig, AdvantageLearner, AdvantageState, standardised
 from .._policy import GaussianActor
-from .._policy_fit import Surrogate, distribution, fit_policy_natively_, fits_policy_natively
+from .._policy_fit import distribution, fit_policy_natively_, fits_policy_natively
+from .._policy_losses import Surrogate
 from .._schedules import adapt_to_divergence
 
 
