@@ -100,7 +100,7 @@ def test_export_to_onnx(run, tmp_path, capfd):
     assert isinstance(obs.shape[0], str) and obs.shape[0] == action.shape[0]
     about = json.loads(session.get_modelmeta().custom_metadata_map["policy"])
     assert about.items() <= said.items()
-    assert about["format"] == "diffrl-policy-1" and about["task_options"] == {"horizon": 6}
+    assert about["format"] == "diffrl-policy-1" and about["task_options"] == {"fused": True, "horizon": 6}
     assert (about["algorithm"], about["task"], about["iteration"], about["env_steps"]) == ("sapo", "toy", 4, 48)
     assert (about["num_obs"], about["num_actions"], about["dt"], about["deterministic"]) == (2, 1, 0.1, True)
     assert about["versions"].keys() >= {"python", "torch", "diffrl-algos"}

@@ -25,6 +25,8 @@ from .as_on_gpu import as_on_gpu
 from .tape import Tape
 
 SMALL = {"horizon": 4, "actor_hidden": (8,), "critic_hidden": (8,), "critic_iterations": 2, "critic_minibatches": 2}
+AS_ON_CUDA = {"critic_fit": "torch", "policy_step": "torch"}
+"""What auto means there."""
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def on_tape(monkeypatch):
 
 def build(name="shac", **fields):
     entry = get_algorithm(name)
-    return entry.build(entry.config_class()(**{**SMALL, **fields}))
+    return entry.build(entry.config_class()(**{**SMALL, **AS_ON_CUDA, **fields}))
 
 
 def worlds(task="hopper", **options):

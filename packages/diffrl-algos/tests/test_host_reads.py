@@ -22,6 +22,7 @@ def learner(name: str, task: str, **fields):
     entry = get_algorithm(name)
     config_class = entry.config_class()
     known = config_class.__dataclass_fields__
+    fields = {"critic_fit": "torch", "policy_step": "torch", **fields}  # what auto means on CUDA
     config = config_class(actor_hidden=(8,), **{key: value for key, value in fields.items() if key in known})
     return entry.build(config), diffsim_core.make(task, num_envs=8)
 

@@ -12,6 +12,7 @@ from diffrl_algos import export_run, get_algorithm
 from diffrl_algos.cli import main
 from diffrl_algos.torch._export import export_policy, onnx_bytes, onnx_policy, torch_bytes, torch_policy
 from diffrl_algos.torch._mlp import MLP
+from diffrl_algos.torch._native_policy import PolicyCode
 from diffrl_algos.torch._normalize import RunningStats
 
 from .test_cli import SMALL, TOY
@@ -48,18 +49,19 @@ def seen(monkeypatch):
     """The largest observation, ``[no]``, that any network has been given."""
     largest = np.zeros(2, dtype=np.float32)
 
-    def watch(method):
-        original = getattr(MLP, method)
+    def watch(kind, method, place):
+        original = getattr(kind, method)
 
-        def watched(self, params, x, *rest, **options):
-            given = np.abs(numbers(x)[..., :2]).reshape(-1, 2).max(0)
-            np.maximum(largest, given, out=largest)
-            return original(self, params, x, *rest, **options)
+        def watched(self, *given, **options):
+            found = np.abs(numbers(given[place])[..., :2]).reshape(-1, 2).max(0)
+            np.maximum(largest, found, out=largest)
+            return original(self, *given, **options)
 
-        monkeypatch.setattr(MLP, method, watched)
+        monkeypatch.setattr(kind, method, watched)
 
     for method in ("__call__", "record", "regression_grad"):
-        watch(method)
+        watch(MLP, method, 1)
+    watch(PolicyCode, "forward", 0)
     return largest
 
 

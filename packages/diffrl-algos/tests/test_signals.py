@@ -225,7 +225,8 @@ def test_a_second_ctrl_c_in_a_checkpoint_leaves_a_readable_one(tmp_path, monkeyp
 
 def test_the_command_says_how_to_go_on(tmp_path, capfd, monkeypatch):
     run = tmp_path / "run"
-    arguments = ["train", *kills.KINDS["torch"], "--iterations", "6", "--out", str(run)]
+    separate = ["--task-option", "fused=false"]  # whose steps are calls of TaskEnv.step
+    arguments = ["train", *kills.KINDS["torch"], *separate, "--iterations", "6", "--out", str(run)]
     real = diffsim_core.TaskEnv.step
 
     def step(self, state, action, calls=[0]):  # noqa: B006
