@@ -23,12 +23,9 @@ def gradient(algorithm, state, env, dtype, eps):
     """Of SHAC's objective with respect to the actor, in double precision."""
 
     def cast(x):
-        return x.to(dtype) if isinstance(x, torch.Tensor) and x.is_floating_point() and x.dtype != torch.float64 else x
-
-    def of_worlds(x):
         return x.to(dtype) if isinstance(x, torch.Tensor) and x.is_floating_point() else x
 
-    run = state.run._replace(env=env, env_state=tree_map(of_worlds, state.run.env_state), obs=of_worlds(state.run.obs))
+    run = state.run._replace(env=env, env_state=tree_map(cast, state.run.env_state), obs=cast(state.run.obs))
     networks = {name: cast(getattr(state, name)) for name in ("actor", "critic", "target")}
     state = state.replace(run=run, **networks)
     actor, normalize, window = algorithm.explore(state, None, eps=eps.to(dtype))

@@ -147,22 +147,29 @@ def test_bits_depend_on_nothing_around(case, offset):
     data = case.data(torch.float32)
     expected, *_ = case.fit("native", data)
     flat, adam, x, y = data
-    moved = (_moved(flat, offset), Adam(_moved(adam.m, offset), _moved(adam.v, offset), adam.step))
-    found = [case.fit("native", (*moved, _moved(x, offset), _moved(y, offset)))[0]]
+    moved = (moved_by(flat, offset), Adam(moved_by(adam.m, offset), moved_by(adam.v, offset), adam.step))
+    found = [case.fit("native", (*moved, moved_by(x, offset), moved_by(y, offset)))[0]]
     spoiled = case.fit("native", (flat, adam, x * torch.nan, y))[0]
     assert not torch.isfinite(spoiled["parameters"]).all()
     found.append(case.fit("native", data)[0])
     found.append(case.fit("native", data, elsewhere=True)[0])
-    threads = [threading.Thread(target=lambda: found.append(case.fit("native", data)[0])) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    found += in_threads(lambda: case.fit("native", data)[0])
     assert len(found) == 6
     assert all(torch.equal(part, other[name]) for other in found for name, part in expected.items())
 
 
-def _moved(part, offset):
+def in_threads(call):
+    """The results of three threads that call it at the same time."""
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(call())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def moved_by(part, offset):
     """The same numbers, ``offset`` numbers later in a new buffer."""
     buffer = part.new_full((part.numel() + 16,), torch.nan)
     buffer[offset : offset + part.numel()] = part.flatten()

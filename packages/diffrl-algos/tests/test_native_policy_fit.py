@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 
 import numpy as np
 import pytest
@@ -17,11 +16,13 @@ from diffrl_algos import GIPPOConfig, PPOConfig
 from diffrl_algos.torch import _choice, _native_policy_fit
 from diffrl_algos.torch._adam import Adam, Optimizer
 from diffrl_algos.torch._mlp import MLP
+from diffrl_algos.torch._native_policy_fit import fit_policy_natively_
 from diffrl_algos.torch._policy import GaussianActor
-from diffrl_algos.torch._policy_fit import distribution, fit_policy_, fit_policy_natively_, fits_policy_natively
+from diffrl_algos.torch._policy_fit import distribution, fit_policy_, fits_policy_natively
 from diffrl_algos.torch._policy_losses import SquaredError, Surrogate
 
 from .test_family import build, learns_the_same, run, same_bits
+from .test_native_fit import in_threads, moved_by
 
 FITTED = ("ppo", "gippo")
 """Algorithms that take epochs of their policy."""
@@ -224,25 +225,18 @@ def test_bits_depend_on_nothing_around(case, offset):
     data = case.data(torch.float32)
     expected, _ = case.fit(data)
     flat, adam, x, order, loss = data
-    moved = (_moved(flat, offset), Adam(_moved(adam.m, offset), _moved(adam.v, offset), adam.step), _moved(x, offset))
-    elsewhere = type(loss)(*(_moved(part, offset) if isinstance(part, torch.Tensor) else part for part in loss))
+    moved = (
+        moved_by(flat, offset),
+        Adam(moved_by(adam.m, offset), moved_by(adam.v, offset), adam.step),
+        moved_by(x, offset),
+    )
+    elsewhere = type(loss)(*(moved_by(part, offset) if isinstance(part, torch.Tensor) else part for part in loss))
     found = [case.fit((*moved, order, elsewhere))[0]]
     assert not torch.isfinite(case.fit((flat, adam, x * torch.nan, order, loss))[0]["parameters"]).all()
     found.append(case.fit(data)[0])
-    threads = [threading.Thread(target=lambda: found.append(case.fit(data)[0])) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    found += in_threads(lambda: case.fit(data)[0])
     assert len(found) == 5
     assert all(torch.equal(part, other[name]) for other in found for name, part in expected.items())
-
-
-def _moved(part, offset):
-    """The same numbers, ``offset`` numbers later in a new buffer."""
-    buffer = part.new_full((part.numel() + 16,), torch.nan)
-    buffer[offset : offset + part.numel()] = part.flatten()
-    return buffer[offset : offset + part.numel()].view(part.shape)
 
 
 @given(
@@ -337,8 +331,9 @@ def test_every_algorithm_is_the_same_on_more_cores_and_resumed(worlds, name, way
 def test_native_is_used_where_it_is_asked_for(worlds, name, monkeypatch):
     """``auto`` is native here; ``torch``, the default, is not."""
     calls = []
-    original = _native_policy_fit.run_
-    monkeypatch.setattr(_native_policy_fit, "run_", lambda *a, **k: calls.append(type(a[5])) or original(*a, **k))
+    original = _native_policy_fit.fit_policy_natively_
+    counted = lambda *a, **k: calls.append(type(a[5])) or original(*a, **k)  # noqa: E731
+    monkeypatch.setattr(_native_policy_fit, "fit_policy_natively_", counted)
     used = {}
     for how in ("torch", "native", "auto"):
         algorithm = build(name, policy_fit=how, attempts=1)

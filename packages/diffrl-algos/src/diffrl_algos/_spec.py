@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from diffsim_core.options import Count, Finite, Index, from_json, to_json
+from diffsim_core.options import Count, Finite, Index, Options, from_json, to_json
 
 from . import _processes
 from ._config import OF_OLDER_RUNS
@@ -133,12 +133,13 @@ class RunSpec:
             raise UsageError(str(error)) from None
 
 
-def default_task_options(algorithm: str, task: str, device: str) -> dict[str, Any]:
-    """Options of a task that a new run has unless it says otherwise: fused steps, where torch learns on a CPU."""
-    import diffsim_core
+def default_task_options(algorithm: str, declared: Options, device: str) -> dict[str, Any]:
+    """Options of a task that a new run has unless it says otherwise: fused steps, where torch learns on a CPU.
 
+    ``declared`` is what the task declares, see ``diffsim_core.task_options``.
+    """
     fused = get_algorithm(algorithm).arrays == "torch" and device == "cpu"
-    return {"fused": True} if fused and "fused" in diffsim_core.task_options(task).known else {}
+    return {"fused": True} if fused and "fused" in declared.known else {}
 
 
 def _described(options: Mapping[str, Any]) -> dict[str, Any]:

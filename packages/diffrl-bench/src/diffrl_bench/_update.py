@@ -83,7 +83,7 @@ def bench_update(bench: UpdateBench, progress: Progress = unseen) -> dict[str, A
     facts = machine() | {"gpu": require_device(bench.device)}
     preset = default_preset(bench.algo, bench.task)
     entry = get_algorithm(bench.algo)
-    usual = default_task_options(bench.algo, bench.task, bench.device)
+    usual = default_task_options(bench.algo, diffsim_core.task_options(bench.task), bench.device)
     threads: dict[str, Any] = {} if bench.threads is None else {"threads": bench.threads}
     cases = {}
     for value, (config, options) in _configs(preset.config, bench.compare, bench.task).items():

@@ -99,7 +99,7 @@ def train_parser(entry: AlgorithmEntry | None, task: str | None = None, reading:
     if preset is not None:
         declared = task_options(preset.task)
         title = f"\noptions of {declared.owner}, as --task-option NAME=VALUE:"
-        usual = default_task_options(preset.algorithm, preset.task, RunSpec.device)
+        usual = default_task_options(preset.algorithm, declared, RunSpec.device)
         parser.more = listing(title, declared.known, {**usual, **preset.task_options})
     return parser
 
@@ -158,7 +158,7 @@ def spec_of(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
     changes = {name: _fields.parse(cls, name, text) for name, text in given.items() if text is not None}
     run = {name: value for name in _OF_RUN if (value := getattr(args, name)) is not None}
     run = {"num_envs": preset.num_envs, "eval_episodes": preset.eval_episodes, **run}
-    usual = default_task_options(entry.name, args.task, run.get("device", RunSpec.device))
+    usual = default_task_options(entry.name, declared, run.get("device", RunSpec.device))
     options = {**usual, **preset.task_options, **_given(declared, args.task_option or [], own)}
     config = _fields.replace(preset.config, changes)
     made = RunSpec(

@@ -38,29 +38,54 @@ _CALL = {
 _ARGUMENTS = Arguments("FitArgs", **_CALL, layers="const int*", **dict.fromkeys((*SHAPE, "critics"), "int"), work="T*")
 
 
-class _Fit(NamedTuple):
+class CompiledFit(NamedTuple):
     """What runs, for networks of one shape."""
 
     program: Program
     layers: np.ndarray
     """Whose address the program has."""
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        arguments: Arguments,
+        call: Mapping[str, str],
+        layout: Layout,
+        dtype: str,
+        *,
+        work: int,
+        **constants: int,
+    ) -> CompiledFit:
+        """The function ``name`` of ``_source/NAME.h``.
+
+        Args:
+            name: of the function.
+            arguments: all that it takes.
+            call: those of them that come with each call.
+            layout: of its networks.
+            dtype: the number type.
+            work: numbers in one of the four copies that it needs of all parameters: these, moments and gradients.
+            constants: arguments that are the same in every call, in addition to the layout's.
+        """
+        layers = np.array(layout.layers, dtype=np.int32)
+        # What is not in these copies serves the networks one after the other.
+        room = 4 * work + layout.shape["turned_size"] + layout.scratch
+        launcher = Launcher(
+            network_kernels(name, f"{name}.h", {name: arguments}, dtype),
+            device="cpu",
+            constants={"layers": layers.ctypes.data, **layout.shape, **constants},
+            scratch={"work": lambda _: room},
+            threads=1,
+        )
+        return cls(launcher.program(Launch(name, items=lambda _: 1), given=tuple(call)), layers)
+
 
 @functools.lru_cache(maxsize=8)
-def _fit_of(mlp: MLP, count: int, dtype: str) -> _Fit:
+def _fit_of(mlp: MLP, count: int, dtype: str) -> CompiledFit:
     layout = Layout.of(mlp, dtype, scalar=True)
-    layers = np.array(layout.layers, dtype=np.int32)
-    constants = {"layers": layers.ctypes.data, "critics": count, **layout.shape}
-    # Parameters, moments and gradients of all networks; the rest serves one after the other.
-    work = 4 * count * layout.shape["size"] + layout.shape["turned_size"] + layout.scratch
-    launcher = Launcher(
-        network_kernels("fit", "fit.h", {"fit": _ARGUMENTS}, dtype),
-        device="cpu",
-        constants=constants,
-        scratch={"work": lambda _: work},
-        threads=1,
-    )
-    return _Fit(launcher.program(Launch("fit", items=lambda _: 1), given=tuple(_CALL)), layers)
+    work = count * layout.shape["size"]
+    return CompiledFit.of("fit", _ARGUMENTS, _CALL, layout, dtype, critics=count, work=work)
 
 
 def fit_natively_(

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from diffsim_core.native import Arguments, Launch, Launcher, Program
+from diffsim_core.native import Arguments
 
 from ._adam import Adam, Optimizer
-from ._layout import DTYPES, SHAPE, Layout, network_kernels
+from ._layout import DTYPES, SHAPE, Layout
 from ._mlp import MLP
-from ._native_fit import adam_constants, require_arrays
+from ._native_fit import CompiledFit, adam_constants, require_arrays
 from ._policy import GaussianActor
 from ._policy_losses import SquaredError, Steps, Surrogate
 
@@ -35,31 +33,16 @@ _SHAPES = {"layers": "const int*", **dict.fromkeys((*SHAPE, "actions", "spread")
 _ARGUMENTS = Arguments("PolicyFitArgs", **_CALL, **_SHAPES, work="T*")
 
 
-class _Fit(NamedTuple):
-    """What runs, for policies of one shape."""
-
-    program: Program
-    layers: np.ndarray
-    """Whose address the program has."""
-
-
 @functools.lru_cache(maxsize=8)
-def _fit_of(mlp: MLP, spread: bool, dtype: str) -> _Fit:
-    layout = Layout.of(mlp, dtype)
-    layers, actions = np.array(layout.layers, dtype=np.int32), mlp.sizes[-1] // (2 if spread else 1)
-    # Parameters, moments and gradients of the network and, as wide as its outputs, of log sigma.
-    work = 4 * (layout.shape["size"] + layout.layers[-1].width) + layout.shape["turned_size"] + layout.scratch
-    launcher = Launcher(
-        network_kernels("policy_fit", "policy_fit.h", {"policy_fit": _ARGUMENTS}, dtype),
-        device="cpu",
-        constants={"layers": layers.ctypes.data, **layout.shape, "actions": actions, "spread": spread},
-        scratch={"work": lambda _: work},
-        threads=1,
-    )
-    return _Fit(launcher.program(Launch("policy_fit", items=lambda _: 1), given=tuple(_CALL)), layers)
+def _fit_of(mlp: MLP, spread: bool, dtype: str) -> CompiledFit:
+    layout, actions = Layout.of(mlp, dtype), mlp.sizes[-1] // (2 if spread else 1)
+    # Log sigma is as wide as the outputs of the network.
+    work = layout.shape["size"] + layout.layers[-1].width
+    constants = {"actions": actions, "spread": spread}
+    return CompiledFit.of("policy_fit", _ARGUMENTS, _CALL, layout, dtype, work=work, **constants)
 
 
-def run_(
+def fit_policy_natively_(
     actor: GaussianActor,
     flat: Tensor,
     adam: Adam,
@@ -71,7 +54,25 @@ def run_(
     optimizer: Optimizer,
     lr: float,
 ) -> tuple[Adam, Steps]:
-    """See ``fit_policy_natively_``."""
+    """Take steps down a loss by compiled code, in place on ``flat`` and the moments.
+
+    Args:
+        actor: a policy without an encoder.
+        flat: its parameters, contiguous, float32 or float64, on a CPU.
+        adam: their moments, contiguous.
+        x: normalised observations ``[B, no]``.
+        order: the rows of each pass, whole numbers ``[passes, B]``, each from 0 to B - 1.
+        loss: what to descend, with data of ``B`` rows.
+        minibatch: rows of a step; the last one of a pass may have fewer.
+        optimizer: clipping and constants of Adam.
+        lr: learning rate.
+
+    Returns:
+        The moments, and figures of the steps.
+
+    Raises:
+        ValueError: an array has another shape or number type than ``flat`` and ``x`` ask for; the message names it.
+    """
     assert isinstance(actor.mlp, MLP)
     dtype, (passes, rows), actions = flat.dtype, order.shape, actor.num_actions
     count = actor.mlp.num_params + (0 if actor.state_dependent else actions)

@@ -12,7 +12,7 @@ from ._adam import Adam, Optimizer
 from ._choice import is_native
 from ._distributions import Gaussian
 from ._policy import GaussianActor, native_steps
-from ._policy_losses import SquaredError, Steps, Surrogate
+from ._policy_losses import SquaredError, Surrogate
 
 
 def fits_policy_natively(config: PolicyFitConfig, actor: GaussianActor, device: torch.device) -> bool:
@@ -43,6 +43,8 @@ def fit_policy_(
         The moments, and the mean loss of each minibatch before its step, ``[passes, minibatches]``.
     """
     if native:
+        from ._native_policy_fit import fit_policy_natively_  # which loads a compiler
+
         options: dict[str, Any] = {"minibatch": minibatch, "optimizer": optimizer, "lr": lr}
         adam, steps = fit_policy_natively_(actor, flat, adam, x, order, loss, **options)
         return adam, steps.loss
@@ -55,42 +57,6 @@ def fit_policy_(
             losses.append(value)
             place += len(rows)
     return adam, torch.stack(losses).view(len(order), -1)
-
-
-def fit_policy_natively_(
-    actor: GaussianActor,
-    flat: Tensor,
-    adam: Adam,
-    x: Tensor,
-    order: Tensor,
-    loss: SquaredError | Surrogate,
-    *,
-    minibatch: int,
-    optimizer: Optimizer,
-    lr: float,
-) -> tuple[Adam, Steps]:
-    """Take steps down a loss by compiled code, in place on ``flat`` and the moments.
-
-    Args:
-        actor: a policy without an encoder.
-        flat: its parameters, contiguous, float32 or float64, on a CPU.
-        adam: their moments, contiguous.
-        x: normalised observations ``[B, no]``.
-        order: the rows of each pass, whole numbers ``[passes, B]``, each from 0 to B - 1.
-        loss: what to descend, with data of ``B`` rows.
-        minibatch: rows of a step; the last one of a pass may have fewer.
-        optimizer: clipping and constants of Adam.
-        lr: learning rate.
-
-    Returns:
-        The moments, and figures of the steps.
-
-    Raises:
-        ValueError: an array has another shape or number type than ``flat`` and ``x`` ask for; the message names it.
-    """
-    from ._native_policy_fit import run_  # which loads a compiler
-
-    return run_(actor, flat, adam, x, order, loss, minibatch=minibatch, optimizer=optimizer, lr=lr)
 
 
 def distribution(actor: GaussianActor, flat: Tensor, x: Tensor, *, native: bool) -> Gaussian:

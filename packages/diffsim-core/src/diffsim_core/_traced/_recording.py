@@ -46,7 +46,8 @@ class Recording:
 
     def __init__(self, env: TaskEnv, fused: FusedStep) -> None:
         self._env, self._fused = env, fused
-        self._steps: list[tuple[Node, Kept]] = []
+        self._node: Node
+        self._steps: list[Kept] = []
 
     def step(self, state: EnvState, action: torch.Tensor) -> tuple[EnvState, Transition]:
         """See ``TaskEnv.step``.
@@ -60,23 +61,20 @@ class Recording:
         if node is None or taken is None:
             raise NotRecorded
         kept, after, transition = taken
-        self._steps.append((node, kept))
+        self._node = node  # the same in all steps: fused steps have one, until they are refused
+        self._steps.append(kept)
         return after, transition
-
-    def __len__(self) -> int:
-        """Steps taken."""
-        return len(self._steps)
 
     def leaves(self, state: EnvState) -> list[torch.Tensor]:
         """The arrays of a state that steps change: physics, and what the task remembers."""
         memory = [leaf for _, leaf in tree_leaves(state.task)]
-        return [*state.physics, *(memory[k] for k in self._steps[0][0].made)]
+        return [*state.physics, *(memory[k] for k in self._node.made)]
 
     def with_leaves(self, state: EnvState, leaves: Sequence[torch.Tensor]) -> EnvState:
         """The state with these instead."""
         count = len(state.physics)
         memory = [leaf for _, leaf in tree_leaves(state.task)]
-        for k, leaf in zip(self._steps[0][0].made, leaves[count:], strict=True):
+        for k, leaf in zip(self._node.made, leaves[count:], strict=True):
             memory[k] = leaf
         rest = iter(memory)
         task = tree_map(lambda _: next(rest), state.task)
@@ -90,7 +88,7 @@ class Recording:
             after: of ``leaves`` after it.
             step: of the rest.
         """
-        node, kept = self._steps[k]
+        node, kept = self._node, self._steps[k]
         if kept.outcome.obs is None:
             final, following = [added(*terms) for terms in zip(step.final_obs, *step.obs, strict=True)], []
         else:

@@ -25,7 +25,7 @@ from .._attempts import attempt
 from .._distributions import Gaussian
 from .._on_policy import AdvantageConfig, AdvantageLearner, AdvantageState, standardised
 from .._policy import GaussianActor
-from .._policy_fit import distribution, fit_policy_natively_, fits_policy_natively
+from .._policy_fit import distribution, fits_policy_natively
 from .._policy_losses import Surrogate
 from .._schedules import adapt_to_divergence
 
@@ -188,6 +188,8 @@ class PPO(AdvantageLearner[PPOConfig, PPOState]):
         order = torch.randperm(len(batch.x), generator=generator, device=batch.x.device)
         size = -(-len(order) // c.actor_minibatches)
         if fits_policy_natively(c, actor, order.device):
+            from .._native_policy_fit import fit_policy_natively_  # which loads a compiler
+
             loss = Surrogate(batch.u, batch.advantage, batch.log_prob[order], c.clip, c.entropy_coef)
             options: dict[str, Any] = {"minibatch": size, "optimizer": self.optimizer, "lr": lr}
             adam, steps = fit_policy_natively_(actor, flat, adam, batch.x, order[None], loss, **options)
