@@ -120,6 +120,30 @@ def test_a_rows_bits_do_not_depend_on_the_others(case):
         assert torch.equal(by_x[row : row + 1], by_x_alone)
 
 
+@given(cases, st.sampled_from([torch.float32, torch.float64]))
+@settings(max_examples=40, deadline=None)
+@example(Case(hidden=(), rows=1), torch.float32)
+@example(Case(activation="silu", layer_norm=False, rows=140), torch.float32)
+def test_activations_that_are_kept_have_the_bits_of_a_network_that_goes_forward_again(case, dtype):
+    """Also where the steps of other rows come between forward and back, and where the way back is gone twice."""
+    (flat, x, eps, push, _), weights = case.data(dtype)
+    push = push if case.push else None
+    code = native_steps(case.actor, flat).code
+    kept = code.borrow(2, case.rows)
+    first, second = kept.tensor.fill_(torch.nan).view(2, -1)
+    outputs = code.forward(x, eps, push, first)
+    code.forward(-x, eps, push, second)
+    assert all(map(torch.equal, outputs, code.forward(x, eps, push)))
+    found = []
+    for activations in (None, first, first):
+        results = [torch.full_like(like, torch.nan) for like in (code.ours, x, eps, x[:, 0])]
+        names = ("by_parameters", "by_x", "by_u", "lost")
+        code.back(x, eps, push, weights[-len(outputs) :], activations, **dict(zip(names, results, strict=True)))
+        found.append(results)
+    for results in found[1:]:
+        assert all(map(torch.equal, found[0], results))
+
+
 @pytest.mark.parametrize("spread", [True, False])
 def test_single_precision_is_no_less_accurate_than_torchs(spread):
     """The median error of outputs and gradients over many policies, against double precision."""

@@ -14,7 +14,7 @@ from diffrl_algos.torch._credit_graph import CreditGraph
 from diffrl_algos.torch._mlp import MLP
 from diffrl_algos.torch._normalize import Normalizer
 from diffrl_algos.torch._policy import GaussianActor
-from diffsim_core import TaskEnv, _interop_torch
+from diffsim_core import TaskEnv, _shelf
 from diffsim_core._tree import tree_leaves
 
 from .test_family import LEARN_THROUGH_GRADIENTS, build, run, same_bits
@@ -244,26 +244,44 @@ def test_a_second_derivative_is_refused():
         grad.square().sum().backward()
 
 
+def test_windows_that_are_held_at_once_share_nothing():
+    """What a window keeps in room that it borrowed is its own until it is gone."""
+    start = Run("toy", {"limit": 50.0, "horizon": 4})
+    before = tuple(x.clone() for x in numbers(start.explore()).values())
+    window = start.explore()
+    values, weights = numbers(window), {"trajectory.reward": torch.ones(STEPS, 5)}
+    expected = pulled(start, window, weights)
+    with torch.no_grad():
+        start.obs, start.flat = start.obs + 1.0, start.flat + 0.1
+    start.flat.requires_grad_()
+    others = [start.explore() for _ in range(2)]
+    found = torch.autograd.grad(window.trajectory.reward.sum(), [window.push, window.lost])
+    assert all(map(torch.equal, expected[1:], found))
+    assert all(map(torch.equal, before, values.values()))
+    assert all(map(torch.equal, *(numbers(other).values() for other in others)))
+    assert not torch.equal(others[0].u, window.u)
+
+
 def test_nothing_is_held_once_the_window_is_gone(monkeypatch):
     """Without waiting for the collector of cycles: a window's tape is hundreds of megabytes."""
     held = []
 
-    class Counted(_interop_torch._Borrowed):
-        def __init__(self, tensor, shelf):
-            super().__init__(tensor, shelf)
+    class Counted(_shelf.Borrowed):
+        def __init__(self, tensor, free):
+            super().__init__(tensor, free)
             held.append(id(self))
 
         def __del__(self):
             held.remove(id(self))
             super().__del__()
 
-    monkeypatch.setattr(_interop_torch, "_Borrowed", Counted)
+    monkeypatch.setattr(_shelf, "Borrowed", Counted)
     start = Run("toy", {})
     gc.disable()
     try:
         window = start.explore()
         torch.autograd.grad(window.trajectory.reward.sum(), start.flat)
-        assert len(held) == STEPS
+        assert len(held) == STEPS + 1  # of the simulator's steps, and of the policy's network
         del window
         assert not held
     finally:

@@ -31,6 +31,7 @@ from diffsim_core._protocol import (
     out_spec,
 )
 from diffsim_core._rollout_loop import loop_rollout
+from diffsim_core._shelf import Shelf
 from diffsim_core._torch_origin import torch_origin
 from diffsim_core._tree import tree_leaves, tree_map
 from diffsim_core._uploads import uploaded
@@ -46,7 +47,7 @@ class TorchBridge:
         self.out_tails = tuple(spec.shape for spec in out_spec(dynamics))
         self.dtype: torch.dtype = getattr(torch, dynamics.dtype)
         self.device = torch_device(dynamics.device)
-        self._shelves: dict[int, list[torch.Tensor]] = {}
+        self.shelf = Shelf(self.dtype, self.device)
         self.tails = tuple(spec.shape for spec in (*dynamics.state_spec, *dynamics.control_spec, *constants))
         self.names = (
             *(f"state.{spec.name}" for spec in dynamics.state_spec),
@@ -109,15 +110,6 @@ class TorchBridge:
             )
         return out, ok
 
-    def borrow(self, size: int) -> _Borrowed:
-        """Room for ``size`` numbers, uninitialised."""
-        shelf = self._shelves.setdefault(size, []) if self.device.type == "cpu" else []
-        try:
-            tensor = shelf.pop()
-        except IndexError:
-            tensor = torch.empty(size, dtype=self.dtype, device=self.device)
-        return _Borrowed(tensor, shelf)
-
     def buffers(self, arrays: Sequence[torch.Tensor]) -> list[Buffer]:
         return [self.buffer(array, self.dynamics.dtype) for array in arrays]
 
@@ -125,27 +117,10 @@ class TorchBridge:
         return Buffer(array.data_ptr(), array.shape, dtype, self.dynamics.device)
 
 
-class _Borrowed:
-    """Numbers kept for a backward pass, given back for the next window when the graph lets go of them.
-
-    On a CPU a fresh allocation of this size means fresh pages, which take as long to map as a few sub-steps take to
-    compute. On CUDA torch's own allocator does the same job.
-    """
-
-    __slots__ = ("shelf", "tensor")
-
-    def __init__(self, tensor: torch.Tensor, shelf: list[torch.Tensor]) -> None:
-        self.tensor = tensor
-        self.shelf = shelf
-
-    def __del__(self) -> None:
-        self.shelf.append(self.tensor)
-
-
 class _Step(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, bridge: TorchBridge, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        saved = bridge.borrow(bridge.dynamics.saved_size(len(arrays[0])))
+        saved = bridge.shelf.borrow(bridge.dynamics.saved_size(len(arrays[0])))
         out, ok = bridge.forward(arrays, saved.tensor)
         ctx.bridge = bridge
         ctx.saved = saved

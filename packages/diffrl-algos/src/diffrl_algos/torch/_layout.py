@@ -17,7 +17,10 @@ from ._mlp import MLP
 BLOCK = 66
 """Rows that go through a network together: a multiple of the rows of a tile, and few enough for the cache."""
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
-SHAPE = ("depth", "activation", "layer_norm", "inputs", "stride", "size", "flat_size", "turned_size", "pull", "sums")
+SHAPE = (
+    *("depth", "activation", "layer_norm", "inputs", "stride", "size", "flat_size", "turned_size"),
+    *("pull", "sums", "kept", "kept_size"),
+)
 """Whole numbers that describe a network to C++."""
 _ACTIVATIONS = get_args(Activation)
 """In the order of the enumeration in ``activation.h``."""
@@ -75,7 +78,7 @@ class Layout:
     def of(cls, mlp: MLP, dtype: str, *, scalar: bool = False) -> Layout:
         """The layout of a network. Weights lie in panels; if the output is a ``scalar``, its weight is a vector."""
         panel = 2 * cpu_lanes(dtype)
-        params, turned, scratch = _Places(panel), _Places(panel), _Places(panel)
+        params, turned, scratch, kept = (_Places(panel) for _ in range(4))
 
         def stride(width: int) -> int:
             # An odd number of lines, or the rows of a tile would share a few sets of the cache.
@@ -84,8 +87,9 @@ class Layout:
         scratch.take(BLOCK * stride(mlp.sizes[0]))
         layers = []
         for inputs, outputs in itertools.pairwise(mlp.sizes):
-            vector = scalar and len(layers) == len(mlp.sizes) - 2
-            width, room = params.rounded(outputs), BLOCK * stride(outputs)
+            last = len(layers) == len(mlp.sizes) - 2
+            vector = scalar and last
+            width, room = params.rounded(outputs), 0 if last else BLOCK * stride(outputs)
             layer = _Layer(
                 inputs=inputs,
                 outputs=outputs,
@@ -97,18 +101,19 @@ class Layout:
                 shift=params.take(width),
                 turned=turned.take(outputs * params.rounded(inputs)),
                 stride=stride(outputs),
-                extra=scratch.take(room),
-                active=scratch.take(room),
+                extra=kept.take(room if mlp.activation == "silu" else 0),
+                active=kept.take(room),
                 normal=scratch.take(room),
-                mean=scratch.take(BLOCK),
-                inverse=scratch.take(BLOCK),
+                mean=kept.take(BLOCK),
+                inverse=kept.take(BLOCK),
             )
             layers.append(layer)
         widest = BLOCK * max(stride(width) for width in mlp.sizes)
         pull, sums = scratch.take(widest), scratch.take(widest)
         values = (
             *(len(layers) - 1, _ACTIVATIONS.index(mlp.activation), int(mlp.layer_norm), mlp.sizes[0]),
-            *(stride(mlp.sizes[0]), params.size, mlp.num_params, turned.size, pull, sums),
+            *(stride(mlp.sizes[0]), params.size, mlp.num_params, turned.size),
+            *(pull, sums, scratch.take(kept.size), kept.size),
         )
         return cls(tuple(layers), dict(zip(SHAPE, values, strict=True)), scratch.size)
 

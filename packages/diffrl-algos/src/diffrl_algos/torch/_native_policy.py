@@ -1,7 +1,7 @@
 """A step of a Gaussian policy as one node of the graph, by compiled code: forward and back. See ``_source/policy.h``.
 
-A policy sees a few dozen rows at a time, and torch spends most of a step on the fixed cost of its operations. Nothing
-is kept for the backward pass but the input: the network goes forward once more.
+A policy sees a few dozen rows at a time, and torch spends most of a step on the fixed cost of its operations. A node
+keeps nothing for the backward pass but the input: the network goes forward once more. A window has room to keep more.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from diffsim_core._shelf import Borrowed, Shelf
 from diffsim_core.native import Arguments, Launch, Launcher
 
 from ._gate import LARGEST
-from ._layout import DTYPES, SHAPE, Layout, network_kernels
+from ._layout import BLOCK, DTYPES, SHAPE, Layout, network_kernels
 from ._mlp import MLP
 
 _SHAPES = {"layers": "const int*", **dict.fromkeys(SHAPE, "int")}
@@ -26,10 +27,11 @@ _ARRANGE = {"theirs": "T*", "ours": "T*", "turned": "T*"}
 _STEP = {
     **dict.fromkeys(("parameters", "turned", "range", "x", "eps", "push"), "const T*"),
     **dict.fromkeys(("mean", "logstd", "u", "action"), "T*"),
-    **dict.fromkeys(("by_parameters", "by_x", "by_u", "lost"), "T*"),
+    **dict.fromkeys(("by_parameters", "by_x", "by_u", "lost", "activations"), "T*"),
     **dict.fromkeys(("rows", "actions", "spread"), "int"),
 }
-"""``spread``: whether ``log sigma`` is an output of the network; ``range`` has its bounds, and those of the gate."""
+"""``spread``: whether ``log sigma`` is an output of the network; ``range`` has its bounds, and those of the gate;
+``activations``: room for what ``policy_back`` reads of ``policy_forward``, or null."""
 _ARRANGE_ARGUMENTS = Arguments("ArrangeArgs", **_SHAPES, **_ARRANGE)
 _STEP_ARGUMENTS = Arguments("PolicyArgs", **_SHAPES, **_STEP, scratch="T*")
 _FUNCTIONS = {
@@ -46,6 +48,7 @@ class _Programs:
     def __init__(self, mlp: MLP, dtype: str) -> None:
         layout = Layout.of(mlp, dtype)
         self.shape = layout.shape
+        self.shelf = Shelf(getattr(torch, dtype))
         self._layers = np.array(layout.layers, dtype=np.int32)  # whose address the programs have
         functions = {name: arguments for name, (arguments, _) in _FUNCTIONS.items()}
         launcher = Launcher(
@@ -99,13 +102,24 @@ class PolicyCode(NamedTuple):
     actions: int
     spread: bool
 
-    def forward(self, x: Tensor, eps: Tensor, push: Tensor | None) -> list[Tensor]:
-        """``mean``, ``logstd`` where it is an output, ``u`` and ``action``; all arrays are contiguous."""
+    def borrow(self, steps: int, rows: int) -> Borrowed:
+        """Room for the activations of so many steps, one after the other."""
+        return self.programs.shelf.borrow(steps * -(-rows // BLOCK) * self.programs.shape["kept_size"])
+
+    def forward(self, x: Tensor, eps: Tensor, push: Tensor | None, activations: Tensor | None = None) -> list[Tensor]:
+        """``mean``, ``logstd`` where it is an output, ``u`` and ``action``; all arrays are contiguous.
+
+        Args:
+            x: ``[N, no]``.
+            eps: ``[N, na]``.
+            push: the same, or None.
+            activations: a step's part of ``borrow``, for ``back`` to read.
+        """
         rows = x.shape[0]
         outputs = [x.new_empty(rows, self.actions) for _ in range(4 if self.spread else 3)]
         mean, *logstd, u, action = outputs
         arrays = (self.ours, self.turned, self.range, x, eps, push, mean, *(logstd or [None]), u, action)
-        self.programs.run("policy_forward", *arrays, *[None] * 4, rows, self.actions, self.spread)
+        self.programs.run("policy_forward", *arrays, *[None] * 4, activations, rows, self.actions, self.spread)
         return outputs
 
     def back(
@@ -114,6 +128,7 @@ class PolicyCode(NamedTuple):
         eps: Tensor,
         push: Tensor | None,
         cotangents: Sequence[Tensor | None],
+        activations: Tensor | None = None,
         *,
         by_parameters: Tensor,
         by_x: Tensor | None,
@@ -123,7 +138,7 @@ class PolicyCode(NamedTuple):
         """Write what is asked for, from the cotangents of the outputs; those of ``eps`` and ``push`` are ``by_u``."""
         mean, *logstd, u, action = (None if g is None else g.contiguous() for g in cotangents)
         arrays = (self.ours, self.turned, self.range, x, eps, push, mean, *(logstd or [None]), u, action)
-        results = (by_parameters, by_x, by_u, lost)
+        results = (by_parameters, by_x, by_u, lost, activations)
         self.programs.run("policy_back", *arrays, *results, x.shape[0], self.actions, self.spread)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from diffsim_core import Env, EnvState, TaskEnv, Trajectory, rollout
 from diffsim_core._interop_torch import once
+from diffsim_core._shelf import Borrowed
 from diffsim_core._traced import NotRecorded, Recording, StepCotangents, added
 from diffsim_core._tree import tree_leaves
 
@@ -33,6 +34,8 @@ class _Row(NamedTuple):
     """The same, normalised."""
     eps: Tensor
     push: Tensor | None
+    activations: Tensor
+    """Of its network."""
 
 
 class _Tape(NamedTuple):
@@ -42,6 +45,8 @@ class _Tape(NamedTuple):
     policy: PolicyCode
     normalizer: Normalizer
     rows: list[_Row]
+    kept: Borrowed
+    """Numbers that all the activations lie in."""
     links: CreditGraph | None
     leaves: int
     """Arrays of an environment's state that steps change."""
@@ -79,9 +84,11 @@ def roll_out(
     wanted = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
     if recording is None or not wanted or any(leaf.requires_grad for _, leaf in tree_leaves((state, obs))):
         return None
-    tape = _Tape(recording, policy.code, normalizer, [], links, 0)
+    length, worlds = noise.shape[:2]
+    tape = _Tape(recording, policy.code, normalizer, [], policy.code.borrow(length, worlds), links, 0)
     with torch.no_grad():
-        rows = zip(noise.unbind(0), [None] * len(noise) if push is None else push.unbind(0), strict=True)
+        pushes = [None] * length if push is None else push.unbind(0)
+        rows = zip(noise.unbind(0), pushes, tape.kept.tensor.view(length, -1).unbind(0), strict=True)
 
         def act(obs: Tensor) -> tuple[Tensor, Any]:
             row = _Row(obs, normalizer(obs).contiguous(), *next(rows))
@@ -92,7 +99,7 @@ def roll_out(
             return action, (mean, logstd[0] if logstd else (), u)
 
         try:
-            steps, after, last = rollout(recording, act, state, obs, len(noise))  # pyright: ignore[reportArgumentType]
+            steps, after, last = rollout(recording, act, state, obs, length)  # pyright: ignore[reportArgumentType]
         except NotRecorded:
             return None  # and the window is taken once more by separate operations
     changed = recording.leaves(after)
@@ -157,7 +164,7 @@ def _pull(tape: _Tape, cotangents: Sequence[Cotangent], inputs: Sequence[Tensor 
         if any(g is not None for g in of_outputs):
             by_x = torch.empty_like(row.x) if t else None
             results = {"by_parameters": of_step, "by_x": by_x, "by_u": by_u[t], "lost": by_lost[t]}
-            tape.policy.back(*row[1:], of_outputs, **results)
+            tape.policy.back(row.x, row.eps, row.push, of_outputs, row.activations, **results)
             by_parameters += of_step
         following = [[by_obs[t]], [None if by_x is None else tape.normalizer.pull(row.obs, by_x)]]
         if links is not None and t:

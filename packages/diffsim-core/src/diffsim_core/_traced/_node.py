@@ -75,7 +75,7 @@ class Node:
         given = self._given(state, action)
         if given is None:
             return None
-        call, saved = _Call(state), self.bridge.borrow(self.saved_size)
+        call, saved = _Call(state), self.bridge.shelf.borrow(self.saved_size)
         with warp_stream(self._device):
             outcome = self.forward(call, given.arrays, saved.tensor)
         after, transition = self._returned(state, call, given.memory, iter(outcome.outputs()))
@@ -291,7 +291,7 @@ def _pointers(*arrays: torch.Tensor) -> list[int]:
 class _Step(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, node: Node, call: _Call, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        saved = node.bridge.borrow(node.saved_size)
+        saved = node.bridge.shelf.borrow(node.saved_size)
         outcome = node.forward(call, arrays, saved.tensor)
         # what is not an output may lie in the context; an output must not, or nothing would ever be freed
         ctx.node, ctx.saved = node, saved

@@ -50,7 +50,7 @@ DS_ITEM void fit(int, const FitArgs& args)
     clear(parameters, 3 * all);
     arrange(reorder<false>);
     Network net = {layers, args.depth, args.activation, args.layer_norm, args.inputs, args.stride, nullptr, turned, scratch,
-                   nullptr, scratch + args.pull, scratch + args.sums};
+                   scratch + args.kept, nullptr, scratch + args.pull, scratch + args.sums};
     const Step* step = steps_of(args.constants);
     for (int epoch = 0; epoch < args.epochs; epoch++) {
         const int* order = args.order + size_t(epoch) * args.rows;

@@ -12,9 +12,10 @@ struct Layer {
     int panel;                        // columns of a panel of the weight
     int weight, bias, scale, shift;   // where they begin among the parameters; the weight is [inputs, width], in panels
     int turned;                       // its transpose [outputs, width of the inputs], in panels, among the turned weights
-    int stride;                       // from row to row of the following, which lie in the scratch
-    int extra, active, normal;        // activations before and after normalisation; extra is what `slope` also needs
-    int mean, inverse;                // of each row: its mean and the inverse of its deviation
+    int stride;                       // from row to row of the following
+    int extra, active;                // kept: activations before normalisation; extra is what `slope` also needs
+    int normal;                       // in the scratch: activations after normalisation
+    int mean, inverse;                // kept, of each row: its mean and the inverse of its deviation
 };
 static_assert(sizeof(Layer) == 15 * sizeof(int), "not as Python lays it out");
 
@@ -24,7 +25,8 @@ struct Network {
     int depth, activation, layer_norm;  // hidden layers
     int inputs, stride;                 // width of an input row, and the numbers to the next
     const T *parameters, *turned;
-    T *scratch, *grad, *pull, *sums;    // the cotangents of a layer's output; its sums, and then their cotangents
+    T *scratch, *kept;                  // kept: what the way back has to know of the hidden layers
+    T *grad, *pull, *sums;              // the cotangents of a layer's output; its sums, and then their cotangents
 };
 
 // Where the input rows of a layer are, and the numbers from one to the next.
@@ -36,7 +38,7 @@ DS_FN Input input_of(const Network& net, int layer)
 {
     if (layer == 0) return {net.scratch, net.stride};
     const Layer& before = net.layers[layer - 1];
-    return {net.scratch + (net.layer_norm ? before.normal : before.active), before.stride};
+    return {net.layer_norm ? net.scratch + before.normal : net.kept + before.active, before.stride};
 }
 
 constexpr T NORM_EPS = T(1e-5);
@@ -82,13 +84,26 @@ template <class F> DS_FN void add_columns(int count, T* to, int rows, F value)
     });
 }
 
+// Normalised activations of a layer, from what is kept.
+DS_FN void normal_rows(const Network& net, const Layer& layer, int rows)
+{
+    const T *active = net.kept + layer.active, *mean = net.kept + layer.mean, *inverse = net.kept + layer.inverse;
+    const T *scale = net.parameters + layer.scale, *shift = net.parameters + layer.shift;
+    const int n = layer.stride;
+    for (int r = 0; r < rows; r++) {
+        const T *e = active + r * n, m = mean[r], inv = inverse[r];
+        write_columns(layer.outputs, layer.width, net.scratch + layer.normal + r * n, [&](int i, Mask) {
+            return fma_((read(e + i) - m) * inv, read(scale + i), read(shift + i));
+        });
+    }
+}
+
 // Activation and normalisation of a layer's sums. Each pass handles all rows, so that no row waits for the totals, roots and
 // quotients of the one before it. Nothing is changed in place: the compiler would make masked stores of it, which are slow.
 template <int ACTIVATION> DS_ENTRY void activate_rows(const Network& net, const Layer& layer, int rows)
 {
-    T *active = net.scratch + layer.active, *extra = net.scratch + layer.extra, *normal = net.scratch + layer.normal;
-    T *mean = net.scratch + layer.mean, *inverse = net.scratch + layer.inverse;
-    const T *scale = net.parameters + layer.scale, *shift = net.parameters + layer.shift;
+    T *active = net.kept + layer.active, *extra = net.kept + layer.extra;
+    T *mean = net.kept + layer.mean, *inverse = net.kept + layer.inverse;
     const int n = layer.stride;
     const T share = T(1) / T(layer.outputs);
     for (int r = 0; r < rows; r++) {
@@ -111,20 +126,15 @@ template <int ACTIVATION> DS_ENTRY void activate_rows(const Network& net, const 
         });
         inverse[r] = T(1) / __builtin_elementwise_sqrt(share * total(squares) + NORM_EPS);
     }
-    for (int r = 0; r < rows; r++) {
-        const T *e = active + r * n, m = mean[r], inv = inverse[r];
-        write_columns(layer.outputs, layer.width, normal + r * n, [&](int i, Mask) {
-            return fma_((read(e + i) - m) * inv, read(scale + i), read(shift + i));
-        });
-    }
+    normal_rows(net, layer, rows);
 }
 
 // The cotangents of a layer's sums from those of its output; the gradients of scale, shift and bias are added.
 template <int ACTIVATION> DS_ENTRY void pull_back_rows(const Network& net, const Layer& layer, int rows)
 {
     const T* pull = net.pull;
-    const T *active = net.scratch + layer.active, *extra = net.scratch + layer.extra;
-    const T *mean = net.scratch + layer.mean, *inverse = net.scratch + layer.inverse;
+    const T *active = net.kept + layer.active, *extra = net.kept + layer.extra;
+    const T *mean = net.kept + layer.mean, *inverse = net.kept + layer.inverse;
     const T* scale = net.parameters + layer.scale;
     const int n = layer.stride;
     const T share = T(1) / T(layer.outputs);

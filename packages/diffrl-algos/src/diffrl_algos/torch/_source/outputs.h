@@ -33,6 +33,14 @@ DS_FN void outputs_of(const Network& net, const T* x, const int* order, int rows
     sum_rows(net, net.depth, rows);
 }
 
+// The same, where the layers have kept it already: to the same bits.
+DS_FN void outputs_again(const Network& net, const T* x, int rows)
+{
+    load_rows(net, x, nullptr, rows);
+    for (int k = 0; k < net.depth && net.layer_norm; k++) normal_rows(net, net.layers[k], rows);
+    sum_rows(net, net.depth, rows);
+}
+
 // Add the gradient of all parameters, from the cotangents of the outputs in `sums`.
 DS_FN void pull_back_outputs(const Network& net, int rows)
 {

@@ -1,5 +1,5 @@
-// A step of a Gaussian policy: distribution, draw and squashed action of a batch of rows; and its vector-Jacobian product,
-// for which the network goes forward once more.
+// A step of a Gaussian policy: distribution, draw and squashed action of a batch of rows; and its vector-Jacobian product.
+// If a call has room for `activations`, the step keeps there what the way back reads; else the network goes forward again.
 #pragma once
 #include "outputs.h"
 #include "parameters.h"
@@ -40,19 +40,21 @@ DS_FN Draw draw(const PolicyArgs& args, const T* outputs, const T* eps, const T*
     return d;
 }
 
-DS_FN Network network(const PolicyArgs& args)
+// For the block of rows that begins at row `first`.
+DS_FN Network network(const PolicyArgs& args, int first)
 {
+    T* kept = args.activations ? args.activations + size_t(first / BLOCK) * args.kept_size : args.scratch + args.kept;
     return {(const Layer*)args.layers, args.depth, args.activation, args.layer_norm, args.inputs, args.stride,
-            args.parameters, args.turned, args.scratch, args.by_parameters, args.scratch + args.pull,
+            args.parameters, args.turned, args.scratch, kept, args.by_parameters, args.scratch + args.pull,
             args.scratch + args.sums};
 }
 
 DS_ITEM void policy_forward(int, const PolicyArgs& args)
 {
-    const Network net = network(args);
-    const Layer& last = net.layers[net.depth];
     const int na = args.actions;
     for (int first = 0; first < args.rows; first += BLOCK) {
+        const Network net = network(args, first);
+        const Layer& last = net.layers[net.depth];
         const int rows = first + BLOCK < args.rows ? BLOCK : args.rows - first;
         outputs_of(net, args.x + size_t(first) * net.inputs, nullptr, rows);
         for (int r = 0; r < rows; r++) {
@@ -81,13 +83,15 @@ DS_FN bool passes(const T* g, int count, T largest)
 // which rows were blocked. By_x may be null.
 DS_ITEM void policy_back(int, const PolicyArgs& args)
 {
-    const Network net = network(args);
-    const Layer& last = net.layers[net.depth];
     const int na = args.actions;
-    clear(net.grad, args.size);
+    clear(args.by_parameters, args.size);
     for (int first = 0; first < args.rows; first += BLOCK) {
+        const Network net = network(args, first);
+        const Layer& last = net.layers[net.depth];
         const int rows = first + BLOCK < args.rows ? BLOCK : args.rows - first;
-        outputs_of(net, args.x + size_t(first) * net.inputs, nullptr, rows);
+        const T* x = args.x + size_t(first) * net.inputs;
+        if (args.activations) outputs_again(net, x, rows);
+        else outputs_of(net, x, nullptr, rows);
         for (int r = 0; r < rows; r++) {
             T* outputs = net.sums + r * last.stride;  // which become their cotangents
             const size_t row = first + r;

@@ -151,7 +151,7 @@ DS_ITEM void policy_fit(int, const PolicyFitArgs& args)
     arrange<false>(args, args.m, m);
     arrange<false>(args, args.v, v);
     const Network net = {layers, args.depth, args.activation, args.layer_norm, args.inputs, args.stride, parameters, turned,
-                         scratch, grad, scratch + args.pull, scratch + args.sums};
+                         scratch, scratch + args.kept, grad, scratch + args.pull, scratch + args.sums};
     const int stride = layers[args.depth].stride;
     const Step* step = steps_of(args.constants);
     Figures* figures = (Figures*)args.figures;
