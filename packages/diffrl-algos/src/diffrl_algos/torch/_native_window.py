@@ -150,10 +150,12 @@ def _pull(tape: _Tape, cotangents: Sequence[Cotangent], inputs: Sequence[Tensor 
     by_action_push = None if action_push is None else torch.empty_like(action_push)
     # Terms of the cotangent of the observation after a step, in the order in which a graph would add them.
     following: list[list[Cotangent]] = [[by_last]]
+    backs = [tape.recording.back() for _ in range(2)]  # a step's cotangents are read by the one before it
+    by_x_of_step, of_u, of_lost = torch.empty_like(tape.rows[0].x), by_u.unbind(0), by_lost.unbind(0)
     for t in reversed(range(length)):
         row = tape.rows[t]
         step = StepCotangents([by_final[t]], following, by_reward[t], [column[t] for column in by_metrics])
-        action, by_state = tape.recording.pull(t, by_state, step)
+        action, by_state = tape.recording.pull(t, by_state, step, backs[t % 2])
         of_trajectory = by_action[t]
         if of_trajectory is not None:
             action = of_trajectory + action
@@ -162,8 +164,8 @@ def _pull(tape: _Tape, cotangents: Sequence[Cotangent], inputs: Sequence[Tensor 
         of_outputs = [*(column[t] for column in by_policy), None if links is not None and links.closed else action]
         by_x = None
         if any(g is not None for g in of_outputs):
-            by_x = torch.empty_like(row.x) if t else None
-            results = {"by_parameters": of_step, "by_x": by_x, "by_u": by_u[t], "lost": by_lost[t]}
+            by_x = by_x_of_step if t else None
+            results = {"by_parameters": of_step, "by_x": by_x, "by_u": of_u[t], "lost": of_lost[t]}
             tape.policy.back(row.x, row.eps, row.push, of_outputs, row.activations, **results)
             by_parameters += of_step
         following = [[by_obs[t]], [None if by_x is None else tape.normalizer.pull(row.obs, by_x)]]

@@ -10,7 +10,7 @@ import torch
 
 from diffsim_core._interop_torch import TorchBridge, once, refuse_transforms, warp_stream
 from diffsim_core._protocol import EnvState, Transition
-from diffsim_core._traced._outcome import Kept, Outcome
+from diffsim_core._traced._outcome import Back, Kept, Outcome
 from diffsim_core._traced._program import Compiled
 from diffsim_core._tree import tree_leaves, tree_map
 
@@ -55,6 +55,7 @@ class Node:
         self._names = ("action", *names[: sizes[0]], *names[fixed:])
         self._tails = (traced.action.shape, *tails[: sizes[0]], *tails[fixed:])
         self._reached = [leaf.name for leaf in self.functions.reached]
+        self._added = {leaf.name for leaf in self.functions.added}
 
     def step(self, state: EnvState, action: torch.Tensor) -> tuple[EnvState, Transition] | None:
         """See ``TaskEnv.step``. None for arrays that are not as the first ones were, which that step complains of."""
@@ -170,26 +171,33 @@ class Node:
         self.compiled.renew.run(self.env.num_envs, 1, pointers)
         return outcome._replace(physics=moved, obs=seen, begun=begun, episode=episode)
 
+    def back(self, arrays: Sequence[torch.Tensor], control: Sequence[torch.Tensor]) -> Back:
+        """Room for ``pull`` to write to, for a step with such arguments and controls."""
+        action, physics, _, constants = self.split(arrays)
+        made = {leaf.name: self._empty(leaf) for leaf in self.functions.reached}
+        inward = [torch.empty_like(array) for array in (*physics, *control, *constants)]
+        return Back(made, inward, torch.empty_like(action))
+
     def pull(
         self,
         arrays: Sequence[torch.Tensor],
         outcome: Outcome,
         saved: torch.Tensor,
         cotangents: Sequence[torch.Tensor | None],
+        back: Back,
     ) -> list[torch.Tensor]:
-        """Cotangents of the action, the physics, the memory that has one, and the constants."""
+        """Cotangents of the action, the physics, the memory that has one, and the constants; all lie in ``back``."""
         bridge, traced, compiled, n = self.bridge, self.traced, self.compiled, self.env.num_envs
         action, physics, memory, constants = self.split(arrays)
         given = [None if g is None else g.resolve_neg().contiguous() for g in cotangents]
         moved, results = given[: len(physics)], given[len(physics) : len(physics) + len(traced.results)]
         following = given[len(physics) + len(traced.results) :] or [None] * len(traced.obs)
-        made = {leaf.name: self._empty(leaf) for leaf in self.functions.reached}
+        made, inward, of_action = back
         read = _pointers(*physics, outcome.action, *memory, *outcome.moved)
         done = 0 if outcome.obs is None else outcome.flags[_DONE].data_ptr()
         pointers = [*read, outcome.ok.data_ptr(), done]
         pointers += [0 if g is None else g.data_ptr() for g in (*results, *following, *moved)]
         compiled.after_vjp.run(n, 1, [*pointers, *_pointers(*made.values())])
-        inward = [torch.empty_like(array) for array in (*physics, *outcome.control, *constants)]
         bridge.dynamics.vjp(
             bridge.buffers(physics),
             bridge.buffers([*outcome.control, *constants]),
@@ -200,9 +208,7 @@ class Node:
         )
         of_physics = inward[: len(physics)]
         of_control = inward[len(physics) : len(physics) + len(outcome.control)]
-        added = {leaf.name for leaf in self.functions.added}
-        towards = [x for x, leaf in zip(of_physics, traced.physics, strict=True) if leaf.name in added]
-        of_action = torch.empty_like(action)
+        towards = [x for x, leaf in zip(of_physics, traced.physics, strict=True) if leaf.name in self._added]
         compiled.before_vjp.run(
             n,
             1,
@@ -211,7 +217,7 @@ class Node:
                 outcome.action,
                 made[traced.action.name],
                 *of_control,
-                *(made[name] for name in self._reached if name in added),
+                *(made[name] for name in self._reached if name in self._added),
                 *towards,
                 of_action,
             ),
@@ -308,6 +314,7 @@ class _Step(torch.autograd.Function):
         count = len(ctx.saved_tensors) - len(node.traced.moved)
         arrays, moved = ctx.saved_tensors[:count], list(ctx.saved_tensors[count:])
         outcome = ctx.outcome._replace(moved=moved)
+        back = node.back(arrays, outcome.control)
         with warp_stream(node.bridge.device):
-            pulled = once(lambda: node.pull(arrays, outcome, ctx.saved.tensor, cotangents), arrays, cotangents)
+            pulled = once(lambda: node.pull(arrays, outcome, ctx.saved.tensor, cotangents, back), arrays, cotangents)
         return (None, None, *node.spread(pulled))

@@ -1,4 +1,4 @@
-"""``Outcome``: what a fused step writes, and what is kept of it."""
+"""What a fused step writes, what is kept of it, and what its way back writes."""
 
 from __future__ import annotations
 
@@ -46,3 +46,13 @@ class Kept(NamedTuple):
     outcome: Outcome
     saved: Any
     """Room of the simulator, given back when nobody holds it any longer."""
+
+
+class Back(NamedTuple):
+    """What the way back through a step writes: cotangents, all of them anew."""
+
+    made: dict[str, torch.Tensor]
+    """Of what the task's functions read, by the name of the leaf."""
+    inward: list[torch.Tensor]
+    """Of physics, control and constants, by the simulator."""
+    action: torch.Tensor

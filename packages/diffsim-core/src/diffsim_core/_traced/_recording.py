@@ -10,7 +10,7 @@ import torch
 from diffsim_core._protocol import EnvState, Transition
 from diffsim_core._traced._fused import FusedStep
 from diffsim_core._traced._node import Node
-from diffsim_core._traced._outcome import Kept
+from diffsim_core._traced._outcome import Back, Kept
 from diffsim_core._tree import tree_leaves, tree_map
 
 if TYPE_CHECKING:
@@ -80,13 +80,19 @@ class Recording:
         task = tree_map(lambda _: next(rest), state.task)
         return state._replace(physics=type(state.physics)(*leaves[:count]), task=task)
 
-    def pull(self, k: int, after: Cotangents, step: StepCotangents) -> tuple[torch.Tensor, Cotangents]:
+    def back(self) -> Back:
+        """Room for a ``pull`` to write to, which the next one may not have: it reads what lies there."""
+        kept = self._steps[0]
+        return self._node.back(kept.arrays, kept.outcome.control)
+
+    def pull(self, k: int, after: Cotangents, step: StepCotangents, back: Back) -> tuple[torch.Tensor, Cotangents]:
         """Cotangents of the action of step ``k`` and of ``leaves`` before it; what no derivative reaches is None.
 
         Args:
             k: the step; each can be pulled back through more than once.
             after: of ``leaves`` after it.
             step: of the rest.
+            back: where the result will lie.
         """
         node, kept = self._node, self._steps[k]
         if kept.outcome.obs is None:
@@ -94,7 +100,7 @@ class Recording:
         else:
             final, following = step.final_obs, [added(*terms) for terms in zip(*step.obs, strict=True)]
         given = [*after, *final, step.reward, *step.metrics, *following]
-        pulled = node.spread(node.pull(kept.arrays, kept.outcome, kept.saved.tensor, given))
+        pulled = node.spread(node.pull(kept.arrays, kept.outcome, kept.saved.tensor, given, back))
         action, physics, memory, _ = node.split(pulled)
         of_leaf: dict[int, Any] = dict(zip(node.watched, memory, strict=True))
         return action, [*physics, *(of_leaf.get(leaf) for leaf in node.made)]
