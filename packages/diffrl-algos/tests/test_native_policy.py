@@ -131,9 +131,11 @@ def test_activations_that_are_kept_have_the_bits_of_a_network_that_goes_forward_
     code = native_steps(case.actor, flat).code
     kept = code.borrow(2, case.rows)
     first, second = kept.tensor.fill_(torch.nan).view(2, -1)
-    outputs = code.forward(x, eps, push, first)
-    code.forward(-x, eps, push, second)
-    assert all(map(torch.equal, outputs, code.forward(x, eps, push)))
+    outputs, *others = (code.outputs(case.rows) for _ in range(3))
+    code.forward(x, eps, push, outputs, first)
+    code.forward(-x, eps, push, others[0], second)
+    code.forward(x, eps, push, others[1])
+    assert all(map(torch.equal, outputs, others[1]))
     found = []
     for activations in (None, first, first):
         results = [torch.full_like(like, torch.nan) for like in (code.ours, x, eps, x[:, 0])]

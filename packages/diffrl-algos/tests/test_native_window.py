@@ -262,6 +262,19 @@ def test_windows_that_are_held_at_once_share_nothing():
     assert not torch.equal(others[0].u, window.u)
 
 
+def test_what_a_window_hands_out_is_not_what_its_way_back_reads():
+    """Whoever changes numbers of a trajectory, of its last state or of the policy leaves the gradients as they are."""
+    start = Run("ant", {"episode_length": 6, "threads": 1}, clip=0.6)
+    window = start.explore()
+    weights = {name: torch.ones_like(x) for name, x in made_of(window).items()}
+    expected = pulled(start, window, weights)
+    ours = {"push", "lost", "eps"}  # which the way back reads
+    for name, x in numbers(window).items():
+        if name not in ours and not name.startswith(("trajectory.divergences", "policy.logstd")):
+            x.detach().zero_()
+    assert all(map(torch.equal, expected, pulled(start, window, weights)))
+
+
 def test_nothing_is_held_once_the_window_is_gone(monkeypatch):
     """Without waiting for the collector of cycles: a window's tape is hundreds of megabytes."""
     held = []

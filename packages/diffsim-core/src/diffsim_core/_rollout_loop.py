@@ -66,12 +66,15 @@ def loop_rollout(
         return xp.stack(leaves)
 
     observed, aux, steps = tree_map(stack, *rows)
-    divergences = _first_divergences(backend, states, actions, steps.diverged)
+    divergences = first_divergences(backend, states, actions, steps.diverged)
     return assemble(observed, xp.stack(actions), aux, steps, divergences), state, obs
 
 
-def _first_divergences(backend: Backend, states: list[EnvState], actions: list[Array], diverged: Array) -> Diverged:
-    """Without a divergence the rows mean nothing. Nothing is read from a device that would make the host wait."""
+def first_divergences(backend: Backend, states: list[EnvState], actions: list[Array], diverged: Array) -> Diverged:
+    """Of states and actions, a row for each step; without a divergence they mean nothing.
+
+    Nothing is read from a device that would make the host wait.
+    """
     xp = backend.xp
     any_step = xp.any(diverged, axis=0)
     first = xp.argmax(xp.astype(diverged, xp.int32), axis=0)

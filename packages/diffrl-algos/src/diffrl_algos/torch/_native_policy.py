@@ -106,21 +106,30 @@ class PolicyCode(NamedTuple):
         """Room for the activations of so many steps, one after the other."""
         return self.programs.shelf.borrow(steps * -(-rows // BLOCK) * self.programs.shape["kept_size"])
 
-    def forward(self, x: Tensor, eps: Tensor, push: Tensor | None, activations: Tensor | None = None) -> list[Tensor]:
-        """``mean``, ``logstd`` where it is an output, ``u`` and ``action``; all arrays are contiguous.
+    def outputs(self, *rows: int) -> list[Tensor]:
+        """Room for ``mean``, ``logstd`` where it is an output, ``u`` and ``action``: ``[*rows, na]``."""
+        return [self.ours.new_empty(*rows, self.actions) for _ in range(4 if self.spread else 3)]
+
+    def forward(
+        self,
+        x: Tensor,
+        eps: Tensor,
+        push: Tensor | None,
+        outputs: Sequence[Tensor],
+        activations: Tensor | None = None,
+    ) -> None:
+        """Write the outputs; all arrays are contiguous.
 
         Args:
             x: ``[N, no]``.
             eps: ``[N, na]``.
             push: the same, or None.
+            outputs: where they go.
             activations: a step's part of ``borrow``, for ``back`` to read.
         """
-        rows = x.shape[0]
-        outputs = [x.new_empty(rows, self.actions) for _ in range(4 if self.spread else 3)]
         mean, *logstd, u, action = outputs
         arrays = (self.ours, self.turned, self.range, x, eps, push, mean, *(logstd or [None]), u, action)
-        self.programs.run("policy_forward", *arrays, *[None] * 4, activations, rows, self.actions, self.spread)
-        return outputs
+        self.programs.run("policy_forward", *arrays, *[None] * 4, activations, x.shape[0], self.actions, self.spread)
 
     def back(
         self,
@@ -154,7 +163,9 @@ class _Step(torch.autograd.Function):
         ctx.save_for_backward(x, eps, push)
         ctx.set_materialize_grads(False)
         ctx.policy = policy
-        return tuple(policy.forward(x, eps, push))
+        outputs = policy.outputs(len(x))
+        policy.forward(x, eps, push, outputs)
+        return tuple(outputs)
 
     @staticmethod
     @once_differentiable

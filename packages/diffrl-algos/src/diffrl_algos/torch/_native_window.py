@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from diffsim_core import Env, EnvState, TaskEnv, Trajectory, rollout
+from diffsim_core import Env, EnvState, TaskEnv, Trajectory
 from diffsim_core._interop_torch import once
 from diffsim_core._shelf import Borrowed
 from diffsim_core._traced import NotRecorded, Recording, StepCotangents, added
@@ -89,24 +89,24 @@ def roll_out(
     with torch.no_grad():
         pushes = [None] * length if push is None else push.unbind(0)
         rows = zip(noise.unbind(0), pushes, tape.kept.tensor.view(length, -1).unbind(0), strict=True)
+        policy_outputs = policy.code.outputs(length, worlds)
+        written = zip(*(output.unbind(0) for output in policy_outputs), strict=True)
 
-        def act(obs: Tensor) -> tuple[Tensor, Any]:
-            row = _Row(obs, normalizer(obs).contiguous(), *next(rows))
+        def act(obs: Tensor) -> Tensor:
+            row, outputs = _Row(obs, normalizer(obs).contiguous(), *next(rows)), next(written)
             tape.rows.append(row)
-            mean, *logstd, u, action = policy.code.forward(*row[1:])
-            if links is not None:
-                action = links.enter(len(tape.rows) - 1, action)
-            return action, (mean, logstd[0] if logstd else (), u)
+            policy.code.forward(row.x, row.eps, row.push, outputs, row.activations)
+            return outputs[-1] if links is None else links.enter(len(tape.rows) - 1, outputs[-1])
 
         try:
-            steps, after, last = rollout(recording, act, state, obs, length)  # pyright: ignore[reportArgumentType]
+            steps, after, last = recording.rollout(act, state, obs, length)
         except NotRecorded:
             return None  # and the window is taken once more by separate operations
     changed = recording.leaves(after)
     tape = tape._replace(leaves=len(changed))
     # The tape has the state and observation after the last step, and a node must not hold what it returns.
     outputs = [*map(torch.clone, changed), last.clone(), steps.obs, steps.action, steps.reward, steps.final_obs]
-    outputs += [*steps.metrics.values(), *(leaf for _, leaf in tree_leaves(steps.aux))]
+    outputs += [*steps.metrics.values(), *policy_outputs[:-1]]
     made: Iterator[Tensor] = iter(_Window.apply(tape, outputs, *inputs))  # pyright: ignore[reportArgumentType]
     after = recording.with_leaves(after, [next(made) for _ in changed])
     last, observed, action, reward, final_obs = (next(made) for _ in range(5))

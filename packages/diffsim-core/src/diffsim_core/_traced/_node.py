@@ -10,7 +10,7 @@ import torch
 
 from diffsim_core._interop_torch import TorchBridge, once, refuse_transforms, warp_stream
 from diffsim_core._protocol import EnvState, Transition
-from diffsim_core._traced._outcome import Back, Kept, Outcome
+from diffsim_core._traced._outcome import Back, Front, Kept, Outcome
 from diffsim_core._traced._program import Compiled
 from diffsim_core._tree import tree_leaves, tree_map
 
@@ -68,17 +68,19 @@ class Node:
                 outputs = iter(_Step.apply(self, call, *arrays))  # pyright: ignore[reportArgumentType]
             else:
                 with torch.no_grad():
-                    outputs = iter(self.forward(call, arrays, None).outputs())
+                    outputs = iter(self.forward(call, arrays, None, self.front()).outputs())
         return self._returned(state, call, given.memory, outputs)
 
-    def kept_step(self, state: EnvState, action: torch.Tensor) -> tuple[Kept, EnvState, Transition] | None:
+    def kept_step(
+        self, state: EnvState, action: torch.Tensor, front: Front
+    ) -> tuple[Kept, EnvState, Transition] | None:
         """A step while torch records no graph, and what ``pull`` needs of it; None as in ``step``."""
         given = self._given(state, action)
         if given is None:
             return None
         call, saved = _Call(state), self.bridge.shelf.borrow(self.saved_size)
         with warp_stream(self._device):
-            outcome = self.forward(call, given.arrays, saved.tensor)
+            outcome = self.forward(call, given.arrays, saved.tensor, front)
         after, transition = self._returned(state, call, given.memory, iter(outcome.outputs()))
         return Kept(given.arrays, outcome, saved), after, transition
 
@@ -109,15 +111,20 @@ class Node:
             )
         )
 
-    def forward(self, call: _Call, arrays: Sequence[torch.Tensor], saved: torch.Tensor | None) -> Outcome:
-        """Act, move, observe, pay, and begin new episodes."""
-        bridge, traced, compiled, n = self.bridge, self.traced, self.compiled, self.env.num_envs
+    def front(self, *steps: int) -> Front:
+        """Room for ``forward`` to write to; for so many steps, if a number is given."""
+        n, traced, kind = (*steps, self.env.num_envs), self.traced, {"dtype": torch.int32, "device": self._device}
+        leaves = (traced.action, *self.functions.controls, *traced.moved, *traced.results)
+        flags = torch.empty((*steps, 4, n[-1]), dtype=torch.bool, device=self._device)
+        return [torch.empty(n, **kind), torch.empty(n, **kind), flags, *(self._empty(leaf, *steps) for leaf in leaves)]
+
+    def forward(self, call: _Call, arrays: Sequence[torch.Tensor], saved: torch.Tensor | None, front: Front) -> Outcome:
+        """Act, move, observe, pay, and begin new episodes; what comes before new episodes lies in ``front``."""
+        bridge, compiled, n = self.bridge, self.compiled, self.env.num_envs
         action, physics, memory, constants = self.split(arrays)
-        clipped = torch.empty_like(action)
-        control = [self._empty(leaf) for leaf in self.functions.controls]
-        compiled.before.run(n, 1, _pointers(action, clipped, *control))
-        control = control or [clipped]
-        moved, ok = [self._empty(leaf) for leaf in traced.moved], torch.empty_like(call.state.t)
+        outcome = self.outcome(front, call.state.episode)
+        clipped, control, moved, ok = outcome.action, outcome.control, outcome.moved, outcome.ok
+        compiled.before.run(n, 1, _pointers(action, clipped, *(control if self.functions.controls else ())))
         bridge.dynamics.step(
             bridge.buffers(physics),
             bridge.buffers([*control, *constants]),
@@ -125,14 +132,21 @@ class Node:
             bridge.buffer(ok, "int32"),
             None if saved is None else bridge.buffer(saved, bridge.dynamics.dtype),
         )
-        results = [self._empty(leaf) for leaf in traced.results]
-        t, flags = torch.empty_like(call.state.t), torch.empty((4, n), dtype=torch.bool, device=self._device)
+        results = (*outcome.remembered, *outcome.final_obs, outcome.reward, *outcome.metrics)
         now, ended = call.state.t.contiguous(), ctypes.c_int(0)
         look = 0 if compiled.on_cuda else ctypes.addressof(ended)  # on CUDA the host would wait for it
         read = _pointers(*physics, clipped, *memory, *moved)
-        compiled.after.run(n, 1, [*read, *_pointers(*results, ok, now, t, flags), look])
-        made, seen = len(self.made), len(traced.obs)
-        outcome = Outcome(
+        compiled.after.run(n, 1, [*read, *_pointers(*results, ok, now, outcome.t, outcome.flags), look])
+        call.outcome = outcome if look and not ended.value else self._renew(call.state, outcome)
+        return call.outcome
+
+    def outcome(self, front: Front, episode: torch.Tensor) -> Outcome:
+        """A step, or a window of them, in which no episode ended."""
+        t, ok, flags, clipped, *rest = front
+        controls, made, seen = len(self.functions.controls), len(self.made), len(self.traced.obs)
+        results = rest[controls + len(self.traced.moved) :]
+        moved = rest[controls : controls + len(self.traced.moved)]
+        return Outcome(
             moved=moved,
             physics=moved,
             remembered=results[:made],
@@ -144,12 +158,10 @@ class Node:
             flags=flags,
             ok=ok,
             action=clipped,
-            control=control,
+            control=rest[:controls] or [clipped],
             begun=None,
-            episode=call.state.episode,
+            episode=episode,
         )
-        call.outcome = outcome if look and not ended.value else self._renew(call.state, outcome)
-        return call.outcome
 
     def _renew(self, state: EnvState, outcome: Outcome) -> Outcome:
         """New episodes for worlds that are done."""
@@ -242,8 +254,8 @@ class Node:
         head = [next(rest) for _ in range(first)]
         return [*head, *(next(rest) if leaf.name in self._reached else None for leaf in leaves), *rest]
 
-    def _empty(self, leaf: Any) -> torch.Tensor:
-        return self._like.new_empty((self.env.num_envs, *leaf.shape))
+    def _empty(self, leaf: Any, *steps: int) -> torch.Tensor:
+        return self._like.new_empty((*steps, self.env.num_envs, *leaf.shape))
 
     def _returned(
         self, state: EnvState, call: _Call, memory: list[torch.Tensor], outputs: Any
@@ -298,7 +310,7 @@ class _Step(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, node: Node, call: _Call, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         saved = node.bridge.shelf.borrow(node.saved_size)
-        outcome = node.forward(call, arrays, saved.tensor)
+        outcome = node.forward(call, arrays, saved.tensor, node.front())
         # what is not an output may lie in the context; an output must not, or nothing would ever be freed
         ctx.node, ctx.saved = node, saved
         kept: dict[str, Any] = {"moved": [], "physics": [], "remembered": [], "final_obs": [], "reward": None}

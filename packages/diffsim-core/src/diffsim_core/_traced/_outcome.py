@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+Front = Sequence[torch.Tensor]
+"""What a step writes before new episodes begin, in the order of ``Node.front``."""
+
 
 class Outcome(NamedTuple):
     """What a step writes."""

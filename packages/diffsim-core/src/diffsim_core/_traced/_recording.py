@@ -1,16 +1,18 @@
-"""``Recording``: fused steps without a graph, kept so that cotangents can be pulled back through them by hand."""
+"""``Recording``: a window of fused steps without a graph, kept so that cotangents can be pulled back by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from diffsim_core._protocol import EnvState, Transition
+from diffsim_core._interop_torch import TORCH
+from diffsim_core._protocol import EnvState, Policy, Trajectory, Transition
+from diffsim_core._rollout_loop import action_and_aux, assemble, first_divergences
 from diffsim_core._traced._fused import FusedStep
 from diffsim_core._traced._node import Node
-from diffsim_core._traced._outcome import Back, Kept
+from diffsim_core._traced._outcome import Back, Front, Kept
 from diffsim_core._tree import tree_leaves, tree_map
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ class StepCotangents(NamedTuple):
 
 
 class Recording:
-    """One roll-out of a fused environment: an environment to ``rollout``, which need not record a graph.
+    """One roll-out of a fused environment, which need not record a graph.
 
     The graph of a window has several nodes for each step, and torch spends more time on those than compiled code on
     what they do. Cotangents that are pulled back step by step are those of the graph, bit for bit.
@@ -48,22 +50,62 @@ class Recording:
         self._env, self._fused = env, fused
         self._node: Node
         self._steps: list[Kept] = []
+        self._whole: Front = []
+        """What all steps write, ``[T, ...]``."""
+        self._fronts: Iterator[Front] = iter(())
+        """Its rows."""
 
-    def step(self, state: EnvState, action: torch.Tensor) -> tuple[EnvState, Transition]:
-        """See ``TaskEnv.step``.
+    def rollout(
+        self, policy: Policy, state: EnvState, obs: torch.Tensor, num_steps: int
+    ) -> tuple[Trajectory, EnvState, torch.Tensor]:
+        """See ``diffsim_core.rollout``, once for each recording. What the policy returns beside actions is left to it.
+
+        The state and observation that are returned lie in memory of the recording, but for ``t``.
 
         Raises:
-            NotRecorded: if the step has to be taken by separate operations.
+            NotRecorded: if a step has to be taken by separate operations.
         """
+        states, actions, seen = [], [], []
+        for _ in range(num_steps):
+            action, _ = action_and_aux(policy(obs))
+            states.append(state)
+            actions.append(action)
+            seen.append(obs)
+            state, obs = self._step(state, action, num_steps)
+        written = self._node.outcome(self._whole, state.episode)
+        # Of memory that it wrote, a recording hands out copies: it reads some of it on the way back.
+        final_obs, metrics = (list(map(torch.clone, part)) for part in (written.final_obs, written.metrics))
+        terminated, truncated, diverged, _ = written.flags.transpose(0, 1).contiguous().unbind(0)
+        seen = torch.stack(seen)
+        traced = self._node.traced
+        steps = Transition(
+            written.reward.clone(),
+            terminated,
+            truncated,
+            tree_map(lambda k: final_obs[k], traced.obs_tree),
+            seen,
+            diverged,
+            dict(zip(traced.metric_names, metrics, strict=True)),
+        )
+        divergences = first_divergences(TORCH, states, actions, diverged)
+        trajectory = assemble(seen, torch.stack(actions), (), steps, divergences)
+        return trajectory, state._replace(t=state.t.clone()), obs
+
+    def _step(self, state: EnvState, action: torch.Tensor, num_steps: int) -> tuple[EnvState, Any]:
         self._env._check_action(action)
         node = self._fused.node(state, action)
-        taken = None if node is None else node.kept_step(state, action)
-        if node is None or taken is None:
+        if node is None:
+            raise NotRecorded
+        if not self._steps:
+            # There is one in all steps: fused steps have one, until they are refused.
+            self._node, self._whole = node, node.front(num_steps)
+            self._fronts = zip(*(array.unbind(0) for array in self._whole), strict=True)
+        taken = node.kept_step(state, action, next(self._fronts))
+        if taken is None:
             raise NotRecorded
         kept, after, transition = taken
-        self._node = node  # the same in all steps: fused steps have one, until they are refused
         self._steps.append(kept)
-        return after, transition
+        return after, transition.obs
 
     def leaves(self, state: EnvState) -> list[torch.Tensor]:
         """The arrays of a state that steps change: physics, and what the task remembers."""
