@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from diffsim_core._interop_torch import TorchBridge, once, refuse_transforms, warp_stream
-from diffsim_core._protocol import EnvState, Transition
-from diffsim_core._traced._outcome import Back, Front, Kept, Outcome
+from diffsim_core._protocol import EnvState, PyTree, Transition
+from diffsim_core._traced._outcome import DONE, Back, Front, Kept, Outcome
 from diffsim_core._traced._program import Compiled
-from diffsim_core._tree import tree_leaves, tree_map
+from diffsim_core._traced._returned import Returned
+from diffsim_core._tree import tree_leaves
 
 if TYPE_CHECKING:
     from diffsim_core._env import TaskEnv
-
-_TERMINATED, _TRUNCATED, _DIVERGED, _DONE = range(4)
 
 
 class _Given(NamedTuple):
@@ -48,6 +47,7 @@ class Node:
         self.saved_size = env.task.dynamics.saved_size(env.num_envs)
         self.watched = [k for k, leaf in enumerate(traced.memory) if leaf is not None]
         self.made = [k for k, leaf in enumerate(traced.remembered) if leaf is not None]
+        self._returned = Returned(env, traced, self.made)
         sizes = (len(traced.physics), len(self.watched))
         self._counts = sizes
         names, tails = self.bridge.names, self.bridge.tails
@@ -69,20 +69,23 @@ class Node:
             else:
                 with torch.no_grad():
                     outputs = iter(self.forward(call, arrays, None, self.front()).outputs())
-        return self._returned(state, call, given.memory, outputs)
+        assert call.outcome is not None, "the step was taken"
+        return self._returned.all(state, call.outcome, given.memory, outputs)
 
-    def kept_step(
-        self, state: EnvState, action: torch.Tensor, front: Front
-    ) -> tuple[Kept, EnvState, Transition] | None:
-        """A step while torch records no graph, and what ``pull`` needs of it; None as in ``step``."""
+    def kept_step(self, state: EnvState, action: torch.Tensor, front: Front) -> tuple[Kept, EnvState, PyTree] | None:
+        """What ``pull`` needs of a step while torch records no graph, and the state and observation after it.
+
+        None as in ``step``.
+        """
         given = self._given(state, action)
         if given is None:
             return None
         call, saved = _Call(state), self.bridge.shelf.borrow(self.saved_size)
         with warp_stream(self._device):
             outcome = self.forward(call, given.arrays, saved.tensor, front)
-        after, transition = self._returned(state, call, given.memory, iter(outcome.outputs()))
-        return Kept(given.arrays, outcome, saved), after, transition
+        after = self._returned.state(state, outcome, given.memory, outcome.physics, outcome.remembered)
+        obs = self._returned.observation(outcome.final_obs if outcome.obs is None else outcome.obs)
+        return Kept(given.arrays, outcome, saved), after, obs
 
     def _given(self, state: EnvState, action: torch.Tensor) -> _Given | None:
         memory = [leaf for _, leaf in tree_leaves(state.task)]
@@ -165,7 +168,7 @@ class Node:
 
     def _renew(self, state: EnvState, outcome: Outcome) -> Outcome:
         """New episodes for worlds that are done."""
-        done = outcome.flags[_DONE]
+        done = outcome.flags[DONE]
         episode = state.episode + done.to(state.episode.dtype)
         moved, seen = list(map(torch.empty_like, outcome.moved)), list(map(torch.empty_like, outcome.final_obs))
         old = [*outcome.moved, *outcome.remembered, *outcome.final_obs]
@@ -188,7 +191,8 @@ class Node:
         action, physics, _, constants = self.split(arrays)
         made = {leaf.name: self._empty(leaf) for leaf in self.functions.reached}
         inward = [torch.empty_like(array) for array in (*physics, *control, *constants)]
-        return Back(made, inward, torch.empty_like(action))
+        read = self.bridge.buffers([made[leaf.name] for leaf in self.traced.moved])
+        return Back(made, inward, torch.empty_like(action), (read, self.bridge.buffers(inward)))
 
     def pull(
         self,
@@ -204,9 +208,9 @@ class Node:
         given = [None if g is None else g.resolve_neg().contiguous() for g in cotangents]
         moved, results = given[: len(physics)], given[len(physics) : len(physics) + len(traced.results)]
         following = given[len(physics) + len(traced.results) :] or [None] * len(traced.obs)
-        made, inward, of_action = back
+        made, inward, of_action, buffers = back
         read = _pointers(*physics, outcome.action, *memory, *outcome.moved)
-        done = 0 if outcome.obs is None else outcome.flags[_DONE].data_ptr()
+        done = 0 if outcome.obs is None else outcome.flags[DONE].data_ptr()
         pointers = [*read, outcome.ok.data_ptr(), done]
         pointers += [0 if g is None else g.data_ptr() for g in (*results, *following, *moved)]
         compiled.after_vjp.run(n, 1, [*pointers, *_pointers(*made.values())])
@@ -215,8 +219,7 @@ class Node:
             bridge.buffers([*outcome.control, *constants]),
             bridge.buffer(outcome.ok, "int32"),
             bridge.buffer(saved, bridge.dynamics.dtype),
-            bridge.buffers([made[leaf.name] for leaf in traced.moved]),
-            bridge.buffers(inward),
+            *buffers,
         )
         of_physics = inward[: len(physics)]
         of_control = inward[len(physics) : len(physics) + len(outcome.control)]
@@ -256,40 +259,6 @@ class Node:
 
     def _empty(self, leaf: Any, *steps: int) -> torch.Tensor:
         return self._like.new_empty((*steps, self.env.num_envs, *leaf.shape))
-
-    def _returned(
-        self, state: EnvState, call: _Call, memory: list[torch.Tensor], outputs: Any
-    ) -> tuple[EnvState, Transition]:
-        traced, outcome, env = self.traced, call.outcome, self.env
-        assert outcome is not None, "the step was taken"
-        physics = [next(outputs) for _ in outcome.physics]
-        remembered = [next(outputs) for _ in outcome.remembered]
-        seen = [next(outputs) for _ in outcome.final_obs]
-        reward = next(outputs)
-        metrics = {name: next(outputs) for name in traced.metric_names}
-        constants = state.constants
-        done = outcome.flags[_DONE]
-        following = seen
-        if outcome.obs is not None:
-            following = [next(outputs) for _ in seen]
-            if outcome.begun is not None:
-                begun = [leaf for _, leaf in tree_leaves(outcome.begun)]
-                memory = [env._select(done, new, old) for new, old in zip(begun, memory, strict=True)]
-            constants = env._renewed_constants(state, outcome.episode, done)
-        for k, leaf in zip(self.made, remembered, strict=True):
-            memory[k] = leaf
-        terminated, truncated, diverged, _ = outcome.flags.unbind(0)
-        final_obs = tree_map(lambda k: seen[k], traced.obs_tree)
-        obs = final_obs if following is seen else tree_map(lambda k: following[k], traced.obs_tree)
-        after = EnvState(
-            physics=env.task.dynamics.state_type(*physics),
-            task=tree_map(lambda k: memory[k], traced.memory_tree),
-            t=outcome.t,
-            episode=outcome.episode,
-            seed=state.seed,
-            constants=constants,
-        )
-        return after, Transition(reward, terminated, truncated, final_obs, obs, diverged, metrics)
 
 
 class _Call:

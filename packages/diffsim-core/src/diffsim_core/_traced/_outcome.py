@@ -7,6 +7,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+from diffsim_core._buffer import Buffer
+
+DONE = 3
+"""The row of ``Outcome.flags`` with the worlds in which a new episode begins."""
 Front = Sequence[torch.Tensor]
 """What a step writes before new episodes begin, in the order of ``Node.front``."""
 
@@ -59,3 +63,5 @@ class Back(NamedTuple):
     inward: list[torch.Tensor]
     """Of physics, control and constants, by the simulator."""
     action: torch.Tensor
+    buffers: tuple[list[Buffer], list[Buffer]]
+    """What the simulator reads of ``made``, and ``inward``."""

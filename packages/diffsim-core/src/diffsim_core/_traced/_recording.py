@@ -103,9 +103,9 @@ class Recording:
         taken = node.kept_step(state, action, next(self._fronts))
         if taken is None:
             raise NotRecorded
-        kept, after, transition = taken
+        kept, after, obs = taken
         self._steps.append(kept)
-        return after, transition.obs
+        return after, obs
 
     def leaves(self, state: EnvState) -> list[torch.Tensor]:
         """The arrays of a state that steps change: physics, and what the task remembers."""
