@@ -241,15 +241,15 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
     """
     from torch import autograd
 
-    from diffrl_algos.torch import _account, _adam, _learner, _native_window, _off_policy, _window
+    from diffrl_algos.torch import _account, _adam, _learner, _off_policy, _window
     from diffsim_core._traced import Recording
 
     def part(label: str) -> Callable[[Any], Any]:
         return lambda original: spans.wrap(label, original)
 
     def rollout(original: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(env: Any, policy: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-            return original(env, spans.wrap("policy_forward", policy), *args, **kwargs)
+        def timed(worlds: Any, policy: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            return original(worlds, spans.wrap("policy_forward", policy), *args, **kwargs)
 
         return spans.wrap("rollout", timed)
 
@@ -267,13 +267,13 @@ def instrumented(algorithm: Any, env: Any, spans: Spans) -> contextlib.AbstractC
     module, dynamics = sys.modules[type(algorithm).__module__], _dynamics(env)
     everywhere = [
         (env, "step", part("task")),
-        (Recording, "step", part("task")),
+        (Recording, "_step", part("task")),
+        (Recording, "rollout", rollout),
         (autograd, "grad", part("backward_rest")),
         (autograd, "backward", part("backward_rest")),
         (_adam.Optimizer, "step_", part("optimiser")),
         (_account.Clock, "lap", lap),
         (_window, "rollout", rollout),
-        (_native_window, "rollout", rollout),
         (_off_policy, "rollout", rollout),
         (_learner, "begin_fit", fit),
         (_off_policy.QFunctions, "fit", part("critic")),
