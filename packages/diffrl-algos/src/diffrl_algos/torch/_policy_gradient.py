@@ -12,8 +12,9 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor
 
+from .._configs.advantages import OnPolicyConfig
 from ._account import Clock, Learned
-from ._on_policy import AdvantageLearner, Advantages, OnPolicyConfig, OnPolicyState
+from ._on_policy import AdvantageLearner, Advantages, OnPolicyState
 from ._window import Between, Window
 
 ConfigT = TypeVar("ConfigT", bound=OnPolicyConfig)

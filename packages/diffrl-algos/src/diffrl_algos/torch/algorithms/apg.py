@@ -14,22 +14,10 @@ import torch
 
 import gradest
 
-from ..._config import GaussianConfig
+from ..._configs.apg import APGConfig
 from .._account import Clock, Learned
 from .._learner import ActorLearner
 from .._run_state import ActorState
-
-
-@dataclass(frozen=True, kw_only=True)
-class APGConfig(GaussianConfig):
-    """Analytic Policy Gradient, also called backpropagation through time (BPTT).
-
-    The defaults are those of Xing et al. 2024 (Table 2): windows that start where the last one ended. With ``restart``
-    and ``horizon`` the length of an episode it is BPTT through whole episodes.
-    """
-
-    restart: bool = False
-    """Start every window with new episodes instead of where the last one ended."""
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,12 @@ from diffsim_core import Env
 from diffsim_core.options import Count, Fraction, NotNegative, Positive
 
 from ..._config import Decay, PolicyFitConfig, require
+from ..._configs.advantages import OnPolicyConfig
 from .._account import Clock, Learned
 from .._adam import Adam
 from .._attempts import Phase, attempt
 from .._distributions import Gaussian
-from .._on_policy import AdvantageLearner, Advantages, OnPolicyConfig, OnPolicyState, standardised
+from .._on_policy import AdvantageLearner, Advantages, OnPolicyState, standardised
 from .._policy import GaussianActor
 from .._policy_fit import distribution, fit_policy_, fits_policy_natively
 from .._policy_losses import SquaredError, Surrogate

@@ -19,8 +19,9 @@ from diffsim_core.options import Index, Positive
 from gradest.torch import per_sample_gradients
 
 from ..._config import require
+from ..._configs.advantages import OnPolicyConfig
 from .._distributions import Gaussian
-from .._on_policy import Advantages, OnPolicyConfig, OnPolicyState
+from .._on_policy import Advantages, OnPolicyState
 from .._policy_gradient import PolicyGradient
 from .._window import Window, lost_share
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 import gradest
 
-from .._on_policy import Advantages, OnPolicyConfig, OnPolicyState
+from ..._configs.advantages import OnPolicyConfig
+from .._on_policy import Advantages, OnPolicyState
 from .._policy_gradient import PolicyGradient
 from .._window import Window, gradients
 

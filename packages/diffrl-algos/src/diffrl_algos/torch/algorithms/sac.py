@@ -16,12 +16,13 @@ from torch import Tensor
 
 from diffsim_core import Env
 
+from ..._configs.temperature import TemperatureConfig
 from .._choice import is_native
 from .._learner import ActorLearner
 from .._networks import gaussian_actor
 from .._off_policy import Batch, OffPolicyConfig, OffPolicyLearner, OffPolicyState, QFunctions, Steps
 from .._policy import GaussianActor, native_steps
-from .._temperature import TemperatureConfig, TemperatureState, adapted, first_temperature
+from .._temperature import TemperatureState, adapted, first_temperature
 from .._window import normal
 
 
