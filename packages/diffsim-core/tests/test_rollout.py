@@ -235,3 +235,35 @@ def test_errors():
     for returned in ((), (1, 2, 3)):
         with pytest.raises(ValueError, match=rf"the policy returned a tuple of {len(returned)}; .*\(action, aux\)"):
             rollout(env, lambda obs, returned=returned: returned, *env.reset(0), 1)
+
+
+@pytest.mark.parametrize("arrays", ["torch", "jax"])
+def test_policies_get_the_row_of_their_step(arrays):
+    env = make_pendulum(5, arrays, horizon=4)
+    noise = np.random.default_rng(1).normal(size=(6, 5, 2)).astype(np.float32)
+    given = {"noise": torch.tensor(noise) if arrays == "torch" else jnp.asarray(noise)}
+    seen, *_ = rollout(env, lambda obs, row: 0.1 * obs[:, :2] + row["noise"], *env.reset(0), 6, inputs=given)
+    np.testing.assert_allclose(seen.action, 0.1 * np.asarray(seen.obs)[..., :2] + noise, rtol=1e-6, atol=1e-6)
+
+
+def test_gradients_reach_the_inputs_in_both_libraries():
+    on_torch = make_pendulum(3, dtype="float64")
+    noise = 0.3 * np.random.default_rng(2).normal(size=(7, 3, 2))
+    given = torch.tensor(noise, requires_grad=True)
+    seen, *_ = rollout(on_torch, lambda obs, row: torch.tanh(row), *on_torch.reset(0), 7, inputs=given)
+    (by_torch,) = torch.autograd.grad(seen.reward.sum(), given)
+    with jax.enable_x64(True):
+        on_jax = make_pendulum(3, "jax", dtype="float64")
+        state, obs = on_jax.reset(0)
+
+        def total(inputs):
+            return rollout(on_jax, lambda obs, row: jnp.tanh(row), state, obs, 7, inputs=inputs)[0].reward.sum()
+
+        by_jax = jax.jit(jax.grad(total))(jnp.asarray(noise))
+        np.testing.assert_allclose(by_torch, by_jax, rtol=1e-9, atol=1e-12)
+
+
+def test_inputs_need_a_row_for_each_step():
+    env = make_pendulum(5)
+    with pytest.raises(ValueError, match=r"inputs.noise has shape \(3, 5\); its first axis is the 4 steps"):
+        rollout(env, lambda obs, row: obs, *env.reset(0), 4, inputs={"noise": torch.zeros(3, 5)})

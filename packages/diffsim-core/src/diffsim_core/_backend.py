@@ -120,6 +120,7 @@ class Backend(Protocol):
         num_steps: int,
         key: Any,
         between: Between | None,
+        inputs: PyTree,
     ) -> tuple[Trajectory, EnvState, PyTree]:
         """``rollout`` with this library's loop; see there.
 

@@ -321,10 +321,11 @@ class TorchBackend:
         num_steps: int,
         key: Any,
         between: Between | None,
+        inputs: PyTree,
     ) -> tuple[Trajectory, EnvState, PyTree]:
         if key is not None:
             raise ValueError("key is for JAX; a torch policy draws from its own generator")
-        return loop_rollout(self, env, policy, state, obs, num_steps, between)
+        return loop_rollout(self, env, policy, state, obs, num_steps, between, inputs)
 
 
 def _memory(array: Any) -> int | None:

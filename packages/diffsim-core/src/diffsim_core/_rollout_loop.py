@@ -6,7 +6,7 @@ from typing import Any
 
 from diffsim_core._backend import Backend
 from diffsim_core._protocol import Array, Between, Diverged, Env, EnvState, Policy, PyTree, Trajectory, Transition
-from diffsim_core._tree import tree_map
+from diffsim_core._tree import tree_leaves, tree_map
 
 
 def action_and_aux(returned: Any) -> tuple[Array, PyTree]:
@@ -48,15 +48,18 @@ def loop_rollout(
     obs: PyTree,
     num_steps: int,
     between: Between | None,
+    inputs: PyTree = (),
 ) -> tuple[Trajectory, EnvState, PyTree]:
     """``rollout`` step by step; see there."""
     xp = backend.xp
     states, actions, rows = [], [], []
+    has_rows = any(tree_leaves(inputs))
     for t in range(num_steps):
         if between is not None:
             state, obs = between(t, state, obs)
         states.append(state)
-        action, aux = action_and_aux(policy(obs))
+        row = (tree_map(lambda leaf, t=t: leaf[t], inputs),) if has_rows else ()
+        action, aux = action_and_aux(policy(obs, *row))
         actions.append(action)
         state, transition = env.step(state, action)
         rows.append((obs, aux, transition))
