@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 
@@ -229,3 +231,22 @@ def test_memory_does_not_grow_from_window_to_window(monkeypatch):
         jax.block_until_ready(gradient(*arrays()))
     (slots,) = made
     assert slots._bytes == 6 * 4 * dynamics.saved_size(16) and not slots._held
+
+
+_ENDS_EARLY = """
+import jax, jax.numpy as jnp
+import diffsim_core
+env = diffsim_core.make("cartpole", num_envs=8, arrays="jax")
+state, obs = env.reset(0)
+run = jax.jit(lambda s, o: diffsim_core.rollout(env, lambda o: jnp.zeros((8, 1)), s, o, 3000)[0].reward)
+run(state, obs).block_until_ready()
+{last}
+"""
+
+
+@pytest.mark.parametrize("last", ["result = run(state, obs)", "run(state, obs)", "result = run(state, obs); 1 / 0"])
+def test_a_program_may_end_while_steps_are_computed(last):
+    code = _ENDS_EARLY.format(last=last)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == ("1 / 0" in last), done.stderr
+    assert ("ZeroDivisionError" in done.stderr) == ("1 / 0" in last)

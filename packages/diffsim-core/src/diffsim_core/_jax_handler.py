@@ -7,9 +7,12 @@ They read no more of a call than addresses and shapes, so a crossing costs a fra
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import ctypes
 import itertools
 import struct
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -27,6 +30,12 @@ _CREATE_ERROR = 6  # of an XLA_FFI_Api, in words
 _numbers = itertools.count()
 _kept: list[Any] = []
 """Handlers, which XLA may call as long as the process lives: a target cannot be taken back."""
+_last_call = 0.0
+"""When a handler was last called, by ``time.monotonic`` [s]."""
+_ending = False
+"""Whether the interpreter is about to end, so that calls are refused."""
+_QUIET = 0.2
+"""Once no handler has been called for so long [s], nothing that calls one is taken to run."""
 
 
 class Memory(NamedTuple):
@@ -63,7 +72,11 @@ def _register(target: str, platform: str, function: Function) -> None:
             return None
         if words[_STAGE] & 0xFFFFFFFF != _EXECUTE:
             return None
+        global _last_call
+        _last_call = time.monotonic()
         try:
+            if _ending:
+                raise RuntimeError("the interpreter ends")
             function([*_memory(words[_ARGS], words[_NUM_ARGS]), *_memory(words[_RETS], words[_NUM_RETS])])
         except BaseException as error:
             return _error(words[_API], f"{type(error).__name__}: {error}")
@@ -72,6 +85,20 @@ def _register(target: str, platform: str, function: Function) -> None:
     handler = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(handle)
     _kept.append(handler)
     jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(ctypes.cast(handler, ctypes.c_void_p).value), platform)
+
+
+@atexit.register
+def _end() -> None:
+    """Let nothing run on when the interpreter ends: a thread of XLA that waits for it then would wait forever.
+
+    JAX computes ahead of the program. Results that somebody holds are waited for, other computations are broken off.
+    """
+    global _ending
+    with contextlib.suppress(Exception):  # of a computation, which nobody will ask for
+        jax.block_until_ready(jax.live_arrays())
+    _ending = True
+    while time.monotonic() - _last_call < _QUIET:
+        time.sleep(0.01)
 
 
 def _refuse(memory: Sequence[Memory]) -> None:

@@ -121,6 +121,8 @@ class Learner(ABC, Generic[ConfigT]):
             self.first(env, obs, networks),
         )
         worlds = Worlds(env_state, obs, RunningStats.init(env.spec.num_obs), jax.random.key_data(rng))
+        # All on one device from the beginning, as updates leave it; else the second update would be compiled anew.
+        worlds, nets = jax.device_put((worlds, nets), obs.sharding)
         return State(env, worlds, Counters(Episodes.init(env.num_envs)), nets)
 
     def update(self, state: State) -> tuple[State, Metrics]:
