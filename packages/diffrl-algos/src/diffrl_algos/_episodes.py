@@ -27,9 +27,7 @@ class Episodes(NamedTuple):
     @classmethod
     def init(cls, num_envs: int) -> Episodes:
         """Before the first step."""
-        return cls(
-            np.zeros(num_envs), np.zeros(num_envs, np.int64), np.zeros(_RECENT), np.zeros(_RECENT, np.int64), 0
-        )
+        return cls(np.zeros(num_envs), np.zeros(num_envs, np.int64), np.zeros(_RECENT), np.zeros(_RECENT, np.int64), 0)
 
     def update(self, reward: _Array, done: _Array, valid: _Array) -> Episodes:
         """Add a window of ``[T, N]``. Episodes that end with a step that is not valid are dropped and not counted."""

@@ -22,10 +22,10 @@ import gradest
 from diffsim_core import Env, collect_divergences, require_memory
 
 from .._algorithm import Metrics
+from .._carried import carried_arrays
 from .._config import CriticConfig, GaussianConfig, UpdateConfig
 from .._episodes import Episodes
 from ._adam import Adam, Optimizer
-from .._carried import carried_arrays
 from ._fit import fit_critic, orders
 from ._networks import Critic, GaussianActor, gaussian_actor, value_critic
 from ._normalize import RunningStats
@@ -288,13 +288,15 @@ class CriticLearner(ActorLearner[ActorConfigT]):
         return TargetNets(*super().first(env, obs, of_actor), critic, Adam.init(critic), critic)
 
     def fit(
-        self, env: Env, nets: Any, x: Array, y: Array, key: Array, done: Array, *, optimizer: Optimizer | None = None
+        self, env: Env, nets: Any, x: Array, y: Array, key: Array, lr: Array, *, optimizer: Optimizer | None = None
     ) -> tuple[dict[str, Any], Array]:
         """The critics fitted to targets ``y [T, N]`` at inputs ``x [T, N, ...]``: what this changes, and the loss."""
         c, x, y = self._critic_config, x.reshape(-1, x.shape[-1]), y.ravel()
         order = orders(key, c.critic_iterations, len(y), shuffle=c.critic_shuffle)
-        options: dict[str, Any] = {"optimizer": optimizer or self.optimizer, "lr": self.lr(done, c.critic_lr)}
-        fitted, adam, loss = fit_critic(self.critic(env), nets.critic, nets.critic_adam, x, y, order, config=c, **options)
+        options: dict[str, Any] = {"optimizer": optimizer or self.optimizer, "lr": lr}
+        fitted, adam, loss = fit_critic(
+            self.critic(env), nets.critic, nets.critic_adam, x, y, order, config=c, **options
+        )
         changes: dict[str, Any] = {"critic": fitted, "critic_adam": adam}
         if hasattr(nets, "target"):
             kept: float = c.target_alpha  # pyright: ignore[reportAttributeAccessIssue]

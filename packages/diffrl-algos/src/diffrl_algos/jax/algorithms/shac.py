@@ -47,7 +47,7 @@ class SHAC(CriticLearner[SHACConfig]):
         target_value = gradest.td_lambda(steps.reward, value_next, *window.ends, gamma=c.gamma, lam=c.lam)
         target_value = window.targets(target_value, value_next)
         x = worlds.normalizer(c)(steps.obs)
-        fitted, critic_loss = self.fit(env, nets, x, target_value, of_fit, done)
+        fitted, critic_loss = self.fit(env, nets, x, target_value, of_fit, self.lr(done, c.critic_lr))
         metrics |= {"actor_loss": loss, "critic_loss": critic_loss, "value_mean": target_value.mean()}
         changes |= fitted
         finite = (metrics["grad_norm"], target_value, x, changes["actor"], changes["critic"])
