@@ -49,7 +49,8 @@ class Layers(nn.Module):
 
 @dataclass(frozen=True)
 class MLP:
-    """``Layers`` with flat parameters: of each layer weight ``[out, in]``, bias and, if it is normalised, scale, shift."""
+    """``Layers`` with flat parameters: of each layer weight ``[out, in]``, bias and, where it is
+    normalised, scale and shift."""
 
     sizes: tuple[int, ...]
     """Widths from input to output, for instance ``(37, 128, 64, 32, 8)``."""

@@ -45,7 +45,7 @@ class Window(NamedTuple):
     ends: tuple[Array, Array]
     """``(terminated, done)``, both ``[T, N]``, as learning counts them: see ``ends_of``."""
     links: Array
-    """``[T, N]`` zeros where gradients pass from each step to the one before, see ``link``; or zeros that do nothing."""
+    """``[T, N]`` zeros of the ``link`` before each step; or zeros that do nothing."""
 
     @property
     def taken(self) -> Array:
