@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -170,10 +172,11 @@ def evaluate(env: Env, policy: Policy, *, episodes: int, seed: int, record: int 
     restart(None)
     tape = _Tape(env, min(record, n)) if record else None
     state, obs = env.reset(seed)
+    advance = _step_of(env)
     # An episode may take one more step, in which a vector environment of Gymnasium only begins it.
     for _ in range(math.ceil(episodes / n) * (env.spec.horizon + 1)):
         before, action = state, policy(obs)
-        state, step = env.step(before, action)
+        state, step = advance(before, action)
         if tape is not None:
             tape.add(before, action, step)
         obs = step.obs
@@ -245,6 +248,22 @@ class _Tape:
             length=self._length,
             diverged=self._diverged,
         )
+
+
+_compiled: WeakKeyDictionary[Any, Callable[..., Any]] = WeakKeyDictionary()
+"""Steps of environments on JAX arrays."""
+
+
+def _step_of(env: Env) -> Callable[[EnvState, Any], tuple[EnvState, Transition]]:
+    """``env.step``, compiled where arrays are JAX's: by separate operations it takes forty times as long."""
+    if getattr(env, "arrays", None) != "jax":
+        return env.step
+    if env not in _compiled:
+        import jax
+
+        worlds = weakref.ref(env)
+        _compiled[env] = jax.jit(lambda state, action: worlds().step(state, action))  # pyright: ignore
+    return _compiled[env]
 
 
 def _numpy(array: Any) -> np.ndarray[Any, Any]:

@@ -1,7 +1,8 @@
 """Algorithms by name.
 
-The package's own algorithms are the files of ``torch/algorithms``: a file's name is the algorithm's, and the first line
-of its docstring is the summary. Both are read without importing the file, so listing algorithms imports no framework.
+The package's own algorithms are the files of ``torch/algorithms`` and, for those that JAX has too, ``jax/algorithms``: a
+file's name is the algorithm's, and the first line of its docstring is the summary. Both are read without importing the
+file, so listing algorithms imports no framework.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from importlib.metadata import entry_points
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from ._errors import UsageError, unknown
+from ._errors import UsageError, require, unknown
 
 if TYPE_CHECKING:
     from ._algorithm import Algorithm
 
 _GROUP = "diffrl.algorithms"
+FRAMEWORKS = ("torch", "jax")
+_NEEDED = {"jax": ("jax", "flax", "optax")}
+"""Packages of an extra of this name, which algorithms in a framework need."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,8 @@ class AlgorithmEntry:
 
     def _load(self, path: str) -> Any:
         module, _, attribute = path.partition(":")
+        for package in _NEEDED.get(self.arrays, ()) if module.startswith(f"{__package__}.{self.arrays}.") else ():
+            require(package, self.arrays)
         found = importlib.import_module(module)
         if not hasattr(found, attribute):
             raise UsageError(f"algorithm {self.name!r}: {path!r} does not exist; the entry needs 'module:Class'")
@@ -80,7 +86,7 @@ def register_algorithm(entry: AlgorithmEntry) -> None:
     Raises:
         UsageError: another algorithm has this name.
     """
-    known = {**_own(), **_ENTRIES}
+    known = {**_own("torch"), **_ENTRIES}
     if known.get(entry.name, entry) != entry:
         raise UsageError(f"an algorithm named {entry.name!r} exists already; choose another name")
     _ENTRIES[entry.name] = entry
@@ -91,23 +97,39 @@ def list_algorithms() -> list[AlgorithmEntry]:
     for point in entry_points(group=_GROUP):
         if point.name not in _ENTRIES:
             register_algorithm(point.load())
-    known = {**_own(), **_ENTRIES}
+    known = {**_own("torch"), **_ENTRIES}
     return [known[name] for name in sorted(known)]
 
 
-def get_algorithm(name: str) -> AlgorithmEntry:
+def frameworks_of(name: str) -> list[str]:
+    """Frameworks that an algorithm of this package has a form in; of another package's, the one it was written for."""
+    own = [framework for framework in FRAMEWORKS if name in _own(framework)]
+    return own or [get_algorithm(name).arrays]
+
+
+def get_algorithm(name: str, framework: str | None = None) -> AlgorithmEntry:
     """The algorithm of that name.
 
+    Args:
+        name: see ``list_algorithms``.
+        framework: ``"torch"`` or ``"jax"``; by default the one that it was written for, torch for this package's.
+
     Raises:
-        UsageError: there is none; the nearest names are given.
+        UsageError: there is none, and the nearest names are given; or it has no form in the framework.
     """
-    found = _ENTRIES.get(name) or _own().get(name)
+    found = _ENTRIES.get(name) or _own("torch").get(name)
     if found is None:
         known = {entry.name: entry for entry in list_algorithms()}
         if name not in known:
             raise unknown_algorithm(name, known)
         found = known[name]
-    return found
+    if framework is None or framework == found.arrays:
+        return found
+    other = {} if name in _ENTRIES else _own(framework)
+    if name not in other:
+        those = ", ".join(_own(framework))
+        raise UsageError(f"{name} is written for {found.arrays} alone; in {framework} there are {those}")
+    return other[name]
 
 
 def unknown_algorithm(name: str, known: Iterable[str]) -> UsageError:
@@ -116,13 +138,15 @@ def unknown_algorithm(name: str, known: Iterable[str]) -> UsageError:
 
 
 @functools.cache
-def _own() -> dict[str, AlgorithmEntry]:
-    """The package's own algorithms."""
+def _own(framework: str) -> dict[str, AlgorithmEntry]:
+    """The package's own algorithms in a framework, sorted by name."""
     entries: dict[str, AlgorithmEntry] = {}
-    for file in files("diffrl_algos").joinpath("torch", "algorithms").iterdir():
+    folder = files("diffrl_algos").joinpath(framework, "algorithms")
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
         name = file.name.removesuffix(".py")
         if file.name.endswith(".py") and not name.startswith("_"):
             doc = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
-            algorithm = f"diffrl_algos.torch.algorithms.{name}:ALGORITHM"
-            entries[name] = AlgorithmEntry(name=name, algorithm=algorithm, summary=doc.partition("\n")[0])
+            algorithm = f"diffrl_algos.{framework}.algorithms.{name}:ALGORITHM"
+            summary = doc.partition("\n")[0]
+            entries[name] = AlgorithmEntry(name=name, algorithm=algorithm, arrays=framework, summary=summary)
     return entries

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from diffsim_core.options import Count, Finite, Index, Options, from_json, to_json
 
@@ -13,14 +13,14 @@ from . import _processes
 from ._config import OF_OLDER_RUNS
 from ._errors import UsageError
 from ._fields import checked, field_types, from_mapping, to_mapping
-from ._registry import get_algorithm
+from ._registry import AlgorithmEntry, get_algorithm
 from ._train import Budget
 
 if TYPE_CHECKING:
     from diffsim_core import Env
 
 
-OPTIONAL = ("eval_every", "stop_at_return", "tensorboard", "wandb", "start")
+OPTIONAL = ("eval_every", "stop_at_return", "tensorboard", "wandb", "start", "framework")
 """Fields that a description leaves out if they are not used. So runs from before they existed can be resumed."""
 
 
@@ -73,6 +73,8 @@ class RunSpec:
     """Project of Weights & Biases to log to."""
     start: Start | None = None
     """The checkpoint of another run that this one begins with."""
+    framework: Literal["torch", "jax"] | None = None
+    """``torch`` or ``jax``: what the algorithm computes with; none: what it was written for."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task_options", from_json(_described(self.task_options)))
@@ -100,7 +102,7 @@ class RunSpec:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunSpec:
         """Raises ``UsageError`` or ``TypeError`` if the values do not describe a run."""
-        kind = get_algorithm(values["algorithm"]).config_class()
+        kind = get_algorithm(values["algorithm"], values.get("framework")).config_class()
         older = {name: value for name, value in OF_OLDER_RUNS.items() if name in field_types(kind)}
         config = from_mapping(kind, {**older, **values["config"]})
         budget = from_mapping(Budget, values["budget"])
@@ -110,7 +112,12 @@ class RunSpec:
 
     def build(self) -> Any:
         """The algorithm with its configuration."""
-        return get_algorithm(self.algorithm).build(self.config)
+        return self.entry.build(self.config)
+
+    @property
+    def entry(self) -> AlgorithmEntry:
+        """The algorithm in the framework of the run."""
+        return get_algorithm(self.algorithm, self.framework)
 
     def make_env(self, num_envs: int | None = None) -> Env:
         """The task with ``num_envs`` worlds, by default this process's share of the run's worlds.
@@ -120,7 +127,7 @@ class RunSpec:
         """
         import diffsim_core
 
-        arrays = get_algorithm(self.algorithm).arrays
+        arrays = self.entry.arrays
         device = _processes.device(self.device)
         if arrays == "torch" and device != "cpu":
             _require_cuda(device)
@@ -133,12 +140,12 @@ class RunSpec:
             raise UsageError(str(error)) from None
 
 
-def default_task_options(algorithm: str, declared: Options, device: str) -> dict[str, Any]:
+def default_task_options(entry: AlgorithmEntry, declared: Options, device: str) -> dict[str, Any]:
     """Options of a task that a new run has unless it says otherwise: fused steps, where torch learns on a CPU.
 
     ``declared`` is what the task declares, see ``diffsim_core.task_options``.
     """
-    fused = get_algorithm(algorithm).arrays == "torch" and device == "cpu"
+    fused = entry.arrays == "torch" and device == "cpu"
     return {"fused": True} if fused and "fused" in declared.known else {}
 
 

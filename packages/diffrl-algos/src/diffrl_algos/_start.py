@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ._algorithm import Policy
+from ._carried import carried_arrays
 from ._checkpoint import Manifest
 from ._errors import CheckpointError, UsageError
 from ._fields import flag, spelled
@@ -87,11 +88,26 @@ def started(spec: RunSpec) -> tuple[Any, float, float | None, Run | None]:
     if spec.start.whole:
         return state, manifest.wall_s, manifest.return_mean, source
     algorithm = spec.build()
+    if source.spec.entry.arrays != spec.entry.arrays:
+        return _translated(spec, source, state), 0.0, None, None
     if not hasattr(algorithm, "carry"):
         raise UsageError(f"{spec.algorithm} has no method carry(state, env, seed), which a warm start needs")
     try:
         _require_same_networks(spec.config, source.spec.config)
         return algorithm.carry(state, spec.make_env(), spec.seed, going_on=False), 0.0, None, None
+    except ValueError as error:
+        raise UsageError(f"{spec.algorithm} cannot begin with the policy of {source.path}: {error}") from None
+
+
+def _translated(spec: RunSpec, source: Run, state: Any) -> Any:
+    """A first state with what ``source`` has learned in another framework: the arrays mean the same in both."""
+    algorithm, theirs = spec.build(), source.spec.build()
+    try:
+        _require_same_networks(spec.config, source.spec.config)
+        fresh = algorithm.init(spec.make_env(), spec.seed)
+        same = spec.algorithm == source.spec.algorithm
+        arrays = carried_arrays(algorithm.to_arrays(fresh), theirs.to_arrays(state), same=same)
+        return algorithm.from_arrays(fresh, arrays)
     except ValueError as error:
         raise UsageError(f"{spec.algorithm} cannot begin with the policy of {source.path}: {error}") from None
 

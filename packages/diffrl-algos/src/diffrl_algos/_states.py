@@ -7,14 +7,13 @@ from typing import Any
 from . import _processes
 from ._checkpoint import Manifest
 from ._errors import CheckpointError, UsageError
-from ._registry import get_algorithm
 from ._run import Run
 from ._spec import RunSpec
 
 
 def begin(spec: RunSpec) -> Any:
     """The state before the first update; ``UsageError`` where the algorithm cannot learn in this environment."""
-    if _processes.size() > 1 and get_algorithm(spec.algorithm).arrays != "torch":
+    if _processes.size() > 1 and spec.entry.arrays != "torch":
         raise UsageError(f"{spec.algorithm} learns in one process; only algorithms in torch share their worlds out")
     env, algorithm = spec.make_env(), spec.build()
     if _processes.size() > 1 and not getattr(algorithm, "processes", False):

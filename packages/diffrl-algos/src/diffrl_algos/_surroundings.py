@@ -13,6 +13,7 @@ from typing import Any
 from ._imports import imported
 
 _PACKAGES = ("diffrl-algos", "gradest", "diffsim-core", "torch", "numpy", "warp-lang", "mujoco", "safetensors")
+_OF_JAX = ("jax", "flax", "optax")
 
 
 def surroundings() -> dict[str, Any]:
@@ -31,7 +32,8 @@ def surroundings() -> dict[str, Any]:
 
 def package_versions() -> dict[str, str | None]:
     """Versions of Python and of the packages that results depend on."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
+    installed = {name: found for name in _OF_JAX if (found := _version(name)) is not None}
+    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}, **installed}
 
 
 def _version(package: str) -> str | None:

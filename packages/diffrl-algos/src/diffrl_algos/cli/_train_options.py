@@ -16,7 +16,7 @@ from .._errors import UsageError, unknown
 from .._fields import flag
 from .._live import PORT_OPTION
 from .._presets import Preset, default_preset
-from .._registry import AlgorithmEntry
+from .._registry import AlgorithmEntry, get_algorithm
 from .._spec import RunSpec, default_task_options
 from .._train import Budget
 from ._parser import Parser, about, add_import, listing
@@ -29,11 +29,12 @@ _SHOWN: dict[str, dict[str, Any]] = {
     "seconds": {"metavar": "X"},
     "stop_at_return": {"metavar": "X"},
     "tensorboard": {},
+    "framework": {"metavar": "NAME"},
     "wandb": {"metavar": "PROJECT", "nargs": "?", "const": "diffrl"},
 }
 """How the options of a run look; the others count something."""
 _OF_RUN = ("num_envs", "seed", "device", "eval_episodes", "eval_every", "stop_at_return", "checkpoint_every")
-_OF_RUN = (*_OF_RUN, "keep_checkpoints", "tensorboard", "wandb")
+_OF_RUN = (*_OF_RUN, "keep_checkpoints", "tensorboard", "wandb", "framework")
 _STOP_AFTER = Option(
     name="stop_after", kind=Count | None, default=None, doc="Stop after so many updates; budget and schedules stay."
 )
@@ -99,7 +100,7 @@ def train_parser(entry: AlgorithmEntry | None, task: str | None = None, reading:
     if preset is not None:
         declared = task_options(preset.task)
         title = f"\noptions of {declared.owner}, as --task-option NAME=VALUE:"
-        usual = default_task_options(preset.algorithm, declared, RunSpec.device)
+        usual = default_task_options(entry, declared, RunSpec.device)
         parser.more = listing(title, declared.known, {**usual, **preset.task_options})
     return parser
 
@@ -151,6 +152,7 @@ def refuse_task_options(parser: Parser, task: str, arguments: Sequence[str]) -> 
 def spec_of(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
     """The run that the arguments describe: the preset with their changes."""
     declared = task_options(args.task)
+    entry = get_algorithm(entry.name, args.framework)
     preset = default_preset(entry.name, args.task, args.reading)
     cls = entry.config_class()
     own = {*_fields.field_types(cls), *_OF_RUN, *_fields.field_types(Budget)}
@@ -158,7 +160,7 @@ def spec_of(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
     changes = {name: _fields.parse(cls, name, text) for name, text in given.items() if text is not None}
     run = {name: value for name in _OF_RUN if (value := getattr(args, name)) is not None}
     run = {"num_envs": preset.num_envs, "eval_episodes": preset.eval_episodes, **run}
-    usual = default_task_options(entry.name, declared, run.get("device", RunSpec.device))
+    usual = default_task_options(entry, declared, run.get("device", RunSpec.device))
     options = {**usual, **preset.task_options, **_given(declared, args.task_option or [], own)}
     config = _fields.replace(preset.config, changes)
     made = RunSpec(
