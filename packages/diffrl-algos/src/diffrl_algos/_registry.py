@@ -1,8 +1,8 @@
 """Algorithms by name.
 
-The package's own algorithms are the files of ``torch/algorithms`` and, for those that JAX has too, ``jax/algorithms``: a
-file's name is the algorithm's, and the first line of its docstring is the summary. Both are read without importing the
-file, so listing algorithms imports no framework.
+The package's own algorithms are the files of ``torch/algorithms``, and those that JAX has too are in ``jax/algorithms``.
+A file's name is the algorithm's, and the first line of its docstring is the summary. Both are read without importing
+the file, so listing algorithms imports no framework.
 """
 
 from __future__ import annotations

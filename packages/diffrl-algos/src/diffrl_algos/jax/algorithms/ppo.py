@@ -85,8 +85,7 @@ class PPO(CriticLearner[PPOConfig]):
         # The window and its advantages.
         window = self.explore(env, worlds, nets.actor, self.noise(env, worlds, of_noise))
         x, target_value, advantage = self.advantages(env, nets, worlds, window)
-        parts = (x, window.u, window.policy.log_prob(window.u), advantage)
-        batch = Batch(*(part.reshape(-1, *part.shape[2:]) for part in parts))
+        batch = self.batch_of(x, window, advantage)
 
         # The actor: after each epoch the rate adapts to the divergence.
         lr = nets.adapted_lr if c.adaptive_lr else self.lr(done, c.actor_lr)
@@ -130,6 +129,12 @@ class PPO(CriticLearner[PPOConfig]):
         advantage = gradest.gae(steps.reward, value, value_next, *window.ends, gamma=c.gamma, lam=c.lam)
         target_value = window.targets(advantage + value, value)
         return x, target_value, _standardised(target_value - value, window.taken)
+
+    @staticmethod
+    def batch_of(x: Array, window: Window, advantage: Array) -> Batch:
+        """The rows of a window, for observations ``[T, N, no]`` and advantages ``[T, N]``."""
+        parts = (x, window.u, window.policy.log_prob(window.u), advantage)
+        return Batch(*(part.reshape(-1, *part.shape[2:]) for part in parts))
 
     def epoch(
         self, actor: GaussianActor, flat: Array, adam: Adam, batch: Batch, order: Array, lr: Array
