@@ -19,12 +19,7 @@ from diffrl_algos.torch._window import normal
 
 NAMES = ("apg", "shac", "sapo", "agpo", "ppo")
 SMALL: dict[str, Any] = {"iterations": 10, "horizon": 8, "actor_hidden": (16, 8), "lr_schedule": "constant"}
-CRITIC: dict[str, Any] = {
-    "critic_hidden": (12,),
-    "critic_iterations": 2,
-    "critic_minibatches": 3,
-    "critic_shuffle": False,
-}
+CRITIC: dict[str, Any] = {"critic_hidden": (12,), "critic_iterations": 2, "critic_minibatches": 3}
 TORCH: dict[str, Any] = {"critic_fit": "torch", "policy_step": "torch", "policy_fit": "torch"}
 WORLDS: dict[str, Any] = {"num_envs": 6, "dtype": "float64", "limit": 0.9, "horizon": 5}
 
@@ -38,7 +33,9 @@ def config_of(name: str, **options: Any) -> Any:
     """A small configuration."""
     cls = getattr(in_torch, f"{name.upper()}Config")
     names = {field.name for field in dataclasses.fields(cls)}
-    return cls(**{key: value for key, value in {**SMALL, **CRITIC, **options}.items() if key in names})
+    return cls(
+        **{key: value for key, value in {**SMALL, **CRITIC, "critic_shuffle": False, **options}.items() if key in names}
+    )
 
 
 class Twins(NamedTuple):
@@ -60,9 +57,8 @@ def twins(name: str, *, task: str = "toy", worlds: dict[str, Any] | None = None,
     given = {**WORLDS, **(worlds or {})}
     on_torch, on_jax = (diffsim_core.make(task, arrays=arrays, **given) for arrays in ("torch", "jax"))
     names = {field.name for field in dataclasses.fields(config)}
-    algorithm = getattr(in_torch, name.upper())(
-        dataclasses.replace(config, **{k: v for k, v in TORCH.items() if k in names})
-    )
+    by_torch = dataclasses.replace(config, **{key: value for key, value in TORCH.items() if key in names})
+    algorithm = getattr(in_torch, name.upper())(by_torch)
     begun = algorithm.init(on_torch, 4)
     learned, _ = algorithm.update(begun)
     adam = in_torch.Adam.init(learned.actor)
@@ -84,7 +80,7 @@ def torch_update(pair: Twins) -> tuple[Any, dict[str, float], np.ndarray[Any, An
     """What torch learns in the next update, its metrics, and the gradient of the loss w.r.t. the actor."""
     learned = pair.torch_algorithm.learn(pair.torch_state, pair.torch_state.run.generator(), Clock())
     gradient = learned.changes["actor_adam"].m / (1.0 - pair.algorithm.config.betas[0])
-    return learned, {name: float(value) for name, value in learned.metrics.items()}, gradient.numpy()
+    return learned, {name: float(value.detach()) for name, value in learned.metrics.items()}, gradient.numpy()
 
 
 def arguments(pair: Twins, eps: np.ndarray[Any, Any]) -> tuple[Any, ...]:

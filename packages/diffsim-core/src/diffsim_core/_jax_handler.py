@@ -14,6 +14,7 @@ import itertools
 import struct
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -30,12 +31,21 @@ _CREATE_ERROR = 6  # of an XLA_FFI_Api, in words
 _numbers = itertools.count()
 _kept: list[Any] = []
 """Handlers, which XLA may call as long as the process lives: a target cannot be taken back."""
-_last_call = 0.0
-"""When a handler was last called, by ``time.monotonic`` [s]."""
-_ending = False
-"""Whether the interpreter is about to end, so that calls are refused."""
 _QUIET = 0.2
 """Once no handler has been called for so long [s], nothing that calls one is taken to run."""
+
+
+@dataclass
+class _Calls:
+    """Of all handlers."""
+
+    last: float = 0.0
+    """When the last one was, by ``time.monotonic`` [s]."""
+    refused: bool = False
+    """Whether the interpreter is about to end, so that no more are served."""
+
+
+_calls = _Calls()
 
 
 class Memory(NamedTuple):
@@ -72,10 +82,9 @@ def _register(target: str, platform: str, function: Function) -> None:
             return None
         if words[_STAGE] & 0xFFFFFFFF != _EXECUTE:
             return None
-        global _last_call
-        _last_call = time.monotonic()
+        _calls.last = time.monotonic()
         try:
-            if _ending:
+            if _calls.refused:
                 raise RuntimeError("the interpreter ends")
             function([*_memory(words[_ARGS], words[_NUM_ARGS]), *_memory(words[_RETS], words[_NUM_RETS])])
         except BaseException as error:
@@ -93,11 +102,10 @@ def _end() -> None:
 
     JAX computes ahead of the program. Results that somebody holds are waited for, other computations are broken off.
     """
-    global _ending
     with contextlib.suppress(Exception):  # of a computation, which nobody will ask for
         jax.block_until_ready(jax.live_arrays())
-    _ending = True
-    while time.monotonic() - _last_call < _QUIET:
+    _calls.refused = True
+    while time.monotonic() - _calls.last < _QUIET:
         time.sleep(0.01)
 
 
