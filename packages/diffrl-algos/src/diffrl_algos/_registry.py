@@ -1,6 +1,6 @@
 """Algorithms by name.
 
-The package's own algorithms are the files of ``torch/algorithms``, and those that JAX has too are in ``jax/algorithms``.
+The package's own algorithms are the files of ``torch/algorithms``; those that JAX has too are in ``jax/algorithms``.
 A file's name is the algorithm's, and the first line of its docstring is the summary. Both are read without importing
 the file, so listing algorithms imports no framework.
 """
