@@ -17,7 +17,7 @@ pytest.importorskip("flax")
 
 from diffrl_algos.jax import _adam, _fit, _mlp, _networks, _normalize
 
-from .jax_twins import arguments, config_of, noise, same, torch_update, twins, x64
+from .jax_twins import arguments, compiled, config_of, noise, same, torch_update, twins, x64
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +123,7 @@ CASES = [
 def test_objective_and_gradient_are_torchs(name, options):
     pair = twins(name, worlds={"breaks": 0.8} if "divergence_price" in options else {}, **options)
     _, metrics, gradient = torch_update(pair)
-    (loss, _), (grad, lost) = jax.jit(pair.algorithm.gradient, static_argnums=0)(*arguments(pair, noise(pair)))
+    (loss, _), (grad, lost) = compiled(pair.algorithm.gradient, static_argnums=0)(*arguments(pair, noise(pair)))
     same(metrics["actor_loss"], loss)
     same(gradient, grad)
     assert np.abs(gradient).max() > 1e-3 and not lost.any()
@@ -142,7 +142,7 @@ AGPO_CASES = [
 def test_agpos_ratios_credit_objective_and_gradient_are_torchs(options):
     pair = twins("agpo", entropy_coef=0.05, **options)
     _, metrics, gradient = torch_update(pair)
-    (loss, judged), (grad, _) = jax.jit(pair.algorithm.gradient, static_argnums=0)(*arguments(pair, noise(pair, 2)))
+    (loss, judged), (grad, _) = compiled(pair.algorithm.gradient, static_argnums=0)(*arguments(pair, noise(pair, 2)))
     same(metrics["actor_loss"], loss)
     same(gradient, grad)
     same(metrics["alpha_mean"], judged.alpha.mean())
@@ -161,7 +161,7 @@ def test_a_whole_update_is_torchs(name, monkeypatch):
     monkeypatch.setattr(type(pair.algorithm), "noise", lambda *_: jnp.asarray(eps))
     state = pair.state
     done = jnp.zeros(())
-    step = jax.jit(lambda worlds, nets: pair.algorithm.learn(state.env, nets, worlds, jax.random.key(0), done)[1:])
+    step = compiled(lambda worlds, nets: pair.algorithm.learn(state.env, nets, worlds, jax.random.key(0), done)[1:])
     changes, _, ours = step(state.worlds, state.nets)
     for field in ("actor", "critic", "target", "log_temperature", "previous"):
         if field in learned.changes:
@@ -186,8 +186,12 @@ def test_ppos_advantages_and_epochs_are_torchs():
 
     ours, state = pair.algorithm, pair.state
     eps = jnp.asarray(noise(pair))
-    window = ours.explore(state.env, state.worlds, state.nets.actor, eps)
-    x, target_value, advantage = ours.advantages(state.env, state.nets, state.worlds, window)
+
+    def collect(worlds, nets):
+        window = ours.explore(state.env, worlds, nets.actor, eps)
+        return window, ours.advantages(state.env, nets, worlds, window)
+
+    window, (x, target_value, advantage) = compiled(collect)(state.worlds, state.nets)
     same(values.x, x)
     same(values.target_value, target_value)
     same(values.standardised(), advantage)
