@@ -138,6 +138,9 @@ AGPO_CASES = [
 ]
 
 
+AGPO_CASES = [*AGPO_CASES[:2], *(pytest.param(case, marks=pytest.mark.slow) for case in AGPO_CASES[2:])]
+
+
 @pytest.mark.parametrize("options", AGPO_CASES)
 def test_agpos_ratios_credit_objective_and_gradient_are_torchs(options):
     pair = twins("agpo", entropy_coef=0.05, **options)

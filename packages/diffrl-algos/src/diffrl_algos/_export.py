@@ -7,7 +7,6 @@ from typing import Any
 
 from ._errors import RunError, UsageError, require, unknown
 from ._files import plain, write_atomic
-from ._registry import get_algorithm
 from ._run import Run
 from ._session import more_worlds
 from ._states import restore
@@ -47,9 +46,7 @@ def export_run(
     if actions not in ACTIONS:
         raise unknown("kind of actions", actions, ACTIONS)
     run = Run.open(path)
-    entry = get_algorithm(run.spec.algorithm)
-    if entry.arrays != "torch":
-        raise UsageError(f"{entry.name} learns in {entry.arrays}; only policies of torch can be exported")
+    entry = run.spec.entry
     if form == "onnx":
         for package in ("onnx", "onnxscript", "onnxruntime"):
             require(package, "export")
@@ -95,14 +92,18 @@ def export_run(
     if (layout := getattr(policy, "layout", None)) is not None:
         about["obs_arrays"] = [[name, list(shape)] for name, shape in layout.shapes]
         obs = layout.flatten(obs)
-    if not isinstance(obs, torch.Tensor):
+    if entry.arrays == "jax":
+        obs, acted, policy = _in_torch(entry.name, obs, policy)
+    elif isinstance(obs, torch.Tensor):
+        obs = obs.cpu()
+        acted = policy(obs)
+    else:
         raise UsageError(
             f"the policy of {entry.name} cannot be exported; it must be a function of one observation vector, or have "
             "an encoder"
         )
-    obs = obs.cpu()
     low, high = torch.tensor(bounds, dtype=torch.float64).unbind(1)
-    expected = (low + high) / 2 + policy(obs).double().clamp(-1.0, 1.0) * ((high - low) / 2)
+    expected = (low + high) / 2 + acted.double().clamp(-1.0, 1.0) * ((high - low) / 2)
     try:
         control_range = spec.control_range if actions == "control" else None
         program = files.export_policy(policy, spec.num_obs, control_range=control_range)
@@ -119,3 +120,16 @@ def export_run(
     except OSError as problem:
         raise RunError(f"cannot write {out}: {problem.strerror or problem}") from None
     return {"file": str(out), "form": form, "bytes": len(data), "max_abs_error": error, **about}
+
+
+def _in_torch(name: str, obs: Any, policy: Any) -> tuple[Any, Any, Any]:
+    """Observations, the actions of a policy in JAX for them, and the policy, all in torch."""
+    import numpy as np
+    import torch
+
+    from .jax._policy import GaussianPolicy
+    from .jax._to_torch import in_torch
+
+    if not isinstance(policy, GaussianPolicy):
+        raise UsageError(f"the policy of {name} cannot be exported; in JAX that must be a GaussianPolicy")
+    return torch.from_numpy(np.array(obs)), torch.from_numpy(np.array(policy(obs))), in_torch(policy)

@@ -62,6 +62,8 @@ class Learner(ABC, Generic[ConfigT]):
     """Name on the command line."""
     gradients: ClassVar[bool] = True
     """Whether it learns through the environment's gradients."""
+    compiler_options: ClassVar[Mapping[str, Any]] = {}
+    """Of XLA, for the update."""
     _compiled: dict[int, Callable[..., Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @abstractmethod
@@ -130,7 +132,9 @@ class Learner(ABC, Generic[ConfigT]):
         start = time.perf_counter()
         step = self._compiled.get(id(state.env))
         if step is None:
-            step = self._compiled[id(state.env)] = jax.jit(lambda *arrays: self._step(state.env, *arrays))
+            env, options = state.env, dict(self.compiler_options)
+            step = jax.jit(lambda *arrays: self._step(env, *arrays), compiler_options=options)
+            self._compiled[id(env)] = step
         state = self._before(state)
         with gradest.allow_nan():
             worlds, nets, seen = step(state.worlds, state.nets, self._done(state))
