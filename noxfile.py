@@ -32,7 +32,7 @@ PACKAGES = {
     "diffsim-core": "[torch,jax,myo,video,live,gymnasium,sb3,skrl,rsl_rl,newton]",
     "diffsim-mpm": "[torch,jax,plot,mesh]",
     "diffsim-traffic": "[torch,jax,plot,sumo]",
-    "diffrl-algos": "[tensorboard,wandb,export]",
+    "diffrl-algos": "[tensorboard,wandb,export,jax]",
     "diffrl-bench": "[peers]",
 }
 # The session `isolated` runs what may depend on the absence of other packages or extras. Every test runs in the session

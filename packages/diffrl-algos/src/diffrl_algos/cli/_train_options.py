@@ -97,7 +97,7 @@ def train_parser(entry: AlgorithmEntry | None, task: str | None = None, reading:
     else:  # for --extend
         updates = _fields.field_types(UpdateConfig)["iterations"]
         parser.add(updates, dest="config.iterations", metavar="K", help="budget in updates", type=str)
-    if preset is not None:
+    if entry is not None and preset is not None:
         declared = task_options(preset.task)
         title = f"\noptions of {declared.owner}, as --task-option NAME=VALUE:"
         usual = default_task_options(entry, declared, RunSpec.device)

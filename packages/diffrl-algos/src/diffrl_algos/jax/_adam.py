@@ -43,5 +43,5 @@ class Optimizer(NamedTuple):
         direction, after = rule.update(grad, before)
         if self.weight_decay:
             params = params * (1.0 - lr * self.weight_decay)
-        params = params - lr * direction
+        params = params - lr * jnp.asarray(direction)
         return params, Adam(after.mu, after.nu, after.count), norm  # pyright: ignore[reportAttributeAccessIssue]

@@ -289,7 +289,8 @@ class CriticLearner(ActorLearner[ActorConfigT]):
     def first(self, env: Env, obs: Array, key: Array) -> Any:
         of_actor, of_critic = jax.random.split(key)
         critic = self.critic(env).init(of_critic, gain=self.gains()[1])
-        return TargetNets(*super().first(env, obs, of_actor), critic, Adam.init(critic), critic)
+        actor: ActorNets = super().first(env, obs, of_actor)
+        return TargetNets(*actor, critic=critic, critic_adam=Adam.init(critic), target=critic)
 
     def fit(
         self, env: Env, nets: Any, x: Array, y: Array, key: Array, lr: Array, *, optimizer: Optimizer | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,8 @@ from ._distributions import Gaussian
 from ._mlp import MLP
 
 
-class GaussianActor(NamedTuple):
+@dataclass(frozen=True)
+class GaussianActor:
     """``a = tanh(mu(obs) + sigma eps)``, with ``log sigma`` a parameter or a second output of the network.
 
     Parameters are one flat array: the network's, then ``log sigma [na]`` if it does not depend on the state.
@@ -51,7 +52,8 @@ class GaussianActor(NamedTuple):
         return None if self.state_dependent else clamp(flat[self.mlp.num_params :], *self.logstd_range)
 
 
-class Critic(NamedTuple):
+@dataclass(frozen=True)
+class Critic:
     """``count`` networks of one shape, each started on its own; one flat array holds them one after another."""
 
     mlp: MLP

@@ -50,7 +50,8 @@ class Window(NamedTuple):
     @property
     def taken(self) -> Array:
         """``[T, N]`` bool: steps of the simulator, whether they ended well or not."""
-        return self.trajectory.valid | self.trajectory.diverged
+        steps: Any = self.trajectory
+        return steps.valid | steps.diverged
 
     def targets(self, target: Array, value: Array) -> Array:
         """Value targets ``[T, N]``, given the present ``value`` of the same states (or actions); no gradient passes.

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from .._configs.agpo import AGPOConfig as AGPOConfig
+from .._configs.apg import APGConfig as APGConfig
+from .._configs.ppo import PPOConfig as PPOConfig
+from .._configs.sapo import SAPOConfig as SAPOConfig
+from .._configs.shac import SHACConfig as SHACConfig
 from ._account import Clock as Clock
 from ._account import Learned as Learned
 from ._adam import Adam as Adam
@@ -29,13 +34,11 @@ from ._window import explore as explore
 from ._window import gradients as gradients
 from ._window import normal as normal
 from .algorithms.agpo import AGPO as AGPO
-from .algorithms.agpo import AGPOConfig as AGPOConfig
 from .algorithms.agpo import AGPOState as AGPOState
 from .algorithms.ahac import AHAC as AHAC
 from .algorithms.ahac import AHACConfig as AHACConfig
 from .algorithms.ahac import AHACState as AHACState
 from .algorithms.apg import APG as APG
-from .algorithms.apg import APGConfig as APGConfig
 from .algorithms.gippo import GIPPO as GIPPO
 from .algorithms.gippo import GIPPOConfig as GIPPOConfig
 from .algorithms.gippo import GIPPOState as GIPPOState
@@ -48,7 +51,6 @@ from .algorithms.pe import PEConfig as PEConfig
 from .algorithms.pods import PODS as PODS
 from .algorithms.pods import PODSConfig as PODSConfig
 from .algorithms.ppo import PPO as PPO
-from .algorithms.ppo import PPOConfig as PPOConfig
 from .algorithms.ppo import PPOState as PPOState
 from .algorithms.rp import RP as RP
 from .algorithms.rp import RPConfig as RPConfig
@@ -56,10 +58,8 @@ from .algorithms.sac import SAC as SAC
 from .algorithms.sac import SACConfig as SACConfig
 from .algorithms.sac import SACState as SACState
 from .algorithms.sapo import SAPO as SAPO
-from .algorithms.sapo import SAPOConfig as SAPOConfig
 from .algorithms.sapo import SAPOState as SAPOState
 from .algorithms.shac import SHAC as SHAC
-from .algorithms.shac import SHACConfig as SHACConfig
 from .algorithms.td3 import TD3 as TD3
 from .algorithms.td3 import TD3Config as TD3Config
 from .algorithms.td3 import TD3State as TD3State

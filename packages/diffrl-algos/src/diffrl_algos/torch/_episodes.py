@@ -37,10 +37,8 @@ class Episodes(NamedTuple):
         return self._numpy().means()
 
     def _numpy(self) -> by_numpy.Episodes:
-        *arrays, finished = self
-        return by_numpy.Episodes(*(array.numpy() for array in arrays), finished)
+        return by_numpy.Episodes(*(part if isinstance(part, int) else part.numpy() for part in self))
 
     @classmethod
     def _of(cls, episodes: by_numpy.Episodes) -> Episodes:
-        *arrays, finished = episodes
-        return cls(*map(torch.from_numpy, arrays), finished)
+        return cls(*(part if isinstance(part, int) else torch.from_numpy(part) for part in episodes))
