@@ -37,8 +37,13 @@ class Episodes(NamedTuple):
         return self._numpy().means()
 
     def _numpy(self) -> by_numpy.Episodes:
-        return by_numpy.Episodes(*(part if isinstance(part, int) else part.numpy() for part in self))
+        parts = (self.running_return, self.running_length, self.recent_return, self.recent_length)
+        running_return, running_length, recent_return, recent_length = (part.numpy() for part in parts)
+        return by_numpy.Episodes(running_return, running_length, recent_return, recent_length, self.finished)
 
     @classmethod
     def _of(cls, episodes: by_numpy.Episodes) -> Episodes:
-        return cls(*(part if isinstance(part, int) else torch.from_numpy(part) for part in episodes))
+        e = episodes
+        parts = (e.running_return, e.running_length, e.recent_return, e.recent_length)
+        running_return, running_length, recent_return, recent_length = map(torch.from_numpy, parts)
+        return cls(running_return, running_length, recent_return, recent_length, e.finished)
