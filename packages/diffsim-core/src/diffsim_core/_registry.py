@@ -36,8 +36,8 @@ _BUILTIN = {
     "newton_cartpole": "diffsim_core.tasks.newton:make_cartpole",
     "newton_hopper": "diffsim_core.tasks.newton:make_hopper",
 }
-_FAMILIES = {"gym": "diffsim_core.adapters:FromGymnasium"}
-"""Makers of whole environments, for names like ``gym:Hopper-v5``."""
+_FAMILIES = {"brax": "diffsim_core.adapters:FromBrax", "gym": "diffsim_core.adapters:FromGymnasium"}
+"""Makers of whole environments, for names like ``gym:Hopper-v5`` and ``brax:hopper?backend=spring``."""
 _REGISTERED: dict[str, str | TaskFactory] = {}
 _DECLARED_FAMILIES: dict[str, str] = {}
 """Families that ``register_task`` was given."""
@@ -74,7 +74,7 @@ def list_tasks() -> list[str]:
 
 
 def is_task(name: str) -> bool:
-    """Whether ``make`` knows a task of that name, or a family of tasks for it (``gym:`` and an id of Gymnasium)."""
+    """Whether ``make`` knows a task of that name, or a family of tasks for it (``gym:`` or ``brax:`` and a name)."""
     return name in _sources() or _family(name) is not None
 
 
@@ -115,7 +115,7 @@ def task_options(name: str) -> Options:
     from diffsim_core.options import FUSED, RANDOMIZE, options_of
 
     if (family := _family(name)) is not None:
-        return _imported(family).options(name.partition(":")[2])
+        return _imported(family).options(_guest(name)[0])
     found = options_of(task_factory(name), f"task {name!r}")
     return dataclasses.replace(found, known={**found.known, RANDOMIZE.name: RANDOMIZE, FUSED.name: FUSED})
 
@@ -134,7 +134,8 @@ def make(
     """An environment of a registered task: ``make("ant", num_envs=64)``.
 
     Args:
-        name: see ``list_tasks()``; or ``gym:`` and the id of an environment of Gymnasium, without gradients.
+        name: see ``list_tasks()``; or ``gym:`` and the id of an environment of Gymnasium, without gradients; or
+            ``brax:`` and the name of one of Brax. The last two may name options: ``brax:hopper?backend=spring``.
         num_envs: number of worlds N.
         arrays: ``"torch"`` or ``"jax"``.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
@@ -146,12 +147,12 @@ def make(
         options: options of the task.
 
     Returns:
-        A ``TaskEnv``, or ``diffsim_core.adapters.FromGymnasium``.
+        A ``TaskEnv``, ``diffsim_core.adapters.FromGymnasium`` or ``diffsim_core.adapters.FromBrax``.
 
     Raises:
         ValueError: for an unknown task or option (with the nearest known names), array library, device or dtype, or an
-            option of the wrong type or out of its range.
-        ImportError: if the array library, or Gymnasium, is not installed.
+            option of the wrong type, out of its range or given twice.
+        ImportError: if the array library, Gymnasium or Brax is not installed.
     """
     from diffsim_core._env import TaskEnv
     from diffsim_core._interop import backend
@@ -165,10 +166,12 @@ def make(
     declared = task_options(name)
     own = {"randomize": randomize} if randomize is not None else {}
     options = declared.convert({**options, **own, **({"fused": fused} if fused is not False else {})})
-    declared.require(options)
     if (family := _family(name)) is not None:
+        options = _with_query(name, options, declared)
+        declared.require(options)
         given = {"arrays": arrays, "device": device, "dtype": dtype, "world_offset": world_offset}
-        return _imported(family)(name.partition(":")[2], num_envs, name=name, **given, **options)
+        return _imported(family)(_guest(name)[0], num_envs, name=name, **given, **options)
+    declared.require(options)
     randomize, fused = options.pop("randomize", None), options.pop("fused", False)
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
@@ -208,6 +211,29 @@ def _family(name: str) -> str | None:
     """The maker of environments with a name like ``gym:Hopper-v5``, or None."""
     family, colon, rest = name.partition(":")
     return _FAMILIES.get(family) if colon and rest else None
+
+
+def _guest(name: str) -> tuple[str, str]:
+    """What a family knows an environment by, and the query: ``hopper`` and ``backend=spring``."""
+    known, _, query = name.partition(":")[2].partition("?")
+    return known, query
+
+
+def _with_query(name: str, options: Mapping[str, Any], declared: Options) -> dict[str, Any]:
+    """``options``, and those that the name has after a question mark.
+
+    Raises:
+        ValueError: the name has something else there, or an option has two values.
+    """
+    found = dict(options)
+    for part in filter(None, _guest(name)[1].split("&")):
+        option, equals, text = part.partition("=")
+        if not equals:
+            raise ValueError(f"{part!r} of {name!r} has no value; write NAME=VALUE, and & between options")
+        value = declared[option].read(text, declared.owner)
+        if found.setdefault(option, value) != value:
+            raise ValueError(f"{option} is {value!r} in {name!r}, and was given as {found[option]!r}; leave one out")
+    return found
 
 
 def _imported(source: str) -> Any:

@@ -1,7 +1,7 @@
 """Adapters between this library and others; each needs the extra of its name.
 
 Our environments run in Gymnasium, Stable-Baselines3, skrl and rsl_rl. Gymnasium's environments run here, without
-gradients. Newton's models serve as dynamics, with gradients. Importing this module loads none of these libraries.
+gradients, and Brax's with them. Newton's models serve as dynamics, with gradients. Importing this module loads none of these libraries.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from diffsim_core.adapters._from_brax import FromBrax as FromBrax
     from diffsim_core.adapters._from_gymnasium import FromGymnasium as FromGymnasium
     from diffsim_core.adapters._gymnasium import GymnasiumEnv as GymnasiumEnv
     from diffsim_core.adapters._gymnasium import GymnasiumVectorEnv as GymnasiumVectorEnv
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from diffsim_core.adapters._skrl import SkrlEnv as SkrlEnv
 
 _LAZY = {
+    "FromBrax": ("_from_brax", "brax"),
     "FromGymnasium": ("_from_gymnasium", "gymnasium"),
     "GymnasiumEnv": ("_gymnasium", "gymnasium"),
     "GymnasiumVectorEnv": ("_gymnasium", "gymnasium"),

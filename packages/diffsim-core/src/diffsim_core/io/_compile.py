@@ -46,7 +46,7 @@ def compile_model(
     label = source_label(source)
     kind = _scan_source(source, label, root)
     try:
-        with _collected_warnings() as warned:
+        with collected_warnings() as warned:
             spec = _spec(source, label)
             _prune(spec)
             if kind == "robot":
@@ -64,7 +64,7 @@ def compile_model(
 
 
 @contextmanager
-def _collected_warnings() -> Iterator[list[str]]:
+def collected_warnings() -> Iterator[list[str]]:
     """MuJoCo's warnings as sentences; its parser would write them to a log file in the working directory."""
     messages: list[str] = []
     previous = mujoco.get_mju_user_warning()
