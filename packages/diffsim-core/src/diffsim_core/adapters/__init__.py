@@ -1,7 +1,8 @@
 """Adapters between this library and others; each needs the extra of its name.
 
 Our environments run in Gymnasium, Stable-Baselines3, skrl and rsl_rl. Gymnasium's environments run here, without
-gradients, and Brax's with them. Newton's models serve as dynamics, with gradients. Importing this module loads none of these libraries.
+gradients, and Brax's with them. Newton's models serve as dynamics, with gradients. Importing this module loads none of
+these libraries.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +17,7 @@ from diffsim_core._random import seed_array
 from diffsim_core._remade import Remade
 from diffsim_core.adapters._brax_worlds import brax_options, brax_worlds, check_dtype, is_differentiable, worlds_of
 from diffsim_core.adapters._jax_compiled import keep_compiled
-from diffsim_core.adapters._jax_worlds import Names, Outcome, PackedState
+from diffsim_core.adapters._jax_worlds import Names, Outcome, Packed
 from diffsim_core.options import NUM_ENVS, WORLD_OFFSET, EpisodeLength, Options, options_of
 
 _FROM_MAKE = ("env", "num_envs", "arrays", "device", "dtype", "world_offset", "name")
@@ -26,6 +26,20 @@ Simulator = Annotated[
     Literal["generalized", "spring", "positional", "mjx"] | None,
     doc("Brax's simulator; none for the environment's own choice. With mjx few have gradients."),
 ]
+
+
+class PackedNumbers(NamedTuple):
+    """``EnvState.physics`` of Brax's worlds."""
+
+    numbers: Array
+    """``[N, n]`` every real number of Brax's state."""
+
+
+class PackedIntegers(NamedTuple):
+    """``EnvState.task`` of Brax's worlds."""
+
+    integers: Array
+    """``[N, m]`` every integer, bool and random key of Brax's state; often none."""
 
 
 class FromBrax(Remade):
@@ -41,11 +55,11 @@ class FromBrax(Remade):
     ``final_obs`` is the observation before the step, and a new episode begins. No gradient passes through that step.
     Neither does one through a step whose own gradient is not finite in that world: other worlds keep theirs.
 
-    ``EnvState.physics`` is a ``PackedState``: the whole state of Brax in two arrays. ``unpack`` gives it as Brax knows
-    it.
+    ``EnvState`` has the whole state of Brax in two arrays, ``physics.numbers`` and ``task.integers``. ``unpack`` gives
+    it as Brax knows it.
 
-    With JAX arrays, calls are compiled, and may be inside ``jit``, ``grad`` and ``lax.scan``. In a ``vmap`` over batches
-    of worlds, every step also computes a reset of every world.
+    With JAX arrays, calls are compiled, and may be inside ``jit``, ``grad`` and ``lax.scan``. In a ``vmap`` over
+    batches of worlds, every step also computes a reset of every world.
 
     Args:
         env: the name of an environment of Brax (``"ant"``), or an object like ``brax.envs.Env``, without wrappers.
@@ -130,7 +144,7 @@ class FromBrax(Remade):
             packed, obs = self._torch.start(names, episode)
         else:
             packed, obs = self._worlds.compiled("start", names, episode)
-        return EnvState(packed, (), self._backend.xp.zeros_like(episode), episode, seed_), obs
+        return self._state(packed, self._backend.xp.zeros_like(episode), episode, seed_), obs
 
     def step(self, state: EnvState, action: Array) -> tuple[EnvState, Transition]:
         """One control step with ``action [N, na]`` in [-1, 1] (clipped), and new episodes where worlds are done.
@@ -144,9 +158,8 @@ class FromBrax(Remade):
             out: Outcome = self._torch.step(state, names, action)
         else:
             self._check(action)
-            out = self._worlds.compiled("step", PackedState(*state.physics), state.t, state.episode, names, action)
-        after = EnvState(out.packed, (), out.t, out.episode, state.seed)
-        return after, Transition(
+            out = self._worlds.compiled("step", _packed(state), state.t, state.episode, names, action)
+        return self._state(out.packed, out.t, out.episode, state.seed), Transition(
             reward=out.reward,
             terminated=out.terminated,
             truncated=out.truncated,
@@ -156,13 +169,17 @@ class FromBrax(Remade):
             metrics=out.metrics,
         )
 
-    def unpack(self, physics: PackedState) -> Any:
-        """The state as Brax knows it, a tree of JAX arrays ``[N, ...]``: ``env.unpack(state.physics).pipeline_state.q``.
+    def unpack(self, state: EnvState) -> Any:
+        """The state as Brax knows it, a tree of JAX arrays ``[N, ...]``: ``env.unpack(state).pipeline_state.q``.
 
         Of torch tensors it holds copies.
         """
-        arrays = [jnp.asarray(to_numpy(array)) for array in physics] if self._torch is not None else physics
-        return self._worlds.unpack(*arrays)
+        packed = _packed(state)
+        return self._worlds.unpack(*(map(to_numpy, packed) if self._torch is not None else packed))
+
+    @staticmethod
+    def _state(packed: Packed, t: Array, episode: Array, seed: Array) -> EnvState:
+        return EnvState(PackedNumbers(packed.numbers), PackedIntegers(packed.integers), t, episode, seed)
 
     def _names(self, seed: Array) -> Names:
         if self._torch is not None:
@@ -178,6 +195,10 @@ class FromBrax(Remade):
         shape = (self.num_envs, self.spec.num_actions)
         if tuple(action.shape) != shape or action.dtype != self.dtype:
             raise ValueError(f"action has shape {action.shape}, dtype {action.dtype}; expected {shape}, {self.dtype}")
+
+
+def _packed(state: EnvState) -> Packed:
+    return Packed(state.physics.numbers, state.task.integers)
 
 
 def _spec(env: Any, obs: Any, name: str, horizon: int) -> EnvSpec:

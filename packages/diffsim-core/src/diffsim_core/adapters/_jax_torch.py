@@ -19,7 +19,7 @@ import torch
 from diffsim_core._interop_jax import jax_device
 from diffsim_core._interop_torch import once, refuse_transforms, torch_device
 from diffsim_core._protocol import EnvState, PyTree
-from diffsim_core.adapters._jax_worlds import Names, Outcome, PackedState, Worlds
+from diffsim_core.adapters._jax_worlds import Names, Outcome, Packed, Worlds
 
 
 class TorchWorlds:
@@ -40,14 +40,14 @@ class TorchWorlds:
         self._expected = {
             "state.physics.numbers": ((n, *row[0].shape), self._dtype),
             "action": ((n, num_actions), self._dtype),
-            "state.physics.integers": ((n, *row[1].shape), whole),
+            "state.task.integers": ((n, *row[1].shape), whole),
             "state.t": ((n,), torch.int32),
             "state.episode": ((n,), torch.int32),
         }
         self._layout: Any = None
         """Of an ``Outcome``, once there was one."""
 
-    def start(self, names: Names, episode: torch.Tensor) -> tuple[PackedState, PyTree]:
+    def start(self, names: Names, episode: torch.Tensor) -> tuple[Packed, PyTree]:
         """See ``Worlds.start``."""
         with jax.default_device(self._jax_device):
             out = self.worlds.compiled("start", names, self._to_jax(episode))
@@ -59,7 +59,7 @@ class TorchWorlds:
         Raises:
             ValueError: if an array has a wrong shape, dtype or device.
         """
-        arrays = (state.physics.numbers, action, state.physics.integers, state.t, state.episode)
+        arrays = (state.physics.numbers, action, state.task.integers, state.t, state.episode)
         refuse_transforms(tuple(self._expected), arrays)
         for (name, (shape, dtype)), array in zip(self._expected.items(), arrays, strict=True):
             self._check(name, array, shape, dtype)
@@ -73,7 +73,7 @@ class TorchWorlds:
         """Every array of an ``Outcome``, in memory of its own."""
         numbers, action, integers, t, episode = map(self._to_jax, arrays)
         with jax.default_device(self._jax_device):
-            out = self.worlds.compiled("step", PackedState(numbers, integers), t, episode, names, action)
+            out = self.worlds.compiled("step", Packed(numbers, integers), t, episode, names, action)
         leaves, self._layout = jax.tree.flatten(jax.block_until_ready(out))
         del out
         return [_to_torch(leaf) for leaf in leaves]
@@ -83,7 +83,7 @@ class TorchWorlds:
         numbers, action, integers, ok, done = map(self._to_jax, arrays)
         given = jax.tree.map(self._to_jax, cotangents)
         with jax.default_device(self._jax_device):
-            out = self.worlds.compiled("pull", PackedState(numbers, integers), action, ok, done, given)
+            out = self.worlds.compiled("pull", Packed(numbers, integers), action, ok, done, given)
         return [_to_torch(leaf) for leaf in jax.block_until_ready(out)]
 
     def of(self, leaves: Sequence[Any]) -> Outcome:
@@ -112,7 +112,9 @@ class _Step(torch.autograd.Function):
     def forward(ctx: Any, bridge: TorchWorlds, names: Names, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         leaves = bridge.forward(names, arrays)
         out = bridge.of(leaves)
-        differentiable = {id(leaf) for leaf in jax.tree.leaves((out.packed.numbers, out.reward, out.final_obs, out.obs))}
+        differentiable = {
+            id(leaf) for leaf in jax.tree.leaves((out.packed.numbers, out.reward, out.final_obs, out.obs))
+        }
         ctx.mark_non_differentiable(*(leaf for leaf in leaves if id(leaf) not in differentiable))
         ctx.bridge = bridge
         # New tensors, as those that are returned may be written to.

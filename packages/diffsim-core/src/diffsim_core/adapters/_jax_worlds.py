@@ -34,19 +34,19 @@ class SingleWorld(Protocol):
         ...
 
 
-class PackedState(NamedTuple):
-    """The states of ``N`` worlds; ``FromBrax.unpack`` gives them as the environment knows them."""
+class Packed(NamedTuple):
+    """The states of ``N`` worlds."""
 
     numbers: Array
-    """``[N, n]`` every real number of the state."""
+    """``[N, n]`` every real number."""
     integers: Array
-    """``[N, m]`` every integer, bool and random key of the state."""
+    """``[N, m]`` every integer, bool and random key."""
 
 
 class Outcome(NamedTuple):
     """What a step led to, each array ``[N, ...]``: fields of ``EnvState`` and of ``Transition``."""
 
-    packed: PackedState
+    packed: Packed
     t: Array
     episode: Array
     reward: Array
@@ -156,7 +156,7 @@ class Worlds:
         self._called.add((what, num_envs))
         return out
 
-    def start(self, names: Names, episode: Array) -> tuple[PackedState, PyTree]:
+    def start(self, names: Names, episode: Array) -> tuple[Packed, PyTree]:
         """First states and observations of the given episodes ``[N]``, each drawn from (seed, world, episode) alone."""
         whole = jax.random.fold_in(jax.random.fold_in(jax.random.PRNGKey(0), names.seed[0]), names.seed[1])
 
@@ -164,13 +164,13 @@ class Worlds:
             key = jax.random.fold_in(jax.random.fold_in(whole, world), episode)
             return self.packing.pack(self.env.reset(key))
 
-        packed = PackedState(*jax.lax.stop_gradient(jax.vmap(one)(names.world, episode)))
+        packed = Packed(*jax.lax.stop_gradient(jax.vmap(one)(names.world, episode)))
         return packed, self._observe(packed)
 
-    def step(self, packed: PackedState, t: Array, episode: Array, names: Names, action: Array) -> Outcome:
+    def step(self, packed: Packed, t: Array, episode: Array, names: Names, action: Array) -> Outcome:
         """One control step of every world, and a new episode where one is done."""
         *reached, ok = self.advance(*packed, JAX.clip_unit(action))
-        reached = PackedState(*reached)
+        reached = Packed(*reached)
         state = self.unpack(*reached)
         terminated = (state.done > 0.5) & ok
         t = t + 1
@@ -178,12 +178,10 @@ class Worlds:
         done = terminated | truncated
         episode = episode + done.astype(episode.dtype)
         # A branch, as a reset takes as long as a step, or longer. Only in a `vmap` are both sides computed.
-        first = jax.lax.cond(
-            done.any(), lambda: self.start(names, episode)[0], lambda: jax.lax.stop_gradient(reached)
-        )
+        first = jax.lax.cond(done.any(), lambda: self.start(names, episode)[0], lambda: jax.lax.stop_gradient(reached))
         numbers, reward, final_obs, obs = self._shown(reached, ok, done, first)
         return Outcome(
-            packed=PackedState(numbers, jnp.where(done[:, None], first.integers, reached.integers)),
+            packed=Packed(numbers, jnp.where(done[:, None], first.integers, reached.integers)),
             t=jnp.where(done, 0, t),
             episode=episode,
             reward=reward,
@@ -196,7 +194,7 @@ class Worlds:
         )
 
     def pull(
-        self, packed: PackedState, action: Array, ok: Array, done: Array, cotangents: tuple[Array, Array, PyTree, PyTree]
+        self, packed: Packed, action: Array, ok: Array, done: Array, cotangents: tuple[Array, Array, PyTree, PyTree]
     ) -> tuple[Array, Array]:
         """Cotangents of ``packed.numbers`` and ``action``, from those of ``(numbers, reward, final_obs, obs)``.
 
@@ -209,20 +207,16 @@ class Worlds:
         of_numbers, of_action = self._pull_physics((*packed, clipped, ok), pull(cotangents)[0])
         return of_numbers, clip(of_action)[0]
 
-    def _shown(
-        self, reached: PackedState, ok: Array, done: Array, first: PackedState
-    ) -> tuple[Array, Array, PyTree, PyTree]:
+    def _shown(self, reached: Packed, ok: Array, done: Array, first: Packed) -> tuple[Array, Array, PyTree, PyTree]:
         """``(numbers, reward, final_obs, obs)`` of a step that reached a state, and ``first`` where it is done."""
         final_obs = self._observe(reached)
         # A diverged world shows the state before its step, in which the caller may have left what is not finite.
         final_obs = jax.tree.map(lambda x: jnp.where(_column(ok, x) | jnp.isfinite(x), x, 0), final_obs)
-        obs = jax.tree.map(
-            lambda new, old: jnp.where(_column(done, old), new, old), self._observe(first), final_obs
-        )
+        obs = jax.tree.map(lambda new, old: jnp.where(_column(done, old), new, old), self._observe(first), final_obs)
         reward = self._real(self.unpack(*reached).reward, ok)
         return jnp.where(done[:, None], first.numbers, reached.numbers), reward, final_obs, obs
 
-    def _observe(self, packed: PackedState) -> PyTree:
+    def _observe(self, packed: Packed) -> PyTree:
         return jax.tree.map(lambda leaf: leaf.astype(self.dtype), self.unpack(*packed).obs)
 
     def _real(self, value: Array, ok: Array) -> Array:
