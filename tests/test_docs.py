@@ -16,6 +16,7 @@ NEEDS = {
     "docs/environments/adapters.md": "rsl_rl",
     "docs/traffic/calibration.md": "libsumo",
     "docs/environments/newton.md": "newton",
+    "docs/environments/brax.md": "brax",
 }
 """Pages about a package that only an extra installs."""
 MODULES = {

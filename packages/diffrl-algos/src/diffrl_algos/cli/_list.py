@@ -13,7 +13,7 @@ from .._registry import get_algorithm, list_algorithms
 from ._parser import Parser, Result, add_import
 
 _KINDS = ("algos", "tasks", "presets")
-_MORE = {"tasks": "\nand gym:ID for an environment of Gymnasium, without gradients"}
+_MORE = {"tasks": "\nand gym:ID for an environment of Gymnasium, without gradients, and brax:NAME for one of Brax"}
 
 
 def run(arguments: Sequence[str]) -> Result:

@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 import jax
-import mujoco
 from brax import envs
 
 from diffsim_core._nearest import unknown
 from diffsim_core.adapters._jax_worlds import Worlds
 from diffsim_core.io._compile import collected_warnings
+from diffsim_core.io._mujoco import mujoco
 from diffsim_core.options import Option, Options, options_of
 
 BACKENDS = ("generalized", "spring", "positional", "mjx")
@@ -91,12 +91,15 @@ def is_differentiable(env: Any) -> bool:
     """Whether JAX can differentiate a step in reverse.
 
     MJX iterates its solver of constraints in a ``while`` loop, which JAX cannot, unless it is to take one iteration.
+    MJX on Warp has no gradients at all.
     """
     model = getattr(env, "mjx_model", None)  # of MuJoCo Playground
     if model is None and getattr(env, "backend", None) == "mjx":
         model = env.sys
     if model is None:
         return True
+    if "warp" in str(getattr(model, "impl", "")).lower():
+        return False
     unconstrained = bool(model.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_CONSTRAINT)
     return unconstrained or int(model.opt.iterations) == 1
 

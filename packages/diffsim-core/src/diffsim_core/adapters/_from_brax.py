@@ -175,7 +175,9 @@ class FromBrax(Remade):
         Of torch tensors it holds copies.
         """
         packed = _packed(state)
-        return self._worlds.unpack(*(map(to_numpy, packed) if self._torch is not None else packed))
+        if self._torch is not None:
+            packed = Packed(*(jnp.asarray(to_numpy(array)) for array in packed))
+        return self._worlds.unpack(*packed)
 
     @staticmethod
     def _state(packed: Packed, t: Array, episode: Array, seed: Array) -> EnvState:
@@ -202,15 +204,16 @@ def _packed(state: EnvState) -> Packed:
 
 
 def _spec(env: Any, obs: Any, name: str, horizon: int) -> EnvSpec:
-    shapes = {key: tuple(leaf.shape) for key, leaf in obs.items()} if isinstance(obs, Mapping) else {}
-    if not shapes and obs.ndim != 1:
-        raise ValueError(f"environment {name!r} observes an array of shape {obs.shape}; it must be a vector")
+    parts: dict[str, Any] = dict(obs) if isinstance(obs, Mapping) else {"": obs}
+    shapes = {key: tuple(leaf.shape) for key, leaf in parts.items()}
+    if "" in shapes and len(shapes[""]) != 1:
+        raise ValueError(f"environment {name!r} observes an array of shape {shapes['']}; it must be a vector")
     return EnvSpec(
         name=name,
-        num_obs=sum(map(math.prod, shapes.values())) if shapes else obs.shape[0],
+        num_obs=sum(map(math.prod, shapes.values())),
         num_actions=int(env.action_size),
         dt=float(env.dt),
         horizon=horizon,
         differentiable=is_differentiable(env),
-        obs_shapes=shapes,
+        obs_shapes=shapes if isinstance(obs, Mapping) else {},
     )

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -21,9 +22,10 @@ def keep_compiled() -> Path | None:
     Returns:
         The folder; None if nothing is kept.
     """
-    if not jax.config.jax_enable_compilation_cache:
+    config: Any = jax.config
+    if not config.jax_enable_compilation_cache:
         return None
-    folder = jax.config.jax_compilation_cache_dir
+    folder = config.jax_compilation_cache_dir
     if folder is None:
         folder = str(_user_cache() / "diffsim" / "jax")
         jax.config.update("jax_compilation_cache_dir", folder)
