@@ -4,6 +4,7 @@ has its tests in ``test_jax_torch.py``."""
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from brax import envs  # noqa: E402
 from diffsim_core import collect_divergences, make, replay, rollout, stop_gradient, task_options, to_numpy  # noqa: E402
 from diffsim_core.adapters import FromBrax, _jax_compiled  # noqa: E402
 from diffsim_core.adapters._brax_worlds import is_differentiable  # noqa: E402
-from diffsim_core.check import check_env, check_gradients  # noqa: E402
+from diffsim_core.check import check_env, check_gradients, check_task  # noqa: E402
 
 from .brax_worlds import EXPLODES, STIFF, Toy, episode_key  # noqa: E402
 
@@ -117,9 +118,14 @@ def test_gradients_equal_central_differences_in_float64():
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["spring", "generalized"])
 def test_gradients_of_brax_equal_central_differences_in_float64(backend):
-    with jax.enable_x64(True):
-        report = check_gradients(make("brax:inverted_pendulum", 2, backend=backend, dtype="float64"))
+    report = check_gradients(make("brax:inverted_double_pendulum", 2, backend=backend, dtype="float64"))
     assert report.max_rel_error < 1e-6 and report.worlds == 2
+
+
+@pytest.mark.slow
+def test_every_check_passes():
+    report = check_task(partial(FromBrax, Toy(), name="toy"), num_envs=4, horizon=4)
+    assert not report.violations and report.deterministic and report.gradients.max_rel_error < 1e-7
 
 
 @pytest.mark.parametrize("arrays", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
@@ -303,7 +309,7 @@ def test_options_stand_in_the_name_or_beside_it():
             {"backend": "spring"},
             "cannot be made with backend='spring': .*Unsupported backend.*; use another backend",
         ),
-        ("brax:hopper", {"dtype": "float64"}, "needs jax.config.update"),
+        ("brax:hopper", {"dtype": "float64", "arrays": "jax"}, "needs jax.config.update"),
         ("brax:hopper", {"dtype": "float16"}, "dtype must be"),
         ("brax:hopper", {"device": "cuda:7"}, "device"),
         ("brax:hopper", {"episode_length": 0}, "episode_length"),

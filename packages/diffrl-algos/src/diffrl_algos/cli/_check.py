@@ -30,9 +30,7 @@ def run(arguments: Sequence[str]) -> Result:
     args = parser.parse(arguments)
     for name in args.imports:
         import_module(name)
-    if args.task not in diffsim_core.list_tasks():
-        if diffsim_core.is_task(args.task):
-            raise UsageError(f"{args.task} has no gradients; check is for the tasks of diffrl list tasks")
+    if not diffsim_core.is_task(args.task):
         raise unknown("task", args.task, diffsim_core.list_tasks())
     for name, least in (("seed", 0), ("num_envs", 2), ("horizon", 1)):
         value = getattr(args, name)
@@ -44,11 +42,13 @@ def run(arguments: Sequence[str]) -> Result:
     make = functools.partial(diffsim_core.make, args.task)
     for dtype, consequence in (("float32", "cannot be made"), ("float64", "cannot be checked in float64")):
         try:
-            make(num_envs=2, dtype=dtype)
+            differentiable = make(num_envs=2, dtype=dtype).spec.differentiable
         except ImportError:
             raise
         except Exception as error:  # whatever somebody's factory raises
             raise UsageError(f"{args.task} {consequence}: {raised(error)}") from error
+        if not differentiable:
+            raise UsageError(f"{args.task} has no gradients; check is for tasks that have them")
     num_envs, horizon = check_size(make)
     size = {"num_envs": args.num_envs or num_envs, "horizon": args.horizon or horizon}
     line = StatusLine(sys.stderr)

@@ -104,14 +104,14 @@ def is_differentiable(env: Any) -> bool:
     return unconstrained or int(model.opt.iterations) == 1
 
 
-def check_dtype(dtype: str) -> None:
-    """Raise ``ValueError`` unless JAX computes with ``dtype``; Brax's environments follow a switch of the process."""
-    wide = bool(jax.config.read("jax_enable_x64"))
+def check_dtype(dtype: str, arrays: str) -> None:
+    """Raise ``ValueError`` unless JAX can compute with ``dtype``: for its own arrays a switch decides."""
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-    if dtype == "float64" and not wide:
-        raise ValueError("dtype='float64' in Brax needs jax.config.update('jax_enable_x64', True)")
-    if dtype == "float32" and wide:
+    wide = bool(jax.config.read("jax_enable_x64"))
+    if arrays == "jax" and dtype == "float64" and not wide:
+        raise ValueError("dtype='float64' with JAX needs jax.config.update('jax_enable_x64', True)")
+    if arrays == "jax" and dtype == "float32" and wide:
         raise ValueError(
             "dtype='float32', but jax_enable_x64 is set, with which Brax computes in float64; pass dtype='float64', or "
             "leave jax_enable_x64 out"

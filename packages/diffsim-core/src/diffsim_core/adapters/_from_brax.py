@@ -17,7 +17,7 @@ from diffsim_core._random import seed_array
 from diffsim_core._remade import Remade
 from diffsim_core.adapters._brax_worlds import brax_options, brax_worlds, check_dtype, is_differentiable, worlds_of
 from diffsim_core.adapters._jax_compiled import keep_compiled
-from diffsim_core.adapters._jax_worlds import Names, Outcome, Packed
+from diffsim_core.adapters._jax_worlds import Names, Outcome, Packed, precision
 from diffsim_core.options import NUM_ENVS, WORLD_OFFSET, EpisodeLength, Options, options_of
 
 _FROM_MAKE = ("env", "num_envs", "arrays", "device", "dtype", "world_offset", "name")
@@ -66,7 +66,7 @@ class FromBrax(Remade):
         num_envs: number of worlds N.
         arrays: ``"torch"`` or ``"jax"``.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:i"``; with torch tensors, both libraries need it.
-        dtype: ``"float32"``; or ``"float64"``, with ``jax_enable_x64`` set.
+        dtype: ``"float32"`` or ``"float64"``; with JAX arrays the latter needs ``jax_enable_x64``.
         world_offset: number of the first world; random numbers follow the world's number.
         backend: Brax's simulator, for a name: ``"generalized"``, ``"spring"``, ``"positional"`` or ``"mjx"``; default:
             the environment's own choice.
@@ -95,7 +95,7 @@ class FromBrax(Remade):
     ) -> None:
         self.num_envs: int = NUM_ENVS.convert(num_envs, "FromBrax")
         self.world_offset: int = WORLD_OFFSET.convert(world_offset, "FromBrax")
-        check_dtype(dtype)
+        check_dtype(dtype, arrays)
         self.arrays, self.device, self.dtype = arrays, device, dtype
         self._backend = library(arrays)
         self._array_device = self._backend.device(device)
@@ -105,12 +105,14 @@ class FromBrax(Remade):
             declared = type(self).options(env)
             given = declared.convert({"backend": backend, "episode_length": episode_length, **options})
             backend, episode_length = given.pop("backend"), given.pop("episode_length")
-            self._worlds = brax_worlds(env, label, backend, dtype, given)
+            with precision(dtype):
+                self._worlds = brax_worlds(env, label, backend, dtype, given)
         elif options or backend is not None:
             wrong = ", ".join([*options, *(["backend"] if backend is not None else [])])
             raise ValueError(f"options {wrong} need an environment given by its name; make env with them")
         else:
-            self._worlds = worlds_of(env, label, dtype)
+            with precision(dtype):
+                self._worlds = worlds_of(env, label, dtype)
         self.spec = _spec(self._worlds.env, self._worlds.example.obs, label, episode_length)
         self._numbers = np.arange(world_offset, world_offset + num_envs, dtype=np.int32)
         self._horizon = np.int32(episode_length)
@@ -175,9 +177,10 @@ class FromBrax(Remade):
         Of torch tensors it holds copies.
         """
         packed = _packed(state)
-        if self._torch is not None:
-            packed = Packed(*(jnp.asarray(to_numpy(array)) for array in packed))
-        return self._worlds.unpack(*packed)
+        if self._torch is None:
+            return self._worlds.unpack(*packed)
+        with precision(self.dtype):
+            return self._worlds.unpack(*(jnp.asarray(to_numpy(array)) for array in packed))
 
     @staticmethod
     def _state(packed: Packed, t: Array, episode: Array, seed: Array) -> EnvState:

@@ -10,7 +10,8 @@ write is read after a call returns:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -19,7 +20,7 @@ import torch
 from diffsim_core._interop_jax import jax_device
 from diffsim_core._interop_torch import once, refuse_transforms, torch_device
 from diffsim_core._protocol import EnvState, PyTree
-from diffsim_core.adapters._jax_worlds import Names, Outcome, Packed, Worlds
+from diffsim_core.adapters._jax_worlds import Names, Outcome, Packed, Worlds, precision
 
 
 class TorchWorlds:
@@ -34,7 +35,8 @@ class TorchWorlds:
         self.device = torch_device(device)
         self._jax_device = jax_device(device)
         self._dtype = getattr(torch, str(worlds.dtype))
-        row = jax.eval_shape(worlds.packing.pack, worlds.example)
+        with self._context():
+            row = jax.eval_shape(worlds.packing.pack, worlds.example)
         whole = getattr(torch, str(row[1].dtype))
         n = num_envs
         self._expected = {
@@ -49,7 +51,7 @@ class TorchWorlds:
 
     def start(self, names: Names, episode: torch.Tensor) -> tuple[Packed, PyTree]:
         """See ``Worlds.start``."""
-        with jax.default_device(self._jax_device):
+        with self._context():
             out = self.worlds.compiled("start", names, self._to_jax(episode))
         return jax.tree.map(_to_torch, jax.block_until_ready(out))
 
@@ -72,7 +74,7 @@ class TorchWorlds:
     def forward(self, names: Names, arrays: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Every array of an ``Outcome``, in memory of its own."""
         numbers, action, integers, t, episode = map(self._to_jax, arrays)
-        with jax.default_device(self._jax_device):
+        with self._context():
             out = self.worlds.compiled("step", Packed(numbers, integers), t, episode, names, action)
         leaves, self._layout = jax.tree.flatten(jax.block_until_ready(out))
         del out
@@ -82,13 +84,18 @@ class TorchWorlds:
         """See ``Worlds.pull``; ``arrays`` are numbers, action, integers, ``ok`` and ``done``."""
         numbers, action, integers, ok, done = map(self._to_jax, arrays)
         given = jax.tree.map(self._to_jax, cotangents)
-        with jax.default_device(self._jax_device):
+        with self._context():
             out = self.worlds.compiled("pull", Packed(numbers, integers), action, ok, done, given)
         return [_to_torch(leaf) for leaf in jax.block_until_ready(out)]
 
     def of(self, leaves: Sequence[Any]) -> Outcome:
         """An ``Outcome`` of its arrays."""
         return jax.tree.unflatten(self._layout, leaves)
+
+    @contextmanager
+    def _context(self) -> Iterator[None]:
+        with precision(str(self.worlds.dtype)), jax.default_device(self._jax_device):
+            yield
 
     def _to_jax(self, tensor: torch.Tensor) -> Any:
         tensor = tensor.detach().resolve_neg().contiguous()

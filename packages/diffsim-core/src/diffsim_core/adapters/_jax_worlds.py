@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -265,6 +266,11 @@ class Worlds:
         finite = jnp.isfinite(of_numbers).all(axis=1) & jnp.isfinite(of_action).all(axis=1)
         keep = (ok & (finite | ~jnp.isfinite(cotangent).all(axis=1)))[:, None]
         return jnp.where(keep, of_numbers, 0), jnp.where(keep, of_action, 0)
+
+
+def precision(dtype: str) -> AbstractContextManager[Any]:
+    """JAX computes with ``dtype`` while the context is open, whatever its switch ``jax_enable_x64`` says."""
+    return jax.enable_x64(dtype == "float64")
 
 
 def _traced(name: str, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
