@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -319,6 +320,22 @@ def test_options_stand_in_the_name_or_beside_it():
 def test_errors_say_what_to_do(name, given, message):
     with pytest.raises(ValueError, match=message):
         make(name, num_envs=2, **given)
+
+
+@pytest.mark.parametrize("missing", ["brax", "jax"])
+def test_without_the_extra_the_error_names_it(missing, monkeypatch):
+    for module in [name for name in sys.modules if name.startswith("diffsim_core.adapters._") and "rax" in name]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ImportError, match=rf"FromBrax needs {missing}, .*pip install 'diffsim-core\[brax\]'"):
+        make("brax:ant")
+
+
+def test_mjx_on_warp_has_no_gradients():
+    option = SimpleNamespace(iterations=1, disableflags=0)
+    model = SimpleNamespace(impl="Impl.WARP", opt=option)
+    assert not is_differentiable(SimpleNamespace(mjx_model=model))
+    assert is_differentiable(SimpleNamespace(mjx_model=SimpleNamespace(impl="Impl.JAX", opt=option)))
 
 
 def test_an_object_takes_no_options_and_must_be_an_environment():
