@@ -52,9 +52,11 @@ class UpdateBench:
     warm_up: int = 5
     """Updates before the timed ones."""
     seed: int = 0
+    framework: str | None = None
+    """``torch`` or ``jax``; None for the one that the algorithm was written for."""
     compare: tuple[str, ...] = ()
-    """Fields of the configuration, or options of the task after ``task.``, each with as many values:
-    ``critic_fit=torch,native`` or ``task.fused=false,true``. Updates with the first values, the second values and so on
+    """Fields of the configuration, options of the task after ``task.``, or ``framework``, each with as many values:
+    ``critic_fit=torch,native``, ``task.fused=false,true`` or ``framework=torch,jax``. Updates with the first values, the second values and so on
     are timed by turns."""
 
     def __post_init__(self) -> None:
@@ -81,12 +83,12 @@ def bench_update(bench: UpdateBench, progress: Progress = unseen) -> dict[str, A
 
     began = time.perf_counter()
     facts = machine() | {"gpu": require_device(bench.device)}
-    preset = default_preset(bench.algo, bench.task)
-    entry = get_algorithm(bench.algo)
-    usual = default_task_options(bench.algo, diffsim_core.task_options(bench.task), bench.device)
+    preset, declared = default_preset(bench.algo, bench.task), diffsim_core.task_options(bench.task)
     threads: dict[str, Any] = {} if bench.threads is None else {"threads": bench.threads}
     cases = {}
-    for value, (config, options) in _configs(preset.config, bench.compare, bench.task).items():
+    for value, (config, options, framework) in _configs(preset.config, bench.compare, bench.task).items():
+        entry = get_algorithm(bench.algo, framework or bench.framework)
+        usual = default_task_options(entry, declared, bench.device)
         env = diffsim_core.make(
             bench.task,
             num_envs=bench.num_envs or preset.num_envs,
@@ -130,14 +132,19 @@ class Case:
         self.whole: list[float] = []
         self.parts: list[dict[str, float]] = []
         self.calls: dict[str, int] = {}
+        self.first: Lap | None = None
+        """The first update, in which things are compiled."""
 
     def run(self, *, counts: bool) -> None:
         """One plain update and one with every part timed; or, if it does not count, one plain update."""
         self.state, lap = timed_update(self.algorithm, self.state, self.clock)
+        self.first = self.first or lap
         if not counts:
             return
         self.plain.append(lap)
-        spans = Spans(self.clock)
+        # An update in JAX is one function of XLA, of which no part can be told from outside.
+        compiled = getattr(self.env, "arrays", None) == "jax"
+        spans = Spans(self.clock, _REST + "update") if compiled else Spans(self.clock)
         with instrumented(self.algorithm, self.env, spans):
             spans.begin()
             self.state, _ = self.algorithm.update(self.state)
@@ -148,7 +155,9 @@ class Case:
     def figures(self) -> dict[str, Any]:
         """Medians over the updates that count."""
         figures = update_figures([lap.wall for lap in self.plain], self.whole, self.parts)
-        return {**figures, "update_cpu_s": spread([lap.cpu for lap in self.plain])}
+        assert self.first is not None, "some update was run"
+        first = {"wall": self.first.wall, "cpu": self.first.cpu}
+        return {**figures, "update_cpu_s": spread([lap.cpu for lap in self.plain]), "first_update_s": first}
 
 
 def compared(fields: Sequence[str], cases: Mapping[str, Case]) -> dict[str, Any]:
@@ -171,13 +180,13 @@ def compared(fields: Sequence[str], cases: Mapping[str, Case]) -> dict[str, Any]
     return {"fields": list(fields), "values": rows}
 
 
-def _configs(config: Any, compare: Sequence[str], task: str) -> dict[str, tuple[Any, dict[str, Any]]]:
-    """Configuration and options of the task under an empty name, or with compared values under the text of these."""
+def _configs(config: Any, compare: Sequence[str], task: str) -> dict[str, tuple[Any, dict[str, Any], str | None]]:
+    """Configuration, options of the task and framework under an empty name, or with compared values under their text."""
     from diffrl_algos._fields import parse, replace
     from diffsim_core import task_options
 
     if not compare:
-        return {"": (config, {})}
+        return {"": (config, {}, None)}
     texts: dict[str, list[str]] = {}
     for each in compare:
         field, _, values = each.partition("=")
@@ -193,13 +202,17 @@ def _configs(config: Any, compare: Sequence[str], task: str) -> dict[str, tuple[
     for values in zip(*texts.values(), strict=True):
         changes: dict[str, Any] = {}
         options: dict[str, Any] = {}
+        framework = None
         for field, text in zip(texts, values, strict=True):
+            if field == "framework":
+                framework = text
+                continue
             of_task, name = field.startswith(_OF_TASK), field.removeprefix(_OF_TASK)
             if of_task:
                 options[name] = task_options(task)[name].read(text, f"task {task!r}")
             else:
                 changes[name] = parse(type(config), name, text)
-        configs[",".join(dict.fromkeys(values))] = replace(config, changes), options
+        configs[",".join(dict.fromkeys(values))] = replace(config, changes), options, framework
     if len(configs) < next(iter(counts.values())):
         raise ValueError(f"compare is {' '.join(compare)!r}; the values must differ")
     return configs

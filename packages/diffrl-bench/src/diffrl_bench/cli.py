@@ -146,6 +146,7 @@ def _update(args: argparse.Namespace) -> _Result:
             updates=args.updates,
             warm_up=args.warm_up,
             seed=args.seed,
+            framework=args.framework,
             compare=tuple(args.compare or ()),
         ),
         args.progress,
@@ -340,12 +341,13 @@ def _parser() -> _Parser:
     update.add_argument("--updates", type=int, default=20, metavar="K", help="updates timed; default 20")
     update.add_argument("--warm-up", type=int, default=5, metavar="K", help="updates before them; default 5")
     update.add_argument("--seed", type=int, default=0)
+    update.add_argument("--framework", choices=("torch", "jax"), help="default: what the algorithm was written for")
     update.add_argument(
         "--compare",
         action="append",
         metavar="FIELD=A,B",
         help="time updates with several values of a config field by turns, such as critic_fit=torch,native, or of a "
-        "task's option, task.fused=false,true; may be repeated, for fields that change together",
+        "task's option, task.fused=false,true, or framework=torch,jax; may be repeated, for what changes together",
     )
 
     reference = add(
