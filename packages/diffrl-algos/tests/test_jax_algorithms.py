@@ -15,7 +15,7 @@ from diffrl_algos.torch import _normalize as torch_normalize
 
 pytest.importorskip("flax")
 
-from diffrl_algos.jax import _adam, _fit, _mlp, _networks, _normalize
+from diffrl_algos.jax import _adam, _fit, _mlp, _native_fit, _networks, _normalize
 
 from .jax_twins import arguments, compiled, config_of, noise, same, torch_update, twins, x64
 
@@ -59,8 +59,9 @@ def test_first_weights_are_of_the_rule(gain):
     assert (params["norm_0"]["scale"] == 1).all() and not params["norm_0"]["bias"].any()
 
 
+@pytest.mark.parametrize("fit", [_fit.fit_critic, _native_fit.fit_natively])
 @pytest.mark.parametrize(("count", "weight_decay", "rows"), [(1, 0.0, 24), (2, 0.01, 23)])
-def test_a_fit_is_torchs(count, weight_decay, rows):
+def test_a_fit_is_torchs(fit, count, weight_decay, rows):
     config = config_of("shac", critic_iterations=3, critic_minibatches=4, critic_shuffle=True)
     theirs = torch_critic.Critic(torch_mlp.MLP((3, 6, 1), "silu"), count)
     ours = _networks.Critic(_mlp.MLP((3, 6, 1), "silu"), count)
@@ -77,12 +78,22 @@ def test_a_fit_is_torchs(count, weight_decay, rows):
     )
     flat, x, y = (jnp.asarray(part) for part in (flat, x, y))
     optimizer = _adam.Optimizer((0.7, 0.95), 0.5, weight_decay)
-    got = _fit.fit_critic(ours, flat, _adam.Adam.init(flat), x, y, jnp.asarray(order), optimizer=optimizer, **options)
+    run = compiled(lambda flat, *rest: fit(ours, flat, _adam.Adam.init(flat), *rest, optimizer=optimizer, **options))
+    got = run(flat, x, y, jnp.asarray(order))
     same(fitted[0], got[0])
     same(fitted[1].m, got[1].m)
     same(fitted[1].v, got[1].v)
     same(fitted[2], got[2])
     assert int(got[1].step) == fitted[1].step
+
+
+def test_orders_are_permutations_drawn_anew():
+    order = np.asarray(_fit.orders(jax.random.key(0), 400, 5))
+    assert (np.sort(order, axis=1) == np.arange(5)).all()
+    # Each row is in each place a fifth of the time: 80 of 400, with a standard deviation of 8.
+    counts = np.stack([(order == row).sum(0) for row in range(5)])
+    assert np.abs(counts - 80).max() < 40
+    np.testing.assert_array_equal(_fit.orders(jax.random.key(0), 3, 4, shuffle=False), np.tile(np.arange(4), (3, 1)))
 
 
 def test_statistics_are_torchs():

@@ -121,7 +121,7 @@ def test_a_policy_goes_from_one_framework_to_the_other(tmp_path, first, second):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--framework", "jax", "--critic-fit", "native"], "critic_fit is native, which SHAC has in torch alone"),
+        (["--framework", "jax", "--policy-step", "native"], "policy_step is native, which SHAC has in torch alone"),
         (["--framework", "jax", "--cuda-graph", "true"], "cuda_graph is true, which SHAC has in torch alone"),
         (["--framework", "jox"], "argument --framework: invalid value 'jox'; it takes torch, jax or none"),
     ],

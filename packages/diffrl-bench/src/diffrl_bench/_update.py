@@ -56,8 +56,8 @@ class UpdateBench:
     """``torch`` or ``jax``; None for the one that the algorithm was written for."""
     compare: tuple[str, ...] = ()
     """Fields of the configuration, options of the task after ``task.``, or ``framework``, each with as many values:
-    ``critic_fit=torch,native``, ``task.fused=false,true`` or ``framework=torch,jax``. Updates with the first values, the second values and so on
-    are timed by turns."""
+    ``critic_fit=torch,native``, ``task.fused=false,true`` or ``framework=torch,jax``. Updates with the first values,
+    the second values and so on are timed by turns."""
 
     def __post_init__(self) -> None:
         for name, least in (("num_envs", 1), ("threads", 1), ("updates", 1), ("warm_up", 0), ("seed", 0)):
@@ -181,7 +181,7 @@ def compared(fields: Sequence[str], cases: Mapping[str, Case]) -> dict[str, Any]
 
 
 def _configs(config: Any, compare: Sequence[str], task: str) -> dict[str, tuple[Any, dict[str, Any], str | None]]:
-    """Configuration, options of the task and framework under an empty name, or with compared values under their text."""
+    """Configuration, options of the task and framework, under an empty name or under the text of compared values."""
     from diffrl_algos._fields import parse, replace
     from diffsim_core import task_options
 

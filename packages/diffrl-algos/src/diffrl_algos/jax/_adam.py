@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-_EPS = 1e-8
+EPS = 1e-8
 
 
 class Adam(NamedTuple):
@@ -38,7 +38,7 @@ class Optimizer(NamedTuple):
         """One step; also the gradient's norm before clipping."""
         norm = jnp.linalg.norm(grad)
         grad = grad * jnp.minimum(self.max_norm / (norm + 1e-6), 1.0)
-        rule = optax.scale_by_adam(*self.betas, eps=_EPS)
+        rule = optax.scale_by_adam(*self.betas, eps=EPS)
         before = optax.ScaleByAdamState(count=adam.step, mu=adam.m, nu=adam.v)
         direction, after = rule.update(grad, before)
         if self.weight_decay:

@@ -27,6 +27,7 @@ from .._config import CriticConfig, GaussianConfig, UpdateConfig
 from .._episodes import Episodes
 from ._adam import Adam, Optimizer
 from ._fit import fit_critic, orders
+from ._native_fit import fit_natively
 from ._networks import Critic, GaussianActor, gaussian_actor, value_critic
 from ._normalize import RunningStats
 from ._policy import GaussianPolicy, ValueFunction
@@ -36,7 +37,7 @@ from ._window import Taps, Window, explore
 ConfigT = TypeVar("ConfigT", bound=UpdateConfig)
 ActorConfigT = TypeVar("ActorConfigT", bound=GaussianConfig)
 
-_OF_TORCH = {"critic_fit": "native", "policy_step": "native", "policy_fit": "native", "cuda_graph": True}
+_OF_TORCH = {"policy_step": "native", "policy_fit": "native", "cuda_graph": True}
 """Values of fields that ask for what only the form in torch has."""
 
 
@@ -299,14 +300,23 @@ class CriticLearner(ActorLearner[ActorConfigT]):
         c, x, y = self._critic_config, x.reshape(-1, x.shape[-1]), y.ravel()
         order = orders(key, c.critic_iterations, len(y), shuffle=c.critic_shuffle)
         options: dict[str, Any] = {"optimizer": optimizer or self.optimizer, "lr": lr}
-        fitted, adam, loss = fit_critic(
-            self.critic(env), nets.critic, nets.critic_adam, x, y, order, config=c, **options
-        )
+        fit = fit_natively if self._fits_natively(env) else fit_critic
+        fitted, adam, loss = fit(self.critic(env), nets.critic, nets.critic_adam, x, y, order, config=c, **options)
         changes: dict[str, Any] = {"critic": fitted, "critic_adam": adam}
         if hasattr(nets, "target"):
             kept: float = c.target_alpha  # pyright: ignore[reportAttributeAccessIssue]
             changes["target"] = kept * nets.target + (1.0 - kept) * fitted
         return changes, loss
+
+    def check(self, env: Env) -> None:
+        super().check(env)
+        if self._critic_config.critic_fit == "native" and not self._fits_natively(env):
+            raise ValueError("critic_fit is native, and the critics are on CUDA; use critic_fit=auto or torch")
+
+    def _fits_natively(self, env: Env) -> bool:
+        """Whether compiled code fits the critics; otherwise XLA does, also where the configuration says ``torch``."""
+        on_cpu = not str(getattr(env, "device", "cpu")).startswith("cuda")
+        return self._critic_config.critic_fit != "torch" and on_cpu
 
     def value(self, state: State) -> ValueFunction:
         """The critics' mean value of observations, for viewers."""

@@ -18,8 +18,9 @@ from torch.autograd.function import once_differentiable
 from diffsim_core._shelf import Borrowed, Shelf
 from diffsim_core.native import Arguments, Launch, Launcher
 
+from .._native.layout import BLOCK, SHAPE, Layout, network_kernels
+from ._dtypes import DTYPES
 from ._gate import LARGEST
-from ._layout import BLOCK, DTYPES, SHAPE, Layout, network_kernels
 from ._mlp import MLP
 
 _SHAPES = {"layers": "const int*", **dict.fromkeys(SHAPE, "int")}

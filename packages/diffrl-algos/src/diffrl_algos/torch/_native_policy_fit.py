@@ -13,10 +13,12 @@ from torch import Tensor
 
 from diffsim_core.native import Arguments
 
+from .._native.fit import CompiledFit
+from .._native.layout import SHAPE, Layout
 from ._adam import Adam, Optimizer
-from ._layout import DTYPES, SHAPE, Layout
+from ._dtypes import DTYPES
 from ._mlp import MLP
-from ._native_fit import CompiledFit, adam_constants, require_arrays
+from ._native_fit import adam_constants, require_arrays
 from ._policy import GaussianActor
 from ._policy_losses import SquaredError, Steps, Surrogate
 

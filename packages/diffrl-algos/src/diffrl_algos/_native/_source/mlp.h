@@ -4,7 +4,7 @@
 
 namespace ds {
 
-// A layer, as _layout.py lays it out; the output layer is the last. `width` is `outputs` rounded up to whole panels. The
+// A layer, as layout.py lays it out; the output layer is the last. `width` is `outputs` rounded up to whole panels. The
 // columns between them are zero in parameters, activations and cotangents. They are selected, not multiplied: zero times
 // infinity is no number.
 struct Layer {

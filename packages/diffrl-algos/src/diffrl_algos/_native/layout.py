@@ -5,18 +5,14 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, get_args
-
-import torch
+from typing import NamedTuple, Protocol, get_args
 
 from diffsim_core.native import Arguments, Kernels, cpu_lanes, native_kernels, shared_headers
 
 from .._config import Activation
-from ._mlp import MLP
 
 BLOCK = 66
 """Rows that go through a network together: a multiple of the rows of a tile, and few enough for the cache."""
-DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 SHAPE = (
     *("depth", "activation", "layer_norm", "inputs", "stride", "size", "flat_size", "turned_size"),
     *("pull", "sums", "kept", "kept_size"),
@@ -25,6 +21,28 @@ SHAPE = (
 _ACTIVATIONS = get_args(Activation)
 """In the order of the enumeration in ``activation.h``."""
 _SOURCE = Path(__file__).with_name("_source")
+
+
+class Sizes(Protocol):
+    """What a layout needs to know of a multilayer perceptron."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Widths from input to output."""
+        ...
+
+    @property
+    def activation(self) -> Activation: ...
+
+    @property
+    def layer_norm(self) -> bool:
+        """Whether each hidden layer is normalised after its activation."""
+        ...
+
+    @property
+    def num_params(self) -> int:
+        """Length of the flat parameters."""
+        ...
 
 
 class _Layer(NamedTuple):
@@ -75,7 +93,7 @@ class Layout:
     """Numbers of scratch that a block of rows needs."""
 
     @classmethod
-    def of(cls, mlp: MLP, dtype: str, *, scalar: bool = False) -> Layout:
+    def of(cls, mlp: Sizes, dtype: str, *, scalar: bool = False) -> Layout:
         """The layout of a network. Weights lie in panels; if the output is a ``scalar``, its weight is a vector."""
         panel = 2 * cpu_lanes(dtype)
         params, turned, scratch, kept = (_Places(panel) for _ in range(4))

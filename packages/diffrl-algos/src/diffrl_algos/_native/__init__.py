@@ -1,0 +1,1 @@
+"""Networks in compiled code, which every framework can call; nothing here imports one."""
