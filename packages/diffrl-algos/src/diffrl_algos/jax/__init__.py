@@ -1,7 +1,15 @@
-"""Algorithms in JAX; their configurations are those of torch."""
+"""Algorithms in JAX, and what one of your own is built from; configurations are those of torch."""
 
 from __future__ import annotations
 
+from ._learner import ActorLearner as ActorLearner
+from ._learner import CriticLearner as CriticLearner
+from ._learner import Learned as Learned
+from ._learner import Learner as Learner
+from ._state import State as State
+from ._state import Worlds as Worlds
+from ._window import Window as Window
+from ._window import explore as explore
 from .algorithms.agpo import AGPO as AGPO
 from .algorithms.apg import APG as APG
 from .algorithms.ppo import PPO as PPO
