@@ -21,8 +21,9 @@ from diffrl_algos.torch._policy import GaussianActor
 from diffrl_algos.torch._policy_fit import distribution, fit_policy_, fits_policy_natively
 from diffrl_algos.torch._policy_losses import SquaredError, Surrogate
 
+from .exact import WIDTHS, compiled_is_no_less_accurate, errors, extended, gradient, needs_extended
 from .test_family import build, learns_the_same, run, same_bits
-from .test_native_fit import in_threads, moved_by
+from .test_native_fit import in_threads, is_well_posed, moved_by
 
 FITTED = ("ppo", "gippo")
 """Algorithms that take epochs of their policy."""
@@ -157,6 +158,7 @@ cases = st.builds(
 @example(Case(inputs=37, hidden=(128, 64, 32), actions=8, rows=512, minibatches=1, spread=False, surrogate=False))
 def test_in_double_precision_it_is_torchs_fit(case):
     """Parameters, moments, losses, norms and shares of clipped rows to 1e-10, with the same number of steps."""
+    assume(is_well_posed(case.hidden, case.activation, case.layer_norm, case.steps))
     data = case.data()
     before = [part.clone() for part in (data[0], data[1].m, data[1].v, *data[2:4])]
     expected, steps = case.by_autograd(data)
@@ -179,6 +181,7 @@ def _vanishes(case, expected):
 @settings(max_examples=30, deadline=None)
 def test_torchs_operations_do_the_same(case):
     """The gradients by hand and by parts that ``fit_policy_`` takes without compiled code."""
+    assume(is_well_posed(case.hidden, case.activation, case.layer_norm, case.steps))
     flat, adam, *rest = data = case.data()
     expected, steps = case.by_autograd(data)
     assume(case.steps or not _vanishes(case, expected))
@@ -187,6 +190,26 @@ def test_torchs_operations_do_the_same(case):
     assert adam.step == steps
     for name, part in {"parameters": flat, "m": adam.m, "v": adam.v, "loss": losses}.items():
         torch.testing.assert_close(part, expected[name], rtol=1e-10, atol=1e-10)
+
+
+@needs_extended
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradients_are_as_accurate_as_torchs(activation):
+    """In double precision, relative to the terms whose sums they are, where little or nothing of these is left."""
+    found = {"torch": [], "native": []}
+    for seed in range(12 * len(WIDTHS)):
+        # One step from moments of zero without clipping: the first moment is 0.3 of the gradient.
+        case = Case(1 + seed % 7, WIDTHS[seed % len(WIDTHS)], 3, activation, spread=False, surrogate=False, bounds=None)
+        case = dataclasses.replace(case, rows=1 + seed % 80, passes=1, minibatches=1, max_norm=1e9, seed=seed)
+        data = flat, _, x, _, loss = case.data()
+        mlp = case.actor.mlp
+        network, logstd = flat.split([mlp.num_params, case.actions])
+        target = extended(loss.target) - np.exp(extended(logstd)) * extended(loss.eps)
+        exact = gradient(mlp, network, x, lambda out, target=target: (out - target) * 2 / len(out))
+        for how, each in found.items():
+            result, _ = case.fit(data) if how == "native" else case.by_autograd(data)
+            each.extend(errors(mlp, result["m"][: mlp.num_params] / 0.3, exact))
+    compiled_is_no_less_accurate(found)
 
 
 @pytest.mark.parametrize("surrogate", [True, False])
