@@ -102,12 +102,15 @@ def test_fields_that_change_together() -> None:
     together = ("critic_fit=torch,native", "policy_step=torch,auto")
     configs = _configs(SHACConfig(), together, "cartpole")
     native = SHACConfig(critic_fit="native", policy_step="auto")
-    assert configs == {"torch": (SHACConfig(critic_fit="torch", policy_step="torch"), {}), "native,auto": (native, {})}
+    torch = SHACConfig(critic_fit="torch", policy_step="torch")
+    assert configs == {"torch": (torch, {}, None), "native,auto": (native, {}, None)}
     configs = _configs(SHACConfig(), ("critic_fit=torch,native", "task.fused=false,true"), "cartpole")
     assert configs == {
-        "torch,false": (SHACConfig(critic_fit="torch"), {"fused": False}),
-        "native,true": (SHACConfig(critic_fit="native"), {"fused": True}),
+        "torch,false": (SHACConfig(critic_fit="torch"), {"fused": False}, None),
+        "native,true": (SHACConfig(critic_fit="native"), {"fused": True}, None),
     }
+    configs = _configs(SHACConfig(), ("framework=torch,jax", "task.fused=true,false"), "cartpole")
+    assert [options for _, *options in configs.values()] == [[{"fused": True}, "torch"], [{"fused": False}, "jax"]]
 
 
 def test_options_of_the_task_by_turns() -> None:
@@ -133,12 +136,23 @@ def test_times_faster_is_the_median_over_turns() -> None:
     def case(*walls: float) -> Case:
         made = Case.__new__(Case)
         made.plain, made.whole = [Lap(wall, 2 * wall) for wall in walls], [1.0] * len(walls)
-        made.parts = [{"critic": 1.0}] * len(walls)
+        made.parts, made.first = [{"critic": 1.0}] * len(walls), Lap(9.0, 8.0)
         return made
 
     rows = compared(["critic_fit"], {"torch": case(4.0, 4.0, 30.0), "native": case(2.0, 1.0, 10.0)})["values"]
     assert rows[1]["times_faster_wall"] == rows[1]["times_faster_cpu"] == {"median": 3.0, "min": 2.0, "max": 4.0}
-    assert rows[1]["update_cpu_s"]["median"] == 4.0
+    assert rows[1]["update_cpu_s"]["median"] == 4.0 and rows[1]["first_update_s"] == {"wall": 9.0, "cpu": 8.0}
+
+
+def test_frameworks_by_turns() -> None:
+    pytest.importorskip("flax")
+    turns = ("framework=torch,jax", "task.fused=true,false")
+    given = {"algo": "apg", "task": "cartpole", "num_envs": 4, "threads": 1, "updates": 1, "warm_up": 1}
+    report = bench_update(UpdateBench(**given, compare=turns))
+    torch, jax = report["compared"]["values"]
+    assert torch["parts_s"]["backward_rest"] > 0 and jax["parts_s"]["rest_of_update"] > 0
+    assert jax["parts_sum_s"] == jax["parts_s"]["rest_of_update"]
+    assert jax["first_update_s"]["wall"] > jax["update_s"]["median"]
 
 
 @pytest.mark.parametrize("critic_fit", ["torch", "native"])
