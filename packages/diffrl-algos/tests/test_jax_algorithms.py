@@ -120,13 +120,17 @@ def test_statistics_in_float32_keep_their_digits():
         assert after.mean.dtype == jnp.float32
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 CASES = [
     ("apg", {}),
-    ("shac", {}),
+    slow("shac", {}),
     ("shac", {"state_dependent_std": True, "obs_clip": 0.5, "divergence_price": 2.0}),
-    ("sapo", {}),
+    slow("sapo", {}),
     ("sapo", {"normalize_return": True, "normalize_entropy": False, "actor_value": "min", "target_value": "mean"}),
-    ("sapo", {"actor_entropy": False, "soft_value": False, "state_dependent_std": False}),
+    slow("sapo", {"actor_entropy": False, "soft_value": False, "state_dependent_std": False}),
 ]
 
 
@@ -149,7 +153,7 @@ AGPO_CASES = [
 ]
 
 
-AGPO_CASES = [*AGPO_CASES[:2], *(pytest.param(case, marks=pytest.mark.slow) for case in AGPO_CASES[2:])]
+AGPO_CASES = [slow(AGPO_CASES[0]), AGPO_CASES[1], *map(slow, AGPO_CASES[2:])]
 
 
 @pytest.mark.parametrize("options", AGPO_CASES)
@@ -166,7 +170,7 @@ def test_agpos_ratios_credit_objective_and_gradient_are_torchs(options):
         assert 0.0 < metrics["alpha_mean"] < 1.0
 
 
-@pytest.mark.parametrize("name", ["shac", "sapo", "agpo"])
+@pytest.mark.parametrize("name", [slow("shac"), "sapo", "agpo"])
 def test_a_whole_update_is_torchs(name, monkeypatch):
     """Critics, targets, temperature and all: from the same noise, with minibatches in order."""
     pair = twins(name, max_grad_norm=0.5, lam=0.9)
