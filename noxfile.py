@@ -53,6 +53,8 @@ ALONE = {
 }
 BRAX = "packages/diffsim-core/tests/adapters/test_*brax*.py"
 """Tests that compile Brax."""
+MODELS = "packages/diffsim-core/tests/io"
+"""Tests that load large models."""
 SOURCES = [ROOT / "packages" / name / "src" for name in PACKAGES]
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -105,12 +107,12 @@ def run_tests(session: nox.Session) -> None:
     if session.posargs:
         pytest(session, *session.posargs)
         return
-    # Several runs, so that no process holds what all compile and load: MuJoCo takes half a gigabyte for a large model,
-    # and what XLA compiles of Brax a whole one.
+    # Several runs, so that no process holds what all compile and load: MuJoCo takes half a gigabyte for a large model, and
+    # what XLA compiles a whole one.
     core, brax = "packages/diffsim-core", [str(file) for file in sorted(ROOT.glob(BRAX))]
     others = [f"packages/{name}" for name in PACKAGES if name != "diffsim-core"]
     failed = []
-    for part in ([core, *(f"--ignore={file}" for file in brax)], brax, others):
+    for part in ([core, *(f"--ignore={file}" for file in (MODELS, *brax))], [MODELS], brax, others):
         try:
             pytest(session, *part)
         except CommandFailed:
