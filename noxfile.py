@@ -107,8 +107,8 @@ def run_tests(session: nox.Session) -> None:
     if session.posargs:
         pytest(session, *session.posargs)
         return
-    # Several runs, so that no process holds what all compile and load: MuJoCo takes half a gigabyte for a large model, and
-    # what XLA compiles a whole one.
+    # Several runs, so that no process holds what all compile and load: MuJoCo takes half a gigabyte for a large model,
+    # and what XLA compiles a whole one.
     core, brax = "packages/diffsim-core", [str(file) for file in sorted(ROOT.glob(BRAX))]
     others = [f"packages/{name}" for name in PACKAGES if name != "diffsim-core"]
     failed = []
