@@ -13,7 +13,7 @@ import torch
 
 import diffrl_algos.torch as in_torch
 import diffsim_core
-from diffrl_algos._carried import carried_arrays
+from diffrl_algos._arrays import carried_arrays
 from diffrl_algos.torch._account import Clock
 from diffrl_algos.torch._window import normal
 

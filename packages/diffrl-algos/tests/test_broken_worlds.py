@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from diffrl_algos import Evaluation, evaluate, get_algorithm, list_algorithms
+from diffrl_algos._ends import charged, ends_of
 from diffrl_algos.torch import Window
 from diffrl_algos.torch._off_policy import Batch, QFunctions
-from diffrl_algos.torch._window import charged, ends_of
 from diffsim_core import TaskEnv, Trajectory, rollout
 
 from . import toy

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
 
@@ -58,6 +58,12 @@ class UpdateConfig:
     def __post_init__(self) -> None:
         for name, value in checked(type(self), vars(self)).items():
             object.__setattr__(self, name, value)
+
+    def schedule(self, iteration: Any, env_steps: Any) -> tuple[Any, int]:
+        """How much of the schedules so many updates and control steps are, and how much there is in all."""
+        if self.schedule_steps is not None:
+            return env_steps, self.schedule_steps
+        return iteration, self.iterations
 
     def steps_of_update(self, num_envs: int, episode: Callable[[], int]) -> int:
         """The most control steps that an update takes, summed over worlds.

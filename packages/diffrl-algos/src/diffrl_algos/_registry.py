@@ -101,12 +101,6 @@ def list_algorithms() -> list[AlgorithmEntry]:
     return [known[name] for name in sorted(known)]
 
 
-def frameworks_of(name: str) -> list[str]:
-    """Frameworks that an algorithm of this package has a form in; of another package's, the one it was written for."""
-    own = [framework for framework in FRAMEWORKS if name in _own(framework)]
-    return own or [get_algorithm(name).arrays]
-
-
 def get_algorithm(name: str, framework: str | None = None) -> AlgorithmEntry:
     """The algorithm of that name.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ._algorithm import Policy
-from ._carried import carried_arrays
+from ._arrays import carried_arrays
 from ._checkpoint import Manifest
 from ._errors import CheckpointError, UsageError
 from ._fields import flag, spelled

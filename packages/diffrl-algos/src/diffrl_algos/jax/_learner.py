@@ -10,7 +10,8 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import jax
@@ -22,7 +23,7 @@ import gradest
 from diffsim_core import Env, collect_divergences, require_memory
 
 from .._algorithm import Metrics
-from .._carried import carried_arrays
+from .._arrays import carried_arrays
 from .._config import CriticConfig, GaussianConfig, UpdateConfig
 from .._episodes import Episodes
 from ._adam import Adam, Optimizer
@@ -65,7 +66,6 @@ class Learner(ABC, Generic[ConfigT]):
     """Whether it learns through the environment's gradients."""
     compiler_options: ClassVar[Mapping[str, Any]] = {}
     """Of XLA, for the update."""
-    _compiled: dict[int, Callable[..., Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @abstractmethod
     def first(self, env: Env, obs: Array, key: Array) -> Any:
@@ -131,14 +131,13 @@ class Learner(ABC, Generic[ConfigT]):
     def update(self, state: State) -> tuple[State, Metrics]:
         """One update, as the class describes it: the next state and its metrics."""
         start = time.perf_counter()
-        step = self._compiled.get(id(state.env))
-        if step is None:
-            env, options = state.env, dict(self.compiler_options)
-            step = jax.jit(lambda *arrays: self._step(env, *arrays), compiler_options=options)
-            self._compiled[id(env)] = step
+        env = state.env
+        if env not in self._compiled:
+            options = dict(self.compiler_options)
+            self._compiled[env] = jax.jit(lambda *arrays: self._step(env, *arrays), compiler_options=options)
         state = self._before(state)
         with gradest.allow_nan():
-            worlds, nets, seen = step(state.worlds, state.nets, self._done(state))
+            worlds, nets, seen = self._compiled[env](state.worlds, state.nets, self._done(state))
         seen = jax.device_get(seen)
         computed = time.perf_counter()
         counters = state.counters
@@ -187,16 +186,18 @@ class Learner(ABC, Generic[ConfigT]):
         seen = {"accepted": good, "diverged": steps.diverged.sum(), "metrics": named, "window": kept, **parts}
         return after, nets, seen
 
+    @cached_property
+    def _compiled(self) -> dict[Env, Callable[..., Any]]:
+        """Updates, by the worlds they are of."""
+        return {}
+
     def _before(self, state: State) -> State:
         """Where an update begins; by default where the last one ended."""
         return state
 
     def _done(self, state: State) -> Array:
         """The share of the schedule of learning rates that is behind."""
-        c = self.config
-        done, whole = state.iteration, c.iterations
-        if c.schedule_steps is not None:
-            done, whole = state.env_steps, c.schedule_steps
+        done, whole = self.config.schedule(state.iteration, state.env_steps)
         return jnp.asarray(min(1.0, done / whole), state.worlds.obs.dtype)
 
     @property

@@ -13,6 +13,7 @@ from jax import Array
 
 from diffsim_core import Env, EnvState
 
+from .._arrays import require_fit
 from .._config import WindowConfig
 from .._episodes import Episodes
 from ._adam import Adam
@@ -117,17 +118,7 @@ class State:
         Raises:
             ValueError: a name, shape or dtype is not that of this state; the message names it.
         """
-        expected = self.to_arrays()
-        if missing := sorted(expected.keys() - arrays.keys()):
-            raise ValueError(f"array {missing[0]!r} is missing (and {len(missing) - 1} more)")
-        if extra := sorted(arrays.keys() - expected.keys()):
-            raise ValueError(f"array {extra[0]!r} does not belong to this run (and {len(extra) - 1} more)")
-        for name, array in arrays.items():
-            want = expected[name]
-            if array.shape != want.shape or array.dtype != want.dtype:
-                raise ValueError(
-                    f"array {name!r} is {array.dtype}{list(array.shape)}; this run needs {want.dtype}{list(want.shape)}"
-                )
+        require_fit(arrays, self.to_arrays())
         leaves, structure = jax.tree.flatten(self._tree())
         rebuilt = [_like(leaf, arrays[name]) for leaf, (name, _) in zip(leaves, _named(self._tree()), strict=True)]
         tree = jax.tree.unflatten(structure, rebuilt)

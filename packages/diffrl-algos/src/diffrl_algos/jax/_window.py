@@ -10,6 +10,7 @@ from jax import Array
 
 from diffsim_core import Env, EnvState, Trajectory, rollout
 
+from .._ends import charged, ends_of
 from ._distributions import Gaussian
 from ._gate import gate, link
 from ._networks import GaussianActor
@@ -116,24 +117,3 @@ def explore(
     policy = Gaussian(mean, spread if logstd is None else logstd)
     steps = charged(steps._replace(aux=()), price)
     return Window(steps, after, last, policy, u, ends_of(steps), factors)
-
-
-def charged(steps: Trajectory, price: float | None) -> Trajectory:
-    """The window with a price on divergence: such a step terminates its episode, earns ``-price``, and is valid."""
-    if price is None:
-        return steps
-    return steps._replace(
-        reward=jnp.where(steps.diverged, -price, steps.reward),
-        terminated=steps.terminated | steps.diverged,
-        truncated=steps.truncated & ~steps.diverged,
-        valid=steps.valid | steps.diverged,
-    )
-
-
-def ends_of(steps: Trajectory) -> tuple[Array, Array]:
-    """``(terminated, done)``, both ``[T, N]``, where an episode also ends before a step that is not valid.
-
-    So the value of the state before that step stands for all that would have followed.
-    """
-    cut = jnp.concatenate([~steps.valid[1:], jnp.zeros_like(steps.valid[:1])])
-    return steps.terminated, steps.done | cut

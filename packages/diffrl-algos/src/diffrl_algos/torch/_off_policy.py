@@ -14,6 +14,7 @@ from diffsim_core import Env, EnvState, Trajectory, rollout
 from diffsim_core.options import Count, Fraction, Index, NotNegative, Positive
 
 from .._config import Activation, Decay, FitConfig, Widths
+from .._ends import charged
 from ._account import Clock, Learned, all_finite
 from ._adam import Adam
 from ._critic import Critic
@@ -22,7 +23,6 @@ from ._learner import Learner
 from ._networks import q_critic
 from ._replay import Replay
 from ._run_state import TargetState
-from ._window import charged
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,9 +31,7 @@ def linear(config: UpdateConfig, start: float, end: float, state: Progress) -> f
     The schedule ends after ``config.schedule_steps`` control steps, else after ``config.iterations`` updates. Where the
     counters of the state are tensors, as in a graph of an update, so is what this gives.
     """
-    done, whole = state.iteration, config.iterations
-    if config.schedule_steps is not None:
-        done, whole = state.env_steps, config.schedule_steps
+    done, whole = config.schedule(state.iteration, state.env_steps)
     if isinstance(done, Tensor):
         return start + (end - start) * (done.double() / whole).clamp(max=1.0)  # pyright: ignore[reportReturnType]
     return start + (end - start) * min(1.0, done / whole)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._arrays import require_fit
 from . import _distributed as distributed
 from ._run_state import State
 
@@ -104,16 +105,7 @@ def from_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     arrays = {key: array for key, array in arrays.items() if not key.startswith(tuple(f"{name}." for name in stored))}
     per_world = _per_world(state)
     expected = _to_arrays({n: leaf for n, leaf in leaves(state) if not isinstance(leaf, Stored)}, per_world)
-    if missing := sorted(expected.keys() - arrays.keys()):
-        raise ValueError(f"array {missing[0]!r} is missing (and {len(missing) - 1} more)")
-    if extra := sorted(arrays.keys() - expected.keys()):
-        raise ValueError(f"array {extra[0]!r} does not belong to this run (and {len(extra) - 1} more)")
-    for name, array in arrays.items():
-        want = expected[name]
-        if array.shape != want.shape or array.dtype != want.dtype:
-            raise ValueError(
-                f"array {name!r} is {array.dtype}{list(array.shape)}; this run needs {want.dtype}{list(want.shape)}"
-            )
+    require_fit(arrays, expected)
 
     def rebuild(name: str, leaf: Any) -> Any:
         if isinstance(leaf, Stored):

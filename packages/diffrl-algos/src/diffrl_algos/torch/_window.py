@@ -11,6 +11,7 @@ from torch import Tensor
 from diffsim_core import Env, EnvState, Trajectory, rollout, stop_gradient
 
 from .._config import Code
+from .._ends import charged, ends_of
 from .._processes import size
 from . import _distributed as distributed
 from ._choice import is_native
@@ -140,28 +141,6 @@ def explore(
     policy = Gaussian(sample.mean, sample.logstd if logstd is None else logstd)
     window = charged(window._replace(aux=sample), price)
     return Window(window, env_state, obs, policy, sample.u, eps, lost, pushes, ends_of(window))
-
-
-def charged(steps: Trajectory, price: float | None) -> Trajectory:
-    """The window with a price on divergence: such a step terminates its episode, earns ``-price``, and is valid."""
-    if price is None:
-        return steps
-    return steps._replace(
-        reward=torch.where(steps.diverged, -price, steps.reward),
-        terminated=steps.terminated | steps.diverged,
-        truncated=steps.truncated & ~steps.diverged,
-        valid=steps.valid | steps.diverged,
-    )
-
-
-def ends_of(steps: Trajectory) -> tuple[Tensor, Tensor]:
-    """``(terminated, done)``, both ``[T, N]``, where an episode also ends before a step that is not valid.
-
-    So the value of the state before that step stands for all that would have followed, and such a step is a segment of
-    its own, which nothing else depends on.
-    """
-    cut = torch.cat([~steps.valid[1:], torch.zeros_like(steps.valid[:1])])
-    return steps.terminated, steps.done | cut
 
 
 def normal(generator: torch.Generator, like: Tensor, *shape: int) -> Tensor:

@@ -18,6 +18,7 @@ from diffsim_core import Env, Trajectory, rollout
 from diffsim_core.options import Count, Index, Positive
 
 from ..._config import WindowConfig
+from ..._ends import charged
 from .._account import Clock, Learned
 from .._adam import Adam
 from .._gate import gate
@@ -27,7 +28,7 @@ from .._networks import deterministic_actor
 from .._open_loop import first_episode, first_return, is_whole
 from .._policy import DeterministicPolicy
 from .._run_state import ActorState, RunState
-from .._window import charged, lost_share
+from .._window import lost_share
 
 
 @dataclass(frozen=True, kw_only=True)

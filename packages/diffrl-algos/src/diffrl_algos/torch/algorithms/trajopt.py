@@ -18,13 +18,14 @@ from diffsim_core import Env, rollout
 from diffsim_core.options import Count, Fraction, NotNegative, Positive
 
 from ..._config import UpdateConfig
+from ..._ends import charged
 from .._account import Clock, Learned
 from .._adam import Adam
 from .._gate import gate
 from .._learner import Learner
 from .._open_loop import OpenLoopPolicy, first_episode, first_return
 from .._run_state import State
-from .._window import charged, cut_every, lost_share
+from .._window import cut_every, lost_share
 
 
 @dataclass(frozen=True, kw_only=True)

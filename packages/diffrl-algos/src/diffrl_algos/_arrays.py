@@ -1,4 +1,4 @@
-"""What was learned, as named arrays, put in the place of a first state's."""
+"""States as named arrays, whatever the framework: whether they fit, and what was learned put in the place of others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ from typing import Any
 import numpy as np
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+
+def require_fit(arrays: Arrays, expected: Arrays) -> None:
+    """Raise ``ValueError``, which names an array, unless both have the same names, shapes and dtypes."""
+    if missing := sorted(expected.keys() - arrays.keys()):
+        raise ValueError(f"array {missing[0]!r} is missing (and {len(missing) - 1} more)")
+    if extra := sorted(arrays.keys() - expected.keys()):
+        raise ValueError(f"array {extra[0]!r} does not belong to this run (and {len(extra) - 1} more)")
+    for name, array in arrays.items():
+        want = expected[name]
+        if array.shape != want.shape or array.dtype != want.dtype:
+            raise ValueError(
+                f"array {name!r} is {array.dtype}{list(array.shape)}; this run needs {want.dtype}{list(want.shape)}"
+            )
 
 
 def carried_arrays(fresh: Arrays, source: Arrays, *, same: bool, also: Collection[str] = ()) -> dict[str, Any]:
