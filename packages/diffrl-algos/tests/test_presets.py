@@ -73,7 +73,7 @@ def test_a_reading_is_for_all_tasks(folder):
     text = "[config]\ngamma = 0.8\nhorizon = 7\n[variants.ant.config]\nhorizon = 9\n"
     (folder / "readings" / "shac-mine.toml").write_text(text, "utf-8")
     assert list_readings() == [("shac", "mine")] and ("shac", "mine") not in list_presets()
-    for task, horizon in [("reach_7", 7), ("reach", 7), ("my_robot", 7), ("ant", 9)]:
+    for task, horizon in [("reach_7", 7), ("reach", 7), ("my_robot", 7), ("ant", 9), ("brax:ant?backend=mjx", 9)]:
         preset = load_preset("shac", task, reading="mine")  # nothing of the task's own preset
         assert (preset.config, preset.num_envs) == (SHACConfig(gamma=0.8, horizon=horizon), 64)
         assert preset == default_preset("shac", task, "mine")

@@ -100,7 +100,7 @@ def parse_preset(algorithm: str, task: str, text: str) -> Preset:
     """A preset from TOML with the tables ``env``, ``config``, ``task`` and ``evaluation``.
 
     In the preset of a family, ``[variants.NAME.config]`` (or ``.env`` and so on) has the values of the task ``NAME``
-    that differ from the others'.
+    that differ from the others'; of ``brax:NAME`` too.
 
     Raises:
         UsageError: the text is not TOML, or it has an unknown table, key or field.
@@ -121,8 +121,12 @@ def _preset(algorithm: str, task: str, tables: dict[str, Any]) -> Preset:
 
 
 def _for_task(tables: dict[str, Any], task: str) -> list[dict[str, Any]]:
-    """The tables in the order of ``_KEYS``, with the values of the task's variant."""
-    own = tables[_VARIANTS].get(task, {})
+    """The tables in the order of ``_KEYS``, with the values of the task's variant.
+
+    A variant ``hopper`` is that of ``brax:hopper?backend=spring`` too: another simulator, the same task.
+    """
+    variants = tables[_VARIANTS]
+    own = variants.get(task, variants.get(task.partition("?")[0].rpartition(":")[2], {}))
     return [{**tables.get(name, {}), **own.get(name, {})} for name in _KEYS]
 
 
