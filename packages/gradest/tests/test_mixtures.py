@@ -187,6 +187,17 @@ class TestAlphaOrder:
         got = gradest.alpha_order_gradient(first, zeroth, tolerance=np.inf, bound=10.0, delta=0.05)
         want = gradest.inverse_variance_gradient(first, zeroth)
         np.testing.assert_allclose(got.gradient, want.gradient, rtol=1e-13)
+        assert got[-2:] == want[-2:]  # the variances of both means
+
+    def test_slack_is_what_the_radius_leaves_of_a_tolerance(self):
+        first, zeroth = per_sample(9, 300)
+        options = {"bound": 10.0, "delta": 0.05}
+        radius = gradest.alpha_order_gradient(first, zeroth, **options).radius
+        for slack in (0.0, 0.01, 0.1, 100.0):
+            got = gradest.alpha_order_gradient(first, zeroth, slack=slack, **options)
+            want = gradest.alpha_order_gradient(first, zeroth, tolerance=float(radius) + slack, **options)
+            np.testing.assert_allclose(got.gradient, want.gradient, rtol=1e-12, atol=1e-14)
+            assert got.alpha * got.bias <= slack + 1e-12
 
     def test_no_bias_tolerated_is_zeroth_order(self):
         first, zeroth = per_sample(7, 300)
@@ -210,6 +221,8 @@ class TestAlphaOrder:
             ({"tolerance": -1.0}, r"tolerance is -1.0; expected a number in \[0, inf\]"),
             ({"delta": 0.0}, r"delta is 0.0; expected a number in \(0, 1\]"),
             ({"bound": np.inf}, r"bound is inf; expected a number in \[0, inf\)"),
+            ({"slack": 2.0}, r"slack is 2.0 and tolerance is 1.0; give one of them"),
+            ({"slack": -2.0}, r"slack is -2.0; expected a number in \[0, inf\)"),
         ],
     )
     def test_options_are_checked(self, option, message):

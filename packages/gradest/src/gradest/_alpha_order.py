@@ -23,6 +23,10 @@ class AlphaOrderGradient(NamedTuple):
     """Distance between the two means, ``|mean(first) - mean(zeroth)|``, a scalar array."""
     radius: Array
     """Confidence radius of the zeroth-order mean, a scalar array (``bernstein_radius``)."""
+    variance_first: Array
+    """Variance of the first-order mean, a scalar array."""
+    variance_zeroth: Array
+    """Variance of the zeroth-order mean, a scalar array."""
 
 
 def bernstein_radius(variance: Array, *, samples: int, dimension: int, bound: float, delta: float) -> Array:
@@ -92,7 +96,13 @@ def alpha_order_weight(
 
 
 def alpha_order_gradient(
-    first: Array, zeroth: Array, *, tolerance: float, bound: float, delta: float
+    first: Array,
+    zeroth: Array,
+    *,
+    tolerance: float = math.inf,
+    bound: float,
+    delta: float,
+    slack: float | None = None,
 ) -> AlphaOrderGradient:
     """Mixture of two independent batches of gradients, with a bound on the bias of the first-order one.
 
@@ -103,17 +113,25 @@ def alpha_order_gradient(
     Args:
         first: first-order gradient of each sample, shape ``[N, P]``.
         zeroth: zeroth-order gradient of each sample, shape ``[M, P]``, from independent samples.
-        tolerance: largest error to accept, at least 0.
+        tolerance: largest error to accept, at least 0; infinite by default.
         bound: largest distance of a zeroth-order sample from the expectation (10 in the authors' code).
         delta: probability that the confidence interval does not hold, in (0, 1].
+        slack: a number in place of ``tolerance - radius``, at least 0, so that ``alpha bias <= slack`` whatever the
+            radius is (tau in appendix C of Gao et al. 2024). None takes that difference.
 
     Returns:
         See ``AlphaOrderGradient``.
 
     Raises:
-        ValueError: an argument has the wrong type, shape, dtype or range, holds NaN or fewer than two samples.
+        ValueError: an argument has the wrong type, shape, dtype or range, holds NaN or fewer than two samples; or
+            ``slack`` and a finite ``tolerance`` are both given. The message names it.
     """
     xp = check_arrays({"first": (first, "N P"), "zeroth": (zeroth, "M P")})
+    tolerance = check_number("tolerance", tolerance, 0.0, infinite=True)
+    if slack is not None:
+        slack = check_number("slack", slack, 0.0)
+        if tolerance < math.inf:
+            raise ValueError(f"slack is {slack} and tolerance is {tolerance}; give one of them")
     check_samples("first", first)
     check_samples("zeroth", zeroth)
     refuse_nan(xp, first=first, zeroth=zeroth)
@@ -122,5 +140,6 @@ def alpha_order_gradient(
     mean_first, mean_zeroth = xp.mean(first, axis=0), xp.mean(zeroth, axis=0)
     bias = root(xp, xp.sum((mean_first - mean_zeroth) ** 2))
     radius = bernstein_radius(spread, samples=zeroth.shape[0], dimension=zeroth.shape[1], bound=bound, delta=delta)
-    alpha = alpha_order_weight(*variances, bias, radius, tolerance=tolerance)
-    return AlphaOrderGradient(alpha * mean_first + (1 - alpha) * mean_zeroth, alpha, bias, radius)
+    left = (radius, tolerance) if slack is None else (xp.zeros_like(radius), slack)
+    alpha = alpha_order_weight(*variances, bias, left[0], tolerance=left[1])
+    return AlphaOrderGradient(alpha * mean_first + (1 - alpha) * mean_zeroth, alpha, bias, radius, *variances)

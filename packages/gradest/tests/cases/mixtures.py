@@ -75,7 +75,12 @@ CASES = {
     "alpha_order_gradient": Case(
         partial(gradest.alpha_order_gradient, tolerance=4.0, bound=1.0, delta=0.5),
         floats={"first": flat_first, "zeroth": other},
-        out=("P", "", "", ""),
+        out=("P", "", "", "", "", ""),
+    ),
+    "alpha_order_gradient:slack": Case(
+        partial(gradest.alpha_order_gradient, slack=0.3, bound=1.0, delta=0.5),
+        floats={"first": flat_first, "zeroth": other},
+        out=("P", "", "", "", "", ""),
     ),
     # NaN is a finding there, not a mistake, and the ratio is a constant
     "adaptive_ratio": Case(gradest.adaptive_ratio, floats=pair, differentiable=(), nan=(), out=("T",)),
