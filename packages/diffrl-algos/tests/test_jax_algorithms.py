@@ -170,7 +170,28 @@ def test_agpos_ratios_credit_objective_and_gradient_are_torchs(options):
         assert 0.0 < metrics["alpha_mean"] < 1.0
 
 
-@pytest.mark.parametrize("name", [slow("shac"), "sapo", "agpo"])
+AOBG_CASES = [
+    {"slack": 0.05, "divergence_price": 2.0, "state_dependent_std": True},
+    slow({"independent": True, "discount_advantages": True, "normalize_value": True}),
+    slow({"tolerance": 8.0, "bound": 0.1, "logstd_init": 0.0}),
+]
+
+
+@pytest.mark.parametrize("options", AOBG_CASES)
+def test_aobgs_weight_objective_and_gradient_are_torchs(options):
+    pair = twins("aobg", worlds={"breaks": 0.8} if "divergence_price" in options else {}, **options)
+    _, metrics, gradient = torch_update(pair)
+    (loss, found), (grad, lost) = compiled(pair.algorithm.gradient, static_argnums=0)(*arguments(pair, noise(pair)))
+    same(metrics["actor_loss"], loss)
+    same(gradient, grad)
+    same(metrics["alpha"], found.mixed.alpha)
+    same(metrics["bias"], found.mixed.bias)
+    same(metrics["first_variance"], found.mixed.variance_first)
+    same(metrics["zeroth_variance"], found.mixed.variance_zeroth)
+    assert 0.0 < metrics["alpha"] < 1.0 and not lost.any()
+
+
+@pytest.mark.parametrize("name", [slow("shac"), "sapo", "agpo", slow("aobg")])
 def test_a_whole_update_is_torchs(name, monkeypatch):
     """Critics, targets, temperature and all: from the same noise, with minibatches in order."""
     pair = twins(name, max_grad_norm=0.5, lam=0.9)
@@ -209,11 +230,11 @@ def test_ppos_advantages_and_epochs_are_torchs():
         window = ours.explore(state.env, worlds, nets.actor, eps)
         return window, ours.advantages(state.env, nets, worlds, window)
 
-    window, (x, target_value, advantage) = compiled(collect)(state.worlds, state.nets)
-    same(values.x, x)
-    same(values.target_value, target_value)
-    same(values.standardised(), advantage)
-    batch = type(ours).batch_of(x, window, advantage)
+    window, found = compiled(collect)(state.worlds, state.nets)
+    same(values.x, found.x)
+    same(values.target_value, found.target_value)
+    same(values.standardised(), found.standardised())
+    batch = type(ours).batch_of(found.x, window, found.standardised())
     of_jax = ours.actor(state.env)
     got = ours.epoch(of_jax, state.nets.actor, state.nets.actor_adam, batch, jnp.asarray(order), jnp.asarray(0.01))
     same(flat, got[0])

@@ -11,6 +11,7 @@ from ._state import Worlds as Worlds
 from ._window import Window as Window
 from ._window import explore as explore
 from .algorithms.agpo import AGPO as AGPO
+from .algorithms.aobg import AOBG as AOBG
 from .algorithms.apg import APG as APG
 from .algorithms.ppo import PPO as PPO
 from .algorithms.sapo import SAPO as SAPO

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._configs.agpo import AGPOConfig as AGPOConfig
+from .._configs.aobg import AOBGConfig as AOBGConfig
 from .._configs.apg import APGConfig as APGConfig
 from .._configs.ppo import PPOConfig as PPOConfig
 from .._configs.sapo import SAPOConfig as SAPOConfig
@@ -38,6 +39,7 @@ from .algorithms.agpo import AGPOState as AGPOState
 from .algorithms.ahac import AHAC as AHAC
 from .algorithms.ahac import AHACConfig as AHACConfig
 from .algorithms.ahac import AHACState as AHACState
+from .algorithms.aobg import AOBG as AOBG
 from .algorithms.apg import APG as APG
 from .algorithms.gippo import GIPPO as GIPPO
 from .algorithms.gippo import GIPPOConfig as GIPPOConfig

@@ -1,6 +1,7 @@
 """Plain policy gradients: one window, one step of Adam up an estimate of the gradient, one fit of the critic.
 
-LR, RP, LR+RP and policy enhancement share this (Son et al. 2023, 7.4.1); each has its estimate in a file of its own.
+LR, RP, LR+RP and policy enhancement share this (Son et al. 2023, 7.4.1), and so does AoBG (Suh et al. 2022); each has
+its estimate in a file of its own.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from .._configs.advantages import OnPolicyConfig
+from .._configs.advantages import AdvantageConfig
 from ._account import Clock, Learned
 from ._on_policy import AdvantageLearner, Advantages, OnPolicyState
 from ._window import Between, Window
 
-ConfigT = TypeVar("ConfigT", bound=OnPolicyConfig)
+ConfigT = TypeVar("ConfigT", bound=AdvantageConfig)
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from ..._configs.ppo import PPOConfig
 from .._adam import Adam
 from .._distributions import Gaussian
 from .._fit import descend, orders
-from .._learner import CriticLearner, Learned
+from .._learner import Learned
 from .._networks import GaussianActor
 from .._normalize import RunningStats
-from .._policy import ValueFunction
-from .._state import State, TargetNets, Worlds
+from .._on_policy import AdvantageLearner
+from .._state import TargetNets, Worlds
 from .._window import Window
 
 
@@ -54,7 +54,7 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PPO(CriticLearner[PPOConfig]):
+class PPO(AdvantageLearner[PPOConfig]):
     """Proximal Policy Optimization. Needs no gradient of the environment.
 
     Each update rolls the stochastic policy out for ``horizon`` steps, takes ``actor_iterations`` epochs over the window
@@ -84,8 +84,9 @@ class PPO(CriticLearner[PPOConfig]):
 
         # The window and its advantages.
         window = self.explore(env, worlds, nets.actor, self.noise(env, worlds, of_noise))
-        x, target_value, advantage = self.advantages(env, nets, worlds, window)
-        batch = self.batch_of(x, window, advantage)
+        values = self.advantages(env, nets, worlds, window)
+        x, target_value = values.x, values.target_value
+        batch = self.batch_of(x, window, values.standardised())
 
         # The actor: after each epoch the rate adapts to the divergence.
         lr = nets.adapted_lr if c.adaptive_lr else self.lr(done, c.actor_lr)
@@ -101,16 +102,14 @@ class PPO(CriticLearner[PPOConfig]):
         metrics = {name: values[-1] for name, values in seen.items()}
 
         # The critic, in units of the targets so far.
-        stats = nets.value_stats.update(target_value.reshape(-1, 1))
-        mean, std = self._units(stats, x)
         critic_lr = c.critic_lr * last_lr / c.actor_lr if c.adaptive_lr else self.lr(done, c.critic_lr)
-        fitted, critic_loss = self.fit(env, nets, x, (target_value - mean) / std, of_fit, critic_lr)
+        fitted, critic_loss = self.fit_values(env, nets, values, of_fit, critic_lr)
         changes: dict[str, Any] = {
             "actor": flat,
             "actor_adam": adam,
             "adapted_lr": last_lr.astype(nets.adapted_lr.dtype),
         }
-        changes |= {**fitted, "value_stats": stats}
+        changes |= fitted
         metrics |= {
             "actor_lr": lr,
             "critic_loss": critic_loss,
@@ -119,16 +118,6 @@ class PPO(CriticLearner[PPOConfig]):
         }
         finite = (metrics["kl"], target_value, x, flat, fitted["critic"])
         return Learned(window, changes, finite, metrics)
-
-    def advantages(self, env: Env, nets: PPONets, worlds: Worlds, window: Window) -> tuple[Array, Array, Array]:
-        """Normalised observations ``[T, N, no]``, TD(lambda) targets and standardised advantages, both ``[T, N]``."""
-        c, critic, steps, normalize = self.config, self.critic(env), window.trajectory, worlds.normalizer(self.config)
-        x = normalize(steps.obs)
-        mean, std = self._units(nets.value_stats, x)
-        value, value_next = (mean + std * critic(nets.critic, inputs)[0] for inputs in (x, normalize(steps.final_obs)))
-        advantage = gradest.gae(steps.reward, value, value_next, *window.ends, gamma=c.gamma, lam=c.lam)
-        target_value = window.targets(advantage + value, value)
-        return x, target_value, _standardised(target_value - value, window.taken)
 
     @staticmethod
     def batch_of(x: Array, window: Window, advantage: Array) -> Batch:
@@ -157,30 +146,11 @@ class PPO(CriticLearner[PPOConfig]):
         flat, adam, (_, kept, norm) = descend(loss, flat, adam, batch, order, **options)
         return flat, adam, {"actor_loss": kept[:, 0].mean(), "clipped": kept[-1, 1], "grad_norm": norm[-1]}
 
-    def value(self, state: State) -> ValueFunction:
-        """The critic's value of observations, for viewers."""
-        normalize = state.worlds.normalizer(self.config)
-        units = self._units(state.nets.value_stats, state.worlds.obs)
-        return ValueFunction(self.critic(state.env), state.nets.critic, normalize, units)
-
-    def _units(self, stats: RunningStats, like: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation of value targets; 0 and 1 where they are not normalised."""
-        if self.config.normalize_value:
-            return stats.units(like.dtype)
-        return jnp.zeros((), like.dtype), jnp.ones((), like.dtype)
-
 
 def _adapted(lr: Array, kl: Array, target: float) -> Array:
     """``adapt_to_divergence`` of torch's schedules. A divergence that is not a number counts as too large."""
     lower, higher = jnp.maximum(lr / 1.5, 1e-6), jnp.minimum(lr * 1.5, 1e-2)
     return jnp.where(kl <= 2.0 * target, jnp.where(kl < 0.5 * target, higher, lr), lower)
-
-
-def _standardised(advantage: Array, taken: Array) -> Array:
-    """Shifted and scaled to mean 0 and standard deviation 1; 0 where ``taken`` is false."""
-    if advantage.size < 2:  # one row is its own mean
-        return jnp.zeros_like(advantage)
-    return jnp.where(taken, (advantage - advantage.mean()) / (advantage.std(ddof=1) + 1e-8), 0.0)
 
 
 ALGORITHM = PPO

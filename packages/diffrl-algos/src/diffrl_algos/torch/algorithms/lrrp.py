@@ -16,12 +16,11 @@ from torch import Tensor
 import gradest
 from diffsim_core import Env
 from diffsim_core.options import Index, Positive
-from gradest.torch import per_sample_gradients
 
 from ..._config import require
 from ..._configs.advantages import OnPolicyConfig
-from .._distributions import Gaussian
 from .._on_policy import Advantages, OnPolicyState
+from .._per_world import pathwise_gradients, score_gradients
 from .._policy_gradient import PolicyGradient
 from .._window import Window, lost_share
 
@@ -87,27 +86,12 @@ class LRRP(PolicyGradient[LRRPConfig]):
     def _per_world(
         self, window: Window, values: Advantages, by_action: Tensor, state: OnPolicyState
     ) -> tuple[Tensor, Tensor]:
-        """The RP and the LR gradient of each world, both ``[N, P]``.
-
-        Worlds are independent, and parameters enter only through the actions ``u = mu + sigma eps``. So a world's RP
-        gradient is that of ``sum_t <dJ/du_t, u_t>`` with ``dJ/du_t`` (``by_action``) held constant.
-        """
+        """The RP and the LR gradient of each world, both ``[N, P]``; ``by_action [T, N, na]`` is ``dJ/du``."""
         c, network = self.config, self.actor(state.env)
-
-        def rp(flat: Tensor, x: Tensor, eps: Tensor, slope: Tensor) -> Tensor:
-            policy: Gaussian = network(network.split(flat), x)
-            return (slope * (policy.mean + eps * policy.logstd.exp())).sum()
-
-        def lr(flat: Tensor, x: Tensor, u: Tensor, weight: Tensor) -> Tensor:
-            policy: Gaussian = network(network.split(flat), x)
-            return (weight * policy.log_prob(u)).sum()
-
-        x, eps, u = (part.detach().transpose(0, 1) for part in (values.x, window.eps, window.u))
-        flat = state.actor.detach()
         weight = gradest.segment_discounted(values.advantage.detach(), window.ends[1], factor=c.gamma * c.lam)
         return (
-            per_sample_gradients(rp, flat, x, eps, by_action.transpose(0, 1)),
-            per_sample_gradients(lr, flat, x, u, weight.transpose(0, 1)),
+            pathwise_gradients(network, state.actor, values.x, window.eps, by_action),
+            score_gradients(network, state.actor, values.x, window.u, weight),
         )
 
 
