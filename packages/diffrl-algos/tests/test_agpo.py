@@ -326,6 +326,64 @@ def test_a_tolerant_ratio_trusts_the_simulator_until_it_spreads(worlds):
     assert metrics["alpha_mean"] == pytest.approx(7 / 8) and metrics["refused_updates"] == 0
 
 
+RULES = [{"outliers": "max_norm", "outlier_norm": 0.1}, {"outliers": "quantile", "outlier_quantiles": (0.2, 0.7)}]
+
+
+def after_rule(gradients, options):
+    """``gradients [N, na]`` of one step under a rule, world by world."""
+    norms = [math.sqrt(sum(float(x) ** 2 for x in g)) for g in gradients]
+    if options["outliers"] == "max_norm":
+        return torch.stack([g * min(1.0, 0.1 / norm) for g, norm in zip(gradients, norms, strict=True)])
+    low, high = np.quantile(norms, options["outlier_quantiles"])
+    return torch.stack([g * float(low <= norm <= high) for g, norm in zip(gradients, norms, strict=True)])
+
+
+@pytest.mark.parametrize("options", RULES, ids=lambda options: options["outliers"])
+def test_a_rule_for_outliers_changes_the_gradient_of_each_world(worlds, options):
+    """In windows of one step, where the gradient of an action is that of ``r + gamma Q'`` and nothing else."""
+    c = AGPOConfig(**{**SMALL, "horizon": 1}, ratio="fixed", entropy_coef=0.0, **options)
+    algorithm = AGPO(c)
+    state, _ = algorithm.update(algorithm.init(worlds(dtype="float64"), 4))
+    new, _ = algorithm.update(state)
+    twin = Twin(algorithm, state)
+    action = twin.act(twin.actor, state.run.obs, twin.eps[0])
+    _, reward, follows, _, step = twin.step(state.run.env_state, state.run.obs, action, 0, twin.actor.detach())
+    simulated = reward + c.gamma * torch.where(step.terminated, 0.0, follows)
+    (of_action,) = torch.autograd.grad(simulated.sum(), action, retain_graph=True)
+    ruled = after_rule(of_action, options)
+    assert not torch.equal(ruled, of_action) and ruled.any()
+    # What follows also depends on the next action's parameters, which no rule touches.
+    _, reward, follows, _, step = twin.step(state.run.env_state, state.run.obs, action.detach(), 0, twin.actor)
+    later = torch.where(step.terminated, 0.0, follows).mean() * c.gamma
+    loss = -((ruled * action).sum() / len(action) + later)
+    adam_step(c, twin.actor, state.actor_adam, loss, LR, 1.0)
+    torch.testing.assert_close(new.actor, twin.actor.detach(), rtol=1e-6, atol=1e-8)
+
+
+def test_a_rule_that_finds_no_outlier_changes_no_bit(worlds):
+    wide = [{"outliers": "max_norm", "outlier_norm": 1e6}, {"outliers": "quantile", "outlier_quantiles": (0.0, 1.0)}]
+    actors = []
+    for options in ({}, *wide, *RULES):
+        algorithm = AGPO(AGPOConfig(**SMALL, ratio="fixed", **options))
+        actors.append(run(algorithm, algorithm.init(worlds(), 0), 3)[0].actor)
+    same = [torch.equal(actor, actors[0]) for actor in actors]
+    assert same == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize("options", RULES, ids=lambda options: options["outliers"])
+def test_a_rule_leaves_what_is_not_finite_to_the_gate(worlds, options):
+    algorithm = AGPO(AGPOConfig(**SMALL, ratio="fixed", **options))
+    env = Poisoned(worlds(limit=1e3, horizon=100), "gradient", countdown=3)
+    state, (metrics,) = run(algorithm, algorithm.init(env, 0), 1)
+    assert metrics["lost_gradients"] > 0 and state.run.refused == 0 and torch.isfinite(state.actor).all()
+
+
+@pytest.mark.parametrize("ratio", [{}, {"ratio": "tolerant"}, {"ratio": "fixed", "fixed_ratio": 0.9}])
+def test_a_rule_takes_the_place_of_the_mixture(ratio):
+    with pytest.raises(ValueError, match=r"^outliers is quantile; it must be none, or use ratio=fixed and fixed_ratio"):
+        AGPOConfig(**ratio, outliers="quantile")
+
+
 @pytest.mark.parametrize(("trust", "counts"), [(1.0, 0.2), (0.25, 0.8), (0.0, 1.0)])
 def test_entropy_may_count_where_the_simulator_is_not_trusted(worlds, trust, counts):
     """At one ratio for all steps that is a smaller weight: the floor, and of the rest the part of the Q functions."""
@@ -353,6 +411,8 @@ def test_one_world_has_no_variance(worlds):
         {"reward_scale": 0.0},
         {"kl_coef": -1.0},
         {"num_critics": 0},
+        {"outlier_norm": 0.0},
+        {"outlier_quantiles": (0.9, 0.1)},
     ],
 )
 def test_values_out_of_range_are_named(wrong):

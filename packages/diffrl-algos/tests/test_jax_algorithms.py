@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from diffrl_algos._outliers import outlier_rule
 from diffrl_algos.torch import _adam as torch_adam
 from diffrl_algos.torch import _critic as torch_critic
 from diffrl_algos.torch import _mlp as torch_mlp
@@ -16,6 +17,7 @@ from diffrl_algos.torch import _normalize as torch_normalize
 pytest.importorskip("flax")
 
 from diffrl_algos.jax import _adam, _fit, _mlp, _native_fit, _networks, _normalize
+from diffrl_algos.jax._gate import ruled
 
 from .jax_twins import arguments, compiled, config_of, noise, same, torch_update, twins, x64
 
@@ -150,6 +152,8 @@ AGPO_CASES = [
     {"truncation": "bootstrap", "threshold": 0.3, "variance": "vector"},
     {"truncation": "drop", "threshold": 0.3, "ratio": "tolerant", "tolerance": 0.5, "entropy_floor": 0.2},
     {"ratio": "fixed", "fixed_ratio": 0.6, "num_critics": 1},
+    {"ratio": "fixed", "outliers": "max_norm", "outlier_norm": 0.1},
+    {"ratio": "fixed", "outliers": "quantile", "outlier_quantiles": (0.2, 0.7)},
 ]
 
 
@@ -189,6 +193,20 @@ def test_aobgs_weight_objective_and_gradient_are_torchs(options):
     same(metrics["first_variance"], found.mixed.variance_first)
     same(metrics["zeroth_variance"], found.mixed.variance_zeroth)
     assert 0.0 < metrics["alpha"] < 1.0 and not lost.any()
+
+
+@pytest.mark.parametrize("outliers", ["max_norm", "quantile"])
+def test_rules_for_outliers_are_torchs(outliers):
+    """Of gradients with one that is not finite, which both leave alone."""
+    config = config_of("agpo", ratio="fixed", outliers=outliers, outlier_norm=20.0, outlier_quantiles=(0.2, 0.7))
+    g = np.random.default_rng(2).normal(size=(9, 3))
+    g[4, 1] = np.nan
+    by_torch = outlier_rule(config, 16, torch.where)(torch.tensor(g)).numpy()
+    action = jnp.zeros((9, 3))
+    _, back = jax.vjp(jax.jit(lambda a: ruled(outlier_rule(config, 16, jnp.where), a)), action)
+    same(by_torch, back(jnp.asarray(g))[0])
+    changed = (by_torch != g).all(1)
+    assert np.isnan(by_torch[4, 1]) and 0 < changed.sum() < 8
 
 
 @pytest.mark.parametrize("name", [slow("shac"), "sapo", "agpo", slow("aobg")])

@@ -122,14 +122,14 @@ def test_it_has_the_bits_of_a_graph_of_steps(worlds, spread, which, one_node):
         assert (x is None and (y is None or not y.any())) or torch.equal(x, y)
 
 
-@pytest.mark.parametrize("worlds", WORLDS)
-def test_links_pass_what_a_graph_of_steps_passes(worlds, one_node):
+@pytest.mark.parametrize(("worlds", "rule"), [*((worlds, None) for worlds in WORLDS), (next(iter(WORLDS)), torch.tanh)])
+def test_links_pass_what_a_graph_of_steps_passes(worlds, rule, one_node):
     """Closed, and opened by factors of which some are zero, with a step whose gradient overflows."""
     grads = []
     for allowed in (False, True):
         taken = one_node(allowed)
         start, g = Run(*WORLDS[worlds]), torch.Generator().manual_seed(5)
-        links = CreditGraph(STEPS, start.eps[0])
+        links = CreditGraph(STEPS, start.eps[0], rule)
         window = start.explore(links=links)
         assert taken == [allowed]
         reward, final_obs = window.trajectory.reward, window.trajectory.final_obs

@@ -7,7 +7,7 @@ from typing import Literal
 
 from diffsim_core.options import Count, Finite, Fraction, NotNegative, Positive
 
-from .._config import CriticConfig, GraphConfig, SpreadConfig, Widths
+from .._config import CriticConfig, GraphConfig, SpreadConfig, Widths, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +59,16 @@ class AGPOConfig(SpreadConfig, CriticConfig, GraphConfig):
     units of their median."""
     fixed_ratio: Fraction = 1.0
     """The ratio if it is fixed: 1 is the simulator's gradient alone, 0 that of the Q functions (Figure 8)."""
+    outliers: Literal["none", "max_norm", "quantile"] = "none"
+    """A rule for single worlds in place of a mixture (Figure 7), where the simulator's gradient is alone: ``ratio`` is
+    fixed and ``fixed_ratio`` is 1. It is applied to the gradient that reaches each action. ``max_norm``: those longer
+    than ``outlier_norm`` are shortened to it. ``quantile``: of each step only those count whose length is between the
+    two ``outlier_quantiles`` of the worlds."""
+    outlier_norm: Positive = 1.0
+    """Largest gradient of what follows an action [reward times ``reward_scale``, for an action from -1 to 1]. The paper
+    does not give its number."""
+    outlier_quantiles: tuple[Fraction, Fraction] = (0.0, 0.9)
+    """Lower and upper quantile. The paper does not give its numbers."""
     threshold: Fraction = 0.1
     """A segment is truncated where its credit falls below this (Table 1)."""
     truncation: Literal["every", "restart", "bootstrap", "drop"] = "every"
@@ -72,3 +82,13 @@ class AGPOConfig(SpreadConfig, CriticConfig, GraphConfig):
     """A step where some world's gradient is not finite gets ratio 0, or takes its ratio from the other worlds."""
     logstd_init: Finite = -1.0
     """Initial log standard deviation of the actions before tanh, the bias of that output (SHAC's)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        alone = self.ratio == "fixed" and self.fixed_ratio == 1.0
+        expected = "none, or use ratio=fixed and fixed_ratio=1: a rule takes the place of the mixture"
+        require("outliers", self.outliers, self.outliers == "none" or alone, expected)
+        low, high = self.outlier_quantiles
+        require(
+            "outlier_quantiles", self.outlier_quantiles, low <= high, "a lower and an upper quantile, in this order"
+        )

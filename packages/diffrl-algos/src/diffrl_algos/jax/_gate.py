@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+from .._outliers import Rule
 
 LARGEST = 1e10
 """Gradients with respect to an action are blocked from this size on; see the gate of torch."""
@@ -33,6 +36,15 @@ def _gate_back(_: None, g: Array) -> tuple[Array, Array]:
 
 
 gate.defvjp(lambda action, lost: (action, None), _gate_back)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def ruled(rule: Rule, action: Array) -> Array:
+    """The same actions ``[N, na]``, whose gradients ``rule`` changes."""
+    return action
+
+
+ruled.defvjp(lambda rule, action: (action, None), lambda rule, _, g: (rule(g),))
 
 
 @jax.custom_vjp

@@ -250,11 +250,11 @@ class ActorLearner(Learner[ActorConfigT]):
         return jax.random.normal(key, shape, worlds.obs.dtype)
 
     def explore(
-        self, env: Env, worlds: Worlds, flat: Array, eps: Array, taps: Taps | None = None, *, links: bool = False
+        self, env: Env, worlds: Worlds, flat: Array, eps: Array, taps: Taps | None = None, **options: Any
     ) -> Window:
         """A window with the actor's parameters ``flat``; see ``_window.explore``."""
-        normalize, price = worlds.normalizer(self.config), self.config.divergence_price
-        options: dict[str, Any] = {"taps": taps, "links": links, "price": price}
+        normalize = worlds.normalizer(self.config)
+        options = {"taps": taps, "price": self.config.divergence_price, **options}
         return explore(self.actor(env), flat, normalize, env, worlds.env_state, worlds.obs, eps, **options)
 
     def descend(

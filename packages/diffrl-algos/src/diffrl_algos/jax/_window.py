@@ -11,8 +11,9 @@ from jax import Array
 from diffsim_core import Env, EnvState, Trajectory, rollout
 
 from .._ends import charged, ends_of
+from .._outliers import Rule
 from ._distributions import Gaussian
-from ._gate import gate, link
+from ._gate import gate, link, ruled
 from ._networks import GaussianActor
 from ._normalize import Normalizer
 
@@ -78,6 +79,7 @@ def explore(
     taps: Taps | None = None,
     links: bool = False,
     price: float | None = None,
+    rule: Rule | None = None,
 ) -> Window:
     """Let the stochastic policy act for ``len(eps)`` steps from where the last window ended.
 
@@ -92,6 +94,7 @@ def explore(
         taps: where gradients are wanted in addition to those of ``flat``.
         links: put a ``link`` before each step, whose factor says what passes back to the step before.
         price: of a divergence, see ``charged``.
+        rule: changes the gradient that reaches the actions of a step.
     """
     taps = taps or Taps.of(eps)
     carried: list[Array] = []
@@ -107,7 +110,9 @@ def explore(
         u = policy.mean + e * jnp.exp(policy.logstd)
         factor = carried[0] if carried else jnp.zeros_like(lost)
         spread = () if actor.logstd(flat) is not None else policy.logstd
-        return gate(jnp.tanh(u), lost) + push, (policy.mean, spread, u, factor)
+        action: Any = gate(jnp.tanh(u), lost)
+        action = action if rule is None else ruled(rule, action)
+        return action + push, (policy.mean, spread, u, factor)
 
     inputs = (eps, taps.lost, taps.push)
     options: dict[str, Any] = {"inputs": inputs, "between": between if links else None}

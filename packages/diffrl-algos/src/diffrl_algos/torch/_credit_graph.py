@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffsim_core import EnvState
 
+from .._outliers import Rule
 from ._state import map_leaves
 
 
@@ -20,8 +21,9 @@ class CreditGraph:
     ``open`` then says how much of its gradient each state passes back to the step before it.
     """
 
-    def __init__(self, horizon: int, like: Tensor) -> None:
-        """``like``: an action ``[N, na]``."""
+    def __init__(self, horizon: int, like: Tensor, rule: Rule | None = None) -> None:
+        """``like``: an action ``[N, na]``; ``rule`` changes the gradient that reaches the actions of a step."""
+        self._rule = rule
         self._factor: Tensor | None = None
         self.action_push = like.new_zeros((horizon, *like.shape), requires_grad=True)
         """``[T, N, na]`` zeros added to the actions: their gradient is that of each step with respect to its action."""
@@ -46,9 +48,11 @@ class CreditGraph:
         """Open all links; ``factor [T, N]`` multiplies the gradient that the state after each step passes back."""
         self._factor = factor.detach()
 
-    @property
-    def closed(self) -> bool:
-        return self._factor is None
+    def reaches(self, g: Tensor) -> Tensor | None:
+        """What an action's link passes back of the gradient ``[N, na]``."""
+        if self._factor is None:
+            return None
+        return g if self._rule is None else self._rule(g)
 
     def passed(self, step: int, g: Tensor | None) -> Tensor | None:
         """What the links after ``step`` pass back of a gradient ``[N, ...]`` of the worlds' state or observation."""
@@ -72,4 +76,4 @@ class _Link(torch.autograd.Function):
         (g,) = grad_outputs
         if ctx.step is not None:
             return ctx.graph.passed(ctx.step, g), None, None
-        return None if ctx.graph.closed else g, None, None
+        return ctx.graph.reaches(g), None, None

@@ -161,7 +161,7 @@ def _pull(tape: _Tape, cotangents: Sequence[Cotangent], inputs: Sequence[Tensor 
             action = of_trajectory + action
         if by_action_push is not None:
             by_action_push[t] = action
-        of_outputs = [*(column[t] for column in by_policy), None if links is not None and links.closed else action]
+        of_outputs = [*(column[t] for column in by_policy), action if links is None else links.reaches(action)]
         by_x = None
         if any(g is not None for g in of_outputs):
             by_x = by_x_of_step if t else None

@@ -16,6 +16,7 @@ import gradest
 from diffsim_core import Env
 
 from ..._configs.agpo import AGPOConfig
+from ..._outliers import outlier_rule
 from .._adam import Adam
 from .._learner import CriticLearner, Learned
 from .._networks import Critic, q_critic
@@ -122,9 +123,10 @@ class AGPO(CriticLearner[AGPOConfig]):
         """
         c, actor, critic = self.config, self.actor(env), self.critic(env)
         normalize = worlds.normalizer(c)
+        rule = outlier_rule(c, c.horizon * env.num_envs, jnp.where)
 
         def roll(flat: Array, taps: Taps) -> tuple[tuple[Array, ...], Window]:
-            window = self.explore(env, worlds, flat, eps[0], taps, links=True)
+            window = self.explore(env, worlds, flat, eps[0], taps, links=True, rule=rule)
             steps = window.trajectory
             policy = actor(flat, normalize(steps.final_obs))
             next_action = jnp.tanh(policy.mean + eps[1] * jnp.exp(policy.logstd))

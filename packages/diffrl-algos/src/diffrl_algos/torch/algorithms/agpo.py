@@ -17,6 +17,7 @@ import gradest
 from diffsim_core import Env
 
 from ..._configs.agpo import AGPOConfig
+from ..._outliers import outlier_rule
 from .._account import Clock, Learned
 from .._credit_graph import CreditGraph
 from .._critic import Critic
@@ -66,7 +67,8 @@ class AGPO(CriticLearner[AGPOConfig, AGPOState]):
 
         # The window, and the ratio of each of its steps.
         eps = normal(generator, state.run.obs, 2, c.horizon, env.num_envs, env.spec.num_actions)
-        graph = CreditGraph(c.horizon, eps[0, 0])
+        rule = outlier_rule(c, c.horizon * env.num_envs, torch.where)
+        graph = CreditGraph(c.horizon, eps[0, 0], rule)
         actor, normalize, window = self.explore(state, generator, eps=eps[0], links=graph)
         steps = window.trajectory
         obs, final_obs = normalize(steps.obs), normalize(steps.final_obs)
