@@ -27,8 +27,8 @@ class AOBGConfig(AdvantageConfig):
     target_alpha: Fraction = 0.995
     """Share of the target critic kept at each update: theta' <- alpha theta' + (1 - alpha) theta."""
     tolerance: Tolerance = math.inf
-    """Largest error of the gradient to accept, in its own units: gamma of Suh et al. (Eq. 5 of that paper). Infinite,
-    the weights are those of least variance."""
+    """Largest error of the gradient to accept, in its own units: gamma of Suh et al. Infinite, the weights are those
+    of least variance."""
     slack: NotNegative | None = None
     """A number in place of ``tolerance`` minus the confidence radius: tau = gamma - epsilon of Gao et al. With none the
     radius is computed, from ``bound`` and ``delta``."""
