@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from diffrl_bench._text import count, rounded, table
+from diffrl_bench._text import count, magnitude, rounded, table
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,10 @@ from diffrl_bench._text import count, rounded, table
 )
 def test_rounded(value: float | None, text: str) -> None:
     assert rounded(value) == text
+
+
+def test_magnitude() -> None:
+    assert [magnitude(x) for x in (1.51e12, 0.0142, 2e-5, 0.0, None)] == ["1.5e+12", "0.0142", "2.0e-05", "0", "-"]
 
 
 def test_count() -> None:

@@ -16,6 +16,13 @@ def rounded(value: float | None, digits: int = 3) -> str:
     return text if "e" not in text else f"{number:g}"
 
 
+def magnitude(value: float | None) -> str:
+    """As ``rounded``, but powers of ten from a million on and below a thousandth: ``1.5e+12``."""
+    if value is None or value == 0.0 or 1e-3 <= abs(value) < 1e6:
+        return rounded(value)
+    return f"{value:.1e}"
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, markdown: bool = False) -> str:
     """Aligned columns, the first to the left and the others to the right; plain or as a Markdown table."""
     lines = [list(head), *map(list, rows)]

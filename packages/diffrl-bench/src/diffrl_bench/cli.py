@@ -174,6 +174,37 @@ def _estimators(args: argparse.Namespace) -> _Result:
     return _Result(report, estimators_text(report))
 
 
+def _variance(args: argparse.Namespace) -> _Result:
+    from ._variance import bench_variance, variance_text
+
+    file = _picture(args.plot)
+    report = bench_variance(Path(args.run), iterations=args.iterations, **_of_run(args))
+    if file is not None:
+        from ._plot_studies import plot_variance
+
+        plot_variance(report, file)
+    return _Result(report, variance_text(report))
+
+
+def _landscape(args: argparse.Namespace) -> _Result:
+    from ._landscape import bench_landscape, landscape_text
+
+    file = _picture(args.plot)
+    options = {"panels": args.panels, "points": args.points, "radius": args.radius}
+    report = bench_landscape(Path(args.run), **options, **_of_run(args))
+    if file is not None:
+        from ._plot_studies import plot_landscape
+
+        plot_landscape(report, file)
+    return _Result(report, landscape_text(report))
+
+
+def _of_run(args: argparse.Namespace) -> dict[str, Any]:
+    """Options of the studies of a run."""
+    names = ("steps", "num_envs", "seed", "checkpoint", "progress")
+    return {name: getattr(args, name) for name in names}
+
+
 def _peers(args: argparse.Namespace) -> _Result:
     from ._peers import ALGORITHMS, PeersBench, bench_peers, peers_text
 
@@ -283,7 +314,9 @@ def _parser() -> _Parser:
         prog="diffrl bench", description="Measure simulators, updates and whole trainings.", allow_abbrev=False
     )
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="sim|update|traffic|mpm|reference|peers|run|table|plot|runs"
+        dest="command",
+        required=True,
+        metavar="sim|update|traffic|mpm|reference|variance|landscape|peers|run|table|plot|runs",
     )
 
     def add(name: str, function: Callable[[argparse.Namespace], _Result], text: str) -> argparse.ArgumentParser:
@@ -366,6 +399,26 @@ def _parser() -> _Parser:
         "--framework", dest="frameworks", action="append", metavar="NAME", help="numpy, torch or jax; default all"
     )
 
+    variance = add(
+        "variance", _variance, "Variances of three estimators' gradients along a roll-out of an AGPO run, and ascent."
+    )
+    _add_run(variance)
+    variance.add_argument(
+        "--iterations", type=int, default=100, metavar="K", help="iterations of ascent; 0 for none; default 100"
+    )
+
+    landscape = add(
+        "landscape", _landscape, "Landscapes of three estimators at steps of an AGPO run, in planes of its parameters."
+    )
+    _add_run(landscape)
+    landscape.add_argument("--panels", type=int, default=6, metavar="K", help="random steps to draw; default 6")
+    landscape.add_argument(
+        "--points", type=int, default=25, metavar="K", help="points along each direction, odd; default 25"
+    )
+    landscape.add_argument(
+        "--radius", type=float, default=1.0, metavar="R", help="half the width of a plane [parameters]; default 1"
+    )
+
     compiled = add(
         "kernels", _kernels, "GPU resources of a simulator's CUDA kernels; they are compiled, and no GPU is needed."
     )
@@ -421,6 +474,17 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-envs", type=int, metavar="N", help="worlds")
     parser.add_argument("--threads", type=int, metavar="K", help="simulator threads; default every core")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:i; default cpu")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="run folder of agpo in torch")
+    parser.add_argument(
+        "--steps", type=int, default=128, metavar="T", help="control steps of the roll-out; default 128"
+    )
+    parser.add_argument("--num-envs", type=int, default=64, metavar="N", help="worlds; default 64")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--checkpoint", default="last", metavar="NAME", help="last (default), best, or an iteration")
+    parser.add_argument("--plot", metavar="FILE", help="draw the results: .svg, .png or .pdf")
 
 
 def _fail(message: str, code: int) -> int:
