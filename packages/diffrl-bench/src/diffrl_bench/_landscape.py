@@ -30,7 +30,7 @@ import gradest
 from ._machine import describe, machine, versions
 from ._single_steps import Gradients, Step, Trained, draw, gradients, open_trained, ratio, roll_out, simulate
 from ._stopwatch import Progress, unseen
-from ._text import count, rounded, table
+from ._text import count, magnitude, rounded, table
 
 SURFACES = ("sg", "sg+pg", "sg+qg")
 
@@ -107,10 +107,13 @@ def surfaces(
 ) -> dict[str, Any]:
     """The surfaces of one step along ``directions [2, P]``, as rows of rows, and the ratios in them.
 
+    ``slope`` is the gradient of SG at the trained policy along both directions, and ``difference`` the quotient of the
+    differences of the two points next to it. Where they are far apart, the surface is rough between the points.
     Values that are not finite are None.
     """
     with torch.enable_grad():
-        found = gradients(trained, step)
+        found, leaf = gradients(trained, step), trained.flat.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(objectives(trained, step, found)[0](leaf), leaf)
     alphas = {"alpha_pg": ratio(trained, found, found.pg), "alpha_qg": ratio(trained, found, found.qg)}
     count, done = len(radii) ** 2, 0
 
@@ -127,7 +130,10 @@ def surfaces(
 
     sg, pg, qg = plane(counted), plane(of_pg), plane(of_qg)
     values = {"sg": sg, "sg+pg": _mixed(alphas["alpha_pg"], sg, pg), "sg+qg": _mixed(alphas["alpha_qg"], sg, qg)}
-    return {**alphas, **{name: _rows(surface) for name, surface in values.items()}}
+    k, width = len(radii) // 2, radii[len(radii) // 2 + 1] - radii[len(radii) // 2 - 1]
+    difference = np.array([sg[k + 1, k] - sg[k - 1, k], sg[k, k + 1] - sg[k, k - 1]]) / width
+    slopes = {"slope": _numbers((directions @ slope).double().numpy()), "difference": _numbers(difference)}
+    return {**alphas, **slopes, **{name: [_numbers(row) for row in surface] for name, surface in values.items()}}
 
 
 def objectives(trained: Trained, step: Step, found: Gradients) -> tuple[Callable[[Tensor], Tensor], ...]:
@@ -159,7 +165,8 @@ def landscape_text(report: Mapping[str, Any]) -> str:
     for row in report["rows"]:
         found = [np.array(row[name], dtype=float) for name in SURFACES]
         spans = [float(np.nanmax(surface) - np.nanmin(surface)) for surface in found]
-        rows.append((str(row["step"]), *map(rounded, (row["alpha_pg"], row["alpha_qg"], *spans))))
+        slopes = (row["slope"][0], row["difference"][0])
+        rows.append((str(row["step"]), *map(magnitude, (row["alpha_pg"], row["alpha_qg"], *spans, *slopes))))
     return "\n".join(
         [
             f"{about['algorithm']} on {about['task']}, iteration {about['iteration']:,}: "
@@ -168,7 +175,12 @@ def landscape_text(report: Mapping[str, Any]) -> str:
             f"from parameters of norm {rounded(report['parameters_norm'])}",
             describe(report["machine"]),
             "",
-            table(("step", "alpha, PG", "alpha, QG", "span of SG", "of SG+PG", "of SG+QG"), rows),
+            table(
+                ("step", "alpha, PG", "alpha, QG", "span of SG", "of SG+PG", "of SG+QG", "slope of SG", "of points"),
+                rows,
+            ),
+            "",
+            "slope of SG: its gradient along the first direction; of points: between the two next to the policy",
         ]
     )
 
@@ -179,8 +191,8 @@ def _mixed(alpha: float, first: np.ndarray[Any, Any], zeroth: np.ndarray[Any, An
     return np.sum(parts, axis=0)
 
 
-def _rows(surface: np.ndarray[Any, Any]) -> list[list[float | None]]:
-    return [[float(value) if np.isfinite(value) else None for value in row] for row in surface]
+def _numbers(values: np.ndarray[Any, Any]) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in values]
 
 
 def _part(progress: Progress, k: int, parts: int) -> Callable[[float], None]:
