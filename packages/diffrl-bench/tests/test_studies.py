@@ -95,6 +95,9 @@ def test_variances_are_those_of_loops_over_worlds(run: Path, trained: Trained) -
             expected = sum(float(((g - middle) ** 2).sum()) for g in parts) / (WORLDS - 1)
             assert row[name] == pytest.approx(expected, rel=1e-9)
             assert row[name] > 0
+            lengths = [float(g.norm()) for g in parts]
+            assert row[f"{name}_length"] == pytest.approx(np.median(lengths), rel=1e-9)
+            assert name != "sg" or row["outliers"] == sum(x > 10 * np.median(lengths) for x in lengths)
         assert row["worlds"] == WORLDS and row["not_finite"] == 0
 
 

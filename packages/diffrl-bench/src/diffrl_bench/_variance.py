@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 import gradest
 from diffrl_algos.torch._adam import Adam, Optimizer
@@ -102,17 +101,21 @@ def bench_variance(
 
 
 def _row(trained: Trained, found: Gradients) -> dict[str, Any]:
-    """Variances of one step, of the worlds that count, and the ratios that follow from them; None where there are
-    fewer than two worlds."""
+    """Figures of one step, of the worlds that count: variances, median lengths, worlds whose SG is over ten times as
+    long as the median, and ratios. Variances and lengths are None where there are fewer than two worlds."""
     worlds = int(found.counts.sum())
-    values = {name: variance(getattr(found, name), found.counts) if worlds > 1 else None for name in ESTIMATORS}
-    alphas = {"alpha_qg": ratio(trained, found, found.qg), "alpha_pg": ratio(trained, found, found.pg)}
-    return {**values, **alphas, "worlds": worlds, "not_finite": found.not_finite}
-
-
-def variance(g: Tensor, counts: Tensor) -> float:
-    """Definition 3.1 for ``g [N, na]``, of the worlds that count; in double precision, as single squares overflow."""
-    return float(gradest.empirical_variance(g[counts].double()))
+    # In double precision: squares of long gradients overflow in single.
+    each = {name: getattr(found, name)[found.counts].double() for name in ESTIMATORS}
+    lengths = {name: g.norm(dim=1) for name, g in each.items()}
+    return {
+        **{name: float(gradest.empirical_variance(g)) if worlds > 1 else None for name, g in each.items()},
+        **{f"{name}_length": float(x.quantile(0.5)) if worlds > 1 else None for name, x in lengths.items()},
+        "outliers": int((lengths["sg"] > 10.0 * lengths["sg"].quantile(0.5)).sum()) if worlds > 1 else 0,
+        "alpha_qg": ratio(trained, found, found.qg),
+        "alpha_pg": ratio(trained, found, found.pg),
+        "worlds": worlds,
+        "not_finite": found.not_finite,
+    }
 
 
 def ascend(
@@ -166,6 +169,7 @@ def variance_text(report: Mapping[str, Any]) -> str:
         for name, found in report["summary"].items()
     ]
     about, lost = report["run"], sum(row["not_finite"] for row in report["rows"])
+    outliers = sum(row["outliers"] for row in report["rows"]) / len(report["rows"])
     lines = [
         f"{about['algorithm']} on {about['task']}, iteration {about['iteration']:,}: "
         f"{count(report['steps'], 'step')} of {count(report['num_envs'], 'world')}",
@@ -173,6 +177,7 @@ def variance_text(report: Mapping[str, Any]) -> str:
         "",
         table(("variance over worlds", "median", "smallest", "largest", "largest / median"), rows),
         "",
+        f"worlds whose simulation gradient is over ten times as long as the median: {rounded(outliers)} in a step",
         f"gradients of single worlds that were not finite: {lost}",
     ]
     return "\n".join([*lines, *_ascent_lines(report["ascent"])])
