@@ -36,7 +36,11 @@ _BUILTIN = {
     "newton_cartpole": "diffsim_core.tasks.newton:make_cartpole",
     "newton_hopper": "diffsim_core.tasks.newton:make_hopper",
 }
-_FAMILIES = {"brax": "diffsim_core.adapters:FromBrax", "gym": "diffsim_core.adapters:FromGymnasium"}
+_FAMILIES = {
+    "brax": "diffsim_core.adapters:FromBrax",
+    "gym": "diffsim_core.adapters:FromGymnasium",
+    "playground": "diffsim_core.adapters:FromPlayground",
+}
 """Makers of whole environments, for names like ``gym:Hopper-v5`` and ``brax:hopper?backend=spring``."""
 _REGISTERED: dict[str, str | TaskFactory] = {}
 _DECLARED_FAMILIES: dict[str, str] = {}
@@ -74,7 +78,7 @@ def list_tasks() -> list[str]:
 
 
 def is_task(name: str) -> bool:
-    """Whether ``make`` knows a task of that name, or a family of tasks for it (``gym:`` or ``brax:`` and a name)."""
+    """Whether ``make`` knows a task of that name, or a family for it, as in ``gym:Hopper-v5``."""
     return name in _sources() or _family(name) is not None
 
 
@@ -135,7 +139,8 @@ def make(
 
     Args:
         name: see ``list_tasks()``; or ``gym:`` and the id of an environment of Gymnasium, without gradients; or
-            ``brax:`` and the name of one of Brax. The last two may name options: ``brax:hopper?backend=spring``.
+            ``brax:`` or ``playground:`` and the name of one of Brax or MuJoCo Playground. These may name options:
+            ``brax:hopper?backend=spring``.
         num_envs: number of worlds N.
         arrays: ``"torch"`` or ``"jax"``.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
@@ -147,12 +152,12 @@ def make(
         options: options of the task.
 
     Returns:
-        A ``TaskEnv``, ``diffsim_core.adapters.FromGymnasium`` or ``diffsim_core.adapters.FromBrax``.
+        A ``TaskEnv``, or ``FromGymnasium``, ``FromBrax`` or ``FromPlayground`` of ``diffsim_core.adapters``.
 
     Raises:
         ValueError: for an unknown task or option (with the nearest known names), array library, device or dtype, or an
             option of the wrong type, out of its range or given twice.
-        ImportError: if the array library, Gymnasium or Brax is not installed.
+        ImportError: if the array library, Gymnasium, Brax or Playground is not installed.
     """
     from diffsim_core._env import TaskEnv
     from diffsim_core._interop import backend

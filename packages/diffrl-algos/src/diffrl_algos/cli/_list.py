@@ -13,7 +13,10 @@ from .._registry import get_algorithm, list_algorithms
 from ._parser import Parser, Result, add_import
 
 _KINDS = ("algos", "tasks", "presets")
-_MORE = {"tasks": "\nand gym:ID for an environment of Gymnasium, without gradients, and brax:NAME for one of Brax"}
+_MORE = {
+    "tasks": "\nand gym:ID for an environment of Gymnasium, without gradients, brax:NAME for one of Brax, and "
+    "playground:NAME for one of MuJoCo Playground"
+}
 
 
 def run(arguments: Sequence[str]) -> Result:

@@ -1,8 +1,8 @@
 """Adapters between this library and others; each needs the extra of its name.
 
 Our environments run in Gymnasium, Stable-Baselines3, skrl and rsl_rl. Gymnasium's environments run here, without
-gradients, and Brax's with them. Newton's models serve as dynamics, with gradients. Importing this module loads none of
-these libraries.
+gradients, and Brax's and MuJoCo Playground's with them. Newton's models serve as dynamics, with gradients. Importing
+this module loads none of these libraries.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diffsim_core.adapters._from_brax import FromBrax as FromBrax
     from diffsim_core.adapters._from_gymnasium import FromGymnasium as FromGymnasium
+    from diffsim_core.adapters._from_playground import FromPlayground as FromPlayground
     from diffsim_core.adapters._gymnasium import GymnasiumEnv as GymnasiumEnv
     from diffsim_core.adapters._gymnasium import GymnasiumVectorEnv as GymnasiumVectorEnv
     from diffsim_core.adapters._newton import NewtonBodyState as NewtonBodyState
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "FromBrax": ("_from_brax", "brax"),
     "FromGymnasium": ("_from_gymnasium", "gymnasium"),
+    "FromPlayground": ("_from_playground", "brax"),
     "GymnasiumEnv": ("_gymnasium", "gymnasium"),
     "GymnasiumVectorEnv": ("_gymnasium", "gymnasium"),
     "NewtonBodyState": ("_newton", "newton"),

@@ -17,7 +17,7 @@ from diffsim_core._random import seed_array
 from diffsim_core._remade import Remade
 from diffsim_core.adapters._brax_worlds import brax_options, brax_worlds, check_dtype, is_differentiable, worlds_of
 from diffsim_core.adapters._jax_compiled import keep_compiled
-from diffsim_core.adapters._jax_worlds import Names, Outcome, Packed, precision
+from diffsim_core.adapters._jax_worlds import Names, Outcome, Packed, Worlds, precision
 from diffsim_core.options import NUM_ENVS, WORLD_OFFSET, EpisodeLength, Options, options_of
 
 _FROM_MAKE = ("env", "num_envs", "arrays", "device", "dtype", "world_offset", "name")
@@ -112,7 +112,7 @@ class FromBrax(Remade):
             raise ValueError(f"options {wrong} need an environment given by its name; make env with them")
         else:
             with precision(dtype):
-                self._worlds = worlds_of(env, label, dtype)
+                self._worlds = env if isinstance(env, Worlds) else worlds_of(env, label, dtype)
         self.spec = _spec(self._worlds.env, self._worlds.example.obs, label, episode_length)
         self._numbers = np.arange(world_offset, world_offset + num_envs, dtype=np.int32)
         self._horizon = np.int32(episode_length)
