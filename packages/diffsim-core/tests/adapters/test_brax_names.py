@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 
@@ -12,6 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("brax")
 
 import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
 from brax import envs  # noqa: E402
 
 from diffsim_core import make, task_options  # noqa: E402
@@ -70,6 +72,36 @@ def test_without_the_extra_the_error_names_it(missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ImportError, match=rf"FromBrax needs {missing}, .*pip install 'diffsim-core\[brax\]'"):
         make("brax:ant")
+
+
+class Slides(NamedTuple):
+    """A point that an action pushes, in nothing but JAX."""
+
+    x: jax.Array
+    obs: jax.Array
+    reward: jax.Array
+    done: jax.Array
+    metrics: dict[str, jax.Array]
+
+
+class Slider:
+    action_size, dt = 1, 0.1
+
+    def reset(self, rng):
+        x = jax.random.uniform(rng, (1,))
+        return Slides(x, x, jnp.zeros(()), jnp.zeros(()), {})
+
+    def step(self, state, action):
+        x = state.x + self.dt * action
+        return state._replace(x=x, obs=x, reward=-(x @ x))
+
+
+def test_an_environment_in_jax_alone_needs_no_brax(monkeypatch):
+    monkeypatch.setitem(sys.modules, "brax", None)
+    env = FromBrax(Slider(), 3, arrays="jax")
+    state, obs = env.reset(0)
+    slope = jax.grad(lambda action: env.step(state, action)[1].reward.sum())(jnp.full((3, 1), 0.5))
+    np.testing.assert_allclose(slope, -2 * 0.1 * (obs + 0.05), rtol=1e-6)
 
 
 def test_mjx_on_warp_has_no_gradients():

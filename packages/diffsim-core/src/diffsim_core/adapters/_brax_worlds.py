@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import jax
-from brax import envs
 
 from diffsim_core._nearest import unknown
 from diffsim_core.adapters._jax_worlds import Worlds
@@ -119,6 +118,13 @@ def check_dtype(dtype: str, arrays: str) -> None:
 
 
 def _class_of(name: str) -> type[Any]:
+    # Here, so that an environment that needs nothing but JAX runs without Brax.
+    try:
+        from brax import envs
+    except ModuleNotFoundError as error:
+        missing = error.name or "brax"
+        message = f"FromBrax needs {missing}, which is not installed: pip install 'diffsim-core[brax]'"
+        raise ImportError(message) from error
     known: dict[str, type[Any]] = envs._envs  # pyright: ignore[reportPrivateUsage] - there is no public list
     if name not in known:
         raise ValueError(unknown("environment of Brax", name, known))
