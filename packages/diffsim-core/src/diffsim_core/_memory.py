@@ -35,21 +35,27 @@ def free_bytes(device: str) -> int | None:
     return next((1024 * int(words[1]) for words in lines if words[0] == "MemAvailable:"), None)
 
 
-def require_memory(env: Any, horizon: int) -> None:
+def require_memory(env: Any, horizon: int, *, seeds: int = 1) -> None:
     """Raise for a window that cannot fit into memory, before it is allocated.
+
+    Args:
+        env: the worlds.
+        horizon: steps of the window.
+        seeds: such windows at a time.
 
     Raises:
         ValueError: its backward pass alone needs more than the device has free; the message says how much, and what
             takes less.
     """
-    needed = kept_bytes(env, horizon)
+    needed = seeds * kept_bytes(env, horizon)
     free = free_bytes(env.device) if needed else None
     if free is None or needed <= free:
         return
     dynamics = env.task.dynamics
     remedy = " or the task's option memory='low'" if getattr(dynamics, "memory", None) == "fast" else ""
+    many, fewer = (f" for {seeds} seeds", "fewer seeds, ") if seeds > 1 else ("", "")
     raise ValueError(
-        f"num_envs={env.num_envs} and horizon={horizon}: the simulator of {env.spec.name!r} keeps "
-        f"{needed / 1e9:.1f} GB for the backward pass, but {env.device} has {free / 1e9:.1f} GB free; use fewer "
+        f"num_envs={env.num_envs} and horizon={horizon}{many}: the simulator of {env.spec.name!r} keeps "
+        f"{needed / 1e9:.1f} GB for the backward pass, but {env.device} has {free / 1e9:.1f} GB free; use {fewer}fewer "
         f"worlds, a shorter horizon{remedy}"
     )

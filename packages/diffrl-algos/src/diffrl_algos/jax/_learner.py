@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 
 import gradest
-from diffsim_core import Env, collect_divergences, require_memory
+from diffsim_core import Env, Trajectory, collect_divergences, require_memory
 
 from .._algorithm import Metrics
 from .._arrays import carried_arrays
@@ -32,6 +32,7 @@ from ._native_fit import fit_natively
 from ._networks import Critic, GaussianActor, gaussian_actor, value_critic
 from ._normalize import RunningStats
 from ._policy import GaussianPolicy, ValueFunction
+from ._seeds import over_seeds
 from ._state import ActorNets, Counters, State, TargetNets, Worlds
 from ._window import Taps, Window, explore
 
@@ -130,16 +131,44 @@ class Learner(ABC, Generic[ConfigT]):
 
     def update(self, state: State) -> tuple[State, Metrics]:
         """One update, as the class describes it: the next state and its metrics."""
+        return self.update_together([state])[0]
+
+    def update_together(self, states: Sequence[State]) -> list[tuple[State, Metrics]]:
+        """An update of each of several states at once: what ``update`` gives for each of them, up to rounding.
+
+        Their worlds are of one kind, as those of runs that differ in nothing but their seeds.
+        """
         start = time.perf_counter()
-        env = state.env
-        if env not in self._compiled:
-            options = dict(self.compiler_options)
-            self._compiled[env] = jax.jit(lambda *arrays: self._step(env, *arrays), compiler_options=options)
-        state = self._before(state)
+        states = [self._before(state) for state in states]
         with gradest.allow_nan():
-            worlds, nets, seen = self._compiled[env](state.worlds, state.nets, self._done(state))
-        seen = jax.device_get(seen)
-        computed = time.perf_counter()
+            found = self._updates(states)(*map(self._arguments, states))
+        # Windows stay on the device: they are asked for only where a world diverged.
+        windows = [seen.pop("window") for _, _, seen in found]
+        seen = jax.device_get([seen for _, _, seen in found])
+        learn_s = time.perf_counter() - start
+        return [
+            self._counted(state.replace(worlds=worlds, nets=nets), one, window, learn_s)
+            for state, (worlds, nets, _), one, window in zip(states, found, seen, windows, strict=True)
+        ]
+
+    def check_together(self, states: Sequence[State]) -> None:
+        """Raise ``ValueError`` if ``update_together`` cannot be for these states; the message says why."""
+        env = states[0].env
+        if self.gradients:
+            require_memory(env, self.window, seeds=len(states))
+        try:
+            jax.eval_shape(self._updates(states), *map(self._arguments, states))
+        except NotImplementedError as error:
+            raise ValueError(
+                f"environment {env.spec.name!r} cannot be computed for several seeds at once, because jax.vmap fails "
+                f"({error}); train one seed at a time"
+            ) from error
+
+    def _counted(
+        self, state: State, seen: Mapping[str, Any], window: Trajectory, learn_s: float
+    ) -> tuple[State, Metrics]:
+        """``state`` with the account of its update, and the metrics of that."""
+        start = time.perf_counter()
         counters = state.counters
         reward, done, valid = (seen[name] for name in ("reward", "done", "valid"))
         diverged, accepted = int(seen["diverged"]), bool(seen["accepted"])
@@ -158,13 +187,13 @@ class Learner(ABC, Generic[ConfigT]):
             **{name: float(value) for name, value in seen["metrics"].items()},
             "refused_updates": counters.refused,
             "diverged": counters.diverged,
-            "learn_s": computed - start,
-            "account_s": time.perf_counter() - computed,
-            "divergences": collect_divergences(state.env, seen["window"]) if diverged else [],
+            "learn_s": learn_s,
+            "account_s": time.perf_counter() - start,
+            "divergences": collect_divergences(state.env, window) if diverged else [],
         }
         if bad := int(np.count_nonzero(~np.isfinite(reward))):
             report["rewards_not_finite"] = bad
-        return state.replace(worlds=worlds, counters=counters, nets=nets), report
+        return state.replace(counters=counters), report
 
     def _step(self, env: Env, worlds: Worlds, nets: Any, done: Array) -> tuple[Worlds, Any, dict[str, Any]]:
         """``learn``, and what is accepted of it."""
@@ -186,10 +215,23 @@ class Learner(ABC, Generic[ConfigT]):
         seen = {"accepted": good, "diverged": steps.diverged.sum(), "metrics": named, "window": kept, **parts}
         return after, nets, seen
 
+    def _updates(self, states: Sequence[State]) -> Callable[..., list[Any]]:
+        """``_step`` of all these states, compiled."""
+        env, count = states[0].env, len(states)
+        if (env, count) not in self._compiled:
+            options = dict(self.compiler_options)
+            step = over_seeds(lambda *arrays: self._step(env, *arrays), count)
+            self._compiled[env, count] = jax.jit(step, compiler_options=options)
+        return self._compiled[env, count]
+
     @cached_property
-    def _compiled(self) -> dict[Env, Callable[..., Any]]:
-        """Updates, by the worlds they are of."""
+    def _compiled(self) -> dict[tuple[Env, int], Callable[..., Any]]:
+        """Updates, by the worlds they are of and the number of seeds."""
         return {}
+
+    def _arguments(self, state: State) -> tuple[Worlds, Any, Array]:
+        """What ``_step`` takes of a state."""
+        return state.worlds, state.nets, self._done(state)
 
     def _before(self, state: State) -> State:
         """Where an update begins; by default where the last one ended."""

@@ -42,7 +42,8 @@ def fit_natively(
     steps = passes * -(-rows // size)
     target = _target(critic, str(flat.dtype), size)
     like = jax.ShapeDtypeStruct(flat.shape, flat.dtype)
-    call = jax.ffi.ffi_call(target, (like, like, like, jax.ShapeDtypeStruct((1,), flat.dtype)))
+    results = (like, like, like, jax.ShapeDtypeStruct((1,), flat.dtype))
+    call = jax.ffi.ffi_call(target, results, vmap_method="sequential")  # of several seeds one after the other
     numbers = _constants(optimizer, adam.step, steps, jnp.asarray(lr, flat.dtype))
     fitted, m, v, loss = call(flat, adam.m, adam.v, x, y, order.astype(jnp.int32), numbers)
     return fitted, Adam(m, v, adam.step + steps), loss[0]
