@@ -104,7 +104,7 @@ class Clock:
 
 
 def test_a_budget_in_seconds_ends_with_the_first_update_beyond_it(worlds, monkeypatch):
-    monkeypatch.setattr("diffrl_algos._train.time", Clock(tick=0.5))
+    monkeypatch.setattr("diffrl_algos._together.time", Clock(tick=0.5))
     result = train(ALGORITHM, worlds(), Budget(seconds=2.75))
     assert result.status == "finished" and result.state.iteration == 6 and result.wall_s == 3.0
 
@@ -194,7 +194,7 @@ def test_evaluations_come_every_so_often_and_at_the_end(worlds):
 
 def test_evaluations_are_not_training_time(worlds, monkeypatch):
     clock = Clock()
-    for module in ("_train", "_evaluate"):
+    for module in ("_together", "_evaluate"):
         monkeypatch.setattr(f"diffrl_algos.{module}.time", clock)
 
     class Slow(Counting):

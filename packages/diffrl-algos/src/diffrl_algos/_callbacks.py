@@ -65,10 +65,11 @@ class PartLine:
 
 
 class ProgressLine(Callback):
-    """One line with iteration, steps per second, return and remaining time; see ``StatusLine``."""
+    """One line with iteration, steps per second, return and remaining time, behind a ``title``; see ``StatusLine``."""
 
-    def __init__(self, out: IO[str]) -> None:
+    def __init__(self, out: IO[str], title: str = "") -> None:
         self._line = StatusLine(out)
+        self.title = title
         self._told: set[str] = set()
 
     def on_start(self, state: Any, fraction: float) -> None:
@@ -85,10 +86,10 @@ class ProgressLine(Callback):
             self._shown = now
             self._line.show(self._text(update))
 
-    def on_evaluation(self, update: Update) -> None:
+    def on_evaluation(self, update: Update, of: str = "") -> None:
         evaluation = update.evaluation
         assert evaluation is not None
-        text = f"evaluation at iteration {update.metrics['iteration']}: {returns_text(evaluation.to_json())}"
+        text = f"{of}evaluation at iteration {update.metrics['iteration']}: {returns_text(evaluation.to_json())}"
         self._line.show(text, stays=True)
 
     def on_stop(self, update: Update | None, status: Status) -> None:
@@ -100,7 +101,7 @@ class ProgressLine(Callback):
         gained = update.fraction - self._first_fraction
         remaining = elapsed * max(0.0, 1.0 - update.fraction) / gained if gained > 0 else float("nan")
         rate = (update.metrics["env_steps"] - self._first_steps) / elapsed
-        return progress_text(update, rate, remaining)
+        return f"{self.title}{progress_text(update, rate, remaining)}"
 
 
 def not_finite(update: Update) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ._errors import RunError, UsageError
 from ._files import read_json
+from ._folders import seed_folders
 
 _imported: dict[str, dict[str, Any]] = {}
 """What this process imported by name, as ``run.json`` records it. It is as global as the registries it fills."""
@@ -144,8 +145,8 @@ def way_on(path: Path, imports: Iterable[str]) -> str:
 
 
 def resume_command(path: Path) -> str:
-    """What goes on with a run, to be pasted into a shell."""
-    trust = " --trust-imports" if recorded(path) else ""
+    """What goes on with a run, or with those of all seeds in a folder, to be pasted into a shell."""
+    trust = " --trust-imports" if any(map(recorded, seed_folders(path) or [path])) else ""
     return f"diffrl train --resume {shlex.quote(str(path))}{trust}"
 
 

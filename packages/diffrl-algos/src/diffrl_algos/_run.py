@@ -83,8 +83,8 @@ class Run:
             RunError: it cannot be written, or there is not enough space; nothing is left behind. Or another process is
                 at work there.
         """
+        cls.require_free(path, spec)
         run = cls(path, spec, sha256_of(spec.to_json()))
-        run._require_unbegun()
         made = [folder for folder in (path, *path.parents) if not folder.exists()]
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -98,6 +98,11 @@ class Run:
                 raise
             raise RunError(f"cannot make {path}: {error.strerror or error}; choose another place with --out") from None
         return run
+
+    @classmethod
+    def require_free(cls, path: Path, spec: RunSpec) -> None:
+        """Raise ``UsageError`` if ``create`` cannot make this run at ``path``, which holds anything else."""
+        cls(path, spec, sha256_of(spec.to_json()))._require_unbegun()
 
     def _describe(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Write what a run begins with, or nothing."""

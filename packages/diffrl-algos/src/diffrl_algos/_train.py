@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
@@ -15,6 +14,7 @@ from . import _processes
 from ._config import Steps
 from ._errors import UsageError
 from ._fields import checked
+from ._together import Clock, Training, train_together
 
 if TYPE_CHECKING:
     from diffsim_core import Env
@@ -156,6 +156,42 @@ def train(
             other worlds.
         BaseException: whatever an update, the environment or a callback raises, after ``on_stop`` of every callback.
     """
+    training = begin_training(
+        algorithm,
+        env,
+        budget,
+        callbacks,
+        seed=seed,
+        state=state,
+        wall_s=wall_s,
+        stop_after=stop_after,
+        evaluator=evaluator,
+        stop_at_return=stop_at_return,
+        score=score,
+    )
+    (result,) = train_together([training], lambda states: [algorithm.update(state) for state in states], interrupt)
+    return result
+
+
+def begin_training(
+    algorithm: Algorithm,
+    env: Env,
+    budget: Budget | None = None,
+    callbacks: Sequence[Callback] = (),
+    *,
+    seed: int = 0,
+    state: Any = None,
+    wall_s: float = 0.0,
+    stop_after: int | None = None,
+    evaluator: Evaluator | None = None,
+    stop_at_return: float | None = None,
+    score: float | None = None,
+    clock: Clock | None = None,
+) -> Training:
+    """``train``, except for the updates, which ``train_together`` has computed, and asks for interrupts before.
+
+    ``clock`` is one for all trainings that go on together.
+    """
     if stop_after is not None and stop_after < 1:
         raise UsageError(f"stop_after is {stop_after}; expected at least 1")
     budget = budget or Budget(iterations=algorithm.config.iterations)
@@ -163,7 +199,8 @@ def train(
     state = algorithm.init(env, seed) if state is None else _in_worlds(algorithm, state, env, seed)
     if not reached:
         budget.require_rest("the state", state.iteration, state.env_steps, wall_s)
-    start = time.perf_counter() - wall_s
+    clock = clock or Clock()
+    start = clock.now() - wall_s
     fraction = budget.fraction(state.iteration, state.env_steps, wall_s)
     record = max((callback.record for callback in callbacks), default=0)
     first, update, status = state.iteration, None, "finished"
@@ -174,21 +211,22 @@ def train(
             callback.on_start(state, fraction)
             started.append(callback)
         while fraction < 1.0 and not reached:
-            if _processes.any_of(interrupt()):
-                status = "interrupted"
-                break
             if stop_after is not None and state.iteration - first >= stop_after:
                 status = "stopped"
                 break
-            state, metrics = algorithm.update(state)
-            wall_s = time.perf_counter() - start
+            updated = yield state
+            if updated is None:
+                status = "interrupted"
+                break
+            state, metrics = updated
+            wall_s = clock.now() - start
             score, evaluation = metrics["return_mean"], None
             if evaluator is not None:
                 fraction = budget.fraction(state.iteration, state.env_steps, wall_s)
                 due = state.iteration % evaluator.every == 0 or fraction >= 1.0
                 evaluation = evaluator(algorithm.policy(state), record) if due else None
                 score = evaluation.score if evaluation is not None else None
-                start += evaluation.seconds if evaluation is not None else 0.0
+                clock.left_out += evaluation.seconds if evaluation is not None else 0.0
             wall_s, score = _processes.agree(wall_s, score)
             fraction = budget.fraction(state.iteration, state.env_steps, wall_s)
             metrics = {"iteration": state.iteration, "env_steps": state.env_steps, "wall_s": wall_s, **metrics}

@@ -15,20 +15,21 @@ from .._config import UpdateConfig
 from .._errors import UsageError
 from .._evaluate import returns_text
 from .._fields import flag
-from .._folders import default_path, reserved
+from .._folders import default_path, of_seed, reserved, seed_folders, together_at
 from .._imports import import_module, resume_command
 from .._live import PORT, Live
 from .._processes import launched
 from .._registry import AlgorithmEntry, list_algorithms, unknown_algorithm
 from .._run import Run
-from .._session import resume_run, start_run
+from .._seeds import SharedLine, require_alike
+from .._session import Planned, resume_run, resume_runs, start_run, start_runs
 from .._signals import exit_code
 from .._spec import RunSpec
 from .._start import extended, starting_from
 from .._train import Budget, Callback
 from ._parser import Result
 from ._run_imports import imported_for
-from ._train_options import budget_of, config_flags, refuse_task_options, scheduled, spec_of, train_parser
+from ._train_options import budget_of, config_flags, refuse_task_options, scheduled, spec_of, specs_of, train_parser
 
 _WITH_EXTEND = {"extend", "out", "config.iterations", "env_steps", "seconds"}
 _WITH_RESUME = {"resume", "stop_after", "json", "imports", "trust_imports", "clips", "live", "port"}
@@ -37,6 +38,8 @@ _WITH_RESUME = {"resume", "stop_after", "json", "imports", "trust_imports", "cli
 def run(arguments: Sequence[str]) -> Result | int:
     entry, args = _parse(arguments)
     if args.resume is not None:
+        if folders := seed_folders(Path(args.resume)):
+            return _result_of_seeds(_go_on_together(folders, args), args)
         summary = _go_on(args)
     elif args.extend is not None:
         with imported_for(args, Path(args.extend)) as names:
@@ -46,6 +49,8 @@ def run(arguments: Sequence[str]) -> Result | int:
             "diffrl train needs ALGO and TASK, or --resume DIR, or --extend DIR; see diffrl list algos, diffrl list "
             "tasks"
         )
+    elif args.seeds is not None:
+        return _result_of_seeds(_begin_together(_new(entry, args), args), args)
     else:
         summary = _begin(_new(entry, args), args, args.imports)
     code = exit_code(summary.get("signal"))
@@ -57,6 +62,39 @@ def _begin(spec: RunSpec, args: Namespace, imports: Sequence[str]) -> dict[str, 
         callbacks = [_Folder(path), ProgressLine(sys.stderr), *_clips(args, path, lambda: spec)]
         callbacks += _live(args, path, imports)
         return start_run(spec, path, callbacks=callbacks, stop_after=args.stop_after)
+
+
+def _begin_together(spec: RunSpec, args: Namespace) -> list[dict[str, Any]]:
+    """Train several seeds, each in a folder of its own in the one that was asked for."""
+    specs = specs_of(spec, args)
+    require_alike(specs)
+    _refuse_live(args)
+    with _folder(args, spec, seeds=True) as path:
+        if (path / "run.json").exists():
+            raise UsageError(f"{path} is a run folder, and --seeds makes folders in it; choose another --out")
+        line = SharedLine(sys.stderr)
+        planned = [Planned(one, of_seed(path, one.seed)) for one in specs]
+        planned = [one._replace(callbacks=_of_seed(args, line, *one[:2], new=True)) for one in planned]
+        return start_runs(planned, stop_after=args.stop_after)
+
+
+def _go_on_together(folders: Sequence[Path], args: Namespace) -> list[dict[str, Any]]:
+    _refuse_fixed(args)
+    _refuse_live(args)
+    line = SharedLine(sys.stderr)
+    with imported_for(args, folders[0]):
+        return resume_runs(
+            folders, callbacks=lambda run: _of_seed(args, line, run.spec, run.path), stop_after=args.stop_after
+        )
+
+
+def _of_seed(args: Namespace, line: SharedLine, spec: RunSpec, path: Path, *, new: bool = False) -> list[Callback]:
+    return [*([_Folder(path)] if new else []), line.of(spec.seed), *_clips(args, path, lambda: spec)]
+
+
+def _refuse_live(args: Namespace) -> None:
+    if args.live is not None:
+        raise UsageError("--live shows one run, not several seeds; leave it out, and see diffrl play RUN --live")
 
 
 class _Folder(Callback):
@@ -94,10 +132,14 @@ def _extended(args: Namespace) -> RunSpec:
     return spec if args.env_steps is None else scheduled(spec, set())
 
 
-def _go_on(args: Namespace) -> dict[str, Any]:
+def _refuse_fixed(args: Namespace) -> None:
     fixed = [key for key, value in vars(args).items() if key not in _WITH_RESUME and value is not None]
     if fixed:
         raise _is_fixed(flag(fixed[0].removeprefix("config.")))
+
+
+def _go_on(args: Namespace) -> dict[str, Any]:
+    _refuse_fixed(args)
     path = Path(args.resume)
     with imported_for(args, path) as names:
         callbacks = [ProgressLine(sys.stderr), *_clips(args, path, lambda: Run.open(path).spec)]
@@ -151,11 +193,11 @@ def _two(names: Sequence[str]) -> UsageError:
     return UsageError(f"--resume DIR goes on with the run in DIR; leave {' '.join(names)} out")
 
 
-def _folder(args: Namespace, spec: RunSpec) -> contextlib.AbstractContextManager[Path]:
+def _folder(args: Namespace, spec: RunSpec, *, seeds: bool = False) -> contextlib.AbstractContextManager[Path]:
     """The run folder: the one that was asked for, or a new one, of which the first of several processes decides."""
     if args.out is not None:
         return contextlib.nullcontext(Path(args.out))
-    path = default_path(spec)
+    path = default_path(spec, seeds=seeds)
     return reserved(path) if launched()[0] == 0 else contextlib.nullcontext(path)
 
 
@@ -173,11 +215,22 @@ def _live(args: Namespace, path: Path, imports: Sequence[str]) -> list[Callback]
     return [Live(path, PORT if args.port is None else args.port, imports)]
 
 
-def _text(summary: dict[str, Any]) -> str:
+def _text(summary: dict[str, Any], *, whole: bool = True) -> str:
+    """What came of a run, ``whole`` with the command that goes on with it."""
     done = f"{summary['iterations']} updates, {summary['env_steps']:,} steps, {summary['wall_s']:.1f} s"
     if summary["status"] != "finished":
-        return f"{summary['status']} after {done}; continue with: {resume_command(Path(summary['run']))}"
+        way_on = f"; continue with: {resume_command(Path(summary['run']))}" if whole else ""
+        return f"{summary['status']} after {done}{way_on}"
     return (
         f"{returns_text(summary)} "
         f"(deterministic, mean length {summary['length_mean']:.1f}) after {done}; run folder {summary['run']}"
     )
+
+
+def _result_of_seeds(summaries: Sequence[dict[str, Any]], args: Namespace) -> Result:
+    """One line for each seed, and how to go on where some are not complete."""
+    lines = [f"seed {one['seed']}: {_text(one, whole=False)}" for one in summaries]
+    if any(one["status"] != "finished" for one in summaries):
+        lines.append(f"continue with: {resume_command(together_at([Path(one['run']) for one in summaries]))}")
+    code = max(exit_code(one.get("signal")) for one in summaries)
+    return Result(list(summaries), "\n".join(lines), args.json, code)

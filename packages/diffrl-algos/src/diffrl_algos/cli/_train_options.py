@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from diffsim_core.options import Count, Option, Options
+from diffsim_core.options import Count, Index, Option, Options
 
 from .. import _fields
 from .._config import UpdateConfig
@@ -37,6 +37,12 @@ _OF_RUN = ("num_envs", "seed", "device", "eval_episodes", "eval_every", "stop_at
 _OF_RUN = (*_OF_RUN, "keep_checkpoints", "tensorboard", "wandb", "framework")
 _STOP_AFTER = Option(
     name="stop_after", kind=Count | None, default=None, doc="Stop after so many updates; budget and schedules stay."
+)
+_SEEDS = Option(
+    name="seeds",
+    kind=tuple[Index, ...] | None,
+    default=None,
+    doc="Train these seeds in one process, each in a folder of its own; in JAX.",
 )
 _CLIPS = Option(name="clips", kind=Count, default=4, doc="Write N worlds of every evaluation to DIR/clips as HTML.")
 
@@ -73,11 +79,14 @@ def train_parser(entry: AlgorithmEntry | None, task: str | None = None, reading:
         metavar="NAME",
         help="begin with this setting in place of the preset; agpo has paper, Gao et al. 2024",
     )
-    parser.add_argument("--out", metavar="DIR", help="run folder; default runs/ALGO-TASK-sSEED-TIME")
+    parser.add_argument(
+        "--out", metavar="DIR", help="run folder; default runs/ALGO-TASK-sSEED-TIME; with --seeds, the folder of theirs"
+    )
     run, budget = _fields.field_types(RunSpec), _fields.field_types(Budget)
     for name in _OF_RUN:
         option = run[name] if preset is None else dataclasses.replace(run[name], default=_default(run[name], preset))
         parser.add(option, **_SHOWN.get(name, {"metavar": "K"}))
+    parser.add(_SEEDS, metavar="S,S,...")
     for name in ("env_steps", "seconds"):
         parser.add(budget[name], **_SHOWN[name])
     parser.add_argument(
@@ -172,6 +181,15 @@ def spec_of(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
         **run,
     )
     return made if args.env_steps is None else scheduled(made, set(changes))
+
+
+def specs_of(spec: RunSpec, args: Namespace) -> list[RunSpec]:
+    """``spec`` with each of the seeds of ``--seeds``."""
+    if args.seed is not None:
+        raise UsageError("--seed and --seeds are both given; give one of them")
+    if not args.seeds:
+        raise UsageError("--seeds is empty; give one or more, with commas between")
+    return [dataclasses.replace(spec, seed=seed) for seed in args.seeds]
 
 
 def budget_of(args: Namespace, cls: type) -> dict[str, Any]:
