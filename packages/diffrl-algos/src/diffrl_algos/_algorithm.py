@@ -42,8 +42,10 @@ class TrainState(Protocol):
 class Algorithm(Protocol):
     """State in, state out: an algorithm is its configuration and these functions.
 
-    Two more are optional. ``template(env, seed)`` gives a state to load a checkpoint into, without the checks of
+    Others are optional. ``template(env, seed)`` gives a state to load a checkpoint into, without the checks of
     training; ``init`` serves otherwise. ``value(state)`` gives a function of observations, whose values viewers show.
+    ``update_together(states)`` gives a list of what ``update`` gives for each of several states, and
+    ``check_together(states)`` raises ``ValueError`` where it cannot; ``diffrl train --seeds`` needs both.
     """
 
     name: str
