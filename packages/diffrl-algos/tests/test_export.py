@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import sys
 import zipfile
 
@@ -40,6 +41,15 @@ def kind(policy):
     return type(policy), getattr(getattr(policy, "actor", None), "state_dependent", None)
 
 
+def from_jax(data):
+    """What an exported program of JAX computes, as a function of tensors."""
+    pytest.importorskip("flax")
+    from diffrl_algos.jax._export import jax_policy
+
+    act = jax_policy(data)
+    return lambda obs: torch.from_numpy(act(obs.numpy()))
+
+
 def assert_same_actions(policy, act):
     rng = torch.Generator().manual_seed(0)
     for size in (1, 5, 256):
@@ -64,6 +74,23 @@ ALL = [pytest.param(name, marks=[] if name in REPRESENTATIVES else pytest.mark.s
 def test_the_same_actions_in_onnxruntime(worlds, name):
     policy = policy_of(name, worlds)
     assert_same_actions(policy, onnx_policy(onnx_bytes(export_policy(policy, 2), {}, 2)))
+
+
+@pytest.mark.parametrize("name", ["shac", "sapo", "pods"])
+def test_the_same_actions_in_jax(worlds, name, monkeypatch):
+    """With the statistics and their bound, for any number of worlds, on processors and GPUs, and without pickle."""
+    export = pytest.importorskip("jax.export")
+    pytest.importorskip("flax")
+    from diffrl_algos.jax._export import jax_bytes
+    from diffrl_algos.jax._from_torch import in_jax
+
+    policy = policy_of(name, worlds, **({"obs_clip": 1.0} if name == "shac" else {}))
+    data = jax_bytes(in_jax(policy), 2)
+    for reader in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, reader, None)
+    program = export.deserialize(bytearray(data))
+    assert program.platforms == ("cpu", "cuda") and program.calling_convention_version > 0
+    assert_same_actions(policy, lambda obs: torch.from_numpy(np.array(program.call(obs.numpy()))))
 
 
 def test_actions_are_clipped():
@@ -141,7 +168,7 @@ def test_an_exported_policy_earns_what_the_run_says(run, worlds, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--format", "jax"], "unknown format 'jax'; known: onnx, torch"),
+        (["--format", "coreml"], "unknown format 'coreml'; known: jax, onnx, torch"),
         (["--format", "onxx"], "did you mean onnx?"),
         (["--actions", "controls"], "unknown kind of actions 'controls'; did you mean control?"),
         (["--checkpoint", "3"], "has no checkpoint '3'; there are last, best, 2, 4"),
@@ -153,6 +180,14 @@ def test_bad_input(run, tmp_path, monkeypatch, capfd, arguments, words):
     assert main(["export", str(run), "--out", "policy.onnx", *arguments]) == 2
     err = capfd.readouterr().err
     assert words in err and len([line for line in err.splitlines() if line.startswith("diffrl: ")]) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("missing", ["jax", "flax"])
+def test_without_jax_the_error_names_the_extra(run, tmp_path, monkeypatch, capfd, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert main(["export", str(run), "--format", "jax", "--out", str(tmp_path / "policy.jax")]) == 2
+    assert f"{missing} is not installed; pip install 'diffrl-algos[jax]'" in capfd.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -202,6 +237,9 @@ def test_a_policy_of_several_arrays_takes_them_in_one_vector(tmp_path, capfd):
     assert about["obs_arrays"] == [["state", [2]], ["points", [8, 3]]] and about["max_abs_error"] < 1e-5
     session = onnxruntime.InferenceSession(tmp_path / "policy.onnx", providers=["CPUExecutionProvider"])
     assert session.run(["action"], {"obs": np.zeros((3, 26), np.float32)})[0].shape == (3, 1)
+    pytest.importorskip("flax")
+    assert main(["export", str(path), "--format", "jax", "--out", str(tmp_path / "policy.jax")]) == 2
+    assert "sapo: the policy has an encoder" in capfd.readouterr().err and not (tmp_path / "policy.jax").exists()
 
 
 class Driven(PointTask):
@@ -227,9 +265,9 @@ def driven(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("form", ["onnx", "torch"])
+@pytest.mark.parametrize("form", ["onnx", "torch", "jax"])
 def test_controls_are_the_policys_actions_in_their_units(driven, tmp_path, capfd, form):
-    read = onnx_policy if form == "onnx" else torch_policy
+    read = {"onnx": onnx_policy, "torch": torch_policy, "jax": from_jax}[form]
     found = {}
     for actions in ("unit", "control"):
         out = tmp_path / actions

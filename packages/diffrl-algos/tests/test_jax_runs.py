@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
 import diffsim_core
 from diffrl_algos.cli import main
@@ -101,6 +102,13 @@ def test_a_run_resumes_exactly_acts_and_can_be_exported(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["return_mean"] == pytest.approx(summary["return_mean"])
     exported = export_run(whole, tmp_path / "policy.pt2", form="torch")
     assert exported["max_abs_error"] < 1e-6 and exported["algorithm"] == "shac"
+    about = export_run(whole, tmp_path / "policy.jax", form="jax")
+    described = json.loads((tmp_path / "policy.jax.json").read_text())
+    assert about["max_abs_error"] < 1e-6 and described.items() <= about.items() and described["task"] == "toy"
+    program, policy = export.deserialize(bytearray((tmp_path / "policy.jax").read_bytes())), load_policy(whole)
+    for size in (1, 7):
+        obs = 3.0 * jax.random.normal(jax.random.key(size), (size, 2))
+        np.testing.assert_allclose(program.call(obs), policy(obs), rtol=0, atol=1e-6)
     policy = load_policy(whole, deterministic=False, seed=1)
     obs = jnp.ones((3, 2))
     assert policy(obs).shape == (3, 1) and not (policy(obs) == policy(obs)).any()

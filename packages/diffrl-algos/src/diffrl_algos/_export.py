@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ from ._session import more_worlds
 from ._states import restore
 from ._surroundings import package_versions
 
-FORMATS = ("onnx", "torch")
+FORMATS = ("onnx", "torch", "jax")
+_NEEDED = {"onnx": ("export", "onnx", "onnxscript", "onnxruntime"), "jax": ("jax", "jax", "flax")}
+"""The extra and the packages that a format needs beside torch."""
 ACTIONS = ("unit", "control")
 _WORLDS = 64
 _TOLERANCE = 1e-5
@@ -31,7 +35,8 @@ def export_run(
     Args:
         path: run folder.
         out: file to write; an existing one is replaced.
-        form: ``"onnx"`` or ``"torch"`` (``torch.export``).
+        form: ``"onnx"``, ``"torch"`` (``torch.export``) or ``"jax"`` (``jax.export``, which has no place for the
+            description: it goes to a file with ``.json`` behind the name of ``out``).
         which: ``"last"``, ``"best"`` or an iteration.
         actions: ``"unit"``: in [-1, 1], as the environment takes them; ``"control"``: within ``spec.control_range``,
             in the units of the simulator's controls.
@@ -47,15 +52,14 @@ def export_run(
         raise unknown("kind of actions", actions, ACTIONS)
     run = Run.open(path)
     entry = run.spec.entry
-    if form == "onnx":
-        for package in ("onnx", "onnxscript", "onnxruntime"):
-            require(package, "export")
+    if form in _NEEDED:
+        extra, *packages = _NEEDED[form]
+        for package in packages:
+            require(package, extra)
     if not out.parent.is_dir():
         raise UsageError(f"{out.parent} is not a folder; make it, or choose another --out")
 
     import torch
-
-    from .torch import _export as files
 
     state, manifest = restore(run, which)
     policy = run.spec.build().policy(state)
@@ -104,22 +108,50 @@ def export_run(
         )
     low, high = torch.tensor(bounds, dtype=torch.float64).unbind(1)
     expected = (low + high) / 2 + acted.double().clamp(-1.0, 1.0) * ((high - low) / 2)
+    control_range = spec.control_range if actions == "control" else None
     try:
-        control_range = spec.control_range if actions == "control" else None
-        program = files.export_policy(policy, spec.num_obs, control_range=control_range)
+        data, act = _written(form, policy, about, spec.num_obs, control_range)
     except ValueError as error:
         raise UsageError(f"{entry.name}: {error}") from None
-    data = files.onnx_bytes(program, about, spec.num_obs) if form == "onnx" else files.torch_bytes(program, about)
-    read = files.onnx_policy if form == "onnx" else files.torch_policy
     # As a part of the largest number that each of them can be, so that it means the same for every control.
-    error = float(((read(data)(obs) - expected).abs() / torch.maximum(-low, high).clamp(min=1e-30)).max())
+    error = float(((act(obs) - expected).abs() / torch.maximum(-low, high).clamp(min=1e-30)).max())
     if not error <= _TOLERANCE:
         raise RunError(f"the exported policy differs from the run's by {error:.1e}; nothing was written")
     try:
+        if form == "jax":
+            write_atomic(out.with_name(f"{out.name}.json"), json.dumps(about, indent=1).encode())
         write_atomic(out, data)
     except OSError as problem:
         raise RunError(f"cannot write {out}: {problem.strerror or problem}") from None
     return {"file": str(out), "form": form, "bytes": len(data), "max_abs_error": error, **about}
+
+
+def _written(
+    form: str, policy: Any, about: Mapping[str, Any], num_obs: int, control_range: Sequence[tuple[float, float]] | None
+) -> tuple[bytes, Callable[[Any], Any]]:
+    """The file of a policy in torch, and what is read from it again, as a function of tensors.
+
+    Raises:
+        ValueError: the policy is no function of the observation alone, or JAX does not have its network.
+    """
+    import torch
+
+    from .torch import _export as files
+
+    files.require_function(policy)
+    if form == "jax":
+        from .jax._export import jax_bytes, jax_policy
+        from .jax._from_torch import in_jax
+
+        data = jax_bytes(in_jax(policy), num_obs, control_range)
+        act = jax_policy(data)
+        return data, lambda obs: torch.from_numpy(act(obs.numpy()))
+    program = files.export_policy(policy, num_obs, control_range=control_range)
+    if form == "onnx":
+        data = files.onnx_bytes(program, about, num_obs)
+        return data, files.onnx_policy(data)
+    data = files.torch_bytes(program, about)
+    return data, files.torch_policy(data)
 
 
 def _in_torch(name: str, obs: Any, policy: Any) -> tuple[Any, Any, Any]:

@@ -14,7 +14,10 @@ def run(arguments: Sequence[str]) -> Result:
     parser = Parser("export", "Write the deterministic policy of a run, with its observation statistics, to one file.")
     parser.add_argument("run", metavar="RUN", help="run folder")
     parser.add_argument(
-        "--format", default="onnx", metavar="onnx|torch", help="default onnx; torch is a program of torch.export"
+        "--format",
+        default="onnx",
+        metavar="onnx|torch|jax",
+        help="default onnx; torch is a program of torch.export, jax one of jax.export",
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="file to write; an existing one is replaced")
     parser.add_argument("--checkpoint", default="last", metavar="NAME", help="last (default), best, or an iteration")

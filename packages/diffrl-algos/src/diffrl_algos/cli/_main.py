@@ -21,7 +21,7 @@ _COMMANDS = {
     "train": "train a policy and evaluate it; --resume continues a run",
     "play": "show the policy of a run: an HTML file, a video or a live view",
     "eval": "evaluate the policy of a run on fresh worlds",
-    "export": "write the policy of a run to an ONNX or torch.export file",
+    "export": "write the policy of a run to a file of ONNX, torch.export or jax.export",
     "list": "list algorithms, tasks or presets",
     "check": "check a task's gradients and promises",
 }

@@ -69,7 +69,7 @@ class Critic:
         return jnp.stack([self.mlp(part, x)[..., 0] for part in jnp.split(flat, self.count)])
 
 
-def clamp(x: Array, low: float, high: float) -> Array:
+def clamp(x: Array, low: float | Array, high: float | Array) -> Array:
     """``x`` within bounds; its derivative is 1 on them and 0 beyond, as torch's is."""
     return jnp.where((x >= low) & (x <= high), x, jax.lax.stop_gradient(jnp.clip(x, low, high)))
 

@@ -19,8 +19,8 @@ class Normalizer(NamedTuple):
     """``[no]``."""
     scale: Array
     """``[no]``."""
-    bound: float | None = None
-    """None where nothing is clipped. The gradient beyond a bound is zero."""
+    bound: float | Array | None = None
+    """Of all numbers, or ``[no]``; None where nothing is clipped. The gradient beyond a bound is zero."""
 
     def __call__(self, x: Array) -> Array:
         x = self.shift + x * self.scale

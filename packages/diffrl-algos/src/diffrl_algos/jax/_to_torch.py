@@ -19,7 +19,7 @@ def in_torch(policy: GaussianPolicy) -> TorchPolicy:
     actor, normalize = policy.actor, policy.normalize
     mlp = MLP(actor.mlp.sizes, actor.mlp.activation, actor.mlp.layer_norm)
     shift, scale = _tensor(normalize.shift), _tensor(normalize.scale)
-    bound = None if normalize.bound is None else torch.full_like(scale, normalize.bound)
+    bound = None if normalize.bound is None else torch.ones_like(scale) * _tensor(normalize.bound)
     network = TorchActor(mlp, actor.state_dependent, actor.logstd_range)
     return TorchPolicy(network, _tensor(policy.params), Normalizer(shift, scale, bound), None)
 

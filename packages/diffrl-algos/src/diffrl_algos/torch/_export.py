@@ -35,12 +35,7 @@ def export_policy(
         ValueError: it is no function of the observation alone: it remembers how far an episode has gone, or draws
             random numbers.
     """
-    if hasattr(policy, "restart"):
-        raise ValueError(
-            "the policy remembers how far an episode has gone; only a function of the observation is exported"
-        )
-    if getattr(policy, "generator", None) is not None:
-        raise ValueError("the policy draws random numbers; export the deterministic one")
+    require_function(policy)
     batch = torch.export.Dim("batch")
     with torch.no_grad():
         program = torch.export.export(
@@ -51,6 +46,16 @@ def export_policy(
     # They would be saved as a pickle.
     program.example_inputs = None
     return program
+
+
+def require_function(policy: Policy) -> None:
+    """Raise ``ValueError`` unless a policy is a function of the observation alone, without random numbers."""
+    if hasattr(policy, "restart"):
+        raise ValueError(
+            "the policy remembers how far an episode has gone; only a function of the observation is exported"
+        )
+    if getattr(policy, "generator", None) is not None:
+        raise ValueError("the policy draws random numbers; export the deterministic one")
 
 
 def torch_bytes(program: torch.export.ExportedProgram, about: Mapping[str, Any]) -> bytes:
