@@ -81,6 +81,22 @@ def test_arrays_that_do_not_fit_are_named():
         algorithm.from_arrays(state, arrays)
 
 
+def test_a_compilation_says_so_once_and_is_kept(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("diffsim_core._jax_compiled._PATIENCE", 0.0)
+    algorithm = kind("apg")(config_of("apg", horizon=4))
+    state = algorithm.init(worlds(), 3)
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+        capsys.readouterr()
+        for _ in range(2):
+            state, _ = algorithm.update(state)
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    said = capsys.readouterr().err
+    assert said.count("JAX compiles an update of apg in 4 worlds of toy") == 1 and str(tmp_path) in said
+
+
 def arrays_of(path):
     return Run.open(path).load("last", whole=True)[0]
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from diffsim_core._interop import from_numpy as from_numpy
     from diffsim_core._interop import stop_gradient as stop_gradient
     from diffsim_core._interop import to_numpy as to_numpy
+    from diffsim_core._jax_compiled import compiling as compiling
     from diffsim_core._memory import free_bytes as free_bytes
     from diffsim_core._memory import kept_bytes as kept_bytes
     from diffsim_core._memory import require_memory as require_memory
@@ -58,6 +59,7 @@ _LAZY = {
     "EpisodeRandom": "_random",
     "TaskEnv": "_env",
     "collect_divergences": "_divergence",
+    "compiling": "_jax_compiled",
     "differentiable": "_interop",
     "free_bytes": "_memory",
     "from_numpy": "_interop",

@@ -16,8 +16,8 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 from brax import envs  # noqa: E402
 
-from diffsim_core import make, task_options  # noqa: E402
-from diffsim_core.adapters import FromBrax, _jax_compiled  # noqa: E402
+from diffsim_core import _jax_compiled, make, task_options  # noqa: E402
+from diffsim_core.adapters import FromBrax  # noqa: E402
 from diffsim_core.adapters._brax_worlds import is_differentiable  # noqa: E402
 
 from .brax_worlds import Toy  # noqa: E402

@@ -10,6 +10,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -20,7 +21,7 @@ import numpy as np
 from jax import Array
 
 import gradest
-from diffsim_core import Env, Trajectory, collect_divergences, require_memory
+from diffsim_core import Env, Trajectory, collect_divergences, compiling, require_memory
 
 from .._algorithm import Metrics
 from .._arrays import carried_arrays
@@ -140,8 +141,11 @@ class Learner(ABC, Generic[ConfigT]):
         """
         start = time.perf_counter()
         states = [self._before(state) for state in states]
-        with gradest.allow_nan():
+        env, kind = states[0].env, (states[0].env, len(states))
+        what = f"an update of {self.name} in {env.num_envs * len(states)} worlds of {env.spec.name}"
+        with gradest.allow_nan(), nullcontext() if kind in self._called else compiling(what):
             found = self._updates(states)(*map(self._arguments, states))
+        self._called.add(kind)
         # Windows stay on the device: they are asked for only where a world diverged.
         windows = [seen.pop("window") for _, _, seen in found]
         seen = jax.device_get([seen for _, _, seen in found])
@@ -223,6 +227,11 @@ class Learner(ABC, Generic[ConfigT]):
             step = over_seeds(lambda *arrays: self._step(env, *arrays), count)
             self._compiled[env, count] = jax.jit(step, compiler_options=options)
         return self._compiled[env, count]
+
+    @cached_property
+    def _called(self) -> set[tuple[Env, int]]:
+        """Updates that have been called, and so compiled."""
+        return set()
 
     @cached_property
     def _compiled(self) -> dict[tuple[Env, int], Callable[..., Any]]:

@@ -34,7 +34,11 @@ def keep_compiled() -> Path | None:
 
 @contextmanager
 def compiling(what: str) -> Iterator[None]:
-    """Say on stderr what is being compiled, once it has taken some seconds."""
+    """A context in which JAX compiles ``what``: it is kept for later processes, and a long one says so on stderr.
+
+    What is compiled is kept in the user's cache folder, unless ``jax_compilation_cache_dir`` names another one or
+    ``jax_enable_compilation_cache`` is off.
+    """
     folder = keep_compiled()
     kept = "" if folder is None else f"; later runs find it in {folder}"
     timer = threading.Timer(_PATIENCE, _say, (f"JAX compiles {what}, which may take minutes{kept}",))
