@@ -21,16 +21,16 @@ _WIDE = 100.0
 
 
 def plot_traces(traces: Traces, rows: Sequence[Row], names: Sequence[str], title: str, file: Path) -> None:
-    """A row for each metric, a column for each algorithm and task that has them; a line for each seed.
+    """A row for each metric, a column for each algorithm and task that has any of them; a line for each seed.
 
     Values of one sign that span orders of magnitude have a logarithmic axis, negative ones with their sign changed.
     """
     require_format(file)
 
-    def has_all(run: Mapping[str, np.ndarray]) -> bool:
-        return all(name in run and np.isfinite(run[name]).any() for name in names)
+    def has(run: Mapping[str, np.ndarray], name: str) -> bool:
+        return name in run and bool(np.isfinite(run[name]).any())
 
-    found = grouped([row for row in rows if has_all(traces.get(row["run"], {}))])
+    found = grouped([row for row in rows if any(has(traces.get(row["run"], {}), name) for name in names)])
     groups = {of: [row["run"] for row in group] for of, group in found.items()}
     titles = [f"{shown(group[0])}, {task}" for (_, task), group in found.items()]
     if not groups or not names:
@@ -40,12 +40,16 @@ def plot_traces(traces: Traces, rows: Sequence[Row], names: Sequence[str], title
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(len(names), len(groups), squeeze=False, sharex="col")
         for name, axes_row in zip(names, grid, strict=True):
-            values = np.concatenate([traces[run][name] for runs in groups.values() for run in runs])
+            values = np.concatenate([traces[run].get(name, []) for runs in groups.values() for run in runs])
             sign, wide = _scale(values[np.isfinite(values)])
             for axes, runs in zip(axes_row, groups.values(), strict=True):
-                for color, run in zip(_COLORS * len(runs), runs, strict=False):
+                measured = [run for run in runs if has(traces[run], name)]
+                if not measured:
+                    axes.text(0.5, 0.5, "has none", ha="center", va="center", transform=axes.transAxes, color="gray")
+                    axes.set_yticks([])
+                for color, run in zip(_COLORS * len(measured), measured, strict=False):
                     axes.plot(traces[run]["iteration"], sign * traces[run][name], color=color, linewidth=0.8)
-                if wide:
+                if wide and measured:
                     axes.set_yscale("log")
             _label(axes_row[0], ("-" if sign < 0 else "") + name)
         for axes, words in zip(grid[0], titles, strict=True):
@@ -59,7 +63,7 @@ def plot_traces(traces: Traces, rows: Sequence[Row], names: Sequence[str], title
 
 def _scale(values: np.ndarray) -> tuple[float, bool]:
     """The sign of the drawn values, and whether the axis is logarithmic."""
-    for sign in (1.0, -1.0):
+    for sign in (1.0, -1.0) if values.size else ():
         if (sign * values > 0).all() and (sign * values).max() > _WIDE * (sign * values).min():
             return sign, True
     return 1.0, False
