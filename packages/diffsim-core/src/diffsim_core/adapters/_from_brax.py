@@ -12,11 +12,11 @@ from annotated_types import doc
 
 from diffsim_core._interop import backend as library
 from diffsim_core._interop import backend_of, to_numpy
+from diffsim_core._jax_compiled import keep_compiled
 from diffsim_core._protocol import Array, EnvSpec, EnvState, PyTree, Transition
 from diffsim_core._random import seed_array
 from diffsim_core._remade import Remade
 from diffsim_core.adapters._brax_worlds import brax_options, brax_worlds, check_dtype, is_differentiable, worlds_of
-from diffsim_core._jax_compiled import keep_compiled
 from diffsim_core.adapters._jax_worlds import Names, Outcome, Packed, Worlds, precision
 from diffsim_core.options import NUM_ENVS, WORLD_OFFSET, EpisodeLength, Options, options_of
 

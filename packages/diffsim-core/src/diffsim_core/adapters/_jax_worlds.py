@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffsim_core._interop_jax import JAX
-from diffsim_core._protocol import Array, PyTree
 from diffsim_core._jax_compiled import compiling
+from diffsim_core._protocol import Array, PyTree
 from diffsim_core.adapters._jax_packing import Packing
 
 
