@@ -100,5 +100,5 @@ def test_the_page_says_what_runs_and_why_the_rest_does_not():
 
 def test_no_error_hides_behind_another():
     """Frameworks and worlds are looked at before anything is made, so what the page gives is the first reason."""
-    assert "gippo is written for torch alone; in jax there are agpo, apg" in refusal("gippo", "jax", "dejong")
+    assert "gippo is written for torch alone; in jax there are agpo, aobg, apg" in refusal("gippo", "jax", "dejong")
     assert refusal("shac", "torch", "dejong") == ""
