@@ -19,7 +19,10 @@ from ._text import count, rounded
 FORMATS = (".svg", ".png", ".pdf")
 _OURS, _LIGHT, _THEIRS = "#0072b2", "#7fbde0", "#999999"
 _COLORS = {"forward": _OURS, "forward + backward": _LIGHT, "MuJoCo, forward": _THEIRS}
-_SEVERAL = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_SEVERAL = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"),
+    *("#7f3b08", "#8c8c8c", "#6a3d9a", "#9acd32", "#f0e442"),
+)
 STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
