@@ -109,10 +109,10 @@ def run_tests(session: nox.Session) -> None:
         return
     # Several runs, so that no process holds what all compile and load: MuJoCo takes half a gigabyte for a large model,
     # and what XLA compiles a whole one.
-    core, brax = "packages/diffsim-core", [str(file) for file in sorted(ROOT.glob(BRAX))]
+    core, apart = "packages/diffsim-core", [MODELS, *(str(file) for file in sorted(ROOT.glob(BRAX)))]
     others = [f"packages/{name}" for name in PACKAGES if name != "diffsim-core"]
     failed = []
-    for part in ([core, *(f"--ignore={file}" for file in (MODELS, *brax))], [MODELS], brax, others):
+    for part in ([core, *(f"--ignore={file}" for file in apart)], apart, others):
         try:
             pytest(session, *part)
         except CommandFailed:

@@ -238,6 +238,7 @@ class At(Callback):
             self.act()
 
 
+@pytest.mark.slow
 def test_seeds_that_are_cut_off_save_what_they_have_and_go_on_from_there(tmp_path):
     """Told to end, or by an error in one of them, after which they are not at the same update."""
     config = config_of("apg", iterations=3, horizon=4)

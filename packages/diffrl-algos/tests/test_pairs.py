@@ -24,8 +24,8 @@ PAGE = Path(__file__).parents[3] / "docs/algorithms/matrix.md"
 NEEDED = {"newton_": "newton", "gym:": "gymnasium", "brax:": "brax"}
 """Packages of tasks whose names begin so."""
 BRAX = "brax:inverted_pendulum?backend=spring"
-JAX_FAST = {"apg", "ppo"}
-"""Algorithms that are compiled for every kind of worlds; the others in JAX for functions alone, elsewhere when slow."""
+JAX_FAST = "apg"
+"""The algorithm that is compiled for every kind of worlds; the others in JAX for functions alone, elsewhere when slow."""
 
 
 def marks(algorithm, framework, task):
@@ -35,7 +35,7 @@ def marks(algorithm, framework, task):
         for start, package in NEEDED.items()
         if task.startswith(start)
     ]
-    if task == BRAX or (framework == "jax" and algorithm not in JAX_FAST and task != "dejong"):
+    if task == BRAX or (framework == "jax" and algorithm != JAX_FAST and task != "dejong"):
         found.append(pytest.mark.slow)
     return found
 
