@@ -25,7 +25,7 @@ NEEDED = {"newton_": "newton", "gym:": "gymnasium", "brax:": "brax"}
 """Packages of tasks whose names begin so."""
 BRAX = "brax:inverted_pendulum?backend=spring"
 JAX_FAST = "apg"
-"""The algorithm that is compiled for every kind of worlds; the others in JAX for functions alone, elsewhere when slow."""
+"""The algorithm that is compiled for every kind of worlds; the others in JAX for functions, and elsewhere when slow."""
 
 
 def marks(algorithm, framework, task):
