@@ -15,7 +15,7 @@ from diffrl_algos import UsageError, get_algorithm, load_preset
 from diffrl_algos.torch import AOBG, SHAC, AOBGConfig, SHACConfig, TargetState
 from diffrl_algos.torch._account import Clock
 
-from .learning import before_and_after
+from .learning import POINT_MASS, before_and_after
 
 N, T = 6, 8
 SMALL = {"iterations": 10, "horizon": T, "actor_hidden": (8,), "critic_hidden": (16,), "critic_iterations": 2}
@@ -221,17 +221,7 @@ def test_presets_are_shacs(task):
 
 @pytest.mark.parametrize("independent", [False, True])
 def test_it_learns_to_control_a_point_mass(worlds, independent):
-    config = AOBGConfig(
-        iterations=60,
-        horizon=16,
-        actor_hidden=(32,),
-        critic_hidden=(32,),
-        actor_lr=2e-2,
-        critic_lr=5e-3,
-        target_alpha=0.2,
-        critic_iterations=4,
-        independent=independent,
-    )
+    config = AOBGConfig(**POINT_MASS, target_alpha=0.2, independent=independent)
     env = worlds(num_envs=32, limit=10.0, horizon=40)
     before, after, _ = before_and_after(AOBG(config), env)
     assert before < 30.0 < 36.0 < after

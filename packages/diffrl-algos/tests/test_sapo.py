@@ -13,7 +13,7 @@ from diffrl_algos.torch import SAPO, SHAC
 from diffrl_algos.torch._distributions import Gaussian
 from diffrl_algos.torch._return_scale import ReturnScale
 
-from .learning import before_and_after
+from .learning import POINT_MASS, before_and_after
 
 SMALL = {"iterations": 10, "horizon": 8, "actor_hidden": (16, 8), "critic_hidden": (16,), "critic_iterations": 2}
 SHACS = {
@@ -261,16 +261,7 @@ def test_values_out_of_range_are_named(wrong):
 
 
 def test_learns_to_control_a_point_mass(worlds):
-    config = SAPOConfig(
-        iterations=60,
-        horizon=16,
-        actor_hidden=(32,),
-        critic_hidden=(32,),
-        actor_lr=2e-2,
-        critic_lr=5e-3,
-        critic_iterations=4,
-        temperature_init=0.1,
-    )
+    config = SAPOConfig(**POINT_MASS, temperature_init=0.1)
     env = worlds(num_envs=32, limit=10.0, horizon=40)
     untrained, trained, _ = before_and_after(SAPO(config), env)
     assert untrained < 0.0 < 36.0 < trained < 40.0

@@ -13,6 +13,7 @@ from diffrl_algos import PPOConfig, SHACConfig, evaluate, train
 from diffrl_algos.torch import PPO, SHAC
 from diffsim_core import make
 
+from .learning import POINT_MASS
 from .naive_shac import NaiveSHAC
 
 
@@ -114,16 +115,7 @@ def lqr_return(returns_of, horizon):
 
 def test_learns_to_control_a_point_mass(worlds):
     """From the middle of a bad start to within a few percent of the unlimited optimum, in 60 updates."""
-    config = SHACConfig(
-        iterations=60,
-        horizon=16,
-        actor_hidden=(32,),
-        critic_hidden=(32,),
-        actor_lr=2e-2,
-        critic_lr=5e-3,
-        target_alpha=0.2,
-        critic_iterations=4,
-    )
+    config = SHACConfig(**POINT_MASS, target_alpha=0.2)
     env = worlds(num_envs=32, limit=10.0, horizon=40)
     algorithm = SHAC(config)
     start = algorithm.init(env, 0)

@@ -83,6 +83,17 @@ def test_the_picture_holds_every_seed(tmp_path: Path) -> None:
         plot_traces(traces, rows, ["unknown"], "", tmp_path / "x.svg")
 
 
+def test_a_metric_that_a_run_lacks_leaves_its_panel_empty(tmp_path: Path) -> None:
+    runs = {"gippo-dejong-s0": _run(tmp_path / "0", 50), "gippo-ackley-s0": _run(tmp_path / "1", 50)}
+    write_traces(tmp_path, runs, ["alpha", "return_mean"])
+    rows = [{"run": run, "algorithm": "gippo", "task": run.split("-")[1]} for run in runs]
+    traces = read_traces(tmp_path)
+    del traces["gippo-ackley-s0"]["alpha"]
+    plot_traces(traces, rows, ["alpha", "return_mean"], "", tmp_path / "x.svg")
+    drawn = (tmp_path / "x.svg").read_text()
+    assert drawn.count("has none") == 1 and "ackley" in drawn
+
+
 def test_the_table_is_the_mean_over_seeds_of_the_best() -> None:
     rows = [{"algorithm": "gippo", "task": "dejong", "return_best": best} for best in (-1e-10, -3e-10, None)]
     lines = best_table(rows, {("gippo", "dejong"): -4e-10, ("rp", "dejong"): -1e-8}, markdown=True).splitlines()

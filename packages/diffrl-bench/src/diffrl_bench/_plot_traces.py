@@ -63,8 +63,8 @@ def plot_traces(traces: Traces, rows: Sequence[Row], names: Sequence[str], title
 
 def _scale(values: np.ndarray) -> tuple[float, bool]:
     """The sign of the drawn values, and whether the axis is logarithmic."""
-    for sign in (1.0, -1.0) if values.size else ():
-        if (sign * values > 0).all() and (sign * values).max() > _WIDE * (sign * values).min():
+    for sign in (1.0, -1.0):
+        if values.size and (sign * values > 0).all() and (sign * values).max() > _WIDE * (sign * values).min():
             return sign, True
     return 1.0, False
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
 from diffsim_core import make, task_options  # noqa: E402
-from diffsim_core.adapters import FromBrax, FromPlayground, _from_playground  # noqa: E402
+from diffsim_core.adapters import FromBrax, FromPlayground, _brax_worlds, _from_playground  # noqa: E402
 
 from .brax_worlds import Toy  # noqa: E402
 
@@ -63,7 +63,7 @@ def loaded(monkeypatch, tmp_path):
         ALL_ENVS=(*names, "RobotWalk"), get_default_config=lambda name: CONFIG, load=recorded
     )
     monkeypatch.setitem(sys.modules, "mujoco_playground", package)
-    monkeypatch.setattr(_from_playground, "_SHARED", {})
+    monkeypatch.setattr(_brax_worlds, "_SHARED", {})
     return calls
 
 
@@ -82,6 +82,12 @@ def test_the_configuration_is_the_options(loaded):
     assert loaded == [("PointSettle", given)]
     assert (env.spec.horizon, env.spec.dt, env.spec.differentiable) == (3, 0.1, True)
     assert env.spec.name == f"{NAME}?far=1&noise.on=false" and make(NAME, num_envs=2).spec.horizon == 7
+
+
+def test_environments_of_one_name_are_told_apart(loaded):
+    for env in ("PointSettle", "PointSwing"):
+        FromPlayground(env, 2, name="mine")
+    assert [name for name, _ in loaded] == ["PointSettle", "PointSwing"]
 
 
 @pytest.mark.parametrize("given", [{"iterations": 4}, {"impl": "warp"}])

@@ -230,7 +230,7 @@ class Learner(ABC, Generic[ConfigT]):
 
     @cached_property
     def _called(self) -> set[tuple[Env, int]]:
-        """Updates that have been called, and so compiled."""
+        """Updates that have been called, and so compiled; ``check_together`` asks for one without that."""
         return set()
 
     @cached_property

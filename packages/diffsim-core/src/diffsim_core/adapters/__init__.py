@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from diffsim_core.adapters._missing import needed_by
+
 if TYPE_CHECKING:
     from diffsim_core.adapters._from_brax import FromBrax as FromBrax
     from diffsim_core.adapters._from_gymnasium import FromGymnasium as FromGymnasium
@@ -43,12 +45,8 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, extra = _LAZY[name]
-    try:
+    with needed_by(name, f"'diffsim-core[{extra}]'"):
         return getattr(importlib.import_module(f"diffsim_core.adapters.{module}"), name)
-    except ModuleNotFoundError as error:
-        missing = error.name or "a package"
-        message = f"{name} needs {missing}, which is not installed: pip install 'diffsim-core[{extra}]'"
-        raise ImportError(message) from error
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,7 @@ Nothing here imports ``brax.training``, whose releases up to 0.14.2 fail with JA
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import jax
 
 from diffsim_core._nearest import unknown
 from diffsim_core.adapters._jax_worlds import Worlds
+from diffsim_core.adapters._missing import needed_by
 from diffsim_core.io._compile import collected_warnings
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.options import Option, Options, options_of
@@ -63,16 +64,36 @@ def brax_worlds(name: str, label: str, backend: str | None, dtype: str, options:
     """
     cls = _class_of(name)
     given = {**options, **({} if backend is None else {"backend": backend})}
-    key = (cls, label, dtype, repr(sorted(given.items())))
+    remedy = f"another backend ({', '.join(BACKENDS)}) or other options"
+    return shared_worlds(cls, cls, label, dtype, given, remedy)
+
+
+def shared_worlds(
+    of: Any, make: Callable[..., Any], label: str, dtype: str, options: Mapping[str, Any], remedy: str
+) -> Worlds:
+    """The worlds of ``make(**options)``, made once in a process.
+
+    Args:
+        of: names what is made with these options.
+        make: another library's maker of an environment.
+        label: as the user has it, for messages.
+        dtype: of the real numbers.
+        options: arguments of ``make``.
+        remedy: what to use where it fails.
+
+    Raises:
+        ValueError: it cannot be made, or does not run with the installed JAX.
+    """
+    key = (of, label, dtype, repr(sorted(options.items())))
     if key not in _SHARED:
         try:
             with collected_warnings():  # that Brax's physics is not maintained, and words of MuJoCo's compiler
-                env = cls(**given)
+                env = make(**options)
         except Exception as error:  # whatever another's code raises
             said = " ".join(str(error).split())
             raise ValueError(
-                f"environment {label!r} cannot be made with {_listed(given)}: {type(error).__name__}: {said}; use "
-                f"another backend ({', '.join(BACKENDS)}) or other options"
+                f"environment {label!r} cannot be made with {_listed(options)}: {type(error).__name__}: {said}; use "
+                f"{remedy}"
             ) from error
         _SHARED[key] = worlds_of(env, label, dtype)
     return _SHARED[key]
@@ -119,12 +140,8 @@ def check_dtype(dtype: str, arrays: str) -> None:
 
 def _class_of(name: str) -> type[Any]:
     # Here, so that an environment that needs nothing but JAX runs without Brax.
-    try:
+    with needed_by("FromBrax", "'diffsim-core[brax]'"):
         from brax import envs
-    except ModuleNotFoundError as error:
-        missing = error.name or "brax"
-        message = f"FromBrax needs {missing}, which is not installed: pip install 'diffsim-core[brax]'"
-        raise ImportError(message) from error
     known: dict[str, type[Any]] = envs._envs  # pyright: ignore[reportPrivateUsage] - there is no public list
     if name not in known:
         raise ValueError(unknown("environment of Brax", name, known))

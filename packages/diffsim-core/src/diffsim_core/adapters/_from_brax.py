@@ -112,6 +112,7 @@ class FromBrax(Remade):
             raise ValueError(f"options {wrong} need an environment given by its name; make env with them")
         else:
             with precision(dtype):
+                # ``FromPlayground`` hands over what it shares.
                 self._worlds = env if isinstance(env, Worlds) else worlds_of(env, label, dtype)
         self.spec = _spec(self._worlds.env, self._worlds.example.obs, label, episode_length)
         self._numbers = np.arange(world_offset, world_offset + num_envs, dtype=np.int32)

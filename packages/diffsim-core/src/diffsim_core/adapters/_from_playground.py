@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diffsim_core._nearest import unknown
-from diffsim_core.adapters._brax_worlds import check_dtype, worlds_of
+from diffsim_core.adapters._brax_worlds import check_dtype, shared_worlds
 from diffsim_core.adapters._from_brax import FromBrax
 from diffsim_core.adapters._jax_worlds import Worlds, precision
-from diffsim_core.io._compile import collected_warnings
+from diffsim_core.adapters._missing import needed_by
 from diffsim_core.options import EpisodeLength, Option, Options
 
 _PACKAGE = "mujoco_playground"
@@ -21,8 +21,6 @@ _NOT_OPTIONS = ("action_repeat",)
 """Fields of a configuration that only Playground's trainers read."""
 _IMPL = "MuJoCo's implementation on accelerators: MJX in JAX, or MJX on Warp, which has no gradients."
 _LIMIT = "Control steps after which an episode is truncated."
-_SHARED: dict[Any, Worlds] = {}
-"""Worlds that were made. Those of an evaluation are those of the training, with all that is compiled."""
 
 
 class FromPlayground(FromBrax):
@@ -104,24 +102,16 @@ def _worlds(env: str, label: str, dtype: str, options: Mapping[str, Any]) -> Wor
     Raises:
         ValueError: the models of its robot are not there, or it cannot be made with these options.
     """
-    key = (label, dtype, repr(sorted(options.items())))
-    if key not in _SHARED:
-        playground = _playground()
-        _require_models(playground, env)
-        registry = playground.registry
-        own = {name for name, _ in _fields(registry, env)}
-        overrides = {name: value for name, value in options.items() if name in own}
-        try:
-            with collected_warnings():  # words of MuJoCo's compiler
-                made = registry.load(env, config_overrides=overrides)
-        except Exception as error:  # whatever another's code raises
-            said = " ".join(str(error).split())
-            listed = ", ".join(f"{name}={value!r}" for name, value in overrides.items())
-            raise ValueError(
-                f"environment {label!r} cannot be made with {listed}: {type(error).__name__}: {said}; use other options"
-            ) from error
-        _SHARED[key] = worlds_of(made, label, dtype)
-    return _SHARED[key]
+    playground = _playground()
+    _require_models(playground, env)
+    registry = playground.registry
+    own = {name for name, _ in _fields(registry, env)}
+    overrides = {name: value for name, value in options.items() if name in own}
+
+    def make(**overrides: Any) -> Any:
+        return registry.load(env, config_overrides=overrides)
+
+    return shared_worlds((_PACKAGE, env), make, label, dtype, overrides, "other options")
 
 
 def _require_models(playground: Any, env: str) -> None:
@@ -150,8 +140,5 @@ def _fields(registry: Any, env: str) -> Iterator[tuple[str, Any]]:
 
 def _playground() -> Any:
     """The package. No extra installs it, because it would bring a dozen others that nothing else here needs."""
-    try:
+    with needed_by("FromPlayground", "playground"):
         return importlib.import_module(_PACKAGE)
-    except ModuleNotFoundError as error:
-        missing = error.name or _PACKAGE
-        raise ImportError(f"FromPlayground needs {missing}, which is not installed: pip install playground") from error
