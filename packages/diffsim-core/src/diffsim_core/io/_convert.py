@@ -10,6 +10,7 @@ import numpy as np
 
 from diffsim_core.io._actuators import actuator_arrays
 from diffsim_core.io._collision import Ground
+from diffsim_core.io._hulls import mesh_hulls
 from diffsim_core.io._joints import joint_of
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._muscles import read_muscles
@@ -18,6 +19,7 @@ from diffsim_core.io._pairs import Gains, contact_pairs
 from diffsim_core.io.params import SINK_DEPTH, ContactParams, LimitParams
 from diffsim_core.rigid._quat import quat_mul, rotation
 from diffsim_core.rigid.contacts import PointKind
+from diffsim_core.rigid.hulls import Hull
 from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.model import Body, FloatArray, Geom, RigidModel, Site
 
@@ -97,13 +99,11 @@ def _com_and_inertia(link: _Link) -> tuple[FloatArray, FloatArray]:
     return com, 0.5 * (inertia + inertia.T)
 
 
-def geoms_of(m: Any, bodies: list[Body]) -> list[Geom]:
-    """Every shape of a kind that a viewer can draw, placed in its link's frame."""
-    geoms = []
-    for g in range(m.ngeom):
-        if (kind := _SHAPES.get(int(m.geom_type[g]))) is not None:
-            geoms.append(geom_of(m, bodies, g, kind))
-    return geoms
+def geoms_of(m: Any, bodies: list[Body]) -> dict[int, Geom]:
+    """Every shape of a kind that a viewer can draw, by MuJoCo's index, placed in its link's frame."""
+    hulls = mesh_hulls(m)
+    kinds = ((g, _SHAPES.get(int(m.geom_type[g]))) for g in range(m.ngeom))
+    return {g: geom_of(m, bodies, g, kind, hulls.get(g)) for g, kind in kinds if kind is not None}
 
 
 def _site(m: Any, bodies: list[Body], s: int) -> Site:
@@ -116,7 +116,7 @@ def _site(m: Any, bodies: list[Body], s: int) -> Site:
     )
 
 
-def geom_of(m: Any, bodies: list[Body], g: int, kind: str) -> Geom:
+def geom_of(m: Any, bodies: list[Body], g: int, kind: str, hull: Hull | None = None) -> Geom:
     body = bodies[m.geom_bodyid[g]]
     return Geom(
         name=geom_name(m, g),
@@ -126,6 +126,7 @@ def geom_of(m: Any, bodies: list[Body], g: int, kind: str) -> Geom:
         quat=quat_mul(body.quat, m.geom_quat[g]),
         size=m.geom_size[g].copy(),
         rgba=m.geom_rgba[g].astype(np.float64),
+        hull=hull,
     )
 
 
@@ -151,13 +152,13 @@ def _semi_axes(geom: Geom) -> FloatArray:
 
 
 def _contact_arrays(
-    m: Any, links: list[_Link], bodies: list[Body], ground: Ground | None, contact: ContactParams
+    m: Any, links: list[_Link], geoms: Mapping[int, Geom], ground: Ground | None, contact: ContactParams
 ) -> dict[str, Any]:
     """The ``contact_*`` fields of ``RigidModel``."""
     gains = contact_gains(m, links, contact)
     rows: list[tuple[Any, ...]] = []
     for g, friction in () if ground is None else ground.touching:
-        geom = geom_of(m, bodies, g, _SHAPES[int(m.geom_type[g])])
+        geom = geoms[g]
         offsets, radius = _point_offsets(geom)
         kn, kd, kt = gains(geom.link)
         kind = PointKind.ELLIPSOID if geom.type in ("ellipsoid", "cylinder") else PointKind.ROUND
@@ -229,6 +230,7 @@ def to_rigid_model(
     no_gravity = bool(disabled & mujoco.mjtDisableBit.mjDSBL_GRAVITY)
     inertial = [_com_and_inertia(link) for link in links]
     types = [joint_of(m, j) for j in joints]
+    geoms = geoms_of(m, bodies)
     scalar = np.array([joint.scalar for joint in types], dtype=bool)
     return RigidModel(
         name=name,
@@ -254,19 +256,13 @@ def to_rigid_model(
         dof_armature=m.dof_armature.copy(),
         **actuator_arrays(m),
         muscles=read_muscles(m, bodies),
-        **_contact_arrays(m, links, bodies, ground, contact),
-        pairs=contact_pairs(
-            m,
-            touching,
-            lambda g: geom_of(m, bodies, g, _SHAPES[int(m.geom_type[g])]),
-            contact_gains(m, links, contact),
-            contact.mu,
-        ),
+        **_contact_arrays(m, links, geoms, ground, contact),
+        pairs=contact_pairs(m, touching, geoms.__getitem__, contact_gains(m, links, contact), contact.mu),
         gravity=np.zeros(3) if no_gravity else m.opt.gravity.copy(),
         contact_law=contact_law,
         limit_law=limit_law,
         bodies=tuple(bodies[1:]),
-        geoms=tuple(geoms_of(m, bodies)),
+        geoms=tuple(geoms.values()),
         sites=tuple(_site(m, bodies, s) for s in range(m.nsite)),
         notes=notes,
     )

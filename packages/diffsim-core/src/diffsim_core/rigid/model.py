@@ -10,6 +10,7 @@ import numpy as np
 
 from diffsim_core._nearest import unknown
 from diffsim_core.rigid.contacts import ContactPairs, HeightField
+from diffsim_core.rigid.hulls import Hull
 from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.muscles import Muscles
 
@@ -56,6 +57,8 @@ class Geom:
     size: FloatArray
     """MuJoCo's size parameters [m]: sphere r; capsule r, half length (along local z); box half extents."""
     rgba: FloatArray
+    hull: Hull | None = None
+    """Of a mesh that may touch something."""
 
 
 @dataclass(frozen=True, kw_only=True)
