@@ -40,6 +40,8 @@ class SizeClass:
     dofs: int
     entries: int
     controls: int
+    cliques: bool = False
+    """Whether rows of the mass matrix have room for more than ancestors, see ``_elimination.py``."""
     servos: bool = False
     muscles: bool = False
     activations: int = 0
@@ -111,6 +113,7 @@ def rigid_kernels(
         "DS_MAX_NQ": size.links + size.dofs,
         "DS_MAX_NM": size.entries,
         "DS_MAX_NU": size.controls,
+        "DS_CLIQUES": int(size.cliques),
         "DS_SERVOS": int(size.servos),
         "DS_MUSCLES": int(size.muscles),
         "DS_MAX_NA": size.activations or 1,
@@ -124,6 +127,7 @@ def rigid_kernels(
     }
     place = "cuda" if on_cuda else "cpu"
     name = f"{prefix}_{dtype}_{place}_l{size.links}_v{size.dofs}_m{size.entries}_u{size.controls}"
+    name += "_cliques" if size.cliques else ""
     name += "_servos" if size.servos else ""
     name += f"_muscles{size.activations}" if size.muscles else ""
     name += f"_p{size.parameters}_r{size.reals}" if size.parameters else ""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from diffsim_core.rigid._elimination import sparse_rows
 from diffsim_core.rigid._pack_contact import pack_contacts, plain_points, point_rows, touch_rows
 from diffsim_core.rigid._pack_muscles import pack_muscles
 from diffsim_core.rigid._quat import rotation
@@ -27,18 +28,18 @@ class PackedModel:
     num_reals: int
     """Those that may be inputs; what follows belongs to contact, and to the inputs themselves."""
     num_entries: int
-    """Stored entries of the mass matrix: each degree of freedom with its ancestors and itself."""
+    """Stored entries of the mass matrix, see ``_elimination.py``."""
     row: np.ndarray[Any, np.dtype[np.int32]]
     ancestor: np.ndarray[Any, np.dtype[np.int32]]
 
 
 def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedModel:
-    """Flatten ``model``; the row of a degree of freedom lists its ancestors from the root, itself last.
+    """Flatten ``model``; the row of a degree of freedom lists what it may be coupled with, itself last.
 
     ``backward_smoothing`` is that of contact in the backward pass, by default the model's own.
     """
     laws = [law.name for law in compiled_laws(model.contact_law)]
-    depth, rows, entries = _ancestry(model)
+    sparse = sparse_rows(model)
     muscles = pack_muscles(model)
     plain = plain_points(model)
     more = pack_contacts(model, model.contact_smoothing if backward_smoothing is None else backward_smoothing)
@@ -48,7 +49,7 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
         model.nv,
         model.nu,
         plain.sum(),
-        len(entries),
+        len(sparse.ancestor),
         laws.index(model.contact_law),
         model.ns,
     ]
@@ -56,9 +57,9 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
         [
             np.asarray(header + [0] * (_HEADER - len(header))),
             _link_integers(model).ravel(),
-            depth,
-            rows,
-            entries,
+            sparse.depth,
+            sparse.row,
+            sparse.ancestor,
             model.actuator_dof,
             _servo_integers(model).ravel(),
             model.contact_link[plain],
@@ -83,7 +84,8 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
     ).astype(np.float64)
     integers[_REALS] = count = len(reals) - len(more[1]) - len(muscles[1])
     integers[_MUSCLES_AT], integers[_MUSCLE_REALS_AT] = len(integers) - len(muscles[0]), len(more[1])
-    return PackedModel(integers, reals, count, len(entries), rows.astype(np.int32), entries.astype(np.int32))
+    row, ancestor = sparse.row.astype(np.int32), sparse.ancestor.astype(np.int32)
+    return PackedModel(integers, reals, count, len(ancestor), row, ancestor)
 
 
 def with_inputs(packed: PackedModel, constant: FloatArray, slopes: FloatArray) -> PackedModel:
@@ -101,23 +103,6 @@ def with_inputs(packed: PackedModel, constant: FloatArray, slopes: FloatArray) -
 
 def _joints(model: RigidModel) -> list[Joint]:
     return [JOINTS.at(int(kind)) for kind in model.joint_type]
-
-
-def _ancestry(model: RigidModel) -> tuple[Any, Any, Any]:
-    chains: list[list[int]] = []
-    chain_of_link: list[list[int]] = []
-    for parent, kind, dof in zip(model.link_parent, model.joint_type, model.joint_dof, strict=True):
-        chain = list(chain_of_link[parent]) if parent >= 0 else []
-        for d in range(dof, dof + JOINTS.at(kind).nv):
-            chain = [*chain, int(d)]
-            chains.append(chain)
-        chain_of_link.append(chain)
-    if [c[-1] for c in chains] != list(range(model.nv)):
-        raise ValueError("joint_dof must number the degrees of freedom in the order of the links")
-    lengths = np.array([len(c) for c in chains], dtype=np.int64)
-    rows = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(chains) else np.zeros(0, np.int64)
-    entries = np.concatenate([np.asarray(c) for c in chains]) if chains else np.zeros(0, np.int64)
-    return lengths - 1, rows, entries
 
 
 def _link_integers(model: RigidModel) -> Any:

@@ -1,6 +1,7 @@
 // Forward dynamics M(q) qdd = tau - h(q, qd): recursive Newton-Euler for h, composite rigid bodies for M, and a
 // sparse L^T D L factorisation without fill-in (Featherstone, ch. 5 and 6). Row d of M holds the entries
-// with d's ancestors and itself, by depth, so every inner loop below runs over two contiguous rows.
+// with d's ancestors and itself, by depth, so every inner loop below runs over two contiguous rows. Ancestors are those of
+// the elimination tree (rigid/_elimination.py): the tree of links, unless DS_CLIQUES leaves room for more.
 #pragma once
 #include "forces.h"
 #include "muscles.h"
@@ -59,16 +60,28 @@ DS_FN void mass_matrix(const Model& m, const Kinematics& k, const Inertia* body,
     }
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;
-        int parent = link[L_PARENT], d = link[L_DOF], root = i;
+        int parent = link[L_PARENT], d = link[L_DOF];
+#if !DS_CLIQUES
+        int root = i;
         while (m.link[root * LI_COLUMNS + L_PARENT] >= 0) root = m.link[root * LI_COLUMNS + L_PARENT];
         int free_columns = m.link[root * LI_COLUMNS + L_WORLD];
+#endif
         for (int j = d; j < link[L_TURN] + link[L_TURNS]; j++) {
             SV f = I[i] * k.S[j];
             int row = m.row[j], depth = m.depth[j];
+#if DS_CLIQUES
+            for (int e = 0; e < depth; e++) M.m[row + e] = R{};
+            for (int a = i; a >= 0; a = m.link[a * LI_COLUMNS + L_PARENT]) {
+                const int* up = m.link + a * LI_COLUMNS;
+                for (int c = up[L_DOF]; c < up[L_TURN] + up[L_TURNS] && c <= j; c++)
+                    M.m[row + m.depth[c]] = dot(k.S[c], f);
+            }
+#else
             for (int e = depth; e >= free_columns; e--) M.m[row + e] = dot(k.S[m.ancestor[row + e]], f);
             // the free root's translations are the world's axes
             R t[3] = {f.v.x, f.v.y, f.v.z};
             for (int e = 0; e < free_columns && e <= depth; e++) M.m[row + e] = t[e];
+#endif
             M.m[row + depth] = M.m[row + depth] + m.armature[j];
         }
         if (parent >= 0) {
