@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +16,13 @@ from diffsim_core.rigid.contact_laws import compiled_laws
 from diffsim_core.rigid.joints import JOINTS, MOST_COORDINATES, Joint, compiled_joints
 from diffsim_core.rigid.model import UNBOUNDED, FloatArray, RigidModel
 
-_HEADER = 16
-_PARAMETERS, _ENTRIES, _REALS, _ENTRIES_AT, _COEFFICIENTS_AT, _MUSCLES_AT, _MUSCLE_REALS_AT = range(8, 15)
+_HEADER = 32
+_PARAMETERS, _ENTRIES, _REALS, _ENTRIES_AT, _COEFFICIENTS_AT, _PARTS_AT = range(8, 14)
+
+_PARTS: tuple[Callable[[RigidModel], tuple[Any, Any]], ...] = (pack_muscles,)
+"""What has tables of its own, integers and reals, in the order of ``H_MUSCLES_AT`` and what follows in ``model.h``.
+
+Each has two places in the header: where its integers begin, and its reals among those that are no inputs."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
     """
     laws = [law.name for law in compiled_laws(model.contact_law)]
     sparse = sparse_rows(model)
-    muscles = pack_muscles(model)
+    parts = [pack_part(model) for pack_part in _PARTS]
     plain = plain_points(model)
     more = pack_contacts(model, model.contact_smoothing if backward_smoothing is None else backward_smoothing)
     header = [
@@ -64,7 +70,7 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
             _servo_integers(model).ravel(),
             model.contact_link[plain],
             more[0],
-            muscles[0],
+            *(part[0] for part in parts),
         ]
     ).astype(np.int32)
     reals = np.concatenate(
@@ -79,11 +85,15 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
             point_rows(model, plain).ravel(),
             touch_rows(model).ravel(),
             more[1],
-            muscles[1],
+            *(part[1] for part in parts),
         ]
     ).astype(np.float64)
-    integers[_REALS] = count = len(reals) - len(more[1]) - len(muscles[1])
-    integers[_MUSCLES_AT], integers[_MUSCLE_REALS_AT] = len(integers) - len(muscles[0]), len(more[1])
+    at, reals_at = len(integers), len(reals)
+    for n, part in reversed([*enumerate(parts)]):
+        at, reals_at = at - len(part[0]), reals_at - len(part[1])
+        integers[_PARTS_AT + 2 * n : _PARTS_AT + 2 * n + 2] = at, reals_at
+    integers[_REALS] = count = reals_at - len(more[1])
+    integers[_PARTS_AT + 1 : _PARTS_AT + 2 * len(parts) : 2] -= count
     row, ancestor = sparse.row.astype(np.int32), sparse.ancestor.astype(np.int32)
     return PackedModel(integers, reals, count, len(ancestor), row, ancestor)
 

@@ -11,7 +11,7 @@ namespace ds {
 enum {
     H_NL, H_NQ, H_NV, H_NU, H_NC, H_NM, H_CONTACT_LAW, H_NS,
     H_PARAMETERS, H_ENTRIES, H_REALS, H_ENTRIES_AT, H_COEFFICIENTS_AT,
-    H_MUSCLES_AT, H_MUSCLE_REALS_AT, H_COLUMNS = 16
+    H_MUSCLES_AT, H_MUSCLE_REALS_AT, H_COLUMNS = 32  // two for each part with tables of its own, see _PARTS in _pack.py
 };
 // the first reals
 enum { G_GRAVITY = 0, G_GROUND = 3, G_COLUMNS };
