@@ -171,10 +171,9 @@ HINGE = '<body><joint name="j" axis="0 1 0" {}/><geom size="0.1" pos="0.3 0 0"/>
 @pytest.mark.parametrize(
     ("motor", "gear", "bounds"),
     [
-        ('<motor name="m" joint="j" gear="7"/>', 7, (-1, 1)),
         ('<motor name="m" joint="j" gear="7" ctrlrange="-2 3"/>', 7, (-2, 3)),
         ('<general name="m" joint="j" gear="7" gainprm="2" ctrlrange="0 1"/>', 14, (0, 1)),
-        ('<motor name="m" jointinparent="j" gear="-7"/>', -7, (-1, 1)),
+        ('<motor name="m" jointinparent="j" gear="-7" ctrlrange="-1 1"/>', -7, (-1, 1)),
         ('<motor name="m" joint="j" gear="7" forcerange="-1 1" ctrlrange="-1 0.5"/>', 7, (-1, 0.5)),
     ],
 )

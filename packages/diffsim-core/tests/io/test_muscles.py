@@ -114,7 +114,8 @@ CASES = {
     "wrapping sphere": (
         spatial('<site site="chest"/><geom geom="bone"/><site site="f1"/>')
         .replace('fromto="0 0 0 .3 0 0" size=".03"', 'fromto="0 0 0 .3 0 0" size=".03" name="rod"')
-        .replace('<geom size=".01"/>', '<geom name="bone" size=".01"/>'),
+        .replace('<geom size=".01"/>', '<geom name="bone" size=".01"/>')
+        .replace("<actuator>", '<actuator><motor tendon="line"/>'),
         'tendon "line" wraps around the sphere geom "bone"',
     ),
     "limit": (spatial(TWO, 'limited="true" range="0 1"'), 'limited of tendon "line"'),
@@ -122,7 +123,7 @@ CASES = {
     "damper": (spatial(TWO, 'damping="3"'), 'damping of tendon "line"'),
     "friction": (spatial(TWO, 'frictionloss="3"'), 'frictionloss of tendon "line"'),
     "fixed": (
-        arm("", '<fixed name="line"><joint joint="elbow" coef="1"/></fixed>'),
+        arm('<motor tendon="line"/>', '<fixed name="line"><joint joint="elbow" coef="1"/></fixed>'),
         'tendon "line" is a fixed tendon: use joint springs',
     ),
     "servo": (arm('<position name="winch" tendon="a" kp="3"/>'), 'actuator "winch" on a tendon is neither a motor'),
@@ -156,10 +157,17 @@ def test_the_mujoco_compiler_names_missing_sites() -> None:
 
 
 def test_a_tendon_that_nothing_pulls_is_harmless() -> None:
-    assert load_model(spatial(TWO)).muscles.n == 0
+    around = '<site site="u1"/><geom geom="bone"/><site site="f1"/>'
+    fixed = arm("", '<fixed name="line"><joint joint="elbow" coef="1"/></fixed>')
+    for xml in (spatial(TWO), spatial(around).replace('<geom size=".01"/>', '<geom name="bone" size=".01"/>'), fixed):
+        for wrapping in ("refuse", "straight"):
+            model = load_model(xml, wrapping=wrapping)
+            assert model.muscles.n == 0
+            assert not any("tendon" in note for note in model.notes)
 
 
 def test_joint_force_limits_cannot_bound_muscles() -> None:
     xml = muscle("").replace('name="elbow" axis', 'name="elbow" actuatorfrcrange="-1 1" axis')
-    with pytest.raises(ModelError, match='actuatorfrcrange of joint "elbow" cuts its actuators'):
-        load_model(xml)
+    assert load_model(xml).muscles.n == 1  # that muscle ends before the elbow
+    with pytest.raises(ModelError, match='actuatorfrcrange of joint "elbow", on which an actuator pulls by a tendon'):
+        load_model(xml.replace('name="biceps" tendon="a"', 'name="biceps" tendon="b"'))

@@ -40,7 +40,7 @@ XML = """
 def states(n, seed):
     model = load_model(XML)
     q, qd, u = random_states(model, n, seed)
-    return model, q, qd, u * model.actuator_range[:, 1]
+    return model, q, qd, u
 
 
 def test_forces_are_those_of_mujoco():

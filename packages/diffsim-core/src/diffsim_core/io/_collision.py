@@ -127,16 +127,9 @@ def find_ground(
 
 
 def _robot_bases(m: Any, bodies: list[Body]) -> set[int]:
-    """Bodies fixed to the world that carry moving ones: the base of a robot arm."""
-    bases = set()
-    for b in range(m.nbody):
-        if bodies[b].link >= 0:
-            parent = int(m.body_parentid[b])
-            while parent > 0:
-                if bodies[parent].link < 0:
-                    bases.add(parent)
-                parent = int(m.body_parentid[parent])
-    return bases
+    """Bodies fixed to the world in trees that have joints: the base of a robot arm, and what is fixed to it."""
+    jointed = {int(m.body_rootid[b]) for b in range(1, m.nbody) if bodies[b].link >= 0}
+    return {b for b in range(1, m.nbody) if bodies[b].link < 0 and int(m.body_rootid[b]) in jointed}
 
 
 def _masks_match(m: Any, g: int, s: int) -> bool:

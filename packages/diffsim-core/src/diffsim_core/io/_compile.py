@@ -126,6 +126,7 @@ def _add_motors(spec: Any) -> None:
         if scalar and strength > 0:
             motor = spec.add_actuator(name=joint.name, target=joint.name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
             motor.gear[0] = strength
+            motor.ctrllimited, motor.ctrlrange = mujoco.mjtLimited.mjLIMITED_TRUE, [-1, 1]
 
 
 def _float(spec: Any) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from diffsim_core.io._actuators import actuator_arrays
 from diffsim_core.io._collision import Ground
+from diffsim_core.io._flags import switched_off
 from diffsim_core.io._hulls import mesh_hulls
 from diffsim_core.io._joints import joint_of
 from diffsim_core.io._mujoco import mujoco
@@ -223,11 +224,9 @@ def to_rigid_model(
     """The plain arrays of a compiled model in which nothing unsupported was found."""
     links, bodies = links_and_bodies(m, inertias)
     joints = np.array([link.joint for link in links], dtype=np.int64)
-    disabled = int(m.opt.disableflags)
-    no_spring = bool(disabled & mujoco.mjtDisableBit.mjDSBL_SPRING)
-    no_damper = bool(disabled & mujoco.mjtDisableBit.mjDSBL_DAMPER)
-    no_limit = bool(disabled & (mujoco.mjtDisableBit.mjDSBL_LIMIT | mujoco.mjtDisableBit.mjDSBL_CONSTRAINT))
-    no_gravity = bool(disabled & mujoco.mjtDisableBit.mjDSBL_GRAVITY)
+    no_spring, no_damper, no_limit, no_gravity = (
+        switched_off(m, flag) for flag in ("spring", "damper", "limit", "gravity")
+    )
     inertial = [_com_and_inertia(link) for link in links]
     types = [joint_of(m, j) for j in joints]
     geoms = geoms_of(m, bodies)

@@ -12,6 +12,7 @@ from diffsim_core.io._collision import PLANE, find_ground
 from diffsim_core.io._compile import compile_model, source_label
 from diffsim_core.io._convert import links_and_bodies, to_rigid_model
 from diffsim_core.io._custom import read_custom
+from diffsim_core.io._flags import inert
 from diffsim_core.io._mujoco import MjSpec
 from diffsim_core.io._pairs import pair_problems, touching_pairs
 from diffsim_core.io._terrain import height_fields
@@ -131,7 +132,7 @@ def load_model(
         limits=fill(limits, custom.limits),
         contact_law=laws["contact_law"],
         limit_law=laws["limit_law"],
-        notes=(*notes, *straightened(m), *warned),
+        notes=(*notes, *straightened(m), *inert(m), *warned),
     )
     if bad := _non_finite(model):
         raise ModelError(label, [f"{field} has values that are not finite: correct the file" for field in bad])

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from diffsim_core.io._flags import active_equalities, actuator_is_off, switched_off
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._names import actuator_name, object_name
 from diffsim_core.rigid._quat import rotation
@@ -23,16 +24,18 @@ _MUSCLE = (
     int(mujoco.mjtBias.mjBIAS_MUSCLE),
 )
 _MOTOR = (int(mujoco.mjtDyn.mjDYN_NONE), int(mujoco.mjtGain.mjGAIN_FIXED), int(mujoco.mjtBias.mjBIAS_NONE))
-_EXTRAS = (
-    "limited",
-    "stiffness",
-    "damping",
-    "frictionloss",
-    "armature",
-    "actfrclimited",
-    "stiffnesspoly",
-    "dampingpoly",
-)
+_EXTRAS = {
+    "limited": "limit",
+    "stiffness": "spring",
+    "damping": "damper",
+    "frictionloss": "frictionloss",
+    "armature": "",
+    "actfrclimited": "actuation",
+    "stiffnesspoly": "spring",
+    "dampingpoly": "damper",
+}
+"""What a tendon may have that is not simulated, and the flag that switches it off."""
+_TENDON_EQUALITY = int(mujoco.mjtEq.mjEQ_TENDON)
 
 
 def kind(m: Any, a: int) -> tuple[int, int, int]:
@@ -50,10 +53,10 @@ def tendon_problems(m: Any, wrapping: str) -> list[str]:
     found = []
     for t in range(m.ntendon):
         label = f'tendon "{object_name(m, "tendon", t) or t}"'
-        for name in _EXTRAS:
-            values = np.asarray(getattr(m, f"tendon_{name}", np.zeros(m.ntendon))).reshape(m.ntendon, -1)
-            if values[t].any():
-                found.append(f"{name} of {label}: a tendon only carries the pull of its actuators; remove it")
+        extras = _extras(m, t)
+        found += [f"{name} of {label}: a tendon only carries the pull of its actuators; remove it" for name in extras]
+        if not carries(m, t):
+            continue
         objects = list(path_of(m, t))
         for wrap, i, _ in objects:
             if wrap in WRAPPED:
@@ -67,10 +70,50 @@ def tendon_problems(m: Any, wrapping: str) -> list[str]:
             elif wrap not in (_SITE, _PULLEY):
                 found.append(f"{label} is a fixed tendon: use joint springs and motors, or a spatial tendon")
                 break
-        for branch in branches_of(objects):
-            if len(branch) < 2:
+        else:
+            if any(len(branch) < 2 for branch in branches_of(objects)):
                 found.append(f"{label} has a branch of one site: a muscle needs two points at least")
     return found
+
+
+def _extras(m: Any, t: int) -> list[str]:
+    """What a tendon has beyond its path, of what is not switched off."""
+    acting = [name for name, flag in _EXTRAS.items() if not (flag and switched_off(m, flag))]
+    rows = {name: np.asarray(getattr(m, f"tendon_{name}", np.zeros(m.ntendon))) for name in acting}
+    return [name for name, values in rows.items() if values.reshape(m.ntendon, -1)[t].any()]
+
+
+def carries(m: Any, t: int) -> bool:
+    """Whether a tendon exerts any force: by an actuator, an equality, or anything of its own."""
+    pulled = (a for a in range(m.nu) if int(m.actuator_trntype[a]) == TENDON and not actuator_is_off(m, a))
+    tied = (i for i in active_equalities(m) if int(m.eq_type[i]) == _TENDON_EQUALITY)
+    return (
+        any(int(m.actuator_trnid[a, 0]) == t for a in pulled)
+        or any(t in (int(m.eq_obj1id[i]), int(m.eq_obj2id[i])) for i in tied)
+        or bool(_extras(m, t))
+    )
+
+
+def tendon_joints(m: Any, a: int) -> set[int]:
+    """Joints that an actuator on a tendon may pull on: those between the bodies of its path, and of a fixed tendon."""
+    joints: set[int] = set()
+    chains = []
+    for wrap, i, _ in path_of(m, int(m.actuator_trnid[a, 0])):
+        if wrap == int(mujoco.mjtWrap.mjWRAP_JOINT):
+            joints.add(i)
+        elif wrap in (_SITE, *WRAPPED):
+            b = int((m.site_bodyid if wrap == _SITE else m.geom_bodyid)[i])
+            chains.append(_joints_below(m, b))
+    return joints | (set.union(*chains) - set.intersection(*chains) if chains else set())
+
+
+def _joints_below(m: Any, b: int) -> set[int]:
+    """Joints between a body and the world."""
+    joints: set[int] = set()
+    while b > 0:
+        joints |= set(range(m.body_jntadr[b], m.body_jntadr[b] + m.body_jntnum[b]))
+        b = int(m.body_parentid[b])
+    return joints
 
 
 def pull_problem(m: Any, a: int) -> str:
@@ -100,7 +143,7 @@ def read_muscles(m: Any, bodies: list[Body]) -> Muscles:
     """The units of all actuators on tendons, in the file's order."""
     units = []
     for a in range(m.nu):
-        if int(m.actuator_trntype[a]) != TENDON:
+        if int(m.actuator_trntype[a]) != TENDON or actuator_is_off(m, a):
             continue
         hill = _hill(m, a) if is_hill(m, a) else None
         gain = 1.0 if hill else float(m.actuator_gainprm[a, 0])

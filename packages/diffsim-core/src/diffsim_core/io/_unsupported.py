@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core.io._actuators import control_range, generalised_range, not_simulated
+from diffsim_core.io._actuators import control_range, generalised_range, not_simulated, on_joint, within
+from diffsim_core.io._flags import active_equalities, actuator_is_off, switched_off
 from diffsim_core.io._mujoco import mujoco
-from diffsim_core.io._muscles import TENDON, tendon_problems
+from diffsim_core.io._muscles import TENDON, tendon_joints, tendon_problems
 from diffsim_core.io._names import actuator_name, body_name, joint_name, object_name
 
 SINGULAR = (
@@ -63,10 +64,6 @@ def _options(m: Any) -> list[str]:
     for name in ("density", "viscosity"):
         if getattr(m.opt, name) != 0:
             found.append(f'option {name}="{getattr(m.opt, name):g}": there is no fluid; set it to 0')
-    if np.any(m.opt.wind != 0):
-        found.append("option wind: there is no fluid; set it to 0 0 0")
-    if m.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_ACTUATION or m.opt.disableactuator:
-        found.append("actuators are switched off by a flag or actuatorgroupdisable: delete those actuators instead")
     return found
 
 
@@ -83,26 +80,32 @@ def _bodies(m: Any) -> list[str]:
 def _joints(m: Any) -> list[str]:
     found = []
     stiffness = array(m, "jnt_stiffness", m.njnt)[:, 0]
+    no_spring, no_damper, no_limit = (switched_off(m, flag) for flag in ("spring", "damper", "limit"))
     for j in range(m.njnt):
         label = f'joint "{joint_name(m, j)}"'
         kind = int(m.jnt_type[j])
-        if kind == BALL and m.jnt_limited[j]:
+        limited = m.jnt_limited[j] and not no_limit
+        if kind == BALL and limited:
             found.append(f"range of ball {label}: limits work on slide and hinge joints; remove it or use hinges")
-        if kind == FREE and stiffness[j] != 0:
-            found.append(f"stiffness of free {label}: set it to 0")
-        if kind not in (FREE, BALL) and m.jnt_limited[j] and not m.jnt_range[j, 0] < m.jnt_range[j, 1]:
+        if kind not in (FREE, BALL) and limited and not m.jnt_range[j, 0] < m.jnt_range[j, 1]:
             low, high = m.jnt_range[j]
             found.append(f"range {low:g} {high:g} of {label}: the lower bound must be less than the upper")
+        if array(m, "jnt_actgravcomp", m.njnt)[j].any() and m.body_gravcomp.any():
+            found.append(f"actuatorgravcomp of {label}: remove it")
+        if no_spring:
+            continue
+        if kind == FREE and stiffness[j] != 0:
+            found.append(f"stiffness of free {label}: set it to 0")
         if array(m, "jnt_springyield", m.njnt)[j].any():
             found.append(f"yielding spring of {label}: springs are linear; remove springyield")
         if array(m, "jnt_stiffnesspoly", m.njnt)[j].any():
             found.append(f"nonlinear stiffness of {label}: springs are linear; give one coefficient")
-        if array(m, "jnt_actgravcomp", m.njnt)[j].any():
-            found.append(f"actuatorgravcomp of {label}: remove it")
     for v in range(m.nv):
         label = f'joint "{joint_name(m, m.dof_jntid[v])}"'
-        if m.dof_frictionloss[v] != 0:
+        if m.dof_frictionloss[v] != 0 and not switched_off(m, "frictionloss"):
             found.append(f"frictionloss of {label}: dry friction is not smooth; use damping")
+        if no_damper:
+            continue
         if array(m, "dof_dampingpoly", m.nv)[v].any():
             found.append(f"nonlinear damping of {label}: damping is linear; give one coefficient")
         if m.dof_damping.reshape(m.nv, -1)[v, 0] < 0:
@@ -116,6 +119,8 @@ def _actuators(m: Any) -> list[str]:
     ctrl = array(m, "actuator_ctrladr", count)[:, 0] if hasattr(m, "actuator_ctrladr") else np.arange(count)
     for a in range(count):
         label = f'actuator "{actuator_name(m, a)}"'
+        if actuator_is_off(m, a):
+            continue
         if reason := not_simulated(m, a):
             found.append(f"{label} {reason}" if ";" in reason else f"{label} {reason}: {ACTUATORS} are simulated")
             continue
@@ -132,30 +137,24 @@ def _actuators(m: Any) -> list[str]:
 
 
 def _joint_force_limits(m: Any, count: int) -> list[str]:
-    """``actuatorfrcrange`` is fine as long as the actuators cannot exceed it."""
+    """``actuatorfrcrange`` is fine if one actuator has the joint for itself, or if its actuators cannot exceed it."""
     found = []
+    pulled = {j for a in range(count) if int(m.actuator_trntype[a]) == TENDON for j in tendon_joints(m, a)}
     for j in np.flatnonzero(m.jnt_actfrclimited).tolist():
-        low = high = 0.0
-        for a in range(count):
-            if int(m.actuator_trntype[a]) == TENDON:
-                low, high = -np.inf, np.inf  # where a muscle pulls on which joint is not known before it moves
-            elif m.actuator_trnid[a, 0] == j:
-                forces = generalised_range(m, a)
-                low, high = low + forces[0], high + forces[1]
-        if not _within(low, high, m.jnt_actfrcrange[j]):
-            name = joint_name(m, j)
-            found.append(f'actuatorfrcrange of joint "{name}" cuts its actuators: give each a forcerange and remove it')
+        name, acting = joint_name(m, j), on_joint(m, j)
+        if j in pulled:  # where a tendon pulls on which joint is not known before it moves
+            found.append(f'actuatorfrcrange of joint "{name}", on which an actuator pulls by a tendon: remove it')
+        elif len(acting) > 1:
+            total = sum((generalised_range(m, a) for a in acting), np.zeros(2))
+            if not within(total, m.jnt_actfrcrange[j]):
+                found.append(f'actuatorfrcrange of joint "{name}" cuts its actuators: give each a forcerange')
     return found
 
 
-def _within(low: float, high: float, bounds: np.ndarray) -> bool:
-    return bool(min(low, high) >= bounds[0] - 1e-12 and max(low, high) <= bounds[1] + 1e-12)
-
-
 def _others(m: Any) -> list[str]:
-    found = []
+    advice = "constraints between bodies are not simulated; model the mechanism as a tree"
+    found = [f'equality "{object_name(m, "equality", i) or i}": {advice}' for i in active_equalities(m)]
     for kind, count, advice in (
-        ("equality", m.neq, "constraints between bodies are not simulated; model the mechanism as a tree"),
         ("flex", m.nflex, "deformables are not part of a rigid model; remove it"),
         ("plugin", m.nplugin, "plugins are not run; remove it"),
     ):

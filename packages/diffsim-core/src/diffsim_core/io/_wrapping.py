@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from diffsim_core.io._mujoco import mujoco
-from diffsim_core.io._muscles import WRAPPED, branches_of, path_of
+from diffsim_core.io._muscles import WRAPPED, branches_of, carries, path_of
 from diffsim_core.io._names import geom_name, object_name
 
 WRAPPING = ("refuse", "straight")
@@ -17,7 +17,8 @@ WRAPPING = ("refuse", "straight")
 
 def straightened(m: Any) -> list[str]:
     """A sentence for each tendon that wraps around something: around what, and how much shorter it is without."""
-    around = {t: [geom_name(m, i) for wrap, i, _ in path_of(m, t) if wrap in WRAPPED] for t in range(m.ntendon)}
+    carrying = [t for t in range(m.ntendon) if carries(m, t)]
+    around = {t: [geom_name(m, i) for wrap, i, _ in path_of(m, t) if wrap in WRAPPED] for t in carrying}
     if not any(around.values()):
         return []
     d = mujoco.MjData(m)

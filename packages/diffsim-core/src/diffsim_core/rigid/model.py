@@ -152,7 +152,7 @@ class RigidModel:
     actuator_gear: FloatArray
     """[N] or [N m] for a control of one; zero where servos do the work."""
     actuator_range: FloatArray
-    """``[nu, 2]`` control range; an action in [-1, 1] spans it."""
+    """``[nu, 2]`` control range; an action in [-1, 1] spans it. ``UNBOUNDED`` where nothing bounds the control."""
     actuator_name: tuple[str, ...]
 
     # contact points against the ground, [nc]

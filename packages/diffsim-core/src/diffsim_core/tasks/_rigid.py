@@ -17,7 +17,7 @@ from diffsim_core.io import load_model
 from diffsim_core.options import EpisodeLength, NotNegative, OneOf, Substeps, Threads, typed_parameters
 from diffsim_core.rigid.contact_laws import CONTACT_LAWS
 from diffsim_core.rigid.dynamics import RigidDynamics
-from diffsim_core.rigid.model import RigidModel
+from diffsim_core.rigid.model import UNBOUNDED, RigidModel
 
 _GIVEN = ("model", "device", "dtype")
 CONTROL_DT = 1 / 60
@@ -119,6 +119,9 @@ class RigidTask:
         self.num_actions = model.nu
         low, high = model.actuator_range[:, 0], model.actuator_range[:, 1]
         self._unit_range = bool((low == -1).all() and (high == 1).all())
+        self._endless = [name for name, x in zip(model.actuator_name, high - low, strict=True) if x >= UNBOUNDED]
+        if type(self).control is RigidTask.control:
+            self._check_ranges()
         self._middle = ((low + high) / 2).astype(dynamics.dtype)
         self._half = ((high - low) / 2).astype(dynamics.dtype)
 
@@ -131,10 +134,19 @@ class RigidTask:
 
     def control(self, xp: Any, action: Array) -> tuple[Array, ...]:
         """Motor commands ``[N, nu]``: an action in [-1, 1] spans each motor's control range."""
+        self._check_ranges()
         if self._unit_range:
             return (action,)
         half, middle = (from_numpy(values, action) for values in (self._half, self._middle))
         return (action * half + middle,)
+
+    def _check_ranges(self) -> None:
+        if self._endless:
+            names = ", ".join(f'"{name}"' for name in self._endless)
+            raise ValueError(
+                f"an action in [-1, 1] must span a control range, but actuators {names} of {self.dynamics.model.name!r}"
+                " have none: give each a ctrlrange in the model file, or write a control() of your own"
+            )
 
     def advance(self, xp: Any, action: Array, task: PyTree) -> PyTree:
         """The task has no memory."""
