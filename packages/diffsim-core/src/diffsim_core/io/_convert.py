@@ -17,6 +17,7 @@ from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._muscles import read_muscles
 from diffsim_core.io._names import body_name, geom_name, joint_name, object_name
 from diffsim_core.io._pairs import Gains, contact_pairs
+from diffsim_core.io._passive import gravcomp_arrays, read_fluid
 from diffsim_core.io.params import SINK_DEPTH, ContactParams, LimitParams
 from diffsim_core.rigid._quat import quat_mul, rotation
 from diffsim_core.rigid.contacts import PointKind
@@ -257,6 +258,10 @@ def to_rigid_model(
         muscles=read_muscles(m, bodies),
         **_contact_arrays(m, links, geoms, ground, contact),
         pairs=contact_pairs(m, touching, geoms.__getitem__, contact_gains(m, links, contact), contact.mu),
+        **gravcomp_arrays(
+            m, bodies, np.array([link.mass for link in links]), np.array([com for com, _ in inertial]).reshape(-1, 3)
+        ),
+        fluid=read_fluid(m, bodies),
         gravity=np.zeros(3) if no_gravity else m.opt.gravity.copy(),
         contact_law=contact_law,
         limit_law=limit_law,

@@ -160,6 +160,7 @@ def _non_finite(model: RigidModel) -> list[str]:
     return [
         *_non_finite_fields(model),
         *(f"muscles: {field}" for field in model.muscles.non_finite()),
+        *(f"fluid: {field}" for field in model.fluid.non_finite()),
         *(f"pairs.{field}" for field in _non_finite_fields(model.pairs)),
         *(f'body "{body.name}": {field}' for body in model.bodies for field in _non_finite_fields(body)),
         *(f'geom "{geom.name}": {field}' for geom in model.geoms for field in _non_finite_fields(geom)),

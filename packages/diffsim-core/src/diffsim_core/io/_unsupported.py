@@ -62,8 +62,8 @@ def singular_joints(m: Any) -> list[str]:
 def _options(m: Any) -> list[str]:
     found = []
     for name in ("density", "viscosity"):
-        if getattr(m.opt, name) != 0:
-            found.append(f'option {name}="{getattr(m.opt, name):g}": there is no fluid; set it to 0')
+        if getattr(m.opt, name) < 0:
+            found.append(f'option {name}="{getattr(m.opt, name):g}": give a number of at least 0')
     return found
 
 
@@ -72,8 +72,6 @@ def _bodies(m: Any) -> list[str]:
     for b in range(1, m.nbody):
         if m.body_mocapid[b] >= 0:
             found.append(f'mocap body "{body_name(m, b)}": a body moves by its joints; remove mocap')
-        if m.body_gravcomp[b] != 0:
-            found.append(f'gravcomp of body "{body_name(m, b)}": gravity acts in full; remove it')
     return found
 
 
@@ -90,8 +88,6 @@ def _joints(m: Any) -> list[str]:
         if kind not in (FREE, BALL) and limited and not m.jnt_range[j, 0] < m.jnt_range[j, 1]:
             low, high = m.jnt_range[j]
             found.append(f"range {low:g} {high:g} of {label}: the lower bound must be less than the upper")
-        if array(m, "jnt_actgravcomp", m.njnt)[j].any() and m.body_gravcomp.any():
-            found.append(f"actuatorgravcomp of {label}: remove it")
         if no_spring:
             continue
         if kind == FREE and stiffness[j] != 0:
@@ -100,6 +96,9 @@ def _joints(m: Any) -> list[str]:
             found.append(f"yielding spring of {label}: springs are linear; remove springyield")
         if array(m, "jnt_stiffnesspoly", m.njnt)[j].any():
             found.append(f"nonlinear stiffness of {label}: springs are linear; give one coefficient")
+        counted = array(m, "jnt_actgravcomp", m.njnt)[j].any() and m.body_gravcomp.any()
+        if counted and m.jnt_actfrclimited[j]:
+            found.append(f"actuatorgravcomp of {label}: actuatorfrcrange cannot bound it; remove one of the two")
     for v in range(m.nv):
         label = f'joint "{joint_name(m, m.dof_jntid[v])}"'
         if m.dof_frictionloss[v] != 0 and not switched_off(m, "frictionloss"):

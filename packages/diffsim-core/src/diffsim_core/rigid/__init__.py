@@ -16,6 +16,9 @@ from diffsim_core.rigid.contacts import ContactPairs as ContactPairs
 from diffsim_core.rigid.contacts import HeightField as HeightField
 from diffsim_core.rigid.contacts import PairKind as PairKind
 from diffsim_core.rigid.contacts import PointKind as PointKind
+from diffsim_core.rigid.fluid import Fluid as Fluid
+from diffsim_core.rigid.fluid import FluidCoefficients as FluidCoefficients
+from diffsim_core.rigid.fluid import FluidShape as FluidShape
 from diffsim_core.rigid.hulls import Hull as Hull
 from diffsim_core.rigid.joints import JOINTS as JOINTS
 from diffsim_core.rigid.joints import Joint as Joint

@@ -30,6 +30,7 @@ def check_model(model: RigidModel) -> None:
     """
     problems = list(_shapes(model)) or [*_types(model)] or [*_layout(model)] or [*_values(model), *_masses(model)]
     problems += [*_check_parts.points(model), *_check_parts.pairs(model), *_check_parts.muscles(model)]
+    problems += _check_parts.fluid(model)
     if problems:
         lines = problems[0] if len(problems) == 1 else "".join(f"\n  - {problem}" for problem in problems)
         raise ValueError(f"model {model.name!r}: {lines}")
@@ -39,6 +40,7 @@ def _shapes(model: RigidModel) -> Iterator[str]:
     nl, nv, nu, nc, ns = model.nl, model.nv, model.nu, model.nc, model.ns
     expected: dict[str, tuple[int, ...]] = dict.fromkeys(_OF_LINKS, (nl,))
     expected |= {"link_pos": (nl, 3), "link_quat": (nl, 4), "joint_axis": (nl, 3), "link_com": (nl, 3)}
+    expected |= {"link_gravcomp": (nl,), "link_gravcomp_offset": (nl, 3)}
     expected |= {"joint_parameters": (nl, np.shape(model.joint_parameters)[-1])}
     expected |= {"link_inertia": (nl, 3, 3), "joint_range": (nl, 2), "q_spring": (model.nq,), "dof_damping": (nv,)}
     expected |= {"actuator_gear": (nu,), "actuator_range": (nu, 2), "contact_pos": (nc, 3), "gravity": (3,)}

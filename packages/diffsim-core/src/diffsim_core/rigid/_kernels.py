@@ -46,6 +46,8 @@ class SizeClass:
     muscles: bool = False
     activations: int = 0
     """Of muscles."""
+    passive: bool = False
+    """Gravity compensation and fluid."""
     reals: int = 0
     """Reals of a model some of which are inputs; zero where none is."""
     parameters: int = 0
@@ -117,6 +119,7 @@ def rigid_kernels(
         "DS_SERVOS": int(size.servos),
         "DS_MUSCLES": int(size.muscles),
         "DS_MAX_NA": size.activations or 1,
+        "DS_PASSIVE": int(size.passive),
         "DS_PARAMS": int(size.parameters > 0),
         "DS_MAX_NR": size.reals,
         "DS_MAX_NP": size.parameters,
@@ -130,6 +133,7 @@ def rigid_kernels(
     name += "_cliques" if size.cliques else ""
     name += "_servos" if size.servos else ""
     name += f"_muscles{size.activations}" if size.muscles else ""
+    name += "_passive" if size.passive else ""
     name += f"_p{size.parameters}_r{size.reals}" if size.parameters else ""
     name += f"_j{size.joint_parameters}" if size.joint_parameters else ""
     name += "".join(f"_{digest(entry)}" for entry in (*size.joints, *size.laws))

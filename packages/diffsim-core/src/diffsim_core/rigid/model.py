@@ -10,6 +10,7 @@ import numpy as np
 
 from diffsim_core._nearest import unknown
 from diffsim_core.rigid.contacts import ContactPairs, HeightField
+from diffsim_core.rigid.fluid import Fluid
 from diffsim_core.rigid.hulls import Hull
 from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.muscles import Muscles
@@ -216,6 +217,15 @@ class RigidModel:
     muscles: Muscles = field(default_factory=Muscles.none)
     """Units that pull along paths; their controls are among the actuators, whose gear is zero there."""
 
+    # gravity compensation and fluid
+    link_gravcomp: FloatArray = field(default_factory=lambda: np.zeros(0))
+    """``[nl]`` part of each link's weight that an upward force holds; none if left out."""
+    link_gravcomp_offset: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
+    """``[nl, 3]`` where that force acts, from the link's centre of mass in its frame [m], times that part: not zero
+    where welded bodies have different parts."""
+    fluid: Fluid = field(default_factory=Fluid.none)
+    """What the links move in."""
+
     bodies: tuple[Body, ...] = ()
     geoms: tuple[Geom, ...] = ()
     sites: tuple[Site, ...] = ()
@@ -230,6 +240,9 @@ class RigidModel:
         for name, blank in (("contact_size", [0.0, 0, 0]), ("contact_quat", [1.0, 0, 0, 0])):
             if not len(getattr(self, name)):
                 object.__setattr__(self, name, np.tile(blank, (self.nc, 1)))
+        for name, blank in (("link_gravcomp", 0.0), ("link_gravcomp_offset", [0.0, 0, 0])):
+            if not len(getattr(self, name)):
+                object.__setattr__(self, name, np.full((self.nl, *np.shape(blank)), blank))
         if not len(self.joint_parameters):
             object.__setattr__(self, "joint_parameters", np.zeros((self.nl, 0)))
 

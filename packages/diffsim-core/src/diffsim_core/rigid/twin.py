@@ -22,6 +22,7 @@ from diffsim_core.rigid._twin_algebra import rotation_matrix as rotation_matrix
 from diffsim_core.rigid._twin_algebra import rotation_vector as rotation_vector
 from diffsim_core.rigid._twin_algebra import spatial_inertia as spatial_inertia
 from diffsim_core.rigid._twin_muscles import advance_activations, lengths_and_moments, muscle_forces
+from diffsim_core.rigid._twin_passive import held_weight, passive_wrenches
 from diffsim_core.rigid.joints import JOINTS, Joint
 from diffsim_core.rigid.model import FloatArray, RigidModel
 from diffsim_core.rigid.twin_contact import SLIP_FLOOR as SLIP_FLOOR
@@ -46,7 +47,7 @@ class Energy(NamedTuple):
 
     kinetic: float
     potential: float
-    """Of gravity (zero at the world origin) and of the joint springs."""
+    """Of gravity (zero at the world origin) less what is held, and of the joint springs."""
 
 
 # Kinematics
@@ -215,10 +216,11 @@ def muscle_lengths(model: RigidModel, kin: Kinematics) -> FloatArray:
 def forward_dynamics(
     model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatArray, act: FloatArray = NO_ACTIVATIONS
 ) -> FloatArray:
-    """``qdd [nv] = M^-1 (tau - h)`` with motors, muscles, springs, dampers, limits and contact in ``tau``."""
+    """``qdd [nv] = M^-1 (tau - h)`` with motors, muscles, springs, dampers, limits, contact and fluid in ``tau``."""
     kin = kinematics(model, q)
     tau = actuator_forces(model, q, qd, u) + joint_forces(model, q, qd) + contact_forces(model, kin, qd)
     tau = tau + muscle_forces(model, *kin, qd, u, act)
+    tau = tau + project(model, kin, passive_wrenches(model, kin.rotation, kin.position, velocities(model, kin, qd)))
     qdd: FloatArray = np.linalg.solve(mass_matrix(model, kin), tau - bias_force(model, kin, qd)).astype(np.float64)
     return qdd
 
@@ -259,6 +261,7 @@ def energy(model: RigidModel, q: FloatArray, qd: FloatArray) -> Energy:
     com = kin.position + np.einsum("lij,lj->li", kin.rotation, model.link_com)
     potential = -np.sum(model.link_mass * (com @ model.gravity))
     for i in range(model.nl):
+        potential += held_weight(model, i, kin.rotation[i], kin.position[i])[0] @ model.gravity
         stretch = _joint(model, i).stretch(model, i, q[_coordinates(model, i)])
         potential += 0.5 * model.joint_stiffness[i] * (stretch @ stretch)
     return Energy(float(kinetic), float(potential))

@@ -93,10 +93,16 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
 #if DS_MUSCLES
     muscle_vjp(m, k, X, drive, bar, gu, gact);
 #endif
+#if DS_PASSIVE
+    passive_vjp(m, k, up, X, bar);
+#endif
 #if DS_PARAMS
     force_parameters_vjp(m, s, drive.u, qdd, lambda, reals);
     inertia_parameters_vjp(m, k, A, X, reals);
     contact_parameters_vjp(m, k, X, reals);
+#if DS_PASSIVE
+    gravcomp_parameters_vjp(m, k, up, X, reals);
+#endif
 #endif
 
     for (int i = m.nl - 1; i >= 0; i--) {

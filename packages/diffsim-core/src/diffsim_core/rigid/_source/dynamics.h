@@ -6,6 +6,7 @@
 #include "forces.h"
 #include "muscles.h"
 #include "pairs.h"
+#include "passive.h"
 #include "surface.h"
 
 namespace ds {
@@ -42,6 +43,9 @@ DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, con
     if (m.contacts.np) pair_forces(m, k, F);
 #if DS_MUSCLES
     muscle_forces(m, k, drive, F);
+#endif
+#if DS_PASSIVE
+    passive_forces(m, k, up, F);
 #endif
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;

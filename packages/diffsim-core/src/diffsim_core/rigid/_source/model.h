@@ -4,6 +4,7 @@
 #pragma once
 #include "contact_tables.h"
 #include "muscle_tables.h"
+#include "passive_tables.h"
 
 namespace ds {
 
@@ -11,7 +12,8 @@ namespace ds {
 enum {
     H_NL, H_NQ, H_NV, H_NU, H_NC, H_NM, H_CONTACT_LAW, H_NS,
     H_PARAMETERS, H_ENTRIES, H_REALS, H_ENTRIES_AT, H_COEFFICIENTS_AT,
-    H_MUSCLES_AT, H_MUSCLE_REALS_AT, H_COLUMNS = 32  // two for each part with tables of its own, see _PARTS in _pack.py
+    H_MUSCLES_AT, H_MUSCLE_REALS_AT, H_PASSIVE_AT, H_PASSIVE_REALS_AT,
+    H_COLUMNS = 32  // two for each part with tables of its own, see _PARTS in _pack.py
 };
 // the first reals
 enum { G_GRAVITY = 0, G_GROUND = 3, G_COLUMNS };
@@ -53,10 +55,13 @@ struct Model {
 #if DS_MUSCLES
     Muscles muscles;
 #endif
+#if DS_PASSIVE
+    Passive passive;
+#endif
     bool places;  // whether anything asks where in x and y a link is
 };
 
-// r: the reals; rest: those of contact_tables.h and muscle_tables.h, which follow them
+// r: the reals; rest: those of contact_tables.h, muscle_tables.h and passive_tables.h, which follow them
 DS_FN Model unpack(const int* i, const P* r, const T* rest)
 {
     Model m;
@@ -84,6 +89,9 @@ DS_FN Model unpack(const int* i, const P* r, const T* rest)
 #if DS_MUSCLES
     m.muscles = unpack_muscles(i + i[H_MUSCLES_AT], rest + i[H_MUSCLE_REALS_AT]);
     m.places = m.places || m.muscles.apart;
+#endif
+#if DS_PASSIVE
+    m.passive = unpack_passive(i + i[H_PASSIVE_AT], rest + i[H_PASSIVE_REALS_AT]);
 #endif
     return m;
 }
