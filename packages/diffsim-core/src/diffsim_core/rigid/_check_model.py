@@ -18,7 +18,7 @@ _OF_LINKS = (
 )  # fmt: skip
 _NOT_NEGATIVE = (
     "link_mass", "joint_stiffness", "limit_stiffness", "limit_damping", "dof_damping", "dof_armature", "contact_radius",
-    "contact_kn", "contact_kd", "contact_kt", "contact_mu", "contact_smoothing",
+    "contact_kn", "contact_kd", "contact_kt", "contact_mu", "contact_smoothing", "dof_friction",
 )  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def _shapes(model: RigidModel) -> Iterator[str]:
     expected |= {"link_pos": (nl, 3), "link_quat": (nl, 4), "joint_axis": (nl, 3), "link_com": (nl, 3)}
     expected |= {"link_gravcomp": (nl,), "link_gravcomp_offset": (nl, 3)}
     expected |= {"joint_parameters": (nl, np.shape(model.joint_parameters)[-1])}
-    expected |= {"link_inertia": (nl, 3, 3), "joint_range": (nl, 2), "q_spring": (model.nq,), "dof_damping": (nv,)}
+    expected |= {"link_inertia": (nl, 3, 3), "joint_range": (nl, 2), "q_spring": (model.nq,), "dof_damping": (nv,), "dof_friction": (nv,)}
     expected |= {"actuator_gear": (nu,), "actuator_range": (nu, 2), "contact_pos": (nc, 3), "gravity": (3,)}
     expected |= {f"contact_{name}": (nc,) for name in ("radius", "kn", "kd", "kt", "mu")}
     expected |= {"servo_actuator": (ns,), "servo_gain": (ns,), "servo_bias": (ns, 3), "servo_range": (ns, 2)}
@@ -107,6 +107,8 @@ def _values(model: RigidModel) -> Iterator[str]:
     yield from _check_parts.negative(model, _NOT_NEGATIVE)
     yield from _check_parts.reversed_ranges("actuator_range", model.actuator_range)
     yield from _check_parts.reversed_ranges("servo_range", model.servo_range)
+    if not model.friction_width > 0:
+        yield f"friction_width is {model.friction_width}: give a positive speed"
     for i in np.flatnonzero((model.joint_range[:, 0] > model.joint_range[:, 1]) & (model.joint_limited == 1))[:1]:
         yield f"joint_range[{i}] is {model.joint_range[i].tolist()}: give the lower bound first"
     for i, (name, kind, axis) in enumerate(zip(model.joint_name, model.joint_type, model.joint_axis, strict=True)):

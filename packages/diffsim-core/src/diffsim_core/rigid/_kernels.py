@@ -57,6 +57,10 @@ class SizeClass:
     """Parameters that these types have, for each link."""
     laws: tuple[ContactLaw, ...] = ()
     """Contact laws in addition to those that every module has."""
+    implicit: bool = False
+    """Whether dampers act on the velocity after the sub-step, see ``_source/implicit.h``."""
+    losses: bool = False
+    """Dry friction, and dampers of limits."""
 
     def with_types(self, model: RigidModel) -> "SizeClass":
         """The class of a model with those types of joint and that contact law."""
@@ -121,6 +125,8 @@ def rigid_kernels(
         "DS_MAX_NA": size.activations or 1,
         "DS_PASSIVE": int(size.passive),
         "DS_PARAMS": int(size.parameters > 0),
+        "DS_IMPLICIT": int(size.implicit),
+        "DS_LOSSES": int(size.losses),
         "DS_MAX_NR": size.reals,
         "DS_MAX_NP": size.parameters,
         "DS_JOINT_PARAMETERS": size.joint_parameters,
@@ -137,6 +143,8 @@ def rigid_kernels(
     name += f"_p{size.parameters}_r{size.reals}" if size.parameters else ""
     name += f"_j{size.joint_parameters}" if size.joint_parameters else ""
     name += "".join(f"_{digest(entry)}" for entry in (*size.joints, *size.laws))
+    name += "_implicit" if size.implicit else ""
+    name += "_losses" if size.losses else ""
     name += "".join(f"_{value}" for _, value in more)
     others = (entry.header.resolve().parent for entry in types if not entry.header.is_relative_to(SOURCE))
     folders = [shared_headers(SOURCE), *dict.fromkeys(others)]

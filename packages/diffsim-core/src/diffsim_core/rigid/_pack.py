@@ -15,6 +15,7 @@ from diffsim_core.rigid._pack_passive import pack_passive
 from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid.contact_laws import compiled_laws
 from diffsim_core.rigid.joints import JOINTS, MOST_COORDINATES, Joint, compiled_joints
+from diffsim_core.rigid.limits import has_limit_damper, limit_onset
 from diffsim_core.rigid.model import UNBOUNDED, FloatArray, RigidModel
 
 _HEADER = 32
@@ -77,10 +78,11 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
     reals = np.concatenate(
         [
             model.gravity,
-            [model.ground_height],
+            [model.ground_height, model.friction_width],
             _link_reals(model).ravel(),
             model.dof_armature,
             _damping(model),
+            model.dof_friction,
             model.actuator_gear,
             _servo_reals(model).ravel(),
             point_rows(model, plain).ravel(),
@@ -119,7 +121,7 @@ def _joints(model: RigidModel) -> list[Joint]:
 def _link_integers(model: RigidModel) -> Any:
     slides_only: list[bool] = []
     numbers = {joint: number for number, joint in enumerate(compiled_joints(model))}
-    table = np.zeros((model.nl, 11), dtype=np.int64)
+    table = np.zeros((model.nl, 12), dtype=np.int64)
     for i, joint in enumerate(_joints(model)):
         parent = int(model.link_parent[i])
         slides_only.append(joint.translates and (parent < 0 or slides_only[parent]))
@@ -136,13 +138,14 @@ def _link_integers(model: RigidModel) -> Any:
             joint.world,
             model.joint_dof[i] + joint.world,
             joint.nv - joint.world,
+            has_limit_damper(model, i),
         )
     return table
 
 
 def _link_reals(model: RigidModel) -> Any:
     own = model.joint_parameters.shape[1]
-    table = np.zeros((model.nl, 37 + own))
+    table = np.zeros((model.nl, 39 + own))
     for i, joint in enumerate(_joints(model)):
         a = int(model.joint_q[i])
         inertia = model.link_inertia[i]
@@ -160,7 +163,9 @@ def _link_reals(model: RigidModel) -> Any:
         if not joint.world:
             for column, coordinates in ((29, model.q_ref), (29 + MOST_COORDINATES, model.q_spring)):
                 table[i, column : column + joint.nq] = coordinates[a : a + joint.nq]
-        table[i, 37:] = model.joint_parameters[i]
+        if has_limit_damper(model, i):
+            table[i, 37:39] = model.limit_damping[i], limit_onset(model.joint_range[i])
+        table[i, 39:] = model.joint_parameters[i]
     return table
 
 

@@ -19,8 +19,12 @@ from diffsim_core.rigid._check_model import check_model
 from diffsim_core.rigid._elimination import fills_in
 from diffsim_core.rigid._kernels import PROBE, STEP, VJP, SizeClass, kernels
 from diffsim_core.rigid._pack_passive import has_passive
+from diffsim_core.rigid.limits import has_losses
 from diffsim_core.rigid.model import RigidModel
 from diffsim_core.rigid.parameters import Parameters
+
+INTEGRATORS = ("implicit", "explicit")
+"""How a sub-step treats dampers, see :class:`RigidDynamics`."""
 
 _SUBSTEPS_WORTH_A_THREAD = 1500
 """World-sub-steps below which handing work to another thread costs more than it saves."""
@@ -89,6 +93,10 @@ class RigidDynamics(NativeDynamics):
         parameters: Names of the model's numbers that become an input, see :class:`Parameters`; the simulator then has
             the constants :class:`ModelParameters`.
         limit: A world in which any coordinate or velocity exceeds this after a control step has diverged.
+        integrator: ``"implicit"``: dampers of joints, servos and limits, dry friction, and contact with the ground act on
+            the velocity after the sub-step, ``(M + h C) qdd = f``, and stay stable however stiff they are (MuJoCo's
+            ``implicitfast`` does this for joints and servos). ``"explicit"``: on the velocity before it, as in the SHAC
+            paper's code, which the papers' tasks keep.
 
     Raises:
         ValueError: for an argument that makes no sense, or a model that cannot be simulated: the message lists every
@@ -109,6 +117,7 @@ class RigidDynamics(NativeDynamics):
         backward_smoothing: float | None = None,
         parameters: Sequence[str] = (),
         limit: float = 1e6,
+        integrator: str = "implicit",
     ) -> None:
         if not dt > 0:
             raise ValueError(f"dt={dt!r} must be positive seconds")
@@ -118,6 +127,8 @@ class RigidDynamics(NativeDynamics):
             raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'")
         if memory not in ("fast", "low"):
             raise ValueError(f"memory={memory!r} must be 'fast' or 'low'")
+        if integrator not in INTEGRATORS:
+            raise ValueError(f"integrator={integrator!r} must be one of {', '.join(map(repr, INTEGRATORS))}")
         for name, width in (("contact_smoothing", contact_smoothing), ("backward_smoothing", backward_smoothing)):
             if width is not None and not (math.isfinite(width) and width >= 0):
                 raise ValueError(f"{name}={width!r} must be a finite width in metres of at least 0")
@@ -133,6 +144,7 @@ class RigidDynamics(NativeDynamics):
         self.device = device
         self.limit = limit
         self.memory = memory
+        self.integrator = integrator
         self.backward_smoothing = backward_smoothing
         self.threads = threads or default_threads()
         self.parameters = Parameters(model, parameters)
@@ -177,6 +189,7 @@ class RigidDynamics(NativeDynamics):
         size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu, on_cuda=on_cuda)
         size = replace(size, servos=model.ns > 0, muscles=model.muscles.n > 0, activations=-(-model.na // 16) * 16)
         size = replace(size, cliques=fills_in(model), passive=has_passive(model))
+        size = replace(size, implicit=self.integrator == "implicit", losses=has_losses(model))
         size = size.with_types(model)
         return size.with_inputs(self._packed.num_reals, len(self.parameters))
 
@@ -203,6 +216,7 @@ class RigidDynamics(NativeDynamics):
             backward_smoothing=self.backward_smoothing,
             parameters=names,
             limit=self.limit,
+            integrator=self.integrator,
         )
 
     def probe(self, q: Any, qd: Any, u: Any, *, act: Any = None, params: Any = None) -> Probe:

@@ -13,13 +13,11 @@ from diffsim_core.rigid.contacts import ContactPairs, HeightField
 from diffsim_core.rigid.fluid import Fluid
 from diffsim_core.rigid.hulls import Hull
 from diffsim_core.rigid.joints import JOINTS
+from diffsim_core.rigid.limits import LIMIT_LAWS as LIMIT_LAWS
 from diffsim_core.rigid.muscles import Muscles
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
-
-LIMIT_LAWS = ("paper", "released")
-"""Whose formula for joint limits a model follows: the SHAC paper's as printed, or its released code's."""
 
 UNBOUNDED = 1e30
 """A bound that is never met, in float32 too."""
@@ -182,7 +180,13 @@ class RigidModel:
     whose damping acts only while approaching and whose friction bound leaves the damping out."""
     limit_law: str = "paper"
     """``"paper"``: Eq. 4, a spring. ``"released"``: the spring, and ``limit_damping`` acting always on every
-    slide and hinge joint, limited or not."""
+    slide and hinge joint, limited or not. ``"damped"``: the spring, and ``limit_damping`` beyond the range alone, where it
+    sets in over ``limit_onset``."""
+
+    dof_friction: FloatArray = field(default_factory=lambda: np.zeros(0))
+    """``[nv]`` dry friction [N] or [N m], smoothed: ``-f tanh(qd / friction_width)``. It creeps under load."""
+    friction_width: float = 0.02
+    """Speed [m/s] or [rad/s] at which dry friction has three quarters of its force."""
 
     joint_parameters: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
     """``[nl, k]`` numbers that a joint's type has beyond these fields, in the order of ``Joint.parameters``."""
@@ -243,6 +247,8 @@ class RigidModel:
         for name, blank in (("link_gravcomp", 0.0), ("link_gravcomp_offset", [0.0, 0, 0])):
             if not len(getattr(self, name)):
                 object.__setattr__(self, name, np.full((self.nl, *np.shape(blank)), blank))
+        if not len(self.dof_friction):
+            object.__setattr__(self, "dof_friction", np.zeros(self.nv))
         if not len(self.joint_parameters):
             object.__setattr__(self, "joint_parameters", np.zeros((self.nl, 0)))
 

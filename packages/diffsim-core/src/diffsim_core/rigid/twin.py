@@ -10,6 +10,7 @@ A control step goes: ``kinematics`` -> forces -> ``forward_dynamics`` (``M qdd =
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -24,9 +25,10 @@ from diffsim_core.rigid._twin_algebra import spatial_inertia as spatial_inertia
 from diffsim_core.rigid._twin_muscles import advance_activations, lengths_and_moments, muscle_forces
 from diffsim_core.rigid._twin_passive import held_weight, passive_wrenches
 from diffsim_core.rigid.joints import JOINTS, Joint
+from diffsim_core.rigid.limits import has_limit_damper, limit_damper
 from diffsim_core.rigid.model import FloatArray, RigidModel
 from diffsim_core.rigid.twin_contact import SLIP_FLOOR as SLIP_FLOOR
-from diffsim_core.rigid.twin_contact import Contact, contact_force, ground_contact, pair_contact
+from diffsim_core.rigid.twin_contact import Contact, contact_damper, contact_force, ground_contact, pair_contact
 
 NO_ACTIVATIONS: FloatArray = np.zeros(0)
 
@@ -142,13 +144,27 @@ def joint_forces(model: RigidModel, q: FloatArray, qd: FloatArray) -> FloatArray
     The ``released`` limit law adds ``-limit_damping qd`` on every joint with one coordinate, within its range or not,
     limited or not.
     """
-    tau = -model.dof_damping * qd
+    tau = -joint_dampers(model, q, qd) * qd
     for i in range(model.nl):
-        joint, dofs = _joint(model, i), _dofs(model, i)
-        tau[dofs] += joint.forces(model, i, q[_coordinates(model, i)])
-        if joint.scalar and model.limit_law == "released":
-            tau[dofs] -= model.limit_damping[i] * qd[dofs]
+        tau[_dofs(model, i)] += _joint(model, i).forces(model, i, q[_coordinates(model, i)])
     return tau
+
+
+def joint_dampers(model: RigidModel, q: FloatArray, qd: FloatArray) -> FloatArray:
+    """Coefficients ``[nv]`` [N s/m] or [N m s/rad] of what damps each degree of freedom.
+
+    Viscous dampers, those of limits, and the damper that dry friction ``f tanh(qd / w)`` amounts to at this speed.
+    """
+    slow = np.abs(qd) < 1e-9
+    speed = np.where(slow, 1.0, qd)
+    grip = np.where(slow, 1 / model.friction_width, np.tanh(qd / model.friction_width) / speed)
+    c = model.dof_damping + model.dof_friction * grip
+    for i in range(model.nl):
+        if _joint(model, i).scalar and model.limit_law == "released":
+            c[_dofs(model, i)] += model.limit_damping[i]
+        elif has_limit_damper(model, i):
+            c[_dofs(model, i)] += limit_damper(model, i, float(q[model.joint_q[i]]))
+    return c
 
 
 def actuator_forces(model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatArray) -> FloatArray:
@@ -158,43 +174,108 @@ def actuator_forces(model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatAr
     """
     tau = np.zeros(model.nv)
     np.add.at(tau, model.actuator_dof, model.actuator_gear * u)
-    for a, d, gain, bias, bounds in zip(
-        model.servo_actuator, model.servo_dof, model.servo_gain, model.servo_bias, model.servo_range, strict=True
-    ):
-        i = np.flatnonzero(model.joint_dof <= d)[-1]
-        coordinate = q[model.joint_q[i]] if _joint(model, i).scalar else 0.0
-        tau[d] += np.clip(gain * u[a] + bias @ [1.0, coordinate, qd[d]], *bounds)
+    for a, d, gain, bias, bounds in _servos(model):
+        tau[d] += np.clip(gain * u[a] + bias @ [1.0, _coordinate_of_dof(model, q, d), qd[d]], *bounds)
     return tau
 
 
-def contact_forces(model: RigidModel, kin: Kinematics, qd: FloatArray) -> FloatArray:
-    """``tau [nv]`` of contact with the ground and between links, Eq. 3 of the SHAC paper.
+def _servos(model: RigidModel) -> Iterator[tuple[int, int, float, FloatArray, FloatArray]]:
+    columns = model.servo_actuator, model.servo_dof, model.servo_gain, model.servo_bias, model.servo_range
+    return zip(*columns, strict=True)
 
-    ``twin_contact`` says where shapes touch, and the force that belongs to it: the lowest point of a sphere, for
-    instance, its distance to the ground and the upward normal. The velocity is that of the body there, against that
-    of the body it touches, which receives the opposite force at the same point.
+
+def _coordinate_of_dof(model: RigidModel, q: FloatArray, d: int) -> float:
+    """The coordinate whose rate a degree of freedom is; zero in ball and free joints."""
+    i = np.flatnonzero(model.joint_dof <= d)[-1]
+    return float(q[model.joint_q[i]]) if _joint(model, i).scalar else 0.0
+
+
+class Touching(NamedTuple):
+    """One contact of a link with the ground, or with another link."""
+
+    contact: Contact
+    links: tuple[int, ...]
+    """The link, and the second one of a pair; -1 is the world."""
+    gains: tuple[float, float, float, float]
+    """kn, kd, kt, mu."""
+    u: FloatArray
+    """Velocity ``[3]`` of the first link against the second at the point [m/s]."""
+
+
+def touching(model: RigidModel, kin: Kinematics, qd: FloatArray) -> Iterator[Touching]:
+    """Every contact that may push, with the ground and between links.
+
+    ``twin_contact`` says where shapes touch: the lowest point of a sphere, for instance, its distance to the ground
+    and the upward normal. The velocity is that of the body there, against that of the body it touches.
     """
-    wrench = np.zeros((model.nl, 6))
     V = velocities(model, kin, qd)
 
-    def add(contact: Contact, links: tuple[int, ...], gains: tuple[float, float, float, float]) -> None:
-        signs = (1, -1)[: len(links)]
-        moving = [(s, i) for s, i in zip(signs, links, strict=True) if i >= 0]
+    def made(contact: Contact, links: tuple[int, ...], gains: tuple[float, float, float, float]) -> Touching:
+        moving = [(s, i) for s, i in zip((1, -1), links, strict=False) if i >= 0]
         u = sum((s * (V[i, 3:] + np.cross(V[i, :3], contact.x)) for s, i in moving), np.zeros(3))
-        force = contact_force(model.contact_law, model.contact_smoothing, gains, contact, u)
-        for s, i in zip(signs, links, strict=True):
-            if i >= 0:
-                wrench[i] += s * np.concatenate([np.cross(contact.x, force), force])
+        return Touching(contact, links, gains, u)
 
     for c, i in enumerate(model.contact_link):
         gains = model.contact_kn[c], model.contact_kd[c], model.contact_kt[c], model.contact_mu[c]
-        add(ground_contact(model, c, kin.rotation[i], kin.position[i]), (i,), gains)
+        yield made(ground_contact(model, c, kin.rotation[i], kin.position[i]), (int(i),), gains)
     pairs = model.pairs
     for p, links in enumerate(pairs.link):
         poses = tuple((kin.rotation[i], kin.position[i]) if i >= 0 else (np.eye(3), np.zeros(3)) for i in links)
         gains = pairs.kn[p], pairs.kd[p], pairs.kt[p], pairs.mu[p]
-        add(pair_contact(pairs, p, poses), tuple(links), gains)
+        yield made(pair_contact(pairs, p, poses), tuple(links), gains)
+
+
+def contact_forces(model: RigidModel, kin: Kinematics, qd: FloatArray, dt: float = 0.0) -> FloatArray:
+    """``tau [nv]`` of contact with the ground and between links, Eq. 3 of the SHAC paper.
+
+    The second body of a pair receives the opposite force at the same point. With ``dt``, the length of an implicit
+    sub-step [s], the ground's springs push where the points will be after it.
+    """
+    wrench = np.zeros((model.nl, 6))
+    for contact, links, gains, u in touching(model, kin, qd):
+        at = ahead(contact, links, u, dt)
+        force = contact_force(model.contact_law, model.contact_smoothing, gains, at, u)
+        for s, i in zip((1, -1), links, strict=False):
+            if i >= 0:
+                wrench[i] += s * np.concatenate([np.cross(contact.x, force), force])
     return project(model, kin, wrench)
+
+
+def ahead(contact: Contact, links: tuple[int, ...], u: FloatArray, dt: float) -> Contact:
+    """The contact after ``dt`` seconds at constant velocity; pairs stay as they are."""
+    return contact if len(links) > 1 else contact._replace(d=contact.d + dt * float(u @ contact.n))
+
+
+def dampers(
+    model: RigidModel, kin: Kinematics, q: FloatArray, qd: FloatArray, u: FloatArray, dt: float
+) -> FloatArray:
+    """``C [nv, nv]`` of the implicit sub-step ``(M + dt C) qdd = f``: dampers of joints, servos and the ground's contacts.
+
+    A servo at its bounds damps with the share of its force that is left.
+    """
+    C = np.diag(joint_dampers(model, q, qd))
+    for a, d, gain, bias, bounds in _servos(model):
+        free = gain * u[a] + bias @ [1.0, _coordinate_of_dof(model, q, d), qd[d]]
+        bounded = np.clip(free, *bounds)
+        share = np.clip(bounded / free, 0, 1) if bounded != free and free else 1.0
+        C[d, d] += share * max(-bias[2], 0.0)
+    for contact, links, gains, velocity in touching(model, kin, qd):
+        if len(links) > 1:
+            continue
+        at = ahead(contact, links, velocity, dt)
+        D = contact_damper(model.contact_law, model.contact_smoothing, gains, at, velocity, dt)
+        J = np.array([_point_motion(model, kin, links[0], contact.x, d) for d in range(model.nv)]).T
+        C += J.T @ D @ J
+    return C
+
+
+def _point_motion(model: RigidModel, kin: Kinematics, link: int, x: FloatArray, d: int) -> FloatArray:
+    """Velocity ``[3]`` of the point of a link at ``x`` per unit of a degree of freedom."""
+    while link >= 0:
+        if _dofs(model, link).start <= d < _dofs(model, link).stop:
+            return kin.S[3:, d] + np.cross(kin.S[:3, d], x)
+        link = int(model.link_parent[link])
+    return np.zeros(3)
 
 
 def project(model: RigidModel, kin: Kinematics, wrench: FloatArray) -> FloatArray:
@@ -213,14 +294,27 @@ def muscle_lengths(model: RigidModel, kin: Kinematics) -> FloatArray:
     return lengths_and_moments(model, *kin)[0]
 
 
+def applied_forces(
+    model: RigidModel,
+    kin: Kinematics,
+    q: FloatArray,
+    qd: FloatArray,
+    u: FloatArray,
+    act: FloatArray = NO_ACTIVATIONS,
+    dt: float = 0.0,
+) -> FloatArray:
+    """``tau [nv]`` of motors, servos, springs, dampers, limits, contact, muscles and fluid; ``dt`` as ``contact_forces``."""
+    tau = actuator_forces(model, q, qd, u) + joint_forces(model, q, qd) + contact_forces(model, kin, qd, dt)
+    tau = tau + muscle_forces(model, *kin, qd, u, act)
+    return tau + project(model, kin, passive_wrenches(model, kin.rotation, kin.position, velocities(model, kin, qd)))
+
+
 def forward_dynamics(
     model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatArray, act: FloatArray = NO_ACTIVATIONS
 ) -> FloatArray:
     """``qdd [nv] = M^-1 (tau - h)`` with motors, muscles, springs, dampers, limits, contact and fluid in ``tau``."""
     kin = kinematics(model, q)
-    tau = actuator_forces(model, q, qd, u) + joint_forces(model, q, qd) + contact_forces(model, kin, qd)
-    tau = tau + muscle_forces(model, *kin, qd, u, act)
-    tau = tau + project(model, kin, passive_wrenches(model, kin.rotation, kin.position, velocities(model, kin, qd)))
+    tau = applied_forces(model, kin, q, qd, u, act)
     qdd: FloatArray = np.linalg.solve(mass_matrix(model, kin), tau - bias_force(model, kin, qd)).astype(np.float64)
     return qdd
 
@@ -237,20 +331,45 @@ def integrate(model: RigidModel, q: FloatArray, qd: FloatArray, dt: float) -> Fl
     return q
 
 
+def accelerations(
+    model: RigidModel,
+    q: FloatArray,
+    qd: FloatArray,
+    u: FloatArray,
+    dt: float,
+    integrator: str,
+    act: FloatArray = NO_ACTIVATIONS,
+) -> FloatArray:
+    """``qdd [nv]`` of a sub-step of ``dt`` seconds: of ``M qdd = f``, or of ``(M + dt C) qdd = f`` if ``"implicit"``."""
+    if integrator == "explicit":
+        return forward_dynamics(model, q, qd, u, act)
+    kin = kinematics(model, q)
+    M = mass_matrix(model, kin) + dt * dampers(model, kin, q, qd, u, dt)
+    tau = applied_forces(model, kin, q, qd, u, act, dt)
+    qdd: FloatArray = np.linalg.solve(M, tau - bias_force(model, kin, qd)).astype(np.float64)
+    return qdd
+
+
 def substep(
-    model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatArray, dt: float
+    model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatArray, dt: float, integrator: str = "implicit"
 ) -> tuple[FloatArray, FloatArray]:
     """Semi-implicit Euler: first the velocities, then the positions with the new velocities."""
-    qd = qd + dt * forward_dynamics(model, q, qd, u)
+    qd = qd + dt * accelerations(model, q, qd, u, dt, integrator)
     return integrate(model, q, qd, dt), qd
 
 
 def control_step(
-    model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatArray, dt: float, substeps: int
+    model: RigidModel,
+    q: FloatArray,
+    qd: FloatArray,
+    u: FloatArray,
+    dt: float,
+    substeps: int,
+    integrator: str = "implicit",
 ) -> tuple[FloatArray, FloatArray]:
     """``(q, qd)`` after ``dt`` seconds of constant control ``u [nu]``, in ``substeps`` equal sub-steps."""
     for _ in range(substeps):
-        q, qd = substep(model, q, qd, u, dt / substeps)
+        q, qd = substep(model, q, qd, u, dt / substeps, integrator)
     return q, qd
 
 
@@ -268,11 +387,18 @@ def energy(model: RigidModel, q: FloatArray, qd: FloatArray) -> Energy:
 
 
 def control_step_with_muscles(
-    model: RigidModel, q: FloatArray, qd: FloatArray, act: FloatArray, u: FloatArray, dt: float, substeps: int
+    model: RigidModel,
+    q: FloatArray,
+    qd: FloatArray,
+    act: FloatArray,
+    u: FloatArray,
+    dt: float,
+    substeps: int,
+    integrator: str = "implicit",
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """``(q, qd, act)`` after a control step: ``control_step`` of a model whose muscles have activations ``[na]``."""
     for _ in range(substeps):
         h = dt / substeps
-        qd = qd + h * forward_dynamics(model, q, qd, u, act)
+        qd = qd + h * accelerations(model, q, qd, u, h, integrator, act)
         q, act = integrate(model, q, qd, h), advance_activations(model, u, act, h)
     return q, qd, act

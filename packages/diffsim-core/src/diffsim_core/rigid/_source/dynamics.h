@@ -3,6 +3,7 @@
 // with d's ancestors and itself, by depth, so every inner loop below runs over two contiguous rows. Ancestors are those of
 // the elimination tree (rigid/_elimination.py): the tree of links, unless DS_CLIQUES leaves room for more.
 #pragma once
+#include "actuators.h"
 #include "forces.h"
 #include "muscles.h"
 #include "pairs.h"
@@ -24,7 +25,9 @@ DS_FN void bodies(const Model& m, const Kinematics& k, Inertia* I)
 DS_FN V3 minus_gravity(const Model& m) { return {splat(-m.gravity[0]), splat(-m.gravity[1]), splat(-m.gravity[2])}; }
 
 // h = Coriolis, centrifugal and gravity forces minus the ground's and the muscles', written with its sign reversed into tau
-DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, const Kinematics& k, const Inertia* I, R* tau)
+// and what damps added to C, for a sub-step of length h
+DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, const Kinematics& k, const Inertia* I, T h,
+                         R* tau, Damping& C)
 {
     SV A[DS_MAX_NL], F[DS_MAX_NL];
     R rest[6] = {R{}, R{}, R{}, R{}, R{}, R{}};
@@ -38,8 +41,8 @@ DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, con
         else
             F[i] = zero6();
     }
-    contact_forces(m, k, F);
-    if (m.contacts.nf) surface_forces(m, k, F);
+    contact_forces(m, k, h, F, C);
+    if (m.contacts.nf) surface_forces(m, k, h, F, C);
     if (m.contacts.np) pair_forces(m, k, F);
 #if DS_MUSCLES
     muscle_forces(m, k, drive, F);
@@ -54,7 +57,8 @@ DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, con
     }
 }
 
-DS_FN void mass_matrix(const Model& m, const Kinematics& k, const Inertia* body, Factor& M)
+// M, and with the implicit part M + h C, of which only the upper part of C is left
+DS_FN void mass_matrix(const Model& m, const Kinematics& k, const Inertia* body, T h, Factor& M, Damping& C)
 {
     Inertia I[DS_MAX_NL];  // composite inertias
     bool filled[DS_MAX_NL];
@@ -72,6 +76,9 @@ DS_FN void mass_matrix(const Model& m, const Kinematics& k, const Inertia* body,
 #endif
         for (int j = d; j < link[L_TURN] + link[L_TURNS]; j++) {
             SV f = I[i] * k.S[j];
+#if DS_IMPLICIT
+            if (C.touching[i]) f = f + C.link[i] * k.S[j] * splat(h);
+#endif
             int row = m.row[j], depth = m.depth[j];
 #if DS_CLIQUES
             for (int e = 0; e < depth; e++) M.m[row + e] = R{};
@@ -87,10 +94,19 @@ DS_FN void mass_matrix(const Model& m, const Kinematics& k, const Inertia* body,
             for (int e = 0; e < free_columns && e <= depth; e++) M.m[row + e] = t[e];
 #endif
             M.m[row + depth] = M.m[row + depth] + m.armature[j];
+#if DS_IMPLICIT
+            M.m[row + depth] = M.m[row + depth] + C.dof[j] * h;
+#endif
         }
         if (parent >= 0) {
             I[parent] = filled[parent] ? I[parent] + I[i] : I[i];
             filled[parent] = true;
+#if DS_IMPLICIT
+            if (C.touching[i] && C.touching[parent])
+                add(C.link[parent], C.link[i]);
+            else if (C.touching[i])
+                C.link[parent] = C.link[i], C.touching[parent] = true;
+#endif
         }
     }
 }
@@ -129,22 +145,41 @@ DS_FN void solve(const Model& m, const Factor& M, R* x)
     }
 }
 
-// M, and the force f of M qdd = f, which holds the actuators' generalised forces on entry
-DS_FN void equations_of_motion(const Model& m, const State& s, const Drive& drive, Kinematics& k, R* f, Factor& M)
+// M, and the force f of M qdd = f, which holds the actuators' generalised forces on entry; with the implicit part M + h C for
+// a sub-step of length h, where C holds the actuators' dampers on entry
+DS_FN void equations_of_motion(const Model& m, const State& s, const Drive& drive, T h, Kinematics& k, R* f, Factor& M,
+                               Damping& C)
 {
     Inertia I[DS_MAX_NL];
     pose(m, s, k);
     velocities(m, s, k);
     bodies(m, k, I);
-    joint_forces(m, s, f);
-    subtract_bias(m, s, drive, k, I, f);
-    mass_matrix(m, k, I, M);
+    joint_forces(m, s, f, C);
+    subtract_bias(m, s, drive, k, I, h, f, C);
+    mass_matrix(m, k, I, h, M, C);
 }
 
-// qdd holds the actuators' generalised forces on entry, the accelerations on exit; M is left factorised
-DS_FN void forward_dynamics(const Model& m, const State& s, const Drive& drive, Kinematics& k, R* qdd, Factor& M)
+#if DS_IMPLICIT
+// C alone, at a state whose places and velocities are known
+DS_FN void dampers(const Model& m, const State& s, const Drive& drive, const Kinematics& k, T h, Damping& C)
 {
-    equations_of_motion(m, s, drive, k, qdd, M);
+    R f[DS_MAX_NV];
+    SV F[DS_MAX_NL];
+    for (int d = 0; d < m.nv; d++) f[d] = R{};
+    for (int i = 0; i < m.nl; i++) F[i] = zero6();
+    clear(m, C);
+    if (DS_SERVOS) servo_forces(m, s, drive.u, f, C);
+    joint_forces(m, s, f, C);
+    contact_forces(m, k, h, F, C);
+    if (m.contacts.nf) surface_forces(m, k, h, F, C);
+}
+#endif
+
+// qdd holds the actuators' generalised forces on entry, the accelerations on exit; M is left factorised
+DS_FN void forward_dynamics(const Model& m, const State& s, const Drive& drive, T h, Kinematics& k, R* qdd, Factor& M,
+                            Damping& C)
+{
+    equations_of_motion(m, s, drive, h, k, qdd, M, C);
     factorise(m, M);
     solve(m, M, qdd);
 }

@@ -15,13 +15,18 @@ DS_ITEM void probe(int index, const ProbeArgs& args)
     R control[DS_MAX_NU], act[DS_MAX_NA], qdd[DS_MAX_NV];
     Kinematics k;
     Factor M;
+    Damping C;
     load(b, args.q, m.nq, s.q);
     load(b, args.qd, m.nv, s.v);
     load(b, args.act, activations(m), act);
     load(b, args.u, m.nu, control);
     actuate(m, control, qdd);
-    if (DS_SERVOS) servo_forces(m, s, control, qdd);
-    equations_of_motion(m, s, {control, act}, k, qdd, M);
+#if DS_IMPLICIT
+    clear(m, C);
+#endif
+    if (DS_SERVOS) servo_forces(m, s, control, qdd, C);
+    // a sub-step of no length: the forces as they are, and M alone
+    equations_of_motion(m, s, {control, act}, T(0), k, qdd, M, C);
     R count[1] = {R{}};
     for (int c = 0; c < m.nc; c++) {
         R d = contact_point(m, k, m.contact[c], m.contactr + c * CR_COLUMNS).d;

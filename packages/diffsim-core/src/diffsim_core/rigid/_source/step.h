@@ -103,6 +103,7 @@ DS_ITEM void control_step(int index, const StepArgs& args)
     R control[DS_MAX_NU], act[DS_MAX_NA], tau[DS_MAX_NV], qdd[DS_MAX_NV];
     Kinematics k;
     Factor M;
+    Damping C;
     load(b, args.q, m.nq, s.q);
     load(b, args.qd, m.nv, s.v);
     load(b, args.act, activations(m), act);
@@ -113,8 +114,11 @@ DS_ITEM void control_step(int index, const StepArgs& args)
     Saved saved = saved_numbers(m, args.saved, index, args.num_worlds, args.substeps, args.keep_factor);
     for (int t = 0; t < args.substeps; t++) {
         for (int d = 0; d < m.nv; d++) qdd[d] = tau[d];
-        if (DS_SERVOS) servo_forces(m, s, control, qdd);
-        forward_dynamics(m, s, drive, k, qdd, M);
+#if DS_IMPLICIT
+        clear(m, C);
+#endif
+        if (DS_SERVOS) servo_forces(m, s, control, qdd, C);
+        forward_dynamics(m, s, drive, args.dt, k, qdd, M, C);
         if (args.saved) {
             int f = save(saved, t, 0, s.q, m.nq);
             f = save(saved, t, f, s.v, m.nv);
