@@ -16,7 +16,7 @@ from diffsim_core.io._flags import inert
 from diffsim_core.io._mujoco import MjSpec
 from diffsim_core.io._pairs import pair_problems, touching_pairs
 from diffsim_core.io._terrain import height_fields
-from diffsim_core.io._unsupported import find_unsupported, singular_joints
+from diffsim_core.io._unsupported import find_unsupported, friction_notes, singular_joints
 from diffsim_core.io._wrapping import WRAPPING, straightened
 from diffsim_core.io.errors import ModelError
 from diffsim_core.io.params import ContactParams, LimitParams, fill
@@ -72,7 +72,8 @@ def load_model(
         contact: contact parameters of all contact points.
         limits: parameters of all joint limits.
         contact_law: ``"paper"``, ``"released"`` or another of ``diffsim_core.rigid.CONTACT_LAWS``.
-        limit_law: ``"paper"`` or ``"released"``, see ``RigidModel.limit_law``.
+        limit_law: ``"paper"``, ``"released"`` or ``"damped"``, see ``RigidModel.limit_law``; by default ``"paper"``
+            where a stiffness is given, else ``"damped"``.
         inertia_law: ``"paper"`` takes inertias from shapes and ``inertial`` elements; ``"released"`` replaces those for
             which the file has a ``diffsim_inertia:BODY`` (about the centre of mass, body axes), which need not
             belong to any distribution of mass.
@@ -97,9 +98,10 @@ def load_model(
         raise ValueError(f"wrapping is {wrapping!r}: use {' or '.join(map(repr, WRAPPING))}")
     m, warned = compile_model(source, floating=floating, root=root)
     custom, custom_problems = read_custom(m)
+    given_limits = fill(limits, custom.limits).stiffness is not None
     laws = {
         "contact_law": contact_law or custom.contact_law or "paper",
-        "limit_law": limit_law or custom.limit_law or "paper",
+        "limit_law": limit_law or custom.limit_law or ("paper" if given_limits else "damped"),
         "inertia_law": inertia_law or custom.inertia_law or "paper",
     }
     known = {"contact_law": tuple(CONTACT_LAWS), "limit_law": LIMIT_LAWS, "inertia_law": INERTIA_LAWS}
@@ -132,7 +134,7 @@ def load_model(
         limits=fill(limits, custom.limits),
         contact_law=laws["contact_law"],
         limit_law=laws["limit_law"],
-        notes=(*notes, *straightened(m), *inert(m), *warned),
+        notes=(*notes, *friction_notes(m), *straightened(m), *inert(m), *warned),
     )
     if bad := _non_finite(model):
         raise ModelError(label, [f"{field} has values that are not finite: correct the file" for field in bad])

@@ -59,6 +59,14 @@ def singular_joints(m: Any) -> list[str]:
     return [f"{SINGULAR} (joints {names})"]
 
 
+def friction_notes(m: Any) -> list[str]:
+    """A sentence on the joints with dry friction."""
+    names = dict.fromkeys(f'"{joint_name(m, m.dof_jntid[v])}"' for v in np.flatnonzero(m.dof_frictionloss))
+    if not names or switched_off(m, "frictionloss"):
+        return []
+    return [f"frictionloss of joints {', '.join(names)} is smoothed over friction_width: it creeps under load"]
+
+
 def _options(m: Any) -> list[str]:
     found = []
     for name in ("density", "viscosity"):
@@ -101,8 +109,8 @@ def _joints(m: Any) -> list[str]:
             found.append(f"actuatorgravcomp of {label}: actuatorfrcrange cannot bound it; remove one of the two")
     for v in range(m.nv):
         label = f'joint "{joint_name(m, m.dof_jntid[v])}"'
-        if m.dof_frictionloss[v] != 0 and not switched_off(m, "frictionloss"):
-            found.append(f"frictionloss of {label}: dry friction is not smooth; use damping")
+        if m.dof_frictionloss[v] < 0 and not switched_off(m, "frictionloss"):
+            found.append(f"negative frictionloss of {label}: give a number of at least 0")
         if no_damper:
             continue
         if array(m, "dof_dampingpoly", m.nv)[v].any():

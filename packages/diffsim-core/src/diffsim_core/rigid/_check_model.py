@@ -42,7 +42,13 @@ def _shapes(model: RigidModel) -> Iterator[str]:
     expected |= {"link_pos": (nl, 3), "link_quat": (nl, 4), "joint_axis": (nl, 3), "link_com": (nl, 3)}
     expected |= {"link_gravcomp": (nl,), "link_gravcomp_offset": (nl, 3)}
     expected |= {"joint_parameters": (nl, np.shape(model.joint_parameters)[-1])}
-    expected |= {"link_inertia": (nl, 3, 3), "joint_range": (nl, 2), "q_spring": (model.nq,), "dof_damping": (nv,), "dof_friction": (nv,)}
+    expected |= {
+        "link_inertia": (nl, 3, 3),
+        "joint_range": (nl, 2),
+        "q_spring": (model.nq,),
+        "dof_damping": (nv,),
+        "dof_friction": (nv,),
+    }
     expected |= {"actuator_gear": (nu,), "actuator_range": (nu, 2), "contact_pos": (nc, 3), "gravity": (3,)}
     expected |= {f"contact_{name}": (nc,) for name in ("radius", "kn", "kd", "kt", "mu")}
     expected |= {"servo_actuator": (ns,), "servo_gain": (ns,), "servo_bias": (ns, 3), "servo_range": (ns, 2)}

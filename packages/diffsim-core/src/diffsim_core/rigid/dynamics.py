@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from diffsim_core.rigid._pack_passive import has_passive
 from diffsim_core.rigid.limits import has_losses
 from diffsim_core.rigid.model import RigidModel
 from diffsim_core.rigid.parameters import Parameters
+from diffsim_core.rigid.stability import needed_substeps, unstable_element
 
 INTEGRATORS = ("implicit", "explicit")
 """How a sub-step treats dampers, see :class:`RigidDynamics`."""
@@ -80,7 +82,8 @@ class RigidDynamics(NativeDynamics):
     Args:
         model: The articulated system.
         dt: Duration of a control step [s].
-        substeps: Sub-steps in a control step.
+        substeps: Sub-steps in a control step. ``"auto"``: as many as the masses and the stiffest springs ask for, and
+            at least 960 in a second. A number that is too small for a joint is a warning with the joint's name.
         dtype: ``"float32"`` for work, ``"float64"`` for checks.
         device: ``"cpu"`` or ``"cuda[:i]"``.
         threads: CPU threads; by default every core this process may use, or ``DIFFSIM_NUM_THREADS``.
@@ -93,9 +96,9 @@ class RigidDynamics(NativeDynamics):
         parameters: Names of the model's numbers that become an input, see :class:`Parameters`; the simulator then has
             the constants :class:`ModelParameters`.
         limit: A world in which any coordinate or velocity exceeds this after a control step has diverged.
-        integrator: ``"implicit"``: dampers of joints, servos and limits, dry friction, and contact with the ground act on
-            the velocity after the sub-step, ``(M + h C) qdd = f``, and stay stable however stiff they are (MuJoCo's
-            ``implicitfast`` does this for joints and servos). ``"explicit"``: on the velocity before it, as in the SHAC
+        integrator: ``"implicit"``: dampers of joints, servos and limits, dry friction, and contact with the ground act
+            on the velocity after the sub-step, ``(M + h C) qdd = f``, and stay stable however stiff they are. MuJoCo's
+            ``implicitfast`` does this for joints and servos. ``"explicit"``: on the velocity before it, as in the SHAC
             paper's code, which the papers' tasks keep.
 
     Raises:
@@ -108,7 +111,7 @@ class RigidDynamics(NativeDynamics):
         model: RigidModel,
         *,
         dt: float,
-        substeps: int,
+        substeps: int | str = "auto",
         dtype: str = "float32",
         device: str = "cpu",
         threads: int | None = None,
@@ -121,8 +124,8 @@ class RigidDynamics(NativeDynamics):
     ) -> None:
         if not dt > 0:
             raise ValueError(f"dt={dt!r} must be positive seconds")
-        if substeps < 1:
-            raise ValueError(f"substeps={substeps!r} must be at least 1")
+        if not (isinstance(substeps, int) and substeps >= 1) and substeps != "auto":
+            raise ValueError(f"substeps={substeps!r} must be at least 1, or 'auto'")
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'")
         if memory not in ("fast", "low"):
@@ -139,7 +142,8 @@ class RigidDynamics(NativeDynamics):
         self._keep = int(memory == "fast")
         self.model = model
         self.dt = dt
-        self.substeps = substeps
+        self.substeps = needed_substeps(model, dt, integrator) if isinstance(substeps, str) else substeps
+        _warn_of_divergence(model, dt, self.substeps, integrator)
         self.dtype = dtype
         self.device = device
         self.limit = limit
@@ -168,7 +172,7 @@ class RigidDynamics(NativeDynamics):
         constants = {
             "integers": self._integers.ptr or 0,
             "reals": self._reals.ptr or 0,
-            "substeps": substeps,
+            "substeps": self.substeps,
             "keep_factor": self._keep,
             "dt": self.sub_dt,
             "limit": limit,
@@ -252,3 +256,14 @@ class RigidDynamics(NativeDynamics):
 
     def _worth(self, num_worlds: int) -> int:
         return num_worlds * self.substeps // _SUBSTEPS_WORTH_A_THREAD
+
+
+def _warn_of_divergence(model: RigidModel, dt: float, substeps: int, integrator: str) -> None:
+    need = unstable_element(model, dt / substeps, integrator)
+    if need is not None:
+        wanted = math.ceil(dt / need.h)
+        warnings.warn(
+            f"model {model.name!r} will diverge: the {need.label} needs {wanted} sub-steps in dt={dt:g} s, and has "
+            f"{substeps}; give substeps={wanted} or 'auto', or less stiffness",
+            stacklevel=3,
+        )

@@ -180,8 +180,8 @@ class RigidModel:
     whose damping acts only while approaching and whose friction bound leaves the damping out."""
     limit_law: str = "paper"
     """``"paper"``: Eq. 4, a spring. ``"released"``: the spring, and ``limit_damping`` acting always on every
-    slide and hinge joint, limited or not. ``"damped"``: the spring, and ``limit_damping`` beyond the range alone, where it
-    sets in over ``limit_onset``."""
+    slide and hinge joint, limited or not. ``"damped"``: the spring, and ``limit_damping`` beyond the range alone, where
+    it sets in over ``limit_onset``."""
 
     dof_friction: FloatArray = field(default_factory=lambda: np.zeros(0))
     """``[nv]`` dry friction [N] or [N m], smoothed: ``-f tanh(qd / friction_width)``. It creeps under load."""

@@ -246,10 +246,8 @@ def ahead(contact: Contact, links: tuple[int, ...], u: FloatArray, dt: float) ->
     return contact if len(links) > 1 else contact._replace(d=contact.d + dt * float(u @ contact.n))
 
 
-def dampers(
-    model: RigidModel, kin: Kinematics, q: FloatArray, qd: FloatArray, u: FloatArray, dt: float
-) -> FloatArray:
-    """``C [nv, nv]`` of the implicit sub-step ``(M + dt C) qdd = f``: dampers of joints, servos and the ground's contacts.
+def dampers(model: RigidModel, kin: Kinematics, q: FloatArray, qd: FloatArray, u: FloatArray, dt: float) -> FloatArray:
+    """``C [nv, nv]`` of the implicit sub-step ``(M + dt C) qdd = f``: of joints, servos and the ground's contacts.
 
     A servo at its bounds damps with the share of its force that is left.
     """
@@ -264,18 +262,19 @@ def dampers(
             continue
         at = ahead(contact, links, velocity, dt)
         D = contact_damper(model.contact_law, model.contact_smoothing, gains, at, velocity, dt)
-        J = np.array([_point_motion(model, kin, links[0], contact.x, d) for d in range(model.nv)]).T
+        J = point_jacobian(model, kin, links[0], contact.x)
         C += J.T @ D @ J
     return C
 
 
-def _point_motion(model: RigidModel, kin: Kinematics, link: int, x: FloatArray, d: int) -> FloatArray:
-    """Velocity ``[3]`` of the point of a link at ``x`` per unit of a degree of freedom."""
+def point_jacobian(model: RigidModel, kin: Kinematics, link: int, x: FloatArray) -> FloatArray:
+    """Velocity ``[3, nv]`` of the point of a link that is at ``x`` [m], per unit of each degree of freedom."""
+    J = np.zeros((3, model.nv))
     while link >= 0:
-        if _dofs(model, link).start <= d < _dofs(model, link).stop:
-            return kin.S[3:, d] + np.cross(kin.S[:3, d], x)
+        dofs = _dofs(model, link)
+        J[:, dofs] = kin.S[3:, dofs] + np.cross(kin.S[:3, dofs].T, x).T
         link = int(model.link_parent[link])
-    return np.zeros(3)
+    return J
 
 
 def project(model: RigidModel, kin: Kinematics, wrench: FloatArray) -> FloatArray:
@@ -340,7 +339,7 @@ def accelerations(
     integrator: str,
     act: FloatArray = NO_ACTIVATIONS,
 ) -> FloatArray:
-    """``qdd [nv]`` of a sub-step of ``dt`` seconds: of ``M qdd = f``, or of ``(M + dt C) qdd = f`` if ``"implicit"``."""
+    """``qdd [nv]`` of a sub-step of ``dt`` seconds: of ``M qdd = f``, or of ``(M + dt C) qdd = f``."""
     if integrator == "explicit":
         return forward_dynamics(model, q, qd, u, act)
     kin = kinematics(model, q)
