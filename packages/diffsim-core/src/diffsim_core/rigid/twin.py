@@ -302,7 +302,7 @@ def applied_forces(
     act: FloatArray = NO_ACTIVATIONS,
     dt: float = 0.0,
 ) -> FloatArray:
-    """``tau [nv]`` of motors, servos, springs, dampers, limits, contact, muscles and fluid; ``dt`` as ``contact_forces``."""
+    """``tau [nv]``: motors, servos, springs, dampers, limits, contact, muscles, fluid; ``dt`` as ``contact_forces``."""
     tau = actuator_forces(model, q, qd, u) + joint_forces(model, q, qd) + contact_forces(model, kin, qd, dt)
     tau = tau + muscle_forces(model, *kin, qd, u, act)
     return tau + project(model, kin, passive_wrenches(model, kin.rotation, kin.position, velocities(model, kin, qd)))
