@@ -199,6 +199,31 @@ def _landscape(args: argparse.Namespace) -> _Result:
     return _Result(report, landscape_text(report))
 
 
+def _models(args: argparse.Namespace) -> _Result:
+    from ._models import RESULTS, ModelsBench, bench_models, newest, read_rows
+    from ._models_text import models_text, page_tables
+    from ._plot_models import plot_models
+    from ._results import write_whole
+
+    out = Path(args.out)
+    bench = ModelsBench(
+        out=out,
+        files=tuple(args.files),
+        packages=tuple(args.packages or ()),
+        floating=args.floating,
+        cache=None if args.cache is None else Path(args.cache),
+        measure=not args.load_only,
+        seconds=args.seconds,
+        memory_gib=args.memory_gib,
+        again=args.again,
+    )
+    rows = bench_models(bench, args.progress)
+    every = newest(read_rows(out / RESULTS))
+    write_whole(out / "table.md", page_tables(every))
+    plot_models(every, out / "models.svg")
+    return _Result({"out": str(out), "models": rows}, models_text(rows))
+
+
 def _of_run(args: argparse.Namespace) -> dict[str, Any]:
     """Options of the studies of a run."""
     names = ("steps", "num_envs", "seed", "checkpoint", "progress")
@@ -316,7 +341,7 @@ def _parser() -> _Parser:
     commands = parser.add_subparsers(
         dest="command",
         required=True,
-        metavar="sim|update|traffic|mpm|reference|variance|landscape|peers|run|table|plot|runs",
+        metavar="sim|update|traffic|mpm|models|reference|variance|landscape|peers|run|table|plot|runs",
     )
 
     def add(name: str, function: Callable[[argparse.Namespace], _Result], text: str) -> argparse.ArgumentParser:
@@ -367,6 +392,26 @@ def _parser() -> _Parser:
     mpm.add_argument("--substeps", type=int, default=40, metavar="K", help="sub-steps; default 40")
     mpm.add_argument("--repeats", type=int, default=9, metavar="R", help="timings of each kind; default 9")
     mpm.add_argument("--no-memory", action="store_true", help="do not measure the memory of a large window")
+
+    models = add(
+        "models", _models, "Which robot models load, agree with MuJoCo, have right gradients, and can be simulated."
+    )
+    models.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="model files, or folders of them; default the corpus of public packages",
+    )
+    models.add_argument(
+        "--package", dest="packages", action="append", metavar="NAME", help="a package of the corpus; may be repeated"
+    )
+    models.add_argument("--floating", action="store_true", help="give URDF files a free joint and level ground")
+    models.add_argument("--out", default="runs/models", metavar="DIR", help="results; default runs/models")
+    models.add_argument("--cache", metavar="DIR", help="where packages are installed; default the user's cache")
+    models.add_argument("--load-only", action="store_true", help="do not compare and simulate what loads")
+    models.add_argument("--seconds", type=float, default=120.0, metavar="S", help="time for a model; default 120")
+    models.add_argument("--memory-gib", type=float, default=8.0, metavar="G", help="memory for a model; default 8")
+    models.add_argument("--again", action="store_true", help="run finished models of this build too")
 
     update = add("update", _update, "Times of the parts of one update.")
     update.add_argument("--algo", default="shac", help="default shac")

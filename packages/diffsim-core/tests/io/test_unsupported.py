@@ -67,14 +67,19 @@ CASES = {
         ['actuatorfrcrange of joint "j"', "forcerange"],
     ),
     "fluid": (
-        mjcf(FREE.format(BALL), '<option density="1.2" viscosity="2e-5" wind="1 0 0"/>'),
-        ['density="1.2"', 'viscosity="2e-05"'],
+        mjcf(FREE.format(BALL), '<option density="-1.2" viscosity="-2e-5"/>'),
+        ['density="-1.2"', 'viscosity="-2e-05"'],
     ),
     "frictionloss": (
         mjcf(ARM.format("")).replace('name="j"', 'name="j" frictionloss="0.1"'),
         ['frictionloss of joint "j"', "use damping"],
     ),
-    "gravcomp": (mjcf(FREE.format(BALL)).replace('name="b"', 'name="b" gravcomp="1"'), ['gravcomp of body "b"']),
+    "actuatorgravcomp": (
+        actuator('<motor joint="j" gear="5" ctrlrange="0 0.1"/>')
+        .replace('name="j"', 'name="j" actuatorgravcomp="true" actuatorfrcrange="-1 1"', 1)
+        .replace("<body", '<body gravcomp="1"', 1),
+        ['actuatorgravcomp of joint "j"'],
+    ),
     "mocap": (mjcf('<body name="ghost" mocap="true"/>' + FREE.format(BALL)), ['mocap body "ghost"']),
     "ball limit": (
         mjcf(f'<body><joint name="hip" type="ball" range="0 1" limited="true"/>{BALL}</body>'),
@@ -172,7 +177,7 @@ def test_every_problem_is_in_one_error() -> None:
     )
     more = (
         f'<asset><mesh name="octa" vertex="{OCTAHEDRON}"/></asset>'
-        '<option viscosity="1"/><equality><weld name="gear" body1="arm"/></equality>'
+        '<option viscosity="-1"/><equality><joint name="gear" joint1="j"/></equality>'
         '<actuator><damper name="servo" joint="j" ctrlrange="0 1"/><motor name="jet" jointinparent="root"/></actuator>'
     )
     with pytest.raises(ModelError) as caught:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,13 +11,15 @@ import numpy as np
 from diffsim_core.io._actuators import actuator_arrays
 from diffsim_core.io._collision import Ground
 from diffsim_core.io._flags import switched_off
+from diffsim_core.io._gains import contact_gains, limit_gains
 from diffsim_core.io._hulls import mesh_hulls
 from diffsim_core.io._joints import joint_of
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._muscles import read_muscles
 from diffsim_core.io._names import body_name, geom_name, joint_name, object_name
-from diffsim_core.io._pairs import Gains, contact_pairs
-from diffsim_core.io.params import SINK_DEPTH, ContactParams, LimitParams
+from diffsim_core.io._pairs import contact_pairs
+from diffsim_core.io._passive import gravcomp_arrays, read_fluid
+from diffsim_core.io.params import ContactParams, LimitParams
 from diffsim_core.rigid._quat import quat_mul, rotation
 from diffsim_core.rigid.contacts import PointKind
 from diffsim_core.rigid.hulls import Hull
@@ -156,12 +158,12 @@ def _contact_arrays(
     m: Any, links: list[_Link], geoms: Mapping[int, Geom], ground: Ground | None, contact: ContactParams
 ) -> dict[str, Any]:
     """The ``contact_*`` fields of ``RigidModel``."""
-    gains = contact_gains(m, links, contact)
+    gains = contact_gains(m, links, geoms, contact)
     rows: list[tuple[Any, ...]] = []
     for g, friction in () if ground is None else ground.touching:
         geom = geoms[g]
         offsets, radius = _point_offsets(geom)
-        kn, kd, kt = gains(geom.link)
+        kn, kd, kt = gains(geom)
         kind = PointKind.ELLIPSOID if geom.type in ("ellipsoid", "cylinder") else PointKind.ROUND
         quat = geom.quat / np.linalg.norm(geom.quat)
         mu = contact.mu if contact.mu is not None else friction
@@ -186,28 +188,6 @@ def _contact_arrays(
     }
 
 
-def contact_gains(m: Any, links: list[_Link], contact: ContactParams) -> Callable[[int], Gains]:
-    """kn, kd and kt of the shapes of a link."""
-    root = _roots(links)
-    tree_mass = {r: sum(link.mass for i, link in enumerate(links) if root[i] == r) for r in set(root)}
-    g_norm = float(np.linalg.norm(m.opt.gravity)) or 9.81
-
-    def gains(link: int) -> Gains:
-        kn = contact.kn if contact.kn is not None else tree_mass[root[link]] * g_norm / (4 * SINK_DEPTH)
-        kd = contact.kd if contact.kd is not None else 0.25 * kn
-        kt = contact.kt if contact.kt is not None else 0.05 * kn
-        return kn, kd, kt
-
-    return gains
-
-
-def _roots(links: list[_Link]) -> list[int]:
-    root: list[int] = []
-    for i, link in enumerate(links):
-        root.append(i if link.parent < 0 else root[link.parent])
-    return root
-
-
 def to_rigid_model(
     m: Any,
     *,
@@ -227,6 +207,7 @@ def to_rigid_model(
     no_spring, no_damper, no_limit, no_gravity = (
         switched_off(m, flag) for flag in ("spring", "damper", "limit", "gravity")
     )
+    no_friction = switched_off(m, "frictionloss")
     inertial = [_com_and_inertia(link) for link in links]
     types = [joint_of(m, j) for j in joints]
     geoms = geoms_of(m, bodies)
@@ -249,14 +230,18 @@ def to_rigid_model(
         joint_stiffness=np.zeros(m.njnt) if no_spring else m.jnt_stiffness.reshape(m.njnt, -1)[joints, 0],
         joint_limited=np.where(scalar & (not no_limit), m.jnt_limited[joints], 0).astype(np.int64),
         joint_range=m.jnt_range[joints].copy(),
-        limit_stiffness=np.full(len(links), 1e3 if limits.stiffness is None else limits.stiffness),
-        limit_damping=np.full(len(links), 10.0 if limits.damping is None else limits.damping),
+        **limit_gains(m, joints, limits, limit_law),
         dof_damping=np.zeros(m.nv) if no_damper else m.dof_damping.reshape(m.nv, -1)[:, 0].copy(),
         dof_armature=m.dof_armature.copy(),
+        dof_friction=np.zeros(m.nv) if no_friction else m.dof_frictionloss.copy(),
         **actuator_arrays(m),
         muscles=read_muscles(m, bodies),
         **_contact_arrays(m, links, geoms, ground, contact),
-        pairs=contact_pairs(m, touching, geoms.__getitem__, contact_gains(m, links, contact), contact.mu),
+        **gravcomp_arrays(
+            m, bodies, np.array([link.mass for link in links]), np.array([com for com, _ in inertial]).reshape(-1, 3)
+        ),
+        fluid=read_fluid(m, bodies),
+        pairs=contact_pairs(m, touching, geoms.__getitem__, contact_gains(m, links, geoms, contact), contact.mu),
         gravity=np.zeros(3) if no_gravity else m.opt.gravity.copy(),
         contact_law=contact_law,
         limit_law=limit_law,

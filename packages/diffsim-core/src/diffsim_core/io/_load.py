@@ -11,20 +11,18 @@ import numpy as np
 from diffsim_core.io._collision import PLANE, find_ground
 from diffsim_core.io._compile import compile_model, source_label
 from diffsim_core.io._convert import links_and_bodies, to_rigid_model
-from diffsim_core.io._couplings import coupling_notes, couplings_of, read_couplings, slopes_of
 from diffsim_core.io._custom import read_custom
 from diffsim_core.io._flags import inert
 from diffsim_core.io._mujoco import MjSpec
 from diffsim_core.io._pairs import pair_problems, touching_pairs
 from diffsim_core.io._terrain import height_fields
-from diffsim_core.io._unsupported import find_unsupported, singular_joints
+from diffsim_core.io._unsupported import find_unsupported, friction_notes, singular_joints
 from diffsim_core.io._wrapping import WRAPPING, straightened
 from diffsim_core.io.errors import ModelError
 from diffsim_core.io.params import ContactParams, LimitParams, fill
 from diffsim_core.rigid._quat import quat_mul, rotation
 from diffsim_core.rigid.contact_laws import CONTACT_LAWS
 from diffsim_core.rigid.contacts import ContactPairs, HeightField
-from diffsim_core.rigid.coupled import couple
 from diffsim_core.rigid.model import LIMIT_LAWS, Body, Geom, RigidModel
 
 INERTIA_LAWS = ("paper", "released")
@@ -48,8 +46,7 @@ def load_model(
 ) -> RigidModel:
     """Load a robot from an MJCF or URDF file through MuJoCo's compiler.
 
-    Each joint becomes a link; bodies without joints are welded into the link that carries them. A
-    joint that an ``equality joint`` or URDF's ``mimic`` ties to another one follows it exactly. Contact is
+    Each joint becomes a link; bodies without joints are welded into the link that carries them. Contact is
     between the ground (a horizontal ``plane`` or an ``hfield`` geom of the world) and the spheres, capsules, boxes,
     cylinders and ellipsoids whose ``contype``/``conaffinity`` let them touch it; on request also between bodies.
     Sensors, cameras, lights, keyframes and visuals are ignored.
@@ -75,7 +72,8 @@ def load_model(
         contact: contact parameters of all contact points.
         limits: parameters of all joint limits.
         contact_law: ``"paper"``, ``"released"`` or another of ``diffsim_core.rigid.CONTACT_LAWS``.
-        limit_law: ``"paper"`` or ``"released"``, see ``RigidModel.limit_law``.
+        limit_law: ``"paper"``, ``"released"`` or ``"damped"``, see ``RigidModel.limit_law``; by default ``"paper"``
+            where a stiffness is given, else ``"damped"``.
         inertia_law: ``"paper"`` takes inertias from shapes and ``inertial`` elements; ``"released"`` replaces those for
             which the file has a ``diffsim_inertia:BODY`` (about the centre of mass, body axes), which need not
             belong to any distribution of mass.
@@ -100,9 +98,10 @@ def load_model(
         raise ValueError(f"wrapping is {wrapping!r}: use {' or '.join(map(repr, WRAPPING))}")
     m, warned = compile_model(source, floating=floating, root=root)
     custom, custom_problems = read_custom(m)
+    given_limits = fill(limits, custom.limits).stiffness is not None
     laws = {
         "contact_law": contact_law or custom.contact_law or "paper",
-        "limit_law": limit_law or custom.limit_law or "paper",
+        "limit_law": limit_law or custom.limit_law or ("paper" if given_limits else "damped"),
         "inertia_law": inertia_law or custom.inertia_law or "paper",
     }
     known = {"contact_law": tuple(CONTACT_LAWS), "limit_law": LIMIT_LAWS, "inertia_law": INERTIA_LAWS}
@@ -116,12 +115,10 @@ def load_model(
     )
     touching = touching_pairs(m, bodies) if body_contact else []
     contact_problems += pair_problems(m, touching)
-    laws_of_joints, coupling_problems = read_couplings(m)
-    problems += custom_problems + find_unsupported(m, wrapping) + coupling_problems + contact_problems
-    notes += coupling_notes(m, laws_of_joints)
-    if m.nv == len(laws_of_joints):
+    problems += custom_problems + find_unsupported(m, wrapping) + contact_problems
+    if m.njnt == 0:
         problems.append("nothing in it can move: give a body a joint (or load a fixed base with floating=True)")
-    problems += singular_joints(m, slopes_of(m, laws_of_joints)) if not problems else []
+    problems += singular_joints(m) if not problems else []
     if inertias:
         names = ", ".join(bodies[b].name for b in inertias)
         notes.append(f"rotational inertia of {names}: the file's numbers instead of the shapes'")
@@ -137,11 +134,11 @@ def load_model(
         limits=fill(limits, custom.limits),
         contact_law=laws["contact_law"],
         limit_law=laws["limit_law"],
-        notes=(*notes, *straightened(m), *inert(m), *warned),
+        notes=(*notes, *friction_notes(m), *straightened(m), *inert(m), *warned),
     )
     if bad := _non_finite(model):
         raise ModelError(label, [f"{field} has values that are not finite: correct the file" for field in bad])
-    return couple(model, couplings_of(m, laws_of_joints))
+    return model
 
 
 def _model_name(m: Any) -> str:
@@ -165,6 +162,7 @@ def _non_finite(model: RigidModel) -> list[str]:
     return [
         *_non_finite_fields(model),
         *(f"muscles: {field}" for field in model.muscles.non_finite()),
+        *(f"fluid: {field}" for field in model.fluid.non_finite()),
         *(f"pairs.{field}" for field in _non_finite_fields(model.pairs)),
         *(f'body "{body.name}": {field}' for body in model.bodies for field in _non_finite_fields(body)),
         *(f'geom "{geom.name}": {field}' for geom in model.geoms for field in _non_finite_fields(geom)),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from diffsim_core.io._collision import excluded, friction_of
+from diffsim_core.io._gains import Gains
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._names import geom_label, geom_name
 from diffsim_core.rigid._quat import rotation
@@ -19,8 +20,6 @@ CORNER_ROUNDING = 0.1
 
 MAX_PAIRS = 20_000
 """Most pairs of contact that are built."""
-
-Gains = tuple[float, float, float]
 
 _KINDS = {
     int(mujoco.mjtGeom.mjGEOM_SPHERE): "sphere",
@@ -79,16 +78,16 @@ def pair_problems(m: Any, found: list[tuple[int, int]]) -> list[str]:
 
 
 def contact_pairs(
-    m: Any, found: list[tuple[int, int]], shape: Callable[[int], Geom], gains: Callable[[int], Gains], mu: float | None
+    m: Any, found: list[tuple[int, int]], shape: Callable[[int], Geom], gains: Callable[[Geom], Gains], mu: float | None
 ) -> ContactPairs:
     """The arrays of the pairs ``found``; two shapes are springs (and dampers) in series, the world is rigid.
 
-    ``shape`` places a shape on its link, ``gains`` are kn, kd, kt of the shapes of a link.
+    ``shape`` places a shape on its link, ``gains`` its kn, kd, kt.
     """
     rows: list[tuple[Any, ...]] = []
     for g, s in found:
         a, b = shape(g), shape(s)
-        own = [np.array(gains(x.link)) for x in (a, b) if x.link >= 0]
+        own = [np.array(gains(x)) for x in (a, b) if x.link >= 0]
         both = own[0] if len(own) == 1 else _in_series(*own)
         names = (geom_name(m, g), geom_name(m, s))
         friction = friction_of(m, g, s) if mu is None else mu

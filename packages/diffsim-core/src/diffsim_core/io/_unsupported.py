@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from diffsim_core.io._actuators import control_range, generalised_range, not_simulated, on_joint, within
-from diffsim_core.io._couplings import JOINT as COUPLED_JOINTS
 from diffsim_core.io._flags import active_equalities, actuator_is_off, switched_off
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._muscles import TENDON, tendon_joints, tendon_problems
@@ -36,13 +35,9 @@ def array(m: Any, name: str, size: int) -> np.ndarray:
     return np.asarray(getattr(m, name, np.zeros(size))).reshape(size, -1 if size else 1)
 
 
-def singular_joints(m: Any, slopes: np.ndarray) -> list[str]:
-    """A sentence if the mass matrix is singular in the initial pose, with the joints that move no mass.
-
-    ``slopes`` ``[nv, nv]``: rates of all joints by those that follow no other, and zero by the others.
-    """
-    own = np.flatnonzero(slopes.any(axis=0))
-    if not len(own):
+def singular_joints(m: Any) -> list[str]:
+    """A sentence if the mass matrix is singular in the initial pose, with the joints that move no mass."""
+    if m.nv == 0:
         return []
     d = mujoco.MjData(m)
     mujoco.mj_kinematics(m, d)
@@ -51,26 +46,32 @@ def singular_joints(m: Any, slopes: np.ndarray) -> list[str]:
     full = np.zeros((m.nv, m.nv))
     for column, unit in zip(full, np.eye(m.nv), strict=True):
         mujoco.mj_mulM(m, d, column, unit)
-    full = (slopes.T @ full @ slopes)[np.ix_(own, own)]
     diagonal = np.diag(full)
     if not np.all(np.isfinite(full)) or np.any(diagonal <= 0):
-        count = range(len(own))
-        bad = [v for v in count if not (np.isfinite(diagonal[v]) and diagonal[v] > 0)] or list(count)
+        bad = [v for v in range(m.nv) if not (np.isfinite(diagonal[v]) and diagonal[v] > 0)] or list(range(m.nv))
     else:
         scale = 1.0 / np.sqrt(diagonal)
         values, vectors = np.linalg.eigh(scale[:, None] * full * scale)
         if values[0] > 1e-10:
             return []
-        bad = [v for v in range(len(own)) if abs(vectors[v, 0]) > 1e-3]
-    names = ", ".join(dict.fromkeys(f'"{joint_name(m, m.dof_jntid[own[v]])}"' for v in bad))
+        bad = [v for v in range(m.nv) if abs(vectors[v, 0]) > 1e-3]
+    names = ", ".join(dict.fromkeys(f'"{joint_name(m, m.dof_jntid[v])}"' for v in bad))
     return [f"{SINGULAR} (joints {names})"]
+
+
+def friction_notes(m: Any) -> list[str]:
+    """A sentence on the joints with dry friction."""
+    names = dict.fromkeys(f'"{joint_name(m, m.dof_jntid[v])}"' for v in np.flatnonzero(m.dof_frictionloss))
+    if not names or switched_off(m, "frictionloss"):
+        return []
+    return [f"frictionloss of joints {', '.join(names)} is smoothed over friction_width: it creeps under load"]
 
 
 def _options(m: Any) -> list[str]:
     found = []
     for name in ("density", "viscosity"):
-        if getattr(m.opt, name) != 0:
-            found.append(f'option {name}="{getattr(m.opt, name):g}": there is no fluid; set it to 0')
+        if getattr(m.opt, name) < 0:
+            found.append(f'option {name}="{getattr(m.opt, name):g}": give a number of at least 0')
     return found
 
 
@@ -79,8 +80,6 @@ def _bodies(m: Any) -> list[str]:
     for b in range(1, m.nbody):
         if m.body_mocapid[b] >= 0:
             found.append(f'mocap body "{body_name(m, b)}": a body moves by its joints; remove mocap')
-        if m.body_gravcomp[b] != 0:
-            found.append(f'gravcomp of body "{body_name(m, b)}": gravity acts in full; remove it')
     return found
 
 
@@ -97,8 +96,6 @@ def _joints(m: Any) -> list[str]:
         if kind not in (FREE, BALL) and limited and not m.jnt_range[j, 0] < m.jnt_range[j, 1]:
             low, high = m.jnt_range[j]
             found.append(f"range {low:g} {high:g} of {label}: the lower bound must be less than the upper")
-        if array(m, "jnt_actgravcomp", m.njnt)[j].any() and m.body_gravcomp.any():
-            found.append(f"actuatorgravcomp of {label}: remove it")
         if no_spring:
             continue
         if kind == FREE and stiffness[j] != 0:
@@ -107,10 +104,13 @@ def _joints(m: Any) -> list[str]:
             found.append(f"yielding spring of {label}: springs are linear; remove springyield")
         if array(m, "jnt_stiffnesspoly", m.njnt)[j].any():
             found.append(f"nonlinear stiffness of {label}: springs are linear; give one coefficient")
+        counted = array(m, "jnt_actgravcomp", m.njnt)[j].any() and m.body_gravcomp.any()
+        if counted and m.jnt_actfrclimited[j]:
+            found.append(f"actuatorgravcomp of {label}: actuatorfrcrange cannot bound it; remove one of the two")
     for v in range(m.nv):
         label = f'joint "{joint_name(m, m.dof_jntid[v])}"'
-        if m.dof_frictionloss[v] != 0 and not switched_off(m, "frictionloss"):
-            found.append(f"frictionloss of {label}: dry friction is not smooth; use damping")
+        if m.dof_frictionloss[v] < 0 and not switched_off(m, "frictionloss"):
+            found.append(f"negative frictionloss of {label}: give a number of at least 0")
         if no_damper:
             continue
         if array(m, "dof_dampingpoly", m.nv)[v].any():
@@ -160,8 +160,7 @@ def _joint_force_limits(m: Any, count: int) -> list[str]:
 
 def _others(m: Any) -> list[str]:
     advice = "constraints between bodies are not simulated; model the mechanism as a tree"
-    loops = [e for e in active_equalities(m) if int(m.eq_type[e]) != COUPLED_JOINTS]
-    found = [f'equality "{object_name(m, "equality", e) or e}": {advice}' for e in loops]
+    found = [f'equality "{object_name(m, "equality", i) or i}": {advice}' for i in active_equalities(m)]
     for kind, count, advice in (
         ("flex", m.nflex, "deformables are not part of a rigid model; remove it"),
         ("plugin", m.nplugin, "plugins are not run; remove it"),

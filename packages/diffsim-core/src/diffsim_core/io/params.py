@@ -7,7 +7,10 @@ from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 SINK_DEPTH = 0.005
-"""Depth [m] at which four points carry the weight of a tree under the default normal stiffness."""
+"""Greatest depth [m] at which four points carry the weight of a tree under the default normal stiffness."""
+
+LIMIT_RATE = 150.0
+"""Rate [1/s] at which a limit of the default stiffness pushes a joint back into its range."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,12 +20,15 @@ class ContactParams:
     """
 
     kn: float | None = None
-    """Normal stiffness k_n [N/m]. Default ``m g / (4 * 0.005)`` with m the mass of the tree that the shape
-    belongs to: at rest on four points it sinks 5 mm."""
+    """Normal stiffness k_n [N/m]. Default ``m g / (4 depth)`` with m the mass of the tree that the shape belongs to: at
+    rest on four points it sinks by ``depth``, which is 5 mm, or less for what is small: at most 1/80 of half the tree's
+    extent, and 1/8 of half the shape's least extent."""
     kd: float | None = None
-    """Normal damping k_d [N s/m^2], multiplies depth times approach speed. Default ``0.25 kn``."""
+    """Normal damping k_d [N s/m^2], multiplies depth times approach speed. Default ``0.25 kn`` at a depth of 5 mm,
+    and ``0.25 kn sqrt(5 mm / depth)`` at a lesser one: as much of a bounce is lost."""
     kt: float | None = None
-    """Tangential (stick) damping k_t [N s/m]. Default ``0.05 kn``."""
+    """Tangential (stick) damping k_t [N s/m]. Default 0.2 times the k_n of a depth of 5 mm.
+    Stiff for light feet: an explicit integrator may need less."""
     mu: float | None = None
     """Friction coefficient. Default MuJoCo's: the larger sliding friction of shape and plane (that of the
     higher ``priority`` if they differ; zero for ``condim`` 1)."""
@@ -38,9 +44,11 @@ class LimitParams:
     """
 
     stiffness: float | None = None
-    """k_limit [N/m] or [N m/rad]. Default 1000."""
+    """k_limit [N/m] or [N m/rad]. Default ``I (150 / s)^2`` with I the inertia that the joint feels while all
+    others are free: a joint is back in its range in some 20 ms, be it of a finger or of a crane."""
     damping: float | None = None
-    """[N s/m] or [N m s/rad], used by the ``released`` law only. Default 10."""
+    """[N s/m] or [N m s/rad], of the ``released`` and ``damped`` laws. Default 10 in
+    the former, critical damping in the latter."""
 
     def __post_init__(self) -> None:
         _check(self)

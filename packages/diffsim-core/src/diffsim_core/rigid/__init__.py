@@ -16,12 +16,9 @@ from diffsim_core.rigid.contacts import ContactPairs as ContactPairs
 from diffsim_core.rigid.contacts import HeightField as HeightField
 from diffsim_core.rigid.contacts import PairKind as PairKind
 from diffsim_core.rigid.contacts import PointKind as PointKind
-from diffsim_core.rigid.coupled import FullState as FullState
-from diffsim_core.rigid.coupled import couple as couple
-from diffsim_core.rigid.coupled import full_state as full_state
-from diffsim_core.rigid.coupled import uncoupled as uncoupled
-from diffsim_core.rigid.couplings import Coupling as Coupling
-from diffsim_core.rigid.couplings import Couplings as Couplings
+from diffsim_core.rigid.fluid import Fluid as Fluid
+from diffsim_core.rigid.fluid import FluidCoefficients as FluidCoefficients
+from diffsim_core.rigid.fluid import FluidShape as FluidShape
 from diffsim_core.rigid.hulls import Hull as Hull
 from diffsim_core.rigid.joints import JOINTS as JOINTS
 from diffsim_core.rigid.joints import Joint as Joint

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from diffsim_core.rigid.contacts import PairKind, PointKind
+from diffsim_core.rigid.fluid import FluidShape
 from diffsim_core.rigid.model import RigidModel
 from diffsim_core.rigid.muscles import HillConstants
 
@@ -115,3 +116,22 @@ def muscles(m: RigidModel) -> Iterator[str]:
         for name in ("vmax", "tau_act", "tau_deact"):
             if not getattr(c, name) > 0:
                 yield f"muscles.hill[{i}] has {name}={getattr(c, name):g}: give a positive number"
+
+
+def fluid(m: RigidModel) -> Iterator[str]:
+    """Problems of the fluid and the shapes in it."""
+    f, n = m.fluid, m.fluid.n
+    shapes: dict[str, tuple[int, ...]] = {"density": (), "viscosity": (), "wind": (3,), "kind": (n,), "link": (n,)}
+    shapes |= {"pos": (n, 3), "quat": (n, 4), "size": (n, 3), "coefficients": (n, 11)}
+    wrong = [*wrong_shapes(f, shapes, "fluid.")]
+    wrong += wrong_indices("fluid.kind", f.kind, 0, len(FluidShape))
+    wrong += wrong_indices("fluid.link", f.link, 0, m.nl)
+    yield from wrong
+    if wrong:
+        return
+    yield from not_finite(f, shapes, "fluid.")
+    yield from negative(f, ("density", "viscosity"), "fluid.")
+    if (np.linalg.norm(f.quat, axis=1) == 0).any():
+        yield "fluid.quat has a quaternion of length zero"
+    for i in np.flatnonzero((f.size <= 0).any(axis=1))[:1]:
+        yield f"fluid.size[{i}] is {f.size[i].tolist()}: give positive lengths"

@@ -44,10 +44,10 @@ class SizeClass:
     """Whether rows of the mass matrix have room for more than ancestors, see ``_elimination.py``."""
     servos: bool = False
     muscles: bool = False
-    couplings: bool = False
-    """Whether joints follow others."""
     activations: int = 0
     """Of muscles."""
+    passive: bool = False
+    """Gravity compensation and fluid."""
     reals: int = 0
     """Reals of a model some of which are inputs; zero where none is."""
     parameters: int = 0
@@ -57,6 +57,10 @@ class SizeClass:
     """Parameters that these types have, for each link."""
     laws: tuple[ContactLaw, ...] = ()
     """Contact laws in addition to those that every module has."""
+    implicit: bool = False
+    """Whether dampers act on the velocity after the sub-step, see ``_source/implicit.h``."""
+    losses: bool = False
+    """Dry friction, and dampers of limits."""
 
     def with_types(self, model: RigidModel) -> "SizeClass":
         """The class of a model with those types of joint and that contact law."""
@@ -118,9 +122,11 @@ def rigid_kernels(
         "DS_CLIQUES": int(size.cliques),
         "DS_SERVOS": int(size.servos),
         "DS_MUSCLES": int(size.muscles),
-        "DS_COUPLED": int(size.couplings),
         "DS_MAX_NA": size.activations or 1,
+        "DS_PASSIVE": int(size.passive),
         "DS_PARAMS": int(size.parameters > 0),
+        "DS_IMPLICIT": int(size.implicit),
+        "DS_LOSSES": int(size.losses),
         "DS_MAX_NR": size.reals,
         "DS_MAX_NP": size.parameters,
         "DS_JOINT_PARAMETERS": size.joint_parameters,
@@ -133,10 +139,12 @@ def rigid_kernels(
     name += "_cliques" if size.cliques else ""
     name += "_servos" if size.servos else ""
     name += f"_muscles{size.activations}" if size.muscles else ""
-    name += "_coupled" if size.couplings else ""
+    name += "_passive" if size.passive else ""
     name += f"_p{size.parameters}_r{size.reals}" if size.parameters else ""
     name += f"_j{size.joint_parameters}" if size.joint_parameters else ""
     name += "".join(f"_{digest(entry)}" for entry in (*size.joints, *size.laws))
+    name += "_implicit" if size.implicit else ""
+    name += "_losses" if size.losses else ""
     name += "".join(f"_{value}" for _, value in more)
     others = (entry.header.resolve().parent for entry in types if not entry.header.is_relative_to(SOURCE))
     folders = [shared_headers(SOURCE), *dict.fromkeys(others)]

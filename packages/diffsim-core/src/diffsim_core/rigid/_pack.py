@@ -10,22 +10,21 @@ import numpy as np
 
 from diffsim_core.rigid._elimination import sparse_rows
 from diffsim_core.rigid._pack_contact import pack_contacts, plain_points, point_rows, touch_rows
-from diffsim_core.rigid._pack_coupled import own_rows, pack_coupled
 from diffsim_core.rigid._pack_muscles import pack_muscles
+from diffsim_core.rigid._pack_passive import pack_passive
 from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid.contact_laws import compiled_laws
-from diffsim_core.rigid.coupled import uncoupled
 from diffsim_core.rigid.joints import JOINTS, MOST_COORDINATES, Joint, compiled_joints
+from diffsim_core.rigid.limits import has_limit_damper, limit_onset
 from diffsim_core.rigid.model import UNBOUNDED, FloatArray, RigidModel
 
 _HEADER = 32
 _PARAMETERS, _ENTRIES, _REALS, _ENTRIES_AT, _COEFFICIENTS_AT, _PARTS_AT = range(8, 14)
 
-_PARTS: tuple[Callable[[RigidModel], tuple[Any, Any]], ...] = (pack_muscles,)
+_PARTS: tuple[Callable[[RigidModel], tuple[Any, Any]], ...] = (pack_muscles, pack_passive)
 """What has tables of its own, integers and reals, in the order of ``H_MUSCLES_AT`` and what follows in ``model.h``.
 
-Each has two places in the header: where its integers begin, and its reals among those that are no inputs. They see a
-model with a coordinate for every joint; couplings are a part of their own, the first."""
+Each has two places in the header: where its integers begin, and its reals among those that are no inputs."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,6 @@ class PackedModel:
     """Those that may be inputs; what follows belongs to contact, and to the inputs themselves."""
     num_entries: int
     """Stored entries of the mass matrix, see ``_elimination.py``."""
-    most_entries: int
-    """Those, or those of the mass matrix of all joints, coupled ones too, if they are more."""
     row: np.ndarray[Any, np.dtype[np.int32]]
     ancestor: np.ndarray[Any, np.dtype[np.int32]]
 
@@ -50,9 +47,8 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
     ``backward_smoothing`` is that of contact in the backward pass, by default the model's own.
     """
     laws = [law.name for law in compiled_laws(model.contact_law)]
-    own, coupled, model = own_rows(model), pack_coupled(model), uncoupled(model)
     sparse = sparse_rows(model)
-    parts = [coupled, *(pack_part(model) for pack_part in _PARTS)]
+    parts = [pack_part(model) for pack_part in _PARTS]
     plain = plain_points(model)
     more = pack_contacts(model, model.contact_smoothing if backward_smoothing is None else backward_smoothing)
     header = [
@@ -82,10 +78,11 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
     reals = np.concatenate(
         [
             model.gravity,
-            [model.ground_height],
+            [model.ground_height, model.friction_width],
             _link_reals(model).ravel(),
             model.dof_armature,
             _damping(model),
+            model.dof_friction,
             model.actuator_gear,
             _servo_reals(model).ravel(),
             point_rows(model, plain).ravel(),
@@ -100,9 +97,8 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
         integers[_PARTS_AT + 2 * n : _PARTS_AT + 2 * n + 2] = at, reals_at
     integers[_REALS] = count = reals_at - len(more[1])
     integers[_PARTS_AT + 1 : _PARTS_AT + 2 * len(parts) : 2] -= count
-    row, ancestor = own.row.astype(np.int32), own.ancestor.astype(np.int32)
-    most = max(len(ancestor), len(sparse.ancestor))
-    return PackedModel(integers, reals, count, len(ancestor), most, row, ancestor)
+    row, ancestor = sparse.row.astype(np.int32), sparse.ancestor.astype(np.int32)
+    return PackedModel(integers, reals, count, len(ancestor), row, ancestor)
 
 
 def with_inputs(packed: PackedModel, constant: FloatArray, slopes: FloatArray) -> PackedModel:
@@ -125,7 +121,7 @@ def _joints(model: RigidModel) -> list[Joint]:
 def _link_integers(model: RigidModel) -> Any:
     slides_only: list[bool] = []
     numbers = {joint: number for number, joint in enumerate(compiled_joints(model))}
-    table = np.zeros((model.nl, 11), dtype=np.int64)
+    table = np.zeros((model.nl, 12), dtype=np.int64)
     for i, joint in enumerate(_joints(model)):
         parent = int(model.link_parent[i])
         slides_only.append(joint.translates and (parent < 0 or slides_only[parent]))
@@ -142,13 +138,14 @@ def _link_integers(model: RigidModel) -> Any:
             joint.world,
             model.joint_dof[i] + joint.world,
             joint.nv - joint.world,
+            has_limit_damper(model, i),
         )
     return table
 
 
 def _link_reals(model: RigidModel) -> Any:
     own = model.joint_parameters.shape[1]
-    table = np.zeros((model.nl, 37 + own))
+    table = np.zeros((model.nl, 39 + own))
     for i, joint in enumerate(_joints(model)):
         a = int(model.joint_q[i])
         inertia = model.link_inertia[i]
@@ -166,7 +163,9 @@ def _link_reals(model: RigidModel) -> Any:
         if not joint.world:
             for column, coordinates in ((29, model.q_ref), (29 + MOST_COORDINATES, model.q_spring)):
                 table[i, column : column + joint.nq] = coordinates[a : a + joint.nq]
-        table[i, 37:] = model.joint_parameters[i]
+        if has_limit_damper(model, i):
+            table[i, 37:39] = model.limit_damping[i], limit_onset(model.joint_range[i])
+        table[i, 39:] = model.joint_parameters[i]
     return table
 
 

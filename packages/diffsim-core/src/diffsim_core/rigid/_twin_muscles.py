@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffsim_core.rigid.coupled import uncoupled
 from diffsim_core.rigid.model import FloatArray, RigidModel
 from diffsim_core.rigid.muscles import HillConstants
 
@@ -74,7 +73,7 @@ def lengths_and_moments(
         position: Origins of the links ``[nl, 3]`` [m].
         S: Motion of a link by each degree of freedom ``[6, nv]`` about the world's origin.
     """
-    model, muscles = uncoupled(model), model.muscles
+    muscles = model.muscles
     lengths, moments = np.zeros(muscles.n), np.zeros((muscles.n, model.nv))
     moves = np.zeros((model.nl, model.nv), dtype=bool)
     for i, parent in enumerate(model.link_parent):

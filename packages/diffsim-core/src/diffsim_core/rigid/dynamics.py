@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -18,9 +19,14 @@ from diffsim_core.native import Launch, Launcher, NativeDynamics, default_thread
 from diffsim_core.rigid._check_model import check_model
 from diffsim_core.rigid._elimination import fills_in
 from diffsim_core.rigid._kernels import PROBE, STEP, VJP, SizeClass, kernels
-from diffsim_core.rigid.coupled import uncoupled
+from diffsim_core.rigid._pack_passive import has_passive
+from diffsim_core.rigid.limits import has_losses
 from diffsim_core.rigid.model import RigidModel
 from diffsim_core.rigid.parameters import Parameters
+from diffsim_core.rigid.stability import needed_substeps, unstable_element
+
+INTEGRATORS = ("implicit", "explicit")
+"""How a sub-step treats dampers, see :class:`RigidDynamics`."""
 
 _SUBSTEPS_WORTH_A_THREAD = 1500
 """World-sub-steps below which handing work to another thread costs more than it saves."""
@@ -76,7 +82,8 @@ class RigidDynamics(NativeDynamics):
     Args:
         model: The articulated system.
         dt: Duration of a control step [s].
-        substeps: Sub-steps in a control step.
+        substeps: Sub-steps in a control step. ``"auto"``: as many as the masses and the stiffest springs ask for, and
+            at least 960 in a second. A number that is too small for a joint is a warning with the joint's name.
         dtype: ``"float32"`` for work, ``"float64"`` for checks.
         device: ``"cpu"`` or ``"cuda[:i]"``.
         threads: CPU threads; by default every core this process may use, or ``DIFFSIM_NUM_THREADS``.
@@ -89,6 +96,10 @@ class RigidDynamics(NativeDynamics):
         parameters: Names of the model's numbers that become an input, see :class:`Parameters`; the simulator then has
             the constants :class:`ModelParameters`.
         limit: A world in which any coordinate or velocity exceeds this after a control step has diverged.
+        integrator: ``"implicit"``: dampers of joints, servos and limits, dry friction, and contact with the ground act
+            on the velocity after the sub-step, ``(M + h C) qdd = f``, and stay stable however stiff they are. MuJoCo's
+            ``implicitfast`` does this for joints and servos. ``"explicit"``: on the velocity before it, as in the SHAC
+            paper's code, which the papers' tasks keep.
 
     Raises:
         ValueError: for an argument that makes no sense, or a model that cannot be simulated: the message lists every
@@ -100,7 +111,7 @@ class RigidDynamics(NativeDynamics):
         model: RigidModel,
         *,
         dt: float,
-        substeps: int,
+        substeps: int | str = "auto",
         dtype: str = "float32",
         device: str = "cpu",
         threads: int | None = None,
@@ -109,15 +120,18 @@ class RigidDynamics(NativeDynamics):
         backward_smoothing: float | None = None,
         parameters: Sequence[str] = (),
         limit: float = 1e6,
+        integrator: str = "implicit",
     ) -> None:
         if not dt > 0:
             raise ValueError(f"dt={dt!r} must be positive seconds")
-        if substeps < 1:
-            raise ValueError(f"substeps={substeps!r} must be at least 1")
+        if not (isinstance(substeps, int) and substeps >= 1) and substeps != "auto":
+            raise ValueError(f"substeps={substeps!r} must be at least 1, or 'auto'")
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'")
         if memory not in ("fast", "low"):
             raise ValueError(f"memory={memory!r} must be 'fast' or 'low'")
+        if integrator not in INTEGRATORS:
+            raise ValueError(f"integrator={integrator!r} must be one of {', '.join(map(repr, INTEGRATORS))}")
         for name, width in (("contact_smoothing", contact_smoothing), ("backward_smoothing", backward_smoothing)):
             if width is not None and not (math.isfinite(width) and width >= 0):
                 raise ValueError(f"{name}={width!r} must be a finite width in metres of at least 0")
@@ -128,11 +142,13 @@ class RigidDynamics(NativeDynamics):
         self._keep = int(memory == "fast")
         self.model = model
         self.dt = dt
-        self.substeps = substeps
+        self.substeps = needed_substeps(model, dt, integrator) if isinstance(substeps, str) else substeps
+        _warn_of_divergence(model, dt, self.substeps, integrator)
         self.dtype = dtype
         self.device = device
         self.limit = limit
         self.memory = memory
+        self.integrator = integrator
         self.backward_smoothing = backward_smoothing
         self.threads = threads or default_threads()
         self.parameters = Parameters(model, parameters)
@@ -156,7 +172,7 @@ class RigidDynamics(NativeDynamics):
         constants = {
             "integers": self._integers.ptr or 0,
             "reals": self._reals.ptr or 0,
-            "substeps": substeps,
+            "substeps": self.substeps,
             "keep_factor": self._keep,
             "dt": self.sub_dt,
             "limit": limit,
@@ -174,10 +190,10 @@ class RigidDynamics(NativeDynamics):
 
     def _size(self, on_cuda: bool) -> SizeClass:
         model = self.model
-        dofs = model.nv + len(model.couplings)
-        size = SizeClass.of(model.nl, dofs, self._packed.most_entries, model.nu, on_cuda=on_cuda)
+        size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu, on_cuda=on_cuda)
         size = replace(size, servos=model.ns > 0, muscles=model.muscles.n > 0, activations=-(-model.na // 16) * 16)
-        size = replace(size, cliques=fills_in(uncoupled(model)), couplings=len(model.couplings) > 0)
+        size = replace(size, cliques=fills_in(model), passive=has_passive(model))
+        size = replace(size, implicit=self.integrator == "implicit", losses=has_losses(model))
         size = size.with_types(model)
         return size.with_inputs(self._packed.num_reals, len(self.parameters))
 
@@ -185,8 +201,7 @@ class RigidDynamics(NativeDynamics):
         """Numbers kept for the backward pass of one control step."""
         m = self.model
         worlds = self._kernels.blocks(num_worlds) * self._kernels.lanes
-        joints = m.nq + 2 * m.nv + 3 * len(m.couplings)
-        return worlds * self.substeps * (joints + m.na + self._keep * self._packed.num_entries)
+        return worlds * self.substeps * (m.nq + 2 * m.nv + m.na + self._keep * self._packed.num_entries)
 
     def cuda_module(self) -> wp.Module:
         """The module that this model runs on CUDA, wherever this one runs: to be compiled and looked into."""
@@ -205,6 +220,7 @@ class RigidDynamics(NativeDynamics):
             backward_smoothing=self.backward_smoothing,
             parameters=names,
             limit=self.limit,
+            integrator=self.integrator,
         )
 
     def probe(self, q: Any, qd: Any, u: Any, *, act: Any = None, params: Any = None) -> Probe:
@@ -240,3 +256,14 @@ class RigidDynamics(NativeDynamics):
 
     def _worth(self, num_worlds: int) -> int:
         return num_worlds * self.substeps // _SUBSTEPS_WORTH_A_THREAD
+
+
+def _warn_of_divergence(model: RigidModel, dt: float, substeps: int, integrator: str) -> None:
+    need = unstable_element(model, dt / substeps, integrator)
+    if need is not None:
+        wanted = math.ceil(dt / need.h)
+        warnings.warn(
+            f"model {model.name!r} will diverge: the {need.label} needs {wanted} sub-steps in dt={dt:g} s, and has "
+            f"{substeps}; give substeps={wanted} or 'auto', or less stiffness",
+            stacklevel=3,
+        )

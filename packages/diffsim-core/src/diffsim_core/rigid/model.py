@@ -10,16 +10,14 @@ import numpy as np
 
 from diffsim_core._nearest import unknown
 from diffsim_core.rigid.contacts import ContactPairs, HeightField
-from diffsim_core.rigid.couplings import Couplings
+from diffsim_core.rigid.fluid import Fluid
 from diffsim_core.rigid.hulls import Hull
 from diffsim_core.rigid.joints import JOINTS
+from diffsim_core.rigid.limits import LIMIT_LAWS as LIMIT_LAWS
 from diffsim_core.rigid.muscles import Muscles
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
-
-LIMIT_LAWS = ("paper", "released")
-"""Whose formula for joint limits a model follows: the SHAC paper's as printed, or its released code's."""
 
 UNBOUNDED = 1e30
 """A bound that is never met, in float32 too."""
@@ -111,9 +109,9 @@ class RigidModel:
     joint_type: IntArray
     """Number of each joint's type in ``diffsim_core.rigid.JOINTS``."""
     joint_q: IntArray
-    """First coordinate of each joint; from ``nq`` on for those that follow others, see ``couplings``."""
+    """First coordinate of each joint."""
     joint_dof: IntArray
-    """First degree of freedom of each joint; from ``nv`` on for those that follow others."""
+    """First degree of freedom of each joint."""
     joint_name: tuple[str, ...]
     link_pos: FloatArray
     """``[nl, 3]`` joint anchor in the parent link's frame [m] (free joint: zero)."""
@@ -132,7 +130,7 @@ class RigidModel:
     q_ref: FloatArray
     """``[nq]`` coordinates at which the links sit as ``link_pos``/``link_quat`` say; the initial pose."""
     q_spring: FloatArray
-    """``[nq + n]`` rest coordinates of the joint springs; the last are those of the n followers in ``couplings``."""
+    """``[nq]`` rest coordinates of the joint springs."""
     joint_stiffness: FloatArray
     """[N/m] or [N m/rad]; zero for free joints."""
     joint_limited: IntArray
@@ -144,9 +142,9 @@ class RigidModel:
     limit_damping: FloatArray
     """[N s/m] or [N m s/rad]; where it acts is ``limit_law``'s choice."""
     dof_damping: FloatArray
-    """``[nv + n]`` viscous damping [N s/m] or [N m s/rad]."""
+    """``[nv]`` viscous damping [N s/m] or [N m s/rad]."""
     dof_armature: FloatArray
-    """``[nv + n]`` added to the diagonal of the mass matrix [kg] or [kg m^2]."""
+    """``[nv]`` added to the diagonal of the mass matrix [kg] or [kg m^2]."""
 
     # actuators, [nu]: generalised force = gear * control on one degree of freedom, plus that of their servos
     actuator_dof: IntArray
@@ -182,7 +180,13 @@ class RigidModel:
     whose damping acts only while approaching and whose friction bound leaves the damping out."""
     limit_law: str = "paper"
     """``"paper"``: Eq. 4, a spring. ``"released"``: the spring, and ``limit_damping`` acting always on every
-    slide and hinge joint, limited or not."""
+    slide and hinge joint, limited or not. ``"damped"``: the spring, and ``limit_damping`` beyond the range alone, where
+    it sets in over ``limit_onset``."""
+
+    dof_friction: FloatArray = field(default_factory=lambda: np.zeros(0))
+    """``[nv]`` dry friction [N] or [N m], smoothed: ``-f tanh(qd / friction_width)``. It creeps under load."""
+    friction_width: float = 0.02
+    """Speed [m/s] or [rad/s] at which dry friction has three quarters of its force."""
 
     joint_parameters: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
     """``[nl, k]`` numbers that a joint's type has beyond these fields, in the order of ``Joint.parameters``."""
@@ -217,8 +221,14 @@ class RigidModel:
     muscles: Muscles = field(default_factory=Muscles.none)
     """Units that pull along paths; their controls are among the actuators, whose gear is zero there."""
 
-    couplings: Couplings = field(default_factory=Couplings.none)
-    """Joints that follow others; see :func:`couple`."""
+    # gravity compensation and fluid
+    link_gravcomp: FloatArray = field(default_factory=lambda: np.zeros(0))
+    """``[nl]`` part of each link's weight that an upward force holds; none if left out."""
+    link_gravcomp_offset: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
+    """``[nl, 3]`` where that force acts, from the link's centre of mass in its frame [m], times that part: not zero
+    where welded bodies have different parts."""
+    fluid: Fluid = field(default_factory=Fluid.none)
+    """What the links move in."""
 
     bodies: tuple[Body, ...] = ()
     geoms: tuple[Geom, ...] = ()
@@ -234,6 +244,11 @@ class RigidModel:
         for name, blank in (("contact_size", [0.0, 0, 0]), ("contact_quat", [1.0, 0, 0, 0])):
             if not len(getattr(self, name)):
                 object.__setattr__(self, name, np.tile(blank, (self.nc, 1)))
+        for name, blank in (("link_gravcomp", 0.0), ("link_gravcomp_offset", [0.0, 0, 0])):
+            if not len(getattr(self, name)):
+                object.__setattr__(self, name, np.full((self.nl, *np.shape(blank)), blank))
+        if not len(self.dof_friction):
+            object.__setattr__(self, "dof_friction", np.zeros(self.nv))
         if not len(self.joint_parameters):
             object.__setattr__(self, "joint_parameters", np.zeros((self.nl, 0)))
 
@@ -281,7 +296,7 @@ class RigidModel:
     @property
     def nv(self) -> int:
         """Number of degrees of freedom."""
-        return len(self.dof_armature) - len(self.couplings)
+        return len(self.dof_armature)
 
     @property
     def nu(self) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from diffsim_core.rigid._pack import PackedModel, pack, with_inputs
 from diffsim_core.rigid.joints import JOINTS, Joint
+from diffsim_core.rigid.limits import has_limit_damper, has_losses
 from diffsim_core.rigid.model import FloatArray, RigidModel
 
 Fields = dict[str, FloatArray]
@@ -138,6 +139,9 @@ def _joint(field: str, has: Callable[[Joint], bool]) -> Callable[[RigidModel], A
 def _limit_damping(model: RigidModel) -> Any:
     if model.limit_law == "released":
         yield from _joint("limit_damping", _scalar)(model)
+    for i, name in enumerate(model.joint_name):
+        if has_limit_damper(model, i):
+            yield [name], model.limit_damping[i], _setter("limit_damping", i)
 
 
 def _dof(field: str) -> Callable[[RigidModel], Any]:
@@ -148,6 +152,12 @@ def _dof(field: str) -> Callable[[RigidModel], Any]:
             yield [name], getattr(model, field)[first], _setter(field, dofs)
 
     return entries
+
+
+def _friction(model: RigidModel) -> Any:
+    """Only where there is some: a model without any has no code for it."""
+    if has_losses(model):
+        yield from _dof("dof_friction")(model)
 
 
 def _servo_of(model: RigidModel, a: int) -> int | None:
@@ -225,6 +235,7 @@ KINDS: dict[str, Kind] = {
     "joint_stiffness": Kind(*_NOT_NEGATIVE, _joint("joint_stiffness", _sprung)),
     "joint_damping": Kind(*_NOT_NEGATIVE, _dof("dof_damping")),
     "joint_armature": Kind(*_NOT_NEGATIVE, _dof("dof_armature")),
+    "joint_friction": Kind(*_NOT_NEGATIVE, _friction),
     "limit_stiffness": Kind(*_NOT_NEGATIVE, _joint("limit_stiffness", _scalar)),
     "limit_damping": Kind(*_NOT_NEGATIVE, _limit_damping),
     "actuator_gain": Kind(*_ANY, _actuator_gain),
@@ -240,7 +251,7 @@ KINDS: dict[str, Kind] = {
 }
 _FIELDS = (
     "gravity", "link_mass", "link_com", "link_inertia", "joint_stiffness", "dof_damping", "dof_armature",
-    "limit_stiffness", "limit_damping", "actuator_gear", "servo_gain", "servo_bias",
+    "dof_friction", "limit_stiffness", "limit_damping", "actuator_gear", "servo_gain", "servo_bias",
     "contact_kn", "contact_kd", "contact_kt", "contact_mu",
 )  # fmt: skip
 

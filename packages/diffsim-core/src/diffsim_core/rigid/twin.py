@@ -5,14 +5,12 @@ of the body point that passes the origin, so a point at ``x`` moves with ``v + o
 ``F = (moment about the origin, force)`` does the work ``V . F``. In this one frame velocities, accelerations
 and forces of different links simply add; see Featherstone, Rigid Body Dynamics Algorithms (2008), chapters 2, 5.
 
-Functions that take a ``Kinematics``, and those of single forces, are of ``uncoupled(model)``: their ``q``, ``qd`` and
-forces have an entry for every joint, coupled ones too. The others take the model's own ``q`` and ``qd``.
-
 A control step goes: ``kinematics`` -> forces -> ``forward_dynamics`` (``M qdd = tau - h``) -> ``integrate``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -25,11 +23,12 @@ from diffsim_core.rigid._twin_algebra import rotation_matrix as rotation_matrix
 from diffsim_core.rigid._twin_algebra import rotation_vector as rotation_vector
 from diffsim_core.rigid._twin_algebra import spatial_inertia as spatial_inertia
 from diffsim_core.rigid._twin_muscles import advance_activations, lengths_and_moments, muscle_forces
-from diffsim_core.rigid.coupled import full_state, reduction, uncoupled
+from diffsim_core.rigid._twin_passive import held_weight, passive_wrenches
 from diffsim_core.rigid.joints import JOINTS, Joint
+from diffsim_core.rigid.limits import has_limit_damper, limit_damper
 from diffsim_core.rigid.model import FloatArray, RigidModel
 from diffsim_core.rigid.twin_contact import SLIP_FLOOR as SLIP_FLOOR
-from diffsim_core.rigid.twin_contact import Contact, contact_force, ground_contact, pair_contact
+from diffsim_core.rigid.twin_contact import Contact, contact_damper, contact_force, ground_contact, pair_contact
 
 NO_ACTIVATIONS: FloatArray = np.zeros(0)
 
@@ -50,7 +49,7 @@ class Energy(NamedTuple):
 
     kinetic: float
     potential: float
-    """Of gravity (zero at the world origin) and of the joint springs."""
+    """Of gravity (zero at the world origin) less what is held, and of the joint springs."""
 
 
 # Kinematics
@@ -61,7 +60,6 @@ def kinematics(model: RigidModel, q: FloatArray) -> Kinematics:
 
     The parent carries a link at ``(link_pos, link_quat)``; from there its joint moves it, see ``joints.py``.
     """
-    q, model = full_state(model, q).q, uncoupled(model)
     rotation, position = np.zeros((model.nl, 3, 3)), np.zeros((model.nl, 3))
     S = np.zeros((6, model.nv))
     for i, parent in enumerate(model.link_parent):
@@ -86,7 +84,7 @@ def _dofs(model: RigidModel, i: int) -> slice:
 
 def velocities(model: RigidModel, kin: Kinematics, qd: FloatArray) -> FloatArray:
     """Twist of every link ``[nl, 6]``: ``V_i = V_parent + S_i qd_i``."""
-    model, V = uncoupled(model), np.zeros((model.nl, 6))
+    V = np.zeros((model.nl, 6))
     for i, parent in enumerate(model.link_parent):
         dofs = _dofs(model, i)
         V[i] = (V[parent] if parent >= 0 else 0) + kin.S[:, dofs] @ qd[dofs]
@@ -106,7 +104,6 @@ def _world_inertias(model: RigidModel, kin: Kinematics) -> list[FloatArray]:
 
 def mass_matrix(model: RigidModel, kin: Kinematics) -> FloatArray:
     """``M [nv, nv] = sum_i J_i^T I_i J_i + diag(armature)``; ``J_i`` holds the columns of S that move link i."""
-    model = uncoupled(model)
     M = np.diag(model.dof_armature)
     J = np.zeros((model.nl, 6, model.nv))
     for i, I in enumerate(_world_inertias(model, kin)):
@@ -123,7 +120,7 @@ def bias_force(model: RigidModel, kin: Kinematics, qd: FloatArray) -> FloatArray
     Outwards ``A_i = A_parent + dS_i/dt qd_i``, starting from minus gravity; then each link asks for the wrench
     ``F_i = I_i A_i + V_i x* I_i V_i``; inwards wrenches add up, and ``h_i = S_i . F_i``.
     """
-    model, V = uncoupled(model), velocities(model, kin, qd)
+    V = velocities(model, kin, qd)
     A, F = np.zeros((model.nl, 6)), np.zeros((model.nl, 6))
     h = np.zeros(model.nv)
     for i, I in enumerate(_world_inertias(model, kin)):
@@ -147,14 +144,27 @@ def joint_forces(model: RigidModel, q: FloatArray, qd: FloatArray) -> FloatArray
     The ``released`` limit law adds ``-limit_damping qd`` on every joint with one coordinate, within its range or not,
     limited or not.
     """
-    model = uncoupled(model)
-    tau = -model.dof_damping * qd
+    tau = -joint_dampers(model, q, qd) * qd
     for i in range(model.nl):
-        joint, dofs = _joint(model, i), _dofs(model, i)
-        tau[dofs] += joint.forces(model, i, q[_coordinates(model, i)])
-        if joint.scalar and model.limit_law == "released":
-            tau[dofs] -= model.limit_damping[i] * qd[dofs]
+        tau[_dofs(model, i)] += _joint(model, i).forces(model, i, q[_coordinates(model, i)])
     return tau
+
+
+def joint_dampers(model: RigidModel, q: FloatArray, qd: FloatArray) -> FloatArray:
+    """Coefficients ``[nv]`` [N s/m] or [N m s/rad] of what damps each degree of freedom.
+
+    Viscous dampers, those of limits, and the damper that dry friction ``f tanh(qd / w)`` amounts to at this speed.
+    """
+    slow = np.abs(qd) < 1e-9
+    speed = np.where(slow, 1.0, qd)
+    grip = np.where(slow, 1 / model.friction_width, np.tanh(qd / model.friction_width) / speed)
+    c = model.dof_damping + model.dof_friction * grip
+    for i in range(model.nl):
+        if _joint(model, i).scalar and model.limit_law == "released":
+            c[_dofs(model, i)] += model.limit_damping[i]
+        elif has_limit_damper(model, i):
+            c[_dofs(model, i)] += limit_damper(model, i, float(q[model.joint_q[i]]))
+    return c
 
 
 def actuator_forces(model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatArray) -> FloatArray:
@@ -162,51 +172,113 @@ def actuator_forces(model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatAr
 
     ``u`` is not clipped to ``actuator_range`` here.
     """
-    model = uncoupled(model)
     tau = np.zeros(model.nv)
     np.add.at(tau, model.actuator_dof, model.actuator_gear * u)
-    for a, d, gain, bias, bounds in zip(
-        model.servo_actuator, model.servo_dof, model.servo_gain, model.servo_bias, model.servo_range, strict=True
-    ):
-        i = np.flatnonzero(model.joint_dof <= d)[-1]
-        coordinate = q[model.joint_q[i]] if _joint(model, i).scalar else 0.0
-        tau[d] += np.clip(gain * u[a] + bias @ [1.0, coordinate, qd[d]], *bounds)
+    for a, d, gain, bias, bounds in _servos(model):
+        tau[d] += np.clip(gain * u[a] + bias @ [1.0, _coordinate_of_dof(model, q, d), qd[d]], *bounds)
     return tau
 
 
-def contact_forces(model: RigidModel, kin: Kinematics, qd: FloatArray) -> FloatArray:
-    """``tau [nv]`` of contact with the ground and between links, Eq. 3 of the SHAC paper.
+def _servos(model: RigidModel) -> Iterator[tuple[int, int, float, FloatArray, FloatArray]]:
+    columns = model.servo_actuator, model.servo_dof, model.servo_gain, model.servo_bias, model.servo_range
+    return zip(*columns, strict=True)
 
-    ``twin_contact`` says where shapes touch, and the force that belongs to it: the lowest point of a sphere, for
-    instance, its distance to the ground and the upward normal. The velocity is that of the body there, against that
-    of the body it touches, which receives the opposite force at the same point.
+
+def _coordinate_of_dof(model: RigidModel, q: FloatArray, d: int) -> float:
+    """The coordinate whose rate a degree of freedom is; zero in ball and free joints."""
+    i = np.flatnonzero(model.joint_dof <= d)[-1]
+    return float(q[model.joint_q[i]]) if _joint(model, i).scalar else 0.0
+
+
+class Touching(NamedTuple):
+    """One contact of a link with the ground, or with another link."""
+
+    contact: Contact
+    links: tuple[int, ...]
+    """The link, and the second one of a pair; -1 is the world."""
+    gains: tuple[float, float, float, float]
+    """kn, kd, kt, mu."""
+    u: FloatArray
+    """Velocity ``[3]`` of the first link against the second at the point [m/s]."""
+
+
+def touching(model: RigidModel, kin: Kinematics, qd: FloatArray) -> Iterator[Touching]:
+    """Every contact that may push, with the ground and between links.
+
+    ``twin_contact`` says where shapes touch: the lowest point of a sphere, for instance, its distance to the ground
+    and the upward normal. The velocity is that of the body there, against that of the body it touches.
     """
-    wrench = np.zeros((model.nl, 6))
     V = velocities(model, kin, qd)
 
-    def add(contact: Contact, links: tuple[int, ...], gains: tuple[float, float, float, float]) -> None:
-        signs = (1, -1)[: len(links)]
-        moving = [(s, i) for s, i in zip(signs, links, strict=True) if i >= 0]
+    def made(contact: Contact, links: tuple[int, ...], gains: tuple[float, float, float, float]) -> Touching:
+        moving = [(s, i) for s, i in zip((1, -1), links, strict=False) if i >= 0]
         u = sum((s * (V[i, 3:] + np.cross(V[i, :3], contact.x)) for s, i in moving), np.zeros(3))
-        force = contact_force(model.contact_law, model.contact_smoothing, gains, contact, u)
-        for s, i in zip(signs, links, strict=True):
-            if i >= 0:
-                wrench[i] += s * np.concatenate([np.cross(contact.x, force), force])
+        return Touching(contact, links, gains, u)
 
     for c, i in enumerate(model.contact_link):
         gains = model.contact_kn[c], model.contact_kd[c], model.contact_kt[c], model.contact_mu[c]
-        add(ground_contact(model, c, kin.rotation[i], kin.position[i]), (i,), gains)
+        yield made(ground_contact(model, c, kin.rotation[i], kin.position[i]), (int(i),), gains)
     pairs = model.pairs
     for p, links in enumerate(pairs.link):
         poses = tuple((kin.rotation[i], kin.position[i]) if i >= 0 else (np.eye(3), np.zeros(3)) for i in links)
         gains = pairs.kn[p], pairs.kd[p], pairs.kt[p], pairs.mu[p]
-        add(pair_contact(pairs, p, poses), tuple(links), gains)
+        yield made(pair_contact(pairs, p, poses), tuple(links), gains)
+
+
+def contact_forces(model: RigidModel, kin: Kinematics, qd: FloatArray, dt: float = 0.0) -> FloatArray:
+    """``tau [nv]`` of contact with the ground and between links, Eq. 3 of the SHAC paper.
+
+    The second body of a pair receives the opposite force at the same point. With ``dt``, the length of an implicit
+    sub-step [s], the ground's springs push where the points will be after it.
+    """
+    wrench = np.zeros((model.nl, 6))
+    for contact, links, gains, u in touching(model, kin, qd):
+        at = ahead(contact, links, u, dt)
+        force = contact_force(model.contact_law, model.contact_smoothing, gains, at, u)
+        for s, i in zip((1, -1), links, strict=False):
+            if i >= 0:
+                wrench[i] += s * np.concatenate([np.cross(contact.x, force), force])
     return project(model, kin, wrench)
+
+
+def ahead(contact: Contact, links: tuple[int, ...], u: FloatArray, dt: float) -> Contact:
+    """The contact after ``dt`` seconds at constant velocity; pairs stay as they are."""
+    return contact if len(links) > 1 else contact._replace(d=contact.d + dt * float(u @ contact.n))
+
+
+def dampers(model: RigidModel, kin: Kinematics, q: FloatArray, qd: FloatArray, u: FloatArray, dt: float) -> FloatArray:
+    """``C [nv, nv]`` of the implicit sub-step ``(M + dt C) qdd = f``: of joints, servos and the ground's contacts.
+
+    A servo at its bounds damps with the share of its force that is left.
+    """
+    C = np.diag(joint_dampers(model, q, qd))
+    for a, d, gain, bias, bounds in _servos(model):
+        free = gain * u[a] + bias @ [1.0, _coordinate_of_dof(model, q, d), qd[d]]
+        bounded = np.clip(free, *bounds)
+        share = np.clip(bounded / free, 0, 1) if bounded != free and free else 1.0
+        C[d, d] += share * max(-bias[2], 0.0)
+    for contact, links, gains, velocity in touching(model, kin, qd):
+        if len(links) > 1:
+            continue
+        at = ahead(contact, links, velocity, dt)
+        D = contact_damper(model.contact_law, model.contact_smoothing, gains, at, velocity, dt)
+        J = point_jacobian(model, kin, links[0], contact.x)
+        C += J.T @ D @ J
+    return C
+
+
+def point_jacobian(model: RigidModel, kin: Kinematics, link: int, x: FloatArray) -> FloatArray:
+    """Velocity ``[3, nv]`` of the point of a link that is at ``x`` [m], per unit of each degree of freedom."""
+    J = np.zeros((3, model.nv))
+    while link >= 0:
+        dofs = _dofs(model, link)
+        J[:, dofs] = kin.S[3:, dofs] + np.cross(kin.S[:3, dofs].T, x).T
+        link = int(model.link_parent[link])
+    return J
 
 
 def project(model: RigidModel, kin: Kinematics, wrench: FloatArray) -> FloatArray:
     """Joint forces ``[nv]`` of wrenches ``[nl, 6]`` on the links: ``tau_i = S_i . (sum over what link i carries)``."""
-    model = uncoupled(model)
     tau, total = np.zeros(model.nv), wrench.copy()
     for i in reversed(range(model.nl)):
         parent, dofs = model.link_parent[i], _dofs(model, i)
@@ -221,31 +293,29 @@ def muscle_lengths(model: RigidModel, kin: Kinematics) -> FloatArray:
     return lengths_and_moments(model, *kin)[0]
 
 
+def applied_forces(
+    model: RigidModel,
+    kin: Kinematics,
+    q: FloatArray,
+    qd: FloatArray,
+    u: FloatArray,
+    act: FloatArray = NO_ACTIVATIONS,
+    dt: float = 0.0,
+) -> FloatArray:
+    """``tau [nv]``: motors, servos, springs, dampers, limits, contact, muscles, fluid; ``dt`` as ``contact_forces``."""
+    tau = actuator_forces(model, q, qd, u) + joint_forces(model, q, qd) + contact_forces(model, kin, qd, dt)
+    tau = tau + muscle_forces(model, *kin, qd, u, act)
+    return tau + project(model, kin, passive_wrenches(model, kin.rotation, kin.position, velocities(model, kin, qd)))
+
+
 def forward_dynamics(
     model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatArray, act: FloatArray = NO_ACTIVATIONS
 ) -> FloatArray:
-    """``qdd [nv] = M^-1 (tau - h)`` with motors, muscles, springs, dampers, limits and contact in ``tau``.
-
-    Coupled joints move by ``qdd_full = G qdd + drift``, so ``G^T M G qdd = G^T (tau - h - M drift)``.
-    """
-    if len(model.couplings):
-        G, drift = reduction(model, q, qd)
-        M, force = equations_of_motion(uncoupled(model), *full_state(model, q, qd), u, act)
-        M, force = G.T @ M @ G, G.T @ (force - M @ drift)
-    else:
-        M, force = equations_of_motion(model, q, qd, u, act)
-    qdd: FloatArray = np.linalg.solve(M, force).astype(np.float64)
-    return qdd
-
-
-def equations_of_motion(
-    model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatArray, act: FloatArray = NO_ACTIVATIONS
-) -> tuple[FloatArray, FloatArray]:
-    """M and ``tau - h`` of a model without couplings."""
+    """``qdd [nv] = M^-1 (tau - h)`` with motors, muscles, springs, dampers, limits, contact and fluid in ``tau``."""
     kin = kinematics(model, q)
-    tau = actuator_forces(model, q, qd, u) + joint_forces(model, q, qd) + contact_forces(model, kin, qd)
-    tau = tau + muscle_forces(model, *kin, qd, u, act)
-    return mass_matrix(model, kin), tau - bias_force(model, kin, qd)
+    tau = applied_forces(model, kin, q, qd, u, act)
+    qdd: FloatArray = np.linalg.solve(mass_matrix(model, kin), tau - bias_force(model, kin, qd)).astype(np.float64)
+    return qdd
 
 
 # Time
@@ -254,49 +324,80 @@ def equations_of_motion(
 def integrate(model: RigidModel, q: FloatArray, qd: FloatArray, dt: float) -> FloatArray:
     """Coordinates ``[nq]`` after ``dt`` seconds [s] at constant ``qd``, joint by joint."""
     q = q.copy()
-    own = np.setdiff1d(np.arange(model.nl), model.couplings.link)
-    for i in map(int, own):
+    for i in range(model.nl):
         k = _coordinates(model, i)
         q[k] = _joint(model, i).integrate(q[k], qd[_dofs(model, i)], dt)
     return q
 
 
+def accelerations(
+    model: RigidModel,
+    q: FloatArray,
+    qd: FloatArray,
+    u: FloatArray,
+    dt: float,
+    integrator: str,
+    act: FloatArray = NO_ACTIVATIONS,
+) -> FloatArray:
+    """``qdd [nv]`` of a sub-step of ``dt`` seconds: of ``M qdd = f``, or of ``(M + dt C) qdd = f``."""
+    if integrator == "explicit":
+        return forward_dynamics(model, q, qd, u, act)
+    kin = kinematics(model, q)
+    M = mass_matrix(model, kin) + dt * dampers(model, kin, q, qd, u, dt)
+    tau = applied_forces(model, kin, q, qd, u, act, dt)
+    qdd: FloatArray = np.linalg.solve(M, tau - bias_force(model, kin, qd)).astype(np.float64)
+    return qdd
+
+
 def substep(
-    model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatArray, dt: float
+    model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatArray, dt: float, integrator: str = "implicit"
 ) -> tuple[FloatArray, FloatArray]:
     """Semi-implicit Euler: first the velocities, then the positions with the new velocities."""
-    qd = qd + dt * forward_dynamics(model, q, qd, u)
+    qd = qd + dt * accelerations(model, q, qd, u, dt, integrator)
     return integrate(model, q, qd, dt), qd
 
 
 def control_step(
-    model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatArray, dt: float, substeps: int
+    model: RigidModel,
+    q: FloatArray,
+    qd: FloatArray,
+    u: FloatArray,
+    dt: float,
+    substeps: int,
+    integrator: str = "implicit",
 ) -> tuple[FloatArray, FloatArray]:
     """``(q, qd)`` after ``dt`` seconds of constant control ``u [nu]``, in ``substeps`` equal sub-steps."""
     for _ in range(substeps):
-        q, qd = substep(model, q, qd, u, dt / substeps)
+        q, qd = substep(model, q, qd, u, dt / substeps, integrator)
     return q, qd
 
 
 def energy(model: RigidModel, q: FloatArray, qd: FloatArray) -> Energy:
     """Kinetic ``qd . M qd / 2`` (armature included), and potential ``-m g . com`` plus the springs'."""
-    (q, qd), model = full_state(model, q, qd), uncoupled(model)
     kin = kinematics(model, q)
     kinetic = 0.5 * qd @ mass_matrix(model, kin) @ qd
     com = kin.position + np.einsum("lij,lj->li", kin.rotation, model.link_com)
     potential = -np.sum(model.link_mass * (com @ model.gravity))
     for i in range(model.nl):
+        potential += held_weight(model, i, kin.rotation[i], kin.position[i])[0] @ model.gravity
         stretch = _joint(model, i).stretch(model, i, q[_coordinates(model, i)])
         potential += 0.5 * model.joint_stiffness[i] * (stretch @ stretch)
     return Energy(float(kinetic), float(potential))
 
 
 def control_step_with_muscles(
-    model: RigidModel, q: FloatArray, qd: FloatArray, act: FloatArray, u: FloatArray, dt: float, substeps: int
+    model: RigidModel,
+    q: FloatArray,
+    qd: FloatArray,
+    act: FloatArray,
+    u: FloatArray,
+    dt: float,
+    substeps: int,
+    integrator: str = "implicit",
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """``(q, qd, act)`` after a control step: ``control_step`` of a model whose muscles have activations ``[na]``."""
     for _ in range(substeps):
         h = dt / substeps
-        qd = qd + h * forward_dynamics(model, q, qd, u, act)
+        qd = qd + h * accelerations(model, q, qd, u, h, integrator, act)
         q, act = integrate(model, q, qd, h), advance_activations(model, u, act, h)
     return q, qd, act

@@ -48,13 +48,38 @@ def contact_force(
         contact: where.
         u: velocity ``[3]`` of the first shape against the second at the point [m/s].
     """
-    m = -((width - contact.d) ** 2) / (4 * width) if abs(contact.d) < width else min(contact.d, 0.0)
+    m = inside_depth(contact.d, width)
     if m == 0:
         return np.zeros(3)
     un = float(u @ contact.n)
     constants = Gains(*gains)
     normal, bound = CONTACT_LAWS[law].normal(constants, m, un)
     return normal * contact.n + friction(constants.kt, bound, u - un * contact.n)
+
+
+def inside_depth(d: float, width: float) -> float:
+    """``min(d, 0)``, or its form that is smooth over a ``width`` [m]."""
+    return -((width - d) ** 2) / (4 * width) if abs(d) < width else min(d, 0.0)
+
+
+def contact_damper(
+    law: str, width: float, gains: tuple[float, float, float, float], contact: Contact, u: FloatArray, dt: float
+) -> FloatArray:
+    """Damper ``[3, 3]`` [N s/m] of the implicit part; arguments as :func:`contact_force`, ``dt`` a sub-step [s].
+
+    Across the normal the secant of friction, ``min(kt, bound / |ut|)``; along it ``kd |m| + dt kn`` inside.
+    """
+    m = inside_depth(contact.d, width)
+    if m == 0:
+        return np.zeros((3, 3))
+    constants = Gains(*gains)
+    un = float(u @ contact.n)
+    ut = u - un * contact.n
+    across = min(constants.kt, CONTACT_LAWS[law].normal(constants, m, un)[1] / np.sqrt(ut @ ut + SLIP_FLOOR))
+    slope = float(np.clip((width - contact.d) / (2 * width), 0, 1)) if width else 1.0
+    along = -constants.kd * m + dt * constants.kn * slope
+    nn = np.outer(contact.n, contact.n)
+    return across * (np.eye(3) - nn) + along * nn
 
 
 def friction(kt: float, bound: float, ut: FloatArray) -> FloatArray:

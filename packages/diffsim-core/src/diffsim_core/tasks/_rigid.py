@@ -76,7 +76,7 @@ def simulate(
     contact_smoothing: ContactSmoothing = 0.0,
     backward_smoothing: BackwardSmoothing = None,
 ) -> RigidDynamics:
-    """The simulator of a task's model; arguments as :class:`RigidDynamics`."""
+    """The simulator of a task's model; arguments as :class:`RigidDynamics`. Its sub-steps are explicit, the papers'."""
     return RigidDynamics(
         model,
         dt=CONTROL_DT,
@@ -87,6 +87,7 @@ def simulate(
         memory=memory,
         contact_smoothing=contact_smoothing,
         backward_smoothing=backward_smoothing,
+        integrator="explicit",
     )
 
 

@@ -7,7 +7,6 @@
 // through the ground. No derivative of M, of its factor or of an inertia is ever formed. See
 // docs/development/adjoint.md.
 #pragma once
-#include "coupled_vjp.h"
 #include "integrate.h"
 #include "parameters.h"
 
@@ -59,18 +58,27 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
     R lambda[DS_MAX_NV];
     for (int d = 0; d < m.nv; d++) lambda[d] = g.v[d] * dt;
     if (!factored) {
-#if DS_COUPLED
-        Factor all;
-        mass_matrix(m, k, I, all);
-        reduce_mass(m, s, all, M);
-#else
-        mass_matrix(m, k, I, M);
+        Damping C;
+#if DS_IMPLICIT
+        dampers(m, s, drive, k, dt, C);
 #endif
-        factorise(own_rows(m), M);
+        mass_matrix(m, k, I, dt, M, C);
+        factorise(m, M);
     }
-    solve_joints(m, s, M, lambda);
+    solve(m, M, lambda);
     for (int d = 0; d < m.nv; d++) gtau[d] = gtau[d] + lambda[d];
-    if (DS_SERVOS) servo_vjp(m, s, drive.u, lambda, g, gu);
+    const R *added = qdd, *damped = s.v;  // velocities that the sub-step adds, and those that dampers act on
+    const SV* added_motion = nullptr;
+#if DS_IMPLICIT
+    R h_qdd[DS_MAX_NV], after[DS_MAX_NV];
+    SV Y[DS_MAX_NL];
+    for (int d = 0; d < m.nv; d++) h_qdd[d] = qdd[d] * dt, after[d] = s.v[d] + h_qdd[d];
+    added = h_qdd, damped = after, added_motion = Y;
+#endif
+    if (DS_SERVOS) servo_vjp(m, s, drive.u, lambda, added, g, gu);
+#if DS_LOSSES
+    loss_vjp(m, s, lambda, damped, g);
+#endif
 
     SV A[DS_MAX_NL], X[DS_MAX_NL];
     LinkBar bar[DS_MAX_NL];
@@ -84,6 +92,10 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
         A[i] = before(m, link, A, qdd + d, up) + of_qdd + cross_motion(Vp, of_v);
         X[i] = before(m, link, X, lambda + d, zero3()) + of_lambda;
         LinkBar& b = bar[i];
+#if DS_IMPLICIT
+        Y[i] = before(m, link, Y, h_qdd + d, zero3()) + joint_motion(link, k.S, h_qdd);
+        b.Y = zero6();
+#endif
         if (link[L_MASSIVE]) {
             SV P = I[i] * k.V[i];
             b.A = I[i] * X[i];
@@ -94,16 +106,22 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
         }
         b.W = zero6();
     }
-    contact_vjp(m, k, X, bar);
-    if (m.contacts.nf) surface_vjp(m, k, X, bar);
+    contact_vjp(m, k, X, added_motion, dt, bar);
+    if (m.contacts.nf) surface_vjp(m, k, X, added_motion, dt, bar);
     if (m.contacts.np) pair_forces_vjp(m, k, X, bar);
 #if DS_MUSCLES
     muscle_vjp(m, k, X, drive, bar, gu, gact);
 #endif
+#if DS_PASSIVE
+    passive_vjp(m, k, up, X, bar);
+#endif
 #if DS_PARAMS
-    force_parameters_vjp(m, s, drive.u, qdd, lambda, reals);
+    force_parameters_vjp(m, s, drive.u, qdd, added, damped, lambda, reals);
     inertia_parameters_vjp(m, k, A, X, reals);
-    contact_parameters_vjp(m, k, X, reals);
+#if DS_PASSIVE
+    gravcomp_parameters_vjp(m, k, up, X, reals);
+#endif
+    contact_parameters_vjp(m, k, X, added_motion, dt, reals);
 #endif
 
     for (int i = m.nl - 1; i >= 0; i--) {
@@ -117,6 +135,9 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
         SV by_rate = b.V - cross_force(Vp, b.A);                              // paired with S: d Phi / d qd
         b.V = b.V + cross_force(joint_motion(link, k.S, s.v), b.A);           // cotangent of Vp
         SV by_motion = b.W - cross_force(Vp, b.V) - cross_force(Ap, b.A) - cross_force(Xp, b.X);  // d Phi / d delta
+#if DS_IMPLICIT
+        by_motion = by_motion - cross_force(before(m, link, Y, h_qdd + d, zero3()), b.Y);
+#endif
         DS_WITH_JOINT(link, joint_vjp<J>(m, s, link, real, k.S, lambda, by_rate, by_motion, b, g))
         if (parent >= 0) {
             LinkBar& up_bar = bar[parent];
@@ -124,11 +145,11 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
             up_bar.A = up_bar.A + b.A;
             up_bar.X = up_bar.X + b.X;
             up_bar.W = up_bar.W + b.W;
+#if DS_IMPLICIT
+            up_bar.Y = up_bar.Y + b.Y;
+#endif
         }
     }
-#if DS_COUPLED
-    couplings_vjp(m, s, drive, k, qdd, lambda, g);
-#endif
 }
 
 }  // namespace ds

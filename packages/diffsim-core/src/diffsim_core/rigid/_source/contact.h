@@ -3,6 +3,7 @@
 // (rigid/contact_laws.py), and their headers come before this one.
 #pragma once
 #include "friction.h"
+#include "implicit.h"
 #include "kinematics.h"
 #include "law.h"
 
@@ -12,9 +13,13 @@ namespace ds {
 #define DS_LAW_CASE(number, Struct, ...) case number: { typedef Struct Law; __VA_ARGS__; break; }
 #define DS_WITH_LAW(model, ...) switch ((model).contact_law) { DS_LAWS(DS_LAW_CASE, __VA_ARGS__) default: unknown_type(); }
 
-// cotangents of a link's fields: velocity V, acceleration A, test velocity X, and its rigid displacement W
+// cotangents of a link's fields: velocity V, acceleration A, test velocity X, its rigid displacement W, and, with the implicit
+// part, the velocity Y that the sub-step adds
 struct LinkBar {
     SV V, A, X, W;
+#if DS_IMPLICIT
+    SV Y;
+#endif
 };
 
 struct ContactPoint {
@@ -56,6 +61,16 @@ DS_FN Normal normal_force(const Model& m, const P* row, R d, R u, T width)
 // kt where the two are near enough to touch
 DS_FN R sticking(const P* row, R d, T width) { return select(d < splat(width), splat(row[C_KT]), R{}); }
 
+// Where a contact will be after the sub-step: the implicit part's spring pushes there. Else where it is.
+DS_FN R ahead(R d, R un, T h)
+{
+#if DS_IMPLICIT
+    return d + un * h;
+#else
+    return d;
+#endif
+}
+
 // force of a level ground on a point that moves with u
 DS_FN V3 level_force(const Model& m, const P* point, R d, V3 u)
 {
@@ -65,24 +80,39 @@ DS_FN V3 level_force(const Model& m, const P* point, R d, V3 u)
     return {-(scale * u.x), -(scale * u.y), n.force};
 }
 
-// subtract the ground's wrench from F, link by link
-DS_FN void contact_forces(const Model& m, const Kinematics& k, SV* F)
+// subtract the ground's wrench from F, link by link, and add what damps to C
+DS_FN void contact_forces(const Model& m, const Kinematics& k, T h, SV* F, Damping& C)
 {
+    T width = m.contacts.width;
     for (int c = 0; c < m.nc; c++) {
         const P* point = m.contactr + c * CR_COLUMNS;
         int link = m.contact[c];
         ContactPoint at = contact_point(m, k, link, point);
-        if (!any(at.d < splat(m.contacts.width))) continue;
+#if DS_IMPLICIT
+        V3 u = k.V[link].v + cross(k.V[link].w, at.p);
+        R d = ahead(at.d, u.z, h);
+        if (!any(d < splat(width))) continue;
+        Normal n = normal_force(m, point, d, u.z, width);
+        R scale = friction(sticking(point, d, width), n.bound, u.x * u.x + u.y * u.y);
+        V3 f = {-(scale * u.x), -(scale * u.y), n.force}, up = {R{}, R{}, splat(T(1))};
+        damp_point(C, link, at.p, up, firmness(point, d, inside_depth(d, width), width, h).value, scale);
+#else
+        if (!any(at.d < splat(width))) continue;
         V3 f = level_force(m, point, at.d, k.V[link].v + cross(k.V[link].w, at.p));
+#endif
         F[link].w = F[link].w - cross(at.p, f);
         F[link].v = F[link].v - f;
     }
 }
 
-// The gradient of psi = -x . f for the level ground's force f on a point: by distance, by u, and f itself (for x's).
+// The gradient of psi = -x . f for the level ground's force f on a point: by distance, by u, and f itself (for x's). With the
+// implicit part psi = -x . f + x . D y, D the damper of damp_point and y the velocity that the sub-step adds.
 struct LevelBar {
     R d;
     V3 u, x;
+#if DS_IMPLICIT
+    V3 y;
+#endif
 };
 DS_FN LevelBar level_vjp(const Model& m, const P* point, R d, V3 u, V3 x)
 {
@@ -99,17 +129,48 @@ DS_FN LevelBar level_vjp(const Model& m, const P* point, R d, V3 u, V3 x)
            select(inside, f.by_bound * n.bound_by_u - x.z * n.by_u, z)};
     return g;
 }
+#if DS_IMPLICIT
+DS_FN LevelBar level_vjp(const Model& m, const P* point, R d, V3 u, V3 x, V3 y, T h)
+{
+    R z = R{};
+    T back = m.contacts.back;
+    R soon = ahead(d, u.z, h);
+    Normal n = normal_force(m, point, soon, u.z, back);
+    Firmness c = firmness(point, soon, inside_depth(soon, back), back, h);
+    Mask inside = soon < splat(back);
+    V3 w = u + y;
+    // psi = scale (x_t . w_t) - x_z f_n + x_z c y_z
+    FrictionBar f = friction_vjp(sticking(point, soon, back), n.bound, u.x * u.x + u.y * u.y, x.x * w.x + x.y * w.y);
+    LevelBar g;
+    g.x = {f.scale * w.x, f.scale * w.y, c.value * y.z - n.force};
+    g.y = {f.scale * x.x, f.scale * x.y, c.value * x.z};
+    g.d = select(inside, f.by_bound * n.bound_by_d - x.z * n.by_d + x.z * y.z * c.by_d, z);
+    g.u = {f.scale * x.x + f.by_u * u.x, f.scale * x.y + f.by_u * u.y,
+           select(inside, f.by_bound * n.bound_by_u - x.z * n.by_u, z) + g.d * h};
+    return g;
+}
+#endif
 
-DS_FN void contact_vjp(const Model& m, const Kinematics& k, const SV* X, LinkBar* bar)
+// Y, with the implicit part: the velocities that the sub-step of length h adds
+DS_FN void contact_vjp(const Model& m, const Kinematics& k, const SV* X, const SV* Y, T h, LinkBar* bar)
 {
     for (int c = 0; c < m.nc; c++) {
         const P* point = m.contactr + c * CR_COLUMNS;
         int link = m.contact[c];
         ContactPoint at = contact_point(m, k, link, point);
-        if (!any(at.d < splat(m.contacts.back))) continue;
-        V3 p = at.p, u = k.V[link].v + cross(k.V[link].w, p), x = X[link].v + cross(X[link].w, p);
-        LevelBar g = level_vjp(m, point, at.d, u, x);
+        V3 p = at.p, u = k.V[link].v + cross(k.V[link].w, p);
+        if (!any(ahead(at.d, u.z, h) < splat(m.contacts.back))) continue;
+        V3 x = X[link].v + cross(X[link].w, p);
         LinkBar& b = bar[link];
+#if DS_IMPLICIT
+        V3 y = Y[link].v + cross(Y[link].w, p);
+        LevelBar g = level_vjp(m, point, at.d, u, x, y, h);
+        b.Y.w = b.Y.w + cross(p, g.y);
+        b.Y.v = b.Y.v + g.y;
+        b.W.w = b.W.w + cross(y, g.y);
+#else
+        LevelBar g = level_vjp(m, point, at.d, u, x);
+#endif
         b.X.w = b.X.w + cross(p, g.x);
         b.X.v = b.X.v + g.x;
         b.V.w = b.V.w + cross(p, g.u);
@@ -118,6 +179,9 @@ DS_FN void contact_vjp(const Model& m, const Kinematics& k, const SV* X, LinkBar
         b.W.v.z = b.W.v.z + g.d;
         // the lowest point of a sphere does not turn with the link: its offset -r e_z stays vertical
         V3 e = cross(g.u, k.V[link].w) + cross(g.x, X[link].w);
+#if DS_IMPLICIT
+        e = e + cross(g.y, Y[link].w);
+#endif
         b.W.w.x = b.W.w.x - e.y * point[C_RADIUS];
         b.W.w.y = b.W.w.y + e.x * point[C_RADIUS];
     }

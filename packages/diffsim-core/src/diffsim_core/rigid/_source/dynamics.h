@@ -3,13 +3,18 @@
 // with d's ancestors and itself, by depth, so every inner loop below runs over two contiguous rows. Ancestors are those of
 // the elimination tree (rigid/_elimination.py): the tree of links, unless DS_CLIQUES leaves room for more.
 #pragma once
-#include "coupled.h"
+#include "actuators.h"
 #include "forces.h"
 #include "muscles.h"
 #include "pairs.h"
+#include "passive.h"
 #include "surface.h"
 
 namespace ds {
+
+struct Factor {
+    R m[DS_MAX_NM];
+};
 
 DS_FN void bodies(const Model& m, const Kinematics& k, Inertia* I)
 {
@@ -20,7 +25,9 @@ DS_FN void bodies(const Model& m, const Kinematics& k, Inertia* I)
 DS_FN V3 minus_gravity(const Model& m) { return {splat(-m.gravity[0]), splat(-m.gravity[1]), splat(-m.gravity[2])}; }
 
 // h = Coriolis, centrifugal and gravity forces minus the ground's and the muscles', written with its sign reversed into tau
-DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, const Kinematics& k, const Inertia* I, R* tau)
+// and what damps added to C, for a sub-step of length h
+DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, const Kinematics& k, const Inertia* I, T h,
+                         R* tau, Damping& C)
 {
     SV A[DS_MAX_NL], F[DS_MAX_NL];
     R rest[6] = {R{}, R{}, R{}, R{}, R{}, R{}};
@@ -34,11 +41,14 @@ DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, con
         else
             F[i] = zero6();
     }
-    contact_forces(m, k, F);
-    if (m.contacts.nf) surface_forces(m, k, F);
+    contact_forces(m, k, h, F, C);
+    if (m.contacts.nf) surface_forces(m, k, h, F, C);
     if (m.contacts.np) pair_forces(m, k, F);
 #if DS_MUSCLES
     muscle_forces(m, k, drive, F);
+#endif
+#if DS_PASSIVE
+    passive_forces(m, k, up, F);
 #endif
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;
@@ -47,7 +57,8 @@ DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, con
     }
 }
 
-DS_FN void mass_matrix(const Model& m, const Kinematics& k, const Inertia* body, Factor& M)
+// M, and with the implicit part M + h C, of which only the upper part of C is left
+DS_FN void mass_matrix(const Model& m, const Kinematics& k, const Inertia* body, T h, Factor& M, Damping& C)
 {
     Inertia I[DS_MAX_NL];  // composite inertias
     bool filled[DS_MAX_NL];
@@ -65,6 +76,9 @@ DS_FN void mass_matrix(const Model& m, const Kinematics& k, const Inertia* body,
 #endif
         for (int j = d; j < link[L_TURN] + link[L_TURNS]; j++) {
             SV f = I[i] * k.S[j];
+#if DS_IMPLICIT
+            if (C.touching[i]) f = f + C.link[i] * k.S[j] * splat(h);
+#endif
             int row = m.row[j], depth = m.depth[j];
 #if DS_CLIQUES
             for (int e = 0; e < depth; e++) M.m[row + e] = R{};
@@ -80,10 +94,19 @@ DS_FN void mass_matrix(const Model& m, const Kinematics& k, const Inertia* body,
             for (int e = 0; e < free_columns && e <= depth; e++) M.m[row + e] = t[e];
 #endif
             M.m[row + depth] = M.m[row + depth] + m.armature[j];
+#if DS_IMPLICIT
+            M.m[row + depth] = M.m[row + depth] + C.dof[j] * h;
+#endif
         }
         if (parent >= 0) {
             I[parent] = filled[parent] ? I[parent] + I[i] : I[i];
             filled[parent] = true;
+#if DS_IMPLICIT
+            if (C.touching[i] && C.touching[parent])
+                add(C.link[parent], C.link[i]);
+            else if (C.touching[i])
+                C.link[parent] = C.link[i], C.touching[parent] = true;
+#endif
         }
     }
 }
@@ -122,62 +145,43 @@ DS_FN void solve(const Model& m, const Factor& M, R* x)
     }
 }
 
-// M, and the force f of M qdd = f, which holds the actuators' generalised forces on entry, of all joints
-DS_FN void joint_equations(const Model& m, const State& s, const Drive& drive, Kinematics& k, R* f, Factor& M)
+// M, and the force f of M qdd = f, which holds the actuators' generalised forces on entry; with the implicit part M + h C for
+// a sub-step of length h, where C holds the actuators' dampers on entry
+DS_FN void equations_of_motion(const Model& m, const State& s, const Drive& drive, T h, Kinematics& k, R* f, Factor& M,
+                               Damping& C)
 {
     Inertia I[DS_MAX_NL];
     pose(m, s, k);
     velocities(m, s, k);
     bodies(m, k, I);
-    joint_forces(m, s, f);
-    subtract_bias(m, s, drive, k, I, f);
-    mass_matrix(m, k, I, M);
+    joint_forces(m, s, f, C);
+    subtract_bias(m, s, drive, k, I, h, f, C);
+    mass_matrix(m, k, I, h, M, C);
 }
 
-// the same of the model's own degrees of freedom
-DS_FN void equations_of_motion(const Model& m, const State& s, const Drive& drive, Kinematics& k, R* f, Factor& M)
+#if DS_IMPLICIT
+// C alone, at a state whose places and velocities are known
+DS_FN void dampers(const Model& m, const State& s, const Drive& drive, const Kinematics& k, T h, Damping& C)
 {
-#if DS_COUPLED
-    Factor all;
-    joint_equations(m, s, drive, k, f, all);
-    reduce_force(m, s, all, f);
-    reduce_mass(m, s, all, M);
-#else
-    joint_equations(m, s, drive, k, f, M);
-#endif
+    R f[DS_MAX_NV];
+    SV F[DS_MAX_NL];
+    for (int d = 0; d < m.nv; d++) f[d] = R{};
+    for (int i = 0; i < m.nl; i++) F[i] = zero6();
+    clear(m, C);
+    if (DS_SERVOS) servo_forces(m, s, drive.u, f, C);
+    joint_forces(m, s, f, C);
+    contact_forces(m, k, h, F, C);
+    if (m.contacts.nf) surface_forces(m, k, h, F, C);
 }
-
-// M^-1 x in the own degrees of freedom, and what it makes of all joints
-DS_FN void solve_joints(const Model& m, const State& s, const Factor& M, R* x)
-{
-#if DS_COUPLED
-    R own[DS_MAX_NV];
-    gather(m.coupled.dof, m.coupled.nv, x, own);
-    solve(own_rows(m), M, own);
-    scatter(m.coupled.dof, m.coupled.nv, own, x);
-    follow_rates(m, s, x);
-#else
-    solve(m, M, x);
 #endif
-}
-
-// the accelerations of all joints, from forces reduced to the own degrees of freedom
-DS_FN void accelerations(const Model& m, const State& s, const Factor& M, R* qdd)
-{
-    solve_joints(m, s, M, qdd);
-#if DS_COUPLED
-    R a[DS_MAX_NV];
-    drift(m, s, a);
-    for (int d = 0; d < m.nv; d++) qdd[d] = qdd[d] + a[d];
-#endif
-}
 
 // qdd holds the actuators' generalised forces on entry, the accelerations on exit; M is left factorised
-DS_FN void forward_dynamics(const Model& m, const State& s, const Drive& drive, Kinematics& k, R* qdd, Factor& M)
+DS_FN void forward_dynamics(const Model& m, const State& s, const Drive& drive, T h, Kinematics& k, R* qdd, Factor& M,
+                            Damping& C)
 {
-    equations_of_motion(m, s, drive, k, qdd, M);
-    factorise(own_rows(m), M);
-    accelerations(m, s, M, qdd);
+    equations_of_motion(m, s, drive, h, k, qdd, M, C);
+    factorise(m, M);
+    solve(m, M, qdd);
 }
 
 }  // namespace ds

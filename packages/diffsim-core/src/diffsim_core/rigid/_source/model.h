@@ -3,8 +3,8 @@
 // compiled module serves every model of its size class.
 #pragma once
 #include "contact_tables.h"
-#include "coupled_tables.h"
 #include "muscle_tables.h"
+#include "passive_tables.h"
 
 namespace ds {
 
@@ -12,21 +12,23 @@ namespace ds {
 enum {
     H_NL, H_NQ, H_NV, H_NU, H_NC, H_NM, H_CONTACT_LAW, H_NS,
     H_PARAMETERS, H_ENTRIES, H_REALS, H_ENTRIES_AT, H_COEFFICIENTS_AT,
-    H_COUPLED_AT, H_COUPLED_REALS_AT,
-    H_MUSCLES_AT, H_MUSCLE_REALS_AT, H_COLUMNS = 32  // two for each part with tables of its own, see _PARTS in _pack.py
+    H_MUSCLES_AT, H_MUSCLE_REALS_AT, H_PASSIVE_AT, H_PASSIVE_REALS_AT,
+    H_COLUMNS = 32  // two for each part with tables of its own, see _PARTS in _pack.py
 };
 // the first reals
-enum { G_GRAVITY = 0, G_GROUND = 3, G_COLUMNS };
+enum { G_GRAVITY = 0, G_GROUND = 3, G_FRICTION_WIDTH, G_COLUMNS };
 
 // columns of the integer table of links; L_TYPE is a number that joints.h knows, see DS_JOINTS there; L_WORLD says how many
-// of a joint's velocities, from L_DOF, are its link's in the world, and L_TURNS how many follow, from L_TURN
+// of a joint's velocities, from L_DOF, are its link's in the world, and L_TURNS how many follow, from L_TURN; L_LIMITED whether
+// the limits of its one coordinate have dampers
 enum {
-    L_PARENT, L_TYPE, L_Q, L_DOF, L_ORIGIN, L_ROTATED, L_MASSIVE, L_STIFF, L_WORLD, L_TURN, L_TURNS, LI_COLUMNS
+    L_PARENT, L_TYPE, L_Q, L_DOF, L_ORIGIN, L_ROTATED, L_MASSIVE, L_STIFF, L_WORLD, L_TURN, L_TURNS, L_LIMITED, LI_COLUMNS
 };
 // columns of the real table of links; L_OWN are the parameters that a type of joint has beyond these
 enum {
     L_POS = 0, L_ROT = 3, L_AXIS = 12, L_MASS = 15, L_COM = 16, L_INERTIA = 19, L_STIFFNESS = 25, L_LOWER = 26,
-    L_UPPER = 27, L_LIMIT_K = 28, L_REF = 29, L_SPRING = 33, L_OWN = 37, LR_COLUMNS = L_OWN + DS_JOINT_PARAMETERS
+    L_UPPER = 27, L_LIMIT_K = 28, L_REF = 29, L_SPRING = 33, L_LIMIT_C = 37, L_LIMIT_W = 38, L_OWN = 39,
+    LR_COLUMNS = L_OWN + DS_JOINT_PARAMETERS
 };
 // columns of the tables of servos, see actuators.h
 enum { S_CONTROL, S_Q, S_DOF, SI_COLUMNS };
@@ -46,6 +48,7 @@ struct Model {
     const P* linkr;       // [nl][LR_COLUMNS]
     const P* armature;    // [nv]
     const P* damping;     // [nv] viscous, limit damping of the released law included
+    const P* friction;    // [nv] dry, see losses.h
     const P* gear;        // [nu]
     const P* servor;      // [ns][SR_COLUMNS]
     const P* contactr;    // [nc][CR_COLUMNS]
@@ -55,13 +58,13 @@ struct Model {
 #if DS_MUSCLES
     Muscles muscles;
 #endif
-#if DS_COUPLED
-    Coupled coupled;
+#if DS_PASSIVE
+    Passive passive;
 #endif
     bool places;  // whether anything asks where in x and y a link is
 };
 
-// r: the reals; rest: those of contact_tables.h and muscle_tables.h, which follow them
+// r: the reals; rest: those of contact_tables.h, muscle_tables.h and passive_tables.h, which follow them
 DS_FN Model unpack(const int* i, const P* r, const T* rest)
 {
     Model m;
@@ -80,7 +83,8 @@ DS_FN Model unpack(const int* i, const P* r, const T* rest)
     m.linkr = r + G_COLUMNS;
     m.armature = m.linkr + m.nl * LR_COLUMNS;
     m.damping = m.armature + m.nv;
-    m.gear = m.damping + m.nv;
+    m.friction = m.damping + m.nv;
+    m.gear = m.friction + m.nv;
     m.servor = m.gear + m.nu;
     m.contactr = m.servor + m.ns * SR_COLUMNS;
     m.touchr = m.contactr + m.nc * CR_COLUMNS;
@@ -90,8 +94,8 @@ DS_FN Model unpack(const int* i, const P* r, const T* rest)
     m.muscles = unpack_muscles(i + i[H_MUSCLES_AT], rest + i[H_MUSCLE_REALS_AT]);
     m.places = m.places || m.muscles.apart;
 #endif
-#if DS_COUPLED
-    m.coupled = unpack_coupled(i + i[H_COUPLED_AT], rest + i[H_COUPLED_REALS_AT]);
+#if DS_PASSIVE
+    m.passive = unpack_passive(i + i[H_PASSIVE_AT], rest + i[H_PASSIVE_REALS_AT]);
 #endif
     return m;
 }
@@ -108,10 +112,6 @@ DS_FN int activations(const Model& m)
 
 struct State {
     R q[DS_MAX_NQ], v[DS_MAX_NV];
-};
-// sparse rows of the mass matrix, or of its factor
-struct Factor {
-    R m[DS_MAX_NM];
 };
 DS_FN Quat quat(const R* q) { return {q[0], q[1], q[2], q[3]}; }
 DS_FN V3 vec(const R* a) { return {a[0], a[1], a[2]}; }

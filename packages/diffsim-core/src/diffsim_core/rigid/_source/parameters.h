@@ -19,13 +19,18 @@ DS_FN Parameters parameters(const int* i, const T* r)
 
 #if DS_PARAMS
 // springs, limits, dampers, armature and servos of one sub-step
-DS_FN void force_parameters_vjp(const Model& m, const State& s, const R* u, const R* qdd, const R* lambda, R* bar)
+// added, damped: with the implicit part h qdd and qd + h qdd, see adjoint.h
+DS_FN void force_parameters_vjp(const Model& m, const State& s, const R* u, const R* qdd, const R* added, const R* damped,
+                                const R* lambda, R* bar)
 {
     R z = R{};
     for (int d = 0; d < m.nv; d++) {
         accumulate(m, bar, m.armature + d, -(lambda[d] * qdd[d]));
-        accumulate(m, bar, m.damping + d, -(lambda[d] * s.v[d]));
+        accumulate(m, bar, m.damping + d, -(lambda[d] * damped[d]));
     }
+#if DS_LOSSES
+    loss_parameters_vjp(m, s, lambda, damped, bar);
+#endif
     for (int i = 0; i < m.nl; i++) {
         const int* link = m.link + i * LI_COLUMNS;
         const P* real = m.linkr + i * LR_COLUMNS;
@@ -36,12 +41,16 @@ DS_FN void force_parameters_vjp(const Model& m, const State& s, const R* u, cons
             const int* servo = m.servo + a * SI_COLUMNS;
             const P* real = m.servor + a * SR_COLUMNS;
             R f = servo_force(m, s, u, a);
-            R by = select(f < real[S_LOWER], z, lambda[servo[S_DOF]]);
-            by = select(f > real[S_UPPER], z, by);
+            int d = servo[S_DOF];
+            R by = servo_force_vjp(real, f, lambda[d], added[d]), by_v = by * s.v[d];
+#if DS_IMPLICIT
+            ServoDamper damper = servo_damper(real, f);
+            by_v = by_v + select(damper.damping > R{}, lambda[d] * added[d] * damper.share, R{});
+#endif
             accumulate(m, bar, real + S_GAIN, by * u[servo[S_CONTROL]]);
             accumulate(m, bar, real + S_OFFSET, by);
             accumulate(m, bar, real + S_BY_Q, by * s.q[servo[S_Q]]);
-            accumulate(m, bar, real + S_BY_V, by * s.v[servo[S_DOF]]);
+            accumulate(m, bar, real + S_BY_V, by_v);
         }
     }
 }
@@ -79,9 +88,10 @@ DS_FN void inertia_parameters_vjp(const Model& m, const Kinematics& k, const SV*
     accumulate(m, bar, m.reals + G_GRAVITY + 2, gravity.z);
 }
 
-// A contact's gains, from x . f = x_n f_n - scale work with the scale of friction.h, work = x_t . u_t and square = |u_t|^2.
-// Returns the derivative by distance.
-DS_FN R gains_vjp(const Model& m, const P* row, R d, R un, R xn, R work, R square, R* bar)
+// A contact's gains, from x . f = x_n f_n - scale work with the scale of friction.h, work = x_t . u_t and square = |u_t|^2;
+// against the world with the implicit part less x_n y_n c, with the c of firmness() and work = x_t . (u_t + y_t). Returns the
+// derivative by distance.
+DS_FN R gains_vjp(const Model& m, const P* row, R d, R un, R xn, R work, R square, R xy, T h, R* bar)
 {
     T back = m.contacts.back;
     R z = R{};
@@ -95,34 +105,60 @@ DS_FN R gains_vjp(const Model& m, const P* row, R d, R un, R xn, R work, R squar
     accumulate(m, bar, row + C_KN, g.kn);
     accumulate(m, bar, row + C_KD, g.kd);
     accumulate(m, bar, row + C_MU, g.mu);
-    return by_force * n.by_d + by_bound * n.bound_by_d;
+    R by_d = by_force * n.by_d + by_bound * n.bound_by_d;
+#if DS_IMPLICIT
+    R depth = inside_depth(d, back), by_firmness = select(inside, -xy, z);
+    Firmness c = firmness(row, d, depth, back, h);
+    accumulate(m, bar, row + C_KD, -(by_firmness * depth));
+    accumulate(m, bar, row + C_KN, select(row[C_KN] > z, by_firmness * (c.value + depth * row[C_KD]) / row[C_KN], z));
+    by_d = by_d + by_firmness * c.by_d;
+#endif
+    return by_d;
 }
 DS_FN R touch_gains_vjp(const Model& m, const P* row, const Touch& at, V3 u, V3 x, R* bar)
 {
     R un = dot(u, at.n), xn = dot(x, at.n);
     V3 ut = u - at.n * un;
-    return gains_vjp(m, row, at.d, un, xn, dot(x, ut), dot(ut, ut), bar);
+    return gains_vjp(m, row, at.d, un, xn, dot(x, ut), dot(ut, ut), R{}, T(0), bar);
 }
+#if DS_IMPLICIT
+DS_FN R touch_world_gains_vjp(const Model& m, const P* row, const Touch& at, V3 u, V3 x, V3 y, T h, R* bar)
+{
+    R un = dot(u, at.n), xn = dot(x, at.n), yn = dot(y, at.n);
+    V3 ut = u - at.n * un, wt = ut + y - at.n * yn;
+    return gains_vjp(m, row, ahead(at.d, un, h), un, xn, dot(x, wt), dot(ut, ut), xn * yn, h, bar);
+}
+#endif
 
 // contact's constants: of points on the plane, on other ground, and of pairs
-DS_FN void contact_parameters_vjp(const Model& m, const Kinematics& k, const SV* X, R* bar)
+DS_FN void contact_parameters_vjp(const Model& m, const Kinematics& k, const SV* X, const SV* Y, T h, R* bar)
 {
     T back = m.contacts.back;
     for (int c = 0; c < m.nc; c++) {
         const P* point = m.contactr + c * CR_COLUMNS;
         int link = m.contact[c];
         ContactPoint at = contact_point(m, k, link, point);
-        if (!any(at.d < splat(back))) continue;
         V3 u = point_velocity(k.V[link], at.p), x = point_velocity(X[link], at.p);
-        R by_d = gains_vjp(m, point, at.d, u.z, x.z, x.x * u.x + x.y * u.y, u.x * u.x + u.y * u.y, bar);
+        if (!any(ahead(at.d, u.z, h) < splat(back))) continue;
+        R square = u.x * u.x + u.y * u.y;
+#if DS_IMPLICIT
+        V3 y = point_velocity(Y[link], at.p), w = u + y;
+        R by_d = gains_vjp(m, point, ahead(at.d, u.z, h), u.z, x.z, x.x * w.x + x.y * w.y, square, x.z * y.z, h, bar);
+#else
+        R by_d = gains_vjp(m, point, at.d, u.z, x.z, x.x * u.x + x.y * u.y, square, R{}, T(0), bar);
+#endif
         accumulate(m, bar, m.reals + G_GROUND, -by_d);
     }
     for (int c = 0; c < m.contacts.nf; c++) {
         int link = m.contacts.surface[c * FI_COLUMNS + F_LINK];
         Touch at = surface_point(m, k, c).at;
-        if (!any(at.d < splat(back))) continue;
         V3 u = point_velocity(k.V[link], at.p), x = point_velocity(X[link], at.p);
+        if (!any(ahead(at.d, dot(u, at.n), h) < splat(back))) continue;
+#if DS_IMPLICIT
+        R by_d = touch_world_gains_vjp(m, m.touchr + c * CR_COLUMNS, at, u, x, point_velocity(Y[link], at.p), h, bar);
+#else
         R by_d = touch_gains_vjp(m, m.touchr + c * CR_COLUMNS, at, u, x, bar);
+#endif
         if (!m.contacts.nx) accumulate(m, bar, m.reals + G_GROUND, -by_d);
     }
     for (int index = 0; index < m.contacts.np; index++) {

@@ -69,20 +69,24 @@ DS_FN SurfacePoint surface_point(const Model& m, const Kinematics& k, int c)
 }
 
 // subtract the ground's wrench from F, link by link
-DS_ENTRY void surface_forces(const Model& m, const Kinematics& k, SV* F)
+DS_ENTRY void surface_forces(const Model& m, const Kinematics& k, T h, SV* F, Damping& C)
 {
     for (int c = 0; c < m.contacts.nf; c++) {
         int link = m.contacts.surface[c * FI_COLUMNS + F_LINK];
         SurfacePoint s = surface_point(m, k, c);
-        if (!any(s.at.d < splat(m.contacts.width))) continue;
         V3 u = point_velocity(k.V[link], s.at.p);
+        if (!any(ahead(s.at.d, dot(u, s.at.n), h) < splat(m.contacts.width))) continue;
+#if DS_IMPLICIT
+        V3 f = touch_world(m, m.touchr + c * CR_COLUMNS, s.at, u, m.contacts.width, h, link, C);
+#else
         V3 f = touch_force(m, m.touchr + c * CR_COLUMNS, s.at, u, m.contacts.width);
+#endif
         F[link].w = F[link].w - cross(s.at.p, f);
         F[link].v = F[link].v - f;
     }
 }
 
-DS_ENTRY void surface_vjp(const Model& m, const Kinematics& k, const SV* X, LinkBar* bar)
+DS_ENTRY void surface_vjp(const Model& m, const Kinematics& k, const SV* X, const SV* Y, T h, LinkBar* bar)
 {
     for (int c = 0; c < m.contacts.nf; c++) {
         const int* surface = m.contacts.surface + c * FI_COLUMNS;
@@ -90,11 +94,19 @@ DS_ENTRY void surface_vjp(const Model& m, const Kinematics& k, const SV* X, Link
         const T* shape = m.contacts.surfacer + c * FR_COLUMNS;
         int link = surface[F_LINK], kind = surface[F_KIND];
         SurfacePoint s = surface_point(m, k, c);
-        if (!any(s.at.d < splat(m.contacts.back))) continue;
         V3 p = s.at.p, n = s.at.n, u = point_velocity(k.V[link], p), x = point_velocity(X[link], p);
-        Psi g = touch_vjp(m, row, s.at, u, x, m.contacts.back);
+        if (!any(ahead(s.at.d, dot(u, n), h) < splat(m.contacts.back))) continue;
         // psi by the point p = c + o (the velocities differ from place to place) and by o in d and p together
+#if DS_IMPLICIT
+        V3 y = point_velocity(Y[link], p);
+        Psi g = touch_world_vjp(m, row, s.at, u, x, y, m.contacts.back, h);
+        V3 by_p = cross(g.u, k.V[link].w) + cross(g.x, X[link].w) + cross(g.y, Y[link].w), by_o = by_p + n * g.d;
+        bar[link].Y = bar[link].Y + SV{cross(p, g.y), g.y};
+        bar[link].W.w = bar[link].W.w + cross(y, g.y);
+#else
+        Psi g = touch_vjp(m, row, s.at, u, x, m.contacts.back);
         V3 by_p = cross(g.u, k.V[link].w) + cross(g.x, X[link].w), by_o = by_p + n * g.d;
+#endif
         V3 turned = support_by_normal(kind, row, shape, s.s, by_o);
         V3 by_n = g.n + s.s.o * g.d + turned;
         by_n.z = by_n.z + g.d * s.gap;

@@ -1,0 +1,209 @@
+"""What ``diffrl bench models`` measures on one model that loads: each function returns numbers ready for JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from diffsim_core._buffer import Buffer
+from diffsim_core.rigid import RigidDynamics, RigidModel
+from diffsim_core.rigid.contacts import ContactPairs
+
+from ._model_states import Pose, States, mujoco, random_controls
+
+DT = 1.0 / 60.0
+"""Control step [s]."""
+STATES = 5
+"""Random states that are compared."""
+STEPS = 100
+"""Random control steps."""
+SECOND = 60
+"""Control steps of a second."""
+SUBSTEPS = 16
+"""Sub-steps where the simulator cannot choose them itself."""
+_DIRECTIONS = 4
+_WIDTHS = (1e-4, 1e-5, 1e-6)
+"""Half-widths of central differences; the one that agrees best with its double counts."""
+_SWITCHING = 1e-5
+"""Relative disagreement of differences of two widths above which a switch (touch-down, a limit) lies between."""
+_REST = 0.005
+"""A model is at rest in MuJoCo if its centre of mass moves by less than this in height in the last tenth [m]."""
+
+
+def dynamics(model: RigidModel) -> RigidDynamics:
+    """In float64 with one thread, and as many sub-steps as the simulator thinks right."""
+    arguments: dict[str, Any] = {"dt": DT, "dtype": "float64", "threads": 1}
+    with contextlib.suppress(TypeError, ValueError):
+        return RigidDynamics(model, substeps="auto", **arguments)  # pyright: ignore[reportArgumentType]
+    return RigidDynamics(model, substeps=SUBSTEPS, **arguments)
+
+
+def beside_mujoco(model: RigidModel, m: Any, rng_states: States) -> dict[str, Any]:
+    """Largest relative errors of mass matrix, force and acceleration without contact, limits and constraints.
+
+    The force is that of actuators, springs, damping, gravity and motion: ``M qdd = f``.
+    """
+    free = without_constraints(model)
+    probe = RigidDynamics(free, dt=DT, substeps=1, dtype="float64", threads=1).probe(
+        rng_states.q, rng_states.qd, rng_states.u, act=rng_states.act
+    )
+    errors = {"mass": 0.0, "force": 0.0, "acceleration": 0.0}
+    flags = m.opt.disableflags
+    m.opt.disableflags = flags | int(mujoco.mjtDisableBit.mjDSBL_CONSTRAINT)
+    try:
+        for k in range(len(rng_states.q)):
+            theirs = _forward(m, *(part[k] for part in rng_states))
+            ours = (probe.mass[k], probe.force[k], probe.qdd[k])
+            for name, a, b in zip(errors, ours, theirs, strict=True):
+                errors[name] = max(errors[name], relative(a, b))
+    finally:
+        m.opt.disableflags = flags
+    return {**errors, "states": len(rng_states.q)}
+
+
+def relative(ours: Any, theirs: Any) -> float:
+    """Largest difference over the largest number; infinity if one is not finite."""
+    error = np.abs(ours - theirs).max(initial=0.0) / max(np.abs(theirs).max(initial=0.0), 1e-12)
+    return float(error) if np.isfinite(error) else float("inf")
+
+
+def without_constraints(model: RigidModel) -> RigidModel:
+    """The model without contact and without limits."""
+    off = np.zeros(model.nc)
+    return dataclasses.replace(
+        model,
+        contact_kn=off,
+        contact_kd=off,
+        contact_kt=off,
+        joint_limited=np.zeros_like(model.joint_limited),
+        limit_damping=np.zeros_like(model.limit_damping),
+        pairs=ContactPairs.none(),
+    )
+
+
+def _forward(m: Any, q: Any, qd: Any, act: Any, u: Any) -> tuple[Any, Any, Any]:
+    d = mujoco.MjData(m)
+    d.qpos[:], d.qvel[:], d.act[:], d.ctrl[:] = q, qd, act, u
+    mujoco.mj_forward(m, d)
+    mass = np.zeros((m.nv, m.nv))
+    for column, unit in zip(mass, np.eye(m.nv), strict=True):
+        mujoco.mj_mulM(m, d, column, unit)
+    force = np.array(d.qfrc_passive) - np.array(d.qfrc_bias) + np.array(d.qfrc_actuator)
+    return mass, force, np.array(d.qacc_smooth)
+
+
+def gradient(d: RigidDynamics, states: States) -> dict[str, Any]:
+    """Error of the gradient of a control step against central differences along random directions.
+
+    The error of a direction is relative to the size that independent terms would give. Left out are worlds that
+    diverge, and directions in which the differences disagree with each other: ``clear`` of them count.
+    """
+    rng = np.random.default_rng(1)
+    given = tuple(np.repeat(part, _DIRECTIONS, axis=0) for part in _used(d.model, states))
+    steps = tuple(rng.normal(size=part.shape) for part in given)
+    weights = tuple(rng.normal(size=part.shape) for part in given[:-1])
+    exact, ok = _vjp(d, given, weights)
+    terms = [bar * step for bar, step in zip(exact, steps, strict=True)]
+    along = np.sum([term.sum(axis=1) for term in terms], axis=0)
+    scale = np.sqrt(np.sum([(term**2).sum(axis=1) for term in terms], axis=0)) + 1e-300
+
+    def slope(h: float) -> Any:
+        ends = []
+        for sign in (1, -1):
+            out = _step(d, tuple(part + sign * h * step for part, step in zip(given, steps, strict=True)))[0]
+            ends.append(np.sum([(w * part).sum(axis=1) for w, part in zip(weights, out, strict=True)], axis=0))
+        return (ends[0] - ends[1]) / (2 * h)
+
+    slopes = [(slope(h), slope(2 * h)) for h in _WIDTHS]
+    doubt = np.array([np.abs(a - b) for a, b in slopes]) / scale
+    best = np.nanargmin(np.where(np.isfinite(doubt), doubt, np.inf), axis=0)
+    pick = np.arange(len(along))
+    differences = np.array([(4 * a - b) / 3 for a, b in slopes])[best, pick]
+    clear = (doubt[best, pick] <= _SWITCHING) & ok
+    errors = (np.abs(along - differences) / scale)[clear]
+    finite = bool(np.isfinite(along[ok]).all())
+    worst = float(errors.max()) if len(errors) else None
+    return {"error": worst if finite else float("inf"), "clear": int(clear.sum()), "directions": len(along)}
+
+
+def random_steps(d: RigidDynamics, m: Any, pose: Pose) -> dict[str, Any]:
+    """Control steps with random controls from the pose: how many went well, and the fastest velocity in them."""
+    rng = np.random.default_rng(2)
+    state, fastest = _at(d.model, pose), 0.0
+    for k in range(STEPS):
+        state, ok = _step(d, (*state, random_controls(m, 1, rng)))
+        if not ok:
+            return {"substeps": d.substeps, "finished": k, "of": STEPS, "fastest": fastest}
+        fastest = max(fastest, float(np.abs(state[1]).max(initial=0.0)))
+    return {"substeps": d.substeps, "finished": STEPS, "of": STEPS, "fastest": fastest}
+
+
+def stand(d: RigidDynamics, m: Any, pose: Pose) -> dict[str, Any]:
+    """A second with the pose's controls beside MuJoCo: heights of the centre of mass [m]."""
+    theirs = mujoco.MjData(m)
+    theirs.qpos[:], theirs.ctrl[:] = pose.q, pose.u
+    heights = [_height(m, pose.q)]
+    for until in (0.9 * SECOND * DT, SECOND * DT):
+        while theirs.time < until - 1e-9:
+            mujoco.mj_step(m, theirs)
+        heights.append(_height(m, theirs.qpos))
+    state, ok, steps = _at(d.model, pose), True, 0
+    while ok and steps < SECOND:
+        state, ok = _step(d, (*state, pose.u[None]))
+        steps += 1
+    found: dict[str, Any] = {"keyframe": pose.name, "mujoco_drop_m": heights[0] - heights[2]}
+    found["rests"] = abs(heights[2] - heights[1]) < _REST
+    if not ok:
+        return {**found, "finished": steps, "apart_m": None}
+    return {**found, "finished": SECOND, "apart_m": _height(m, state[0][0]) - heights[2]}
+
+
+def _height(m: Any, q: Any) -> float:
+    d = mujoco.MjData(m)
+    d.qpos[:] = q
+    mujoco.mj_kinematics(m, d)
+    mujoco.mj_comPos(m, d)
+    return float(d.subtree_com[0, 2])
+
+
+def _at(model: RigidModel, pose: Pose) -> tuple[Any, ...]:
+    """The state of one world at rest in a pose."""
+    return tuple(_used(model, States(pose.q[None], np.zeros((1, model.nv)), np.zeros((1, model.na)), pose.u[None])))[
+        :-1
+    ]
+
+
+def _used(model: RigidModel, states: States) -> tuple[Any, ...]:
+    """State and controls; activations only where the model has them."""
+    return tuple(part for part, keep in zip(states, (True, True, model.na > 0, True), strict=True) if keep)
+
+
+def _buffer(array: Any) -> Buffer:
+    return Buffer(array.ctypes.data, array.shape, str(array.dtype), "cpu")
+
+
+def _step(d: RigidDynamics, given: tuple[Any, ...]) -> tuple[tuple[Any, ...], bool]:
+    """The state after a control step, and whether all worlds are fine."""
+    out, ok, _ = _recorded(d, given)
+    return out, bool((ok == 1).all())
+
+
+def _recorded(d: RigidDynamics, given: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any, Any]:
+    *state, u = (np.ascontiguousarray(part) for part in given)
+    out = tuple(np.full_like(part, np.nan) for part in state)
+    ok, saved = np.full(len(u), -1, np.int32), np.zeros(d.saved_size(len(u)))
+    d.step([_buffer(p) for p in state], [_buffer(u)], [_buffer(p) for p in out], _buffer(ok), _buffer(saved))
+    return out, ok, saved
+
+
+def _vjp(d: RigidDynamics, given: tuple[Any, ...], weights: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
+    """Cotangents of state and controls, and which worlds did not diverge."""
+    _, ok, saved = _recorded(d, given)
+    *state, u = (np.ascontiguousarray(part) for part in given)
+    bars = tuple(np.full_like(part, np.nan) for part in given)
+    inputs, outputs = [_buffer(p) for p in state], [_buffer(np.ascontiguousarray(w)) for w in weights]
+    d.vjp(inputs, [_buffer(u)], _buffer(ok), _buffer(saved), outputs, [_buffer(bar) for bar in bars])
+    return bars, ok == 1

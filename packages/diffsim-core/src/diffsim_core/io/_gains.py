@@ -1,0 +1,108 @@
+"""Default gains of contact and joint limits, scaled by what moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from diffsim_core.io._mujoco import mujoco
+from diffsim_core.io.params import LIMIT_RATE, SINK_DEPTH, ContactParams, LimitParams
+from diffsim_core.rigid.model import FloatArray, Geom
+
+Gains = tuple[float, float, float]
+
+
+class Link(Protocol):
+    """What this module reads of a link on its way to the model."""
+
+    @property
+    def parent(self) -> int: ...
+
+    @property
+    def mass(self) -> float: ...
+
+
+def contact_gains(
+    m: Any, links: Sequence[Link], geoms: Mapping[int, Geom], contact: ContactParams
+) -> Callable[[Geom], Gains]:
+    """kn, kd and kt of a shape, see ``ContactParams``."""
+    root = _roots(links)
+    tree_mass = {r: sum(link.mass for i, link in enumerate(links) if root[i] == r) for r in set(root)}
+    reach = _reaches(m, geoms, root)
+    g_norm = float(np.linalg.norm(m.opt.gravity)) or 9.81
+
+    def gains(shape: Geom) -> Gains:
+        tree = root[shape.link]
+        weight = tree_mass[tree] * g_norm
+        depth = min(SINK_DEPTH, 0.0125 * reach[tree], 0.125 * half_width(shape))
+        kn = contact.kn if contact.kn is not None else weight / (4 * depth)
+        # damps as much of a bounce whatever the depth
+        kd = contact.kd if contact.kd is not None else 0.25 * kn * np.sqrt(SINK_DEPTH / depth)
+        kt = contact.kt
+        if kt is None:
+            kt = 0.2 * (kn if contact.kn is not None else weight / (4 * SINK_DEPTH))
+        return kn, float(kd), kt
+
+    return gains
+
+
+def half_width(shape: Geom) -> float:
+    """Half of a shape's least extent [m]."""
+    if shape.hull is not None:
+        return float(np.ptp(shape.hull.vertices, axis=0).min()) / 2
+    used = {"sphere": 1, "capsule": 1, "cylinder": 2}.get(shape.type, 3)
+    return float(np.min(shape.size[:used]))
+
+
+def limit_gains(m: Any, joints: FloatArray, limits: LimitParams, law: str) -> dict[str, FloatArray]:
+    """``limit_stiffness`` and ``limit_damping`` ``[nl]``, see ``LimitParams``."""
+    inertia = effective_inertia(m)[m.jnt_dofadr[joints]] if m.njnt else np.zeros(0)
+    stiffness = inertia * LIMIT_RATE**2 if limits.stiffness is None else np.full(len(joints), limits.stiffness)
+    damping = 2 * np.sqrt(stiffness * inertia) if law == "damped" else np.full(len(joints), 10.0)
+    if limits.damping is not None:
+        damping = np.full(len(joints), limits.damping)
+    return {"limit_stiffness": stiffness, "limit_damping": damping}
+
+
+def effective_inertia(m: Any) -> FloatArray:
+    """``1 / (M^-1)_dd`` ``[nv]`` in the initial pose: the inertia each joint feels while all others are free."""
+    if m.nv == 0:
+        return np.zeros(0)
+    d = mujoco.MjData(m)
+    mujoco.mj_kinematics(m, d)
+    mujoco.mj_comPos(m, d)
+    mujoco.mj_crb(m, d)
+    mujoco.mj_factorM(m, d)
+    inverse = np.zeros(m.nv)
+    # one tree at a time: columns of different trees do not mix
+    first = {}
+    for v in range(m.nv):
+        first.setdefault(int(m.dof_treeid[v]), []).append(v)
+    for k in range(max(len(tree) for tree in first.values())):
+        columns = [tree[k] for tree in first.values() if k < len(tree)]
+        right, left = np.zeros((1, m.nv)), np.zeros((1, m.nv))
+        right[0, columns] = 1.0
+        mujoco.mj_solveM(m, d, left, right)
+        inverse[columns] = left[0, columns]
+    return 1.0 / np.maximum(inverse, 1e-30)
+
+
+def _reaches(m: Any, geoms: Mapping[int, Geom], root: Sequence[int]) -> dict[int, float]:
+    """Half of the greatest extent [m] of each tree's shapes in the initial pose."""
+    d = mujoco.MjData(m)
+    mujoco.mj_kinematics(m, d)
+    boxes: dict[int, list[FloatArray]] = {}
+    for g, shape in geoms.items():
+        if shape.link >= 0:
+            radius = float(m.geom_rbound[g])
+            boxes.setdefault(root[shape.link], []).append(d.geom_xpos[g] + np.array([[-radius], [radius]]))
+    return {tree: float(np.ptp(np.concatenate(found), axis=0).max()) / 2 for tree, found in boxes.items()}
+
+
+def _roots(links: Sequence[Link]) -> list[int]:
+    root: list[int] = []
+    for i, link in enumerate(links):
+        root.append(i if link.parent < 0 else root[link.parent])
+    return root
