@@ -49,5 +49,5 @@ def _reference_points(model: RigidModel) -> dict[int, int]:
     for i in range(model.nl):
         parent, joint = int(model.link_parent[i]), JOINTS.at(int(model.joint_type[i]))
         slides[i] = joint.translates and slides[parent]
-        reference[i] = i if joint.world or slides[i] else reference[parent]
+        reference[i] = i if joint.world or slides[i] or parent < 0 else reference[parent]
     return reference

@@ -1,6 +1,7 @@
 // Where every link is and how it moves, in world axes about a reference point that travels with the robot: the
-// origin of a free joint, or of a link that only slides separate from the world. A robot a hundred metres out is
-// as accurate as one at the origin, because no lever arm ever contains that distance.
+// origin of a free joint, or of a link that only slides separate from the world, or the anchor of any other joint on the
+// world. A robot a hundred metres out is as accurate as one at the origin, because no lever arm ever contains that
+// distance.
 #pragma once
 #include "joints.h"
 
@@ -39,10 +40,11 @@ DS_FN void pose(const Model& m, const State& s, Kinematics& k)
             continue;
         }
         M3 E;
-        V3 r;
+        V3 r, anchor = {splat(real[L_POS]), splat(real[L_POS + 1]), splat(real[L_POS + 2])};
+        bool turns = parent < 0 && !link[L_ORIGIN];
         if (parent < 0) {
             E = identity();
-            r = {splat(real[L_POS]), splat(real[L_POS + 1]), splat(real[L_POS + 2])};
+            r = turns ? zero3() : anchor;
         } else {
             E = k.E[parent];
             r = k.r[parent] + rotate(E, real + L_POS);
@@ -51,10 +53,10 @@ DS_FN void pose(const Model& m, const State& s, Kinematics& k)
         DS_WITH_JOINT(link, J::place(real, q, E, r, k.S + d))
         k.E[i] = E;
         k.r[i] = r;
-        k.height[i] = parent < 0 ? R{} : k.height[parent];
+        k.height[i] = turns ? anchor.z : parent < 0 ? R{} : k.height[parent];
         if (m.places) {
-            k.x[i] = parent < 0 ? R{} : k.x[parent];
-            k.y[i] = parent < 0 ? R{} : k.y[parent];
+            k.x[i] = turns ? anchor.x : parent < 0 ? R{} : k.x[parent];
+            k.y[i] = turns ? anchor.y : parent < 0 ? R{} : k.y[parent];
             if (link[L_ORIGIN]) k.x[i] = k.x[i] + r.x, k.y[i] = k.y[i] + r.y;
         }
         if (link[L_ORIGIN]) {
