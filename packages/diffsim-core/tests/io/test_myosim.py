@@ -54,7 +54,6 @@ def test_everything_that_is_not_simulated_is_named(name: str) -> None:
         "limited of tendon": int(m.tendon_limited.sum()),
         "has no lengthrange": m.nu if name == "myofinger" else 0,
         "fixed obstacle": int(name not in ("myofinger", "osl", "myofullbody")),
-        "mesh geom": {"myolegs26": 15, "osl": 4}.get(name, 0),
     }
     with pytest.raises(ModelError) as caught:
         load_model(spec)

@@ -31,7 +31,9 @@ def test_compiles_to_a_cubin(tmp_path, dtype, inputs):
     """Bare, and with everything that is compiled in when a model asks for it."""
     size = SizeClass.of(9, 14, 81, 8, on_cuda=True)
     if inputs:
-        size = replace(size, servos=True, muscles=True, joints=(SCREW,), joint_parameters=1, laws=(HUNT_CROSSLEY,))
+        size = replace(
+            size, servos=True, groups=True, muscles=True, joints=(SCREW,), joint_parameters=1, laws=(HUNT_CROSSLEY,)
+        )
         size = size.with_inputs(546, inputs)
     code = compile_quickly(kernels(dtype, True, size).module, tmp_path)
     assert code.startswith(b"\x7fELF")

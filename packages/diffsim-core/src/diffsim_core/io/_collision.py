@@ -20,6 +20,7 @@ _POINT_SHAPES = {
     int(mujoco.mjtGeom.mjGEOM_BOX),
     int(mujoco.mjtGeom.mjGEOM_CYLINDER),
     int(mujoco.mjtGeom.mjGEOM_ELLIPSOID),
+    int(mujoco.mjtGeom.mjGEOM_MESH),
 }
 
 
@@ -107,9 +108,9 @@ def find_ground(
     for g in friction:
         if int(m.geom_type[g]) not in _POINT_SHAPES:
             problems.append(
-                f"{geom_label(m, g)} may touch the ground, but contact knows sphere, capsule, box, cylinder and"
-                " ellipsoid only: replace it by one of these, or set its contype and conaffinity to 0 and add such a"
-                " shape"
+                f"{geom_label(m, g)} may touch the ground, but contact knows sphere, capsule, box, cylinder,"
+                " ellipsoid and mesh only: replace it by one of these, or set its contype and conaffinity to 0 and add"
+                " such a shape"
             )
     notes = []
     if not body_contact and _bodies_may_touch(m, link, moving):

@@ -14,14 +14,15 @@ from diffsim_core.io._flags import switched_off
 from diffsim_core.io._gains import contact_gains, limit_gains
 from diffsim_core.io._hulls import mesh_hulls
 from diffsim_core.io._joints import joint_of
+from diffsim_core.io._mesh import contact_shapes
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._muscles import read_muscles
 from diffsim_core.io._names import body_name, geom_name, joint_name, object_name
 from diffsim_core.io._pairs import contact_pairs
 from diffsim_core.io._passive import gravcomp_arrays, read_fluid
+from diffsim_core.io._points import contact_arrays
 from diffsim_core.io.params import ContactParams, LimitParams
 from diffsim_core.rigid._quat import quat_mul, rotation
-from diffsim_core.rigid.contacts import PointKind
 from diffsim_core.rigid.hulls import Hull
 from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.model import Body, FloatArray, Geom, RigidModel, Site
@@ -35,9 +36,6 @@ _SHAPES = {
     int(mujoco.mjtGeom.mjGEOM_BOX): "box",
     int(mujoco.mjtGeom.mjGEOM_MESH): "mesh",
 }
-
-RIM_ROUNDING = 0.05
-"""Half thickness of the flat ellipsoids that a cylinder ends in, as a part of its radius."""
 
 
 @dataclass
@@ -133,67 +131,13 @@ def geom_of(m: Any, bodies: list[Body], g: int, kind: str, hull: Hull | None = N
     )
 
 
-def _point_offsets(geom: Geom) -> tuple[FloatArray, float]:
-    """Contact points in the shape's own frame ``[n, 3]``, and their radius (zero for corners and ellipsoids)."""
-    if geom.type in ("ellipsoid", "cylinder"):
-        centre = geom.size[1] - _semi_axes(geom)[2] if geom.type == "cylinder" else 0.0
-        return np.array([[0, 0, centre], [0, 0, -centre]])[: 2 if centre else 1], 0.0
-    if geom.type == "sphere":
-        return np.zeros((1, 3)), float(geom.size[0])
-    if geom.type == "capsule":
-        return np.array([[0, 0, geom.size[1]], [0, 0, -geom.size[1]]]), float(geom.size[0])
-    signs = np.array([[x, y, z] for x in (1, -1) for y in (1, -1) for z in (1, -1)], dtype=np.float64)
-    return signs * geom.size, 0.0
-
-
-def _semi_axes(geom: Geom) -> FloatArray:
-    """Of the ellipsoids that touch the ground for a shape: of a cylinder one at each end, flat and as wide."""
-    if geom.type != "cylinder":
-        return geom.size
-    radius, half = geom.size[:2]
-    return np.array([radius, radius, min(RIM_ROUNDING * radius, half)])
-
-
-def _contact_arrays(
-    m: Any, links: list[_Link], geoms: Mapping[int, Geom], ground: Ground | None, contact: ContactParams
-) -> dict[str, Any]:
-    """The ``contact_*`` fields of ``RigidModel``."""
-    gains = contact_gains(m, links, geoms, contact)
-    rows: list[tuple[Any, ...]] = []
-    for g, friction in () if ground is None else ground.touching:
-        geom = geoms[g]
-        offsets, radius = _point_offsets(geom)
-        kn, kd, kt = gains(geom)
-        kind = PointKind.ELLIPSOID if geom.type in ("ellipsoid", "cylinder") else PointKind.ROUND
-        quat = geom.quat / np.linalg.norm(geom.quat)
-        mu = contact.mu if contact.mu is not None else friction
-        for offset in offsets:
-            point = geom.pos + rotation(geom.quat) @ offset
-            rows.append((geom.link, point, radius, kn, kd, kt, mu, geom.name, kind, _semi_axes(geom), quat))
-    columns = list(zip(*rows, strict=True)) if rows else [()] * 11
-    return {
-        "contact_link": np.array(columns[0], dtype=np.int64),
-        "contact_pos": np.array(columns[1], dtype=np.float64).reshape(-1, 3),
-        "contact_radius": np.array(columns[2], dtype=np.float64),
-        "contact_kn": np.array(columns[3], dtype=np.float64),
-        "contact_kd": np.array(columns[4], dtype=np.float64),
-        "contact_kt": np.array(columns[5], dtype=np.float64),
-        "contact_mu": np.array(columns[6], dtype=np.float64),
-        "contact_geom": tuple(columns[7]),
-        "contact_kind": np.array(columns[8], dtype=np.int64),
-        "contact_size": np.array(columns[9], dtype=np.float64).reshape(-1, 3),
-        "contact_quat": np.array(columns[10], dtype=np.float64).reshape(-1, 4),
-        "ground_field": None if ground is None else ground.field,
-        "ground_height": 0.0 if ground is None else ground.height,
-    }
-
-
 def to_rigid_model(
     m: Any,
     *,
     name: str,
     ground: Ground | None,
     touching: list[tuple[int, int]],
+    mesh: str,
     inertias: Mapping[int, FloatArray],
     contact: ContactParams,
     limits: LimitParams,
@@ -211,6 +155,8 @@ def to_rigid_model(
     inertial = [_com_and_inertia(link) for link in links]
     types = [joint_of(m, j) for j in joints]
     geoms = geoms_of(m, bodies)
+    shapes = contact_shapes(m, geoms, mesh)
+    gains = contact_gains(m, links, shapes, contact)
     scalar = np.array([joint.scalar for joint in types], dtype=bool)
     return RigidModel(
         name=name,
@@ -236,12 +182,12 @@ def to_rigid_model(
         dof_friction=np.zeros(m.nv) if no_friction else m.dof_frictionloss.copy(),
         **actuator_arrays(m),
         muscles=read_muscles(m, bodies),
-        **_contact_arrays(m, links, geoms, ground, contact),
+        **contact_arrays(shapes, ground, gains, contact.mu),
         **gravcomp_arrays(
             m, bodies, np.array([link.mass for link in links]), np.array([com for com, _ in inertial]).reshape(-1, 3)
         ),
         fluid=read_fluid(m, bodies),
-        pairs=contact_pairs(m, touching, geoms.__getitem__, contact_gains(m, links, geoms, contact), contact.mu),
+        pairs=contact_pairs(m, touching, shapes.__getitem__, gains, contact.mu),
         gravity=np.zeros(3) if no_gravity else m.opt.gravity.copy(),
         contact_law=contact_law,
         limit_law=limit_law,

@@ -13,6 +13,7 @@ from diffsim_core.io._compile import compile_model, source_label
 from diffsim_core.io._convert import links_and_bodies, to_rigid_model
 from diffsim_core.io._custom import read_custom
 from diffsim_core.io._flags import inert
+from diffsim_core.io._mesh import MESHES, without_meshes
 from diffsim_core.io._mujoco import MjSpec
 from diffsim_core.io._pairs import pair_problems, touching_pairs
 from diffsim_core.io._terrain import height_fields
@@ -42,14 +43,15 @@ def load_model(
     body_contact: bool = False,
     floating: bool = False,
     wrapping: str = "refuse",
+    mesh: str = "hull",
     name: str | None = None,
 ) -> RigidModel:
     """Load a robot from an MJCF or URDF file through MuJoCo's compiler.
 
     Each joint becomes a link; bodies without joints are welded into the link that carries them. Contact is
     between the ground (a horizontal ``plane`` or an ``hfield`` geom of the world) and the spheres, capsules, boxes,
-    cylinders and ellipsoids whose ``contype``/``conaffinity`` let them touch it; on request also between bodies.
-    Sensors, cameras, lights, keyframes and visuals are ignored.
+    cylinders, ellipsoids and meshes whose ``contype``/``conaffinity`` let them touch it; on request also between
+    bodies. Sensors, cameras, lights, keyframes and visuals are ignored.
     A URDF joint with an effort limit gets a motor of that strength. Files that a model names are read from the
     model's own folder only, or from below ``root``. A ``mujoco.MjSpec`` is loaded as it stands and stays as it is:
     what it names was named by the caller and is read from anywhere, and no motors are added.
@@ -85,6 +87,8 @@ def load_model(
         wrapping: ``"refuse"`` tendons that wrap around spheres or cylinders, or take their paths as ``"straight"``
             lines from site to site, side sites left out: wherever a path would wrap, it is shorter than MuJoCo's and
             has other lever arms. ``RigidModel.notes`` then has a sentence for each such tendon.
+        mesh: what touches for a mesh: its convex ``"hull"``, a ``"box"`` or an ``"ellipsoid"`` as large as the mesh
+            along its axes of inertia, or nothing (``"off"``, with a note).
         name: name of the model; default the file's.
 
     Raises:
@@ -96,6 +100,8 @@ def load_model(
         raise ValueError(f"ground is {ground}: give a finite height in metres")
     if wrapping not in WRAPPING:
         raise ValueError(f"wrapping is {wrapping!r}: use {' or '.join(map(repr, WRAPPING))}")
+    if mesh not in MESHES:
+        raise ValueError(f"mesh is {mesh!r}: use {', '.join(map(repr, MESHES))}")
     m, warned = compile_model(source, floating=floating, root=root)
     custom, custom_problems = read_custom(m)
     given_limits = fill(limits, custom.limits).stiffness is not None
@@ -114,6 +120,9 @@ def load_model(
         m, bodies, _planes(m, bodies), height_fields(m, bodies), ground, body_contact
     )
     touching = touching_pairs(m, bodies) if body_contact else []
+    if mesh == "off":
+        found, touching, left_out = without_meshes(m, found, touching)
+        notes += left_out
     contact_problems += pair_problems(m, touching)
     problems += custom_problems + find_unsupported(m, wrapping) + contact_problems
     if m.njnt == 0:
@@ -129,6 +138,7 @@ def load_model(
         name=name or _model_name(m),
         ground=found,
         touching=touching,
+        mesh=mesh,
         inertias=inertias,
         contact=fill(contact, custom.contact),
         limits=fill(limits, custom.limits),

@@ -44,6 +44,8 @@ class SizeClass:
     """Whether rows of the mass matrix have room for more than ancestors, see ``_elimination.py``."""
     servos: bool = False
     muscles: bool = False
+    groups: bool = False
+    """Of contact points within spheres."""
     activations: int = 0
     """Of muscles."""
     passive: bool = False
@@ -122,6 +124,7 @@ def rigid_kernels(
         "DS_CLIQUES": int(size.cliques),
         "DS_SERVOS": int(size.servos),
         "DS_MUSCLES": int(size.muscles),
+        "DS_GROUPS": int(size.groups),
         "DS_MAX_NA": size.activations or 1,
         "DS_PASSIVE": int(size.passive),
         "DS_PARAMS": int(size.parameters > 0),
@@ -140,6 +143,7 @@ def rigid_kernels(
     name += "_servos" if size.servos else ""
     name += f"_muscles{size.activations}" if size.muscles else ""
     name += "_passive" if size.passive else ""
+    name += "_groups" if size.groups else ""
     name += f"_p{size.parameters}_r{size.reals}" if size.parameters else ""
     name += f"_j{size.joint_parameters}" if size.joint_parameters else ""
     name += "".join(f"_{digest(entry)}" for entry in (*size.joints, *size.laws))

@@ -56,7 +56,7 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
         model.nq,
         model.nv,
         model.nu,
-        plain.sum(),
+        len(plain),
         len(sparse.ancestor),
         laws.index(model.contact_law),
         model.ns,

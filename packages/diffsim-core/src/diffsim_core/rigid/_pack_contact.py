@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from diffsim_core.rigid._quat import rotation
-from diffsim_core.rigid.contacts import ContactPairs, PointKind
+from diffsim_core.rigid.contacts import ContactPairs, HeightField, PointKind
 from diffsim_core.rigid.model import RigidModel
 
+LARGE = 12
+"""Points of one shape that are worth a sphere about them; a box has eight."""
 
-def plain_points(model: RigidModel) -> Any:
+
+class _Points(NamedTuple):
+    """Contact points in the engine's order: one by one, then in groups."""
+
+    order: Any
+    groups: list[tuple[int, int]]
+    """First place and number of each group."""
+
+
+def _plain(model: RigidModel) -> Any:
     """Which contact points ``[nc]`` are spheres or corners over a level ground: the engine's fast path."""
     round_ = np.asarray(model.contact_kind) == PointKind.ROUND
     return round_ & (model.ground_field is None)
+
+
+def _ordered(model: RigidModel, chosen: Any) -> _Points:
+    """The chosen points; a group are those of a shape of many points."""
+    shapes: dict[tuple[int, str], list[int]] = {}
+    for c in np.flatnonzero(chosen).tolist():
+        shapes.setdefault((int(model.contact_link[c]), model.contact_geom[c]), []).append(c)
+    large = [shape for shape in shapes.values() if len(shape) >= LARGE]
+    grouped = {c for shape in large for c in shape}
+    alone = [c for c in np.flatnonzero(chosen).tolist() if c not in grouped]
+    first = np.cumsum([len(alone), *(len(shape) for shape in large)]).tolist()
+    order = np.array([*alone, *(c for shape in large for c in shape)], dtype=np.int64)
+    return _Points(order, [(start, len(shape)) for start, shape in zip(first, large, strict=False)])
+
+
+def plain_points(model: RigidModel) -> Any:
+    """Indices of the contact points on the engine's fast path, in its order."""
+    return _ordered(model, _plain(model)).order
+
+
+def has_groups(model: RigidModel) -> bool:
+    """Whether a shape has so many points that they are a group."""
+    return any(_ordered(model, chosen).groups for chosen in (_plain(model), ~_plain(model)))
 
 
 def point_rows(model: RigidModel, chosen: Any) -> Any:
@@ -28,20 +62,26 @@ def touch_rows(model: RigidModel) -> Any:
     """Position, radius and gains of the points off the fast path, and of the first shape of each pair."""
     pairs = model.pairs
     columns = [pairs.pos[:, 0], pairs.radius[:, :1], np.column_stack([pairs.kn, pairs.kd, pairs.kt, pairs.mu])]
-    return np.concatenate([point_rows(model, ~plain_points(model)), np.hstack(columns)])
+    return np.concatenate([point_rows(model, _ordered(model, ~_plain(model)).order), np.hstack(columns)])
 
 
 def pack_contacts(model: RigidModel, backward_smoothing: float) -> tuple[Any, Any]:
     """``(integers, reals)`` of smoothing, surface points, pairs and height field."""
-    surface = np.flatnonzero(~plain_points(model))
+    plain, off_path = (_ordered(model, chosen) for chosen in (_plain(model), ~_plain(model)))
+    surface = off_path.order
     field = model.ground_field
     heights = np.zeros((0, 0)) if field is None else field.heights
     pairs = model.pairs
     integers = np.concatenate(
         [
-            [len(surface), len(pairs), heights.shape[1], heights.shape[0]],
+            [len(surface), len(pairs), heights.shape[1], heights.shape[0], len(plain.groups), len(off_path.groups)],
             np.column_stack([model.contact_link[surface], model.contact_kind[surface]]).ravel(),
             np.column_stack([pairs.kind, pairs.link]).ravel(),
+            *(
+                [first, count, model.contact_link[order[first]]]
+                for order, groups in (plain, off_path)
+                for first, count in groups
+            ),
         ]
     )
     grid = np.zeros(4) if field is None else np.concatenate([field.origin, 1 / field.spacing])
@@ -49,12 +89,41 @@ def pack_contacts(model: RigidModel, backward_smoothing: float) -> tuple[Any, An
         [
             [model.contact_smoothing, backward_smoothing],
             grid,
+            [1.0 if field is None else _steepest(field)],
             _surface_rows(model, surface).ravel(),
             _pair_rows(pairs).ravel(),
+            *(
+                _sphere(model, order[first : first + count])
+                for order, groups in (plain, off_path)
+                for first, count in groups
+            ),
             heights.ravel(),
         ]
     )
     return integers, reals
+
+
+def _sphere(model: RigidModel, points: Any) -> Any:
+    """Centre and radius of a sphere that holds points with all that is about them."""
+    places = model.contact_pos[points]
+    centre = (places.min(axis=0) + places.max(axis=0)) / 2
+    sizes = model.contact_radius[points] + model.contact_size[points].max(axis=1)
+    return np.array([*centre, np.max(np.linalg.norm(places - centre, axis=1) + sizes)])
+
+
+def _steepest(field: HeightField) -> float:
+    """A bound of ``1 / n_z`` over a field's normals.
+
+    Along a row the slope is a quadratic, within its three Bezier points; across rows, weights mix them whose sizes add
+    up to 1.25 at most.
+    """
+    slopes = []
+    for heights, spacing in ((field.heights, field.spacing[0]), (field.heights.T, field.spacing[1])):
+        rise = np.diff(np.pad(heights, ((0, 0), (2, 2)), mode="edge"), axis=1)
+        tangent = (rise[:, :-1] + rise[:, 1:]) / 2
+        middle = 3 * rise[:, 1:-1] - tangent[:, :-1] - tangent[:, 1:]
+        slopes.append(1.25 * max(np.abs(tangent).max(), np.abs(middle).max()) / spacing)
+    return float(np.sqrt(1 + np.sum(np.square(slopes))))
 
 
 def _surface_rows(model: RigidModel, chosen: Any) -> Any:

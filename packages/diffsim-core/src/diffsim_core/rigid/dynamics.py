@@ -19,6 +19,7 @@ from diffsim_core.native import Launch, Launcher, NativeDynamics, default_thread
 from diffsim_core.rigid._check_model import check_model
 from diffsim_core.rigid._elimination import fills_in
 from diffsim_core.rigid._kernels import PROBE, STEP, VJP, SizeClass, kernels
+from diffsim_core.rigid._pack_contact import has_groups
 from diffsim_core.rigid._pack_passive import has_passive
 from diffsim_core.rigid.limits import has_losses
 from diffsim_core.rigid.model import RigidModel
@@ -191,6 +192,7 @@ class RigidDynamics(NativeDynamics):
     def _size(self, on_cuda: bool) -> SizeClass:
         model = self.model
         size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu, on_cuda=on_cuda)
+        size = replace(size, groups=has_groups(model))
         size = replace(size, servos=model.ns > 0, muscles=model.muscles.n > 0, activations=-(-model.na // 16) * 16)
         size = replace(size, cliques=fills_in(model), passive=has_passive(model))
         size = replace(size, implicit=self.integrator == "implicit", losses=has_losses(model))

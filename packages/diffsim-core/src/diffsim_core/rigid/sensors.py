@@ -174,6 +174,6 @@ def _contacts(dynamics: RigidDynamics, name: str, key: str, link: int) -> list[i
     plain = plain_points(model)
     geoms = np.array(model.contact_geom)
     chosen = geoms == key.partition("/")[2] if key.startswith("geom/") else model.contact_link == link
-    if not chosen.any() or not plain[chosen].all():
+    if not chosen.any() or not np.isin(np.flatnonzero(chosen), plain).all():
         raise ValueError(f"sensor {name!r}: it has no contact points, or not with level ground alone")
     return np.flatnonzero(chosen[plain]).tolist()

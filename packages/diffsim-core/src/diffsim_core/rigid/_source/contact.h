@@ -3,8 +3,8 @@
 // (rigid/contact_laws.py), and their headers come before this one.
 #pragma once
 #include "friction.h"
+#include "groups.h"
 #include "implicit.h"
-#include "kinematics.h"
 #include "law.h"
 
 namespace ds {
@@ -32,6 +32,15 @@ DS_FN ContactPoint contact_point(const Model& m, const Kinematics& k, int link, 
     V3 p = k.r[link] + rotate(k.E[link], point + C_POS);
     p.z = p.z - point[C_RADIUS];
     return {p, p.z + (k.height[link] - m.ground)};
+}
+
+// the next point that a level ground may touch, see groups.h
+DS_FN int next_level_point(const Model& m, const Kinematics& k, T width, T h, int c, int& group)
+{
+    return next_point(m, c, group, m.contacts.ng, [&](int g) {
+        Group of = point_group(m, k, g, h);
+        return any(of.centre.z + (k.height[of.link] - m.ground) < of.reach + width);
+    });
 }
 
 // min(d, 0), or its smoothed form: equal beyond +-width, a parabola between
@@ -84,7 +93,7 @@ DS_FN V3 level_force(const Model& m, const P* point, R d, V3 u)
 DS_FN void contact_forces(const Model& m, const Kinematics& k, T h, SV* F, Damping& C)
 {
     T width = m.contacts.width;
-    for (int c = 0; c < m.nc; c++) {
+    for (int c = 0, group = 0; (c = next_level_point(m, k, width, h, c, group)) < m.nc; c++) {
         const P* point = m.contactr + c * CR_COLUMNS;
         int link = m.contact[c];
         ContactPoint at = contact_point(m, k, link, point);
@@ -154,12 +163,13 @@ DS_FN LevelBar level_vjp(const Model& m, const P* point, R d, V3 u, V3 x, V3 y, 
 // Y, with the implicit part: the velocities that the sub-step of length h adds
 DS_FN void contact_vjp(const Model& m, const Kinematics& k, const SV* X, const SV* Y, T h, LinkBar* bar)
 {
-    for (int c = 0; c < m.nc; c++) {
+    T back = m.contacts.back;
+    for (int c = 0, group = 0; (c = next_level_point(m, k, back, h, c, group)) < m.nc; c++) {
         const P* point = m.contactr + c * CR_COLUMNS;
         int link = m.contact[c];
         ContactPoint at = contact_point(m, k, link, point);
         V3 p = at.p, u = k.V[link].v + cross(k.V[link].w, p);
-        if (!any(ahead(at.d, u.z, h) < splat(m.contacts.back))) continue;
+        if (!any(ahead(at.d, u.z, h) < splat(back))) continue;
         V3 x = X[link].v + cross(X[link].w, p);
         LinkBar& b = bar[link];
 #if DS_IMPLICIT

@@ -134,7 +134,7 @@ DS_FN R touch_world_gains_vjp(const Model& m, const P* row, const Touch& at, V3 
 DS_FN void contact_parameters_vjp(const Model& m, const Kinematics& k, const SV* X, const SV* Y, T h, R* bar)
 {
     T back = m.contacts.back;
-    for (int c = 0; c < m.nc; c++) {
+    for (int c = 0, group = 0; (c = next_level_point(m, k, back, h, c, group)) < m.nc; c++) {
         const P* point = m.contactr + c * CR_COLUMNS;
         int link = m.contact[c];
         ContactPoint at = contact_point(m, k, link, point);
@@ -149,7 +149,7 @@ DS_FN void contact_parameters_vjp(const Model& m, const Kinematics& k, const SV*
 #endif
         accumulate(m, bar, m.reals + G_GROUND, -by_d);
     }
-    for (int c = 0; c < m.contacts.nf; c++) {
+    for (int c = 0, group = m.contacts.ng; (c = next_surface_point(m, k, back, h, c, group)) < m.contacts.nf; c++) {
         int link = m.contacts.surface[c * FI_COLUMNS + F_LINK];
         Touch at = surface_point(m, k, c).at;
         V3 u = point_velocity(k.V[link], at.p), x = point_velocity(X[link], at.p);

@@ -68,18 +68,31 @@ DS_FN SurfacePoint surface_point(const Model& m, const Kinematics& k, int c)
     return f;
 }
 
+// the next point that the ground may touch, see groups.h: no slope is steeper than the steepest
+DS_FN int next_surface_point(const Model& m, const Kinematics& k, T width, T h, int c, int& group)
+{
+    const Contacts& f = m.contacts;
+    return next_point(m, c, group, f.ng + f.nfg, [&](int g) {
+        Group of = point_group(m, k, g, h);
+        V3 at = of.centre;
+        R ground = f.nx ? terrain(f, at.x + k.x[of.link], at.y + k.y[of.link]).h : splat(m.ground);
+        return any(at.z + (k.height[of.link] - ground) < (of.reach + width) * f.steepest);
+    });
+}
+
 // subtract the ground's wrench from F, link by link
 DS_ENTRY void surface_forces(const Model& m, const Kinematics& k, T h, SV* F, Damping& C)
 {
-    for (int c = 0; c < m.contacts.nf; c++) {
+    T width = m.contacts.width;
+    for (int c = 0, group = m.contacts.ng; (c = next_surface_point(m, k, width, h, c, group)) < m.contacts.nf; c++) {
         int link = m.contacts.surface[c * FI_COLUMNS + F_LINK];
         SurfacePoint s = surface_point(m, k, c);
         V3 u = point_velocity(k.V[link], s.at.p);
-        if (!any(ahead(s.at.d, dot(u, s.at.n), h) < splat(m.contacts.width))) continue;
+        if (!any(ahead(s.at.d, dot(u, s.at.n), h) < splat(width))) continue;
 #if DS_IMPLICIT
-        V3 f = touch_world(m, m.touchr + c * CR_COLUMNS, s.at, u, m.contacts.width, h, link, C);
+        V3 f = touch_world(m, m.touchr + c * CR_COLUMNS, s.at, u, width, h, link, C);
 #else
-        V3 f = touch_force(m, m.touchr + c * CR_COLUMNS, s.at, u, m.contacts.width);
+        V3 f = touch_force(m, m.touchr + c * CR_COLUMNS, s.at, u, width);
 #endif
         F[link].w = F[link].w - cross(s.at.p, f);
         F[link].v = F[link].v - f;
@@ -88,23 +101,24 @@ DS_ENTRY void surface_forces(const Model& m, const Kinematics& k, T h, SV* F, Da
 
 DS_ENTRY void surface_vjp(const Model& m, const Kinematics& k, const SV* X, const SV* Y, T h, LinkBar* bar)
 {
-    for (int c = 0; c < m.contacts.nf; c++) {
+    T back = m.contacts.back;
+    for (int c = 0, group = m.contacts.ng; (c = next_surface_point(m, k, back, h, c, group)) < m.contacts.nf; c++) {
         const int* surface = m.contacts.surface + c * FI_COLUMNS;
         const P* row = m.touchr + c * CR_COLUMNS;
         const T* shape = m.contacts.surfacer + c * FR_COLUMNS;
         int link = surface[F_LINK], kind = surface[F_KIND];
         SurfacePoint s = surface_point(m, k, c);
         V3 p = s.at.p, n = s.at.n, u = point_velocity(k.V[link], p), x = point_velocity(X[link], p);
-        if (!any(ahead(s.at.d, dot(u, n), h) < splat(m.contacts.back))) continue;
+        if (!any(ahead(s.at.d, dot(u, n), h) < splat(back))) continue;
         // psi by the point p = c + o (the velocities differ from place to place) and by o in d and p together
 #if DS_IMPLICIT
         V3 y = point_velocity(Y[link], p);
-        Psi g = touch_world_vjp(m, row, s.at, u, x, y, m.contacts.back, h);
+        Psi g = touch_world_vjp(m, row, s.at, u, x, y, back, h);
         V3 by_p = cross(g.u, k.V[link].w) + cross(g.x, X[link].w) + cross(g.y, Y[link].w), by_o = by_p + n * g.d;
         bar[link].Y = bar[link].Y + SV{cross(p, g.y), g.y};
         bar[link].W.w = bar[link].W.w + cross(y, g.y);
 #else
-        Psi g = touch_vjp(m, row, s.at, u, x, m.contacts.back);
+        Psi g = touch_vjp(m, row, s.at, u, x, back);
         V3 by_p = cross(g.u, k.V[link].w) + cross(g.x, X[link].w), by_o = by_p + n * g.d;
 #endif
         V3 turned = support_by_normal(kind, row, shape, s.s, by_o);
