@@ -32,10 +32,6 @@ def with_inertia(numbers: str) -> str:
 
 
 CASES = {
-    "weld": (
-        mjcf(FREE.format(BALL), '<equality><weld name="glue" body1="b"/></equality>'),
-        ['equality "glue"', "model the mechanism as a tree"],
-    ),
     "tendon": (
         mjcf(
             ARM.format(""),
@@ -79,7 +75,6 @@ CASES = {
         .replace("<body", '<body gravcomp="1"', 1),
         ['actuatorgravcomp of joint "j"'],
     ),
-    "mocap": (mjcf('<body name="ghost" mocap="true"/>' + FREE.format(BALL)), ['mocap body "ghost"']),
     "ball limit": (
         mjcf(f'<body><joint name="hip" type="ball" range="0 1" limited="true"/>{BALL}</body>'),
         ['range of ball joint "hip"'],

@@ -7,3 +7,4 @@ from ._snu import load_snu as load_snu
 from .errors import ModelError as ModelError
 from .params import ContactParams as ContactParams
 from .params import LimitParams as LimitParams
+from .params import LoopParams as LoopParams

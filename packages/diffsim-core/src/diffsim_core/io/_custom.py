@@ -9,7 +9,7 @@ import numpy as np
 
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._names import object_name
-from diffsim_core.io.params import ContactParams, LimitParams
+from diffsim_core.io.params import ContactParams, LimitParams, LoopParams
 from diffsim_core.rigid.model import FloatArray
 
 PREFIX = "diffsim_"
@@ -23,6 +23,7 @@ class Custom:
 
     contact: ContactParams
     limits: LimitParams
+    loops: LoopParams
     contact_law: str | None
     limit_law: str | None
     inertia_law: str | None
@@ -35,6 +36,7 @@ def read_custom(m: Any) -> tuple[Custom, list[str]]:
     problems: list[str] = []
     contact: dict[str, float] = {}
     limits: dict[str, float] = {}
+    loops: dict[str, float] = {}
     inertias: dict[int, FloatArray] = {}
     for i in range(m.nnumeric):
         name = object_name(m, "numeric", i)
@@ -43,14 +45,18 @@ def read_custom(m: Any) -> tuple[Custom, list[str]]:
             contact = _gains(name, data, ("kn", "kd", "kt", "mu"), 3, problems)
         elif name == "diffsim_limit":
             limits = _gains(name, data, ("stiffness", "damping"), 1, problems)
+        elif name == "diffsim_loop":
+            loops = _gains(name, data, ("stiffness", "damping", "torsion", "torsion_damping"), 1, problems)
         elif name.startswith(INERTIA):
             _add_inertia(m, name, data, inertias, problems)
         elif name.startswith(PREFIX):
-            problems.append(f'numeric "{name}" is unknown: use diffsim_contact, diffsim_limit or {INERTIA}BODY')
+            known = f"diffsim_contact, diffsim_limit, diffsim_loop or {INERTIA}BODY"
+            problems.append(f'numeric "{name}" is unknown: use {known}')
     texts = {name: value for name, value in _texts(m) if name.startswith(PREFIX)}
     problems += [f'text "{name}" is unknown: use {", ".join(_LAWS)}' for name in texts if name not in _LAWS]
     laws = [texts.get(name) for name in _LAWS]
-    return Custom(ContactParams(**contact), LimitParams(**limits), laws[0], laws[1], laws[2], inertias), problems
+    params = ContactParams(**contact), LimitParams(**limits), LoopParams(**loops)
+    return Custom(*params, laws[0], laws[1], laws[2], inertias), problems
 
 
 def _gains(name: str, data: FloatArray, keys: tuple[str, ...], least: int, problems: list[str]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from diffsim_core.io._compile import compile_model, source_label
 from diffsim_core.io._convert import links_and_bodies, to_rigid_model
 from diffsim_core.io._custom import read_custom
 from diffsim_core.io._flags import inert
+from diffsim_core.io._loops import mocap_notes, with_loops
 from diffsim_core.io._mesh import MESHES, without_meshes
 from diffsim_core.io._mujoco import MjSpec
 from diffsim_core.io._pairs import pair_problems, touching_pairs
@@ -20,7 +21,7 @@ from diffsim_core.io._terrain import height_fields
 from diffsim_core.io._unsupported import find_unsupported, friction_notes, singular_joints
 from diffsim_core.io._wrapping import WRAPPING, straightened
 from diffsim_core.io.errors import ModelError
-from diffsim_core.io.params import ContactParams, LimitParams, fill
+from diffsim_core.io.params import ContactParams, LimitParams, LoopParams, fill
 from diffsim_core.rigid._quat import quat_mul, rotation
 from diffsim_core.rigid.contact_laws import CONTACT_LAWS
 from diffsim_core.rigid.contacts import ContactPairs, HeightField
@@ -36,6 +37,7 @@ def load_model(
     root: str | Path | None = None,
     contact: ContactParams | None = None,
     limits: LimitParams | None = None,
+    loops: LoopParams | None = None,
     contact_law: str | None = None,
     limit_law: str | None = None,
     inertia_law: str | None = None,
@@ -57,11 +59,12 @@ def load_model(
     what it names was named by the caller and is read from anywhere, and no motors are added.
 
     Penalty parameters come from the keyword arguments, else from the file, else from the defaults documented in
-    ``ContactParams`` and ``LimitParams``. In the file they are::
+    ``ContactParams``, ``LimitParams`` and ``LoopParams``. In the file they are::
 
         <custom>
           <numeric name="diffsim_contact" data="kn kd kt mu"/>   <!-- mu may be left out -->
           <numeric name="diffsim_limit" data="stiffness damping"/>
+          <numeric name="diffsim_loop" data="stiffness damping torsion torsion_damping"/>
           <text name="diffsim_contact_law" data="released"/>     <!-- or "paper", the default -->
           <text name="diffsim_limit_law" data="released"/>
           <numeric name="diffsim_inertia:BODY" data="xx yy zz xy xz yz"/>
@@ -73,6 +76,7 @@ def load_model(
         root: folder that the model and all files that it names must lie in; default the model's own folder.
         contact: contact parameters of all contact points.
         limits: parameters of all joint limits.
+        loops: parameters of all ``connect`` and ``weld`` equalities, which become springs and dampers.
         contact_law: ``"paper"``, ``"released"`` or another of ``diffsim_core.rigid.CONTACT_LAWS``.
         limit_law: ``"paper"``, ``"released"`` or ``"damped"``, see ``RigidModel.limit_law``; by default ``"paper"``
             where a stiffness is given, else ``"damped"``.
@@ -144,8 +148,9 @@ def load_model(
         limits=fill(limits, custom.limits),
         contact_law=laws["contact_law"],
         limit_law=laws["limit_law"],
-        notes=(*notes, *friction_notes(m), *straightened(m), *inert(m), *warned),
+        notes=(*notes, *friction_notes(m), *straightened(m), *mocap_notes(m), *inert(m), *warned),
     )
+    model = with_loops(model, m, bodies, fill(loops, custom.loops))
     if bad := _non_finite(model):
         raise ModelError(label, [f"{field} has values that are not finite: correct the file" for field in bad])
     return model
@@ -173,6 +178,7 @@ def _non_finite(model: RigidModel) -> list[str]:
         *_non_finite_fields(model),
         *(f"muscles: {field}" for field in model.muscles.non_finite()),
         *(f"fluid: {field}" for field in model.fluid.non_finite()),
+        *(f"loops: {field}" for field in model.loops.non_finite()),
         *(f"pairs.{field}" for field in _non_finite_fields(model.pairs)),
         *(f'body "{body.name}": {field}' for body in model.bodies for field in _non_finite_fields(body)),
         *(f'geom "{geom.name}": {field}' for geom in model.geoms for field in _non_finite_fields(geom)),

@@ -8,9 +8,10 @@ import numpy as np
 
 from diffsim_core.io._actuators import control_range, generalised_range, not_simulated, on_joint, within
 from diffsim_core.io._flags import active_equalities, actuator_is_off, switched_off
+from diffsim_core.io._loops import CLOSING
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._muscles import TENDON, tendon_joints, tendon_problems
-from diffsim_core.io._names import actuator_name, body_name, joint_name, object_name
+from diffsim_core.io._names import actuator_name, joint_name, object_name
 
 SINGULAR = (
     "the mass matrix is singular in the initial pose: give the bodies that move mass and inertia, give their joints"
@@ -27,7 +28,7 @@ FREE, BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
 
 def find_unsupported(m: Any, wrapping: str) -> list[str]:
     """One sentence for each unsupported element: kind, name, remedy."""
-    return [*_options(m), *_bodies(m), *_joints(m), *tendon_problems(m, wrapping), *_actuators(m), *_others(m)]
+    return [*_options(m), *_joints(m), *tendon_problems(m, wrapping), *_actuators(m), *_others(m)]
 
 
 def array(m: Any, name: str, size: int) -> np.ndarray:
@@ -72,14 +73,6 @@ def _options(m: Any) -> list[str]:
     for name in ("density", "viscosity"):
         if getattr(m.opt, name) < 0:
             found.append(f'option {name}="{getattr(m.opt, name):g}": give a number of at least 0')
-    return found
-
-
-def _bodies(m: Any) -> list[str]:
-    found = []
-    for b in range(1, m.nbody):
-        if m.body_mocapid[b] >= 0:
-            found.append(f'mocap body "{body_name(m, b)}": a body moves by its joints; remove mocap')
     return found
 
 
@@ -159,8 +152,11 @@ def _joint_force_limits(m: Any, count: int) -> list[str]:
 
 
 def _others(m: Any) -> list[str]:
-    advice = "constraints between bodies are not simulated; model the mechanism as a tree"
-    found = [f'equality "{object_name(m, "equality", i) or i}": {advice}' for i in active_equalities(m)]
+    found = []
+    for e in active_equalities(m):
+        if int(m.eq_type[e]) not in CLOSING:
+            name, kind = object_name(m, "equality", e) or e, mujoco.mjtEq(int(m.eq_type[e])).name
+            found.append(f'equality "{name}" of type {kind.removeprefix("mjEQ_").lower()} is not simulated; remove it')
     for kind, count, advice in (
         ("flex", m.nflex, "deformables are not part of a rigid model; remove it"),
         ("plugin", m.nplugin, "plugins are not run; remove it"),

@@ -1,4 +1,4 @@
-"""Penalty parameters of contact and joint limits: what MJCF and URDF have no words for."""
+"""Penalty parameters of contact, joint limits and closed loops: what MJCF and URDF have no words for."""
 
 from __future__ import annotations
 
@@ -54,7 +54,31 @@ class LimitParams:
         _check(self)
 
 
-Params = TypeVar("Params", ContactParams, LimitParams)
+@dataclass(frozen=True, kw_only=True)
+class LoopParams:
+    """Parameters of what holds closed loops together (``connect`` and ``weld``). ``None`` leaves a value to the model
+    file, and then to the default.
+    """
+
+    stiffness: float | None = None
+    """[N/m]. By default the gap is a 20000th of the robot's size, and at most 0.05 mm, under the robot's weight or the
+    force of its motors."""
+    damping: float | None = None
+    """[N s/m]. Default ``0.004 stiffness``: a gap closes in 4 ms."""
+    torsion: float | None = None
+    """Stiffness of a weld's attitude [N m/rad]. By default the robot's weight at a lever of its size turns it by
+    0.5 mrad; times the equality's ``torquescale`` squared."""
+    torsion_damping: float | None = None
+    """[N m s/rad]. Default ``0.004 torsion``."""
+    solref: bool = False
+    """Take time constant and damping ratio from each equality's ``solref`` instead, for the mass that it moves in the
+    initial pose."""
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+Params = TypeVar("Params", ContactParams, LimitParams, LoopParams)
 
 
 def fill(params: Params | None, fallback: Params) -> Params:
@@ -65,7 +89,7 @@ def fill(params: Params | None, fallback: Params) -> Params:
     return replace(fallback, **given)
 
 
-def _check(params: ContactParams | LimitParams) -> None:
+def _check(params: ContactParams | LimitParams | LoopParams) -> None:
     for f in fields(params):
         value = getattr(params, f.name)
         if value is not None and not (math.isfinite(value) and value >= 0.0):

@@ -24,6 +24,7 @@ from diffsim_core.rigid.joints import JOINTS as JOINTS
 from diffsim_core.rigid.joints import Joint as Joint
 from diffsim_core.rigid.joints import Placed as Placed
 from diffsim_core.rigid.joints import register_joint as register_joint
+from diffsim_core.rigid.loops import Loops as Loops
 from diffsim_core.rigid.model import Body as Body
 from diffsim_core.rigid.model import Geom as Geom
 from diffsim_core.rigid.model import JointType as JointType

@@ -31,6 +31,7 @@ def check_model(model: RigidModel) -> None:
     problems = list(_shapes(model)) or [*_types(model)] or [*_layout(model)] or [*_values(model), *_masses(model)]
     problems += [*_check_parts.points(model), *_check_parts.pairs(model), *_check_parts.muscles(model)]
     problems += _check_parts.fluid(model)
+    problems += _check_parts.loops(model)
     if problems:
         lines = problems[0] if len(problems) == 1 else "".join(f"\n  - {problem}" for problem in problems)
         raise ValueError(f"model {model.name!r}: {lines}")

@@ -1,4 +1,4 @@
-"""Whether the pairs and muscles of a ``RigidModel`` are whole: they hold indices, which kernels do not check."""
+"""Whether the parts of a ``RigidModel`` are whole: they hold indices, which kernels do not check."""
 
 from __future__ import annotations
 
@@ -135,3 +135,23 @@ def fluid(m: RigidModel) -> Iterator[str]:
         yield "fluid.quat has a quaternion of length zero"
     for i in np.flatnonzero((f.size <= 0).any(axis=1))[:1]:
         yield f"fluid.size[{i}] is {f.size[i].tolist()}: give positive lengths"
+
+
+def loops(m: RigidModel) -> Iterator[str]:
+    """Problems of the closures."""
+    p, n = m.loops, m.loops.n
+    shapes = {"pos": (n, 2, 3), "quat": (n, 2, 4), "link": (n, 2)}
+    gains = ("stiffness", "damping", "torsion", "torsion_damping")
+    wrong = [*wrong_shapes(p, shapes | dict.fromkeys(gains, (n,)), "loops.")]
+    wrong += wrong_indices("loops.link", p.link, -1, m.nl)
+    if len(p.name) != n:
+        wrong.append(f"loops.name has {len(p.name)} entries; give each of {n} closures a name")
+    yield from wrong
+    if wrong:
+        return
+    yield from not_finite(p, (*shapes, *gains), "loops.")
+    yield from negative(p, gains, "loops.")
+    for i in np.flatnonzero(p.link[:, 0] == p.link[:, 1])[:1]:
+        yield f"loops.link[{i}] (loop {p.name[i]!r}) is {p.link[i].tolist()}: a closure is between two links"
+    if (np.linalg.norm(p.quat, axis=2) == 0).any():
+        yield "loops.quat has a quaternion of length zero"

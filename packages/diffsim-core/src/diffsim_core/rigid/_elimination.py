@@ -8,7 +8,7 @@ factorization, 1990): the row of ``d`` is a part of the path from ``d`` to its r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +48,20 @@ def fills_in(model: RigidModel) -> bool:
 
 def dof_cliques(model: RigidModel) -> list[tuple[int, ...]]:
     """Sets of degrees of freedom that ``C`` couples, one for each implicit force between branches."""
-    return []
+    return [tuple(sorted(a + b)) for a, b in (own_dofs(model, *links) for links in model.loops.link.tolist())]
+
+
+def own_dofs(model: RigidModel, a: int, b: int) -> tuple[list[int], list[int]]:
+    """Degrees of freedom that move link ``a`` but not ``b``, and ``b`` but not ``a``; -1 is the world."""
+    moving = [set(_moving(model, link)) for link in (a, b)]
+    return sorted(moving[0] - moving[1]), sorted(moving[1] - moving[0])
+
+
+def _moving(model: RigidModel, link: int) -> Iterator[int]:
+    while link >= 0:
+        first = int(model.joint_dof[link])
+        yield from range(first, first + JOINTS.at(int(model.joint_type[link])).nv)
+        link = int(model.link_parent[link])
 
 
 def tree_of_dofs(model: RigidModel) -> Indices:

@@ -61,6 +61,7 @@ class SizeClass:
     """Contact laws in addition to those that every module has."""
     implicit: bool = False
     """Whether dampers act on the velocity after the sub-step, see ``_source/implicit.h``."""
+    loops: bool = False
     losses: bool = False
     """Dry friction, and dampers of limits."""
 
@@ -129,6 +130,7 @@ def rigid_kernels(
         "DS_PASSIVE": int(size.passive),
         "DS_PARAMS": int(size.parameters > 0),
         "DS_IMPLICIT": int(size.implicit),
+        "DS_LOOPS": int(size.loops),
         "DS_LOSSES": int(size.losses),
         "DS_MAX_NR": size.reals,
         "DS_MAX_NP": size.parameters,
@@ -148,6 +150,7 @@ def rigid_kernels(
     name += f"_j{size.joint_parameters}" if size.joint_parameters else ""
     name += "".join(f"_{digest(entry)}" for entry in (*size.joints, *size.laws))
     name += "_implicit" if size.implicit else ""
+    name += "_loops" if size.loops else ""
     name += "_losses" if size.losses else ""
     name += "".join(f"_{value}" for _, value in more)
     others = (entry.header.resolve().parent for entry in types if not entry.header.is_relative_to(SOURCE))

@@ -10,6 +10,7 @@ import numpy as np
 
 from diffsim_core.rigid._elimination import sparse_rows
 from diffsim_core.rigid._pack_contact import pack_contacts, plain_points, point_rows, touch_rows
+from diffsim_core.rigid._pack_loops import pack_loops
 from diffsim_core.rigid._pack_muscles import pack_muscles
 from diffsim_core.rigid._pack_passive import pack_passive
 from diffsim_core.rigid._quat import rotation
@@ -21,7 +22,7 @@ from diffsim_core.rigid.model import UNBOUNDED, FloatArray, RigidModel
 _HEADER = 32
 _PARAMETERS, _ENTRIES, _REALS, _ENTRIES_AT, _COEFFICIENTS_AT, _PARTS_AT = range(8, 14)
 
-_PARTS: tuple[Callable[[RigidModel], tuple[Any, Any]], ...] = (pack_muscles, pack_passive)
+_PARTS: tuple[Callable[[RigidModel], tuple[Any, Any]], ...] = (pack_muscles, pack_passive, pack_loops)
 """What has tables of its own, integers and reals, in the order of ``H_MUSCLES_AT`` and what follows in ``model.h``.
 
 Each has two places in the header: where its integers begin, and its reals among those that are no inputs."""

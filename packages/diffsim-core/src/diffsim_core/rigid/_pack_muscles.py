@@ -13,7 +13,7 @@ from diffsim_core.rigid.model import RigidModel
 def pack_muscles(model: RigidModel) -> tuple[Any, Any]:
     """Integers and reals; segments within a link only lengthen their unit by a constant, which is worked out here."""
     muscles = model.muscles
-    reference = _reference_points(model)
+    reference = reference_points(model)
     units = np.zeros((muscles.n, 4), np.int64)
     constants = np.zeros((muscles.n, 13))
     links, reals = [], []
@@ -43,7 +43,7 @@ def pack_muscles(model: RigidModel) -> tuple[Any, Any]:
     return integers, np.concatenate([constants.ravel(), np.array(reals, dtype=np.float64).ravel()])
 
 
-def _reference_points(model: RigidModel) -> dict[int, int]:
+def reference_points(model: RigidModel) -> dict[int, int]:
     """For each link the link whose origin its places are relative to, -1 for the world's (``kinematics.h``)."""
     reference, slides = {-1: -1}, {-1: True}
     for i in range(model.nl):

@@ -14,6 +14,7 @@ from diffsim_core.rigid.fluid import Fluid
 from diffsim_core.rigid.hulls import Hull
 from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.limits import LIMIT_LAWS as LIMIT_LAWS
+from diffsim_core.rigid.loops import Loops
 from diffsim_core.rigid.muscles import Muscles
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
@@ -220,6 +221,8 @@ class RigidModel:
 
     muscles: Muscles = field(default_factory=Muscles.none)
     """Units that pull along paths; their controls are among the actuators, whose gear is zero there."""
+    loops: Loops = field(default_factory=Loops.none)
+    """Places of two links that hold together."""
 
     # gravity compensation and fluid
     link_gravcomp: FloatArray = field(default_factory=lambda: np.zeros(0))

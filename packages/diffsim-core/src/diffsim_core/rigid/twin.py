@@ -22,6 +22,7 @@ from diffsim_core.rigid._twin_algebra import quat_mul as quat_mul
 from diffsim_core.rigid._twin_algebra import rotation_matrix as rotation_matrix
 from diffsim_core.rigid._twin_algebra import rotation_vector as rotation_vector
 from diffsim_core.rigid._twin_algebra import spatial_inertia as spatial_inertia
+from diffsim_core.rigid._twin_loops import loop_energy, loop_forces, loop_rows
 from diffsim_core.rigid._twin_muscles import advance_activations, lengths_and_moments, muscle_forces
 from diffsim_core.rigid._twin_passive import held_weight, passive_wrenches
 from diffsim_core.rigid.joints import JOINTS, Joint
@@ -49,7 +50,7 @@ class Energy(NamedTuple):
 
     kinetic: float
     potential: float
-    """Of gravity (zero at the world origin) less what is held, and of the joint springs."""
+    """Of gravity (zero at the world origin) less what is held, of the joint springs and of closed loops."""
 
 
 # Kinematics
@@ -264,7 +265,7 @@ def dampers(model: RigidModel, kin: Kinematics, q: FloatArray, qd: FloatArray, u
         D = contact_damper(model.contact_law, model.contact_smoothing, gains, at, velocity, dt)
         J = point_jacobian(model, kin, links[0], contact.x)
         C += J.T @ D @ J
-    return C
+    return C + loop_forces(loop_rows(model, *kin), qd, dt)[1] if model.loops.n else C
 
 
 def point_jacobian(model: RigidModel, kin: Kinematics, link: int, x: FloatArray) -> FloatArray:
@@ -305,7 +306,8 @@ def applied_forces(
     """``tau [nv]``: motors, servos, springs, dampers, limits, contact, muscles, fluid; ``dt`` as ``contact_forces``."""
     tau = actuator_forces(model, q, qd, u) + joint_forces(model, q, qd) + contact_forces(model, kin, qd, dt)
     tau = tau + muscle_forces(model, *kin, qd, u, act)
-    return tau + project(model, kin, passive_wrenches(model, kin.rotation, kin.position, velocities(model, kin, qd)))
+    tau = tau + project(model, kin, passive_wrenches(model, kin.rotation, kin.position, velocities(model, kin, qd)))
+    return tau + loop_forces(loop_rows(model, *kin), qd, dt)[0] if model.loops.n else tau
 
 
 def forward_dynamics(
@@ -382,6 +384,7 @@ def energy(model: RigidModel, q: FloatArray, qd: FloatArray) -> Energy:
         potential += held_weight(model, i, kin.rotation[i], kin.position[i])[0] @ model.gravity
         stretch = _joint(model, i).stretch(model, i, q[_coordinates(model, i)])
         potential += 0.5 * model.joint_stiffness[i] * (stretch @ stretch)
+    potential += loop_energy(loop_rows(model, *kin))
     return Energy(float(kinetic), float(potential))
 
 

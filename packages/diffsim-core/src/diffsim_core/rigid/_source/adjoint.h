@@ -115,6 +115,9 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
 #if DS_PASSIVE
     passive_vjp(m, k, up, X, bar);
 #endif
+#if DS_LOOPS
+    loop_vjp(m, k, X, added_motion, dt, bar);
+#endif
 #if DS_PARAMS
     force_parameters_vjp(m, s, drive.u, qdd, added, damped, lambda, reals);
     inertia_parameters_vjp(m, k, A, X, reals);

@@ -5,6 +5,7 @@
 #pragma once
 #include "actuators.h"
 #include "forces.h"
+#include "loops.h"
 #include "muscles.h"
 #include "pairs.h"
 #include "passive.h"
@@ -49,6 +50,9 @@ DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, con
 #endif
 #if DS_PASSIVE
     passive_forces(m, k, up, F);
+#endif
+#if DS_LOOPS
+    loop_forces(m, k, h, F);
 #endif
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;
@@ -109,6 +113,9 @@ DS_FN void mass_matrix(const Model& m, const Kinematics& k, const Inertia* body,
 #endif
         }
     }
+#if DS_LOOPS && DS_IMPLICIT
+    add_loops(m, k, h, M.m);
+#endif
 }
 
 DS_FN void factorise(const Model& m, Factor& M)

@@ -3,6 +3,7 @@
 // compiled module serves every model of its size class.
 #pragma once
 #include "contact_tables.h"
+#include "loop_tables.h"
 #include "muscle_tables.h"
 #include "passive_tables.h"
 
@@ -12,7 +13,7 @@ namespace ds {
 enum {
     H_NL, H_NQ, H_NV, H_NU, H_NC, H_NM, H_CONTACT_LAW, H_NS,
     H_PARAMETERS, H_ENTRIES, H_REALS, H_ENTRIES_AT, H_COEFFICIENTS_AT,
-    H_MUSCLES_AT, H_MUSCLE_REALS_AT, H_PASSIVE_AT, H_PASSIVE_REALS_AT,
+    H_MUSCLES_AT, H_MUSCLE_REALS_AT, H_PASSIVE_AT, H_PASSIVE_REALS_AT, H_LOOPS_AT, H_LOOP_REALS_AT,
     H_COLUMNS = 32  // two for each part with tables of its own, see _PARTS in _pack.py
 };
 // the first reals
@@ -61,6 +62,9 @@ struct Model {
 #if DS_PASSIVE
     Passive passive;
 #endif
+#if DS_LOOPS
+    Loops loops;
+#endif
     bool places;  // whether anything asks where in x and y a link is
 };
 
@@ -96,6 +100,10 @@ DS_FN Model unpack(const int* i, const P* r, const T* rest)
 #endif
 #if DS_PASSIVE
     m.passive = unpack_passive(i + i[H_PASSIVE_AT], rest + i[H_PASSIVE_REALS_AT]);
+#endif
+#if DS_LOOPS
+    m.loops = unpack_loops(i + i[H_LOOPS_AT], rest + i[H_LOOP_REALS_AT]);
+    m.places = m.places || m.loops.apart;
 #endif
     return m;
 }
