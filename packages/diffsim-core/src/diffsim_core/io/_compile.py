@@ -5,16 +5,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from diffsim_core.io._files import check_files
 from diffsim_core.io._mujoco import MjSpec, mujoco
-from diffsim_core.io._scan import is_inside, read_bytes, scan
+from diffsim_core.io._scan import Scanned, is_inside, read_bytes, scan
 from diffsim_core.io._spec import check_spec, copy_spec
 from diffsim_core.io._unsupported import SINGULAR
+from diffsim_core.io._urdf import prepared
 from diffsim_core.io.errors import ModelError
 
 SUFFIXES = (".xml", ".mjcf", ".urdf")
+_NEXT_TO_NOTHING = 1e-12
+"""Mass [kg] and inertia [kg m^2] of a root that has none of its own."""
 _UNUSED = ("sensors", "keys", "skins", "textures", "cameras", "lights", "tuples")
 
 
@@ -35,32 +40,103 @@ def source_label(source: Any) -> str:
     return "XML string" if is_xml(source) else str(source)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Repairs:
+    """MuJoCo's settings for files whose masses or inertias no body can have; ``None`` leaves a file's own."""
+
+    balanceinertia: bool | None = None
+    boundmass: float | None = None
+    boundinertia: float | None = None
+
+
 def compile_model(
-    source: str | Path | MjSpec, *, floating: bool, root: str | Path | None = None
+    source: str | Path | MjSpec, *, floating: bool, root: str | Path | None = None, repairs: Repairs | None = None
 ) -> tuple[Any, list[str]]:
-    """MuJoCo's compiled model, without what only renderers and sensors need, and MuJoCo's warnings.
+    """MuJoCo's compiled model, without what only renderers and sensors need, and sentences about what was left out.
 
     Raises:
         ModelError: with MuJoCo's words where MuJoCo refuses.
     """
     label = source_label(source)
-    kind = _scan_source(source, label, root)
+    repairs = repairs or Repairs()
+    scanned = _scan_source(source, label, root)
+    folder = None if is_spec(source) or is_xml(source) else Path(source).parent
+    limit = None if root is None else Path(root)
     try:
         with collected_warnings() as warned:
-            spec = _spec(source, label)
-            _prune(spec)
-            if kind == "robot":
+            if scanned is not None and scanned.kind == "robot":
+                xml, assets, notes = prepared(scanned.text, label, folder, limit, repairs.boundinertia)
+                spec = mujoco.MjSpec.from_string(xml, assets=assets)
+                _prune(spec)
                 _add_motors(spec)
+                _weigh(spec)
+                check_files(spec, label, None, None)
+            else:
+                spec = _spec(source, label)
+                _prune(spec)
+                checked = scanned is not None and not scanned.attached
+                notes = check_files(spec, label, folder, limit) if checked else []
             if floating:
                 _float(spec)
-            return spec.compile(), warned
+            _repair(spec, repairs)
+            return _compiled(spec), [*notes, *warned]
     except ModelError:
         raise
     except (ValueError, RuntimeError, MemoryError, mujoco.FatalError) as error:
-        message = " ".join(str(error).split())
-        if "QACC" in message:  # some versions take a trial step with the model
-            message += f" Probably {SINGULAR}"
-        raise ModelError(label, [f"MuJoCo cannot compile it: {message}"]) from None
+        raise ModelError(label, [f"MuJoCo cannot compile it: {_with_remedy(' '.join(str(error).split()))}"]) from None
+
+
+_REMEDIES = {
+    "QACC": f"Probably {SINGULAR}",  # some versions take a trial step with the model
+    "mjMINVAL": "Give every body that moves mass and inertia, or load with boundmass=1e-3, boundinertia=1e-6.",
+    "A + B >= C": "Correct the inertia, or load with balanceinertia=True.",
+    "positive eigenvalues": "Correct the inertia, or, of a URDF, load with boundinertia=1e-6.",
+}
+
+
+def _compiled(spec: Any) -> Any:
+    """The model; meshes too flat to have a volume count as shells if it does not matter what they weigh."""
+    try:
+        return spec.compile()
+    except ValueError as error:
+        if "mesh volume is too small" not in str(error):
+            raise
+    weighed = {geom.meshname for geom in spec.geoms if not geom.parent.explicitinertial}
+    for mesh in spec.meshes:
+        if mesh.name not in weighed:
+            mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL
+    return spec.compile()
+
+
+def _weigh(spec: Any) -> None:
+    """Next to no mass for bodies of a URDF that move and have none, but carry something that has."""
+    for body in spec.bodies:
+        if body.joints:
+            _give_mass(body)
+
+
+def _give_mass(body: Any) -> None:
+    if _has_mass(body) or not any(_has_mass(other) for other in body.find_all("body")):
+        return
+    if not body.explicitinertial:
+        body.explicitinertial, body.inertia = True, [_NEXT_TO_NOTHING] * 3
+    body.mass = _NEXT_TO_NOTHING
+
+
+def _has_mass(body: Any) -> bool:
+    """Whether a body has mass as written, or shapes to take it from."""
+    return bool(body.mass > _NEXT_TO_NOTHING if body.explicitinertial else body.geoms)
+
+
+def _with_remedy(message: str) -> str:
+    """MuJoCo's words, and what to do in this library."""
+    return " ".join([message, *(remedy for words, remedy in _REMEDIES.items() if words in message)])
+
+
+def _repair(spec: Any, repairs: Repairs) -> None:
+    for name in ("balanceinertia", "boundmass", "boundinertia"):
+        if (value := getattr(repairs, name)) is not None:
+            setattr(spec.compiler, name, value)
 
 
 @contextmanager
@@ -85,12 +161,13 @@ def _spec(source: str | Path | MjSpec, label: str) -> Any:
     return mujoco.MjSpec.from_string(source) if is_xml(source) else mujoco.MjSpec.from_file(str(source))
 
 
-def _scan_source(source: str | Path | MjSpec, label: str, root: str | Path | None) -> str:
+def _scan_source(source: str | Path | MjSpec, label: str, root: str | Path | None) -> Scanned | None:
+    """What the first reading of a text found; ``None`` for a spec."""
     if root is not None and (is_spec(source) or is_xml(source)):
         raise ValueError(f"root={str(root)!r} goes with a file: load the model from its path, or leave root out")
     if is_spec(source):
         check_spec(source, label)
-        return "mujoco"
+        return None
     if is_xml(source):
         return scan(str(source).lstrip("\ufeff \t\r\n").encode("utf-8", "replace"), label, None)
     path = Path(source)
@@ -134,3 +211,4 @@ def _float(spec: Any) -> None:
     fixed = [body for body in spec.worldbody.bodies if not body.joints]
     for body in [body for body in fixed if body.find_all("joint")] or fixed:
         body.add_freejoint(name=f"{body.name}_root" if body.name else "")
+        _give_mass(body)  # MuJoCo wants it in the body itself, not behind it

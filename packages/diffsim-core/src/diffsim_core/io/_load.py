@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from diffsim_core.io._collision import PLANE, find_ground
-from diffsim_core.io._compile import compile_model, source_label
+from diffsim_core.io._compile import Repairs, compile_model, source_label
 from diffsim_core.io._convert import links_and_bodies, to_rigid_model
 from diffsim_core.io._custom import read_custom
 from diffsim_core.io._flags import inert
@@ -46,6 +46,9 @@ def load_model(
     floating: bool = False,
     wrapping: str = "refuse",
     mesh: str = "hull",
+    balanceinertia: bool | None = None,
+    boundmass: float | None = None,
+    boundinertia: float | None = None,
     name: str | None = None,
 ) -> RigidModel:
     """Load a robot from an MJCF or URDF file through MuJoCo's compiler.
@@ -93,6 +96,10 @@ def load_model(
             has other lever arms. ``RigidModel.notes`` then has a sentence for each such tendon.
         mesh: what touches for a mesh: its convex ``"hull"``, a ``"box"`` or an ``"ellipsoid"`` as large as the mesh
             along its axes of inertia, or nothing (``"off"``, with a note).
+        balanceinertia: make each body's inertia one that a body can have, where the file's breaks the triangle
+            inequality; default the file's setting, that of MuJoCo's ``compiler``. So are the next two.
+        boundmass: least mass [kg] of each body but the world.
+        boundinertia: least principal moment of inertia [kg m^2] of each body but the world.
         name: name of the model; default the file's.
 
     Raises:
@@ -106,7 +113,8 @@ def load_model(
         raise ValueError(f"wrapping is {wrapping!r}: use {' or '.join(map(repr, WRAPPING))}")
     if mesh not in MESHES:
         raise ValueError(f"mesh is {mesh!r}: use {', '.join(map(repr, MESHES))}")
-    m, warned = compile_model(source, floating=floating, root=root)
+    repairs = Repairs(balanceinertia=balanceinertia, boundmass=boundmass, boundinertia=boundinertia)
+    m, warned = compile_model(source, floating=floating, root=root, repairs=repairs)
     custom, custom_problems = read_custom(m)
     given_limits = fill(limits, custom.limits).stiffness is not None
     laws = {

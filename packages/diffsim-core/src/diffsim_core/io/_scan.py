@@ -2,7 +2,7 @@
 
 MuJoCo builds some elements while it parses (composites, replicas) and opens files that a model names. The scan
 refuses what would build without bound and what would be read from outside the model's folder, or from outside the
-folder that the caller named.
+folder that the caller named. Files that MuJoCo opens later are judged when it has said which they are, see ``_files``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
 
+from diffsim_core.io._lenient import rewritten
 from diffsim_core.io.errors import ModelError
 
 MAX_BYTES = 64 << 20
@@ -28,6 +29,8 @@ MAX_GRID = 999
 
 _ROOTS = ("mujoco", "robot")
 _DIRECTORIES = ("assetdir", "meshdir", "texturedir")
+_LATER = ("mesh", "hfield", "texture", "skin")
+"""Elements whose files MuJoCo opens when it compiles."""
 _SIZES = ("nuserdata", "nkey", "nconmax", "njmax", "nstack", "memory")
 
 
@@ -47,32 +50,68 @@ class _Scan:
     assets: list[tuple[str, str, Bases]] = field(default_factory=list)
     seen: list[Path] = field(default_factory=list)
     elements: int = 0
+    attached: bool = False
+    """Whether the file names other models, whose folders MuJoCo does not tell."""
+
+    def parts(self) -> tuple[list[str], list[str], list[tuple[str, str, Bases]], list[Path]]:
+        return self.problems, self.directories, self.assets, self.seen
 
 
-def scan(text: bytes, label: str, folder: Path | None, root: Path | None = None) -> str:
-    """The root element's tag (``mujoco`` or ``robot``).
+@dataclass(frozen=True)
+class Scanned:
+    """What a scan found."""
+
+    kind: str
+    """The root element's tag, ``mujoco`` or ``robot``."""
+    text: bytes
+    """The document as a strict reader of XML takes it."""
+    attached: bool
+    """Whether it names other models; all files were judged then, as far as their folders are known."""
+
+
+def scan(text: bytes, label: str, folder: Path | None, root: Path | None = None) -> Scanned:
+    """Read a document and all that it includes.
 
     Raises:
         ModelError: the text is not XML, grows without bound, or names files outside ``root`` (default: ``folder``).
     """
     state = _Scan(label, folder, root)
-    kind = _scan_document(state, text, label, (folder,))
+    kind, text = _scan_document(state, text, label, (folder,))
     if kind not in _ROOTS:
         raise ModelError(label, [f"its root element is <{kind}>: expected <mujoco> (MJCF) or <robot> (URDF)"])
     for tag, name, bases in state.assets:
-        # which directory belongs to which file is MuJoCo's business: all must do
-        places = [(base, directory) for base in (folder, *bases) for directory in state.directories or [""]]
-        problems = (_outside(state, name, base, directory) for base, directory in places)
-        if (problem := next(filter(None, problems), None)) is not None:
-            state.problems.append(f'<{tag}> names the file "{name}": {problem}')
+        own = [(base, directory) for base in (folder, *bases) for directory in state.directories or [""]]
+        places = [*dict.fromkeys([*own, *((base, "") for base in bases if base != folder)])]
+        found = [_outside(state, name, base, directory) for base, directory in places]
+        # which of the places MuJoCo opens later it will say itself; of others it says nothing, so that all must do
+        judge = all if tag in _LATER and folder is not None and not state.attached else any
+        if judge(found):
+            state.problems.append(f'<{tag}> names the file "{name}": {next(filter(None, found))}')
     if state.problems:
         raise ModelError(label, state.problems)
-    return kind
+    return Scanned(kind, text, state.attached)
 
 
-def _scan_document(state: _Scan, text: bytes, label: str, bases: Bases) -> str:
+def _scan_document(state: _Scan, text: bytes, label: str, bases: Bases) -> tuple[str, bytes]:
+    """The root element's tag, and the text, rewritten if only a lenient reader takes it."""
     if len(text) > MAX_BYTES:
         raise ModelError(state.label, [f"{label} has {len(text)} bytes: at most {MAX_BYTES} are read"])
+    before, lengths = state.elements, [len(part) for part in state.parts()]
+    try:
+        return _scan_text(state, text, label, bases), text
+    except expat.ExpatError as error:
+        if (again := rewritten(text)) is None:
+            raise ModelError(state.label, [f"{label} is not well-formed XML: {error}"]) from None
+        state.elements = before
+        for part, length in zip(state.parts(), lengths, strict=True):
+            del part[length:]
+        try:
+            return _scan_text(state, again, label, bases), again
+        except expat.ExpatError:
+            raise ModelError(state.label, [f"{label} is not well-formed XML: {error}"]) from None
+
+
+def _scan_text(state: _Scan, text: bytes, label: str, bases: Bases) -> str:
     parser = expat.ParserCreate()
     stack: list[str] = []
     copies = [1]
@@ -91,7 +130,7 @@ def _scan_document(state: _Scan, text: bytes, label: str, bases: Bases) -> str:
         if made > MAX_COPIES:
             state.problems.append(f"<{tag}> makes {made} copies: at most {MAX_COPIES} are built")
         _check_sizes(state, tag, attributes)
-        if stack[0] != "robot" or "visual" not in stack:  # MuJoCo drops what a URDF only shows
+        if stack[0] != "robot" or tag in ("include", "model"):  # the meshes of a URDF are not opened by MuJoCo
             _collect_files(state, tag, attributes, bases)
 
     def end(tag: str) -> None:
@@ -106,8 +145,6 @@ def _scan_document(state: _Scan, text: bytes, label: str, bases: Bases) -> str:
     parser.EntityDeclHandler = entity
     try:
         parser.Parse(text, True)
-    except expat.ExpatError as error:
-        raise ModelError(state.label, [f"{label} is not well-formed XML: {error}"]) from None
     except ValueError as error:
         raise error if isinstance(error, ModelError) else ModelError(state.label, [f"{label}: {error}"]) from None
     return roots[0]
@@ -140,6 +177,7 @@ def _collect_files(state: _Scan, tag: str, attributes: dict[str, str], bases: Ba
         if name in _DIRECTORIES:
             state.directories.append(value)
         elif name.startswith("file") and value:
+            state.attached = state.attached or tag == "model"
             if tag in ("include", "model"):
                 _scan_include(state, tag, value, bases)
             else:
@@ -148,6 +186,7 @@ def _collect_files(state: _Scan, tag: str, attributes: dict[str, str], bases: Ba
 
 def _scan_include(state: _Scan, tag: str, name: str, bases: Bases) -> None:
     paths = []
+    name = slashes(name)
     for base in bases:
         if (problem := _outside(state, name, base, "")) is not None:
             state.problems.append(f'<{tag}> names the file "{name}": {problem}')
@@ -178,14 +217,25 @@ def read_bytes(path: Path, label: str) -> bytes:
 def _outside(state: _Scan, name: str, base: Path | None, directory: str) -> str | None:
     """Why a file may not be read, or ``None``."""
     if base is None or state.folder is None:
-        return "an XML string has no folder to read files from; load it from a path"
+        return NO_FOLDER
     relative = re.sub(r"^\w+://", "", name)
-    target = os.path.abspath(os.path.join(base, directory, relative))
-    if is_inside(target, state.root or state.folder):
-        return None
-    if state.root is None:
+    target = os.path.abspath(os.path.join(base, slashes(directory), slashes(relative)))
+    return None if is_inside(target, state.root or state.folder) else outside(state.root)
+
+
+NO_FOLDER = "an XML string has no folder to read files from; load it from a path"
+
+
+def outside(root: Path | None) -> str:
+    """What to do about a file that may not be read."""
+    if root is None:
         return "it lies outside the model's folder; put it there, or load with root=FOLDER that holds both"
-    return f"it lies outside root={str(state.root)!r}; put it there, or name a folder that holds it"
+    return f"it lies outside root={str(root)!r}; put it there, or name a folder that holds it"
+
+
+def slashes(name: str) -> str:
+    """A path as MuJoCo reads it: a backslash parts folders on every system."""
+    return name.replace("\\", "/")
 
 
 def is_inside(path: str | Path, folder: str | Path) -> bool:
