@@ -120,7 +120,7 @@ def test_every_number_must_be_finite(whole):
 
 
 INDICES = {"link_parent", "joint_q", "joint_dof", "joint_type", "joint_limited", "actuator_dof", "servo_dof",
-           "servo_actuator", "contact_link", "contact_kind", "pairs.kind", "pairs.link", "muscles.control",
+           "servo_actuator", "contact_link", "contact_kind", "pairs.solid", "muscles.control",
            "muscles.activation", "muscles.first", "muscles.segment_link"}  # fmt: skip
 
 
@@ -139,7 +139,7 @@ def test_every_index_must_be_one(whole):
 
 
 COUNTING = {"link_parent", "q_ref", "dof_armature", "actuator_dof", "servo_dof", "contact_link", "joint_parameters",
-            "pairs.kind", "muscles.control", "muscles.segment_link"}  # fmt: skip
+            "pairs.solid", "muscles.control", "muscles.segment_link"}  # fmt: skip
 """Fields whose lengths say how many there are."""
 
 
@@ -168,7 +168,7 @@ def test_every_shape_must_fit(whole):
         ("", lambda m: {"joint_name": m.joint_name[:1]}, "joint_name has 1 entries, expected 3"),
         ("pairs.", lambda p: {"kn": -p.kn}, "pairs.kn[0] is -"),
         ("pairs.", lambda p: {"mu": -p.mu}, "pairs.mu[0] is -"),
-        ("pairs.", lambda p: {"link": 0 * p.link}, "a pair is of two links"),
+        ("pairs.", lambda p: {"solid": 0 * p.solid}, "a pair is of two links"),
         ("muscles.", lambda u: {"first": u.first[::-1].copy()}, "it must rise from 0 to the number of segments"),
         ("muscles.", lambda u: {"hill": 0 * u.hill}, "muscles.hill[0] has"),
     ],

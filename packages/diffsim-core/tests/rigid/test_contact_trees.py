@@ -10,7 +10,7 @@ import pytest
 from diffsim_core.io import load_model
 from diffsim_core.rigid import twin
 from diffsim_core.rigid.model import RigidModel
-from diffsim_core.rigid.twin_contact import pair_contact
+from diffsim_core.rigid.twin_pairs import pair_contacts
 
 from .host import random_states, step, vjp
 from .test_dynamics import central_differences, dynamics, relative
@@ -39,7 +39,7 @@ def touching_pairs(model: RigidModel, q: np.ndarray) -> int:
     """Pairs that touch, by the twin."""
     kin = twin.kinematics(model, q)
     poses = [[(kin.rotation[i], kin.position[i]) for i in links] for links in model.pairs.link]
-    return sum(pair_contact(model.pairs, i, tuple(pose)).d < 0 for i, pose in enumerate(poses))
+    return sum(bool(pair_contacts(model.pairs, i, tuple(pose))) for i, pose in enumerate(poses))
 
 
 @pytest.mark.parametrize("first", range(0, TREES, PART))

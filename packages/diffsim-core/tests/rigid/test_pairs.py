@@ -12,7 +12,7 @@ import pytest
 from diffsim_core.io import ContactParams, ModelError, load_model
 from diffsim_core.rigid import twin
 from diffsim_core.rigid.model import RigidModel
-from diffsim_core.rigid.twin_contact import pair_contact
+from diffsim_core.rigid.twin_pairs import pair_contacts
 
 from .host import random_states, step, vjp
 from .test_dynamics import central_differences, dynamics, relative
@@ -42,26 +42,40 @@ def tumbled_states(model: RigidModel, n: int, seed: int, spread: float = 0.25):
     return q, qd, u
 
 
-@pytest.mark.parametrize("kinds", [c for c in COMBINATIONS if c != ("box", "box")])
+@pytest.mark.parametrize("kinds", COMBINATIONS)
 def test_distance_is_mujocos(kinds: tuple[str, str]) -> None:
-    """While the segment itself stays outside of the box; MuJoCo measures deeper overlaps in other ways."""
+    """Of spheres; the others begin to touch where MuJoCo's do, but for the rounding of edges against edges."""
     xml = "".join(f'<body><freejoint/><geom type="{k}" size="{SIZES[k]}"/></body>' for k in kinds)
     m = mujoco.MjModel.from_xml_string(f"<mujoco><worldbody>{xml}</worldbody></mujoco>")
     d = mujoco.MjData(m)
     model = load_model(f"<mujoco><worldbody>{xml}</worldbody></mujoco>", body_contact=True)
     q, _, _ = tumbled_states(model, 300, seed=1, spread=0.35)
-    inside = 0
+    rounded = 3**0.5 * float(model.pairs.rounding[0])
+    touching = apart = 0
     for qi in q:
         d.qpos[:] = qi
         mujoco.mj_kinematics(m, d)
-        kin = twin.kinematics(model, qi)
-        poses = [(kin.rotation[i], kin.position[i]) for i in model.pairs.link[0]]
-        found = pair_contact(model.pairs, 0, tuple(poses))
-        if found.d > -0.99 * model.pairs.radius[0].sum():
-            expected = mujoco.mj_geomDistance(m, d, 0, 1, 10.0, None)
-            assert found.d == pytest.approx(expected, abs=1e-8)
-            inside += found.d < 0
-    assert inside > 20
+        expected = mujoco.mj_geomDistance(m, d, 0, 1, 10.0, None)
+        found = pair_contacts(model.pairs, 0, poses(model, qi))
+        assert sum(share.part for share in found) == pytest.approx(1.0 if found else 0.0)
+        if expected < -1e-3 - rounded:
+            assert found
+            touching += 1
+        elif expected > 1e-8:
+            assert not found
+            apart += 1
+        if "sphere" in kinds and -0.19 < expected < -1e-8:
+            assert found[0].contact.d == pytest.approx(expected, abs=1e-8)
+    assert touching > 20 and apart > 20
+
+
+def poses(model: RigidModel, q: np.ndarray, pair: int = 0):
+    """Axes and origins of the two links of a pair."""
+    kin = twin.kinematics(model, q)
+    one, other = (
+        (kin.rotation[i], kin.position[i]) if i >= 0 else (np.eye(3), np.zeros(3)) for i in model.pairs.link[pair]
+    )
+    return one, other
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -105,12 +105,12 @@ def test_shapes_that_touch_each_other(kinds):
     q, qd, _ = tumbled_states(model, 40, seed=3)
     motion = motion_of(around(model), RigidState(q[None], qd[None]), np.zeros((1, 40, 0)))
     forces = np.zeros((40, 3))
-    forces[motion.contacts.world] = motion.contacts.force
+    np.add.at(forces, motion.contacts.world, motion.contacts.force)
     for k in range(40):
         tau = twin.contact_forces(model, twin.kinematics(model, q[k]), qd[k])
         first = tau[:3] if model.pairs.link[0, 0] == 0 else -tau[:3]
         np.testing.assert_allclose(forces[k], first, rtol=1e-5, atol=1e-5 * np.abs(tau).max() + 1e-9)
-    assert 3 < len(motion.contacts.frame) < 40
+    assert 3 < len(np.unique(motion.contacts.world)) < 40
 
 
 def test_a_rollout_is_what_the_environment_did():

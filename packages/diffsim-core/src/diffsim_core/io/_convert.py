@@ -11,7 +11,7 @@ import numpy as np
 from diffsim_core.io._actuators import actuator_arrays
 from diffsim_core.io._collision import Ground
 from diffsim_core.io._flags import switched_off
-from diffsim_core.io._gains import contact_gains, limit_gains
+from diffsim_core.io._gains import contact_gains, limit_gains, pair_gains
 from diffsim_core.io._hulls import mesh_hulls
 from diffsim_core.io._joints import joint_of
 from diffsim_core.io._mesh import contact_shapes
@@ -187,7 +187,7 @@ def to_rigid_model(
             m, bodies, np.array([link.mass for link in links]), np.array([com for com, _ in inertial]).reshape(-1, 3)
         ),
         fluid=read_fluid(m, bodies),
-        pairs=contact_pairs(m, touching, shapes.__getitem__, gains, contact.mu),
+        pairs=contact_pairs(m, touching, shapes.__getitem__, pair_gains(m, links, shapes, contact), contact.mu),
         gravity=np.zeros(3) if no_gravity else m.opt.gravity.copy(),
         contact_law=contact_law,
         limit_law=limit_law,

@@ -48,6 +48,43 @@ def contact_gains(
     return gains
 
 
+def pair_gains(
+    m: Any, links: Sequence[Link], geoms: Mapping[int, Geom], contact: ContactParams
+) -> Callable[[Geom, Geom], Gains]:
+    """kn, kd and kt of two shapes that touch each other, see ``ContactParams``.
+
+    The default carries the lighter of two trees at the depth that the ground has under four points. Within a tree it
+    is the lighter of the two branches, or a tenth of the tree: motors press harder than a light branch weighs.
+    """
+    root = _roots(links)
+    own = [link.mass for link in links]
+    branch = list(own)
+    for i in reversed(range(len(links))):
+        if links[i].parent >= 0:
+            branch[links[i].parent] += branch[i]
+    reach = _reaches(m, geoms, root)
+    g_norm = float(np.linalg.norm(m.opt.gravity)) or 9.81
+
+    def mass(moving: Sequence[int]) -> float:
+        trees = [branch[root[link]] for link in moving]
+        if len({root[link] for link in moving}) == len(moving):
+            return min(trees)
+        return max(min(branch[link] for link in moving), 0.1 * trees[0])
+
+    def gains(a: Geom, b: Geom) -> Gains:
+        moving = [shape for shape in (a, b) if shape.link >= 0]
+        series = 1 / len(moving)  # two equal springs, the world is rigid
+        weight = mass([shape.link for shape in moving]) * g_norm
+        depth = min([SINK_DEPTH, *(min(0.0125 * reach[root[x.link]], 0.125 * half_width(x)) for x in moving)])
+        kn = series * contact.kn if contact.kn is not None else weight / depth
+        kd = series * contact.kd if contact.kd is not None else 0.25 * kn * float(np.sqrt(SINK_DEPTH / depth))
+        if contact.kt is not None:
+            return kn, kd, series * contact.kt
+        return kn, kd, 0.2 * kn if contact.kn is not None else 0.05 * weight / SINK_DEPTH
+
+    return gains
+
+
 def half_width(shape: Geom) -> float:
     """Half of a shape's least extent [m]."""
     if shape.hull is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,20 +11,21 @@ from diffsim_core.io._collision import excluded, friction_of
 from diffsim_core.io._gains import Gains
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._names import geom_label, geom_name
-from diffsim_core.rigid._quat import rotation
-from diffsim_core.rigid.contacts import ContactPairs, PairKind
-from diffsim_core.rigid.model import Body, FloatArray, Geom
-
-CORNER_ROUNDING = 0.1
-"""Radius of a box's corners against another box, as a part of its least half extent."""
+from diffsim_core.io._solids import solid_of
+from diffsim_core.rigid.contacts import ContactPairs
+from diffsim_core.rigid.model import Body, Geom
+from diffsim_core.rigid.solids import Solid
 
 MAX_PAIRS = 20_000
 """Most pairs of contact that are built."""
 
 _KINDS = {
-    int(mujoco.mjtGeom.mjGEOM_SPHERE): "sphere",
-    int(mujoco.mjtGeom.mjGEOM_CAPSULE): "capsule",
-    int(mujoco.mjtGeom.mjGEOM_BOX): "box",
+    int(mujoco.mjtGeom.mjGEOM_SPHERE),
+    int(mujoco.mjtGeom.mjGEOM_CAPSULE),
+    int(mujoco.mjtGeom.mjGEOM_BOX),
+    int(mujoco.mjtGeom.mjGEOM_CYLINDER),
+    int(mujoco.mjtGeom.mjGEOM_ELLIPSOID),
+    int(mujoco.mjtGeom.mjGEOM_MESH),
 }
 _GROUND = {int(mujoco.mjtGeom.mjGEOM_PLANE), int(mujoco.mjtGeom.mjGEOM_HFIELD)}
 
@@ -64,93 +65,42 @@ def pair_problems(m: Any, found: list[tuple[int, int]]) -> list[str]:
     """A sentence for each shape that may touch another one but is of a kind that pairs do not know."""
     wrong = sorted({g for pair in found for g in pair if int(m.geom_type[g]) not in _KINDS})
     problems = [
-        f"{geom_label(m, g)} may touch other shapes, but contact between bodies knows sphere, capsule and box only:"
-        " exclude it by its contype and conaffinity, or load without body_contact"
+        f"{geom_label(m, g)} may touch other shapes, but contact between bodies knows sphere, capsule, box, cylinder,"
+        " ellipsoid and mesh only: exclude it by its contype and conaffinity, or load without body_contact"
         for g in wrong
     ]
-    boxes = int(mujoco.mjtGeom.mjGEOM_BOX)
-    count = sum(16 if int(m.geom_type[g]) == boxes == int(m.geom_type[s]) else 1 for g, s in found)
-    if count > MAX_PAIRS:
+    if len(found) > MAX_PAIRS:
         problems.append(
-            f"{count} or more pairs of shapes may touch, at most {MAX_PAIRS} are built: narrow contype and conaffinity"
+            f"{len(found)} or more pairs of shapes may touch, at most {MAX_PAIRS} are built: narrow contype and"
+            " conaffinity"
         )
     return problems
 
 
 def contact_pairs(
-    m: Any, found: list[tuple[int, int]], shape: Callable[[int], Geom], gains: Callable[[Geom], Gains], mu: float | None
+    m: Any, found: list[tuple[int, int]], shape: Callable[[int], Geom], gains: Callable[[Geom, Geom], Gains], mu: float | None
 ) -> ContactPairs:
-    """The arrays of the pairs ``found``; two shapes are springs (and dampers) in series, the world is rigid.
-
-    ``shape`` places a shape on its link, ``gains`` its kn, kd, kt.
-    """
+    """The arrays of the pairs ``found``: ``shape`` places a shape on its link, ``gains`` has kn, kd, kt of two shapes."""
+    places: dict[int, int] = {}
+    solids: list[Solid] = []
+    for g in sorted({g for pair in found for g in pair}):
+        places[g] = len(solids)
+        solids.append(solid_of(shape(g)))
     rows: list[tuple[Any, ...]] = []
-    for g, s in found:
-        a, b = shape(g), shape(s)
-        own = [np.array(gains(x)) for x in (a, b) if x.link >= 0]
-        both = own[0] if len(own) == 1 else _in_series(*own)
-        names = (geom_name(m, g), geom_name(m, s))
-        friction = friction_of(m, g, s) if mu is None else mu
-        for first, second, swapped in _elements(a, b):
-            kind = PairKind.SEGMENT_BOX if second.type == "box" else PairKind.SEGMENTS
-            ra, rb = (0.0 if x.type == "box" else float(x.size[0]) for x in (first, second))
-            rows.append(
-                (
-                    kind,
-                    (first.link, second.link),
-                    (first.pos, second.pos),
-                    (ra, rb),
-                    (_half(first), second.size if second.type == "box" else _half(second)),
-                    second.quat / np.linalg.norm(second.quat),
-                    *both,
-                    friction,
-                    names[::-1] if swapped else names,
-                )
-            )
+    for pair in found:
+        first, second = sorted(pair, key=lambda g: len(solids[places[g]].planes))
+        friction = friction_of(m, first, second) if mu is None else mu
+        names = geom_name(m, first), geom_name(m, second)
+        rows.append(((places[first], places[second]), *gains(shape(first), shape(second)), friction, names))
     if not rows:
         return ContactPairs.none()
-    kind, link, pos, radius, half, quat, kn, kd, kt, mus, geom = zip(*rows, strict=True)
+    solid, kn, kd, kt, mus, geom = zip(*rows, strict=True)
     return ContactPairs(
-        kind=np.array(kind, dtype=np.int64),
-        link=np.array(link, dtype=np.int64),
-        pos=np.array(pos, dtype=np.float64),
-        radius=np.array(radius),
-        half=np.array(half, dtype=np.float64),
-        quat=np.array(quat, dtype=np.float64),
+        solid=np.array(solid, dtype=np.int64),
         kn=np.array(kn),
         kd=np.array(kd),
         kt=np.array(kt),
         mu=np.array(mus, dtype=np.float64),
         geom=tuple(geom),
+        solids=tuple(solids),
     )
-
-
-def _in_series(a: FloatArray, b: FloatArray) -> FloatArray:
-    total = a + b
-    return np.divide(a * b, total, out=np.zeros(3), where=total > 0)
-
-
-def _half(shape: Geom) -> FloatArray:
-    """From the centre of a sphere or capsule to its end."""
-    return rotation(shape.quat)[:, 2] * shape.size[1] if shape.type == "capsule" else np.zeros(3)
-
-
-def _elements(a: Geom, b: Geom) -> Iterator[tuple[Geom, Geom, bool]]:
-    """Pairs of a segment with a segment or box, and whether they are in the other order."""
-    if a.type != "box":
-        yield a, b, False
-    elif b.type != "box":
-        yield b, a, True
-    else:
-        yield from ((corner, b, False) for corner in _corners(a))
-        yield from ((corner, a, True) for corner in _corners(b))
-
-
-def _corners(box: Geom) -> Iterator[Geom]:
-    """The eight corners of a box as small spheres inside of it."""
-    radius = CORNER_ROUNDING * float(box.size.min())
-    axes = rotation(box.quat / np.linalg.norm(box.quat))
-    for signs in np.stack(np.meshgrid(*[(1, -1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3):
-        pos = box.pos + axes @ (signs * (box.size - radius))
-        size = np.array([radius, 0.0, 0.0])
-        yield Geom(name=box.name, type="sphere", link=box.link, pos=pos, quat=box.quat, size=size, rgba=box.rgba)

@@ -14,7 +14,6 @@ from diffsim_core.rigid.contact_laws import Gains as Gains
 from diffsim_core.rigid.contact_laws import register_contact_law as register_contact_law
 from diffsim_core.rigid.contacts import ContactPairs as ContactPairs
 from diffsim_core.rigid.contacts import HeightField as HeightField
-from diffsim_core.rigid.contacts import PairKind as PairKind
 from diffsim_core.rigid.contacts import PointKind as PointKind
 from diffsim_core.rigid.fluid import Fluid as Fluid
 from diffsim_core.rigid.fluid import FluidCoefficients as FluidCoefficients
@@ -33,6 +32,7 @@ from diffsim_core.rigid.model import Site as Site
 from diffsim_core.rigid.muscles import HillConstants as HillConstants
 from diffsim_core.rigid.muscles import Muscles as Muscles
 from diffsim_core.rigid.parameters import Parameters as Parameters
+from diffsim_core.rigid.solids import Solid as Solid
 
 if TYPE_CHECKING:
     from diffsim_core.rigid.dynamics import ModelParameters as ModelParameters

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core.rigid.contacts import PairKind, PointKind
+from diffsim_core.rigid.contacts import PointKind
 from diffsim_core.rigid.fluid import FluidShape
 from diffsim_core.rigid.model import RigidModel
 from diffsim_core.rigid.muscles import HillConstants
+from diffsim_core.rigid.solids import Solid
 
 
 def wrong_shapes(owner: object, expected: Mapping[str, tuple[int, ...]], prefix: str = "") -> Iterator[str]:
@@ -70,22 +71,36 @@ def points(m: RigidModel) -> Iterator[str]:
 def pairs(m: RigidModel) -> Iterator[str]:
     """Problems of the pairs of shapes that may touch."""
     p, n = m.pairs, len(m.pairs)
-    shapes = {"kind": (n,), "link": (n, 2), "pos": (n, 2, 3), "radius": (n, 2), "half": (n, 2, 3), "quat": (n, 4)}
-    shapes |= dict.fromkeys(("kn", "kd", "kt", "mu"), (n,))
+    shapes = {"solid": (n, 2), **dict.fromkeys(("kn", "kd", "kt", "mu"), (n,))}
     wrong = [*wrong_shapes(p, shapes, "pairs.")]
     if len(p.geom) != n:
         wrong.append(f"pairs.geom has {len(p.geom)} entries; give two names for each of {n} pairs")
-    wrong += wrong_indices("pairs.kind", p.kind, 0, len(PairKind))
-    wrong += wrong_indices("pairs.link", p.link, -1, m.nl)
+    wrong += wrong_indices("pairs.solid", p.solid, 0, len(p.solids))
+    for i, solid in enumerate(p.solids):
+        wrong += solid_problems(solid, f"pairs.solids[{i}].", m.nl)
     yield from wrong
     if wrong:
         return
     yield from not_finite(p, shapes, "pairs.")
-    yield from negative(p, ("radius", "kn", "kd", "kt", "mu"), "pairs.")
+    yield from negative(p, ("kn", "kd", "kt", "mu"), "pairs.")
     for i in np.flatnonzero(p.link[:, 0] == p.link[:, 1])[:1]:
-        yield f"pairs.link[{i}] is {p.link[i].tolist()}: a pair is of two links"
-    if (np.linalg.norm(p.quat, axis=1) == 0).any():
-        yield "pairs.quat has a quaternion of length zero"
+        yield f"pairs.solid[{i}] is of links {p.link[i].tolist()}: a pair is of two links"
+    faces = np.array([len(solid.planes) for solid in p.solids])
+    for i in np.flatnonzero((faces[p.solid[:, 0]] > 0) & (faces[p.solid[:, 1]] == 0))[:1] if n else ():
+        yield f"pairs.solid[{i}] is {p.solid[i].tolist()}: give the sphere or capsule first"
+
+
+def solid_problems(solid: Solid, prefix: str, nl: int) -> Iterator[str]:
+    """Problems of a shape on one of ``nl`` links."""
+    n, f = len(solid.segments), len(solid.planes)
+    yield from wrong_shapes(
+        solid, {"centre": (3,), "segments": (n, 2, 3), "shrink": (n, 2, 3), "planes": (f, 4)}, prefix
+    )
+    yield from wrong_indices(f"{prefix}link", solid.link, -1, nl)
+    yield from not_finite(solid, ("centre", "radius", "segments", "shrink", "planes"), prefix)
+    yield from negative(solid, ("radius", "rounding"), prefix)
+    if not n or (not f and n > 1):
+        yield f"{prefix}segments has {n}: give a sphere or capsule one, a polyhedron its edges"
 
 
 def muscles(m: RigidModel) -> Iterator[str]:

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from diffsim_core.rigid._pack_pairs import pair_reals, pair_tables
 from diffsim_core.rigid._quat import rotation
-from diffsim_core.rigid.contacts import ContactPairs, HeightField, PointKind
+from diffsim_core.rigid.contacts import HeightField, PointKind
 from diffsim_core.rigid.model import RigidModel
 
 LARGE = 12
@@ -59,10 +60,10 @@ def point_rows(model: RigidModel, chosen: Any) -> Any:
 
 
 def touch_rows(model: RigidModel) -> Any:
-    """Position, radius and gains of the points off the fast path, and of the first shape of each pair."""
+    """Position, radius and gains of the points off the fast path; and the gains of pairs, in the same columns."""
     pairs = model.pairs
-    columns = [pairs.pos[:, 0], pairs.radius[:, :1], np.column_stack([pairs.kn, pairs.kd, pairs.kt, pairs.mu])]
-    return np.concatenate([point_rows(model, _ordered(model, ~_plain(model)).order), np.hstack(columns)])
+    gains = np.column_stack([np.zeros((len(pairs), 4)), pairs.kn, pairs.kd, pairs.kt, pairs.mu])
+    return np.concatenate([point_rows(model, _ordered(model, ~_plain(model)).order), gains])
 
 
 def pack_contacts(model: RigidModel, backward_smoothing: float) -> tuple[Any, Any]:
@@ -76,12 +77,12 @@ def pack_contacts(model: RigidModel, backward_smoothing: float) -> tuple[Any, An
         [
             [len(surface), len(pairs), heights.shape[1], heights.shape[0], len(plain.groups), len(off_path.groups)],
             np.column_stack([model.contact_link[surface], model.contact_kind[surface]]).ravel(),
-            np.column_stack([pairs.kind, pairs.link]).ravel(),
             *(
                 [first, count, model.contact_link[order[first]]]
                 for order, groups in (plain, off_path)
                 for first, count in groups
             ),
+            pair_tables(pairs).ravel(),
         ]
     )
     grid = np.zeros(4) if field is None else np.concatenate([field.origin, 1 / field.spacing])
@@ -91,13 +92,13 @@ def pack_contacts(model: RigidModel, backward_smoothing: float) -> tuple[Any, An
             grid,
             [1.0 if field is None else _steepest(field)],
             _surface_rows(model, surface).ravel(),
-            _pair_rows(pairs).ravel(),
             *(
                 _sphere(model, order[first : first + count])
                 for order, groups in (plain, off_path)
                 for first, count in groups
             ),
             heights.ravel(),
+            pair_reals(pairs),
         ]
     )
     return integers, reals
@@ -131,14 +132,4 @@ def _surface_rows(model: RigidModel, chosen: Any) -> Any:
     rows[:, :3] = model.contact_size[chosen] ** 2
     for row, quat in zip(rows, model.contact_quat[chosen], strict=True):
         row[3:] = rotation(quat).T.ravel()
-    return rows
-
-
-def _pair_rows(pairs: ContactPairs) -> Any:
-    rows = np.zeros((len(pairs), 20))
-    rows[:, 0:3], rows[:, 3:6] = pairs.half[:, 0], pairs.pos[:, 1]
-    rows[:, 6], rows[:, 7:10] = pairs.radius[:, 1], pairs.half[:, 1]
-    for row, quat in zip(rows, pairs.quat, strict=True):
-        row[10:19] = rotation(quat).T.ravel()
-    rows[:, 19] = pairs.radius.sum(axis=1) + np.linalg.norm(pairs.half, axis=2).sum(axis=1)
     return rows

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from diffsim_core.rigid.solids import Solid
+
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -21,33 +23,16 @@ class PointKind(IntEnum):
     """The lowest point of an ellipsoid about ``contact_pos``."""
 
 
-class PairKind(IntEnum):
-    """Shapes of a pair; the first is always a segment with a radius (a sphere if its length is zero)."""
-
-    SEGMENTS = 0
-    SEGMENT_BOX = 1
-
-
 @dataclass(frozen=True, kw_only=True)
 class ContactPairs:
-    """``np`` pairs of shapes on two links that may touch: spheres and capsules with each other and with boxes.
+    """``np`` pairs of convex shapes on two links that may touch.
 
-    Each pair has one contact at the closest points, with the law of Eq. 3 of the SHAC paper (Xu et al. 2022) along the
-    line that joins them. Positions and directions are in the frames of the shapes' links.
+    Where they overlap, the law of Eq. 3 of the SHAC paper (Xu et al. 2022) acts at several points, which share the
+    gains of the pair. ``docs/engine/contact.md`` has the rule.
     """
 
-    kind: IntArray
-    """``[np]``, see ``PairKind``."""
-    link: IntArray
-    """``[np, 2]``; one of the two may be -1, the world."""
-    pos: FloatArray
-    """``[np, 2, 3]`` centres [m]."""
-    radius: FloatArray
-    """``[np, 2]`` of the segments [m]; zero for a box."""
-    half: FloatArray
-    """``[np, 2, 3]`` from a segment's centre to its end, zero for a sphere; for a box its half extents [m]."""
-    quat: FloatArray
-    """``[np, 4]`` attitude of the box, wxyz."""
+    solid: IntArray
+    """``[np, 2]`` the two shapes, by their place in ``solids``. A shape with faces comes second."""
     kn: FloatArray
     """``[np]`` normal stiffness [N/m]."""
     kd: FloatArray
@@ -58,19 +43,37 @@ class ContactPairs:
     """``[np]`` friction coefficient."""
     geom: tuple[tuple[str, str], ...]
     """Names of the two shapes."""
+    solids: tuple[Solid, ...]
+    """Shapes that occur in pairs."""
 
     @classmethod
     def none(cls) -> ContactPairs:
         """No pairs."""
-        ints = {"kind": (0,), "link": (0, 2)}
-        reals = {"pos": (0, 2, 3), "radius": (0, 2), "half": (0, 2, 3), "quat": (0, 4)}
-        reals |= dict.fromkeys(("kn", "kd", "kt", "mu"), (0,))
-        arrays: dict[str, Any] = {name: np.zeros(shape) for name, shape in reals.items()}
-        arrays |= {name: np.zeros(shape, dtype=np.int64) for name, shape in ints.items()}
-        return cls(**arrays, geom=())
+        gains: dict[str, Any] = {name: np.zeros(0) for name in ("kn", "kd", "kt", "mu")}
+        return cls(solid=np.zeros((0, 2), dtype=np.int64), **gains, geom=(), solids=())
 
     def __len__(self) -> int:
-        return len(self.kind)
+        return len(self.solid)
+
+    @property
+    def link(self) -> IntArray:
+        """``[np, 2]`` links of the two shapes; one of the two may be -1, the world."""
+        links = np.array([s.link for s in self.solids], dtype=np.int64)
+        return links[self.solid] if len(self) else np.zeros((0, 2), dtype=np.int64)
+
+    @property
+    def reach(self) -> FloatArray:
+        """``[np]`` distance of the centres [m] beyond which the two cannot overlap."""
+        bounds = np.array([s.bound for s in self.solids])
+        return bounds[self.solid].sum(axis=1) if len(self) else np.zeros(0)
+
+    @property
+    def rounding(self) -> FloatArray:
+        """``[np]`` radius [m] of the rounded edges of two shapes with faces; zero if one of them has none."""
+        own = np.array([s.rounding for s in self.solids])
+        faces = np.array([len(s.planes) > 0 for s in self.solids])
+        both = own[self.solid].min(axis=1) if len(self) else np.zeros(0)
+        return np.where(faces[self.solid].all(axis=1), both, 0.0) if len(self) else both
 
 
 @dataclass(frozen=True, kw_only=True)

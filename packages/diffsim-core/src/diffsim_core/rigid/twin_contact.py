@@ -1,4 +1,4 @@
-"""Contact for the twin: where shapes touch the ground and each other, and with what force. Plain NumPy, one world.
+"""Contact for the twin: where shapes touch the ground, and with what force. Plain NumPy, one world.
 
 A contact has a point ``x``, a unit normal ``n`` and a signed distance ``d``, negative inside; everything is in world
 axes. ``twin.contact_forces`` turns these into joint forces.
@@ -6,13 +6,13 @@ axes. ``twin.contact_forces`` turns these into joint forces.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid.contact_laws import CONTACT_LAWS, Gains
-from diffsim_core.rigid.contacts import ContactPairs, HeightField, PairKind, PointKind
+from diffsim_core.rigid.contacts import HeightField, PointKind
 from diffsim_core.rigid.model import FloatArray, RigidModel
 
 SLIP_FLOOR = 1e-12
@@ -129,84 +129,3 @@ def ground_contact(model: RigidModel, c: int, R: FloatArray, x: FloatArray) -> C
     n = np.array([*-slope, 1.0]) / np.sqrt(1 + slope @ slope)
     o = support_offset(model, c, R, n)
     return Contact(centre + o, n, float((centre[2] - height) * n[2] + n @ o))
-
-
-# Pairs of shapes
-
-
-def pair_contact(pairs: ContactPairs, i: int, poses: tuple[tuple[FloatArray, FloatArray], ...]) -> Contact:
-    """Contact of pair ``i``, with ``(axes [3, 3], origin [3])`` of its two links."""
-    (Ra, xa), (Rb, xb) = poses
-    ca, cb = xa + Ra @ pairs.pos[i, 0], xb + Rb @ pairs.pos[i, 1]
-    ha, ra, rb = Ra @ pairs.half[i, 0], pairs.radius[i, 0], pairs.radius[i, 1]
-    if pairs.kind[i] == PairKind.SEGMENTS:
-        hb = Rb @ pairs.half[i, 1]
-        s, t = closest_on_segments(ca - cb, ha, hb)
-        pa, pb = ca + s * ha, cb + t * hb
-        gap = float(np.linalg.norm(pa - pb))
-        n = (pa - pb) / max(gap, 1e-15)
-        return Contact((pa + pb) / 2 + n * (rb - ra) / 2, n, gap - ra - rb)
-    axes = Rb @ rotation(pairs.quat[i])
-    size = pairs.half[i, 1]
-    t = closest_to_box(axes.T @ (ca - cb), axes.T @ ha, size)
-    point = ca + t * ha
-    n, gap = box_distance(axes.T @ (point - cb), size)
-    d = gap - ra
-    return Contact(point - axes @ n * (ra + d / 2), axes @ n, d)
-
-
-def closest_on_segments(D: FloatArray, a: FloatArray, b: FloatArray) -> tuple[float, float]:
-    """``(s, t)`` in [-1, 1] that make ``|D + s a - t b|`` least: a corner, an edge or the middle of that square."""
-    aa, bb, ab = a @ a, b @ b, a @ b
-    if aa * bb - ab * ab > 1e-14 * aa * bb:
-        s, t = np.linalg.solve([[aa, -ab], [-ab, bb]], [-(a @ D), b @ D])
-        if max(abs(s), abs(t)) <= 1:
-            return float(s), float(t)
-    candidates = [(0.0, _clip(b @ D / bb) if bb else 0.0)]
-    if aa:
-        candidates = [(_clip(a @ (t * b - D) / aa), t) for t in ((-1.0, 1.0) if bb else (0.0,))]
-    if aa and bb:
-        candidates += [(s, _clip(b @ (D + s * a) / bb)) for s in (-1.0, 1.0)]
-    return min(candidates, key=lambda st: float(np.linalg.norm(D + st[0] * a - st[1] * b)))
-
-
-def closest_to_box(c: FloatArray, h: FloatArray, size: FloatArray) -> float:
-    """``t`` in [-1, 1] at which ``c + t h`` is closest to the box of half extents ``size`` about the origin.
-
-    The slope of half the squared distance rises in straight pieces between the planes of the faces. Where the segment
-    enters the box: the middle of its way through.
-    """
-    if not h.any():
-        return 0.0
-    moving = h != 0
-    ends = np.stack([(side * size[moving] - c[moving]) / h[moving] for side in (-1, 1)])
-    outside = np.any(np.abs(c[~moving]) >= size[~moving])
-    enter, leave = max(-1.0, ends.min(axis=0).max()), min(1.0, ends.max(axis=0).min())
-    if enter < leave and not outside:
-        return float((enter + leave) / 2)
-    knots = np.unique([-1.0, 1.0, *ends[np.abs(ends) < 1]])
-    slope = np.array([(y - np.clip(y, -size, size)) @ h for y in c + knots[:, None] * h])
-    if slope[0] >= 0 and slope[-1] <= 0:
-        return 0.0
-    if slope[0] >= 0:
-        return -1.0
-    if slope[-1] <= 0:
-        return 1.0
-    k = int(np.argmax(slope >= 0))
-    return float(knots[k - 1] - slope[k - 1] * (knots[k] - knots[k - 1]) / (slope[k] - slope[k - 1]))
-
-
-def box_distance(y: FloatArray, size: FloatArray) -> tuple[FloatArray, float]:
-    """Outward normal ``[3]`` and signed distance of a point from a box about the origin; inside, the nearest face's."""
-    r = y - np.clip(y, -size, size)
-    if r.any():
-        gap = float(np.linalg.norm(r))
-        return r / gap, gap
-    face = int(np.argmax(np.abs(y) - size))
-    n = np.zeros(3)
-    n[face] = -1.0 if y[face] < 0 else 1.0
-    return n, float(abs(y[face]) - size[face])
-
-
-def _clip(value: Any) -> float:
-    return float(np.clip(value, -1, 1))

@@ -10,6 +10,7 @@ from diffsim_core.rigid import twin_contact
 from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid.model import Body, FloatArray, IntArray, RigidModel
 from diffsim_core.rigid.twin_contact import Contact
+from diffsim_core.rigid.twin_pairs import pair_contacts
 from diffsim_core.viewer._motion import Contacts
 
 
@@ -57,9 +58,11 @@ def contacts_of(model: RigidModel, carriers: Mapping[int, Body], pose: FloatArra
     links = _Links(carriers, pose)
     rows: list[tuple[int, FloatArray, FloatArray]] = []
 
-    def add(frame: int, contact: Contact, pair: tuple[int, int], gains: tuple[float, float, float, float]) -> None:
+    def add(
+        frame: int, contact: Contact, pair: tuple[int, int], gains: tuple[float, float, float, float], part: float = 1.0
+    ) -> None:
         a, b = (links.velocity(link, frame, contact.x) for link in pair)
-        force = twin_contact.contact_force(model.contact_law, model.contact_smoothing, gains, contact, a - b)
+        force = part * twin_contact.contact_force(model.contact_law, model.contact_smoothing, gains, contact, a - b)
         if force.any():
             rows.append((frame, contact.x, force))
 
@@ -73,7 +76,8 @@ def contacts_of(model: RigidModel, carriers: Mapping[int, Body], pose: FloatArra
         gains = pairs.kn[p], pairs.kd[p], pairs.kt[p], pairs.mu[p]
         for frame in _near_each_other(model, links, p):
             poses = links.pose(first, frame), links.pose(second, frame)
-            add(frame, twin_contact.pair_contact(pairs, p, poses), (first, second), gains)
+            for part, contact in pair_contacts(pairs, p, poses, model.contact_smoothing):
+                add(frame, contact, (first, second), gains, part)
     if not rows:
         return Contacts()
     rows.sort(key=lambda row: row[0])
@@ -98,9 +102,8 @@ def _near_ground(model: RigidModel, links: _Links, c: int) -> list[int]:
 def _near_each_other(model: RigidModel, links: _Links, p: int) -> list[int]:
     """Frames in which the bounding spheres of pair ``p`` overlap."""
     pairs = model.pairs
-    a, b = (links.points(int(link), pos) for link, pos in zip(pairs.link[p], pairs.pos[p], strict=True))
-    reach = pairs.radius[p].sum() + np.linalg.norm(pairs.half[p], axis=1).sum() + model.contact_smoothing
-    return _where(np.linalg.norm(a - b, axis=1) < reach)
+    a, b = (links.points(pairs.solids[s].link, pairs.solids[s].centre) for s in pairs.solid[p])
+    return _where(np.linalg.norm(a - b, axis=1) < pairs.reach[p] + model.contact_smoothing)
 
 
 def _where(mask: IntArray) -> list[int]:

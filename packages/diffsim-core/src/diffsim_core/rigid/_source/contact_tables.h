@@ -12,14 +12,14 @@ enum { ROUND = 0, ELLIPSOID = 1 };
 // tables of surface points beside those of `touchr`: an ellipsoid's squared semi-axes, and its axes
 enum { F_LINK, F_KIND, FI_COLUMNS };
 enum { F_SIZE = 0, F_AXES = F_SIZE + 3, FR_COLUMNS = F_AXES + 9 };
-// tables of pairs: the half vector of the first shape, a segment with a radius, whose centre is in `touchr`; then the
-// second, another segment or a box; and the distance of centres beyond which they cannot touch
-enum { SEGMENTS = 0, SEGMENT_BOX = 1 };
-enum { P_KIND, P_A, P_B, PI_COLUMNS };
-enum {
-    P_HALF_A = 0, P_POS_B = P_HALF_A + 3, P_RADIUS_B = P_POS_B + 3, P_HALF_B, P_AXES_B = P_HALF_B + 3,
-    P_REACH = P_AXES_B + 9, PR_COLUMNS
-};
+// tables of pairs of solids: the distance of their centres beyond which they cannot touch, and the radius to which the
+// edges of two polyhedra are rounded; and of solids, see solids.h: the first real is counted from those of the pairs
+enum { P_A, P_B, PI_COLUMNS };
+enum { P_REACH, P_ROUNDING, PR_COLUMNS };
+enum { B_LINK, B_SEGMENTS, B_PLANES, B_REALS, BI_COLUMNS };
+enum { B_CENTRE = 0, B_RADIUS = 3, B_BOUND, BR_COLUMNS };
+enum { E_CENTRE = 0, E_HALF = 3, E_SHRINK = 6, E_PER_SQUARE = 12, E_COLUMNS };
+enum { N_NORMAL = 0, N_DISTANCE = 3, N_COLUMNS };
 // tables of groups: points of one large shape that lie together, and the sphere about them and their radii
 enum { GP_FIRST, GP_COUNT, GP_LINK, GPI_COLUMNS };
 enum { GP_CENTRE = 0, GP_RADIUS = 3, GPR_COLUMNS };
@@ -31,8 +31,8 @@ struct Contacts {
     T width, back;       // smoothing of the forward and of the backward pass
     T x0, y0, per_dx, per_dy;
     T steepest;  // 1 / the least z of the ground's normals
-    const int *surface, *pair, *group;
-    const T *surfacer, *pairr, *groupr, *heights;  // heights [ny][nx]
+    const int *surface, *group, *pair, *solid;
+    const T *surfacer, *groupr, *heights, *pairr;  // heights [ny][nx]
 };
 
 DS_FN Contacts unpack_contacts(const int* i, const T* r)
@@ -41,13 +41,14 @@ DS_FN Contacts unpack_contacts(const int* i, const T* r)
     c.nf = i[0], c.np = i[1], c.nx = i[2], c.ny = i[3], c.ng = i[4], c.nfg = i[5];
     c.places = c.np > 0 || c.nx > 0;
     c.surface = i + 6;
-    c.pair = c.surface + c.nf * FI_COLUMNS;
-    c.group = c.pair + c.np * PI_COLUMNS;
+    c.group = c.surface + c.nf * FI_COLUMNS;
+    c.pair = c.group + (c.ng + c.nfg) * GPI_COLUMNS;
+    c.solid = c.pair + c.np * PI_COLUMNS;
     c.width = r[0], c.back = r[1], c.x0 = r[2], c.y0 = r[3], c.per_dx = r[4], c.per_dy = r[5], c.steepest = r[6];
     c.surfacer = r + 7;
-    c.pairr = c.surfacer + c.nf * FR_COLUMNS;
-    c.groupr = c.pairr + c.np * PR_COLUMNS;
+    c.groupr = c.surfacer + c.nf * FR_COLUMNS;
     c.heights = c.groupr + (c.ng + c.nfg) * GPR_COLUMNS;
+    c.pairr = c.heights + c.nx * c.ny;
     return c;
 }
 

@@ -1,148 +1,15 @@
-// Contact between two links: of a segment with a radius (a sphere if it has no length, else a capsule) with another
-// one, or with a box. One contact at the closest points. Only derivatives by the first shape's motion are worked
-// out: moving both shapes together changes nothing but directions, which gives the second's.
+// Contact between two convex solids on two links, or one of them in the world. Each edge of one, or the segment of a
+// sphere or capsule, is cut to the part that is near the other solid; two points on that part (Gauss), each a small sphere,
+// meet the other solid at their signed distances. All points of a pair share its gains: a point counts as length of its
+// part times depth, so that forces are continuous where edges begin or end to touch, or become parallel. See
+// docs/development/adjoint.md, "Pairs".
 #pragma once
+#include "solids.h"
 #include "touch.h"
 
 namespace ds {
 
-struct Pair {
-    Touch at;
-    V3 shift;         // from A's reference point to B's
-    V3 c, h, hb;      // centre and half vectors of the segments, from A's reference point
-    R s, t;           // where the closest points are, in [-1, 1]
-    R length, inner;  // between closest points; inner: 1 where the segment enters the box
-    // segments: the matrix of the closest points' equations, for those that are not at an end
-    R freeA, freeB, inverse;
-    // box: axes, and per axis whether the closest point lies beyond the face (on the side `side`); how t moves
-    V3 axes[3];
-    R side[3], beyond[3], by_y[3], by_h[3];
-};
-
-DS_FN R clamp1(R x) { return min_(max_(x, splat(T(-1))), splat(T(1))); }
-DS_FN R one_if(Mask m) { return select(m, splat(T(1)), R{}); }
-
-// closest points of segments (Ericson, Real-Time Collision Detection, 5.1.9), with parameters from -1 to 1
-DS_FN void meet_segments(Pair& p, const P* row, const T* shape, V3 cb)
-{
-    V3 D = p.c - cb;
-    R a = dot(p.h, p.h), e = dot(p.hb, p.hb), b = dot(p.h, p.hb), c = dot(p.h, D), f = dot(p.hb, D);
-    R tiny = splat(T(DS_DOUBLE ? 1e-14 : 1e-6)), denominator = a * e - b * b, o = splat(T(1));
-    Mask skew = denominator > tiny * a * e;
-    // of all points of parallel segments that are equally close, A's middle if it faces B
-    R s = clamp1(select(skew, (b * f - c * e) / select(skew, denominator, o), R{}));
-    bool lineA = shape[P_HALF_A] != 0 || shape[P_HALF_A + 1] != 0 || shape[P_HALF_A + 2] != 0;
-    bool lineB = shape[P_HALF_B] != 0 || shape[P_HALF_B + 1] != 0 || shape[P_HALF_B + 2] != 0;
-    R free_t = lineB ? (b * s + f) / e : R{};
-    R t = clamp1(free_t);
-    if (lineA) s = clamp1((b * t - c) / a);
-    p.s = s, p.t = t;
-    p.freeA = lineA ? one_if(abs_(s) < o) : R{};
-    p.freeB = lineB ? one_if(abs_(free_t) < o) : R{};
-    // the inverse of [[a, -b], [-b, e]] between free parameters; a parameter at an end has a row of the identity
-    R both = p.freeA * p.freeB, da = select(p.freeA > R{}, a, o), de = select(p.freeB > R{}, e, o);
-    R determinant = da * de - both * b * b;
-    p.inverse = o / select(determinant > tiny * da * de, determinant, tiny * da * de);
-    V3 r = D + p.h * s - p.hb * t;
-    p.length = sqrt_(dot(r, r) + T(DS_DOUBLE ? 1e-30 : 1e-20));
-    p.at.n = r * (o / p.length);
-    p.at.d = p.length - (row[C_RADIUS] + shape[P_RADIUS_B]);
-    p.at.p = p.c + p.h * s - r * splat(T(0.5)) + p.at.n * splat((shape[P_RADIUS_B] - row[C_RADIUS]) / 2);
-}
-
-// Closest point of a segment to a box. g(t) = (y - nearest point of the box) . h, y = c + t h in the box's axes, rises
-// in straight pieces between the planes of the faces. A segment that enters the box counts at the middle of its way
-// through, and is pushed out of the nearest face.
-DS_FN R slope_at(const R* c, const R* h, const T* size, R t)
-{
-    R g = R{};
-    for (int i = 0; i < 3; i++) {
-        R y = c[i] + h[i] * t;
-        g = g + (y - min_(max_(y, splat(-size[i])), splat(size[i]))) * h[i];
-    }
-    return g;
-}
-DS_FN void meet_box(Pair& p, const P* row, const T* shape, V3 cb)
-{
-    const T* size = shape + P_HALF_B;
-    R o = splat(T(1)), z = R{}, c[3], h[3], into[3], out[3];
-    V3 D = p.c - cb;
-    for (int i = 0; i < 3; i++) c[i] = dot(p.axes[i], D), h[i] = dot(p.axes[i], p.h);
-    bool line = shape[P_HALF_A] != 0 || shape[P_HALF_A + 1] != 0 || shape[P_HALF_A + 2] != 0;
-    R t = z, enter = -o, leave = o;
-    for (int i = 0; i < 3; i++) p.by_y[i] = p.by_h[i] = z;
-    Mask inside;
-    if (line) {
-        R low = -o, high = o, g_low = slope_at(c, h, size, -o), g_high = slope_at(c, h, size, o);
-        Mask at_low = g_low >= z, at_high = g_high <= z;
-        for (int i = 0; i < 3; i++) {
-            R turn = o / select(abs_(h[i]) > splat(T(1e-18)), h[i], splat(T(1e-18)));
-            R one = (-c[i] - size[i]) * turn, two = (splat(size[i]) - c[i]) * turn;
-            into[i] = min_(one, two), out[i] = max_(one, two);
-            enter = max_(enter, into[i]), leave = min_(leave, out[i]);
-        }
-        inside = enter < leave;
-        for (int k = 0; k < 6; k++) {
-            R at = clamp1(k < 3 ? into[k] : out[k - 3]), g = slope_at(c, h, size, at);
-            Mask below = (g < z) & (at > low), above = (g >= z) & (at < high);
-            low = select(below, at, low), g_low = select(below, g, g_low);
-            high = select(above, at, high), g_high = select(above, g, g_high);
-        }
-        R rise = g_high - g_low;
-        R closest = low - g_low * (high - low) / select(rise > z, rise, o);
-        closest = select(at_low, -o, select(at_high, o, closest));
-        closest = select(at_low & at_high, z, closest);
-        t = select(inside, (enter + leave) * T(0.5), clamp1(closest));
-        Mask moving = abs_(t) < o;
-        R along = z, push[3];
-        for (int i = 0; i < 3; i++) {
-            R y = c[i] + h[i] * t;
-            push[i] = y - min_(max_(y, splat(-size[i])), splat(size[i]));
-            along = along + select(abs_(y) > splat(size[i]), h[i] * h[i], z);
-        }
-        for (int i = 0; i < 3; i++) {
-            R y = c[i] + h[i] * t;
-            R turn = o / select(abs_(h[i]) > splat(T(1e-18)), h[i], splat(T(1e-18))) * T(0.5);
-            R first = select(enter == into[i], turn, z), last = select(leave == out[i], turn, z);
-            R share = o / select(along > z, along, o);
-            R free_y = select(abs_(y) > splat(size[i]), h[i] * share, z);
-            Mask free = moving & (along > z);
-            p.by_y[i] = select(inside, first + last, select(free, free_y, z));
-            p.by_h[i] = select(inside, first * (enter - t) + last * (leave - t), select(free, push[i] * share, z));
-        }
-    } else {
-        inside = (abs_(c[0]) < splat(size[0])) & (abs_(c[1]) < splat(size[1])) & (abs_(c[2]) < splat(size[2]));
-    }
-    R y[3], r2 = z, deepest = splat(T(-1e30));
-    for (int i = 0; i < 3; i++) {
-        y[i] = c[i] + h[i] * t;
-        p.side[i] = select(y[i] < z, -o, o);
-        p.beyond[i] = one_if(abs_(y[i]) > splat(size[i]));
-        deepest = max_(deepest, abs_(y[i]) - size[i]);
-    }
-    // inside: the first of the nearest faces alone
-    R taken = z;
-    for (int i = 0; i < 3; i++) {
-        R face = one_if(abs_(y[i]) - size[i] >= deepest) * (o - taken);
-        taken = taken + face;
-        p.beyond[i] = select(inside, face, p.beyond[i]);
-        R gap = (y[i] - p.side[i] * size[i]) * p.beyond[i];
-        r2 = r2 + gap * gap;
-        y[i] = gap;
-    }
-    p.inner = one_if(inside);
-    p.length = select(inside, -deepest, sqrt_(r2 + T(DS_DOUBLE ? 1e-30 : 1e-20)));
-    R scale = o / select(p.length > z, p.length, o);
-    V3 n = zero3();
-    for (int i = 0; i < 3; i++)
-        n = n + p.axes[i] * select(inside, p.side[i] * p.beyond[i], y[i] * scale);
-    p.at.n = n;
-    p.at.d = select(inside, deepest, p.length) - row[C_RADIUS];
-    p.at.p = p.c + p.h * t - n * (p.at.d * T(0.5) + row[C_RADIUS]);
-    p.t = t;
-}
-
-// centre and radius of the first shape, and gains
+// gains of a pair
 DS_FN const P* pair_row(const Model& m, int index) { return m.touchr + (m.contacts.nf + index) * CR_COLUMNS; }
 
 // a link's axes and origin, and the world's place of its reference point
@@ -155,131 +22,304 @@ DS_FN Frame frame(const Kinematics& k, int link)
     if (link < 0) return {identity(), zero3(), zero3()};
     return {k.E[link], k.r[link], {k.x[link], k.y[link], k.height[link]}};
 }
+DS_FN V3 into(const M3& E, V3 v) { return {dot(E.c[0], v), dot(E.c[1], v), dot(E.c[2], v)}; }
+DS_FN SV into(const M3& E, SV v) { return {into(E, v.w), into(E, v.v)}; }
+
+// two solids near each other, a against b
+struct Meeting {
+    Solid a, b;
+    M3 Ea, Eb;
+    V3 from_a, from_b;  // b's centre, from the reference points of the two links
+    V3 apart;           // from b's centre to a's
+    T rounding;
+};
 
 // false where no world of the block is near enough
-DS_FN bool meet(const Model& m, const Kinematics& k, int index, T width, Pair& p)
+DS_FN bool meet(const Model& m, const Kinematics& k, int index, T width, Meeting& g)
 {
     const int* pair = m.contacts.pair + index * PI_COLUMNS;
-    const P* row = pair_row(m, index);
-    const T* shape = m.contacts.pairr + index * PR_COLUMNS;
-    Frame a = frame(k, pair[P_A]), b = frame(k, pair[P_B]);
-    p.shift = b.o - a.o;
-    p.c = a.r + rotate(a.E, row + C_POS);
-    V3 centre = b.r + rotate(b.E, shape + P_POS_B) + p.shift;
-    V3 apart = p.c - centre;
-    T reach = shape[P_REACH] + width;
-    if (!any(dot(apart, apart) < splat(reach * reach))) return false;
-    p.h = rotate(a.E, shape + P_HALF_A);
-    if (pair[P_KIND] == SEGMENTS) {
-        p.hb = rotate(b.E, shape + P_HALF_B);
-        meet_segments(p, row, shape, centre);
-    } else {
-        M3 axes = rotate9(b.E, shape + P_AXES_B);
-        for (int i = 0; i < 3; i++) p.axes[i] = axes.c[i];
-        meet_box(p, row, shape, centre);
-    }
-    return any(p.at.d < splat(width));
+    const T* row = m.contacts.pairr + index * PR_COLUMNS;
+    g.a = solid(m.contacts, pair[P_A]), g.b = solid(m.contacts, pair[P_B]);
+    Frame a = frame(k, g.a.link), b = frame(k, g.b.link);
+    g.from_b = b.r + rotate(b.E, g.b.real + B_CENTRE);
+    g.from_a = g.from_b + b.o - a.o;
+    g.apart = a.r + rotate(a.E, g.a.real + B_CENTRE) - g.from_a;
+    T reach = row[P_REACH] + width;
+    if (!any(dot(g.apart, g.apart) < splat(reach * reach))) return false;
+    g.Ea = a.E, g.Eb = b.E;
+    g.rounding = row[P_ROUNDING];
+    return true;
 }
 
-// wrench on A's shape, about A's reference point, that pulls the cotangents of d, n and p back to its displacement
-DS_FN SV pair_vjp(const Pair& p, int kind, const P* row, const T* shape, R by_d, V3 by_n, V3 by_p)
+// Edges of one solid against the body of the other, in the body's axes from its centre.
+struct Side {
+    Solid edges, body;
+    M3 turn;    // the edges' axes
+    V3 move;    // the edges' centre
+    T rounding, radius;
+    V3 face;    // the face that is furthest towards the edges' centre
+    R face_at;
+    SV V, X;    // velocity and test velocity of the edges against the body
+};
+
+// What the points of a pair add up to, each counting with its weight: wrenches on the edges' solid, and cotangents of its
+// displacement (`moved`, and `spread` for the sum of weights), of V and of X.
+struct Sums {
+    R weight, psi;
+    SV force, moved, spread, u, x;
+};
+DS_FN void clear(Sums& s) { s.weight = s.psi = R{}, s.force = s.moved = s.spread = s.u = s.x = zero6(); }
+
+enum { COUNT, FORCES, COTANGENTS, GAINS };
+#if DS_PARAMS
+DS_FN R touch_gains_vjp(const Model& m, const P* row, const Touch& at, V3 u, V3 x, R* bar);
+#endif
+
+// cotangents of one number that depends on an edge through its points and the ends of the part that is near
+struct EdgeBar {
+    V3 c, h;
+    R t[2];
+};
+DS_FN void point_vjp(EdgeBar& bar, V3 h, R t, T share, V3 by_y)
 {
-    V3 n = p.at.n, by_c, by_h;
-    if (kind == SEGMENTS) {
-        by_n = by_n + by_p * splat((shape[P_RADIUS_B] - row[C_RADIUS]) / 2);
-        V3 half = by_p * splat(T(0.5)), r = n * p.length;
-        V3 by_r = n * by_d + (by_n - n * dot(n, by_n)) * (splat(T(1)) / p.length);
-        R by_s = dot(p.h, half + by_r) * p.freeA, by_t = dot(p.hb, half - by_r) * p.freeB;
-        R a = select(p.freeA > R{}, dot(p.h, p.h), splat(T(1)));
-        R e = select(p.freeB > R{}, dot(p.hb, p.hb), splat(T(1)));
-        R b = dot(p.h, p.hb) * p.freeA * p.freeB;
-        R u = (e * by_s + b * by_t) * p.inverse * p.freeA, v = (b * by_s + a * by_t) * p.inverse * p.freeB;
-        V3 moved = half + by_r, follow = p.h * u - p.hb * v;
-        by_c = moved - follow;
-        by_h = (moved - follow) * p.s - r * u;
-    } else {
-        // p = c' - n (radius + d / 2)
-        V3 moved = by_n - by_p * (p.at.d * T(0.5) + row[C_RADIUS]);
-        R d = by_d - dot(by_p, n) * T(0.5), inverse = (splat(T(1)) - p.inner) / p.length;
-        V3 by_r = n * d + (moved - n * dot(n, moved)) * inverse;
-        V3 by_point = by_p;
-        for (int i = 0; i < 3; i++) by_point = by_point + p.axes[i] * (dot(p.axes[i], by_r) * p.beyond[i]);
-        R by_t = dot(by_point, p.h);
-        by_c = by_point, by_h = by_point * p.t;
-        for (int i = 0; i < 3; i++) {
-            by_c = by_c - p.axes[i] * (by_t * p.by_y[i]);
-            by_h = by_h - p.axes[i] * (by_t * (p.by_y[i] * p.t + p.by_h[i]));
+    bar.c = bar.c + by_y;
+    bar.h = bar.h + by_y * t;
+    R by_t = dot(by_y, h);
+    bar.t[0] = bar.t[0] + by_t * (1 - share);
+    bar.t[1] = bar.t[1] + by_t * share;
+}
+DS_FN SV edge_vjp(EdgeBar& bar, const Strip& s, V3 c, V3 h, const R* per_rise)
+{
+    for (int k = 0; k < 2; k++) {
+        V3 by = s.n[k] * (bar.t[k] * per_rise[k]);
+        bar.c = bar.c - by;
+        bar.h = bar.h - by * s.t[k];
+    }
+    return {cross(c, bar.c) + cross(h, bar.h), bar.c};
+}
+
+// how fast -min(d, 0), or its smoothed form, falls with d
+DS_FN R depth_slope(R d, T width)
+{
+    if (width > 0) return min_(max_(splat(width) - d, R{}) * (T(0.5) / width), splat(T(1)));
+    return one_if(d < R{});
+}
+
+template <int MODE>
+DS_FN void add_edge(const Model& m, const P* row, const Side& side, int index, T width, Sums& sums, R* bar)
+{
+    const T* edge = side.edges.segment + index * E_COLUMNS;
+    T at_rest[6];
+    for (int i = 0; i < 6; i++) at_rest[i] = edge[i] + side.rounding * edge[E_SHRINK + i];
+    V3 c = side.move + rotate(side.turn, at_rest), h = rotate(side.turn, at_rest + E_HALF);
+    T r = side.radius;
+    if (side.body.planes) {
+        R low = dot(side.face, c) - abs_(dot(side.face, h)) - side.face_at;
+        if (!any(low < splat(r + width))) return;
+    }
+    bool line = at_rest[3] != 0 || at_rest[4] != 0 || at_rest[5] != 0;
+    R one = splat(T(1)), length = one, size = R{};
+    Strip s;
+    s.t[0] = s.t[1] = R{}, s.n[0] = s.n[1] = zero3();
+    if (line) {
+        clip(side.body, c, h, splat(r + width), s);
+        size = sqrt_(dot(h, h));
+        length = (s.t[1] - s.t[0]) * size;
+        if (!any(length > R{})) return;
+    }
+    EdgeBar moved = {zero3(), zero3(), {R{}, R{}}}, spread = moved;
+    for (int q = 0; q < (line ? 2 : 1); q++) {
+        T share = line ? (q ? T(0.7886751345948129) : T(0.2113248654051871)) : T(0.5);
+        R t = s.t[0] + (s.t[1] - s.t[0]) * share;
+        V3 y = c + h * t;
+        Distance z;
+        distance_to(side.body, y, z);
+        Touch at = {y - z.n * ((z.d + r) * T(0.5)), z.n, z.d - r};
+        R depth = -inside_depth(at.d, width), weight = length * depth;
+        if (!any(weight > R{})) continue;
+        sums.weight = sums.weight + weight;
+        if (MODE == COUNT) continue;
+        V3 u = point_velocity(side.V, at.p);
+        if (MODE == FORCES) {
+            V3 f = touch_force(m, row, at, u, width) * weight;
+            sums.force = sums.force + SV{cross(at.p, f), f};
+            continue;
+        }
+        V3 x = point_velocity(side.X, at.p);
+#if DS_PARAMS
+        if (MODE == GAINS) {
+            touch_gains_vjp(m, row, at, u, x * weight, bar);
+            continue;
+        }
+#endif
+        Psi g = touch_vjp(m, row, at, u, x, width);
+        R psi = dot(x, g.x);
+        V3 gu = g.u * weight, gx = g.x * weight, by_p = cross(gu, side.V.w) + cross(gx, side.X.w);
+        sums.psi = sums.psi + psi * weight;
+        sums.u = sums.u + SV{cross(at.p, gu), gu};
+        sums.x = sums.x + SV{cross(at.p, gx), gx};
+        // p = y - n (d + r) / 2
+        R by_weight = -(length * depth_slope(at.d, width));
+        R by_d = g.d * weight + psi * by_weight - dot(by_p, z.n) * T(0.5);
+        V3 by_n = g.n * weight - by_p * ((z.d + r) * T(0.5));
+        point_vjp(moved, h, t, share, by_p + z.n * by_d + turned(z, by_n));
+        point_vjp(spread, h, t, share, z.n * by_weight);
+        for (int k = 0; k < 2; k++) {
+            R longer = size * depth * T(k ? 1 : -1);
+            moved.t[k] = moved.t[k] + psi * longer;
+            spread.t[k] = spread.t[k] + longer;
         }
     }
-    return {cross(p.c, by_c) + cross(p.h, by_h), by_c};
+    if (MODE != COTANGENTS) return;
+    R per_rise[2];
+    for (int k = 0; k < 2; k++) {
+        R rise = dot(s.n[k], h);
+        per_rise[k] = select(abs_(rise) > splat(T(1e-15)), one / rise, R{});
+    }
+    sums.moved = sums.moved + edge_vjp(moved, s, c, h, per_rise);
+    sums.spread = sums.spread + edge_vjp(spread, s, c, h, per_rise);
 }
+
+template <int MODE>
+DS_FN void add_side(const Model& m, const P* row, Side& side, T width, Sums& sums, R* bar)
+{
+    side.face_at = side.face.x = side.face.y = side.face.z = R{};
+    R furthest = splat(T(-1e30));
+    for (int f = 0; f < side.body.planes; f++) {
+        const T* plane = side.body.plane + f * N_COLUMNS;
+        R d = along(plane, side.move) - plane[N_DISTANCE];
+        Mask further = d > furthest;
+        furthest = select(further, d, furthest);
+        side.face = select3(further, splat3(plane), side.face);
+        side.face_at = select(further, splat(plane[N_DISTANCE]), side.face_at);
+    }
+    for (int e = 0; e < side.edges.segments; e++) add_edge<MODE>(m, row, side, e, width, sums, bar);
+}
+
+// from axes E about `at` to the world's about the origin
+DS_FN SV out_of(const M3& E, V3 at, SV f)
+{
+    V3 v = E * f.v;
+    return {E * f.w + cross(at, v), v};
+}
+DS_FN SV shifted(V3 at, SV f) { return {f.w + cross(at, f.v), f.v}; }
+
+// Both sides of a pair, on a, in the world's axes about b's centre. V and X: a's velocity and test velocity against b.
+template <int MODE>
+DS_ENTRY void meet_solids(const Model& m, const P* row, const Meeting& g, SV V, SV X, T width, Sums& sums, R* bar)
+{
+    bool solid_a = g.a.planes > 0, solid_b = g.b.planes > 0, line_a = g.a.segment[E_PER_SQUARE] > 0;
+    Side side;
+    Sums one;
+    clear(one);
+    side.edges = g.a, side.body = g.b;
+    for (int i = 0; i < 3; i++) side.turn.c[i] = into(g.Eb, g.Ea.c[i]);
+    side.move = into(g.Eb, g.apart);
+    side.rounding = solid_a ? g.rounding : T(0);
+    side.radius = solid_a ? g.rounding : g.a.real[B_RADIUS];
+    side.V = into(g.Eb, V), side.X = into(g.Eb, X);
+    add_side<MODE>(m, row, side, width, one, bar);
+    sums.weight = one.weight, sums.psi = one.psi;
+    V3 origin = zero3();
+    sums.force = out_of(g.Eb, origin, one.force), sums.moved = out_of(g.Eb, origin, one.moved);
+    sums.spread = out_of(g.Eb, origin, one.spread);
+    sums.u = out_of(g.Eb, origin, one.u), sums.x = out_of(g.Eb, origin, one.x);
+    if (!solid_b || !(solid_a || line_a)) return;
+
+    clear(one);
+    side.edges = g.b, side.body = g.a;
+    for (int i = 0; i < 3; i++) side.turn.c[i] = into(g.Ea, g.Eb.c[i]);
+    side.move = -into(g.Ea, g.apart);
+    side.rounding = side.radius = solid_a ? g.rounding : T(0);
+    side.V = into(g.Ea, SV{-V.w, -point_velocity(V, g.apart)}), side.X = into(g.Ea, SV{-X.w, -point_velocity(X, g.apart)});
+    add_side<MODE>(m, row, side, width, one, bar);
+    // here a is at rest: moving a instead of b also turns and shifts what V and X are told from
+    one.moved = one.moved + cross_force(side.V, one.u) + cross_force(side.X, one.x);
+    sums.weight = sums.weight + one.weight, sums.psi = sums.psi + one.psi;
+    sums.force = sums.force - out_of(g.Ea, g.apart, one.force), sums.moved = sums.moved - out_of(g.Ea, g.apart, one.moved);
+    sums.spread = sums.spread - out_of(g.Ea, g.apart, one.spread);
+    sums.u = sums.u - out_of(g.Ea, g.apart, one.u), sums.x = sums.x - out_of(g.Ea, g.apart, one.x);
+}
+
+// a's field against b's, about b's centre
+DS_FN SV against(const SV* field, const Meeting& g)
+{
+    SV a = g.a.link < 0 ? zero6() : field[g.a.link], b = g.b.link < 0 ? zero6() : field[g.b.link];
+    return {a.w - b.w, point_velocity(a, g.from_a) - point_velocity(b, g.from_b)};
+}
+DS_FN R per_weight(R weight) { return select(weight > R{}, splat(T(1)) / select(weight > R{}, weight, splat(T(1))), R{}); }
 
 // subtract the wrenches of contact between links from F
 DS_ENTRY void pair_forces(const Model& m, const Kinematics& k, SV* F)
 {
+    T width = m.contacts.width;
     for (int index = 0; index < m.contacts.np; index++) {
-        const int* pair = m.contacts.pair + index * PI_COLUMNS;
-        Pair p;
-        if (!meet(m, k, index, m.contacts.width, p)) continue;
-        int a = pair[P_A], b = pair[P_B];
-        V3 at = p.at.p, from_b = at - p.shift, u = velocity_at(k.V, a, at) - velocity_at(k.V, b, from_b);
-        V3 f = touch_force(m, pair_row(m, index), p.at, u, m.contacts.width);
-        if (a >= 0) {
-            F[a].w = F[a].w - cross(at, f);
-            F[a].v = F[a].v - f;
-        }
-        if (b >= 0) {
-            F[b].w = F[b].w + cross(from_b, f);
-            F[b].v = F[b].v + f;
-        }
+        Meeting g;
+        if (!meet(m, k, index, width, g)) continue;
+        Sums sums;
+        meet_solids<FORCES>(m, pair_row(m, index), g, against(k.V, g), zero6(), width, sums, nullptr);
+        SV f = sums.force * per_weight(sums.weight);
+        if (g.a.link >= 0) F[g.a.link] = F[g.a.link] - shifted(g.from_a, f);
+        if (g.b.link >= 0) F[g.b.link] = F[g.b.link] + shifted(g.from_b, f);
     }
 }
 
 DS_ENTRY void pair_forces_vjp(const Model& m, const Kinematics& k, const SV* X, LinkBar* bar)
 {
+    T width = m.contacts.back;
     for (int index = 0; index < m.contacts.np; index++) {
-        const int* pair = m.contacts.pair + index * PI_COLUMNS;
-        const P* row = pair_row(m, index);
-        Pair p;
-        if (!meet(m, k, index, m.contacts.back, p)) continue;
-        int a = pair[P_A], b = pair[P_B];
-        V3 at = p.at.p, from_b = at - p.shift;
-        V3 ua = velocity_at(k.V, a, at), xa = velocity_at(X, a, at);
-        V3 ub = velocity_at(k.V, b, from_b), xb = velocity_at(X, b, from_b);
-        Psi g = touch_vjp(m, row, p.at, ua - ub, xa - xb, m.contacts.back);
-        V3 by_pa = zero3(), by_pb = zero3();
-        if (a >= 0) by_pa = cross(g.u, k.V[a].w) + cross(g.x, X[a].w);
-        if (b >= 0) by_pb = cross(g.u, k.V[b].w) + cross(g.x, X[b].w);
-        V3 by_p = by_pa - by_pb;
-        SV moved = pair_vjp(p, pair[P_KIND], row, m.contacts.pairr + index * PR_COLUMNS, g.d, g.n, by_p);
-        if (a >= 0) {
-            LinkBar& A = bar[a];
-            A.X.w = A.X.w + cross(at, g.x);
-            A.X.v = A.X.v + g.x;
-            A.V.w = A.V.w + cross(at, g.u);
-            A.V.v = A.V.v + g.u;
-            A.W.w = A.W.w + moved.w + cross(ua, g.u) + cross(xa, g.x) - cross(at, by_pa);
-            A.W.v = A.W.v + moved.v - by_pa;
+        Meeting g;
+        if (!meet(m, k, index, width, g)) continue;
+        Sums sums;
+        meet_solids<COTANGENTS>(m, pair_row(m, index), g, against(k.V, g), against(X, g), width, sums, nullptr);
+        R per = per_weight(sums.weight);
+        SV u = sums.u * per, x = sums.x * per, moved = (sums.moved - sums.spread * (sums.psi * per)) * per;
+        // the weights do not change what displacing a with its fields and b with its own do together: nothing
+        SV W = g.a.link < 0 ? moved : zero6();
+        if (g.a.link >= 0) {
+            LinkBar& A = bar[g.a.link];
+            SV ua = shifted(g.from_a, u), xa = shifted(g.from_a, x);
+            SV V = k.V[g.a.link], Xa = X[g.a.link];
+            W = shifted(g.from_a, moved) + cross_force(V, ua) + cross_force(Xa, xa);
+            A.V = A.V + ua;
+            A.X = A.X + xa;
+            A.W = A.W + W;
+            W = shifted(-g.from_a, W);
         }
-        if (b < 0) continue;
-        LinkBar& B = bar[b];
-        B.X.w = B.X.w - cross(from_b, g.x);
-        B.X.v = B.X.v - g.x;
-        B.V.w = B.V.w - cross(from_b, g.u);
-        B.V.v = B.V.v - g.u;
-        // both shapes together carry p and turn n; then about B's reference point
-        V3 force = by_p - moved.v, moment = cross(at, by_p) + cross(p.at.n, g.n) - moved.w - cross(p.shift, force);
-        B.W.w = B.W.w + moment - cross(ub, g.u) - cross(xb, g.x) + cross(from_b, by_pb);
-        B.W.v = B.W.v + force + by_pb;
+        if (g.b.link < 0) continue;
+        LinkBar& B = bar[g.b.link];
+        B.V = B.V - shifted(g.from_b, u);
+        B.X = B.X - shifted(g.from_b, x);
+        B.W = B.W - shifted(g.from_b, W);
     }
 }
 
+#if DS_PARAMS
+DS_ENTRY void pair_gains_vjp(const Model& m, const Kinematics& k, const SV* X, R* bar)
+{
+    T width = m.contacts.back;
+    for (int index = 0; index < m.contacts.np; index++) {
+        Meeting g;
+        if (!meet(m, k, index, width, g)) continue;
+        Sums sums;
+        SV V = against(k.V, g), test = against(X, g);
+        meet_solids<COUNT>(m, pair_row(m, index), g, V, test, width, sums, bar);
+        if (any(sums.weight > R{}))
+            meet_solids<GAINS>(m, pair_row(m, index), g, V, test * per_weight(sums.weight), width, sums, bar);
+    }
+}
+#endif
+
+// pairs that overlap
 DS_FN R pairs_touching(const Model& m, const Kinematics& k)
 {
     R count = R{};
     for (int index = 0; index < m.contacts.np; index++) {
-        Pair p;
-        if (meet(m, k, index, T(0), p)) count = count + one_if(p.at.d < R{});
+        Meeting g;
+        Sums sums;
+        if (!meet(m, k, index, T(0), g)) continue;
+        meet_solids<COUNT>(m, pair_row(m, index), g, zero6(), zero6(), T(0), sums, nullptr);
+        count = count + one_if(sums.weight > R{});
     }
     return count;
 }

@@ -161,15 +161,7 @@ DS_FN void contact_parameters_vjp(const Model& m, const Kinematics& k, const SV*
 #endif
         if (!m.contacts.nx) accumulate(m, bar, m.reals + G_GROUND, -by_d);
     }
-    for (int index = 0; index < m.contacts.np; index++) {
-        Pair p;
-        if (!meet(m, k, index, back, p)) continue;
-        int a = m.contacts.pair[index * PI_COLUMNS + P_A], b = m.contacts.pair[index * PI_COLUMNS + P_B];
-        V3 at = p.at.p, from_b = at - p.shift;
-        V3 u = velocity_at(k.V, a, at) - velocity_at(k.V, b, from_b);
-        V3 x = velocity_at(X, a, at) - velocity_at(X, b, from_b);
-        touch_gains_vjp(m, pair_row(m, index), p.at, u, x, bar);
-    }
+    if (m.contacts.np) pair_gains_vjp(m, k, X, bar);
 }
 #endif
 
