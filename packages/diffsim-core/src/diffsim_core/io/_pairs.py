@@ -78,7 +78,11 @@ def pair_problems(m: Any, found: list[tuple[int, int]]) -> list[str]:
 
 
 def contact_pairs(
-    m: Any, found: list[tuple[int, int]], shape: Callable[[int], Geom], gains: Callable[[Geom, Geom], Gains], mu: float | None
+    m: Any,
+    found: list[tuple[int, int]],
+    shape: Callable[[int], Geom],
+    gains: Callable[[Geom, Geom], Gains],
+    mu: float | None,
 ) -> ContactPairs:
     """The arrays of the pairs ``found``: ``shape`` places a shape on its link, ``gains`` has kn, kd, kt of two shapes."""
     places: dict[int, int] = {}
