@@ -193,11 +193,18 @@ def test_two_shapes_are_springs_in_series_and_the_world_is_rigid() -> None:
     assert two_bodies("sphere", "capsule").pairs.mu[0] == 0.7
 
 
-def test_a_shape_that_pairs_do_not_know_is_named() -> None:
-    xml = STACK.format('cylinder" size="0.1 0.1')
-    assert load_model(xml).nc == 10
-    with pytest.raises(ModelError, match=r'cylinder geom "high" may touch other shapes.*without body_contact'):
-        load_model(xml, body_contact=True)
+def test_default_gains_are_those_of_the_lighter() -> None:
+    """Be it above or below, it rests 5 mm deep; within a tree, branches count, or a tenth of the tree."""
+    ball = '<body pos="0 0 {}"><freejoint/><geom size="{}" mass="{}"/></body>'
+    for masses in ((1, 50), (50, 1)):
+        bodies = "".join(ball.format(2 * k, 1, mass) for k, mass in enumerate(masses))
+        pairs = load_model(f"<mujoco><worldbody>{bodies}</worldbody></mujoco>", body_contact=True).pairs
+        assert pairs.kn[0] == pytest.approx(9.81 / 0.005) and pairs.kd[0] == pytest.approx(0.25 * pairs.kn[0])
+    for fingers, mass in ((1.0, 1.0), (0.1, 0.52)):
+        finger = f'<body pos="{{}} 0 -2"><joint/><geom size="1" mass="{fingers}"/></body>'
+        hand = f'<body><freejoint/><geom size="1" mass="5"/>{finger.format(-2)}{finger.format(2)}</body>'
+        pairs = load_model(f"<mujoco><worldbody>{hand}</worldbody></mujoco>", body_contact=True).pairs
+        assert len(pairs) == 1 and pairs.kn[0] == pytest.approx(mass * 9.81 / 0.005)
 
 
 def test_too_many_pairs_are_refused_at_once() -> None:

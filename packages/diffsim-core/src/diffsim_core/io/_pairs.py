@@ -84,7 +84,7 @@ def contact_pairs(
     gains: Callable[[Geom, Geom], Gains],
     mu: float | None,
 ) -> ContactPairs:
-    """The arrays of the pairs ``found``: ``shape`` places a shape on its link, ``gains`` has kn, kd, kt of two shapes."""
+    """The arrays of the pairs ``found``; ``shape`` places a shape on its link, ``gains`` are kn, kd, kt of two."""
     places: dict[int, int] = {}
     solids: list[Solid] = []
     for g in sorted({g for pair in found for g in pair}):

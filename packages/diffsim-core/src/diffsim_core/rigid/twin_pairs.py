@@ -113,22 +113,23 @@ def near_part(solid: Solid, c: FloatArray, h: FloatArray, near: float) -> tuple[
     roots: list[float] = []
     half, reach = solid.segments[0, 1], near + solid.radius
     for end in (half, -half):
-        roots += _crossings(h @ h, h @ (c - end), (c - end) @ (c - end) - reach**2)
+        roots += _crossings(h, c - end, reach)
     if half.any():
         across = np.eye(3) - np.outer(half, half) / (half @ half)
         hp, cp = across @ h, across @ c
         if hp @ hp > 1e-12 * (h @ h):
-            sides = _crossings(hp @ hp, hp @ cp, cp @ cp - reach**2)
+            sides = _crossings(hp, cp, reach)
             roots += [t for t in sides if abs((c + t * h) @ half) <= half @ half]
     if not roots:
         return 0.0, 0.0
     return max(t0, min(roots)), min(t1, max(roots))
 
 
-def _crossings(a: float, b: float, c: float) -> list[float]:
-    """Roots of ``a t^2 + 2 b t + c``."""
-    free = b * b - a * c
-    return [(-b - np.sqrt(free)) / a, (-b + np.sqrt(free)) / a] if free > 0 else []
+def _crossings(h: FloatArray, c: FloatArray, radius: float) -> list[float]:
+    """Where ``c + t h`` enters and leaves a ball of that radius about the origin."""
+    a, b = float(h @ h), float(h @ c)
+    free = b * b - a * float(c @ c - radius**2)
+    return [float(-b - np.sqrt(free)) / a, float(-b + np.sqrt(free)) / a] if free > 0 else []
 
 
 def _nearest(c: FloatArray, h: FloatArray, y: FloatArray) -> FloatArray:
