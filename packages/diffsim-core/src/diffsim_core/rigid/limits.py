@@ -19,9 +19,9 @@ LIMIT_LAWS = ("paper", "released", "damped")
 def limit_onset(bounds: FloatArray) -> float:
     """Depth beyond a range at which half of the ``damped`` law's damper acts [m] or [rad].
 
-    A hundredth of the range, at most 0.01: the force sets in without a jump, so gradients see it coming.
+    A five hundredth of the range, at most 0.002: the force sets in without a jump, so gradients see it coming.
     """
-    return 0.01 * min(float(bounds[1] - bounds[0]), 1.0) or 1e-6
+    return 0.002 * min(float(bounds[1] - bounds[0]), 1.0) or 1e-6
 
 
 def has_limit_damper(model: RigidModel, i: int) -> bool:
