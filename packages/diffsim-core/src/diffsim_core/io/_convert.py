@@ -21,6 +21,7 @@ from diffsim_core.io._names import body_name, geom_name, joint_name, object_name
 from diffsim_core.io._pairs import contact_pairs
 from diffsim_core.io._passive import gravcomp_arrays, read_fluid
 from diffsim_core.io._points import contact_arrays
+from diffsim_core.io._solref import solref_contact_gains
 from diffsim_core.io.params import ContactParams, LimitParams
 from diffsim_core.rigid._quat import quat_mul, rotation
 from diffsim_core.rigid.hulls import Hull
@@ -141,6 +142,7 @@ def to_rigid_model(
     inertias: Mapping[int, FloatArray],
     contact: ContactParams,
     limits: LimitParams,
+    solref: bool,
     contact_law: str,
     limit_law: str,
     notes: tuple[str, ...],
@@ -156,7 +158,7 @@ def to_rigid_model(
     types = [joint_of(m, j) for j in joints]
     geoms = geoms_of(m, bodies)
     shapes = contact_shapes(m, geoms, mesh)
-    gains = contact_gains(m, links, shapes, contact)
+    gains = solref_contact_gains(m, shapes, contact) if solref else contact_gains(m, links, shapes, contact)
     scalar = np.array([joint.scalar for joint in types], dtype=bool)
     return RigidModel(
         name=name,
@@ -176,7 +178,7 @@ def to_rigid_model(
         joint_stiffness=np.zeros(m.njnt) if no_spring else m.jnt_stiffness.reshape(m.njnt, -1)[joints, 0],
         joint_limited=np.where(scalar & (not no_limit), m.jnt_limited[joints], 0).astype(np.int64),
         joint_range=m.jnt_range[joints].copy(),
-        **limit_gains(m, joints, limits, limit_law),
+        **limit_gains(m, joints, limits, limit_law, solref=solref),
         dof_damping=np.zeros(m.nv) if no_damper else m.dof_damping.reshape(m.nv, -1)[:, 0].copy(),
         dof_armature=m.dof_armature.copy(),
         dof_friction=np.zeros(m.nv) if no_friction else m.dof_frictionloss.copy(),

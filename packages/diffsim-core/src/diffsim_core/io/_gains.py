@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from diffsim_core.io._mujoco import mujoco
+from diffsim_core.io._solref import Gains as Gains
+from diffsim_core.io._solref import solref_limits
 from diffsim_core.io.params import LIMIT_RATE, SINK_DEPTH, ContactParams, LimitParams
 from diffsim_core.rigid.model import FloatArray, Geom
-
-Gains = tuple[float, float, float]
 
 
 class Link(Protocol):
@@ -93,9 +93,11 @@ def half_width(shape: Geom) -> float:
     return float(np.min(shape.size[:used]))
 
 
-def limit_gains(m: Any, joints: FloatArray, limits: LimitParams, law: str) -> dict[str, FloatArray]:
-    """``limit_stiffness`` and ``limit_damping`` ``[nl]``, see ``LimitParams``."""
+def limit_gains(m: Any, joints: FloatArray, limits: LimitParams, law: str, *, solref: bool) -> dict[str, FloatArray]:
+    """``limit_stiffness`` and ``limit_damping`` ``[nl]``, see ``LimitParams``; of the file's solref if asked."""
     inertia = effective_inertia(m)[m.jnt_dofadr[joints]] if m.njnt else np.zeros(0)
+    if solref:
+        return solref_limits(m, joints, inertia, limits)
     stiffness = inertia * LIMIT_RATE**2 if limits.stiffness is None else np.full(len(joints), limits.stiffness)
     damping = 2 * np.sqrt(stiffness * inertia) if law == "damped" else np.full(len(joints), 10.0)
     if limits.damping is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def load_model(
     source: str | Path | MjSpec,
     *,
     root: str | Path | None = None,
-    contact: ContactParams | None = None,
+    contact: ContactParams | Literal["mujoco"] | None = None,
     limits: LimitParams | None = None,
     loops: LoopParams | None = None,
     contact_law: str | None = None,
@@ -77,7 +77,9 @@ def load_model(
     Args:
         source: path of an ``.xml``, ``.mjcf`` or ``.urdf`` file, or the XML itself, or a ``mujoco.MjSpec``.
         root: folder that the model and all files that it names must lie in; default the model's own folder.
-        contact: contact parameters of all contact points.
+        contact: contact parameters of all contact points. ``"mujoco"`` reads the file's ``timestep``, ``solref`` and
+            ``solimp`` into stiffness and damping of contact and limits; contact then follows the ``released`` law, as
+            MuJoCo's dampers do not pull back what leaves.
         limits: parameters of all joint limits.
         loops: parameters of all ``connect`` and ``weld`` equalities, which become springs and dampers.
         contact_law: ``"paper"``, ``"released"`` or another of ``diffsim_core.rigid.CONTACT_LAWS``.
@@ -116,9 +118,12 @@ def load_model(
     repairs = Repairs(balanceinertia=balanceinertia, boundmass=boundmass, boundinertia=boundinertia)
     m, warned = compile_model(source, floating=floating, root=root, repairs=repairs)
     custom, custom_problems = read_custom(m)
+    if isinstance(contact, str) and contact != "mujoco":
+        raise ValueError(f'contact is {contact!r}: give ContactParams(...), "mujoco" or nothing')
+    solref = isinstance(contact, str)
     given_limits = fill(limits, custom.limits).stiffness is not None
     laws = {
-        "contact_law": contact_law or custom.contact_law or "paper",
+        "contact_law": contact_law or custom.contact_law or ("released" if solref else "paper"),
         "limit_law": limit_law or custom.limit_law or ("paper" if given_limits else "damped"),
         "inertia_law": inertia_law or custom.inertia_law or "paper",
     }
@@ -152,7 +157,8 @@ def load_model(
         touching=touching,
         mesh=mesh,
         inertias=inertias,
-        contact=fill(contact, custom.contact),
+        contact=fill(None if isinstance(contact, str) else contact, custom.contact),
+        solref=solref,
         limits=fill(limits, custom.limits),
         contact_law=laws["contact_law"],
         limit_law=laws["limit_law"],
