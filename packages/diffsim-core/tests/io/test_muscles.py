@@ -118,25 +118,22 @@ CASES = {
         .replace("<actuator>", '<actuator><motor tendon="line"/>'),
         'tendon "line" wraps around the sphere geom "bone"',
     ),
-    "limit": (spatial(TWO, 'limited="true" range="0 1"'), 'limited of tendon "line"'),
-    "spring": (spatial(TWO, 'stiffness="3"'), 'stiffness of tendon "line"'),
-    "damper": (spatial(TWO, 'damping="3"'), 'damping of tendon "line"'),
-    "friction": (spatial(TWO, 'frictionloss="3"'), 'frictionloss of tendon "line"'),
-    "fixed": (
-        arm('<motor tendon="line"/>', '<fixed name="line"><joint joint="elbow" coef="1"/></fixed>'),
-        'tendon "line" is a fixed tendon: use joint springs',
+    "armature of a tendon": (spatial(TWO, 'armature="3"'), 'armature of tendon "line": a tendon has no inertia'),
+    "negative spring": (spatial(TWO, 'stiffness="-1"'), 'tendon "line" has a negative stiffness'),
+    "gain": (
+        arm('<general name="winch" tendon="a" gaintype="affine"/>'),
+        'actuator "winch" has a gain that depends on the',
     ),
-    "servo": (arm('<position name="winch" tendon="a" kp="3"/>'), 'actuator "winch" on a tendon is neither a motor'),
-    "force range": (
-        arm('<motor name="winch" tendon="a" forcelimited="true" forcerange="0 1"/>'),
-        'actuator "winch" on a tendon has a forcerange; narrow',
+    "muscle's force range": (
+        arm('<muscle name="winch" tendon="a" lengthrange="0.1 1" forcelimited="true" forcerange="0 1"/>'),
+        'actuator "winch" is a muscle with a forcerange; give',
     ),
     "early": (general('actearly="true"'), '"biceps" has actearly'),
     "activation range": (general('actlimited="true" actrange="0 0.5"'), "actrange 0 0.5, which cuts"),
     "no length range": (arm('<muscle name="biceps" tendon="a"/>'), '"biceps" has no lengthrange; give it one'),
     "curves": (muscle('fvmax="0.5"'), '"biceps" needs range increasing, lmin < 1 < lmax'),
     "time constants": (muscle('timeconst="0 0.1"'), '"biceps" needs positive time constants'),
-    "on a joint": (arm('<muscle name="biceps" joint="elbow" lengthrange="0.1 1"/>'), "activation dynamics"),
+    "on a ball joint": (arm('<muscle name="biceps" joint="shoulder" lengthrange="0.1 1"/>'), "a free or ball joint"),
     "armature": (arm('<motor name="winch" tendon="a" armature="1"/>'), '"winch" has armature'),
 }
 

@@ -51,7 +51,6 @@ def test_everything_that_is_not_simulated_is_named(name: str) -> None:
     expected = {
         "wraps around the": sum(int(np.isin(path, wrapped).sum()) for path in paths),
         "equality": m.neq,
-        "limited of tendon": int(m.tendon_limited.sum()),
         "has no lengthrange": m.nu if name == "myofinger" else 0,
         "fixed obstacle": int(name not in ("myofinger", "osl", "myofullbody")),
     }

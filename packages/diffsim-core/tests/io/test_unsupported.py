@@ -33,12 +33,8 @@ def with_inertia(numbers: str) -> str:
 
 CASES = {
     "tendon": (
-        mjcf(
-            ARM.format(""),
-            '<tendon><fixed name="cord"><joint joint="j" coef="1"/></fixed></tendon>'
-            '<actuator><motor tendon="cord"/></actuator>',
-        ),
-        ['tendon "cord"', "joint springs"],
+        mjcf(ARM.format(""), '<tendon><fixed name="cord" armature="1"><joint joint="j" coef="1"/></fixed></tendon>'),
+        ['armature of tendon "cord"', "give its joints armature"],
     ),
     "damper": (actuator('<damper name="d" joint="j" kv="3" ctrlrange="0 1"/>'), ['"d" has a gain that depends']),
     "servo on a ball joint": (
@@ -48,9 +44,20 @@ CASES = {
         ),
         ['actuator "servo" is a servo on a free or ball joint'],
     ),
-    "filter": (actuator('<general name="f" joint="j" dyntype="filter"/>'), ['"f" has activation dynamics']),
-    "muscle": (actuator('<muscle name="biceps" joint="j" lengthrange="0.1 1"/>'), ['"biceps"', "activation dynamics"]),
-    "site motor": (actuator('<motor name="jet" site="s"/>'), ['actuator "jet" does not act on a joint']),
+    "filter": (actuator('<general name="f" joint="j" dyntype="filter" actearly="true"/>'), ['"f" has actearly']),
+    "muscle": (actuator('<muscle name="biceps" joint="j"/>'), ['"biceps" has no lengthrange']),
+    "filter on a ball joint": (
+        mjcf(
+            f'<body><joint name="hip" type="ball"/>{BALL}</body>',
+            '<actuator><general name="f" joint="hip" dyntype="filter"/></actuator>',
+        ),
+        ['actuator "f" has an activation and acts on a free or ball joint'],
+    ),
+    "two sites": (actuator('<motor name="jet" site="s" refsite="s"/>'), ['actuator "jet" acts on a site relative to']),
+    "body": (
+        mjcf(FREE.format(BALL), '<actuator><adhesion name="glue" body="b" ctrlrange="0 1"/></actuator>'),
+        ['actuator "glue" does not act on a joint, a tendon or a site'],
+    ),
     "motor in the parent's axes": (
         mjcf(FREE.format(BALL), '<actuator><motor name="push" jointinparent="root"/></actuator>'),
         ['actuator "push" acts on a free or ball joint', "jointinparent"],
@@ -221,7 +228,9 @@ def test_a_flag_that_switches_off_what_is_not_simulated(flag: str) -> None:
 
 def test_one_sentence_for_each_problem() -> None:
     rest = '<body><joint name="k"/><geom size="0.1" pos="1 0 0"/></body>'
-    tendon = '<tendon><fixed name="t"><joint joint="j" coef="1"/><joint joint="k" coef="1"/></fixed></tendon>'
+    tendon = (
+        '<tendon><fixed name="t" armature="1"><joint joint="j" coef="1"/><joint joint="k" coef="1"/></fixed></tendon>'
+    )
     with pytest.raises(ModelError) as caught:
         load_model(mjcf(ARM.format("") + rest, tendon + '<actuator><motor tendon="t"/></actuator>'))
     assert len(caught.value.problems) == 1

@@ -75,8 +75,10 @@ EVERYTHING = """<mujoco><worldbody><geom type="plane" size="1 1 1"/><site name="
   <body name="a" pos="0 0 .09"><freejoint/><geom size=".1"/><site name="s"/>
     <body pos=".15 0 0"><joint name="h" axis="0 1 0" range="-30 30"/><geom size=".02" contype="0" conaffinity="0"/>
       <body pos="0 0 .1"><joint name="g"/><geom size=".1"/></body></body></body></worldbody>
-  <tendon><spatial name="t"><site site="w"/><site site="s"/></spatial></tendon>
+  <tendon><spatial name="t" damping="1"><site site="w"/><site site="s"/></spatial>
+    <fixed name="f"><joint joint="h" coef="1"/></fixed></tendon>
   <actuator><muscle name="m" tendon="t" lengthrange=".1 1"/><motor tendon="t" gear="-1"/>
+  <general tendon="f" dyntype="filter" dynprm=".1"/><muscle joint="h" lengthrange="-1 1"/>
   <position joint="h" kp="3" forcerange="-1 1"/></actuator></mujoco>"""
 
 
@@ -84,13 +86,13 @@ EVERYTHING = """<mujoco><worldbody><geom type="plane" size="1 1 1"/><site name="
 def whole():
     """A model with a motor, a servo, a muscle, points on the ground, and pairs."""
     found = load_model(EVERYTHING, body_contact=True)
-    assert min(found.nc, found.ns, found.muscles.n, found.na, len(found.pairs), len(found.sites)) > 0
+    assert min(found.nc, found.ns, found.muscles.n, found.tendons.n, found.na, len(found.pairs), len(found.sites)) > 0
     RigidDynamics(found, dt=1e-3, substeps=1)
     return found
 
 
 def holders(m):
-    return {"": m, "pairs.": m.pairs, "muscles.": m.muscles}
+    return {"": m, "pairs.": m.pairs, "muscles.": m.muscles, "tendons.": m.tendons}
 
 
 def put(m, prefix, **fields):
@@ -121,7 +123,9 @@ def test_every_number_must_be_finite(whole):
 
 INDICES = {"link_parent", "joint_q", "joint_dof", "joint_type", "joint_limited", "actuator_dof", "servo_dof",
            "servo_actuator", "contact_link", "contact_kind", "pairs.solid", "muscles.control",
-           "muscles.activation", "muscles.first", "muscles.segment_link"}  # fmt: skip
+           "muscles.activation", "muscles.first", "muscles.segment_link", "muscles.term_first", "muscles.term_joint",
+           "tendons.control", "tendons.activation", "tendons.dynamics", "tendons.first", "tendons.segment_link",
+           "tendons.term_first", "tendons.term_joint", "tendons.site_link"}  # fmt: skip
 
 
 def test_every_index_must_be_one(whole):
@@ -139,7 +143,8 @@ def test_every_index_must_be_one(whole):
 
 
 COUNTING = {"link_parent", "q_ref", "dof_armature", "actuator_dof", "servo_dof", "contact_link", "joint_parameters",
-            "pairs.solid", "muscles.control", "muscles.segment_link"}  # fmt: skip
+            "pairs.solid", "muscles.control", "muscles.segment_link", "muscles.term_joint", "tendons.control",
+            "tendons.segment_link", "tendons.term_joint"}  # fmt: skip
 """Fields whose lengths say how many there are."""
 
 

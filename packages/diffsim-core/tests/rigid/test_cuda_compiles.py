@@ -32,7 +32,14 @@ def test_compiles_to_a_cubin(tmp_path, dtype, inputs):
     size = SizeClass.of(9, 14, 81, 8, on_cuda=True)
     if inputs:
         size = replace(
-            size, servos=True, groups=True, muscles=True, joints=(SCREW,), joint_parameters=1, laws=(HUNT_CROSSLEY,)
+            size,
+            servos=True,
+            groups=True,
+            muscles=True,
+            tendons=True,
+            joints=(SCREW,),
+            joint_parameters=1,
+            laws=(HUNT_CROSSLEY,),
         )
         size = replace(size, cliques=True, loops=True, implicit=True).with_inputs(546, inputs)
     code = compile_quickly(kernels(dtype, True, size).module, tmp_path)

@@ -9,17 +9,13 @@ import numpy as np
 from diffsim_core.io._flags import actuator_is_off, switched_off
 from diffsim_core.io._joints import joint_of
 from diffsim_core.io._mujoco import mujoco
-from diffsim_core.io._muscles import TENDON, is_hill, pull_problem
+from diffsim_core.io._muscles import JOINT, JOINT_IN_PARENT, affine_bias, is_hill
 from diffsim_core.io._names import actuator_name
+from diffsim_core.io._tendons import acts_along, along_problem
 from diffsim_core.rigid.model import UNBOUNDED, FloatArray
 
 _AFFINE = int(mujoco.mjtBias.mjBIAS_AFFINE)
-_ON_JOINTS = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
-
-
-def affine_bias(m: Any, a: int) -> FloatArray:
-    """``[3]``: constant force and its factors of length and velocity; zeros without ``biastype``, as MuJoCo has it."""
-    return m.actuator_biasprm[a, :3] if int(m.actuator_biastype[a]) == _AFFINE else np.zeros(3)
+_ON_JOINTS = (JOINT, JOINT_IN_PARENT)
 
 
 def on_joint(m: Any, j: int) -> list[int]:
@@ -69,7 +65,7 @@ def _motor_force(m: Any, a: int) -> FloatArray:
 def generalised_range(m: Any, a: int) -> FloatArray:
     """Least and greatest generalised force [N] or [N m] of an actuator on its slide or hinge."""
     gear, bounds = m.actuator_gear[a, 0], _force_range(m, a)
-    if not affine_bias(m, a)[1:].any():
+    if not (affine_bias(m, a)[1:].any() or acts_along(m, a)):
         bounds = np.clip(_motor_force(m, a), *bounds)
     return np.sort(bounds * gear) if gear else np.zeros(2)
 
@@ -98,8 +94,8 @@ def _joint_bounds(m: Any, a: int) -> FloatArray | None:
 def actuator_arrays(m: Any) -> dict[str, Any]:
     """The ``actuator_*`` and ``servo_*`` fields of ``RigidModel``."""
     n = m.nu
-    joints = [int(m.actuator_trntype[a]) != TENDON for a in range(n)]
-    acts = [joints[a] and not actuator_is_off(m, a) for a in range(n)]
+    joints = [int(m.actuator_trntype[a]) in _ON_JOINTS for a in range(n)]
+    acts = [not acts_along(m, a) and not actuator_is_off(m, a) for a in range(n)]
     servos = [acts[a] and is_servo(m, a) for a in range(n)]
     motors = [acts[a] and not servos[a] for a in range(n)]
     gear = [m.actuator_gear[a, 0] * m.actuator_gainprm[a, 0] if motor else 0.0 for a, motor in enumerate(motors)]
@@ -139,7 +135,7 @@ def _servo_rows(m: Any, a: int) -> list[tuple[Any, ...]]:
 
 def not_simulated(m: Any, a: int) -> str:
     """Why an actuator is not simulated, or an empty string."""
-    reason = pull_problem(m, a) if int(m.actuator_trntype[a]) == TENDON else _joint_problem(m, a)
+    reason = along_problem(m, a) if acts_along(m, a) else _joint_problem(m, a)
     if reason:
         return reason
     count = len(m.actuator_trntype)
@@ -150,17 +146,12 @@ def not_simulated(m: Any, a: int) -> str:
 
 
 def _joint_problem(m: Any, a: int) -> str:
-    transmission = int(m.actuator_trntype[a])
-    if transmission not in _ON_JOINTS:
-        return "does not act on a joint or a tendon"
-    if int(m.actuator_dyntype[a]) != int(mujoco.mjtDyn.mjDYN_NONE):
-        return "has activation dynamics"
     if int(m.actuator_gaintype[a]) != int(mujoco.mjtGain.mjGAIN_FIXED):
         return "has a gain that depends on the state"
     if int(m.actuator_biastype[a]) not in (int(mujoco.mjtBias.mjBIAS_NONE), _AFFINE):
         return "has a bias force that is not affine"
     if not joint_of(m, m.actuator_trnid[a, 0]).scalar:
-        if transmission == int(mujoco.mjtTrn.mjTRN_JOINTINPARENT):
+        if int(m.actuator_trntype[a]) == JOINT_IN_PARENT:
             return "acts on a free or ball joint in its parent's axes (jointinparent)"
         if affine_bias(m, a)[1:].any():
             return "is a servo on a free or ball joint"

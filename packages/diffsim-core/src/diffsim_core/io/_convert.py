@@ -22,6 +22,7 @@ from diffsim_core.io._pairs import contact_pairs
 from diffsim_core.io._passive import gravcomp_arrays, read_fluid
 from diffsim_core.io._points import contact_arrays
 from diffsim_core.io._solref import solref_contact_gains
+from diffsim_core.io._tendons import read_tendons, scale_tendons
 from diffsim_core.io.params import ContactParams, LimitParams
 from diffsim_core.rigid._quat import quat_mul, rotation
 from diffsim_core.rigid.hulls import Hull
@@ -160,7 +161,7 @@ def to_rigid_model(
     shapes = contact_shapes(m, geoms, mesh)
     gains = solref_contact_gains(m, shapes, contact) if solref else contact_gains(m, links, shapes, contact)
     scalar = np.array([joint.scalar for joint in types], dtype=bool)
-    return RigidModel(
+    model = RigidModel(
         name=name,
         link_parent=np.array([link.parent for link in links], dtype=np.int64),
         joint_type=np.array([JOINTS.index(joint.name) for joint in types], dtype=np.int64),
@@ -184,6 +185,7 @@ def to_rigid_model(
         dof_friction=np.zeros(m.nv) if no_friction else m.dof_frictionloss.copy(),
         **actuator_arrays(m),
         muscles=read_muscles(m, bodies),
+        tendons=read_tendons(m, bodies),
         **contact_arrays(shapes, ground, gains, contact.mu),
         **gravcomp_arrays(
             m, bodies, np.array([link.mass for link in links]), np.array([com for com, _ in inertial]).reshape(-1, 3)
@@ -198,3 +200,4 @@ def to_rigid_model(
         sites=tuple(_site(m, bodies, s) for s in range(m.nsite)),
         notes=notes,
     )
+    return scale_tendons(model, limits)

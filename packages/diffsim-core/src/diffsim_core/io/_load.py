@@ -191,6 +191,7 @@ def _non_finite(model: RigidModel) -> list[str]:
     return [
         *_non_finite_fields(model),
         *(f"muscles: {field}" for field in model.muscles.non_finite()),
+        *(f"tendons: {field}" for field in model.tendons.non_finite()),
         *(f"fluid: {field}" for field in model.fluid.non_finite()),
         *(f"loops: {field}" for field in model.loops.non_finite()),
         *(f"pairs.{field}" for field in _non_finite_fields(model.pairs)),

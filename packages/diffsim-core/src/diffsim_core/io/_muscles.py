@@ -1,4 +1,4 @@
-"""Spatial tendons and the actuators that pull on them -> ``Muscles``; what is not simulated is named."""
+"""Paths of tendons, and muscles and motors that pull along them -> ``Muscles``; what is not simulated is named."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core.io._flags import active_equalities, actuator_is_off, switched_off
+from diffsim_core.io._flags import actuator_is_off
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._names import actuator_name, object_name
 from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid.model import Body, FloatArray
 from diffsim_core.rigid.muscles import HillConstants, Muscles, Unit, muscles_of
+from diffsim_core.rigid.paths import Path
 
 TENDON = int(mujoco.mjtTrn.mjTRN_TENDON)
+JOINT, JOINT_IN_PARENT = int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT)
 _SITE, _PULLEY = int(mujoco.mjtWrap.mjWRAP_SITE), int(mujoco.mjtWrap.mjWRAP_PULLEY)
+_JOINT = int(mujoco.mjtWrap.mjWRAP_JOINT)
 WRAPPED = {int(mujoco.mjtWrap.mjWRAP_SPHERE): "sphere", int(mujoco.mjtWrap.mjWRAP_CYLINDER): "cylinder"}
 """What a path can wrap around."""
 _MUSCLE = (
@@ -24,18 +27,6 @@ _MUSCLE = (
     int(mujoco.mjtBias.mjBIAS_MUSCLE),
 )
 _MOTOR = (int(mujoco.mjtDyn.mjDYN_NONE), int(mujoco.mjtGain.mjGAIN_FIXED), int(mujoco.mjtBias.mjBIAS_NONE))
-_EXTRAS = {
-    "limited": "limit",
-    "stiffness": "spring",
-    "damping": "damper",
-    "frictionloss": "frictionloss",
-    "armature": "",
-    "actfrclimited": "actuation",
-    "stiffnesspoly": "spring",
-    "dampingpoly": "damper",
-}
-"""What a tendon may have that is not simulated, and the flag that switches it off."""
-_TENDON_EQUALITY = int(mujoco.mjtEq.mjEQ_TENDON)
 
 
 def kind(m: Any, a: int) -> tuple[int, int, int]:
@@ -43,55 +34,38 @@ def kind(m: Any, a: int) -> tuple[int, int, int]:
     return int(m.actuator_dyntype[a]), int(m.actuator_gaintype[a]), int(m.actuator_biastype[a])
 
 
+def affine_bias(m: Any, a: int) -> FloatArray:
+    """``[3]``: constant force and its factors of length and velocity; zeros without ``biastype``, as MuJoCo has it."""
+    affine = int(m.actuator_biastype[a]) == int(mujoco.mjtBias.mjBIAS_AFFINE)
+    return m.actuator_biasprm[a, :3] if affine else np.zeros(3)
+
+
 def is_hill(m: Any, a: int) -> bool:
     """Whether an actuator is a muscle with activation."""
     return kind(m, a) == _MUSCLE
 
 
-def tendon_problems(m: Any, wrapping: str) -> list[str]:
-    """A sentence for each tendon that has what is not simulated; ``wrapping`` as in ``load_model``."""
+def is_fixed(m: Any, t: int) -> bool:
+    """Whether a tendon's length is a sum of joint coordinates."""
+    return path_of(m, t)[0][0] == _JOINT
+
+
+def path_problems(m: Any, t: int, label: str, wrapping: str) -> list[str]:
+    """A sentence for each thing on a tendon's path that is not simulated; ``wrapping`` as in ``load_model``."""
     found = []
-    for t in range(m.ntendon):
-        label = f'tendon "{object_name(m, "tendon", t) or t}"'
-        extras = _extras(m, t)
-        found += [f"{name} of {label}: a tendon only carries the pull of its actuators; remove it" for name in extras]
-        if not carries(m, t):
-            continue
-        objects = list(path_of(m, t))
-        for wrap, i, _ in objects:
-            if wrap in WRAPPED:
-                if wrapping == "straight":
-                    continue
-                shape = f'{WRAPPED[wrap]} geom "{object_name(m, "geom", i) or i}"'
-                found.append(
-                    f"{label} wraps around the {shape}: paths are straight; give it sites on the way around, or load"
-                    ' with wrapping="straight"'
-                )
-            elif wrap not in (_SITE, _PULLEY):
-                found.append(f"{label} is a fixed tendon: use joint springs and motors, or a spatial tendon")
-                break
-        else:
-            if any(len(branch) < 2 for branch in branches_of(objects)):
-                found.append(f"{label} has a branch of one site: a muscle needs two points at least")
+    objects = path_of(m, t)
+    for wrap, i, _ in objects:
+        if wrap in WRAPPED and wrapping != "straight":
+            shape = f'{WRAPPED[wrap]} geom "{object_name(m, "geom", i) or i}"'
+            found.append(
+                f"{label} wraps around the {shape}: paths are straight; give it sites on the way around, or load"
+                ' with wrapping="straight"'
+            )
+    if not is_fixed(m, t):
+        for branch in branches_of(objects):
+            if len(branch) < 2:
+                found.append(f"{label} has a branch of one site: a path needs two points at least")
     return found
-
-
-def _extras(m: Any, t: int) -> list[str]:
-    """What a tendon has beyond its path, of what is not switched off."""
-    acting = [name for name, flag in _EXTRAS.items() if not (flag and switched_off(m, flag))]
-    rows = {name: np.asarray(getattr(m, f"tendon_{name}", np.zeros(m.ntendon))) for name in acting}
-    return [name for name, values in rows.items() if values.reshape(m.ntendon, -1)[t].any()]
-
-
-def carries(m: Any, t: int) -> bool:
-    """Whether a tendon exerts any force: by an actuator, an equality, or anything of its own."""
-    pulled = (a for a in range(m.nu) if int(m.actuator_trntype[a]) == TENDON and not actuator_is_off(m, a))
-    tied = (i for i in active_equalities(m) if int(m.eq_type[i]) == _TENDON_EQUALITY)
-    return (
-        any(int(m.actuator_trnid[a, 0]) == t for a in pulled)
-        or any(t in (int(m.eq_obj1id[i]), int(m.eq_obj2id[i])) for i in tied)
-        or bool(_extras(m, t))
-    )
 
 
 def tendon_joints(m: Any, a: int) -> set[int]:
@@ -99,7 +73,7 @@ def tendon_joints(m: Any, a: int) -> set[int]:
     joints: set[int] = set()
     chains = []
     for wrap, i, _ in path_of(m, int(m.actuator_trnid[a, 0])):
-        if wrap == int(mujoco.mjtWrap.mjWRAP_JOINT):
+        if wrap == _JOINT:
             joints.add(i)
         elif wrap in (_SITE, *WRAPPED):
             b = int((m.site_bodyid if wrap == _SITE else m.geom_bodyid)[i])
@@ -116,14 +90,16 @@ def _joints_below(m: Any, b: int) -> set[int]:
     return joints
 
 
-def pull_problem(m: Any, a: int) -> str:
-    """Why an actuator on a tendon is not simulated, or an empty string."""
-    if kind(m, a) not in (_MUSCLE, _MOTOR):
-        return "on a tendon is neither a motor nor a muscle"
+def is_pull(m: Any, a: int) -> bool:
+    """Whether an actuator is a motor whose force along a spatial tendon is its control alone."""
+    on_path = int(m.actuator_trntype[a]) == TENDON and not is_fixed(m, int(m.actuator_trnid[a, 0]))
+    return on_path and kind(m, a) == _MOTOR and not m.actuator_forcelimited[a]
+
+
+def hill_problem(m: Any, a: int) -> str:
+    """Why a muscle is not simulated, or an empty string."""
     if m.actuator_forcelimited[a]:
-        return "on a tendon has a forcerange; narrow its ctrlrange or give its muscle a force"
-    if not is_hill(m, a):
-        return ""
+        return "is a muscle with a forcerange; give its muscle a force instead"
     if m.actuator_actearly[a]:
         return "has actearly"
     low, high = m.actuator_actrange[a]
@@ -139,17 +115,41 @@ def pull_problem(m: Any, a: int) -> str:
     return ""
 
 
+def activations(m: Any) -> list[int]:
+    """For each actuator the index of its activation, in their order; -1 without one."""
+    none = int(mujoco.mjtDyn.mjDYN_NONE)
+    active = np.array([int(m.actuator_dyntype[a]) != none and not actuator_is_off(m, a) for a in range(m.nu)], bool)
+    return np.where(active, np.cumsum(active) - 1, -1).tolist()
+
+
 def read_muscles(m: Any, bodies: list[Body]) -> Muscles:
-    """The units of all actuators on tendons, in the file's order."""
+    """The units of all muscles, and of motors on spatial tendons, in the file's order."""
     units = []
-    for a in range(m.nu):
-        if int(m.actuator_trntype[a]) != TENDON or actuator_is_off(m, a):
+    for a, activation in enumerate(activations(m)):
+        if actuator_is_off(m, a):
             continue
-        hill = _hill(m, a) if is_hill(m, a) else None
-        gain = 1.0 if hill else float(m.actuator_gainprm[a, 0])
-        segments = _segments(m, bodies, int(m.actuator_trnid[a, 0]))
-        units.append(Unit(actuator_name(m, a), a, float(m.actuator_gear[a, 0]) * gain, segments, hill))
+        if is_hill(m, a):
+            hill, gain = _hill(m, a), 1.0
+        elif is_pull(m, a):
+            hill, gain = None, float(m.actuator_gainprm[a, 0])
+        else:
+            continue
+        path, gear = actuator_path(m, bodies, a), float(m.actuator_gear[a, 0]) * gain
+        units.append(Unit(actuator_name(m, a), a, gear, path.segments, hill, path.terms, activation))
     return muscles_of(units)
+
+
+def actuator_path(m: Any, bodies: list[Body], a: int) -> Path:
+    """The length along which an actuator on a tendon, slide or hinge acts."""
+    moved = int(m.actuator_trnid[a, 0])
+    return tendon_path(m, bodies, moved) if int(m.actuator_trntype[a]) == TENDON else Path(terms=[(moved, 1.0)])
+
+
+def tendon_path(m: Any, bodies: list[Body], t: int) -> Path:
+    """The length of a tendon."""
+    if is_fixed(m, t):
+        return Path(terms=[(joint, coefficient) for _, joint, coefficient in path_of(m, t)])
+    return Path(_segments(m, bodies, t))
 
 
 def _hill(m: Any, a: int) -> HillConstants:

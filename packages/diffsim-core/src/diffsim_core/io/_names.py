@@ -29,12 +29,13 @@ def geom_name(m: Any, g: int) -> str:
 
 
 def actuator_name(m: Any, a: int) -> str:
-    """The actuator's name in the file, or its tendon's or joint's."""
+    """The actuator's name in the file, or its tendon's, site's or joint's."""
     if name := object_name(m, "actuator", a):
         return name
     moved = int(m.actuator_trnid[a, 0])
-    if int(m.actuator_trntype[a]) == int(mujoco.mjtTrn.mjTRN_TENDON):
-        return object_name(m, "tendon", moved) or f"tendon{moved}"
+    for kind in ("tendon", "site"):
+        if int(m.actuator_trntype[a]) == int(getattr(mujoco.mjtTrn, f"mjTRN_{kind.upper()}")):
+            return object_name(m, kind, moved) or f"{kind}{moved}"
     return joint_name(m, moved)
 
 

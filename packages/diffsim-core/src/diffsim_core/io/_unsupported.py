@@ -10,8 +10,9 @@ from diffsim_core.io._actuators import control_range, generalised_range, not_sim
 from diffsim_core.io._flags import active_equalities, actuator_is_off, switched_off
 from diffsim_core.io._loops import CLOSING
 from diffsim_core.io._mujoco import mujoco
-from diffsim_core.io._muscles import TENDON, tendon_joints, tendon_problems
+from diffsim_core.io._muscles import TENDON, tendon_joints
 from diffsim_core.io._names import actuator_name, joint_name, object_name
+from diffsim_core.io._tendons import tendon_problems
 
 SINGULAR = (
     "the mass matrix is singular in the initial pose: give the bodies that move mass and inertia, give their joints"
@@ -19,8 +20,8 @@ SINGULAR = (
 )
 
 ACTUATORS = (
-    "motors, position and velocity servos on slide or hinge joints, motors on free or ball joints,"
-    " motors and muscles on spatial tendons"
+    "motors, servos and muscles on slide or hinge joints and on tendons, also with a filter or integrator,"
+    " motors on free or ball joints, motors on sites"
 )
 
 FREE, BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)

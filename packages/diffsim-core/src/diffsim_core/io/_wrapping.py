@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from diffsim_core.io._mujoco import mujoco
-from diffsim_core.io._muscles import WRAPPED, branches_of, carries, path_of
+from diffsim_core.io._muscles import WRAPPED, branches_of, path_of
 from diffsim_core.io._names import geom_name, object_name
+from diffsim_core.io._tendons import carries
 
 WRAPPING = ("refuse", "straight")
 """What ``load_model`` can do about it."""

@@ -32,7 +32,12 @@ from diffsim_core.rigid.model import Site as Site
 from diffsim_core.rigid.muscles import HillConstants as HillConstants
 from diffsim_core.rigid.muscles import Muscles as Muscles
 from diffsim_core.rigid.parameters import Parameters as Parameters
+from diffsim_core.rigid.paths import Paths as Paths
 from diffsim_core.rigid.solids import Solid as Solid
+from diffsim_core.rigid.tendons import ActuatorDynamics as ActuatorDynamics
+from diffsim_core.rigid.tendons import AffineConstants as AffineConstants
+from diffsim_core.rigid.tendons import PassiveConstants as PassiveConstants
+from diffsim_core.rigid.tendons import Tendons as Tendons
 
 if TYPE_CHECKING:
     from diffsim_core.rigid.dynamics import ModelParameters as ModelParameters
@@ -41,11 +46,14 @@ if TYPE_CHECKING:
     from diffsim_core.rigid.dynamics import RigidDynamics as RigidDynamics
     from diffsim_core.rigid.dynamics import RigidState as RigidState
     from diffsim_core.rigid.sensors import Sensors as Sensors
+    from diffsim_core.rigid.tendon_bounds import TendonRates as TendonRates
+    from diffsim_core.rigid.tendon_bounds import tendon_rates as tendon_rates
 
 _LAZY: dict[str, str] = dict.fromkeys(
     ("ModelParameters", "MuscleState", "Probe", "RigidDynamics", "RigidState"), "dynamics"
 )
 _LAZY["Sensors"] = "sensors"
+_LAZY |= dict.fromkeys(("TendonRates", "tendon_rates"), "tendon_bounds")
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import numpy as np
 
-from diffsim_core.rigid import _check_parts
+from diffsim_core.rigid import _check_parts, _check_units
 from diffsim_core.rigid.contact_laws import CONTACT_LAWS
 from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.model import LIMIT_LAWS, RigidModel
@@ -29,7 +29,7 @@ def check_model(model: RigidModel) -> None:
         ValueError: listing every field that has a wrong shape, a number that is not finite, or an impossible value.
     """
     problems = list(_shapes(model)) or [*_types(model)] or [*_layout(model)] or [*_values(model), *_masses(model)]
-    problems += [*_check_parts.points(model), *_check_parts.pairs(model), *_check_parts.muscles(model)]
+    problems += [*_check_parts.points(model), *_check_parts.pairs(model), *_check_units.units(model)]
     problems += _check_parts.fluid(model)
     problems += _check_parts.loops(model)
     if problems:

@@ -10,7 +10,6 @@ import numpy as np
 from diffsim_core.rigid.contacts import PointKind
 from diffsim_core.rigid.fluid import FluidShape
 from diffsim_core.rigid.model import RigidModel
-from diffsim_core.rigid.muscles import HillConstants
 from diffsim_core.rigid.solids import Solid
 
 
@@ -101,36 +100,6 @@ def solid_problems(solid: Solid, prefix: str, nl: int) -> Iterator[str]:
     yield from negative(solid, ("radius", "rounding"), prefix)
     if not n or (not f and n > 1):
         yield f"{prefix}segments has {n}: give a sphere or capsule one, a polyhedron its edges"
-
-
-def muscles(m: RigidModel) -> Iterator[str]:
-    """Problems of the units that pull along paths."""
-    u, n, segments = m.muscles, m.muscles.n, len(m.muscles.segment_link)
-    shapes = {"gear": (n,), "activation": (n,), "hill": (n, len(HillConstants._fields)), "first": (n + 1,)}
-    shapes |= {"segment_link": (segments, 2), "segment_pos": (segments, 2, 3), "segment_scale": (segments,)}
-    wrong = [*wrong_shapes(u, shapes, "muscles.")]
-    wrong += wrong_indices("muscles.control", u.control, 0, m.nu)
-    wrong += wrong_indices("muscles.activation", u.activation, -1, u.na)
-    wrong += wrong_indices("muscles.segment_link", u.segment_link, -1, m.nl)
-    wrong += wrong_indices("muscles.first", u.first, 0, segments + 1)
-    yield from wrong
-    if wrong:
-        return
-    yield from not_finite(u, shapes, "muscles.")
-    if u.first[0] != 0 or u.first[-1] != segments or (np.diff(u.first) < 0).any():
-        yield f"muscles.first is {u.first.tolist()}: it must rise from 0 to the number of segments, {segments}"
-    active = u.activation[u.activation >= 0]
-    if sorted(active.tolist()) != list(range(len(active))):
-        yield f"muscles.activation has {active.tolist()}: number the activations from 0, each once"
-    for i in np.flatnonzero(u.activation >= 0):
-        c = u.constants(int(i))
-        bounds = (("length", c.length_low, c.length_high), ("range", c.range_low, c.range_high), ("l", c.lmin, c.lmax))
-        for name, low, high in bounds:
-            if not low < high:
-                yield f"muscles.hill[{i}] has {name} from {low:g} to {high:g}: give the lower end first"
-        for name in ("vmax", "tau_act", "tau_deact"):
-            if not getattr(c, name) > 0:
-                yield f"muscles.hill[{i}] has {name}={getattr(c, name):g}: give a positive number"
 
 
 def fluid(m: RigidModel) -> Iterator[str]:

@@ -47,9 +47,11 @@ class SizeClass:
     groups: bool = False
     """Of contact points within spheres."""
     activations: int = 0
-    """Of muscles."""
+    """Of muscles and actuators."""
     passive: bool = False
     """Gravity compensation and fluid."""
+    tendons: bool = False
+    """Whether ``muscles`` includes what is no muscle (``_source/tendons.h``)."""
     reals: int = 0
     """Reals of a model some of which are inputs; zero where none is."""
     parameters: int = 0
@@ -126,6 +128,7 @@ def rigid_kernels(
         "DS_SERVOS": int(size.servos),
         "DS_MUSCLES": int(size.muscles),
         "DS_GROUPS": int(size.groups),
+        "DS_TENDONS": int(size.tendons),
         "DS_MAX_NA": size.activations or 1,
         "DS_PASSIVE": int(size.passive),
         "DS_PARAMS": int(size.parameters > 0),
@@ -146,6 +149,7 @@ def rigid_kernels(
     name += f"_muscles{size.activations}" if size.muscles else ""
     name += "_passive" if size.passive else ""
     name += "_groups" if size.groups else ""
+    name += "_tendons" if size.tendons else ""
     name += f"_p{size.parameters}_r{size.reals}" if size.parameters else ""
     name += f"_j{size.joint_parameters}" if size.joint_parameters else ""
     name += "".join(f"_{digest(entry)}" for entry in (*size.joints, *size.laws))

@@ -1,4 +1,4 @@
-"""``Muscles`` as flat arrays (columns: ``_source/muscle_tables.h``)."""
+"""``Muscles`` and ``Tendons`` as flat arrays (columns: ``_source/muscle_tables.h``)."""
 
 from __future__ import annotations
 
@@ -8,39 +8,75 @@ import numpy as np
 
 from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.model import RigidModel
+from diffsim_core.rigid.paths import Paths
+
+DIRECT, HILL, AFFINE, PASSIVE = range(4)
+"""The laws of a unit's force."""
+_CONSTANTS, _WRENCH, _COLUMNS = 2, 13, 19
 
 
 def pack_muscles(model: RigidModel) -> tuple[Any, Any]:
     """Integers and reals; segments within a link only lengthen their unit by a constant, which is worked out here."""
-    muscles = model.muscles
-    reference = reference_points(model)
-    units = np.zeros((muscles.n, 4), np.int64)
-    constants = np.zeros((muscles.n, 13))
-    links, reals = [], []
+    muscles, tendons = model.muscles, model.tendons
+    units, constants = np.zeros((muscles.n + tendons.n, 9), np.int64), np.zeros((muscles.n + tendons.n, _COLUMNS))
+    tables = _Parts(model)
     for i in range(muscles.n):
-        first, slack = len(links), 0.0
-        for s in muscles.segments(i):
-            (a, b), (pos_a, pos_b) = muscles.segment_link[s], muscles.segment_pos[s]
-            scale = muscles.segment_scale[s]
-            if a == b:
-                slack += scale * float(np.linalg.norm(pos_b - pos_a))
-                continue
-            links.append((a, b, reference[a] != reference[b]))
-            reals.append((*pos_a, *pos_b, scale))
-        units[i] = muscles.control[i], first, len(links) - first, muscles.activation[i]
-        constants[i, :2] = muscles.gear[i], slack
-        if muscles.activation[i] >= 0:
+        law = HILL if muscles.activation[i] >= 0 else DIRECT
+        first, count, slack, term, terms = tables.add(muscles, i)
+        units[i] = muscles.control[i], first, count, muscles.activation[i], law, 0, term, terms, -1
+        constants[i, :_CONSTANTS] = muscles.gear[i], slack
+        if law == HILL:
             h = muscles.constants(i)
             optimal = (h.length_high - h.length_low) / (h.range_high - h.range_low)
-            constants[i, 2:] = (
+            constants[i, _CONSTANTS:_WRENCH] = (
                 h.range_low - h.length_low / optimal,
                 muscles.gear[i] / optimal,
                 muscles.gear[i] / (optimal * h.vmax),
                 *(h.force, h.lmin, h.lmax, h.fvmax, h.fpmax, h.tau_act, h.tau_deact, h.tau_smooth),
             )
-    header = [muscles.n, muscles.na, any(link[2] for link in links), 0]
-    integers = np.concatenate([header, units.ravel(), np.array(links, dtype=np.int64).ravel()])
-    return integers, np.concatenate([constants.ravel(), np.array(reals, dtype=np.float64).ravel()])
+    for k in range(tendons.n):
+        i = muscles.n + k
+        control, act, site = tendons.control[k], tendons.activation[k], tendons.site_link[k]
+        first, count, slack, term, terms = tables.add(tendons, k)
+        law = PASSIVE if control < 0 else AFFINE
+        numbers = tendons.passive[k] if law == PASSIVE else tendons.affine[k]
+        units[i] = control, first, count, act, law, tendons.dynamics[k], term, terms, site
+        constants[i, 1] = slack
+        constants[i, _CONSTANTS : _CONSTANTS + len(numbers)] = numbers
+        constants[i, _WRENCH:] = tendons.site_wrench[k]
+    header = [len(units), model.na, any(link[2] for link in tables.links), len(tables.links)]
+    integers = [np.asarray(x, dtype=np.int64).ravel() for x in (header, units, tables.links, tables.terms)]
+    reals = [np.asarray(x, dtype=np.float64).ravel() for x in (constants, tables.reals, tables.scales)]
+    return np.concatenate(integers), np.concatenate(reals)
+
+
+class _Parts:
+    """The tables of segments and terms as they fill."""
+
+    def __init__(self, model: RigidModel) -> None:
+        self._model = model
+        self._reference = reference_points(model)
+        self.links: list[tuple[Any, ...]] = []
+        self.reals: list[tuple[Any, ...]] = []
+        self.terms: list[tuple[int, int]] = []
+        self.scales: list[float] = []
+
+    def add(self, paths: Paths, unit: int) -> tuple[int, int, float, int, int]:
+        """First segment and their number, constant length, first term and their number of a unit."""
+        first, slack, term = len(self.links), 0.0, len(self.terms)
+        for s in paths.segments(unit):
+            (a, b), (pos_a, pos_b) = paths.segment_link[s], paths.segment_pos[s]
+            scale = paths.segment_scale[s]
+            if a == b:
+                slack += scale * float(np.linalg.norm(pos_b - pos_a))
+                continue
+            self.links.append((a, b, self._reference[a] != self._reference[b]))
+            self.reals.append((*pos_a, *pos_b, scale))
+        for t in paths.terms(unit):
+            joint = paths.term_joint[t]
+            self.terms.append((int(self._model.joint_q[joint]), int(self._model.joint_dof[joint])))
+            self.scales.append(float(paths.term_scale[t]))
+        return first, len(self.links) - first, slack, term, len(self.terms) - term
 
 
 def reference_points(model: RigidModel) -> dict[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from diffsim_core.rigid._twin_paths import lengths_and_moments as lengths_and_moments
 from diffsim_core.rigid.model import FloatArray, RigidModel
 from diffsim_core.rigid.muscles import HillConstants
 
@@ -62,47 +63,13 @@ def hill_force(h: HillConstants, length: float, velocity: float, act: float) -> 
     return -h.force * (active * act + force_passive(L, h.lmax, h.fpmax))
 
 
-def lengths_and_moments(
-    model: RigidModel, rotation: FloatArray, position: FloatArray, S: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Lengths ``[n]`` [m] of all units, and their derivatives by joint motion ``[n, nv]``: moment arms [m].
-
-    Args:
-        model: The model.
-        rotation: Axes of the links ``[nl, 3, 3]``.
-        position: Origins of the links ``[nl, 3]`` [m].
-        S: Motion of a link by each degree of freedom ``[6, nv]`` about the world's origin.
-    """
-    muscles = model.muscles
-    lengths, moments = np.zeros(muscles.n), np.zeros((muscles.n, model.nv))
-    moves = np.zeros((model.nl, model.nv), dtype=bool)
-    for i, parent in enumerate(model.link_parent):
-        moves[i] = moves[parent] if parent >= 0 else False
-        end = model.joint_dof[i + 1] if i + 1 < model.nl else model.nv
-        moves[i, model.joint_dof[i] : end] = True
-    for i in range(muscles.n):
-        for s in muscles.segments(i):
-            ends, jacobians = [], []
-            for link, pos in zip(muscles.segment_link[s], muscles.segment_pos[s], strict=True):
-                p = position[link] + rotation[link] @ pos if link >= 0 else pos
-                columns = S[3:] + np.cross(S[:3].T, p).T
-                ends.append(p)
-                jacobians.append(columns * moves[link] if link >= 0 else 0 * columns)
-            d = ends[1] - ends[0]
-            length = np.linalg.norm(d)
-            lengths[i] += muscles.segment_scale[s] * length
-            if length > 0:
-                moments[i] += muscles.segment_scale[s] * (d / length) @ (jacobians[1] - jacobians[0])
-    return lengths, moments
-
-
 def muscle_forces(
     model: RigidModel, rotation: FloatArray, position: FloatArray, S: FloatArray, qd: FloatArray, u: FloatArray,
-    act: FloatArray,
+    act: FloatArray, q: FloatArray | None = None,
 ) -> FloatArray:  # fmt: skip
     """Generalised force ``[nv]`` of all units: ``sum f dL/dq``."""
     muscles = model.muscles
-    lengths, moments = lengths_and_moments(model, rotation, position, S)
+    lengths, moments = lengths_and_moments(model, rotation, position, S, q)
     force = np.zeros(muscles.n)
     for i in range(muscles.n):
         gear, a = muscles.gear[i], muscles.activation[i]
@@ -110,7 +77,8 @@ def muscle_forces(
             force[i] = gear * u[muscles.control[i]]
         else:
             velocity = moments[i] @ qd
-            force[i] = gear * hill_force(muscles.constants(i), gear * lengths[i], gear * velocity, float(act[a]))
+            h = muscles.constants(i)
+            force[i] = gear * hill_force(h, gear * float(lengths[i]), gear * velocity, float(act[a]))
     return moments.T @ force
 
 

@@ -43,7 +43,7 @@ class RigidState(NamedTuple):
 
 
 class MuscleState(NamedTuple):
-    """State of every world, where muscles have activations."""
+    """State of every world, where muscles or actuators have activations."""
 
     q: Array
     """Coordinates ``[N, nq]``, see ``RigidModel``."""
@@ -193,7 +193,9 @@ class RigidDynamics(NativeDynamics):
         model = self.model
         size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu, on_cuda=on_cuda)
         size = replace(size, groups=has_groups(model))
-        size = replace(size, servos=model.ns > 0, muscles=model.muscles.n > 0, activations=-(-model.na // 16) * 16)
+        units, activations = model.muscles.n + model.tendons.n, -(-model.na // 16) * 16
+        size = replace(size, servos=model.ns > 0, muscles=units > 0, activations=activations)
+        size = replace(size, tendons=model.tendons.n > 0 or len(model.muscles.term_joint) > 0)
         size = replace(size, passive=has_passive(model), loops=model.loops.n > 0)
         size = replace(size, cliques=size.loops or fills_in(model))
         size = replace(size, implicit=self.integrator == "implicit", losses=has_losses(model))

@@ -16,6 +16,7 @@ from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.limits import LIMIT_LAWS as LIMIT_LAWS
 from diffsim_core.rigid.loops import Loops
 from diffsim_core.rigid.muscles import Muscles
+from diffsim_core.rigid.tendons import Tendons
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -223,6 +224,8 @@ class RigidModel:
     """Units that pull along paths; their controls are among the actuators, whose gear is zero there."""
     loops: Loops = field(default_factory=Loops.none)
     """Places of two links that hold together."""
+    tendons: Tendons = field(default_factory=Tendons.none)
+    """Other forces along paths and sums of joint coordinates: springs, limits, servos, actuators with a state."""
 
     # gravity compensation and fluid
     link_gravcomp: FloatArray = field(default_factory=lambda: np.zeros(0))
@@ -308,8 +311,8 @@ class RigidModel:
 
     @property
     def na(self) -> int:
-        """Number of muscle activations."""
-        return self.muscles.na
+        """Number of activations, of muscles and of actuators with a state."""
+        return self.muscles.na + self.tendons.na
 
     @property
     def ns(self) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from diffsim_core.rigid.contacts import FloatArray, IntArray
+from diffsim_core.rigid.paths import Path, Paths, path_arrays
 
 
 class HillConstants(NamedTuple):
@@ -39,12 +41,11 @@ class HillConstants(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Muscles:
-    """``n`` units, of which ``na`` have an activation, and their segments.
+class Muscles(Paths):
+    """``n`` units, of which ``na`` have an activation, and their paths.
 
-    A unit's length is ``sum over its segments of scale |b - a|``, its force ``f`` along that length gives the
-    generalised force ``f dL/dq``. A unit without activation is a motor on its path, ``f = gear u``, so a muscle that
-    pulls has a negative gear. A unit of Hill's type follows MuJoCo::
+    A unit without activation is a motor on its path, ``f = gear u``, so a muscle that pulls has a negative gear. A unit
+    of Hill's type follows MuJoCo::
 
         f = -gear F0 (FL(L) FV(V) act + FP(L)),     d act / dt = (u - act) / tau(u, act)
     """
@@ -55,17 +56,9 @@ class Muscles:
     gear: FloatArray
     """``[n]`` force [N] for a control of one, or, for Hill's type, MuJoCo's scale of length and force."""
     activation: IntArray
-    """``[n]`` index of the unit's activation, -1 without one."""
+    """``[n]`` index of the unit's activation in the state, -1 without one."""
     hill: FloatArray
     """``[n, 13]`` :class:`HillConstants`; zeros where there is no activation."""
-    first: IntArray
-    """``[n + 1]`` first segment of each unit, and the number of segments."""
-    segment_link: IntArray
-    """``[segments, 2]`` links of both ends; -1 is the world."""
-    segment_pos: FloatArray
-    """``[segments, 2, 3]`` ends in their links' frames [m]."""
-    segment_scale: FloatArray
-    """``[segments]`` what a metre adds to the unit's length; one but for pulleys."""
 
     @classmethod
     def none(cls) -> Muscles:
@@ -92,18 +85,9 @@ class Muscles:
         """Number of activations."""
         return int(np.count_nonzero(self.activation >= 0))
 
-    def segments(self, unit: int) -> range:
-        """Indices of a unit's segments."""
-        return range(int(self.first[unit]), int(self.first[unit + 1]))
-
     def constants(self, unit: int) -> HillConstants:
         """Hill's constants of a unit."""
         return HillConstants(*(float(x) for x in self.hill[unit]))
-
-    def non_finite(self) -> list[str]:
-        """Names of the fields that hold something infinite or not a number."""
-        arrays = ((f.name, getattr(self, f.name)) for f in fields(self))
-        return [name for name, value in arrays if isinstance(value, np.ndarray) and not np.isfinite(value).all()]
 
 
 class Unit(NamedTuple):
@@ -112,20 +96,23 @@ class Unit(NamedTuple):
     name: str
     control: int
     gear: float
-    segments: list[tuple[int, FloatArray, int, FloatArray, float]]
+    segments: Sequence[tuple[int, FloatArray, int, FloatArray, float]]
     """``(link, pos, link, pos, scale)`` of each segment."""
     hill: HillConstants | None = None
+    terms: Sequence[tuple[int, float]] = ()
+    """``(joint, scale)`` of each joint."""
+    activation: int | None = None
+    """Index in the state of the activation of Hill's type; by default they are numbered in their order."""
 
 
 def muscles_of(units: list[Unit]) -> Muscles:
-    """Put units together; activations are numbered in their order."""
+    """Put units together."""
     if not units:
         return Muscles.none()
-    activation, segments, first = [], [], [0]
+    activation = list[int]()
     for unit in units:
-        activation.append(sum(a >= 0 for a in activation) if unit.hill else -1)
-        segments += unit.segments
-        first.append(len(segments))
+        own = sum(a >= 0 for a in activation) if unit.activation is None else unit.activation
+        activation.append(own if unit.hill else -1)
     none = (0.0,) * len(HillConstants._fields)
     return Muscles(
         name=tuple(unit.name for unit in units),
@@ -133,8 +120,5 @@ def muscles_of(units: list[Unit]) -> Muscles:
         gear=np.array([unit.gear for unit in units], dtype=np.float64),
         activation=np.array(activation, dtype=np.int64),
         hill=np.array([unit.hill or none for unit in units], dtype=np.float64),
-        first=np.array(first, dtype=np.int64),
-        segment_link=np.array([(s[0], s[2]) for s in segments], dtype=np.int64).reshape(-1, 2),
-        segment_pos=np.array([(s[1], s[3]) for s in segments], dtype=np.float64).reshape(-1, 2, 3),
-        segment_scale=np.array([s[4] for s in segments], dtype=np.float64),
+        **path_arrays([Path(unit.segments, unit.terms) for unit in units]),
     )

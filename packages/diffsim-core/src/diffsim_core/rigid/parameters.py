@@ -69,9 +69,10 @@ def _bodies(model: RigidModel, i: int) -> list[str]:
 def _actuators(model: RigidModel) -> Iterator[tuple[int, str]]:
     """Actuators of joints, under unique names: two that are called ``j`` are ``j.1`` and ``j.2``, and ``j`` is both.
 
-    Muscles and motors on tendons are none of them: the engine has their strength in other numbers.
+    Muscles, actuators with a state and what acts on tendons are none of them: the engine has their strength in other
+    numbers.
     """
-    tendons = set(np.asarray(model.muscles.control).tolist())
+    tendons = {*np.asarray(model.muscles.control).tolist(), *np.asarray(model.tendons.control).tolist()}
     seen: Counter[str] = Counter()
     for a, name in enumerate(model.actuator_name):
         seen[name] += 1

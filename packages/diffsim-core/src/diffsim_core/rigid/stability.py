@@ -14,9 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from diffsim_core.rigid import twin
+from diffsim_core.rigid._twin_tendons import tendon_moments
 from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.limits import has_limit_damper
 from diffsim_core.rigid.model import FloatArray, RigidModel
+from diffsim_core.rigid.tendon_bounds import tendon_rates
 
 LONGEST = 1 / 960
 """Longest sub-step [s] that ``substeps="auto"`` takes: a sixteenth of the usual control step."""
@@ -81,11 +83,22 @@ def stiff_elements(model: RigidModel, q: FloatArray, integrator: str) -> Iterato
             label = f'actuator "{model.actuator_name[a]}" on joint "{joint_of_dof(model, int(d))}"'
             yield Element(label, eye[d : d + 1], stiffness, damping, True)
     kin = twin.kinematics(model, q)
+    yield from _tendons(model, kin, q)
     for c, link in enumerate(model.contact_link):
         x = kin.position[link] + kin.rotation[link] @ model.contact_pos[c]
         label = f'contact of "{model.contact_geom[c]}"'
         J = twin.point_jacobian(model, kin, int(link), x)
         yield Element(label, J, float(model.contact_kn[c]), float(model.contact_kt[c]), True, True)
+
+
+def _tendons(model: RigidModel, kin: twin.Kinematics, q: FloatArray) -> Iterator[Element]:
+    """Springs, dampers, limits, friction and servos of tendons: all of it is explicit."""
+    rates, moments = tendon_rates(model, q), tendon_moments(model, *kin, q)[1]
+    for i, name in enumerate(model.tendons.name):
+        stiffness, damping = float(rates.stiffness[i]), float(rates.damping[i])
+        if stiffness or damping:
+            label = f'tendon "{name}"' if model.tendons.control[i] < 0 else f'actuator "{name}"'
+            yield Element(label, moments[i : i + 1], stiffness, damping, False)
 
 
 def joint_of_dof(model: RigidModel, d: int) -> str:

@@ -25,6 +25,7 @@ from diffsim_core.rigid._twin_algebra import spatial_inertia as spatial_inertia
 from diffsim_core.rigid._twin_loops import loop_energy, loop_forces, loop_rows
 from diffsim_core.rigid._twin_muscles import advance_activations, lengths_and_moments, muscle_forces
 from diffsim_core.rigid._twin_passive import held_weight, passive_wrenches
+from diffsim_core.rigid._twin_tendons import advance_states, tendon_forces
 from diffsim_core.rigid.joints import JOINTS, Joint
 from diffsim_core.rigid.limits import has_limit_damper, limit_damper
 from diffsim_core.rigid.model import FloatArray, RigidModel
@@ -309,9 +310,9 @@ def applied_forces(
     act: FloatArray = NO_ACTIVATIONS,
     dt: float = 0.0,
 ) -> FloatArray:
-    """``tau [nv]``: motors, servos, springs, dampers, limits, contact, muscles, fluid; ``dt`` as ``contact_forces``."""
+    """``tau [nv]``: motors, servos, springs, dampers, limits, contact, muscles, tendons, fluid; ``dt`` as there."""
     tau = actuator_forces(model, q, qd, u) + joint_forces(model, q, qd) + contact_forces(model, kin, qd, dt)
-    tau = tau + muscle_forces(model, *kin, qd, u, act)
+    tau = tau + muscle_forces(model, *kin, qd, u, act, q) + tendon_forces(model, *kin, q, qd, u, act)
     tau = tau + project(model, kin, passive_wrenches(model, kin.rotation, kin.position, velocities(model, kin, qd)))
     return tau + loop_forces(loop_rows(model, *kin), qd, dt)[0] if model.loops.n else tau
 
@@ -404,9 +405,10 @@ def control_step_with_muscles(
     substeps: int,
     integrator: str = "implicit",
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """``(q, qd, act)`` after a control step: ``control_step`` of a model whose muscles have activations ``[na]``."""
+    """``(q, qd, act)`` after a control step: ``control_step`` of a model with activations ``[na]``."""
     for _ in range(substeps):
         h = dt / substeps
         qd = qd + h * accelerations(model, q, qd, u, h, integrator, act)
-        q, act = integrate(model, q, qd, h), advance_activations(model, u, act, h)
+        q = integrate(model, q, qd, h)
+        act = advance_states(model, u, advance_activations(model, u, act, h), h)
     return q, qd, act

@@ -110,7 +110,7 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
     if (m.contacts.nf) surface_vjp(m, k, X, added_motion, dt, bar);
     if (m.contacts.np) pair_forces_vjp(m, k, X, bar);
 #if DS_MUSCLES
-    muscle_vjp(m, k, X, drive, bar, gu, gact);
+    muscle_vjp(m, s, k, X, lambda, drive, bar, g, gu, gact);
 #endif
 #if DS_PASSIVE
     passive_vjp(m, k, up, X, bar);

@@ -46,7 +46,7 @@ DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, con
     if (m.contacts.nf) surface_forces(m, k, h, F, C);
     if (m.contacts.np) pair_forces(m, k, F);
 #if DS_MUSCLES
-    muscle_forces(m, k, drive, F);
+    muscle_forces(m, s, k, drive, F, tau);
 #endif
 #if DS_PASSIVE
     passive_forces(m, k, up, F);

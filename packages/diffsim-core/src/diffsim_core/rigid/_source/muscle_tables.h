@@ -1,29 +1,57 @@
-// The muscles of a model as the kernels read them (rigid/_pack_muscles.py writes the same columns).
+// The muscles and tendons of a model as the kernels read them (rigid/_pack_muscles.py writes the same columns).
 #pragma once
 #include "algebra.h"
 
 namespace ds {
 
-// columns of the table of units; MU_ACT is -1 where the control itself is the force
-enum { MU_CONTROL, MU_FIRST, MU_COUNT, MU_ACT, MUI_COLUMNS };
+// Columns of the table of units. MU_CONTROL and MU_ACT are -1 without one; MU_DYNAMICS is how the activation follows the
+// control, MU_TERM and MU_TERMS are joints whose coordinates the length adds up, MU_SITE the link of a wrench or -1.
+enum { MU_CONTROL, MU_FIRST, MU_COUNT, MU_ACT, MU_LAW, MU_DYNAMICS, MU_TERM, MU_TERMS, MU_SITE, MUI_COLUMNS };
+// MU_LAW: a control is the force; a muscle; an actuator whose force is affine in length and rate, with bounds; a tendon's own
+// spring, damper, limits and friction
+enum { DIRECT, HILL, AFFINE, PASSIVE };
+// MU_DYNAMICS: that of muscles; d act/dt = u; d act/dt = (u - act) / tau, by Euler or exactly
+enum { ACTIVATION, INTEGRATOR, FILTER, FILTER_EXACT };
 enum {
     MR_GEAR, MR_SLACK, MR_OFFSET, MR_LENGTH, MR_VELOCITY, MR_FORCE, MR_LMIN, MR_LMAX, MR_FVMAX, MR_FPMAX, MR_TAU_ACT,
-    MR_TAU_DEACT, MR_SMOOTH, MUR_COLUMNS
+    MR_TAU_DEACT, MR_SMOOTH, MR_WRENCH, MUR_COLUMNS = MR_WRENCH + 6
+};
+// the same places of the units whose law is AFFINE
+enum {
+    AR_GAIN = MR_OFFSET, AR_OFFSET, AR_BY_LENGTH, AR_BY_RATE, AR_LOWER, AR_UPPER, AR_TAU, AR_ACT_LOWER, AR_ACT_UPPER
+};
+// and of those whose law is PASSIVE
+enum {
+    PR_STIFFNESS = MR_OFFSET, PR_SPRING_LOWER, PR_SPRING_UPPER, PR_DAMPING, PR_LOWER, PR_UPPER, PR_LIMIT_STIFFNESS,
+    PR_LIMIT_DAMPING, PR_LIMIT_WIDTH, PR_FRICTION, PR_SLIP
 };
 // columns of the table of segments; SG_APART where its ends have different reference points
 enum { SG_A, SG_B, SG_APART, SGI_COLUMNS };
 enum { SG_POS_A = 0, SG_POS_B = 3, SG_SCALE = 6, SGR_COLUMNS };
+// columns of the table of terms
+enum { TM_Q, TM_DOF, TMI_COLUMNS };
 
 struct Muscles {
     int n, na, apart;     // units, activations, whether any segment is apart
     const int* unit;      // [n][MUI_COLUMNS]
     const int* segment;   // [..][SGI_COLUMNS]
+    const int* term;      // [..][TMI_COLUMNS]
     const T* unitr;       // [n][MUR_COLUMNS]
     const T* segmentr;    // [..][SGR_COLUMNS]
+    const T* termr;       // [..] what a unit of the coordinate adds to the length
 };
 DS_FN Muscles unpack_muscles(const int* i, const T* r)
 {
-    return {i[0], i[1], i[2], i + 4, i + 4 + i[0] * MUI_COLUMNS, r, r + i[0] * MUR_COLUMNS};
+    Muscles m;
+    int segments = i[3];
+    m.n = i[0], m.na = i[1], m.apart = i[2];
+    m.unit = i + 4;
+    m.segment = m.unit + m.n * MUI_COLUMNS;
+    m.term = m.segment + segments * SGI_COLUMNS;
+    m.unitr = r;
+    m.segmentr = m.unitr + m.n * MUR_COLUMNS;
+    m.termr = m.segmentr + segments * SGR_COLUMNS;
+    return m;
 }
 
 }  // namespace ds

@@ -1,52 +1,13 @@
-// Muscles pull along straight lines through points on links. A unit's length L is the sum of its segments' lengths,
-// and its force f along L gives the generalised force f dL/dq. Either f = gear u, or MuJoCo's muscle model:
+// Muscles pull along paths (paths.h). A unit's length L is the sum of its segments' lengths, and its force f along L gives
+// the generalised force f dL/dq. Either f = gear u, or MuJoCo's muscle model:
 //     f = -gear F0 (FL(L) FV(dL/dt) act + FP(L)),    d act/dt = (u - act) / tau(u, act).
 // See docs/engine/muscles.md; rigid/_twin_muscles.py is this file written to be read.
 #pragma once
-#include "touch.h"
+#include "tendons.h"
 
 namespace ds {
 
-// what drives a sub-step: controls [nu], constant over a control step, and activations [na]
-struct Drive {
-    const R *u, *act;
-};
-
 #if DS_MUSCLES
-DS_FN V3 material_point(const Kinematics& k, int link, const T* pos)
-{
-    if (link < 0) return {splat(pos[0]), splat(pos[1]), splat(pos[2])};
-    return k.r[link] + rotate(k.E[link], pos);
-}
-DS_FN V3 reference_point(const Kinematics& k, int link)
-{
-    return link < 0 ? zero3() : V3{k.x[link], k.y[link], k.height[link]};
-}
-
-// one straight piece of a unit, from a on one link to b on another
-struct Segment {
-    int A, B;
-    T scale;    // what a metre of it adds to the unit's length
-    V3 a, b, n; // ends, each from its link's reference point, and the direction from a to b
-    R length, inverse;
-};
-DS_FN Segment segment(const Model& m, const Kinematics& k, int i)
-{
-    const int* link = m.muscles.segment + i * SGI_COLUMNS;
-    const T* real = m.muscles.segmentr + i * SGR_COLUMNS;
-    Segment s;
-    s.A = link[SG_A], s.B = link[SG_B], s.scale = real[SG_SCALE];
-    s.a = material_point(k, s.A, real + SG_POS_A);
-    s.b = material_point(k, s.B, real + SG_POS_B);
-    V3 d = s.b - s.a;
-    if (link[SG_APART]) d = d + (reference_point(k, s.B) - reference_point(k, s.A));
-    R square = dot(d, d) + T(1e-24);
-    s.length = sqrt_(square);
-    s.inverse = s.length / square;
-    s.n = d * s.inverse;
-    return s;
-}
-
 struct Curve {
     R value, slope;
 };
@@ -121,10 +82,6 @@ DS_FN Rate activation_rate(const T* p, R u, R act)
     return {value, by_gap * driven, -by_gap - value * inverse * tau_by_act * moving};
 }
 
-// force along the length, and its derivatives by length, velocity, and control or activation
-struct Pull {
-    R f, by_length, by_velocity, by_drive;
-};
 DS_FN Pull pull(const T* p, R length, R velocity, R act)
 {
     R L = length * p[MR_LENGTH] + p[MR_OFFSET], V = velocity * p[MR_VELOCITY];
@@ -137,13 +94,32 @@ DS_FN Pull pull(const T* p, R length, R velocity, R act)
 }
 DS_FN Pull direct_pull(const T* p, R u) { return {u * p[MR_GEAR], R{}, R{}, splat(p[MR_GEAR])}; }
 
+// of any unit
+DS_FN Pull unit_pull(const int* unit, const T* p, const Drive& drive, R length, R rate)
+{
+#if DS_TENDONS
+    if (unit[MU_LAW] == PASSIVE) return passive_pull(p, length, rate);
+    if (unit[MU_LAW] == AFFINE)
+        return affine_pull(p, length, rate, unit[MU_ACT] < 0 ? drive.u[unit[MU_CONTROL]] : drive.act[unit[MU_ACT]]);
+#endif
+    if (unit[MU_LAW] == DIRECT) return direct_pull(p, drive.u[unit[MU_CONTROL]]);
+    return pull(p, length, rate, drive.act[unit[MU_ACT]]);
+}
+
 DS_FN void advance_activations(const Model& m, const R* u, R* act, T dt)
 {
     for (int i = 0; i < m.muscles.n; i++) {
         const int* unit = m.muscles.unit + i * MUI_COLUMNS;
+        const T* p = m.muscles.unitr + i * MUR_COLUMNS;
         if (unit[MU_ACT] < 0) continue;
         R& a = act[unit[MU_ACT]];
-        a = a + activation_rate(m.muscles.unitr + i * MUR_COLUMNS, u[unit[MU_CONTROL]], a).value * dt;
+#if DS_TENDONS
+        if (unit[MU_DYNAMICS] != ACTIVATION) {
+            a = followed(unit, p, u[unit[MU_CONTROL]], a, dt);
+            continue;
+        }
+#endif
+        a = a + activation_rate(p, u[unit[MU_CONTROL]], a).value * dt;
     }
 }
 // gact: cotangent of the activations after the sub-step on entry, before it on exit
@@ -151,54 +127,31 @@ DS_FN void advance_activations_vjp(const Model& m, const Drive& drive, T dt, R* 
 {
     for (int i = 0; i < m.muscles.n; i++) {
         const int* unit = m.muscles.unit + i * MUI_COLUMNS;
+        const T* p = m.muscles.unitr + i * MUR_COLUMNS;
         int a = unit[MU_ACT], c = unit[MU_CONTROL];
         if (a < 0) continue;
-        Rate rate = activation_rate(m.muscles.unitr + i * MUR_COLUMNS, drive.u[c], drive.act[a]);
+#if DS_TENDONS
+        if (unit[MU_DYNAMICS] != ACTIVATION) {
+            followed_vjp(unit, p, drive.u[c], drive.act[a], dt, gu[c], gact[a]);
+            continue;
+        }
+#endif
+        Rate rate = activation_rate(p, drive.u[c], drive.act[a]);
         gu[c] = gu[c] + gact[a] * rate.by_u * dt;
         gact[a] = gact[a] + gact[a] * rate.by_act * dt;
     }
 }
 
-// length, and its rate under a field of link velocities
-DS_FN void measure(const Model& m, const Kinematics& k, const int* unit, const T* p, const SV* V, R& length, R& rate)
-{
-    length = splat(p[MR_SLACK]), rate = R{};
-    for (int i = unit[MU_FIRST]; i < unit[MU_FIRST] + unit[MU_COUNT]; i++) {
-        Segment s = segment(m, k, i);
-        length = length + s.length * s.scale;
-        rate = rate + dot(s.n, velocity_at(V, s.B, s.b) - velocity_at(V, s.A, s.a)) * s.scale;
-    }
-}
-
-// subtract the muscles' wrenches from F, link by link
-DS_FN void muscle_forces(const Model& m, const Kinematics& k, const Drive& drive, SV* F)
+// the units' forces: subtract their wrenches from F, link by link, and add what acts on joints to tau
+DS_FN void muscle_forces(const Model& m, const State& s, const Kinematics& k, const Drive& drive, SV* F, R* tau)
 {
     for (int j = 0; j < m.muscles.n; j++) {
         const int* unit = m.muscles.unit + j * MUI_COLUMNS;
         const T* p = m.muscles.unitr + j * MUR_COLUMNS;
-        R f;
-        if (unit[MU_ACT] < 0) {
-            f = direct_pull(p, drive.u[unit[MU_CONTROL]]).f;
-        } else {
-            R length, rate;
-            measure(m, k, unit, p, k.V, length, rate);
-            f = pull(p, length, rate, drive.act[unit[MU_ACT]]).f;
-        }
-        for (int i = unit[MU_FIRST]; i < unit[MU_FIRST] + unit[MU_COUNT]; i++) {
-            Segment s = segment(m, k, i);
-            V3 g = s.n * (f * s.scale);
-            if (s.A >= 0) F[s.A] = F[s.A] + SV{cross(s.a, g), g};
-            if (s.B >= 0) F[s.B] = F[s.B] - SV{cross(s.b, g), g};
-        }
+        R length = R{}, rate = R{};
+        if (unit[MU_LAW] != DIRECT) measure(m, s, k, unit, p, {k.V, s.v}, length, rate);
+        pull_along(m, k, unit, p, unit_pull(unit, p, drive, length, rate).f, F, tau);
     }
-}
-
-// cotangents of a point's place, velocity and test velocity, into those of its link
-DS_FN void point_vjp(LinkBar& b, V3 p, V3 v, V3 x, V3 by_p, V3 by_v, V3 by_x)
-{
-    b.X = b.X + SV{cross(p, by_x), by_x};
-    b.V = b.V + SV{cross(p, by_v), by_v};
-    b.W = b.W + SV{cross(p, by_p) + cross(v, by_v) + cross(x, by_x), by_p};
 }
 
 // psi = -f dL/dt[X] of a unit whose force is its control: nothing in f moves with the robot
@@ -224,34 +177,25 @@ DS_FN void direct_vjp(const Model& m, const Kinematics& k, const SV* X, const in
     gu[unit[MU_CONTROL]] = gu[unit[MU_CONTROL]] + f.by_drive * test;
 }
 
-// psi = -f dL/dt[X], muscle by muscle; adds the cotangents of links, controls and activations
-DS_FN void muscle_vjp(const Model& m, const Kinematics& k, const SV* X, const Drive& drive, LinkBar* bar, R* gu, R* gact)
+// psi = -f dL/dt[X], unit by unit; adds the cotangents of links, state, controls and activations
+DS_FN void muscle_vjp(const Model& m, const State& s, const Kinematics& k, const SV* X, const R* lambda, const Drive& drive,
+                      LinkBar* bar, State& g, R* gu, R* gact)
 {
+    Motion along = {k.V, s.v}, test_motion = {X, lambda};
     for (int j = 0; j < m.muscles.n; j++) {
         const int* unit = m.muscles.unit + j * MUI_COLUMNS;
         const T* p = m.muscles.unitr + j * MUR_COLUMNS;
-        if (unit[MU_ACT] < 0) {
+        if (unit[MU_LAW] == DIRECT) {
             direct_vjp(m, k, X, unit, p, drive.u, bar, gu);
             continue;
         }
         R length, rate, test;
-        measure(m, k, unit, p, X, length, test);
-        measure(m, k, unit, p, k.V, length, rate);
-        Pull f = pull(p, length, rate, drive.act[unit[MU_ACT]]);
-        gact[unit[MU_ACT]] = gact[unit[MU_ACT]] + f.by_drive * test;
-        R by_length = f.by_length * test, by_rate = f.by_velocity * test;
-        for (int i = unit[MU_FIRST]; i < unit[MU_FIRST] + unit[MU_COUNT]; i++) {
-            Segment s = segment(m, k, i);
-            V3 va = velocity_at(k.V, s.A, s.a), vb = velocity_at(k.V, s.B, s.b);
-            V3 xa = velocity_at(X, s.A, s.a), xb = velocity_at(X, s.B, s.b);
-            V3 w = vb - va, y = xb - xa;
-            // d n = (1 - n n^T) d / length
-            V3 turning = (w - s.n * dot(w, s.n)) * by_rate + (y - s.n * dot(y, s.n)) * f.f;
-            V3 by_d = (s.n * by_length + turning * s.inverse) * splat(-s.scale);
-            V3 by_w = s.n * (by_rate * -s.scale), by_y = s.n * (f.f * -s.scale);
-            if (s.A >= 0) point_vjp(bar[s.A], s.a, va, xa, -by_d, -by_w, -by_y);
-            if (s.B >= 0) point_vjp(bar[s.B], s.b, vb, xb, by_d, by_w, by_y);
-        }
+        measure(m, s, k, unit, p, test_motion, length, test);
+        measure(m, s, k, unit, p, along, length, rate);
+        Pull f = unit_pull(unit, p, drive, length, rate);
+        if (unit[MU_ACT] >= 0) gact[unit[MU_ACT]] = gact[unit[MU_ACT]] + f.by_drive * test;
+        else if (unit[MU_CONTROL] >= 0) gu[unit[MU_CONTROL]] = gu[unit[MU_CONTROL]] + f.by_drive * test;
+        path_vjp(m, k, unit, p, along, test_motion, f.f, f.by_length * test, f.by_velocity * test, bar, g);
     }
 }
 #endif
