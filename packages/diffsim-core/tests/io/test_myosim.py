@@ -52,7 +52,6 @@ def test_everything_that_is_not_simulated_is_named(name: str) -> None:
         "wraps around the": sum(int(np.isin(path, wrapped).sum()) for path in paths),
         "equality": m.neq,
         "has no lengthrange": m.nu if name == "myofinger" else 0,
-        "fixed obstacle": int(name not in ("myofinger", "osl", "myofullbody")),
     }
     with pytest.raises(ModelError) as caught:
         load_model(spec)

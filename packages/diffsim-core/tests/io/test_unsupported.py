@@ -110,10 +110,6 @@ CASES = {
         mjcf(PLANE + PLANE.replace("ground", "shelf").replace("size", 'pos="0 0 1" size') + FREE.format(BALL)),
         ['plane geom "ground"', 'plane geom "shelf"', "keep one"],
     ),
-    "obstacle": (
-        mjcf(PLANE + '<geom name="rock" size="0.3"/>' + FREE.format(BALL)),
-        ['sphere geom "rock" is a fixed obstacle'],
-    ),
     "flex": (
         mjcf('<body name="frame"><flexcomp name="cloth" type="grid" count="2 2 1" spacing="1 1 1" dim="2"/></body>'),
         ['flex "cloth"'],
@@ -241,8 +237,9 @@ def test_a_part_fixed_to_the_robots_base_is_no_obstacle() -> None:
     base = f'<body name="base"><geom name="torso" size="0.2"/><body name="imu">{BALL}</body>{arm}</body>'
     model = load_model(mjcf(base))
     assert model.notes == ("contact with the robot's own fixed base is not simulated",)
-    with pytest.raises(ModelError, match='sphere geom "ball" is a fixed obstacle'):
-        load_model(mjcf(f'<body name="imu">{BALL}</body>' + base.replace('<body name="imu">' + BALL, "<body>")))
+    assert not len(model.pairs)
+    apart = load_model(mjcf(f'<body name="imu">{BALL}</body>' + base.replace('<body name="imu">' + BALL, "<body>")))
+    assert len(apart.pairs) > 0 and all("ball" in names for names in apart.pairs.geom)
 
 
 def test_shapes_that_only_decorate_may_be_anything() -> None:

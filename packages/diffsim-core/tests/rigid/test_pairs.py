@@ -212,3 +212,30 @@ def test_too_many_pairs_are_refused_at_once() -> None:
     crowd = '<replicate count="500" offset="1 0 0"><body><freejoint/><geom size="0.1"/></body></replicate>'
     with pytest.raises(ModelError, match="pairs of shapes may touch, at most 20000"):
         load_model(f"<mujoco><worldbody>{crowd}</worldbody></mujoco>", body_contact=True)
+
+
+OBSTACLE = '<geom name="rock" type="box" size="0.2 0.2 0.2" pos="{} 0 0"/>'
+REACHING = """<mujoco><worldbody>{}
+  <body><joint axis="0 1 0"/><geom size="0.05" pos="0.4 0 0"/>
+    <body pos="0.5 0 0"><joint axis="0 1 0"/><geom name="hand" size="0.1" pos="0.3 0 0"/></body></body>
+  </worldbody></mujoco>"""
+
+
+def test_fixed_obstacles_are_simulated_without_body_contact() -> None:
+    """Those within reach, which is 0.9 m from the joint on the world, with all that moves; a slide reaches further."""
+    near, far = (load_model(REACHING.format(OBSTACLE.format(x))) for x in (1.2, 1.3))
+    assert near.pairs.geom == (("hand", "rock"),)
+    assert len(far.pairs) == 0 and len(load_model(REACHING.format(OBSTACLE.format(0.5))).pairs) == 2
+    rail = REACHING.replace('<body><joint axis="0 1 0"/>', '<body><joint type="slide" axis="1 0 0" range="-1 1"/>')
+    assert len(load_model(rail.format(OBSTACLE.format(1.3))).pairs) == 2
+    assert len(load_model(rail.format(OBSTACLE.format(3.5))).pairs) == 0
+    off = OBSTACLE.format(0.5).replace("name", 'contype="0" conaffinity="0" name')
+    assert len(load_model(REACHING.format(off)).pairs) == 0
+
+
+def test_without_body_contact_moving_shapes_touch_obstacles_alone() -> None:
+    xml = STACK.format('sphere" size="0.1').replace("<geom ", '<geom type="box" size="1 1 .1" pos="0 0 -.2"/><geom ', 1)
+    model = load_model(xml)
+    assert len(model.pairs) == 2 and (model.pairs.link == [[-1, 0], [1, -1]]).any()
+    assert model.notes == ("contact between moving bodies is not simulated",)
+    assert len(load_model(xml, body_contact=True).pairs) == 3

@@ -47,8 +47,8 @@ def find_ground(
     """``(ground, problems, notes)`` of a compiled model.
 
     ``planes_z`` has height and cosine of the tilt of every static plane, ``fields`` every static height field.
-    ``override`` is a ground that replaces the model's; every shape with a collision mask then touches it. With
-    ``body_contact`` shapes that are no ground are left to the pairs.
+    ``override`` is a ground that replaces the model's; every shape with a collision mask then touches it. Shapes that
+    are no ground are left to the pairs.
     """
     if m.opt.disableflags & (mujoco.mjtDisableBit.mjDSBL_CONTACT | mujoco.mjtDisableBit.mjDSBL_CONSTRAINT):
         return None, [], ["contact is disabled in the file: no contact points"]
@@ -57,7 +57,7 @@ def find_ground(
     static: list[int] = np.flatnonzero(link < 0).tolist()
     problems: list[str] = []
     base_touched = False
-    bases = _robot_bases(m, bodies)
+    bases = robot_bases(m, bodies)
     friction: dict[int, float] = {}
     heights: dict[int, float] = {}
     terrains: dict[int, HeightField] = {}
@@ -68,10 +68,8 @@ def find_ground(
         touching = [g for g in moving if _may_touch(m, g, s)]
         if not touching:
             continue
-        if not is_plane and not is_field and body_contact:
-            continue
-        if not is_plane and not is_field and int(m.geom_bodyid[s]) in bases:
-            base_touched = True
+        if not is_plane and not is_field:
+            base_touched |= not body_contact and int(m.geom_bodyid[s]) in bases
             continue
         if is_field:
             if (field := fields[int(s)]) is None:
@@ -80,12 +78,6 @@ def find_ground(
                 terrains[int(s)] = field
             for g in touching:
                 friction[int(g)] = max(friction.get(int(g), 0.0), friction_of(m, g, s))
-            continue
-        if not is_plane:
-            problems.append(
-                f"{geom_label(m, s)} is a fixed obstacle that moving shapes may touch: only a ground plane is"
-                " simulated; load with body_contact=True, remove it, or set its contype and conaffinity to 0"
-            )
             continue
         height, cosine = planes_z[int(s)]
         if cosine < 1.0 - 1e-9:
@@ -127,7 +119,7 @@ def find_ground(
     )
 
 
-def _robot_bases(m: Any, bodies: list[Body]) -> set[int]:
+def robot_bases(m: Any, bodies: list[Body]) -> set[int]:
     """Bodies fixed to the world in trees that have joints: the base of a robot arm, and what is fixed to it."""
     jointed = {int(m.body_rootid[b]) for b in range(1, m.nbody) if bodies[b].link >= 0}
     return {b for b in range(1, m.nbody) if bodies[b].link < 0 and int(m.body_rootid[b]) in jointed}

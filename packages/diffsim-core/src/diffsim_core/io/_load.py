@@ -17,6 +17,7 @@ from diffsim_core.io._loops import mocap_notes, with_loops
 from diffsim_core.io._mesh import MESHES, without_meshes
 from diffsim_core.io._mujoco import MjSpec
 from diffsim_core.io._pairs import pair_problems, touching_pairs
+from diffsim_core.io._reach import within_reach
 from diffsim_core.io._terrain import height_fields
 from diffsim_core.io._unsupported import find_unsupported, friction_notes, singular_joints
 from diffsim_core.io._wrapping import WRAPPING, straightened
@@ -55,8 +56,8 @@ def load_model(
 
     Each joint becomes a link; bodies without joints are welded into the link that carries them. Contact is
     between the ground (a horizontal ``plane`` or an ``hfield`` geom of the world) and the spheres, capsules, boxes,
-    cylinders, ellipsoids and meshes whose ``contype``/``conaffinity`` let them touch it; on request also between
-    bodies. Sensors, cameras, lights, keyframes and visuals are ignored.
+    cylinders, ellipsoids and meshes whose ``contype``/``conaffinity`` let them touch it, and between these and fixed
+    ones; on request also between bodies. Sensors, cameras, lights, keyframes and visuals are ignored.
     A URDF joint with an effort limit gets a motor of that strength. Files that a model names are read from the
     model's own folder only, or from below ``root``. A ``mujoco.MjSpec`` is loaded as it stands and stays as it is:
     what it names was named by the caller and is read from anywhere, and no motors are added.
@@ -90,8 +91,9 @@ def load_model(
             belong to any distribution of mass.
         ground: height z [m] of a ground plane, or a ``HeightField``, that replaces the file's; every shape with a
             collision mask touches it.
-        body_contact: let spheres, capsules and boxes touch each other, and fixed ones, where MuJoCo's filters say so
-            (masks, ``exclude``, ``pair``, parent and child). Two shapes act as springs in series.
+        body_contact: let moving shapes touch each other too, where MuJoCo's filters say so (masks, ``exclude``,
+            ``pair``, parent and child), and the robot's own fixed base. Without it they touch the ground and fixed
+            obstacles within their reach.
         floating: put a free joint on root bodies that the file fixes to the world (URDF cannot say so itself).
         wrapping: ``"refuse"`` tendons that wrap around spheres or cylinders, or take their paths as ``"straight"``
             lines from site to site, side sites left out: wherever a path would wrap, it is shorter than MuJoCo's and
@@ -132,11 +134,11 @@ def load_model(
         f'{key} "{law}" is unknown: use {" or ".join(known[key])}' for key, law in laws.items() if law not in known[key]
     ]
     inertias = custom.inertias if laws["inertia_law"] == "released" else {}
-    _, bodies = links_and_bodies(m, inertias)
+    links, bodies = links_and_bodies(m, inertias)
     found, contact_problems, notes = find_ground(
         m, bodies, _planes(m, bodies), height_fields(m, bodies), ground, body_contact
     )
-    touching = touching_pairs(m, bodies) if body_contact else []
+    touching = within_reach(m, links, bodies, touching_pairs(m, bodies, moving=body_contact))
     if mesh == "off":
         found, touching, left_out = without_meshes(m, found, touching)
         notes += left_out

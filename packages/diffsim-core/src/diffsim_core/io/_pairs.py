@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core.io._collision import excluded, friction_of
+from diffsim_core.io._collision import excluded, friction_of, robot_bases
 from diffsim_core.io._gains import Gains
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._names import geom_label, geom_name
@@ -30,8 +30,10 @@ _KINDS = {
 _GROUND = {int(mujoco.mjtGeom.mjGEOM_PLANE), int(mujoco.mjtGeom.mjGEOM_HFIELD)}
 
 
-def touching_pairs(m: Any, bodies: list[Body]) -> list[tuple[int, int]]:
+def touching_pairs(m: Any, bodies: list[Body], moving: bool = True) -> list[tuple[int, int]]:
     """Indices of all pairs of shapes that MuJoCo would test, the ground's apart.
+
+    Without ``moving`` only those with a fixed obstacle, which is not part of a robot's own base.
 
     An explicit ``pair`` always counts. Otherwise the masks must match, the bodies not be excluded, not be welded
     together, and not be parent and child (unless the parent is fixed to the world or the filter is switched off).
@@ -43,6 +45,8 @@ def touching_pairs(m: Any, bodies: list[Body]) -> list[tuple[int, int]]:
     weld_parent = m.body_weldid[m.body_parentid[weld]].astype(np.int64)
     contype, conaffinity = np.asarray(m.geom_contype), np.asarray(m.geom_conaffinity)
     ground = np.isin(m.geom_type, list(_GROUND))
+    bases = robot_bases(m, bodies)
+    obstacle = (link < 0) & ~np.isin(m.geom_bodyid, list(bases))
     keep_parents = bool(m.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_FILTERPARENT)
     candidates = np.flatnonzero(((contype != 0) | (conaffinity != 0)) & ~ground)
     found: set[tuple[int, int]] = set()
@@ -50,13 +54,15 @@ def touching_pairs(m: Any, bodies: list[Body]) -> list[tuple[int, int]]:
         s = candidates[k + 1 :]
         match = ((contype[g] & conaffinity[s]) | (contype[s] & conaffinity[g])) != 0
         match &= link[s] != link[g]
+        if not moving:
+            match &= obstacle[g] | obstacle[s]
         if not keep_parents and weld[g] != 0:
             match &= (weld[s] == 0) | ((weld_parent[s] != weld[g]) & (weld[s] != weld_parent[g]))
         found |= {(int(g), int(x)) for x in s[match] if not excluded(m, int(g), int(x))}
         if len(found) > MAX_PAIRS:
             break
     for a, b in zip(m.pair_geom1, m.pair_geom2, strict=True):
-        if link[a] != link[b] and not (ground[a] or ground[b]):
+        if link[a] != link[b] and not (ground[a] or ground[b]) and (moving or obstacle[a] or obstacle[b]):
             found.add((min(int(a), int(b)), max(int(a), int(b))))
     return sorted(found)
 
@@ -66,7 +72,7 @@ def pair_problems(m: Any, found: list[tuple[int, int]]) -> list[str]:
     wrong = sorted({g for pair in found for g in pair if int(m.geom_type[g]) not in _KINDS})
     problems = [
         f"{geom_label(m, g)} may touch other shapes, but contact between bodies knows sphere, capsule, box, cylinder,"
-        " ellipsoid and mesh only: exclude it by its contype and conaffinity, or load without body_contact"
+        " ellipsoid and mesh only: exclude it by its contype and conaffinity"
         for g in wrong
     ]
     if len(found) > MAX_PAIRS:
