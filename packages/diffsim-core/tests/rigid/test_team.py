@@ -7,8 +7,9 @@ import threading
 import time
 
 import numpy as np
+import pytest
 
-from diffsim_core.native._team import Helpers
+from diffsim_core.native._team import Helpers, Leader
 from diffsim_core.rigid.dynamics import RigidDynamics
 from diffsim_core.tasks._rigid import bundled_model
 
@@ -66,6 +67,26 @@ def test_threads_leave_with_their_owner():
     for thread in ours:
         thread.join(timeout=120)
     assert not any(thread.is_alive() for thread in ours)
+
+
+def test_a_leader_does_what_it_is_told_and_raises_what_it_met():
+    calls = []
+
+    def work():
+        calls.append(threading.current_thread())
+        if len(calls) == 2:
+            raise KeyError("second")
+
+    leader = Leader(4 << 20, work)
+    leader.work()
+    with pytest.raises(KeyError, match="second"):
+        leader.work()
+    leader.work()
+    assert len(set(calls)) == 1 and calls[0] is not threading.current_thread()
+    del leader
+    gc.collect()
+    calls[0].join(timeout=120)
+    assert not calls[0].is_alive()
 
 
 def test_many_steps_with_pauses_give_the_bits_of_one_thread():

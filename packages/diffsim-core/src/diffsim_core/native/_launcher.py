@@ -46,6 +46,7 @@ class Launcher:
         scratch: how many numbers so many worlds need, by argument. All launches share it, unless the argument is
             ``own``: then each worker (a thread of a CPU, an item on CUDA) gets that much.
         threads: CPU threads.
+        stack: bytes that the local arrays of a function take at most, if that is more than a few hundred thousand.
 
     Raises:
         ValueError: for scratch that the functions do not list as a pointer.
@@ -59,9 +60,11 @@ class Launcher:
         constants: Mapping[str, Any],
         scratch: Mapping[str, Callable[[int], int]] | None = None,
         threads: int,
+        stack: int = 0,
     ) -> None:
         self.kernels = kernels
         self.threads = threads
+        self.stack = stack
         self.constants = dict(constants)
         self.scratch = Scratch(scratch or {}, kernels, device, threads)
         self.device = wp.get_device(device)
@@ -98,7 +101,8 @@ class Launcher:
     def team(self) -> Team:
         """The threads of a CPU, made when first needed."""
         if self._team is None:
-            self._team = Team(self.kernels.entries["lead"], self.kernels.entries["follow"], self.threads)
+            lead, follow = (self.kernels.entries[name] for name in ("lead", "follow"))
+            self._team = Team(lead, follow, self.threads, self.stack)
         return self._team
 
 

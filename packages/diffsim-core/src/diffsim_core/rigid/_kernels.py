@@ -32,6 +32,10 @@ PROBE = {**_INPUTS, **_PROBED}
 """Of ``_source/probe.h``, on a CPU alone."""
 
 
+_MANY_ENTRIES = 64 * 65 // 2
+"""Entries of a mass matrix up to which a module has room for all that its degrees of freedom could have."""
+
+
 @dataclass(frozen=True)
 class SizeClass:
     """Bounds of the kernels' local arrays, and what is compiled into them in addition to what always is."""
@@ -91,7 +95,14 @@ class SizeClass:
         if on_cuda:
             return cls(up(links, 2), up(dofs, 2), up(entries, 8), up(controls, 4))
         dofs = up(dofs, 16)
-        return cls(up(links, 16), dofs, dofs * (dofs + 1) // 2, up(controls, 16))
+        full = dofs * (dofs + 1) // 2
+        return cls(up(links, 16), dofs, min(full, up(entries, _MANY_ENTRIES)), up(controls, 16))
+
+    def local_bytes(self, dtype: str, lanes: int) -> int:
+        """What the local arrays of a kernel take at most, estimated: several of each size live at a time."""
+        numbers = 200 * self.links + 60 * self.dofs + 2 * self.entries + 3 * self.reals
+        numbers += 8 * (self.controls + self.activations + self.parameters)
+        return numbers * lanes * (4 if dtype == "float32" else 8)
 
 
 @functools.cache

@@ -31,6 +31,8 @@ INTEGRATORS = ("implicit", "explicit")
 
 _SUBSTEPS_WORTH_A_THREAD = 1500
 """World-sub-steps below which handing work to another thread costs more than it saves."""
+_MOST_LOCAL, _MOST_LOCAL_CUDA = 1 << 30, 1 << 19
+"""Bytes of local arrays that a thread of a CPU, and of CUDA, may have."""
 
 
 class RigidState(NamedTuple):
@@ -163,7 +165,10 @@ class RigidDynamics(NativeDynamics):
         self.constant_type: type = ModelParameters
         self._packed = self.parameters.pack(backward_smoothing)
         self._on_cuda = device.startswith("cuda")
-        self._kernels = kernels(dtype, self._on_cuda, self._size(self._on_cuda))
+        size = self._size(self._on_cuda)
+        self._kernels = kernels(dtype, self._on_cuda, size)
+        stack = size.local_bytes(dtype, self._kernels.lanes)
+        _check_size(model, self._packed.num_entries, stack, self._on_cuda)
         # One allocation for the model's life: kernels are handed its addresses.
         self._integers = wp.array(self._packed.integers, dtype=wp.int32, device=device)
         self._reals = wp.array(self._packed.reals.astype(dtype), dtype=scalar(dtype), device=device)
@@ -179,7 +184,7 @@ class RigidDynamics(NativeDynamics):
             "limit": limit,
             **dict.fromkeys(absent, 0),
         }
-        launcher = Launcher(self._kernels, device=device, constants=constants, threads=self.threads)
+        launcher = Launcher(self._kernels, device=device, constants=constants, threads=self.threads, stack=stack)
         self._step = launcher.program(Launch("control_step"), given=tuple(step))
         self._vjp = launcher.program(Launch("control_step_vjp"), given=tuple(vjp))
         self._probe = None if self._on_cuda else launcher.program(Launch("probe"), given=tuple(PROBE))
@@ -271,4 +276,15 @@ def _warn_of_divergence(model: RigidModel, dt: float, substeps: int, integrator:
             f"model {model.name!r} will diverge: the {need.label} needs {wanted} sub-steps in dt={dt:g} s, and has "
             f"{substeps}; give substeps={wanted} or 'auto', or less stiffness",
             stacklevel=3,
+        )
+
+
+def _check_size(model: RigidModel, entries: int, needed: int, on_cuda: bool) -> None:
+    limit = _MOST_LOCAL_CUDA if on_cuda else _MOST_LOCAL
+    if needed > limit:
+        where = "a world on CUDA" if on_cuda else "each thread"
+        raise ValueError(
+            f"model {model.name!r} is too large: it has {model.nl} links and {model.nv} degrees of freedom, whose mass "
+            f"matrix has {entries} entries, so {where} would need {needed / 2**20:.3g} MB of working memory of at most "
+            f"{limit / 2**20:.3g} MB; make models of the robots that never touch{', or use a CPU' if on_cuda else ''}"
         )

@@ -101,7 +101,8 @@ class Sensors(Remade):
             "sensor_reals": wp.array(reals, dtype=real, device=self.device),
         }
         addresses = {name: table.ptr or 0 for name, table in self._tables.items()}
-        launcher = Launcher(kernels, device=self.device, constants=addresses, threads=1)
+        stack = size.local_bytes(self.dtype, kernels.lanes)
+        launcher = Launcher(kernels, device=self.device, constants=addresses, threads=1, stack=stack)
         self._sense = launcher.program(Launch("sense"), given=("q", "qd", "values"))
         self._sense_vjp = launcher.program(Launch("sense_vjp"), given=("q", "qd", "gvalues", "gq", "gqd"))
         self._read = differentiable(self)
