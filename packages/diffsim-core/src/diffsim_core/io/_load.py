@@ -19,6 +19,7 @@ from diffsim_core.io._mujoco import MjSpec
 from diffsim_core.io._pairs import pair_problems, touching_pairs
 from diffsim_core.io._reach import within_reach
 from diffsim_core.io._terrain import height_fields
+from diffsim_core.io._unread import unread
 from diffsim_core.io._unsupported import find_unsupported, friction_notes, singular_joints
 from diffsim_core.io._wrapping import WRAPPING, straightened
 from diffsim_core.io.errors import ModelError
@@ -164,7 +165,7 @@ def load_model(
         limits=fill(limits, custom.limits),
         contact_law=laws["contact_law"],
         limit_law=laws["limit_law"],
-        notes=(*notes, *friction_notes(m), *straightened(m), *mocap_notes(m), *inert(m), *warned),
+        notes=(*notes, *friction_notes(m), *straightened(m), *mocap_notes(m), *inert(m), *unread(m), *warned),
     )
     model = with_loops(model, m, bodies, fill(loops, custom.loops))
     if bad := _non_finite(model):

@@ -58,6 +58,7 @@ _REFUSED = {
     "armature": ("", "a tendon has no inertia of its own; remove it, or give its joints armature"),
     "actfrclimited": ("actuation", "give its actuators a forcerange instead"),
     "stiffnesspoly": ("spring", "springs are linear; give one coefficient"),
+    "springyield": ("spring", "springs are linear; remove it"),
     "dampingpoly": ("damper", "dampers are linear; give one coefficient"),
 }
 """What is not simulated, the flag that switches it off, and what to do."""

@@ -11,7 +11,7 @@ from diffsim_core.io._flags import active_equalities, actuator_is_off, switched_
 from diffsim_core.io._loops import CLOSING
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._muscles import TENDON, tendon_joints
-from diffsim_core.io._names import actuator_name, joint_name, object_name
+from diffsim_core.io._names import actuator_name, geom_label, joint_name, object_name
 from diffsim_core.io._tendons import tendon_problems
 
 SINGULAR = (
@@ -100,6 +100,9 @@ def _joints(m: Any) -> list[str]:
         if kind not in (FREE, BALL) and limited and not m.jnt_range[j, 0] < m.jnt_range[j, 1]:
             low, high = m.jnt_range[j]
             found.append(f"range {low:g} {high:g} of {label}: the lower bound must be less than the upper")
+        counted = array(m, "jnt_actgravcomp", m.njnt)[j].any() and m.body_gravcomp.any()
+        if counted and m.jnt_actfrclimited[j]:
+            found.append(f"actuatorgravcomp of {label}: actuatorfrcrange cannot bound it; remove one of the two")
         if no_spring:
             continue
         if kind == FREE and stiffness[j] != 0:
@@ -108,9 +111,6 @@ def _joints(m: Any) -> list[str]:
             found.append(f"yielding spring of {label}: springs are linear; remove springyield")
         if array(m, "jnt_stiffnesspoly", m.njnt)[j].any():
             found.append(f"nonlinear stiffness of {label}: springs are linear; give one coefficient")
-        counted = array(m, "jnt_actgravcomp", m.njnt)[j].any() and m.body_gravcomp.any()
-        if counted and m.jnt_actfrclimited[j]:
-            found.append(f"actuatorgravcomp of {label}: actuatorfrcrange cannot bound it; remove one of the two")
     for v in range(m.nv):
         label = f'joint "{joint_name(m, m.dof_jntid[v])}"'
         if m.dof_frictionloss[v] < 0 and not switched_off(m, "frictionloss"):
@@ -175,5 +175,8 @@ def _others(m: Any) -> list[str]:
         found += [f'{kind} "{object_name(m, kind, i) or i}": {advice}' for i in range(count)]
     for name in ("geom_adhesion", "geom_surfacevel"):
         for g in np.flatnonzero(array(m, name, m.ngeom).any(axis=1)):
-            found.append(f"{name.removeprefix('geom_')} of geom {g}: contact has no such term; remove it")
+            found.append(f"{name.removeprefix('geom_')} of {geom_label(m, g)}: contact has no such term; remove it")
+    for p in np.flatnonzero(array(m, "pair_adhesion", m.npair).any(axis=1)):
+        label = object_name(m, "pair", p) or p
+        found.append(f'adhesion of pair "{label}": contact has no such term; remove it')
     return found

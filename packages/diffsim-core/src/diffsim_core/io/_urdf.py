@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def prepared(
     Raises:
         ModelError: naming every mesh that something may touch and that cannot be found, or not be read.
     """
-    robot = _parsed(text)
+    robot, lines = _parsed(text)
     if robot.find(".//include") is not None:
         raise ModelError(label, ["<include> is not read in URDF: write the elements out"])
     shown = _settings(robot, "discardvisual") == "false"
@@ -38,16 +39,21 @@ def prepared(
     for compiler in robot.iterfind("./mujoco/compiler"):
         for name in ("meshdir", "assetdir", "texturedir"):
             compiler.attrib.pop(name, None)
-    for inertia in robot.iterfind("./link/inertial/inertia"):
-        _make_positive(inertia, boundinertia or 0.0)
+    for inertial in robot.iterfind("./link/inertial"):
+        for name, attributes in (("mass", {"value": "0"}), ("inertia", dict.fromkeys(_MOMENTS, "0"))):
+            if inertial.find(name) is None:  # a point mass, or nothing
+                ET.SubElement(inertial, name, attributes)
+        for inertia in inertial.iterfind("inertia"):
+            _make_positive(inertia, boundinertia or 0.0)
     problems: list[str] = []
     notes: list[str] = []
     assets: dict[str, bytes] = {}
     taken: dict[tuple[str, str], str] = {}
+    for material in () if shown else robot.findall("material"):
+        robot.remove(material)
     for link in robot.iter("link"):
-        if not shown:
-            for visual in link.findall("visual"):
-                link.remove(visual)
+        for visual in () if shown else link.findall("visual"):
+            link.remove(visual)
         for part in [*link.findall("visual"), *link.findall("collision")]:
             for mesh in part.iter("mesh"):
                 name = mesh.get("filename", "")
@@ -64,7 +70,7 @@ def prepared(
                         problems.append(f"{where}: {error}")
     if problems:
         raise ModelError(label, problems)
-    return ET.tostring(robot, encoding="unicode"), assets, notes
+    return _written(robot, lines), assets, notes
 
 
 def _in_memory(
@@ -112,11 +118,34 @@ def _settings(robot: ET.Element, *names: str) -> str:
     return found[-1] if found else ""
 
 
-def _parsed(text: bytes) -> ET.Element:
-    """The document, with names as they are written: prefixes mean nothing to MuJoCo."""
+def _parsed(text: bytes) -> tuple[ET.Element, dict[ET.Element, int]]:
+    """The document and the lines of its elements, with names as they are written: prefixes mean nothing to MuJoCo."""
     builder, parser = ET.TreeBuilder(), expat.ParserCreate()
-    parser.StartElementHandler = builder.start
+    lines: dict[ET.Element, int] = {}
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        lines[builder.start(tag, attributes)] = parser.CurrentLineNumber
+
+    parser.StartElementHandler = start
     parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
     parser.Parse(text, True)
-    return builder.close()
+    return builder.close(), lines
+
+
+def _written(robot: ET.Element, lines: dict[ET.Element, int]) -> str:
+    """The document with each element on its line, which MuJoCo's messages name."""
+    parts: list[str] = []
+    at = 1
+
+    def write(element: ET.Element) -> None:
+        nonlocal at
+        blank = max(lines.get(element, at) - at, 0)
+        at += blank
+        attributes = "".join(f" {name}={quoteattr(value)}" for name, value in element.items())
+        parts.append("\n" * blank + f"<{element.tag}{attributes}>")
+        for child in element:
+            write(child)
+        parts.append(f"</{element.tag}>")
+
+    write(robot)
+    return "".join(parts)
