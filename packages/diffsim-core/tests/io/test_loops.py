@@ -99,6 +99,12 @@ def test_gains_come_from_arguments_then_the_file_then_the_load() -> None:
     assert load_model(two(soft)).loops.torsion[0] == pytest.approx(default.torsion[0] / 4)
 
 
+def test_a_motor_without_a_range_does_not_make_a_loop_endlessly_stiff() -> None:
+    for range_ in ("", 'ctrlrange="-1 1"'):
+        motor = f'<actuator><motor joint="j" gear="30" {range_}/></actuator>'
+        assert 1e4 < load_model(two(CLOSURES["connect"], motor)).loops.stiffness[0] < 1e9
+
+
 def test_solref_gives_a_closure_its_time_constant() -> None:
     """A body welded to the world is one mass on one spring: it swings as ``solref`` says."""
     xml = two('<weld body1="b" anchor="-0.4 0 1" solref="0.05 0.4"/>')

@@ -172,6 +172,21 @@ def test_sixteen_substeps_are_stable_at_any_stiffness():
         assert all(gap(m, q) < 1e-3 for q, _ in swung(m, 16, 60, amplitude=0.3))
 
 
+def test_explicit_substeps_are_as_many_as_a_loop_asks_for():
+    m = load_model(FOUR_BAR, loops=LoopParams(stiffness=1e5, damping=100.0))
+    d = RigidDynamics(m, dt=1 / 60, substeps="auto", dtype="float64", integrator="explicit")
+    implicit = RigidDynamics(m, dt=1 / 60, substeps="auto", dtype="float64")
+    assert implicit.substeps == 16 < d.substeps
+    q, qd = m.q_ref[None].copy(), np.zeros((1, m.nv))
+    for _ in range(30):
+        out = step(d, q, qd, np.full((1, 1), 0.3))
+        q, qd = out.q, out.qd
+    assert out.ok.all()
+    assert gap(m, q[0]) < 0.02
+    with pytest.warns(UserWarning, match='equality "close"'):
+        RigidDynamics(m, dt=1 / 60, substeps=4, dtype="float64", integrator="explicit")
+
+
 def test_single_precision_follows_double():
     m = load_model(FOUR_BAR)
     paths = [swung(m, 16, 60, dtype=dtype, amplitude=0.1) for dtype in ("float32", "float64")]

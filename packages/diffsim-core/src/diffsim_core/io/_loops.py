@@ -29,8 +29,10 @@ TWIST = 5e-4
 """Angle [rad] by which a weld gives way to the robot's weight at a lever of its size."""
 RELAXATION = 0.004
 """Seconds in which a gap closes, where its damping is not given."""
-_SWIFTNESS = 200.0
-"""Least angular frequency [rad/s] of a closure and the mass that it moves."""
+_SWIFTNESS = (2e2, 5e4)
+"""Least and greatest angular frequency [rad/s] of a closure and the mass that it moves; float32 bears no more."""
+_ENDLESS = 1e9
+"""What is no bound."""
 _OPEN = 0.01
 """Gap [m] or [rad] of the initial pose that is worth a note."""
 
@@ -128,7 +130,8 @@ def _gains(model: RigidModel, m: Any, i: int, e: int, params: LoopParams) -> tup
         if params.solref:
             k, c = _solref(m, e, mass * hard)
         else:
-            k = max(least, _SWIFTNESS**2 * mass) * hard if stiffness is None else stiffness
+            low, high = (w * w * mass for w in _SWIFTNESS)
+            k = min(max(least, low), high) * hard if stiffness is None else stiffness
             c = RELAXATION * k if damping is None else damping
         gains += [k, c]
     stiffness, damping, torsion, torsion_damping = (*gains, 0.0, 0.0)[:4]
@@ -163,12 +166,12 @@ def _load(model: RigidModel, kin: twin.Kinematics, i: int, jacobian: FloatArray)
 
 
 def _strength(model: RigidModel, d: int) -> float:
-    """Greatest force [N] or [N m] of the motors and bounded servos on a degree of freedom."""
+    """Greatest force [N] or [N m] of motors (without a range: at control 1) and bounded servos on one."""
     on = model.actuator_dof == d
-    motors = np.abs(model.actuator_gear[on]) * np.abs(model.actuator_range[on]).max(axis=1, initial=0.0)
+    controls = np.abs(model.actuator_range[on]).max(axis=1, initial=0.0)
+    motors = np.abs(model.actuator_gear[on]) * np.where(controls < _ENDLESS, controls, 1.0)
     bounds = np.abs(model.servo_range[model.servo_dof == d]).max(axis=1, initial=0.0)
-    found = np.concatenate([motors, bounds[bounds < 1e9]])
-    return float(found[np.isfinite(found)].sum())
+    return float(motors.sum() + bounds[bounds < _ENDLESS].sum())
 
 
 def _solref(m: Any, e: int, mass: float) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from diffsim_core.rigid import twin
+from diffsim_core.rigid._twin_loops import loop_rows
 from diffsim_core.rigid._twin_tendons import tendon_moments
 from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.limits import has_limit_damper
@@ -84,6 +85,8 @@ def stiff_elements(model: RigidModel, q: FloatArray, integrator: str) -> Iterato
             yield Element(label, eye[d : d + 1], stiffness, damping, True)
     kin = twin.kinematics(model, q)
     yield from _tendons(model, kin, q)
+    if integrator == "explicit":
+        yield from _loops(model, kin)
     for c, link in enumerate(model.contact_link):
         x = kin.position[link] + kin.rotation[link] @ model.contact_pos[c]
         label = f'contact of "{model.contact_geom[c]}"'
@@ -99,6 +102,17 @@ def _tendons(model: RigidModel, kin: twin.Kinematics, q: FloatArray) -> Iterator
         if stiffness or damping:
             label = f'tendon "{name}"' if model.tendons.control[i] < 0 else f'actuator "{name}"'
             yield Element(label, moments[i : i + 1], stiffness, damping, False)
+
+
+def _loops(model: RigidModel, kin: twin.Kinematics) -> Iterator[Element]:
+    """Places and axes that closures hold: the implicit sub-step is stable with any."""
+    rows = loop_rows(model, *kin)
+    first = 0
+    for name, welded in zip(model.loops.name, model.loops.welded, strict=True):
+        for _ in range(2 if welded else 1):
+            J = rows.jacobian[first : first + 3]
+            yield Element(f'equality "{name}"', J, float(rows.stiffness[first]), float(rows.damping[first]), False)
+            first += 3
 
 
 def joint_of_dof(model: RigidModel, d: int) -> str:
