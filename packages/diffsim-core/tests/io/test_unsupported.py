@@ -94,21 +94,11 @@ CASES = {
         mjcf('<geom name="hills" type="hfield" hfield="h" euler="0 0 0.1"/>' + FREE.format(BALL), HILLS),
         ['hfield geom "hills" is turned'],
     ),
-    "height field beside a plane": (
-        mjcf(PLANE + '<geom name="hills" type="hfield" hfield="h"/>' + FREE.format(BALL), HILLS),
-        ['several grounds (plane geom "ground", hfield geom "hills")', "keep one"],
-    ),
-    "tilted plane": (
-        mjcf('<geom name="slope" type="plane" size="1 1 1" euler="0.1 0 0"/>' + FREE.format(BALL)),
-        ['plane geom "slope" is tilted', "turn gravity"],
-    ),
-    "ceiling": (
-        mjcf('<geom name="ceiling" type="plane" size="1 1 1" euler="3.14159265358979 0 0"/>' + FREE.format(BALL)),
-        ['plane geom "ceiling" is tilted'],
-    ),
-    "two planes": (
-        mjcf(PLANE + PLANE.replace("ground", "shelf").replace("size", 'pos="0 0 1" size') + FREE.format(BALL)),
-        ['plane geom "ground"', 'plane geom "shelf"', "keep one"],
+    "two height fields": (
+        mjcf(
+            "".join(f'<geom name="{n}" type="hfield" hfield="h"/>' for n in ("low", "high")) + FREE.format(BALL), HILLS
+        ),
+        ['several height fields (hfield geom "low", hfield geom "high")', "keep one"],
     ),
     "flex": (
         mjcf('<body name="frame"><flexcomp name="cloth" type="grid" count="2 2 1" spacing="1 1 1" dim="2"/></body>'),

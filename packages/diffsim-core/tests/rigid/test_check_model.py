@@ -122,7 +122,7 @@ def test_every_number_must_be_finite(whole):
 
 
 INDICES = {"link_parent", "joint_q", "joint_dof", "joint_type", "joint_limited", "actuator_dof", "servo_dof",
-           "servo_actuator", "contact_link", "contact_kind", "pairs.solid", "muscles.control",
+           "servo_actuator", "contact_link", "contact_kind", "contact_plane", "pairs.solid", "muscles.control",
            "muscles.activation", "muscles.first", "muscles.segment_link", "muscles.term_first", "muscles.term_joint",
            "tendons.control", "tendons.activation", "tendons.dynamics", "tendons.first", "tendons.segment_link",
            "tendons.term_first", "tendons.term_joint", "tendons.site_link"}  # fmt: skip

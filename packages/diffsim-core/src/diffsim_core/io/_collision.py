@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from diffsim_core.io._attributes import Attributes, attributes, find_pair
+from diffsim_core.io._grounds import Ground, choose_ground
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._names import geom_label
 from diffsim_core.io._terrain import HFIELD
 from diffsim_core.rigid.contacts import HeightField
-from diffsim_core.rigid.model import Body
+from diffsim_core.rigid.model import Body, FloatArray
 
 PLANE = int(mujoco.mjtGeom.mjGEOM_PLANE)
 _POINT_SHAPES = {
@@ -24,29 +25,17 @@ _POINT_SHAPES = {
 }
 
 
-@dataclass(frozen=True)
-class Ground:
-    """A horizontal plane or a height field, and the moving shapes that touch it."""
-
-    height: float
-    """z of the plane [m]."""
-    field: HeightField | None
-    """In place of the plane."""
-    touching: tuple[tuple[int, float], ...]
-    """MuJoCo's index of each shape, and the friction coefficient MuJoCo would use."""
-
-
 def find_ground(
     m: Any,
     bodies: list[Body],
-    planes_z: dict[int, tuple[float, float]],
+    planes: dict[int, FloatArray],
     fields: dict[int, HeightField | None],
     override: float | HeightField | None,
     body_contact: bool,
 ) -> tuple[Ground | None, list[str], list[str]]:
     """``(ground, problems, notes)`` of a compiled model.
 
-    ``planes_z`` has height and cosine of the tilt of every static plane, ``fields`` every static height field.
+    ``planes`` has normal and distance ``[4]`` of every static plane, ``fields`` every static height field.
     ``override`` is a ground that replaces the model's; every shape with a collision mask then touches it. Shapes that
     are no ground are left to the pairs.
     """
@@ -56,10 +45,11 @@ def find_ground(
     moving: list[int] = np.flatnonzero(link >= 0).tolist()
     static: list[int] = np.flatnonzero(link < 0).tolist()
     problems: list[str] = []
+    notes: list[str] = []
     base_touched = False
     bases = robot_bases(m, bodies)
-    friction: dict[int, float] = {}
-    heights: dict[int, float] = {}
+    touches: dict[tuple[int, int], Attributes] = {}
+    found_planes: dict[int, FloatArray] = {}
     terrains: dict[int, HeightField] = {}
     for s in static:
         is_plane, is_field = int(m.geom_type[s]) == PLANE, int(m.geom_type[s]) == HFIELD
@@ -71,52 +61,38 @@ def find_ground(
         if not is_plane and not is_field:
             base_touched |= not body_contact and int(m.geom_bodyid[s]) in bases
             continue
-        if is_field:
-            if (field := fields[int(s)]) is None:
-                problems.append(f"{geom_label(m, s)} is turned or not finite: its axes must be the world's")
-            else:
-                terrains[int(s)] = field
-            for g in touching:
-                friction[int(g)] = max(friction.get(int(g), 0.0), friction_of(m, g, s))
-            continue
-        height, cosine = planes_z[int(s)]
-        if cosine < 1.0 - 1e-9:
-            problems.append(
-                f"{geom_label(m, s)} is tilted: the ground's normal must be +z; turn gravity instead of the plane"
-            )
-        heights[int(s)] = height
-        for g in touching:
-            friction[int(g)] = max(friction.get(int(g), 0.0), friction_of(m, g, s))
+        touches |= {(g, s): attributes(m, g, s) for g in touching}
+        if is_field and any(touches[g, s].ratio != 1 for g in touching):
+            touches |= {(g, s): touches[g, s]._replace(ratio=1.0) for g in touching}
+            notes.append(f"{geom_label(m, s)}: friction is the same along both tangents, the first coefficient's")
+        if is_plane:
+            found_planes[s] = planes[s]
+        elif (field := fields[s]) is None:
+            problems.append(f"{geom_label(m, s)} is turned or not finite: its axes must be the world's")
+        else:
+            terrains[s] = field
     if override is not None:
-        heights = {-1: override} if not isinstance(override, HeightField) else {}
+        own = [g for g in moving if m.geom_contype[g] or m.geom_conaffinity[g]]
+        touches = {(g, -1): attributes(m, g, None) for g in own}
         terrains = {-1: override} if isinstance(override, HeightField) else {}
-        friction = {int(g): _own_friction(m, g) for g in moving if m.geom_contype[g] or m.geom_conaffinity[g]}
-    if heights and max(heights.values()) - min(heights.values()) > 1e-9:
-        names = ", ".join(geom_label(m, s) for s in heights)
-        problems.append(f"several ground planes of different height ({names}): keep one")
-    if len(terrains) + bool(heights) > 1:
-        names = ", ".join(geom_label(m, s) for s in (*heights, *terrains))
-        problems.append(f"several grounds ({names}): keep one plane or one height field")
-    for g in friction:
+        found_planes = {} if isinstance(override, HeightField) else {-1: np.array([0, 0, 1.0, override])}
+    if len(terrains) > 1:
+        names = ", ".join(geom_label(m, s) for s in terrains)
+        problems.append(f"several height fields ({names}): keep one")
+    for g in sorted({g for g, _ in touches}):
         if int(m.geom_type[g]) not in _POINT_SHAPES:
             problems.append(
                 f"{geom_label(m, g)} may touch the ground, but contact knows sphere, capsule, box, cylinder,"
                 " ellipsoid and mesh only: replace it by one of these, or set its contype and conaffinity to 0 and add"
                 " such a shape"
             )
-    notes = []
     if not body_contact and _bodies_may_touch(m, link, moving):
-        notes = ["contact between moving bodies is not simulated"]
+        notes.append("contact between moving bodies is not simulated")
     if base_touched:
         notes.append("contact with the robot's own fixed base is not simulated")
-    if not heights and not terrains:
+    if problems:
         return None, problems, notes
-    touching_all = tuple(sorted(friction.items()))
-    return (
-        Ground(min(heights.values(), default=0.0), next(iter(terrains.values()), None), touching_all),
-        problems,
-        notes,
-    )
+    return choose_ground(found_planes, terrains, touches), problems, notes
 
 
 def robot_bases(m: Any, bodies: list[Body]) -> set[int]:
@@ -129,35 +105,13 @@ def _masks_match(m: Any, g: int, s: int) -> bool:
     return bool((m.geom_contype[g] & m.geom_conaffinity[s]) | (m.geom_contype[s] & m.geom_conaffinity[g]))
 
 
-def _pair(m: Any, g: int, s: int) -> int | None:
-    for p in range(m.npair):
-        if {int(m.pair_geom1[p]), int(m.pair_geom2[p])} == {int(g), int(s)}:
-            return p
-    return None
-
-
 def excluded(m: Any, g: int, s: int) -> bool:
     a, b = sorted((int(m.geom_bodyid[g]), int(m.geom_bodyid[s])))
     return any(int(signature) in ((a << 16) + b, (b << 16) + a) for signature in m.exclude_signature)
 
 
 def _may_touch(m: Any, g: int, s: int) -> bool:
-    return _pair(m, g, s) is not None or (_masks_match(m, g, s) and not excluded(m, g, s))
-
-
-def friction_of(m: Any, g: int, s: int) -> float:
-    """Sliding friction that MuJoCo would use between two shapes."""
-    if (p := _pair(m, g, s)) is not None:
-        return float(m.pair_friction[p, 0]) if m.pair_dim[p] > 1 else 0.0
-    if m.geom_priority[g] != m.geom_priority[s]:
-        return _own_friction(m, g if m.geom_priority[g] > m.geom_priority[s] else s)
-    if max(m.geom_condim[g], m.geom_condim[s]) == 1:
-        return 0.0
-    return float(max(m.geom_friction[g, 0], m.geom_friction[s, 0]))
-
-
-def _own_friction(m: Any, g: int) -> float:
-    return float(m.geom_friction[g, 0]) if m.geom_condim[g] > 1 else 0.0
+    return find_pair(m, g, s) is not None or (_masks_match(m, g, s) and not excluded(m, g, s))
 
 
 def _bodies_may_touch(m: Any, link: np.ndarray, moving: list[int]) -> bool:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from diffsim_core.io._actuators import actuator_arrays
-from diffsim_core.io._collision import Ground
 from diffsim_core.io._flags import switched_off
 from diffsim_core.io._gains import contact_gains, limit_gains, pair_gains
+from diffsim_core.io._grounds import Ground
 from diffsim_core.io._hulls import mesh_hulls
 from diffsim_core.io._joints import joint_of
 from diffsim_core.io._mesh import contact_shapes

@@ -117,11 +117,12 @@ def _area(corners: FloatArray, normal: FloatArray) -> float:
 
 def _around(normal: FloatArray) -> FloatArray:
     """Eight directions ``[8, 3]`` across a unit vector, each turned on by 45 degrees."""
-    one = np.cross(normal, np.eye(3)[np.argmin(np.abs(normal))])
-    one /= np.linalg.norm(one)
+    one = np.cross(normal, np.eye(3)[np.argmin(np.abs(normal))]).astype(np.float64)
+    one = one / np.linalg.norm(one)
     turn = np.arange(8) * np.pi / 4
     circle = np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    return circle @ np.stack([one, np.cross(normal, one)])
+    across: FloatArray = circle @ np.stack([one, np.cross(normal, one).astype(np.float64)])
+    return across
 
 
 def _apart(place: FloatArray, others: list[FloatArray], distance: float) -> bool:

@@ -27,7 +27,7 @@ from diffsim_core.io.params import ContactParams, LimitParams, LoopParams, fill
 from diffsim_core.rigid._quat import quat_mul, rotation
 from diffsim_core.rigid.contact_laws import CONTACT_LAWS
 from diffsim_core.rigid.contacts import ContactPairs, HeightField
-from diffsim_core.rigid.model import LIMIT_LAWS, Body, Geom, RigidModel
+from diffsim_core.rigid.model import LIMIT_LAWS, Body, FloatArray, Geom, RigidModel
 
 INERTIA_LAWS = ("paper", "released")
 
@@ -177,15 +177,17 @@ def _model_name(m: Any) -> str:
     return bytes(m.names).split(b"\0", 1)[0].decode("utf-8", "replace")
 
 
-def _planes(m: Any, bodies: list[Body]) -> dict[int, tuple[float, float]]:
-    """Height and cosine of the tilt of every static plane."""
+def _planes(m: Any, bodies: list[Body]) -> dict[int, FloatArray]:
+    """Upward normal and distance from the origin ``[4]`` of every static plane."""
     planes = {}
     for g in range(m.ngeom):
         body = bodies[m.geom_bodyid[g]]
         if int(m.geom_type[g]) == PLANE and body.link < 0:
-            turn = rotation(body.quat)
-            z = float((body.pos + turn @ m.geom_pos[g])[2])
-            planes[g] = z, float(rotation(quat_mul(body.quat, m.geom_quat[g]))[2, 2])
+            place = body.pos + rotation(body.quat) @ m.geom_pos[g]
+            normal = rotation(quat_mul(body.quat, m.geom_quat[g]))[:, 2]
+            if normal[2] > 1 - 1e-9:
+                normal = np.array([0.0, 0.0, 1.0])
+            planes[g] = np.array([*normal, normal @ place])
     return planes
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core.io._collision import Ground
+from diffsim_core.io._grounds import Ground
 from diffsim_core.io._hulls import MESH
 from diffsim_core.io._names import geom_name
 from diffsim_core.rigid._quat import rotation
@@ -23,7 +23,7 @@ def without_meshes(
     """Ground and pairs whose shapes are no meshes, and a note if there are any."""
     meshes = set(np.flatnonzero(np.asarray(m.geom_type) == MESH).tolist())
     on_ground = () if ground is None else ground.touching
-    left_out = {g for g, _ in on_ground} | {g for pair in touching for g in pair}
+    left_out = {row[0] for row in on_ground} | {g for pair in touching for g in pair}
     if not left_out & meshes:
         return ground, touching, []
     if ground is not None:

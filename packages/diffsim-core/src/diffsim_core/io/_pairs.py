@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from diffsim_core.io._collision import excluded, friction_of, robot_bases
+from diffsim_core.io._attributes import friction_of
+from diffsim_core.io._collision import excluded, robot_bases
 from diffsim_core.io._gains import Gains
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._names import geom_label, geom_name

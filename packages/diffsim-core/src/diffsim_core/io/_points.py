@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffsim_core.io._collision import Ground
 from diffsim_core.io._gains import Gains
+from diffsim_core.io._grounds import Ground
 from diffsim_core.io._hulls import hull_points
 from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid.contacts import PointKind
@@ -57,7 +57,7 @@ def contact_arrays(
     ``gains`` are kn, kd, kt of the shapes of a link, ``mu`` the friction of all, MuJoCo's if ``None``.
     """
     rows: list[tuple[Any, ...]] = []
-    for g, friction in () if ground is None else ground.touching:
+    for g, plane, found in () if ground is None else ground.touching:
         geom = geoms[g]
         quat = geom.quat / np.linalg.norm(geom.quat)
         points = _points(geom)
@@ -65,9 +65,10 @@ def contact_arrays(
         for offset, share in zip(points.offsets, points.share, strict=True):
             place = geom.pos + rotation(geom.quat) @ offset
             shared = (share * gain for gain in gains(geom))
-            coefficient = friction if mu is None else mu
-            rows.append((geom.link, place, points.radius, *shared, coefficient, geom.name, kind, points.size, quat))
-    columns = list(zip(*rows, strict=True)) if rows else [()] * 11
+            shape = (geom.name, kind, points.size, quat)
+            friction = (found.mu if mu is None else mu, plane, found.ratio, found.spin, found.roll)
+            rows.append((geom.link, place, points.radius + found.margin, *shared, *shape, *friction))
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 15
     return {
         "contact_link": np.array(columns[0], dtype=np.int64),
         "contact_pos": np.array(columns[1], dtype=np.float64).reshape(-1, 3),
@@ -75,11 +76,16 @@ def contact_arrays(
         "contact_kn": np.array(columns[3], dtype=np.float64),
         "contact_kd": np.array(columns[4], dtype=np.float64),
         "contact_kt": np.array(columns[5], dtype=np.float64),
-        "contact_mu": np.array(columns[6], dtype=np.float64),
-        "contact_geom": tuple(columns[7]),
-        "contact_kind": np.array(columns[8], dtype=np.int64),
-        "contact_size": np.array(columns[9], dtype=np.float64).reshape(-1, 3),
-        "contact_quat": np.array(columns[10], dtype=np.float64).reshape(-1, 4),
+        "contact_geom": tuple(columns[6]),
+        "contact_kind": np.array(columns[7], dtype=np.int64),
+        "contact_size": np.array(columns[8], dtype=np.float64).reshape(-1, 3),
+        "contact_quat": np.array(columns[9], dtype=np.float64).reshape(-1, 4),
+        "contact_mu": np.array(columns[10], dtype=np.float64),
+        "contact_plane": np.array(columns[11], dtype=np.int64),
+        "contact_ratio": np.array(columns[12], dtype=np.float64),
+        "contact_spin": np.array(columns[13], dtype=np.float64),
+        "contact_roll": np.array(columns[14], dtype=np.float64),
+        "ground_planes": np.zeros((0, 4)) if ground is None else ground.planes,
         "ground_field": None if ground is None else ground.field,
         "ground_height": 0.0 if ground is None else ground.height,
     }

@@ -58,7 +58,18 @@ def reversed_ranges(name: str, ranges: Any) -> Iterator[str]:
 def points(m: RigidModel) -> Iterator[str]:
     """Problems of the kinds of contact points."""
     yield from wrong_shapes(m, {"contact_kind": (m.nc,), "contact_size": (m.nc, 3), "contact_quat": (m.nc, 4)})
+    own = ("contact_plane", "contact_ratio", "contact_spin", "contact_roll")
+    yield from wrong_shapes(m, dict.fromkeys(own, (m.nc,)))
     yield from wrong_indices("contact_kind", m.contact_kind, 0, len(PointKind))
+    yield from wrong_indices("contact_plane", m.contact_plane, -1, len(m.ground_planes))
+    yield from negative(m, own[1:])
+    if np.ndim(m.ground_planes) != 2 or np.shape(m.ground_planes)[1] != 4:
+        yield f"ground_planes has shape {np.shape(m.ground_planes)}, expected (n, 4)"
+    elif not np.allclose(np.linalg.norm(m.ground_planes[:, :3], axis=1), 1, atol=1e-6):
+        yield "ground_planes has a normal that is not of length 1"
+    if np.shape(m.contact_ratio) == np.shape(m.contact_plane):
+        for c in np.flatnonzero((m.contact_ratio != 1) & (m.contact_plane < 0))[:1]:
+            yield f"contact_ratio[{c}] is {m.contact_ratio[c]:g}: tangents are those of a plane; give contact_plane too"
     if np.shape(m.contact_quat) == (m.nc, 4) and (np.linalg.norm(m.contact_quat, axis=1) == 0).any():
         yield "contact_quat has a quaternion of length zero"
     if np.shape(m.contact_size) == (m.nc, 3) and np.shape(m.contact_kind) == (m.nc,):

@@ -8,7 +8,7 @@ import numpy as np
 
 from diffsim_core.rigid._pack_pairs import pair_reals, pair_tables
 from diffsim_core.rigid._quat import rotation
-from diffsim_core.rigid.contacts import HeightField, PointKind
+from diffsim_core.rigid.contacts import HeightField, PointKind, tangents
 from diffsim_core.rigid.model import RigidModel
 
 LARGE = 12
@@ -26,14 +26,15 @@ class _Points(NamedTuple):
 def _plain(model: RigidModel) -> Any:
     """Which contact points ``[nc]`` are spheres or corners over a level ground: the engine's fast path."""
     round_ = np.asarray(model.contact_kind) == PointKind.ROUND
-    return round_ & (model.ground_field is None)
+    return round_ & (model.ground_field is None) & (np.asarray(model.contact_plane) < 0)
 
 
 def _ordered(model: RigidModel, chosen: Any) -> _Points:
     """The chosen points; a group are those of a shape of many points."""
-    shapes: dict[tuple[int, str], list[int]] = {}
+    shapes: dict[tuple[int, str, int], list[int]] = {}
     for c in np.flatnonzero(chosen).tolist():
-        shapes.setdefault((int(model.contact_link[c]), model.contact_geom[c]), []).append(c)
+        key = int(model.contact_link[c]), model.contact_geom[c], int(model.contact_plane[c])
+        shapes.setdefault(key, []).append(c)
     large = [shape for shape in shapes.values() if len(shape) >= LARGE]
     grouped = {c for shape in large for c in shape}
     alone = [c for c in np.flatnonzero(chosen).tolist() if c not in grouped]
@@ -76,9 +77,10 @@ def pack_contacts(model: RigidModel, backward_smoothing: float) -> tuple[Any, An
     integers = np.concatenate(
         [
             [len(surface), len(pairs), heights.shape[1], heights.shape[0], len(plain.groups), len(off_path.groups)],
-            np.column_stack([model.contact_link[surface], model.contact_kind[surface]]).ravel(),
+            [len(model.ground_planes)],
+            np.column_stack([getattr(model, f"contact_{name}")[surface] for name in ("link", "kind", "plane")]).ravel(),
             *(
-                [first, count, model.contact_link[order[first]]]
+                np.array([first, count, model.contact_link[order[first]], model.contact_plane[order[first]]])
                 for order, groups in (plain, off_path)
                 for first, count in groups
             ),
@@ -97,6 +99,7 @@ def pack_contacts(model: RigidModel, backward_smoothing: float) -> tuple[Any, An
                 for order, groups in (plain, off_path)
                 for first, count in groups
             ),
+            *(np.array([*plane, *tangents(plane[:3])[1]]) for plane in model.ground_planes),
             heights.ravel(),
             pair_reals(pairs),
         ]
@@ -128,8 +131,9 @@ def _steepest(field: HeightField) -> float:
 
 
 def _surface_rows(model: RigidModel, chosen: Any) -> Any:
-    rows = np.zeros((len(chosen), 12))
+    rows = np.zeros((len(chosen), 13))
     rows[:, :3] = model.contact_size[chosen] ** 2
     for row, quat in zip(rows, model.contact_quat[chosen], strict=True):
-        row[3:] = rotation(quat).T.ravel()
+        row[3:12] = rotation(quat).T.ravel()
+    rows[:, 12] = model.contact_ratio[chosen]
     return rows

@@ -107,3 +107,15 @@ class HeightField:
                 raise ValueError(f"HeightField.{name} has shape {value.shape}: give two numbers, along x and y")
         if not np.all(self.spacing > 0):
             raise ValueError(f"HeightField.spacing is {self.spacing.tolist()}: give positive metres")
+
+
+def tangents(normal: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The two tangents ``[3]`` of a plane with a unit ``normal``, in which MuJoCo's two coefficients of friction are.
+
+    The first is the y axis, or the z axis for a normal near y, without its part along the normal; the second
+    completes a right-handed frame.
+    """
+    first = np.array([0.0, 1, 0]) if abs(normal[1]) < 0.5 else np.array([0.0, 0, 1])
+    first = first - (first @ normal) * normal
+    first /= np.linalg.norm(first)
+    return first, np.cross(normal, first)

@@ -161,7 +161,7 @@ class RigidModel:
     contact_pos: FloatArray
     """``[nc, 3]`` in the link's frame [m]: centre of a sphere, capsule end or ellipsoid, or a box corner."""
     contact_radius: FloatArray
-    """[m]; zero for box corners; unused by ellipsoids."""
+    """[m]; zero for box corners; of ellipsoids the width that is put around them. ``margin`` is part of it."""
     contact_kn: FloatArray
     """Normal stiffness k_n [N/m] of Eq. 3."""
     contact_kd: FloatArray
@@ -215,6 +215,17 @@ class RigidModel:
     """``[nc, 4]`` attitude of an ellipsoid in the link's frame, wxyz."""
     ground_field: HeightField | None = None
     """Ground that is not level, in place of the plane."""
+    ground_planes: FloatArray = field(default_factory=lambda: np.zeros((0, 4)))
+    """``[n, 4]`` unit normal of each further plane, and its distance from the origin along it [m]."""
+    contact_plane: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """``[nc]`` which of ``ground_planes`` each point touches; -1, if left out for all, is the ground."""
+    contact_ratio: FloatArray = field(default_factory=lambda: np.zeros(0))
+    """``[nc]`` friction along the second tangent of a plane as a part of ``contact_mu``; one if left out. The first is
+    that one of the y axis, or of the z axis for a normal near y, without its part along the normal."""
+    contact_spin: FloatArray = field(default_factory=lambda: np.zeros(0))
+    """``[nc]`` radius [m] at which friction also brakes turning about the normal; zero, if left out, for none."""
+    contact_roll: FloatArray = field(default_factory=lambda: np.zeros(0))
+    """``[nc]`` radius [m] at which friction also brakes rolling, turning across the normal."""
     pairs: ContactPairs = field(default_factory=ContactPairs.none)
     """Shapes of different links that may touch; none unless the loader was asked."""
     contact_smoothing: float = 0.0
@@ -250,6 +261,10 @@ class RigidModel:
         for name, blank in (("contact_size", [0.0, 0, 0]), ("contact_quat", [1.0, 0, 0, 0])):
             if not len(getattr(self, name)):
                 object.__setattr__(self, name, np.tile(blank, (self.nc, 1)))
+        numbers = (("contact_plane", -1), ("contact_ratio", 1.0), ("contact_spin", 0.0), ("contact_roll", 0.0))
+        for name, blank in numbers:
+            if not len(getattr(self, name)):
+                object.__setattr__(self, name, np.full(self.nc, blank))
         for name, blank in (("link_gravcomp", 0.0), ("link_gravcomp_offset", [0.0, 0, 0])):
             if not len(getattr(self, name)):
                 object.__setattr__(self, name, np.full((self.nl, *np.shape(blank)), blank))

@@ -30,10 +30,11 @@ from diffsim_core.rigid.joints import JOINTS, Joint
 from diffsim_core.rigid.limits import has_limit_damper, limit_damper
 from diffsim_core.rigid.model import FloatArray, RigidModel
 from diffsim_core.rigid.twin_contact import SLIP_FLOOR as SLIP_FLOOR
-from diffsim_core.rigid.twin_contact import Contact, contact_damper, contact_force, ground_contact
+from diffsim_core.rigid.twin_contact import Contact, contact_damper, contact_force, ground_contact, shortening
 from diffsim_core.rigid.twin_pairs import pair_contacts
 
 NO_ACTIVATIONS: FloatArray = np.zeros(0)
+_EVEN: FloatArray = np.eye(3)
 
 
 class Kinematics(NamedTuple):
@@ -205,6 +206,8 @@ class Touching(NamedTuple):
     """Velocity ``[3]`` of the first link against the second at the point [m/s]."""
     part: float
     """Of the pair's gains that this point has; 1 on the ground."""
+    shortening: FloatArray
+    """``[3, 3]``, see ``twin_contact``."""
 
 
 def touching(model: RigidModel, kin: Kinematics, qd: FloatArray) -> Iterator[Touching]:
@@ -216,15 +219,21 @@ def touching(model: RigidModel, kin: Kinematics, qd: FloatArray) -> Iterator[Tou
     V = velocities(model, kin, qd)
 
     def made(
-        contact: Contact, links: tuple[int, ...], gains: tuple[float, float, float, float], part: float = 1.0
+        contact: Contact,
+        links: tuple[int, ...],
+        gains: tuple[float, float, float, float],
+        part: float = 1.0,
+        short: FloatArray = _EVEN,
     ) -> Touching:
         moving = [(s, i) for s, i in zip((1, -1), links, strict=False) if i >= 0]
         u = sum((s * (V[i, 3:] + np.cross(V[i, :3], contact.x)) for s, i in moving), np.zeros(3))
-        return Touching(contact, links, gains, u, part)
+        return Touching(contact, links, gains, u, part, short)
 
     for c, i in enumerate(model.contact_link):
         gains = model.contact_kn[c], model.contact_kd[c], model.contact_kt[c], model.contact_mu[c]
-        yield made(ground_contact(model, c, kin.rotation[i], kin.position[i]), (int(i),), gains)
+        yield made(
+            ground_contact(model, c, kin.rotation[i], kin.position[i]), (int(i),), gains, short=shortening(model, c)
+        )
     pairs = model.pairs
     for p, links in enumerate(pairs.link):
         poses = tuple((kin.rotation[i], kin.position[i]) if i >= 0 else (np.eye(3), np.zeros(3)) for i in links)
@@ -240,9 +249,9 @@ def contact_forces(model: RigidModel, kin: Kinematics, qd: FloatArray, dt: float
     sub-step [s], the ground's springs push where the points will be after it.
     """
     wrench = np.zeros((model.nl, 6))
-    for contact, links, gains, u, part in touching(model, kin, qd):
+    for contact, links, gains, u, part, S in touching(model, kin, qd):
         at = ahead(contact, links, u, dt)
-        force = part * contact_force(model.contact_law, model.contact_smoothing, gains, at, u)
+        force = part * S @ contact_force(model.contact_law, model.contact_smoothing, gains, at, S @ u)
         for s, i in zip((1, -1), links, strict=False):
             if i >= 0:
                 wrench[i] += s * np.concatenate([np.cross(contact.x, force), force])
@@ -265,12 +274,12 @@ def dampers(model: RigidModel, kin: Kinematics, q: FloatArray, qd: FloatArray, u
         bounded = np.clip(free, *bounds)
         share = np.clip(bounded / free, 0, 1) if bounded != free and free else 1.0
         C[d, d] += share * max(-bias[2], 0.0)
-    for contact, links, gains, velocity, _ in touching(model, kin, qd):
+    for contact, links, gains, velocity, _, S in touching(model, kin, qd):
         if len(links) > 1:
             continue
         at = ahead(contact, links, velocity, dt)
-        D = contact_damper(model.contact_law, model.contact_smoothing, gains, at, velocity, dt)
-        J = point_jacobian(model, kin, links[0], contact.x)
+        D = contact_damper(model.contact_law, model.contact_smoothing, gains, at, S @ velocity, dt)
+        J = S @ point_jacobian(model, kin, links[0], contact.x)
         C += J.T @ D @ J
     return C + loop_forces(loop_rows(model, *kin), qd, dt)[1] if model.loops.n else C
 

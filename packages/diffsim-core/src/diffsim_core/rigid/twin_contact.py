@@ -12,7 +12,7 @@ import numpy as np
 
 from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid.contact_laws import CONTACT_LAWS, Gains
-from diffsim_core.rigid.contacts import HeightField, PointKind
+from diffsim_core.rigid.contacts import HeightField, PointKind, tangents
 from diffsim_core.rigid.model import FloatArray, RigidModel
 
 SLIP_FLOOR = 1e-12
@@ -88,6 +88,18 @@ def friction(kt: float, bound: float, ut: FloatArray) -> FloatArray:
     return -ut / slip * min(kt * slip, bound)
 
 
+def shortening(model: RigidModel, c: int) -> FloatArray:
+    """Map ``[3, 3]`` that multiplies what is along the second tangent of point ``c``'s plane by ``contact_ratio``.
+
+    Friction on a shortened velocity, shortened again, has a bound of ``mu`` along one tangent and of ``ratio mu`` along
+    the other: an ellipse, on which the force takes as much power as it can.
+    """
+    if model.contact_plane[c] < 0:
+        return np.eye(3)
+    second = tangents(model.ground_planes[model.contact_plane[c], :3])[1]
+    return np.eye(3) + (model.contact_ratio[c] - 1) * np.outer(second, second)
+
+
 # The ground
 
 
@@ -113,16 +125,22 @@ def terrain(field: HeightField, x: float, y: float) -> tuple[float, FloatArray]:
 
 def support_offset(model: RigidModel, c: int, R: FloatArray, n: FloatArray) -> FloatArray:
     """From a contact point's centre to where its shape reaches furthest against ``n``; ``R``: the link's axes."""
+    round_part = -model.contact_radius[c] * n
     if model.contact_kind[c] == PointKind.ROUND:
-        return -model.contact_radius[c] * n
+        return round_part
     axes = R @ rotation(model.contact_quat[c])
     A = axes @ np.diag(model.contact_size[c] ** 2) @ axes.T
-    return -A @ n / np.sqrt(n @ A @ n)
+    return round_part - A @ n / np.sqrt(n @ A @ n)
 
 
 def ground_contact(model: RigidModel, c: int, R: FloatArray, x: FloatArray) -> Contact:
-    """Contact point ``c`` of a link at ``x`` with axes ``R``, against the ground's tangent plane below its centre."""
+    """Contact point ``c`` of a link at ``x`` with axes ``R``, with its plane or the ground's tangent plane below it."""
     centre = x + R @ model.contact_pos[c]
+    if (plane := int(model.contact_plane[c])) >= 0:
+        *normal, distance = model.ground_planes[plane]
+        n = np.array(normal)
+        o = support_offset(model, c, R, n)
+        return Contact(centre + o, n, float(n @ (centre + o) - distance))
     height, slope = model.ground_height, np.zeros(2)
     if model.ground_field is not None:
         height, slope = terrain(model.ground_field, centre[0], centre[1])

@@ -13,6 +13,8 @@ from diffsim_core.rigid.twin_contact import Contact
 from diffsim_core.rigid.twin_pairs import pair_contacts
 from diffsim_core.viewer._motion import Contacts
 
+_EVEN: FloatArray = np.eye(3)
+
 
 class _Links:
     """Poses and velocities of the links in every frame and world, ``[F, ...]`` with F = T N."""
@@ -59,18 +61,26 @@ def contacts_of(model: RigidModel, carriers: Mapping[int, Body], pose: FloatArra
     rows: list[tuple[int, FloatArray, FloatArray]] = []
 
     def add(
-        frame: int, contact: Contact, pair: tuple[int, int], gains: tuple[float, float, float, float], part: float = 1.0
+        frame: int,
+        contact: Contact,
+        pair: tuple[int, int],
+        gains: tuple[float, float, float, float],
+        part: float = 1.0,
+        even: FloatArray = _EVEN,
     ) -> None:
         a, b = (links.velocity(link, frame, contact.x) for link in pair)
-        force = part * twin_contact.contact_force(model.contact_law, model.contact_smoothing, gains, contact, a - b)
+        u = even @ (a - b)
+        law, width = model.contact_law, model.contact_smoothing
+        force = part * even @ twin_contact.contact_force(law, width, gains, contact, u)
         if force.any():
             rows.append((frame, contact.x, force))
 
     for c, link in enumerate(map(int, model.contact_link)):
         gains = model.contact_kn[c], model.contact_kd[c], model.contact_kt[c], model.contact_mu[c]
+        even = twin_contact.shortening(model, c)
         for frame in _near_ground(model, links, c):
             contact = twin_contact.ground_contact(model, c, *links.pose(link, frame))
-            add(frame, contact, (link, -1), gains)
+            add(frame, contact, (link, -1), gains, even=even)
     pairs = model.pairs
     for p, (first, second) in enumerate(pairs.link.tolist()):
         gains = pairs.kn[p], pairs.kd[p], pairs.kt[p], pairs.mu[p]
@@ -91,12 +101,15 @@ def contacts_of(model: RigidModel, carriers: Mapping[int, Body], pose: FloatArra
 
 
 def _near_ground(model: RigidModel, links: _Links, c: int) -> list[int]:
-    """Frames in which contact point ``c`` may touch the ground; all frames on uneven ground."""
-    if model.ground_field is not None:
+    """Frames in which contact point ``c`` may touch its plane or the ground; all frames on uneven ground."""
+    plane = int(model.contact_plane[c])
+    if model.ground_field is not None and plane < 0:
         return list(range(links.frames))
-    reach = max(model.contact_radius[c], *model.contact_size[c]) + model.contact_smoothing
-    height = links.points(int(model.contact_link[c]), model.contact_pos[c])[:, 2]
-    return _where(height - reach < model.ground_height)
+    reach = model.contact_radius[c] + np.max(model.contact_size[c]) + model.contact_smoothing
+    level = np.array([0, 0, 1.0, model.ground_height])
+    *normal, distance = level if plane < 0 else model.ground_planes[plane]
+    places = links.points(int(model.contact_link[c]), model.contact_pos[c])
+    return _where(places @ np.array(normal) - reach < distance)
 
 
 def _near_each_other(model: RigidModel, links: _Links, p: int) -> list[int]:

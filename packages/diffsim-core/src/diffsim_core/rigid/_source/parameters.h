@@ -151,15 +151,17 @@ DS_FN void contact_parameters_vjp(const Model& m, const Kinematics& k, const SV*
     }
     for (int c = 0, group = m.contacts.ng; (c = next_surface_point(m, k, back, h, c, group)) < m.contacts.nf; c++) {
         int link = m.contacts.surface[c * FI_COLUMNS + F_LINK];
-        Touch at = surface_point(m, k, c).at;
-        V3 u = point_velocity(k.V[link], at.p), x = point_velocity(X[link], at.p);
+        SurfacePoint s = surface_point(m, k, c);
+        const Touch& at = s.at;
+        V3 u = shortened(s, point_velocity(k.V[link], at.p)), x = shortened(s, point_velocity(X[link], at.p));
         if (!any(ahead(at.d, dot(u, at.n), h) < splat(back))) continue;
 #if DS_IMPLICIT
-        R by_d = touch_world_gains_vjp(m, m.touchr + c * CR_COLUMNS, at, u, x, point_velocity(Y[link], at.p), h, bar);
+        V3 y = shortened(s, point_velocity(Y[link], at.p));
+        R by_d = touch_world_gains_vjp(m, m.touchr + c * CR_COLUMNS, at, u, x, y, h, bar);
 #else
         R by_d = touch_gains_vjp(m, m.touchr + c * CR_COLUMNS, at, u, x, bar);
 #endif
-        if (!m.contacts.nx) accumulate(m, bar, m.reals + G_GROUND, -by_d);
+        if (!m.contacts.nx && !s.plane) accumulate(m, bar, m.reals + G_GROUND, -by_d);
     }
     if (m.contacts.np) pair_gains_vjp(m, k, X, bar);
 }
