@@ -72,10 +72,6 @@ CASES = {
         mjcf(FREE.format(BALL), '<option density="-1.2" viscosity="-2e-5"/>'),
         ['density="-1.2"', 'viscosity="-2e-05"'],
     ),
-    "frictionloss": (
-        mjcf(ARM.format("")).replace('name="j"', 'name="j" frictionloss="0.1"'),
-        ['frictionloss of joint "j"', "use damping"],
-    ),
     "actuatorgravcomp": (
         actuator('<motor joint="j" gear="5" ctrlrange="0 0.1"/>')
         .replace('name="j"', 'name="j" actuatorgravcomp="true" actuatorfrcrange="-1 1"', 1)
@@ -150,7 +146,7 @@ def test_unsupported_element_is_named_with_a_remedy(case: str) -> None:
 
 
 def test_every_problem_is_in_one_error() -> None:
-    bodies = PLANE + FREE.format(BALL) + ARM.format("").replace('name="j"', 'name="j" frictionloss="1"')
+    bodies = PLANE + FREE.format(BALL) + ARM.format("")
     more = (
         '<option viscosity="-1"/><equality><joint name="gear" joint1="j"/></equality>'
         '<actuator><damper name="servo" joint="j" ctrlrange="0 1"/><motor name="jet" jointinparent="root"/></actuator>'
@@ -158,7 +154,7 @@ def test_every_problem_is_in_one_error() -> None:
     with pytest.raises(ModelError) as caught:
         load_model(mjcf(bodies, more))
     error = caught.value
-    words = ["viscosity", 'equality "gear"', '"servo"', '"jet"', 'frictionloss of joint "j"']
+    words = ["viscosity", 'equality "gear"', '"servo"', '"jet"']
     assert len(error.problems) == len(words)
     for word in words:
         assert sum(word in problem for problem in error.problems) == 1, word

@@ -30,7 +30,9 @@ def present(m, kinds=ALL):
 def drawn(parameters, n, seed, spread=0.2):
     """Parameters about the model's own; those that are zero there are small and positive, or small for any sign."""
     rng = np.random.default_rng(seed)
-    around = np.where(parameters.nominal == 0, 0.02, parameters.nominal)
+    # products of inertia small enough for an inertia that a body can have
+    zero = [0.0005 if name.startswith("link_inertia") else 0.02 for name in parameters.names]
+    around = np.where(parameters.nominal == 0, zero, parameters.nominal)
     return around * (1 + spread * rng.uniform(-1, 1, (n, len(parameters))))
 
 
@@ -63,7 +65,7 @@ def assert_gradients_equal_differences(d, q, qd, params, u, seed, tolerance=1e-6
         expected = np.zeros_like(x)
         for j in range(x.shape[1]):
             # a parameter is of any size, and a control does little in so short a time
-            h = (1e-4, 1e-4, 1e-4 * max(np.abs(x[:, j]).max(), 1e-1), 1e-2)[k]
+            h = (2e-5, 2e-5, 1e-4 * max(np.abs(x[:, j]).max(), 1e-1), 1e-2)[k]
             ends = []
             for by in (-2, -1, 1, 2):
                 moved = [a.copy() for a in arrays]

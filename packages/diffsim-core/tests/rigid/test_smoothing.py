@@ -71,7 +71,9 @@ def test_backward_smoothing_leaves_the_forward_pass_alone(dtype: str) -> None:
 def test_backward_smoothing_is_the_gradient_of_the_smoothed_force() -> None:
     """A ball's mass matrix is constant, so in one sub-step the force is all that can tell the two laws apart."""
     m = load_model(BALL)
-    hard, smooth = dynamics(m, 1, backward_smoothing=0.02), dynamics(m, 1, contact_smoothing=0.02)
+    hard, smooth = (
+        dynamics(m, 1, integrator="explicit", **{key: 0.02}) for key in ("backward_smoothing", "contact_smoothing")
+    )
     q, qd, u = random_states(m, 8, seed=5, spread=0.01)
     q[:, 2] = 0.1 + np.linspace(-0.015, 0.03, 8)
     rng = np.random.default_rng(6)
