@@ -173,7 +173,7 @@ def _made(name: str, **values: Any) -> dict[str, Any]:
 
 
 def test_verdicts_and_tables() -> None:
-    refused = {"status": "refused", "problems": ['geom "a" is odd: remove it', 'geom "b" is odd: remove it']}
+    refused = {"status": "refused", "problems": ['geom "a" is odd: remove it'], "count": 2}
     rows = [
         _made("p/good.xml"),
         _made("p/wrong.xml", beside_mujoco={"mass": 0.0, "force": "inf", "acceleration": 0.0}),

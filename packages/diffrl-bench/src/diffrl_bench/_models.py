@@ -22,6 +22,7 @@ from ._corpus import Source, cache_folder, installed, own_sources, packages, sou
 from ._machine import describe, machine, versions
 from ._model_job import LOAD
 from ._model_worker import Worker
+from ._models_text import kind
 from ._results import Row
 from ._stopwatch import Progress, unseen
 
@@ -118,6 +119,9 @@ def _row(worker: Worker, source: Source, bench: ModelsBench) -> Row:
         line["stage"]: {k: v for k, v in line.items() if k != "stage"} for line in lines
     }
     load = dict(stages.pop(LOAD, {"status": "failed"}))
+    if "problems" in load:  # one of each kind: a hand of forty meshes says the same forty times
+        every = load["problems"]
+        load |= {"problems": list({kind(text): text for text in reversed(every)}.values())[::-1], "count": len(every)}
     row: Row = {
         "format": FORMAT,
         "model": source.name,

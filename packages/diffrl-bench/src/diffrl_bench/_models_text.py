@@ -98,8 +98,8 @@ def reason(row: Row) -> str:
     if row["ended"] is not None and row["status"] != "loads":
         return str(row["ended"])
     if row["status"] == "refused":
-        first, *more = row["problems"]
-        return shorten(first) + (f" (and {len(more)} more)" if more else "")
+        more = row["count"] - 1
+        return shorten(row["problems"][0]) + (f" (and {more} more)" if more else "")
     said = [text for text in (_measured(row, name) for name in CHECKS) if text]
     return "; ".join([*said, *([str(row["ended"])] if row["ended"] is not None else [])])
 
