@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ STEPS = 100
 """Random control steps."""
 SECOND = 60
 """Control steps of a second."""
+_GAINS = ("kn", "kd", "kt")
 _NEXT_TO_NOTHING = 1e-30
 _DIRECTIONS = 4
 _WIDTHS = (1e-4, 1e-5, 1e-6)
@@ -65,19 +67,17 @@ def relative(ours: Any, theirs: Any) -> float:
 
 
 def without_constraints(model: RigidModel) -> RigidModel:
-    """The model without contact, limits and dry friction, which MuJoCo has as constraints.
+    """The model without contact, limits, dry friction and loops, which MuJoCo has as constraints.
 
     What chooses the compiled code stays, so that this model needs none of its own.
     """
-    gains = ("kn", "kd", "kt")
-    return dataclasses.replace(
-        model,
-        limit_stiffness=0.0 * model.limit_stiffness,
-        limit_damping=0.0 * model.limit_damping,
-        dof_friction=_NEXT_TO_NOTHING * model.dof_friction,
-        pairs=dataclasses.replace(model.pairs, **{name: 0.0 * getattr(model.pairs, name) for name in gains}),
-        **{f"contact_{name}": 0.0 * getattr(model, f"contact_{name}") for name in gains},
-    )
+    free = _weakened(model, ("limit_stiffness", "limit_damping", "dof_friction", *map("contact_{}".format, _GAINS)))
+    loops = _weakened(model.loops, ("stiffness", "damping", "torsion", "torsion_damping"))
+    return dataclasses.replace(free, pairs=_weakened(model.pairs, _GAINS), loops=loops)
+
+
+def _weakened(part: Any, names: Sequence[str]) -> Any:
+    return dataclasses.replace(part, **{name: _NEXT_TO_NOTHING * getattr(part, name) for name in names})
 
 
 def _forward(m: Any, q: Any, qd: Any, act: Any, u: Any) -> tuple[Any, Any, Any]:
