@@ -10,6 +10,7 @@ import numpy as np
 
 from diffsim_core._buffer import Buffer
 from diffsim_core.rigid import RigidDynamics, RigidModel
+from diffsim_core.rigid.tendons import PassiveConstants
 
 from ._model_states import Pose, States, mujoco, random_controls
 
@@ -73,7 +74,14 @@ def without_constraints(model: RigidModel) -> RigidModel:
     """
     free = _weakened(model, ("limit_stiffness", "limit_damping", "dof_friction", *map("contact_{}".format, _GAINS)))
     loops = _weakened(model.loops, ("stiffness", "damping", "torsion", "torsion_damping"))
-    return dataclasses.replace(free, pairs=_weakened(model.pairs, _GAINS), loops=loops)
+    weak = [name in ("limit_stiffness", "limit_damping", "friction") for name in PassiveConstants._fields]
+    passive = model.tendons.passive * np.where(weak, _NEXT_TO_NOTHING, 1.0)
+    return dataclasses.replace(
+        free,
+        pairs=_weakened(model.pairs, _GAINS),
+        loops=loops,
+        tendons=dataclasses.replace(model.tendons, passive=passive),
+    )
 
 
 def _weakened(part: Any, names: Sequence[str]) -> Any:
