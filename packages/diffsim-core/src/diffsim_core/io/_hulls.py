@@ -99,7 +99,10 @@ def _rest_faces(hull: Hull, size: float) -> list[_Face]:
     """The largest faces on which a hull stands if its mass is about the origin."""
     normals, distances = hull.planes[:, :3], hull.planes[:, 3]
     below = normals * distances[:, None]  # of the origin, on each plane
-    stands = np.all(below @ normals.T <= distances + 1e-6 * size, axis=1)
+    # one after the other: all at once would be gigabytes for a scan, and the first plane already leaves out half
+    stands = np.arange(len(normals))
+    for normal, distance in zip(normals, distances, strict=True):
+        stands = stands[below[stands] @ normal <= distance + 1e-6 * size]
     faces: list[_Face] = []
     for normal, distance in zip(normals[stands], distances[stands], strict=True):
         corners = hull.vertices[hull.vertices @ normal > distance - 1e-5 * size]

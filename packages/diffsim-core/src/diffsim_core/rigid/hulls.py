@@ -37,15 +37,13 @@ class Hull:
         inside = vertices.mean(axis=0)
         outward = np.where(np.einsum("ti,ti->t", normals, corners[:, 0] - inside) < 0, -1.0, 1.0)
         normals = normals * outward[:, None]
-        faces, face = np.zeros((0, 3)), np.full(len(triangles), -1)
-        for t in np.argsort(-area, kind="stable"):
-            if not solid[t]:
-                continue
-            same = np.flatnonzero(faces @ normals[t] > 1 - _FLAT)
-            face[t] = same[0] if len(same) else len(faces)
-            if not len(same):
-                faces = np.concatenate([faces, normals[t : t + 1]])
-        distance = np.max(vertices @ faces.T, axis=0)
+        order = np.argsort(-area, kind="stable")
+        order = order[solid[order]]
+        first, face = _grouped(normals[order]), np.full(len(triangles), -1)
+        firsts, face[order] = np.unique(first, return_inverse=True)
+        faces = normals[order][firsts]
+        # in parts: the hull of a scan has ten thousand faces and vertices
+        distance = np.concatenate([np.max(vertices @ part.T, axis=0) for part in _parts(faces)])
         return cls(
             vertices=np.array(vertices, dtype=np.float64),
             planes=np.column_stack([faces, distance]),
@@ -55,6 +53,31 @@ class Hull:
     def support(self, directions: FloatArray) -> FloatArray:
         """The vertices ``[d, 3]`` that are furthest along each direction ``[d, 3]``."""
         return self.vertices[np.argmax(directions @ self.vertices.T, axis=1)]
+
+
+def _parts(rows: FloatArray, size: int = 256) -> list[FloatArray]:
+    """``rows`` in parts of at most ``size``; at least one part."""
+    return np.array_split(rows, max(-(-len(rows) // size), 1))
+
+
+def _grouped(normals: FloatArray) -> IntArray:
+    """For each unit normal ``[n, 3]`` the first before it, or itself, that differs by less than ``_FLAT``.
+
+    Only those in neighbouring cells of a grid are compared, because scanned meshes have ten thousands of triangles.
+    """
+    reach = np.sqrt(2 * _FLAT)  # length of the difference of two unit vectors whose product is 1 - _FLAT
+    corner = np.floor(normals / (2 * reach) - 0.5).astype(np.int64)  # of the eight cells that may hold others
+    own = np.floor(normals / (2 * reach)).astype(np.int64)
+    cells: dict[tuple[int, ...], list[int]] = {}
+    found = np.arange(len(normals))
+    for t, (x, y, z) in enumerate(corner.tolist()):
+        near = [k for i in (0, 1) for j in (0, 1) for h in (0, 1) for k in cells.get((x + i, y + j, z + h), ())]
+        same = [k for k in near if normals[k] @ normals[t] > 1 - _FLAT] if near else []
+        if same:
+            found[t] = min(same)
+        else:
+            cells.setdefault(tuple(own[t].tolist()), []).append(t)
+    return found
 
 
 def _edges(triangles: IntArray, face: IntArray) -> IntArray:
