@@ -10,7 +10,7 @@ import numpy as np
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._solref import Gains as Gains
 from diffsim_core.io._solref import solref_limits
-from diffsim_core.io.params import LIMIT_RATE, SINK_DEPTH, ContactParams, LimitParams
+from diffsim_core.io.params import LIMIT_RATE, PAIR_RATE, SINK_DEPTH, ContactParams, LimitParams
 from diffsim_core.rigid.model import FloatArray, Geom
 
 
@@ -22,6 +22,9 @@ class Link(Protocol):
 
     @property
     def mass(self) -> float: ...
+
+    @property
+    def joint(self) -> int: ...
 
 
 def contact_gains(
@@ -54,8 +57,10 @@ def pair_gains(
     """kn, kd and kt of two shapes that touch each other, see ``ContactParams``.
 
     The default carries the lighter of two trees at the depth that the ground has under four points. Within a tree it
-    is the lighter of the two branches, or a tenth of the tree: motors press harder than a light branch weighs.
+    is the lighter of the two branches, or a tenth of the tree: motors press harder than a light branch weighs. It is
+    no stiffer than sub-steps of 1 ms bear at the two shapes' own inertias, as contact between bodies is explicit.
     """
+    mobility = _mobilities(m, [link.joint for link in links])
     root = _roots(links)
     own = [link.mass for link in links]
     branch = list(own)
@@ -76,11 +81,12 @@ def pair_gains(
         series = 1 / len(moving)  # two equal springs, the world is rigid
         weight = mass([shape.link for shape in moving]) * g_norm
         depth = min([SINK_DEPTH, *(min(0.0125 * reach[root[x.link]], 0.125 * half_width(x)) for x in moving)])
-        kn = series * contact.kn if contact.kn is not None else weight / depth
+        light = 1 / max(sum(mobility[shape.link] for shape in moving), 1e-12)
+        kn = series * contact.kn if contact.kn is not None else min(weight / depth, light * PAIR_RATE**2)
         kd = series * contact.kd if contact.kd is not None else 0.25 * kn * float(np.sqrt(SINK_DEPTH / depth))
         if contact.kt is not None:
             return kn, kd, series * contact.kt
-        return kn, kd, 0.2 * kn if contact.kn is not None else 0.05 * weight / SINK_DEPTH
+        return kn, kd, min(0.2 * kn if contact.kn is not None else 0.05 * weight / SINK_DEPTH, light * PAIR_RATE / 2)
 
     return gains
 
@@ -126,6 +132,22 @@ def effective_inertia(m: Any) -> FloatArray:
         mujoco.mj_solveM(m, d, left, right)
         inverse[columns] = left[0, columns]
     return 1.0 / np.maximum(inverse, 1e-30)
+
+
+def _mobilities(m: Any, joints: Sequence[int]) -> list[float]:
+    """Largest ``1 / kg`` with which the centre of mass of each link's body gives way in the initial pose."""
+    d = mujoco.MjData(m)
+    mujoco.mj_kinematics(m, d)
+    mujoco.mj_comPos(m, d)
+    mujoco.mj_crb(m, d)
+    mujoco.mj_factorM(m, d)
+    found = []
+    for j in joints:
+        jacobian, solved = np.zeros((3, m.nv)), np.zeros((3, m.nv))
+        mujoco.mj_jacBodyCom(m, d, jacobian, None, int(m.jnt_bodyid[j]))
+        mujoco.mj_solveM(m, d, solved, jacobian)
+        found.append(float(np.linalg.eigvalsh(jacobian @ solved.T)[-1]))
+    return found
 
 
 def _reaches(m: Any, geoms: Mapping[int, Geom], root: Sequence[int]) -> dict[int, float]:

@@ -9,6 +9,9 @@ from typing import TypeVar
 SINK_DEPTH = 0.005
 """Greatest depth [m] at which four points carry the weight of a tree under the default normal stiffness."""
 
+PAIR_RATE = 480.0
+"""Fastest rate [1/s] of the default springs of contact between bodies on the bodies' own inertias."""
+
 LIMIT_RATE = 150.0
 """Rate [1/s] at which a limit of the default stiffness pushes a joint back into its range."""
 

@@ -115,6 +115,31 @@ def _loops(model: RigidModel, kin: twin.Kinematics) -> Iterator[Element]:
             first += 3
 
 
+def _pairs(model: RigidModel, q: FloatArray, W: FloatArray, bound: float) -> Need:
+    """The stiffest contact between bodies, at the shapes' centres: all of it is explicit."""
+    pairs, need = model.pairs, Need(np.inf, "")
+    kin = twin.kinematics(model, q)
+    gives = []
+    for solid in pairs.solids:
+        link = solid.link
+        if link < 0:
+            gives.append(0.0)
+            continue
+        J = twin.point_jacobian(model, kin, link, kin.position[link] + kin.rotation[link] @ solid.centre)
+        gives.append(float(np.linalg.eigvalsh(J @ W @ J.T)[-1]))
+    for (first, second), kn, kt, names in zip(pairs.solid, pairs.kn, pairs.kt, pairs.geom, strict=True):
+        h = _explicit(gives[first] + gives[second], float(kn), float(kt), bound)
+        if h < need.h:
+            need = Need(h, f'contact of "{names[0]}" with "{names[1]}"')
+    return need
+
+
+def _explicit(mobility: float, stiffness: float, damping: float, bound: float) -> float:
+    """The ``h`` at which ``h^2 k w + 2 h c w`` reaches the bound."""
+    a, b = stiffness * mobility, 2 * damping * mobility
+    return float((-b + np.sqrt(b * b + 4 * a * bound)) / (2 * a)) if a else (bound / b if b else np.inf)
+
+
 def joint_of_dof(model: RigidModel, d: int) -> str:
     """Name of the joint that a degree of freedom belongs to."""
     return model.joint_name[int(np.flatnonzero(model.joint_dof <= d)[-1])]
@@ -139,13 +164,10 @@ def longest_substep(model: RigidModel, q: FloatArray, integrator: str, bound: fl
     for e in elements:
         if not e.touches or (e.implicit and integrator == "implicit"):
             continue
-        inverse = float(np.linalg.eigvalsh(e.J @ W @ e.J.T)[-1])
-        # h^2 k w + 2 h c w = bound
-        a, b = e.stiffness * inverse, 2 * e.damping * inverse
-        h = (-b + np.sqrt(b * b + 4 * a * bound)) / (2 * a) if a else (bound / b if b else np.inf)
+        h = _explicit(float(np.linalg.eigvalsh(e.J @ W @ e.J.T)[-1]), e.stiffness, e.damping, bound)
         if h < need.h:
             need = Need(float(h), e.label)
-    return need
+    return min((need, _pairs(model, q, W, bound)), key=lambda found: found.h)
 
 
 def needed_substeps(model: RigidModel, dt: float, integrator: str) -> int:
