@@ -148,7 +148,7 @@ def test_unsupported_element_is_named_with_a_remedy(case: str) -> None:
 def test_every_problem_is_in_one_error() -> None:
     bodies = PLANE + FREE.format(BALL) + ARM.format("")
     more = (
-        '<option viscosity="-1"/><equality><joint name="gear" joint1="j"/></equality>'
+        '<option viscosity="-1"/><equality><joint joint1="j"/><joint name="gear" joint1="j"/></equality>'
         '<actuator><damper name="servo" joint="j" ctrlrange="0 1"/><motor name="jet" jointinparent="root"/></actuator>'
     )
     with pytest.raises(ModelError) as caught:

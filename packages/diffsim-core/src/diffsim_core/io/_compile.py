@@ -196,11 +196,12 @@ def _prune(spec: Any) -> None:
 
 
 def _add_motors(spec: Any) -> None:
-    """URDF has no actuators: a joint with an effort limit gets a motor of that strength."""
+    """URDF has no actuators: a joint with an effort limit gets a motor of that strength, unless it mimics another."""
+    mimics = {equality.name1 for equality in spec.equalities if equality.type == mujoco.mjtEq.mjEQ_JOINT}
     for joint in spec.joints:
         strength = float(joint.actfrcrange[1])
         scalar = joint.type in (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
-        if scalar and strength > 0:
+        if scalar and strength > 0 and joint.name not in mimics:
             motor = spec.add_actuator(name=joint.name, target=joint.name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
             motor.gear[0] = strength
             motor.ctrllimited, motor.ctrlrange = mujoco.mjtLimited.mjLIMITED_TRUE, [-1, 1]

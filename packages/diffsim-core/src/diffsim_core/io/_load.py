@@ -11,6 +11,7 @@ import numpy as np
 from diffsim_core.io._collision import PLANE, find_ground
 from diffsim_core.io._compile import Repairs, compile_model, source_label
 from diffsim_core.io._convert import links_and_bodies, to_rigid_model
+from diffsim_core.io._couplings import coupling_notes, couplings_of, read_couplings, slopes_of
 from diffsim_core.io._custom import read_custom
 from diffsim_core.io._flags import inert
 from diffsim_core.io._loops import mocap_notes, with_loops
@@ -27,6 +28,7 @@ from diffsim_core.io.params import ContactParams, LimitParams, LoopParams, fill
 from diffsim_core.rigid._quat import quat_mul, rotation
 from diffsim_core.rigid.contact_laws import CONTACT_LAWS
 from diffsim_core.rigid.contacts import ContactPairs, HeightField
+from diffsim_core.rigid.coupled import couple
 from diffsim_core.rigid.model import LIMIT_LAWS, Body, FloatArray, Geom, RigidModel
 
 INERTIA_LAWS = ("paper", "released")
@@ -55,7 +57,8 @@ def load_model(
 ) -> RigidModel:
     """Load a robot from an MJCF or URDF file through MuJoCo's compiler.
 
-    Each joint becomes a link; bodies without joints are welded into the link that carries them. Contact is
+    Each joint becomes a link; bodies without joints are welded into the link that carries them. A
+    joint that an ``equality joint`` or URDF's ``mimic`` ties to another one follows it exactly. Contact is
     between the ground (a horizontal ``plane`` or an ``hfield`` geom of the world) and the spheres, capsules, boxes,
     cylinders, ellipsoids and meshes whose ``contype``/``conaffinity`` let them touch it, and between these and fixed
     ones; on request also between bodies. Sensors, cameras, lights, keyframes and visuals are ignored.
@@ -144,10 +147,12 @@ def load_model(
         found, touching, left_out = without_meshes(m, found, touching)
         notes += left_out
     contact_problems += pair_problems(m, touching)
-    problems += custom_problems + find_unsupported(m, wrapping) + contact_problems
-    if m.njnt == 0:
+    laws_of_joints, coupling_problems = read_couplings(m)
+    problems += custom_problems + find_unsupported(m, wrapping) + coupling_problems + contact_problems
+    notes += coupling_notes(m, laws_of_joints)
+    if m.nv == len(laws_of_joints):
         problems.append("nothing in it can move: give a body a joint (or load a fixed base with floating=True)")
-    problems += singular_joints(m) if not problems else []
+    problems += singular_joints(m, slopes_of(m, laws_of_joints)) if not problems else []
     if inertias:
         names = ", ".join(bodies[b].name for b in inertias)
         notes.append(f"rotational inertia of {names}: the file's numbers instead of the shapes'")
@@ -170,7 +175,7 @@ def load_model(
     model = with_loops(model, m, bodies, fill(loops, custom.loops))
     if bad := _non_finite(model):
         raise ModelError(label, [f"{field} has values that are not finite: correct the file" for field in bad])
-    return model
+    return couple(model, couplings_of(m, laws_of_joints))
 
 
 def _model_name(m: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from diffsim_core.io._actuators import control_range, generalised_range, not_simulated, on_joint, within
+from diffsim_core.io._couplings import JOINT as COUPLED_JOINTS
 from diffsim_core.io._flags import active_equalities, actuator_is_off, switched_off
 from diffsim_core.io._loops import CLOSING
 from diffsim_core.io._mujoco import mujoco
@@ -37,9 +38,13 @@ def array(m: Any, name: str, size: int) -> np.ndarray:
     return np.asarray(getattr(m, name, np.zeros(size))).reshape(size, -1 if size else 1)
 
 
-def singular_joints(m: Any) -> list[str]:
-    """A sentence if the mass matrix is singular in the initial pose, with the joints that move no mass."""
-    if m.nv == 0:
+def singular_joints(m: Any, slopes: np.ndarray) -> list[str]:
+    """A sentence if the mass matrix is singular in the initial pose, with the joints that move no mass.
+
+    ``slopes`` ``[nv, nv]``: rates of all joints by those that follow no other, and zero by the others.
+    """
+    own = np.flatnonzero(slopes.any(axis=0))
+    if not len(own):
         return []
     d = mujoco.MjData(m)
     mujoco.mj_kinematics(m, d)
@@ -48,17 +53,20 @@ def singular_joints(m: Any) -> list[str]:
     full = np.zeros((m.nv, m.nv))
     for column, unit in zip(full, np.eye(m.nv), strict=True):
         mujoco.mj_mulM(m, d, column, unit)
+    if len(own) < m.nv:
+        full = slopes[:, own].T @ full @ slopes[:, own]
     diagonal = np.diag(full)
     if not np.all(np.isfinite(full)) or np.any(diagonal <= 0):
-        bad = [v for v in range(m.nv) if not (np.isfinite(diagonal[v]) and diagonal[v] > 0)] or list(range(m.nv))
+        count = range(len(own))
+        bad = [v for v in count if not (np.isfinite(diagonal[v]) and diagonal[v] > 0)] or list(count)
     else:
         scale = 1.0 / np.sqrt(diagonal)
         scaled = scale[:, None] * full * scale
         if _above(scaled, 1e-10):
             return []
         _, vectors = np.linalg.eigh(scaled)
-        bad = [v for v in range(m.nv) if abs(vectors[v, 0]) > 1e-3]
-    names = ", ".join(dict.fromkeys(f'"{joint_name(m, m.dof_jntid[v])}"' for v in bad))
+        bad = [v for v in range(len(own)) if abs(vectors[v, 0]) > 1e-3]
+    names = ", ".join(dict.fromkeys(f'"{joint_name(m, m.dof_jntid[own[v]])}"' for v in bad))
     return [f"{SINGULAR} (joints {names})"]
 
 
@@ -165,7 +173,7 @@ def _joint_force_limits(m: Any, count: int) -> list[str]:
 def _others(m: Any) -> list[str]:
     found = []
     for e in active_equalities(m):
-        if int(m.eq_type[e]) not in CLOSING:
+        if int(m.eq_type[e]) not in (*CLOSING, COUPLED_JOINTS):
             name, kind = object_name(m, "equality", e) or e, mujoco.mjtEq(int(m.eq_type[e])).name
             found.append(f'equality "{name}" of type {kind.removeprefix("mjEQ_").lower()} is not simulated; remove it')
     for kind, count, advice in (

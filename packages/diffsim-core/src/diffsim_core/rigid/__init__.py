@@ -15,6 +15,12 @@ from diffsim_core.rigid.contact_laws import register_contact_law as register_con
 from diffsim_core.rigid.contacts import ContactPairs as ContactPairs
 from diffsim_core.rigid.contacts import HeightField as HeightField
 from diffsim_core.rigid.contacts import PointKind as PointKind
+from diffsim_core.rigid.coupled import FullState as FullState
+from diffsim_core.rigid.coupled import couple as couple
+from diffsim_core.rigid.coupled import full_state as full_state
+from diffsim_core.rigid.coupled import uncoupled as uncoupled
+from diffsim_core.rigid.couplings import Coupling as Coupling
+from diffsim_core.rigid.couplings import Couplings as Couplings
 from diffsim_core.rigid.fluid import Fluid as Fluid
 from diffsim_core.rigid.fluid import FluidCoefficients as FluidCoefficients
 from diffsim_core.rigid.fluid import FluidShape as FluidShape

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import numpy as np
 
-from diffsim_core.rigid import _check_parts, _check_units
+from diffsim_core.rigid import _check_couplings, _check_parts, _check_units
 from diffsim_core.rigid.contact_laws import CONTACT_LAWS
 from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.model import LIMIT_LAWS, RigidModel
@@ -28,7 +28,8 @@ def check_model(model: RigidModel) -> None:
     Raises:
         ValueError: listing every field that has a wrong shape, a number that is not finite, or an impossible value.
     """
-    problems = list(_shapes(model)) or [*_types(model)] or [*_layout(model)] or [*_values(model), *_masses(model)]
+    problems = [*_check_couplings.shapes(model)] or list(_shapes(model)) or [*_types(model)] or [*_layout(model)]
+    problems = problems or [*_check_couplings.laws(model), *_values(model), *_masses(model)]
     problems += [*_check_parts.points(model), *_check_parts.pairs(model), *_check_units.units(model)]
     problems += _check_parts.fluid(model)
     problems += _check_parts.loops(model)
@@ -38,7 +39,8 @@ def check_model(model: RigidModel) -> None:
 
 
 def _shapes(model: RigidModel) -> Iterator[str]:
-    nl, nv, nu, nc, ns = model.nl, model.nv, model.nu, model.nc, model.ns
+    nl, nu, nc, ns = model.nl, model.nu, model.nc, model.ns
+    nq, nv = model.nq + len(model.couplings), model.nv + len(model.couplings)
     expected: dict[str, tuple[int, ...]] = dict.fromkeys(_OF_LINKS, (nl,))
     expected |= {"link_pos": (nl, 3), "link_quat": (nl, 4), "joint_axis": (nl, 3), "link_com": (nl, 3)}
     expected |= {"link_gravcomp": (nl,), "link_gravcomp_offset": (nl, 3)}
@@ -46,7 +48,7 @@ def _shapes(model: RigidModel) -> Iterator[str]:
     expected |= {
         "link_inertia": (nl, 3, 3),
         "joint_range": (nl, 2),
-        "q_spring": (model.nq,),
+        "q_spring": (nq,),
         "dof_damping": (nv,),
         "dof_friction": (nv,),
     }
@@ -59,7 +61,7 @@ def _shapes(model: RigidModel) -> Iterator[str]:
             yield f"{name} has {len(getattr(model, name))} entries, expected {count}"
     for name, low, bound in (
         ("link_parent", -1, nl),
-        ("joint_q", 0, model.nq),
+        ("joint_q", 0, nq),
         ("joint_dof", 0, nv),
         ("joint_limited", 0, 2),
         ("actuator_dof", 0, nv),
@@ -101,8 +103,8 @@ def _layout(model: RigidModel) -> Iterator[str]:
     """Every joint has its own coordinates and degrees of freedom, and all of them belong to one."""
     joints = [JOINTS.at(int(kind)) for kind in model.joint_type]
     for name, first, counts, total in (
-        ("joint_q", model.joint_q, [joint.nq for joint in joints], model.nq),
-        ("joint_dof", model.joint_dof, [joint.nv for joint in joints], model.nv),
+        ("joint_q", model.joint_q, [joint.nq for joint in joints], model.nq + len(model.couplings)),
+        ("joint_dof", model.joint_dof, [joint.nv for joint in joints], model.nv + len(model.couplings)),
     ):
         taken = [start + k for start, count in zip(first.tolist(), counts, strict=True) for k in range(count)]
         if sorted(taken) != list(range(total)):
@@ -134,10 +136,11 @@ def _masses(model: RigidModel) -> Iterator[str]:
     for i in reversed(range(model.nl)):
         if model.link_parent[i] >= 0:
             carried[model.link_parent[i]] += carried[i]
+    coupled = {*model.couplings.link.tolist(), *model.couplings.leader.tolist()}
     for i, name in enumerate(model.joint_name):
         d = int(model.joint_dof[i])
         armature = model.dof_armature[d : d + JOINTS.at(int(model.joint_type[i])).nv]
-        if carried[i] <= 0 and not (armature > 0).all():
+        if carried[i] <= 0 and not (armature > 0).all() and i not in coupled:
             yield f"link_mass: joint {name!r} moves nothing that has mass; give its links mass, or the joint armature"
         moments = np.linalg.eigvalsh(0.5 * (model.link_inertia[i] + model.link_inertia[i].T))
         if moments[0] < -1e-9 * abs(moments[2]):

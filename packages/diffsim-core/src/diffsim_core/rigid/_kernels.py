@@ -48,6 +48,8 @@ class SizeClass:
     """Whether rows of the mass matrix have room for more than ancestors, see ``_elimination.py``."""
     servos: bool = False
     muscles: bool = False
+    couplings: bool = False
+    """Whether joints follow others."""
     groups: bool = False
     """Of contact points within spheres."""
     activations: int = 0
@@ -138,6 +140,7 @@ def rigid_kernels(
         "DS_CLIQUES": int(size.cliques),
         "DS_SERVOS": int(size.servos),
         "DS_MUSCLES": int(size.muscles),
+        "DS_COUPLED": int(size.couplings),
         "DS_GROUPS": int(size.groups),
         "DS_TENDONS": int(size.tendons),
         "DS_MAX_NA": size.activations or 1,
@@ -158,6 +161,7 @@ def rigid_kernels(
     name += "_cliques" if size.cliques else ""
     name += "_servos" if size.servos else ""
     name += f"_muscles{size.activations}" if size.muscles else ""
+    name += "_coupled" if size.couplings else ""
     name += "_passive" if size.passive else ""
     name += "_groups" if size.groups else ""
     name += "_tendons" if size.tendons else ""

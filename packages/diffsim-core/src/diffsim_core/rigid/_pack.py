@@ -10,11 +10,13 @@ import numpy as np
 
 from diffsim_core.rigid._elimination import sparse_rows
 from diffsim_core.rigid._pack_contact import pack_contacts, plain_points, point_rows, touch_rows
+from diffsim_core.rigid._pack_coupled import own_rows, pack_coupled
 from diffsim_core.rigid._pack_loops import pack_loops
 from diffsim_core.rigid._pack_muscles import pack_muscles
 from diffsim_core.rigid._pack_passive import pack_passive
 from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid.contact_laws import compiled_laws
+from diffsim_core.rigid.coupled import uncoupled
 from diffsim_core.rigid.joints import JOINTS, MOST_COORDINATES, Joint, compiled_joints
 from diffsim_core.rigid.limits import has_limit_damper, limit_onset
 from diffsim_core.rigid.model import UNBOUNDED, FloatArray, RigidModel
@@ -25,7 +27,8 @@ _PARAMETERS, _ENTRIES, _REALS, _ENTRIES_AT, _COEFFICIENTS_AT, _PARTS_AT = range(
 _PARTS: tuple[Callable[[RigidModel], tuple[Any, Any]], ...] = (pack_muscles, pack_passive, pack_loops)
 """What has tables of its own, integers and reals, in the order of ``H_MUSCLES_AT`` and what follows in ``model.h``.
 
-Each has two places in the header: where its integers begin, and its reals among those that are no inputs."""
+Each has two places in the header: where its integers begin, and its reals among those that are no inputs. They see a
+model with a coordinate for every joint; couplings are a part of their own, the first."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class PackedModel:
     """Those that may be inputs; what follows belongs to contact, and to the inputs themselves."""
     num_entries: int
     """Stored entries of the mass matrix, see ``_elimination.py``."""
+    most_entries: int
+    """Those, or those of the mass matrix of all joints, coupled ones too, if they are more."""
     row: np.ndarray[Any, np.dtype[np.int32]]
     ancestor: np.ndarray[Any, np.dtype[np.int32]]
 
@@ -48,8 +53,9 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
     ``backward_smoothing`` is that of contact in the backward pass, by default the model's own.
     """
     laws = [law.name for law in compiled_laws(model.contact_law)]
+    own, coupled, model = own_rows(model), pack_coupled(model), uncoupled(model)
     sparse = sparse_rows(model)
-    parts = [pack_part(model) for pack_part in _PARTS]
+    parts = [coupled, *(pack_part(model) for pack_part in _PARTS)]
     plain = plain_points(model)
     more = pack_contacts(model, model.contact_smoothing if backward_smoothing is None else backward_smoothing)
     header = [
@@ -98,8 +104,9 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
         integers[_PARTS_AT + 2 * n : _PARTS_AT + 2 * n + 2] = at, reals_at
     integers[_REALS] = count = reals_at - len(more[1])
     integers[_PARTS_AT + 1 : _PARTS_AT + 2 * len(parts) : 2] -= count
-    row, ancestor = sparse.row.astype(np.int32), sparse.ancestor.astype(np.int32)
-    return PackedModel(integers, reals, count, len(ancestor), row, ancestor)
+    row, ancestor = own.row.astype(np.int32), own.ancestor.astype(np.int32)
+    most = max(len(ancestor), len(sparse.ancestor))
+    return PackedModel(integers, reals, count, len(ancestor), most, row, ancestor)
 
 
 def with_inputs(packed: PackedModel, constant: FloatArray, slopes: FloatArray) -> PackedModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from diffsim_core.rigid.coupled import uncoupled
 from diffsim_core.rigid.model import FloatArray, RigidModel
 from diffsim_core.rigid.paths import Paths
 
@@ -23,10 +24,10 @@ def lengths_and_moments(
         rotation: Axes of the links ``[nl, 3, 3]``.
         position: Origins of the links ``[nl, 3]`` [m].
         S: Motion of a link by each degree of freedom ``[6, nv]`` about the world's origin.
-        q: Coordinates ``[nq]``; needed for lengths that contain joint coordinates.
+        q: Coordinates of all joints; needed for lengths that contain joint coordinates.
         paths: The units; by default the model's muscles.
     """
-    paths = model.muscles if paths is None else paths
+    paths, model = model.muscles if paths is None else paths, uncoupled(model)
     n = len(paths.first) - 1
     lengths, moments = np.zeros(n), np.zeros((n, model.nv))
     moves = moved_by(model)

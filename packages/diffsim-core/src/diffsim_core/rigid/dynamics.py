@@ -21,6 +21,7 @@ from diffsim_core.rigid._elimination import fills_in
 from diffsim_core.rigid._kernels import PROBE, STEP, VJP, SizeClass, kernels
 from diffsim_core.rigid._pack_contact import has_groups
 from diffsim_core.rigid._pack_passive import has_passive
+from diffsim_core.rigid.coupled import uncoupled
 from diffsim_core.rigid.limits import has_losses
 from diffsim_core.rigid.model import RigidModel
 from diffsim_core.rigid.parameters import Parameters
@@ -196,14 +197,16 @@ class RigidDynamics(NativeDynamics):
 
     def _size(self, on_cuda: bool) -> SizeClass:
         model = self.model
-        size = SizeClass.of(model.nl, model.nv, self._packed.num_entries, model.nu, on_cuda=on_cuda)
+        dofs = model.nv + len(model.couplings)
+        size = SizeClass.of(model.nl, dofs, self._packed.most_entries, model.nu, on_cuda=on_cuda)
         size = replace(size, groups=has_groups(model))
         units, activations = model.muscles.n + model.tendons.n, -(-model.na // 16) * 16
         size = replace(size, servos=model.ns > 0, muscles=units > 0, activations=activations)
         size = replace(size, tendons=model.tendons.n > 0 or len(model.muscles.term_joint) > 0)
         size = replace(size, passive=has_passive(model), loops=model.loops.n > 0)
-        size = replace(size, cliques=size.loops or fills_in(model))
+        size = replace(size, cliques=size.loops or fills_in(uncoupled(model)))
         size = replace(size, implicit=self.integrator == "implicit", losses=has_losses(model))
+        size = replace(size, couplings=len(model.couplings) > 0)
         size = size.with_types(model)
         return size.with_inputs(self._packed.num_reals, len(self.parameters))
 
@@ -211,7 +214,8 @@ class RigidDynamics(NativeDynamics):
         """Numbers kept for the backward pass of one control step."""
         m = self.model
         worlds = self._kernels.blocks(num_worlds) * self._kernels.lanes
-        return worlds * self.substeps * (m.nq + 2 * m.nv + m.na + self._keep * self._packed.num_entries)
+        joints = m.nq + 2 * m.nv + 3 * len(m.couplings)
+        return worlds * self.substeps * (joints + m.na + self._keep * self._packed.num_entries)
 
     def cuda_module(self) -> wp.Module:
         """The module that this model runs on CUDA, wherever this one runs: to be compiled and looked into."""

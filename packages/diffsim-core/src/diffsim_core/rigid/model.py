@@ -10,6 +10,7 @@ import numpy as np
 
 from diffsim_core._nearest import unknown
 from diffsim_core.rigid.contacts import ContactPairs, HeightField
+from diffsim_core.rigid.couplings import Couplings
 from diffsim_core.rigid.fluid import Fluid
 from diffsim_core.rigid.hulls import Hull
 from diffsim_core.rigid.joints import JOINTS
@@ -111,9 +112,9 @@ class RigidModel:
     joint_type: IntArray
     """Number of each joint's type in ``diffsim_core.rigid.JOINTS``."""
     joint_q: IntArray
-    """First coordinate of each joint."""
+    """First coordinate of each joint; from ``nq`` on for those that follow others, see ``couplings``."""
     joint_dof: IntArray
-    """First degree of freedom of each joint."""
+    """First degree of freedom of each joint; from ``nv`` on for those that follow others."""
     joint_name: tuple[str, ...]
     link_pos: FloatArray
     """``[nl, 3]`` joint anchor in the parent link's frame [m] (free joint: zero)."""
@@ -132,7 +133,7 @@ class RigidModel:
     q_ref: FloatArray
     """``[nq]`` coordinates at which the links sit as ``link_pos``/``link_quat`` say; the initial pose."""
     q_spring: FloatArray
-    """``[nq]`` rest coordinates of the joint springs."""
+    """``[nq + n]`` rest coordinates of the joint springs; the last are those of the n followers in ``couplings``."""
     joint_stiffness: FloatArray
     """[N/m] or [N m/rad]; zero for free joints."""
     joint_limited: IntArray
@@ -144,9 +145,9 @@ class RigidModel:
     limit_damping: FloatArray
     """[N s/m] or [N m s/rad]; where it acts is ``limit_law``'s choice."""
     dof_damping: FloatArray
-    """``[nv]`` viscous damping [N s/m] or [N m s/rad]."""
+    """``[nv + n]`` viscous damping [N s/m] or [N m s/rad]."""
     dof_armature: FloatArray
-    """``[nv]`` added to the diagonal of the mass matrix [kg] or [kg m^2]."""
+    """``[nv + n]`` added to the diagonal of the mass matrix [kg] or [kg m^2]."""
 
     # actuators, [nu]: generalised force = gear * control on one degree of freedom, plus that of their servos
     actuator_dof: IntArray
@@ -247,6 +248,9 @@ class RigidModel:
     fluid: Fluid = field(default_factory=Fluid.none)
     """What the links move in."""
 
+    couplings: Couplings = field(default_factory=Couplings.none)
+    """Joints that follow others; see :func:`couple`."""
+
     bodies: tuple[Body, ...] = ()
     geoms: tuple[Geom, ...] = ()
     sites: tuple[Site, ...] = ()
@@ -317,7 +321,7 @@ class RigidModel:
     @property
     def nv(self) -> int:
         """Number of degrees of freedom."""
-        return len(self.dof_armature)
+        return len(self.dof_armature) - len(self.couplings)
 
     @property
     def nu(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -90,7 +91,9 @@ class Sensors(Remade):
         integers = np.concatenate([[len(rows), start], np.array(rows).ravel()]).astype(np.int32)
         reals = np.concatenate([*tables, model.link_quat.ravel()]).astype(self.dtype)
         on_cuda = self.device.startswith("cuda")
-        size = SizeClass.of(model.nl, model.nv, 1, model.nu, on_cuda=on_cuda).with_types(model)
+        dofs, coupled = model.nv + len(model.couplings), len(model.couplings) > 0
+        size = SizeClass.of(model.nl, dofs, 1, model.nu, on_cuda=on_cuda).with_types(model)
+        size = dataclasses.replace(size, couplings=coupled)
         kernels = sensor_kernels(self.dtype, on_cuda, size, -(-start // 64) * 64)
         packed = dynamics.parameters.plain().pack(dynamics.backward_smoothing)
         real = scalar(self.dtype)

@@ -16,6 +16,7 @@ import numpy as np
 from diffsim_core.rigid import twin
 from diffsim_core.rigid._twin_loops import loop_rows
 from diffsim_core.rigid._twin_tendons import tendon_moments
+from diffsim_core.rigid.coupled import full_state, reduction, uncoupled
 from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.limits import has_limit_damper
 from diffsim_core.rigid.model import FloatArray, RigidModel
@@ -150,9 +151,11 @@ def longest_substep(model: RigidModel, q: FloatArray, integrator: str, bound: fl
     need = Need(np.inf, "")
     if not model.nv or not small_enough(model):
         return need
-    M = twin.mass_matrix(model, twin.kinematics(model, q))
+    full, G = uncoupled(model), reduction(model, q, np.zeros(model.nv)).G
+    x = full_state(model, q).q
+    M = G.T @ twin.mass_matrix(full, twin.kinematics(full, x)) @ G
     K, C, explicit = (np.zeros((model.nv, model.nv)) for _ in range(3))
-    elements = list(stiff_elements(model, q, integrator))
+    elements = [e._replace(J=e.J @ G) for e in stiff_elements(full, x, integrator)]
     for e in elements:
         if not e.touches:
             K += e.stiffness * e.J.T @ e.J
@@ -198,7 +201,7 @@ def _poses(model: RigidModel) -> Iterator[FloatArray]:
         other = q.copy()
         for i in range(model.nl):
             a, joint = int(model.joint_q[i]), JOINTS.at(int(model.joint_type[i]))
-            if joint.scalar:
+            if joint.scalar and a < model.nq:
                 lower, upper = model.joint_range[i] if model.joint_limited[i] else (q[a] - 1.0, q[a] + 1.0)
                 other[a] = rng.uniform(lower, upper)
         yield other

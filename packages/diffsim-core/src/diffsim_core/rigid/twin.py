@@ -5,6 +5,9 @@ of the body point that passes the origin, so a point at ``x`` moves with ``v + o
 ``F = (moment about the origin, force)`` does the work ``V . F``. In this one frame velocities, accelerations
 and forces of different links simply add; see Featherstone, Rigid Body Dynamics Algorithms (2008), chapters 2, 5.
 
+Functions that take a ``Kinematics``, and those of single forces, are of ``uncoupled(model)``: their ``q``, ``qd`` and
+forces have an entry for every joint, coupled ones too. The others take the model's own ``q`` and ``qd``.
+
 A control step goes: ``kinematics`` -> forces -> ``forward_dynamics`` (``M qdd = tau - h``) -> ``integrate``.
 """
 
@@ -26,6 +29,7 @@ from diffsim_core.rigid._twin_loops import loop_energy, loop_forces, loop_rows
 from diffsim_core.rigid._twin_muscles import advance_activations, lengths_and_moments, muscle_forces
 from diffsim_core.rigid._twin_passive import held_weight, passive_wrenches
 from diffsim_core.rigid._twin_tendons import advance_states, tendon_forces
+from diffsim_core.rigid.coupled import full_state, reduction, uncoupled
 from diffsim_core.rigid.joints import JOINTS, Joint
 from diffsim_core.rigid.limits import has_limit_damper, limit_damper
 from diffsim_core.rigid.model import FloatArray, RigidModel
@@ -64,6 +68,7 @@ def kinematics(model: RigidModel, q: FloatArray) -> Kinematics:
 
     The parent carries a link at ``(link_pos, link_quat)``; from there its joint moves it, see ``joints.py``.
     """
+    q, model = full_state(model, q).q, uncoupled(model)
     rotation, position = np.zeros((model.nl, 3, 3)), np.zeros((model.nl, 3))
     S = np.zeros((6, model.nv))
     for i, parent in enumerate(model.link_parent):
@@ -88,7 +93,7 @@ def _dofs(model: RigidModel, i: int) -> slice:
 
 def velocities(model: RigidModel, kin: Kinematics, qd: FloatArray) -> FloatArray:
     """Twist of every link ``[nl, 6]``: ``V_i = V_parent + S_i qd_i``."""
-    V = np.zeros((model.nl, 6))
+    model, V = uncoupled(model), np.zeros((model.nl, 6))
     for i, parent in enumerate(model.link_parent):
         dofs = _dofs(model, i)
         V[i] = (V[parent] if parent >= 0 else 0) + kin.S[:, dofs] @ qd[dofs]
@@ -108,6 +113,7 @@ def _world_inertias(model: RigidModel, kin: Kinematics) -> list[FloatArray]:
 
 def mass_matrix(model: RigidModel, kin: Kinematics) -> FloatArray:
     """``M [nv, nv] = sum_i J_i^T I_i J_i + diag(armature)``; ``J_i`` holds the columns of S that move link i."""
+    model = uncoupled(model)
     M = np.diag(model.dof_armature)
     J = np.zeros((model.nl, 6, model.nv))
     for i, I in enumerate(_world_inertias(model, kin)):
@@ -124,7 +130,7 @@ def bias_force(model: RigidModel, kin: Kinematics, qd: FloatArray) -> FloatArray
     Outwards ``A_i = A_parent + dS_i/dt qd_i``, starting from minus gravity; then each link asks for the wrench
     ``F_i = I_i A_i + V_i x* I_i V_i``; inwards wrenches add up, and ``h_i = S_i . F_i``.
     """
-    V = velocities(model, kin, qd)
+    model, V = uncoupled(model), velocities(model, kin, qd)
     A, F = np.zeros((model.nl, 6)), np.zeros((model.nl, 6))
     h = np.zeros(model.nv)
     for i, I in enumerate(_world_inertias(model, kin)):
@@ -148,6 +154,7 @@ def joint_forces(model: RigidModel, q: FloatArray, qd: FloatArray) -> FloatArray
     The ``released`` limit law adds ``-limit_damping qd`` on every joint with one coordinate, within its range or not,
     limited or not.
     """
+    model = uncoupled(model)
     tau = -joint_dampers(model, q, qd) * qd
     for i in range(model.nl):
         tau[_dofs(model, i)] += _joint(model, i).forces(model, i, q[_coordinates(model, i)])
@@ -159,6 +166,7 @@ def joint_dampers(model: RigidModel, q: FloatArray, qd: FloatArray) -> FloatArra
 
     Viscous dampers, those of limits, and the damper that dry friction ``f tanh(qd / w)`` amounts to at this speed.
     """
+    model = uncoupled(model)
     slow = np.abs(qd) < 1e-9
     speed = np.where(slow, 1.0, qd)
     grip = np.where(slow, 1 / model.friction_width, np.tanh(qd / model.friction_width) / speed)
@@ -176,6 +184,7 @@ def actuator_forces(model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatAr
 
     ``u`` is not clipped to ``actuator_range`` here.
     """
+    model = uncoupled(model)
     tau = np.zeros(model.nv)
     np.add.at(tau, model.actuator_dof, model.actuator_gear * u)
     for a, d, gain, bias, bounds in _servos(model):
@@ -268,6 +277,7 @@ def dampers(model: RigidModel, kin: Kinematics, q: FloatArray, qd: FloatArray, u
 
     A servo at its bounds damps with the share of its force that is left.
     """
+    model = uncoupled(model)
     C = np.diag(joint_dampers(model, q, qd))
     for a, d, gain, bias, bounds in _servos(model):
         free = gain * u[a] + bias @ [1.0, _coordinate_of_dof(model, q, d), qd[d]]
@@ -286,6 +296,7 @@ def dampers(model: RigidModel, kin: Kinematics, q: FloatArray, qd: FloatArray, u
 
 def point_jacobian(model: RigidModel, kin: Kinematics, link: int, x: FloatArray) -> FloatArray:
     """Velocity ``[3, nv]`` of the point of a link that is at ``x`` [m], per unit of each degree of freedom."""
+    model = uncoupled(model)
     J = np.zeros((3, model.nv))
     while link >= 0:
         dofs = _dofs(model, link)
@@ -296,6 +307,7 @@ def point_jacobian(model: RigidModel, kin: Kinematics, link: int, x: FloatArray)
 
 def project(model: RigidModel, kin: Kinematics, wrench: FloatArray) -> FloatArray:
     """Joint forces ``[nv]`` of wrenches ``[nl, 6]`` on the links: ``tau_i = S_i . (sum over what link i carries)``."""
+    model = uncoupled(model)
     tau, total = np.zeros(model.nv), wrench.copy()
     for i in reversed(range(model.nl)):
         parent, dofs = model.link_parent[i], _dofs(model, i)
@@ -330,10 +342,24 @@ def forward_dynamics(
     model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatArray, act: FloatArray = NO_ACTIVATIONS
 ) -> FloatArray:
     """``qdd [nv] = M^-1 (tau - h)`` with motors, muscles, springs, dampers, limits, contact and fluid in ``tau``."""
+    return accelerations(model, q, qd, u, 0.0, "explicit", act)
+
+
+def equations_of_motion(
+    model: RigidModel,
+    q: FloatArray,
+    qd: FloatArray,
+    u: FloatArray,
+    dt: float,
+    integrator: str,
+    act: FloatArray = NO_ACTIVATIONS,
+) -> tuple[FloatArray, FloatArray]:
+    """M and ``tau - h`` of a model without couplings; of an implicit sub-step of ``dt`` seconds ``M + dt C``."""
     kin = kinematics(model, q)
-    tau = applied_forces(model, kin, q, qd, u, act)
-    qdd: FloatArray = np.linalg.solve(mass_matrix(model, kin), tau - bias_force(model, kin, qd)).astype(np.float64)
-    return qdd
+    if integrator == "explicit":
+        return mass_matrix(model, kin), applied_forces(model, kin, q, qd, u, act) - bias_force(model, kin, qd)
+    M = mass_matrix(model, kin) + dt * dampers(model, kin, q, qd, u, dt)
+    return M, applied_forces(model, kin, q, qd, u, act, dt) - bias_force(model, kin, qd)
 
 
 # Time
@@ -342,7 +368,8 @@ def forward_dynamics(
 def integrate(model: RigidModel, q: FloatArray, qd: FloatArray, dt: float) -> FloatArray:
     """Coordinates ``[nq]`` after ``dt`` seconds [s] at constant ``qd``, joint by joint."""
     q = q.copy()
-    for i in range(model.nl):
+    own = np.setdiff1d(np.arange(model.nl), model.couplings.link)
+    for i in map(int, own):
         k = _coordinates(model, i)
         q[k] = _joint(model, i).integrate(q[k], qd[_dofs(model, i)], dt)
     return q
@@ -357,13 +384,15 @@ def accelerations(
     integrator: str,
     act: FloatArray = NO_ACTIVATIONS,
 ) -> FloatArray:
-    """``qdd [nv]`` of a sub-step of ``dt`` seconds: of ``M qdd = f``, or of ``(M + dt C) qdd = f``."""
-    if integrator == "explicit":
-        return forward_dynamics(model, q, qd, u, act)
-    kin = kinematics(model, q)
-    M = mass_matrix(model, kin) + dt * dampers(model, kin, q, qd, u, dt)
-    tau = applied_forces(model, kin, q, qd, u, act, dt)
-    qdd: FloatArray = np.linalg.solve(M, tau - bias_force(model, kin, qd)).astype(np.float64)
+    """``qdd [nv]`` of a sub-step of ``dt`` seconds: of ``M qdd = f``, or of ``(M + dt C) qdd = f``.
+
+    Coupled joints move by ``qdd_full = G qdd + drift``, so ``G^T M G qdd = G^T (f - M drift)``.
+    """
+    M, f = equations_of_motion(uncoupled(model), *full_state(model, q, qd), u, dt, integrator, act)
+    if len(model.couplings):
+        G, drift = reduction(model, q, qd)
+        M, f = G.T @ M @ G, G.T @ (f - M @ drift)
+    qdd: FloatArray = np.linalg.solve(M, f).astype(np.float64)
     return qdd
 
 
@@ -392,6 +421,7 @@ def control_step(
 
 def energy(model: RigidModel, q: FloatArray, qd: FloatArray) -> Energy:
     """Kinetic ``qd . M qd / 2`` (armature included), and potential ``-m g . com`` plus the springs'."""
+    (q, qd), model = full_state(model, q, qd), uncoupled(model)
     kin = kinematics(model, q)
     kinetic = 0.5 * qd @ mass_matrix(model, kin) @ qd
     com = kin.position + np.einsum("lij,lj->li", kin.rotation, model.link_com)

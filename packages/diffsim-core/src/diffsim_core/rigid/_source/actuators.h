@@ -5,6 +5,13 @@
 
 namespace ds {
 
+// motors: gear times control
+DS_FN void actuate(const Model& m, const R* u, R* tau)
+{
+    for (int d = 0; d < m.nv; d++) tau[d] = R{};
+    for (int a = 0; a < m.nu; a++) tau[m.actuator[a]] = tau[m.actuator[a]] + u[a] * m.gear[a];
+}
+
 // GAIN u + OFFSET + BY_Q q + BY_V qd with the q and qd of the sub-step, before its bounds
 DS_FN R servo_force(const Model& m, const State& s, const R* u, int a)
 {

@@ -7,6 +7,7 @@
 // through the ground. No derivative of M, of its factor or of an inertia is ever formed. See
 // docs/development/adjoint.md.
 #pragma once
+#include "coupled_vjp.h"
 #include "integrate.h"
 #include "parameters.h"
 
@@ -62,10 +63,10 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
 #if DS_IMPLICIT
         dampers(m, s, drive, k, dt, C);
 #endif
-        mass_matrix(m, k, I, dt, M, C);
-        factorise(m, M);
+        own_mass_matrix(m, s, k, I, dt, M, C);
+        factorise(own_rows(m), M);
     }
-    solve(m, M, lambda);
+    solve_joints(m, s, M, lambda);
     for (int d = 0; d < m.nv; d++) gtau[d] = gtau[d] + lambda[d];
     const R *added = qdd, *damped = s.v;  // velocities that the sub-step adds, and those that dampers act on
     const SV* added_motion = nullptr;
@@ -153,6 +154,9 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
 #endif
         }
     }
+#if DS_COUPLED
+    couplings_vjp(m, s, drive, dt, k, qdd, lambda, g);
+#endif
 }
 
 }  // namespace ds

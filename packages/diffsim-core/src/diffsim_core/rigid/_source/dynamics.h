@@ -4,6 +4,7 @@
 // the elimination tree (rigid/_elimination.py): the tree of links, unless DS_CLIQUES leaves room for more.
 #pragma once
 #include "actuators.h"
+#include "coupled.h"
 #include "forces.h"
 #include "loops.h"
 #include "muscles.h"
@@ -12,10 +13,6 @@
 #include "surface.h"
 
 namespace ds {
-
-struct Factor {
-    R m[DS_MAX_NM];
-};
 
 DS_FN void bodies(const Model& m, const Kinematics& k, Inertia* I)
 {
@@ -152,10 +149,9 @@ DS_FN void solve(const Model& m, const Factor& M, R* x)
     }
 }
 
-// M, and the force f of M qdd = f, which holds the actuators' generalised forces on entry; with the implicit part M + h C for
-// a sub-step of length h, where C holds the actuators' dampers on entry
-DS_FN void equations_of_motion(const Model& m, const State& s, const Drive& drive, T h, Kinematics& k, R* f, Factor& M,
-                               Damping& C)
+// M, and the force f of M qdd = f, which holds the actuators' generalised forces on entry, of all joints; with the implicit
+// part M + h C for a sub-step of length h, where C holds the actuators' dampers on entry
+DS_FN void joint_equations(const Model& m, const State& s, const Drive& drive, T h, Kinematics& k, R* f, Factor& M, Damping& C)
 {
     Inertia I[DS_MAX_NL];
     pose(m, s, k);
@@ -164,6 +160,32 @@ DS_FN void equations_of_motion(const Model& m, const State& s, const Drive& driv
     joint_forces(m, s, f, C);
     subtract_bias(m, s, drive, k, I, h, f, C);
     mass_matrix(m, k, I, h, M, C);
+}
+
+// the same of the model's own degrees of freedom
+DS_FN void equations_of_motion(const Model& m, const State& s, const Drive& drive, T h, Kinematics& k, R* f, Factor& M,
+                               Damping& C)
+{
+#if DS_COUPLED
+    Factor all;
+    joint_equations(m, s, drive, h, k, f, all, C);
+    reduce_force(m, s, all, f);
+    reduce_mass(m, s, all, M);
+#else
+    joint_equations(m, s, drive, h, k, f, M, C);
+#endif
+}
+
+// M, or M + h C, of the own degrees of freedom
+DS_FN void own_mass_matrix(const Model& m, const State& s, const Kinematics& k, const Inertia* body, T h, Factor& M, Damping& C)
+{
+#if DS_COUPLED
+    Factor all;
+    mass_matrix(m, k, body, h, all, C);
+    reduce_mass(m, s, all, M);
+#else
+    mass_matrix(m, k, body, h, M, C);
+#endif
 }
 
 #if DS_IMPLICIT
@@ -182,13 +204,38 @@ DS_FN void dampers(const Model& m, const State& s, const Drive& drive, const Kin
 }
 #endif
 
+// M^-1 x in the own degrees of freedom, and what it makes of all joints
+DS_FN void solve_joints(const Model& m, const State& s, const Factor& M, R* x)
+{
+#if DS_COUPLED
+    R own[DS_MAX_NV];
+    gather(m.coupled.dof, m.coupled.nv, x, own);
+    solve(own_rows(m), M, own);
+    scatter(m.coupled.dof, m.coupled.nv, own, x);
+    follow_rates(m, s, x);
+#else
+    solve(m, M, x);
+#endif
+}
+
+// the accelerations of all joints, from forces reduced to the own degrees of freedom
+DS_FN void accelerations(const Model& m, const State& s, const Factor& M, R* qdd)
+{
+    solve_joints(m, s, M, qdd);
+#if DS_COUPLED
+    R a[DS_MAX_NV];
+    drift(m, s, a);
+    for (int d = 0; d < m.nv; d++) qdd[d] = qdd[d] + a[d];
+#endif
+}
+
 // qdd holds the actuators' generalised forces on entry, the accelerations on exit; M is left factorised
 DS_FN void forward_dynamics(const Model& m, const State& s, const Drive& drive, T h, Kinematics& k, R* qdd, Factor& M,
                             Damping& C)
 {
     equations_of_motion(m, s, drive, h, k, qdd, M, C);
-    factorise(m, M);
-    solve(m, M, qdd);
+    factorise(own_rows(m), M);
+    accelerations(m, s, M, qdd);
 }
 
 }  // namespace ds

@@ -3,6 +3,7 @@
 // compiled module serves every model of its size class.
 #pragma once
 #include "contact_tables.h"
+#include "coupled_tables.h"
 #include "loop_tables.h"
 #include "muscle_tables.h"
 #include "passive_tables.h"
@@ -13,6 +14,7 @@ namespace ds {
 enum {
     H_NL, H_NQ, H_NV, H_NU, H_NC, H_NM, H_CONTACT_LAW, H_NS,
     H_PARAMETERS, H_ENTRIES, H_REALS, H_ENTRIES_AT, H_COEFFICIENTS_AT,
+    H_COUPLED_AT, H_COUPLED_REALS_AT,
     H_MUSCLES_AT, H_MUSCLE_REALS_AT, H_PASSIVE_AT, H_PASSIVE_REALS_AT, H_LOOPS_AT, H_LOOP_REALS_AT,
     H_COLUMNS = 32  // two for each part with tables of its own, see _PARTS in _pack.py
 };
@@ -65,6 +67,9 @@ struct Model {
 #if DS_LOOPS
     Loops loops;
 #endif
+#if DS_COUPLED
+    Coupled coupled;
+#endif
     bool places;  // whether anything asks where in x and y a link is
 };
 
@@ -105,6 +110,9 @@ DS_FN Model unpack(const int* i, const P* r, const T* rest)
     m.loops = unpack_loops(i + i[H_LOOPS_AT], rest + i[H_LOOP_REALS_AT]);
     m.places = m.places || m.loops.apart;
 #endif
+#if DS_COUPLED
+    m.coupled = unpack_coupled(i + i[H_COUPLED_AT], rest + i[H_COUPLED_REALS_AT]);
+#endif
     return m;
 }
 
@@ -120,6 +128,10 @@ DS_FN int activations(const Model& m)
 
 struct State {
     R q[DS_MAX_NQ], v[DS_MAX_NV];
+};
+// sparse rows of the mass matrix, or of its factor
+struct Factor {
+    R m[DS_MAX_NM];
 };
 DS_FN Quat quat(const R* q) { return {q[0], q[1], q[2], q[3]}; }
 DS_FN V3 vec(const R* a) { return {a[0], a[1], a[2]}; }

@@ -16,8 +16,7 @@ DS_ITEM void probe(int index, const ProbeArgs& args)
     Kinematics k;
     Factor M;
     Damping C;
-    load(b, args.q, m.nq, s.q);
-    load(b, args.qd, m.nv, s.v);
+    load_state(m, b, args.q, args.qd, s);
     load(b, args.act, activations(m), act);
     load(b, args.u, m.nu, control);
     actuate(m, control, qdd);
@@ -34,11 +33,11 @@ DS_ITEM void probe(int index, const ProbeArgs& args)
     }
     count[0] = count[0] + surfaces_touching(m, k) + pairs_touching(m, k);
     store(b, count, 1, args.touching);
-    store(b, M.m, m.nm, args.mass);
-    store(b, qdd, m.nv, args.force);
-    factorise(m, M);
-    solve(m, M, qdd);
-    store(b, qdd, m.nv, args.qdd);
+    store(b, M.m, own_rows(m).nm, args.mass);
+    store_velocities(m, b, qdd, args.force);
+    factorise(own_rows(m), M);
+    accelerations(m, s, M, qdd);
+    store_velocities(m, b, qdd, args.qdd);
 }
 
 }  // namespace ds

@@ -43,8 +43,7 @@ struct Scene {
 DS_FN void place(Model& m, const Sensors& f, const Block& b, const T* q, const T* v, Scene& scene)
 {
     m.places = true;  // world x and y of every link
-    load(b, q, m.nq, scene.s.q);
-    load(b, v, m.nv, scene.s.v);
+    load_state(m, b, q, v, scene.s);
     pose(m, scene.s, scene.k);
     velocities(m, scene.s, scene.k);
     attitudes(m, f, scene.s, scene.Q);
@@ -172,8 +171,11 @@ DS_ITEM void sense_vjp(int index, const SenseVjpArgs& args)
             up.W = up.W + c.W;
         }
     }
-    store(b, g.q, m.nq, args.gq);
-    store(b, g.v, m.nv, args.gqd);
+#if DS_COUPLED
+    follow_vjp(m, s, g);
+#endif
+    store_coordinates(m, b, g.q, args.gq);
+    store_velocities(m, b, g.v, args.gqd);
 }
 
 }  // namespace ds

@@ -16,7 +16,7 @@ struct Saved {
 };
 DS_FN Saved saved_numbers(const Model& m, T* data, int index, int n, int substeps, int keep_factor)
 {
-    size_t fields = m.nq + 2 * m.nv + activations(m) + (keep_factor ? m.nm : 0);
+    size_t fields = m.nq + 2 * m.nv + activations(m) + (keep_factor ? own_rows(m).nm : 0);
     return {data, size_t(index), size_t((n + DS_LANES - 1) / DS_LANES), fields, substeps, can_stream(data)};
 }
 DS_FN size_t saved_at(const Saved& s, int substep, int field)
@@ -76,12 +76,6 @@ DS_FN Model read_model(const Block& b, const int* mi, const T* mr, const T* p, R
 #endif
 }
 
-DS_FN void actuate(const Model& m, const R* u, R* tau)
-{
-    for (int d = 0; d < m.nv; d++) tau[d] = R{};
-    for (int a = 0; a < m.nu; a++) tau[m.actuator[a]] = tau[m.actuator[a]] + u[a] * m.gear[a];
-}
-
 // everything finite and of a size that physics can have (a NaN fails every comparison)
 DS_FN Mask bounded(const Model& m, const State& s, const R* act, T limit)
 {
@@ -104,8 +98,7 @@ DS_ITEM void control_step(int index, const StepArgs& args)
     Kinematics k;
     Factor M;
     Damping C;
-    load(b, args.q, m.nq, s.q);
-    load(b, args.qd, m.nv, s.v);
+    load_state(m, b, args.q, args.qd, s);
     load(b, args.act, activations(m), act);
     load(b, args.u, m.nu, control);
     actuate(m, control, tau);
@@ -124,9 +117,12 @@ DS_ITEM void control_step(int index, const StepArgs& args)
             f = save(saved, t, f, s.v, m.nv);
             f = save(saved, t, f, qdd, m.nv);
             f = save(saved, t, f, act, activations(m));
-            if (args.keep_factor) save(saved, t, f, M.m, m.nm);
+            if (args.keep_factor) save(saved, t, f, M.m, own_rows(m).nm);
         }
         integrate(m, s, qdd, args.dt);
+#if DS_COUPLED
+        follow(m, s);
+#endif
 #if DS_MUSCLES
         advance_activations(m, control, act, args.dt);
 #endif
@@ -135,8 +131,8 @@ DS_ITEM void control_step(int index, const StepArgs& args)
     ok = ok & bounded(m, s, act, args.limit);
     for (int i = 0; i < m.nq; i++) s.q[i] = select(ok, s.q[i], start.q[i]);
     for (int d = 0; d < m.nv; d++) s.v[d] = select(ok, s.v[d], start.v[d]);
-    store(b, s.q, m.nq, args.q_out);
-    store(b, s.v, m.nv, args.qd_out);
+    store_coordinates(m, b, s.q, args.q_out);
+    store_velocities(m, b, s.v, args.qd_out);
     R before_step[DS_MAX_NA];
     load(b, args.act, activations(m), before_step);
     for (int i = 0; i < activations(m); i++) act[i] = select(ok, act[i], before_step[i]);
@@ -164,8 +160,8 @@ DS_ITEM void control_step_vjp(int index, const StepVjpArgs& args)
     load(b, args.u, m.nu, control);
     load(b, args.gact_out, activations(m), gact);
     Drive drive = {control, act};
-    load(b, args.gq_out, m.nq, g.q);
-    load(b, args.gqd_out, m.nv, g.v);
+    load_coordinates(m, b, args.gq_out, g.q);
+    load_velocities(m, b, args.gqd_out, g.v);
     for (int d = 0; d < m.nv; d++) gtau[d] = R{};
     for (int a = 0; a < m.nu; a++) gcontrol[a] = R{};
     Saved saved = saved_numbers(m, args.saved, index, args.num_worlds, args.substeps, args.keep_factor);
@@ -174,7 +170,7 @@ DS_ITEM void control_step_vjp(int index, const StepVjpArgs& args)
         f = restore(saved, t, f, s.v, m.nv);
         f = restore(saved, t, f, qdd, m.nv);
         f = restore(saved, t, f, act, activations(m));
-        if (args.keep_factor) restore(saved, t, f, M.m, m.nm);
+        if (args.keep_factor) restore(saved, t, f, M.m, own_rows(m).nm);
         prefetch(saved, t - 1);
         substep_vjp(m, s, drive, qdd, M, args.keep_factor, args.dt, g, gtau, gcontrol, gact, gr);
     }
@@ -207,8 +203,8 @@ DS_ITEM void control_step_vjp(int index, const StepVjpArgs& args)
     for (int d = 0; d < m.nv; d++) g.v[d] = select(keep, g.v[d], R{});
     for (int a = 0; a < activations(m); a++) gact[a] = select(keep, gact[a], R{});
     for (int a = 0; a < m.nu; a++) gcontrol[a] = select(keep, gcontrol[a], R{});
-    store(b, g.q, m.nq, args.gq);
-    store(b, g.v, m.nv, args.gqd);
+    store_coordinates(m, b, g.q, args.gq);
+    store_velocities(m, b, g.v, args.gqd);
     store(b, gact, activations(m), args.gact);
     store(b, gcontrol, m.nu, args.gu);
 }
