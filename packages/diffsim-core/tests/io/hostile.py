@@ -1,22 +1,28 @@
-"""Mutated model files against the loader. Run as ``python hostile.py FIRST COUNT`` in an empty folder.
+"""Mutated model files, and the meshes and pictures that they name, against the loader.
 
-Each mutant is written to ``mutant.xml`` before it is loaded, so a crash or a hang leaves its cause behind. The last
-line printed is a JSON object: how many loaded, how many were refused, the slowest in CPU seconds.
+Run as ``python hostile.py FIRST COUNT`` in an empty folder, for 10 000 as ``python hostile.py 0 10000``. Each mutant is
+written to ``mutant/`` before it is loaded, so a crash or a hang leaves its cause behind. The last line printed is a
+JSON object: how many loaded, how many were refused, the slowest in CPU seconds.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import re
+import shutil
+import struct
 import sys
 import time
+import zlib
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
 from diffsim_core.io import ModelError, load_model
+from diffsim_core.io._mesh_files import MeshError, for_mujoco
 from diffsim_core.rigid.model import RigidModel
 
 KITCHEN_SINK = """<mujoco model="sink">
@@ -147,6 +153,71 @@ URDF = """<robot name="arm">
   </joint>
 </robot>"""
 
+POINTS = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
+FACES = [(0, 2, 1), (0, 1, 3), (1, 2, 3), (0, 3, 2)]
+OBJ = "".join(f"v {x} {y} {z}\n" for x, y, z in POINTS) + "".join(f"f {a + 1} {b + 1} {c + 1}\n" for a, b, c in FACES)
+STL = bytes(80) + struct.pack("<I", len(FACES))
+STL += b"".join(struct.pack("<12fH", 0, 0, 0, *(x for i in face for x in POINTS[i]), 0) for face in FACES)
+FACET = "facet normal 0 0 0\nouter loop\n{}endloop\nendfacet\n"
+LOOPS = ["".join("vertex {} {} {}\n".format(*POINTS[i]) for i in face) for face in FACES]
+TEXT_STL = "solid s\n" + "".join(map(FACET.format, LOOPS)) + "endsolid s\n"
+DAE = """<?xml version="1.0"?><COLLADA xmlns="http://www.collada.org/2005/11/COLLADASchema" version="1.4.1">
+  <asset><unit name="centimeter" meter="0.01"/></asset>
+  <library_geometries><geometry id="g"><mesh>
+    <source id="p"><float_array id="pa" count="12">0 0 0 1 0 0 0 1 0 0 0 1</float_array>
+      <technique_common><accessor source="#pa" count="4" stride="3"><param name="X" type="float"/>
+      <param name="Y" type="float"/><param name="Z" type="float"/></accessor></technique_common></source>
+    <vertices id="v"><input semantic="POSITION" source="#p"/></vertices>
+    <triangles count="4"><input semantic="VERTEX" source="#v" offset="0"/><p>0 2 1 0 1 3 1 2 3 0 3 2</p></triangles>
+  </mesh></geometry></library_geometries>
+  <library_visual_scenes><visual_scene id="s"><node id="n"><scale>200 200 200</scale>
+    <instance_geometry url="#g"/></node></visual_scene></library_visual_scenes>
+  <scene><instance_visual_scene url="#s"/></scene></COLLADA>"""
+
+
+def png(rows: list[bytes]) -> bytes:
+    """A picture in shades of grey."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", len(rows[0]), len(rows), 8, 0, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+MJCF_FILES = """<mujoco model="files"><compiler meshdir="meshes" texturedir="pictures" angle="radian"/>
+  <include file="parts/floor.xml"/>
+  <asset><mesh name="a" file="a.obj" scale="0.1 0.1 0.1"/><mesh name="b" file="b.stl" scale="0.1 0.1 0.1"/>
+    <mesh name="shown" file="lost.obj"/><hfield name="h" file="../pictures/h.png" size="1 1 0.3 0.1"/>
+    <texture name="t" type="2d" file="h.png"/><material name="m" texture="t"/></asset>
+  <worldbody><geom name="hills" type="hfield" hfield="h" contype="0" conaffinity="2"/>
+    <body pos="0 0 1"><freejoint/><inertial mass="1" pos="0 0 0" diaginertia="1 1 1"/>
+      <geom type="mesh" mesh="a" contype="0" conaffinity="0" material="m"/>
+      <geom type="mesh" mesh="shown" contype="0" conaffinity="0"/>
+      <geom type="box" mesh="b" contype="2"/></body></worldbody></mujoco>"""
+URDF_FILES = URDF.replace(
+    "</link>",
+    """<visual><geometry><mesh filename="package://arm/meshes/lost.dae"/></geometry></visual></link>""",
+).replace(
+    '<collision><geometry><sphere radius="0.05"/></geometry></collision>',
+    """<collision><geometry><mesh filename="package://arm/meshes/a.obj" scale="0.1 0.1 0.1"/></geometry></collision>
+    <collision><geometry><mesh filename="../meshes/b.stl"/></geometry></collision>
+    <collision><geometry><mesh filename="package://arm/meshes/text.stl"/></geometry></collision>
+    <collision><geometry><mesh filename="file:///somewhere/arm/meshes/node.dae"/></geometry></collision>""",
+)
+FLOOR = """<mujocoinclude><worldbody>
+  <geom name="floor" type="plane" size="1 1 1" conaffinity="0" contype="0"/></worldbody></mujocoinclude>"""
+FILES = {
+    "meshes/a.obj": OBJ.encode(),
+    "meshes/b.stl": STL,
+    "meshes/text.stl": TEXT_STL.encode(),
+    "meshes/node.dae": DAE.encode(),
+    "pictures/h.png": png([bytes(range(8))] * 8),
+    "parts/floor.xml": FLOOR.encode(),
+}
+"""What ``MJCF_FILES`` and ``URDF_FILES`` name."""
+
 NUMBERS = """
 0 -0 1 -1 2 1e-9 1e-320 1e30 1e308 -1e308 1e999 nan inf -inf 2147483648 99999999999999999999 0x10 1,5 .
 """
@@ -160,6 +231,7 @@ frame composite flexcomp plugin attach tendon inertial fullinertia diaginertia m
 def sources() -> list[str]:
     models = files("diffsim_core.tasks") / "models"
     bundled = [(models / f"{name}.xml").read_text() for name in ("ant", "cartpole")]
+    """Models without files; ``OF_FILES`` have some."""
     return [KITCHEN_SINK, KITCHEN_SINK, UNSUPPORTED, CONTACTS, MUSCLES, WRAPPING, URDF, *bundled]
 
 
@@ -189,13 +261,42 @@ def mutate(text: str, rng: random.Random) -> str:
     return text[:start] + junk + text[end if rng.random() < 0.5 else start :]
 
 
-def mutant(index: int) -> str:
-    """The mutant of a number, the same on every machine: one to four damages to one of the sources."""
+def mutate_bytes(data: bytes, rng: random.Random) -> bytes:
+    """One random damage to a file that need not be text."""
+    start = rng.randrange(len(data) + 1)
+    end = min(start + rng.choice([1, 4, 50, 500]), len(data))
+    kind = rng.randrange(5)
+    if kind == 0:
+        return data[:start]
+    if kind == 1:
+        return data[:start] + data[end:]
+    if kind == 2:
+        return data[:start] + rng.randbytes(end - start) + data[end:]
+    if kind == 3:
+        return data[:start] + data[start:end] * 2 + data[end:]
+    return data[:start] + rng.choice([b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", bytes(4)]) + data[start + 4 :]
+
+
+OF_FILES = (MJCF_FILES, URDF_FILES)
+
+
+def mutant(index: int) -> tuple[str, dict[str, bytes]]:
+    """The mutant of a number, the same on every machine: one to four damages to one of the sources, or to its files."""
     rng = random.Random(index)
-    text = rng.choice(sources())
+    text = rng.choice([*sources(), *OF_FILES, *OF_FILES])
+    others = dict(FILES) if text in OF_FILES else {}
     for _ in range(rng.choice([1, 1, 1, 3])):
-        text = mutate(text, rng)
-    return text
+        if others and rng.random() < 0.6:
+            name = rng.choice(sorted(others))
+            as_text = rng.random() < 0.5 and not name.endswith(".png")
+            if as_text:
+                damaged = mutate(others[name].decode("latin-1"), rng).encode("latin-1", "replace")
+            else:
+                damaged = mutate_bytes(others[name], rng)
+            others[name] = damaged
+        else:
+            text = mutate(text, rng)
+    return text, others
 
 
 def check(model: RigidModel) -> None:
@@ -211,19 +312,31 @@ def check(model: RigidModel) -> None:
 
 def main(first: int, count: int) -> None:
     loaded, refused, slowest = 0, 0, (0.0, -1)
+    folder = Path("mutant")
+    for data, suffix in ((TEXT_STL.encode(), ".stl"), (DAE.encode(), ".dae")):
+        with contextlib.suppress(MeshError):  # imports take their time here, and are not measured
+            for_mujoco(data, suffix)
     for index in range(first, first + count):
-        data = mutant(index).encode("utf-8", "surrogatepass")
+        text, others = mutant(index)
+        data = text.encode("utf-8", "surrogatepass")
         suffix = ".urdf" if data.lstrip().startswith(b"<robot") else ".xml"
-        path = Path(f"mutant{suffix}")
-        path.write_bytes(data)
+        path = folder / (f"urdf/mutant{suffix}" if suffix == ".urdf" else f"mutant{suffix}")
+        for name, content in {str(path.relative_to(folder)): data, **others}.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
         start = time.process_time()
         try:
             text = data.decode("utf-8", "replace")
-            source = path if index % 2 or not text.lstrip().startswith("<") else text
-            ground = 0.0 if index % 3 == 0 else None
-            wrapping = "straight" if index % 11 < 9 else "refuse"
+            is_text = text.lstrip().startswith("<") and not index % 2 and not others
             model = load_model(
-                source, floating=index % 5 == 0, ground=ground, body_contact=index % 7 < 4, wrapping=wrapping
+                text if is_text else path,
+                root=None if is_text else folder,
+                floating=index % 5 == 0,
+                ground=0.0 if index % 3 == 0 else None,
+                body_contact=index % 7 < 4,
+                wrapping="straight" if index % 11 < 9 else "refuse",
+                balanceinertia=True if index % 13 == 0 else None,
+                boundinertia=1e-6 if index % 17 == 0 else None,
             )
         except ModelError:
             refused += 1
@@ -231,7 +344,7 @@ def main(first: int, count: int) -> None:
             check(model)
             loaded += 1
         slowest = max(slowest, (time.process_time() - start, index))
-        path.unlink()
+        shutil.rmtree(folder)
     print(json.dumps({"loaded": loaded, "refused": refused, "slowest_s": slowest[0], "slowest": slowest[1]}))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from diffsim_core.io import ModelError, load_model
 
-from .hostile import check, sources
+from .hostile import FILES, OF_FILES, check, sources
 
 SCRIPT = Path(__file__).with_name("hostile.py")
 
@@ -34,6 +34,17 @@ def test_the_undamaged_sources() -> None:
             assert len(caught.value.problems) > 3
         else:
             check(load_model(text, body_contact=True, wrapping="straight"))
+
+
+def test_the_undamaged_sources_with_files(tmp_path: Path) -> None:
+    pytest.importorskip("collada")
+    for name, data in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "urdf").mkdir()
+    for text, name in zip(OF_FILES, ("files.xml", "urdf/arm.urdf"), strict=True):
+        (tmp_path / name).write_text(text)
+        check(load_model(tmp_path / name, root=tmp_path))
 
 
 def test_300_mutants(tmp_path: Path) -> None:

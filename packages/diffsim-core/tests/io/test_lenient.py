@@ -130,6 +130,14 @@ def test_no_route_leaves_the_folder(route: str, tmp_path: Path) -> None:
         load_model(path)
 
 
+def test_a_picture_of_heights_that_is_too_large(tmp_path: Path) -> None:
+    (tmp_path / "h.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (60_000).to_bytes(4, "big") * 2)
+    path = tmp_path / "m.xml"
+    path.write_text('<mujoco><asset><hfield name="hills" file="h.png" size="1 1 1 1"/></asset></mujoco>')
+    with pytest.raises(ModelError, match='hfield "hills" has 60000 x 60000 heights: at most 999 each way'):
+        load_model(path)
+
+
 def test_a_missing_mesh_that_is_only_shown(tmp_path: Path) -> None:
     path = tmp_path / "rock.xml"
     weighed = '<inertial pos="0 0 0" mass="1" diaginertia="1 1 1"/><joint name="j"/>'

@@ -204,12 +204,17 @@ def test_what_mujoco_reads_itself_is_left_alone() -> None:
         assert for_mujoco(data, suffix) == (data, suffix.lower())
 
 
-@pytest.mark.parametrize("suffix", [".dae", ".stl", ".ply", ".xyz123"])
+@pytest.mark.parametrize("suffix", [".dae", ".stl", ".ply", ".off", ".glb", ".xyz123", ".zip", ""])
 def test_broken_meshes_are_named(suffix: str) -> None:
-    if suffix == ".dae":
-        pytest.importorskip("collada")
     with pytest.raises(MeshError, match=r"convert it to STL or OBJ|no triangles"):
         for_mujoco(b"solid nothing", suffix)
+
+
+def test_collada_with_entities_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("0 0 0")
+    entity = f'<!DOCTYPE c [<!ENTITY a SYSTEM "{tmp_path / "secret"}">]><COLLADA'.encode()
+    with pytest.raises(MeshError, match="declares an XML entity"):
+        for_mujoco(DAE.replace(b"<COLLADA", entity).replace(b"200 200 200", b"&a;"), ".dae")
 
 
 def test_a_missing_reader_is_named(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from diffsim_core.io._mujoco import mujoco
-from diffsim_core.io._scan import NO_FOLDER, is_inside, outside, slashes
+from diffsim_core.io._scan import MAX_GRID, NO_FOLDER, is_inside, outside, slashes
 from diffsim_core.io.errors import ModelError
 
 
@@ -28,9 +29,22 @@ def check_files(spec: Any, label: str, folder: Path | None, root: Path | None) -
             problems.append(f'<{kind}> names the file "{element.file}": {outside(root)}')
         elif kind == "mesh" and not os.path.isfile(path):
             missing.append(element)
+        elif kind == "hfield" and (size := _png_size(path)) and max(size) > MAX_GRID:
+            problems.append(f'hfield "{element.name}" has {size[1]} x {size[0]} heights: at most {MAX_GRID} each way')
     if problems:
         raise ModelError(label, problems)
     return [note for mesh in missing for note in _without(spec, mesh)]
+
+
+def _png_size(path: str) -> tuple[int, int] | None:
+    """Columns and rows of a PNG file, or ``None`` of any other."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(24)
+    except OSError:
+        return None  # MuJoCo says so
+    is_png = len(head) == 24 and head.startswith(b"\x89PNG\r\n\x1a\n")
+    return struct.unpack(">II", head[16:]) if is_png else None
 
 
 def _named(spec: Any, folder: Path | None) -> Iterator[tuple[str, Any, str | None]]:

@@ -9,6 +9,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.parsers import expat
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from diffsim_core.io._scan import MAX_BYTES, is_inside, outside, slashes
 MAX_FILES = 200_000
 """Most files below a folder among which a mesh is looked for."""
 _OF_MUJOCO = (".stl", ".obj", ".msh")
+_OF_TRIMESH = (".dae", ".stl", ".ply", ".off", ".glb")
+"""Formats that name no other files, or whose names are not followed."""
 _INSTALL = "pip install 'diffsim-core[meshes]', or convert the mesh to STL or OBJ"
 
 
@@ -124,10 +127,29 @@ def for_mujoco(data: bytes, suffix: str) -> tuple[bytes, str]:
     suffix = suffix.lower()
     if suffix in _OF_MUJOCO and not (suffix == ".stl" and _is_text(data)):
         return data, suffix
+    if suffix not in _OF_TRIMESH:
+        known = ", ".join(dict.fromkeys((*_OF_MUJOCO, *_OF_TRIMESH)))
+        raise MeshError(f'a file of type "{suffix}" is not read ({known} are): convert it to STL or OBJ')
+    if suffix == ".dae":
+        _check_xml(data)
     vertices, faces = _triangles(data, suffix.removeprefix("."))
     if not len(faces):
         raise MeshError("it has no triangles")
     return _binary_stl(vertices[faces]), ".stl"
+
+
+def _check_xml(data: bytes) -> None:
+    """Raise unless ``data`` is plain XML; entities could name files, or grow without bound."""
+    parser = expat.ParserCreate()
+
+    def entity(*_: object) -> None:
+        raise MeshError("it declares an XML entity: write the text out")
+
+    parser.EntityDeclHandler = entity
+    try:
+        parser.Parse(data, True)
+    except (expat.ExpatError, ValueError) as error:
+        raise MeshError(f"it is not well-formed XML ({error}): convert it to STL or OBJ") from None
 
 
 def _is_text(data: bytes) -> bool:
