@@ -233,6 +233,22 @@ def test_a_mesh_too_small_to_weigh_of_a_body_with_an_inertia(package: Path) -> N
         load_model(write(package, robot(tiny, inertial="")), root=package / "rock")
 
 
+def test_shapes_without_size_touch_nothing() -> None:
+    point = '<collision><geometry><sphere radius="0.0"/></geometry></collision>'
+    model = load_model(robot(point), floating=True, ground=0.0)
+    assert 'sphere of link "fore" has no size and touches nothing' in model.notes
+    with pytest.raises(ModelError, match=r"size 0 must be positive in geom .* \(of body \"fore\"\)"):
+        load_model(robot(point.replace("0.0", "-1")))
+
+
+def test_messages_name_the_lines_of_the_file(package: Path) -> None:
+    text = robot(collision("rock.obj", "visual") + "\n" + collision("rock.obj")).replace("<axis", "\n\n<axis oops='1'")
+    broken = text.replace('xyz="0 1 0"', 'xyz="0 one 0"')
+    line = 1 + broken[: broken.index("<axis")].count("\n")
+    with pytest.raises(ModelError, match=f"line {line}$"):
+        load_model(write(package, broken), root=package / "rock")
+
+
 # inertias
 
 
@@ -240,6 +256,12 @@ def test_a_point_mass_and_a_rod_are_bodies() -> None:
     for moments in ((0, 0, 0), (0, 1, 1), (1e-20, 0, -1e-20)):
         inertia = load_model(robot("", inertial=INERTIAL.format(*moments))).link_inertia[0]
         np.testing.assert_allclose(inertia, np.diag(moments), atol=3e-12)
+
+
+def test_a_mass_without_an_inertia_is_a_point() -> None:
+    model = load_model(robot("", inertial='<inertial><origin xyz="1 0 0"/><mass value="2"/></inertial>'))
+    np.testing.assert_allclose(model.link_mass, [2])
+    np.testing.assert_allclose(model.link_inertia, 0, atol=2e-12)
 
 
 def test_impossible_inertias_load_with_the_option_that_the_error_names() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +63,7 @@ def compile_model(
     scanned = _scan_source(source, label, root)
     folder = None if is_spec(source) or is_xml(source) else Path(source).parent
     limit = None if root is None else Path(root)
+    spec = None
     try:
         with collected_warnings() as warned:
             if scanned is not None and scanned.kind == "robot":
@@ -83,7 +85,8 @@ def compile_model(
     except ModelError:
         raise
     except (ValueError, RuntimeError, MemoryError, mujoco.FatalError) as error:
-        raise ModelError(label, [f"MuJoCo cannot compile it: {_with_remedy(' '.join(str(error).split()))}"]) from None
+        message = _with_remedy(_with_body(" ".join(str(error).split()), spec))
+        raise ModelError(label, [f"MuJoCo cannot compile it: {message}"]) from None
 
 
 _REMEDIES = {
@@ -92,6 +95,15 @@ _REMEDIES = {
     "A + B >= C": "Correct the inertia, or load with balanceinertia=True.",
     "positive eigenvalues": "Correct the inertia, or, of a URDF, load with boundinertia=1e-6.",
 }
+
+
+def _with_body(message: str, spec: Any) -> str:
+    """MuJoCo's words, with the body of a shape or joint that has no name."""
+    found = re.search(r"\b(geom|joint) Element name '', id (\d+)", message)
+    elements = getattr(spec, f"{found[1]}s", ()) if found else ()
+    if found is None or int(found[2]) >= len(elements):
+        return message
+    return f'{message} (of body "{elements[int(found[2])].parent.name}")'
 
 
 def _compiled(spec: Any) -> Any:

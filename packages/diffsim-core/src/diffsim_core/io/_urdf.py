@@ -39,38 +39,66 @@ def prepared(
     for compiler in robot.iterfind("./mujoco/compiler"):
         for name in ("meshdir", "assetdir", "texturedir"):
             compiler.attrib.pop(name, None)
-    for inertial in robot.iterfind("./link/inertial"):
-        for name, attributes in (("mass", {"value": "0"}), ("inertia", dict.fromkeys(_MOMENTS, "0"))):
-            if inertial.find(name) is None:  # a point mass, or nothing
-                ET.SubElement(inertial, name, attributes)
-        for inertia in inertial.iterfind("inertia"):
-            _make_positive(inertia, boundinertia or 0.0)
+    _complete_inertias(robot, boundinertia or 0.0)
+    if not shown:
+        _drop(robot, "material")
     problems: list[str] = []
     notes: list[str] = []
     assets: dict[str, bytes] = {}
     taken: dict[tuple[str, str], str] = {}
-    for material in () if shown else robot.findall("material"):
-        robot.remove(material)
     for link in robot.iter("link"):
-        for visual in () if shown else link.findall("visual"):
-            link.remove(visual)
+        label_of = f'of link "{link.get("name", "")}"'
+        if not shown:
+            _drop(link, "visual")
+        notes += [f"{kind} {label_of} has no size and touches nothing" for kind in _drop_points(link)]
         for part in [*link.findall("visual"), *link.findall("collision")]:
-            for mesh in part.iter("mesh"):
+            for mesh in part.findall("./geometry/mesh[@filename]")[:1]:
                 name = mesh.get("filename", "")
-                if not name:
-                    continue
-                where = f'mesh "{name}" of link "{link.get("name", "")}"'
                 try:
                     mesh.set("filename", _in_memory(name, mesh.get("scale", ""), files, assets, taken))
                 except MeshError as error:
                     if part.tag == "visual":
                         link.remove(part)
-                        notes.append(f"{where} is not shown: {error}")
+                        notes.append(f'mesh "{name}" {label_of} is not shown: {error}')
                     else:
-                        problems.append(f"{where}: {error}")
+                        problems.append(f'mesh "{name}" {label_of}: {error}')
     if problems:
         raise ModelError(label, problems)
     return _written(robot, lines), assets, notes
+
+
+def _drop(parent: ET.Element, tag: str) -> None:
+    for element in parent.findall(tag):
+        parent.remove(element)
+
+
+def _drop_points(link: ET.Element) -> list[str]:
+    """Leave out spheres and cylinders without radius, which MuJoCo refuses; their kinds."""
+    dropped = []
+    for part in [*link.findall("visual"), *link.findall("collision")]:
+        for kind in ("sphere", "cylinder"):
+            shape = part.find(f"./geometry/{kind}[@radius]")
+            if shape is not None and part in link and _is_zero(shape.get("radius", "")):
+                link.remove(part)
+                dropped += [kind] if part.tag == "collision" else []
+    return dropped
+
+
+def _is_zero(number: str) -> bool:
+    try:
+        return float(number) == 0.0
+    except ValueError:
+        return False
+
+
+def _complete_inertias(robot: ET.Element, least: float) -> None:
+    """What is missing of a link's ``inertial`` is zero: a point mass, or nothing."""
+    for inertial in robot.iterfind("./link/inertial"):
+        for name, attributes in (("mass", {"value": "0"}), ("inertia", dict.fromkeys(_MOMENTS, "0"))):
+            if inertial.find(name) is None:
+                ET.SubElement(inertial, name, attributes)
+        for inertia in inertial.iterfind("inertia"):
+            _make_positive(inertia, least)
 
 
 def _in_memory(
