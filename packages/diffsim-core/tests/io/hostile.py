@@ -334,7 +334,7 @@ def main(first: int, count: int) -> None:
                 floating=index % 5 == 0,
                 ground=0.0 if index % 3 == 0 else None,
                 body_contact=index % 7 < 4,
-                wrapping="straight" if index % 11 < 9 else "refuse",
+                wrapping="straight" if index % 11 < 5 else "simulate",
                 balanceinertia=True if index % 13 == 0 else None,
                 boundinertia=1e-6 if index % 17 == 0 else None,
             )

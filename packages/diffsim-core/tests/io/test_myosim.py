@@ -45,14 +45,13 @@ def spec_of(name: str) -> Any:
 def test_everything_that_is_not_simulated_is_named(name: str) -> None:
     spec = myo_sim.load_spec(name)
     m = spec.compile()
-    carried = set(m.actuator_trnid[:, 0]) | set(np.flatnonzero(m.tendon_limited))
-    paths = [m.wrap_type[m.tendon_adr[t] : m.tendon_adr[t] + m.tendon_num[t]] for t in carried]
-    wrapped = [int(mujoco.mjtWrap.mjWRAP_SPHERE), int(mujoco.mjtWrap.mjWRAP_CYLINDER)]
     expected = {
-        "wraps around the": sum(int(np.isin(path, wrapped).sum()) for path in paths),
         "equality": int((m.eq_type != mujoco.mjtEq.mjEQ_JOINT).sum()),
         "has no lengthrange": m.nu if name == "myofinger" else 0,
     }
+    if not any(expected.values()):
+        load_model(spec)
+        return
     with pytest.raises(ModelError) as caught:
         load_model(spec)
     found = {words: sum(words in problem for problem in caught.value.problems) for words in expected}
@@ -115,8 +114,17 @@ def test_straight_paths_are_mujocos_where_nothing_is_in_the_way(
 
 
 @pytest.mark.filterwarnings("ignore:Attaching a spec")
+@pytest.mark.parametrize("name", ["myoelbow_2dof", "myohand_r", "myotorso_abdomen"])
+def test_paths_wrap_as_mujocos_do(name: str) -> None:
+    spec = spec_of(name)
+    lengths, levers = deviations(spec, load_model(spec), 8)
+    assert np.abs(lengths).max() < 1e-9
+    assert levers.max() < 1e-4  # MuJoCo solves for ways through openings to 1e-6 only
+
+
+@pytest.mark.filterwarnings("ignore:Attaching a spec")
 def test_forces_of_a_leg_in_the_engine_are_its_twins() -> None:
-    model = load_model(spec_of("myolegs"), wrapping="straight")
+    model = load_model(spec_of("myolegs"))
     assert (model.nv, model.na, model.nc > 20) == (20, 80, True)
     rng = np.random.default_rng(1)
     q = model.q_ref + 0.1 * rng.normal(size=(3, model.nq))

@@ -1,4 +1,4 @@
-"""Tendons that wrap around shapes, taken as straight on request."""
+"""Tendons that wrap around shapes, simulated or taken as straight."""
 
 from __future__ import annotations
 
@@ -46,12 +46,17 @@ WRAPPED = ARM.format(**WRAPS)
 STRAIGHT = ARM.format(**dict.fromkeys(WRAPS, ""))
 
 
-def test_refused_unless_asked_for() -> None:
-    with pytest.raises(ModelError) as caught:
-        load_model(WRAPPED)
-    assert len(caught.value.problems) == 3
-    assert 'or load with wrapping="straight"' in caught.value.problems[0]
-    with pytest.raises(ValueError, match=r"wrapping is 'round': use 'refuse' or 'straight'"):
+def test_paths_wrap_as_mujocos_do() -> None:
+    m, r = mujoco.MjModel.from_xml_string(WRAPPED), load_model(WRAPPED)
+    d = mujoco.MjData(m)
+    assert r.notes == () and r.muscles.segment_wrap.tolist() == [0, 1, 2, -1]
+    for q in np.linspace(0, 2.6, 53):
+        d.qpos[0], d.qvel[0] = q, 1
+        mujoco.mj_forward(m, d)
+        lengths, levers = lengths_and_moments(r, *twin.kinematics(r, d.qpos))
+        np.testing.assert_allclose(lengths, d.ten_length, rtol=1e-10)
+        np.testing.assert_allclose(levers[:, 0], d.ten_velocity, rtol=1e-9, atol=1e-9)
+    with pytest.raises(ValueError, match=r"wrapping is 'round': use 'simulate' or 'straight'"):
         load_model(WRAPPED, wrapping="round")
 
 

@@ -72,10 +72,11 @@ def test_all_problems_come_at_once():
 
 
 EVERYTHING = """<mujoco><worldbody><geom type="plane" size="1 1 1"/><site name="w" pos="0 0 1"/>
-  <body name="a" pos="0 0 .09"><freejoint/><geom size=".1"/><site name="s"/>
+  <body name="a" pos="0 0 .09"><freejoint/><geom name="ball" size=".1"/><site name="s"/>
     <body pos=".15 0 0"><joint name="h" axis="0 1 0" range="-30 30"/><geom size=".02" contype="0" conaffinity="0"/>
       <body pos="0 0 .1"><joint name="g"/><geom size=".1"/></body></body></body></worldbody>
-  <tendon><spatial name="t" damping="1"><site site="w"/><site site="s"/></spatial>
+  <tendon><spatial name="t" damping="1"><site site="w"/>
+      <geom geom="ball" sidesite="s"/><site site="s"/><site site="w"/></spatial>
     <fixed name="f"><joint joint="h" coef="1"/></fixed></tendon>
   <actuator><muscle name="m" tendon="t" lengthrange=".1 1"/><motor tendon="t" gear="-1"/>
   <general tendon="f" dyntype="filter" dynprm=".1"/><muscle joint="h" lengthrange="-1 1"/>
@@ -124,6 +125,8 @@ def test_every_number_must_be_finite(whole):
 INDICES = {"link_parent", "joint_q", "joint_dof", "joint_type", "joint_limited", "actuator_dof", "servo_dof",
            "servo_actuator", "contact_link", "contact_kind", "contact_plane", "pairs.solid", "muscles.control",
            "muscles.activation", "muscles.first", "muscles.segment_link", "muscles.term_first", "muscles.term_joint",
+           "muscles.segment_wrap", "muscles.wrap_kind", "muscles.wrap_link", "muscles.wrap_side_link",
+           "tendons.segment_wrap", "tendons.wrap_kind", "tendons.wrap_link", "tendons.wrap_side_link",
            "tendons.control", "tendons.activation", "tendons.dynamics", "tendons.first", "tendons.segment_link",
            "tendons.term_first", "tendons.term_joint", "tendons.site_link"}  # fmt: skip
 
@@ -143,8 +146,8 @@ def test_every_index_must_be_one(whole):
 
 
 COUNTING = {"link_parent", "q_ref", "dof_armature", "actuator_dof", "servo_dof", "contact_link", "joint_parameters",
-            "pairs.solid", "muscles.control", "muscles.segment_link", "muscles.term_joint", "tendons.control",
-            "tendons.segment_link", "tendons.term_joint"}  # fmt: skip
+            "pairs.solid", "muscles.control", "muscles.segment_link", "muscles.term_joint", "muscles.wrap_kind",
+            "tendons.control", "tendons.wrap_kind", "tendons.segment_link", "tendons.term_joint"}  # fmt: skip
 """Fields whose lengths say how many there are."""
 
 

@@ -144,6 +144,7 @@ def to_rigid_model(
     contact: ContactParams,
     limits: LimitParams,
     solref: bool,
+    wrapping: str,
     contact_law: str,
     limit_law: str,
     notes: tuple[str, ...],
@@ -184,8 +185,8 @@ def to_rigid_model(
         dof_armature=m.dof_armature.copy(),
         dof_friction=np.zeros(m.nv) if no_friction else m.dof_frictionloss.copy(),
         **actuator_arrays(m),
-        muscles=read_muscles(m, bodies),
-        tendons=read_tendons(m, bodies),
+        muscles=read_muscles(m, bodies, wrapping),
+        tendons=read_tendons(m, bodies, wrapping),
         **contact_arrays(shapes, ground, gains, contact.mu),
         **gravcomp_arrays(
             m, bodies, np.array([link.mass for link in links]), np.array([com for com, _ in inertial]).reshape(-1, 3)

@@ -48,7 +48,7 @@ def load_model(
     ground: float | HeightField | None = None,
     body_contact: bool = False,
     floating: bool = False,
-    wrapping: str = "refuse",
+    wrapping: str = "simulate",
     mesh: str = "hull",
     balanceinertia: bool | None = None,
     boundmass: float | None = None,
@@ -99,9 +99,9 @@ def load_model(
             ``pair``, parent and child), and the robot's own fixed base. Without it they touch the ground and fixed
             obstacles within their reach.
         floating: put a free joint on root bodies that the file fixes to the world (URDF cannot say so itself).
-        wrapping: ``"refuse"`` tendons that wrap around spheres or cylinders, or take their paths as ``"straight"``
-            lines from site to site, side sites left out: wherever a path would wrap, it is shorter than MuJoCo's and
-            has other lever arms. ``RigidModel.notes`` then has a sentence for each such tendon.
+        wrapping: ``"simulate"`` how tendons wrap around spheres and cylinders, as MuJoCo does, or take their paths as
+            ``"straight"`` lines from site to site, side sites left out, which is faster: wherever a path would wrap, it
+            is shorter and has other lever arms. ``RigidModel.notes`` then has a sentence for each such tendon.
         mesh: what touches for a mesh: its convex ``"hull"``, a ``"box"`` or an ``"ellipsoid"`` as large as the mesh
             along its axes of inertia, or nothing (``"off"``, with a note).
         balanceinertia: make each body's inertia one that a body can have, where the file's breaks the triangle
@@ -148,7 +148,7 @@ def load_model(
         notes += left_out
     contact_problems += pair_problems(m, touching)
     laws_of_joints, coupling_problems = read_couplings(m)
-    problems += custom_problems + find_unsupported(m, wrapping) + coupling_problems + contact_problems
+    problems += custom_problems + find_unsupported(m) + coupling_problems + contact_problems
     notes += coupling_notes(m, laws_of_joints)
     if m.nv == len(laws_of_joints):
         problems.append("nothing in it can move: give a body a joint (or load a fixed base with floating=True)")
@@ -158,6 +158,7 @@ def load_model(
         notes.append(f"rotational inertia of {names}: the file's numbers instead of the shapes'")
     if problems:
         raise ModelError(label, problems)
+    straight = straightened(m) if wrapping == "straight" else []
     model = to_rigid_model(
         m,
         name=name or _model_name(m),
@@ -168,9 +169,10 @@ def load_model(
         contact=fill(None if isinstance(contact, str) else contact, custom.contact),
         solref=solref,
         limits=fill(limits, custom.limits),
+        wrapping=wrapping,
         contact_law=laws["contact_law"],
         limit_law=laws["limit_law"],
-        notes=(*notes, *friction_notes(m), *straightened(m), *mocap_notes(m), *inert(m), *unread(m), *warned),
+        notes=(*notes, *friction_notes(m), *straight, *mocap_notes(m), *inert(m), *unread(m), *warned),
     )
     model = with_loops(model, m, bodies, fill(loops, custom.loops))
     if bad := _non_finite(model):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from diffsim_core.io._flags import actuator_is_off
 from diffsim_core.io._mujoco import mujoco
-from diffsim_core.io._names import actuator_name, object_name
+from diffsim_core.io._names import actuator_name
 from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid.model import Body, FloatArray
 from diffsim_core.rigid.muscles import HillConstants, Muscles, Unit, muscles_of
-from diffsim_core.rigid.paths import Path
+from diffsim_core.rigid.paths import NO_SIDE, Path, Segment, Wrap, WrapKind
 
 TENDON = int(mujoco.mjtTrn.mjTRN_TENDON)
 JOINT, JOINT_IN_PARENT = int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT)
@@ -50,22 +50,10 @@ def is_fixed(m: Any, t: int) -> bool:
     return path_of(m, t)[0][0] == _JOINT
 
 
-def path_problems(m: Any, t: int, label: str, wrapping: str) -> list[str]:
-    """A sentence for each thing on a tendon's path that is not simulated; ``wrapping`` as in ``load_model``."""
-    found = []
-    objects = path_of(m, t)
-    for wrap, i, _ in objects:
-        if wrap in WRAPPED and wrapping != "straight":
-            shape = f'{WRAPPED[wrap]} geom "{object_name(m, "geom", i) or i}"'
-            found.append(
-                f"{label} wraps around the {shape}: paths are straight; give it sites on the way around, or load"
-                ' with wrapping="straight"'
-            )
-    if not is_fixed(m, t):
-        for branch in branches_of(objects):
-            if len(branch) < 2:
-                found.append(f"{label} has a branch of one site: a path needs two points at least")
-    return found
+def path_problems(m: Any, t: int, label: str) -> list[str]:
+    """A sentence for each thing on a tendon's path that is not simulated."""
+    single = not is_fixed(m, t) and any(len(branch) < 2 for branch in branches_of(path_of(m, t)))
+    return [f"{label} has a branch of one site: a path needs two points at least"] if single else []
 
 
 def tendon_joints(m: Any, a: int) -> set[int]:
@@ -122,7 +110,7 @@ def activations(m: Any) -> list[int]:
     return np.where(active, np.cumsum(active) - 1, -1).tolist()
 
 
-def read_muscles(m: Any, bodies: list[Body]) -> Muscles:
+def read_muscles(m: Any, bodies: list[Body], wrapping: str) -> Muscles:
     """The units of all muscles, and of motors on spatial tendons, in the file's order."""
     units = []
     for a, activation in enumerate(activations(m)):
@@ -134,22 +122,23 @@ def read_muscles(m: Any, bodies: list[Body]) -> Muscles:
             hill, gain = None, float(m.actuator_gainprm[a, 0])
         else:
             continue
-        path, gear = actuator_path(m, bodies, a), float(m.actuator_gear[a, 0]) * gain
+        path, gear = actuator_path(m, bodies, a, wrapping), float(m.actuator_gear[a, 0]) * gain
         units.append(Unit(actuator_name(m, a), a, gear, path.segments, hill, path.terms, activation))
     return muscles_of(units)
 
 
-def actuator_path(m: Any, bodies: list[Body], a: int) -> Path:
+def actuator_path(m: Any, bodies: list[Body], a: int, wrapping: str) -> Path:
     """The length along which an actuator on a tendon, slide or hinge acts."""
     moved = int(m.actuator_trnid[a, 0])
-    return tendon_path(m, bodies, moved) if int(m.actuator_trntype[a]) == TENDON else Path(terms=[(moved, 1.0)])
+    on_tendon = int(m.actuator_trntype[a]) == TENDON
+    return tendon_path(m, bodies, moved, wrapping) if on_tendon else Path(terms=[(moved, 1.0)])
 
 
-def tendon_path(m: Any, bodies: list[Body], t: int) -> Path:
+def tendon_path(m: Any, bodies: list[Body], t: int, wrapping: str) -> Path:
     """The length of a tendon."""
     if is_fixed(m, t):
         return Path(terms=[(joint, coefficient) for _, joint, coefficient in path_of(m, t)])
-    return Path(_segments(m, bodies, t))
+    return Path(_segments(m, bodies, t, wrapping))
 
 
 def _hill(m: Any, a: int) -> HillConstants:
@@ -165,9 +154,21 @@ def path_of(m: Any, t: int) -> list[tuple[int, int, float]]:
     return [(int(m.wrap_type[i]), int(m.wrap_objid[i]), float(m.wrap_prm[i])) for i in adr]
 
 
-def branches_of(path: list[tuple[int, int, float]]) -> list[list[tuple[int, float]]]:
-    """``(site, divisor)`` of each branch between pulleys."""
-    branches: list[list[tuple[int, float]]] = [[]]
+class Stop(NamedTuple):
+    """A site on a path."""
+
+    site: int
+    divisor: float
+    around: int = -1
+    """Shape between the site before and this one."""
+    side: int = -1
+    """Side site of that shape."""
+
+
+def branches_of(path: list[tuple[int, int, float]]) -> list[list[Stop]]:
+    """The sites of each branch between pulleys."""
+    branches: list[list[Stop]] = [[]]
+    around = side = -1
     divisor = 1.0
     for wrap, i, parameter in path:
         if wrap == _PULLEY:
@@ -175,16 +176,31 @@ def branches_of(path: list[tuple[int, int, float]]) -> list[list[tuple[int, floa
             if branches[-1]:
                 branches.append([])
         elif wrap == _SITE:
-            branches[-1].append((i, divisor))
+            branches[-1].append(Stop(i, divisor, around, side))
+            around = side = -1
+        elif wrap in WRAPPED:
+            around, side = i, round(parameter)
     return branches
 
 
-def _segments(m: Any, bodies: list[Body], t: int) -> list[tuple[int, FloatArray, int, FloatArray, float]]:
-    segments = []
+def _segments(m: Any, bodies: list[Body], t: int, wrapping: str) -> list[Segment]:
+    segments: list[Segment] = []
     for branch in branches_of(path_of(m, t)):
-        for (a, divisor), (b, _) in pairwise(branch):
-            segments.append((*_site(m, bodies, a), *_site(m, bodies, b), 1.0 / divisor))
+        for a, b in pairwise(branch):
+            wrap = _wrap(m, bodies, b.around, b.side) if b.around >= 0 and wrapping == "simulate" else None
+            segments.append((*_site(m, bodies, a.site), *_site(m, bodies, b.site), 1.0 / a.divisor, wrap))
     return segments
+
+
+def _wrap(m: Any, bodies: list[Body], g: int, side: int) -> Wrap:
+    """A sphere or cylinder that a path may wrap around, with a side site or -1."""
+    body = bodies[m.geom_bodyid[g]]
+    turn = rotation(body.quat)
+    kind = WrapKind.SPHERE if int(m.geom_type[g]) == int(mujoco.mjtGeom.mjGEOM_SPHERE) else WrapKind.CYLINDER
+    axis = turn @ rotation(m.geom_quat[g] / np.linalg.norm(m.geom_quat[g])) @ np.array([0.0, 0.0, 1.0])
+    place = body.pos + turn @ m.geom_pos[g]
+    beside = _site(m, bodies, side) if side >= 0 else (NO_SIDE, np.zeros(3))
+    return Wrap(kind, body.link, place, axis, float(m.geom_size[g, 0]), *beside)
 
 
 def _site(m: Any, bodies: list[Body], s: int) -> tuple[int, FloatArray]:

@@ -70,8 +70,8 @@ def acts_along(m: Any, a: int) -> bool:
     return not on_joint or int(m.actuator_dyntype[a]) != int(mujoco.mjtDyn.mjDYN_NONE)
 
 
-def tendon_problems(m: Any, wrapping: str) -> list[str]:
-    """A sentence for each tendon that has what is not simulated; ``wrapping`` as in ``load_model``.
+def tendon_problems(m: Any) -> list[str]:
+    """A sentence for each tendon that has what is not simulated.
 
     A tendon that carries no force is left alone.
     """
@@ -83,7 +83,7 @@ def tendon_problems(m: Any, wrapping: str) -> list[str]:
                 found.append(f"{name} of {label}: {advice}")
         if not carries(m, t):
             continue
-        found += path_problems(m, t, label, wrapping)
+        found += path_problems(m, t, label)
         low, high = m.tendon_range[t]
         if _has(m, "limited", t) and not low < high:
             found.append(f"range {low:g} {high:g} of {label}: the lower bound must be less than the upper")
@@ -115,9 +115,9 @@ def along_problem(m: Any, a: int) -> str:
     return "has actearly" if m.actuator_actearly[a] else ""
 
 
-def read_tendons(m: Any, bodies: list[Body]) -> Tendons:
+def read_tendons(m: Any, bodies: list[Body], wrapping: str) -> Tendons:
     """The tendons' own forces, then actuators in the file's order; limits for an inertia of one (``scale_tendons``)."""
-    units = [unit for t in range(m.ntendon) if (unit := _passive_unit(m, bodies, t)) is not None]
+    units = [unit for t in range(m.ntendon) if (unit := _passive_unit(m, bodies, t, wrapping)) is not None]
     for a, activation in enumerate(activations(m)):
         if not acts_along(m, a) or is_hill(m, a) or is_pull(m, a) or actuator_is_off(m, a):
             continue
@@ -126,7 +126,7 @@ def read_tendons(m: Any, bodies: list[Body]) -> Tendons:
         units.append(
             TendonUnit(
                 actuator_name(m, a),
-                Path() if on_site else actuator_path(m, bodies, a),
+                Path() if on_site else actuator_path(m, bodies, a, wrapping),
                 control=a,
                 activation=activation,
                 dynamics=dynamics,
@@ -178,7 +178,7 @@ def scale_tendons(model: RigidModel, limits: LimitParams) -> RigidModel:
     return replace(model, tendons=replace(model.tendons, passive=passive))
 
 
-def _passive_unit(m: Any, bodies: list[Body], t: int) -> TendonUnit | None:
+def _passive_unit(m: Any, bodies: list[Body], t: int, wrapping: str) -> TendonUnit | None:
     """Spring, damper, limits and friction of a tendon; none if it has nothing of these."""
     stiffness, damping, friction, limited = (float(_row(m, name, t)[0]) if _has(m, name, t) else 0.0 for name in _OWN)
     if not (stiffness or damping or friction or limited):
@@ -191,7 +191,7 @@ def _passive_unit(m: Any, bodies: list[Body], t: int) -> TendonUnit | None:
     if friction:
         constants = constants._replace(friction=friction)
     name = object_name(m, "tendon", t) or f"tendon{t}"
-    return TendonUnit(name, tendon_path(m, bodies, t), passive=constants)
+    return TendonUnit(name, tendon_path(m, bodies, t, wrapping), passive=constants)
 
 
 def carries(m: Any, t: int) -> bool:

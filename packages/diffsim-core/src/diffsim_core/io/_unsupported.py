@@ -28,9 +28,9 @@ ACTUATORS = (
 FREE, BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
 
 
-def find_unsupported(m: Any, wrapping: str) -> list[str]:
+def find_unsupported(m: Any) -> list[str]:
     """One sentence for each unsupported element: kind, name, remedy."""
-    return [*_options(m), *_joints(m), *tendon_problems(m, wrapping), *_actuators(m), *_others(m)]
+    return [*_options(m), *_joints(m), *tendon_problems(m), *_actuators(m), *_others(m)]
 
 
 def array(m: Any, name: str, size: int) -> np.ndarray:

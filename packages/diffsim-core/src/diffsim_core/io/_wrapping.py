@@ -12,7 +12,7 @@ from diffsim_core.io._muscles import WRAPPED, branches_of, path_of
 from diffsim_core.io._names import geom_name, object_name
 from diffsim_core.io._tendons import carries
 
-WRAPPING = ("refuse", "straight")
+WRAPPING = ("simulate", "straight")
 """What ``load_model`` can do about it."""
 
 
@@ -41,4 +41,4 @@ def straightened(m: Any) -> list[str]:
 def _straight_length(m: Any, d: Any, t: int) -> float:
     branches = branches_of(path_of(m, t))
     steps = (step for branch in branches for step in pairwise(branch))
-    return sum(float(np.linalg.norm(d.site_xpos[b] - d.site_xpos[a])) / divisor for (a, divisor), (b, _) in steps)
+    return sum(float(np.linalg.norm(d.site_xpos[b.site] - d.site_xpos[a.site])) / a.divisor for a, b in steps)

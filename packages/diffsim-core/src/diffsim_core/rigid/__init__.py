@@ -39,6 +39,7 @@ from diffsim_core.rigid.muscles import HillConstants as HillConstants
 from diffsim_core.rigid.muscles import Muscles as Muscles
 from diffsim_core.rigid.parameters import Parameters as Parameters
 from diffsim_core.rigid.paths import Paths as Paths
+from diffsim_core.rigid.paths import WrapKind as WrapKind
 from diffsim_core.rigid.solids import Solid as Solid
 from diffsim_core.rigid.tendons import ActuatorDynamics as ActuatorDynamics
 from diffsim_core.rigid.tendons import AffineConstants as AffineConstants

@@ -10,7 +10,7 @@ from diffsim_core.rigid._check_parts import not_finite, reversed_ranges, wrong_i
 from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.model import RigidModel
 from diffsim_core.rigid.muscles import HillConstants, Muscles
-from diffsim_core.rigid.paths import Paths
+from diffsim_core.rigid.paths import NO_SIDE, Paths, WrapKind
 from diffsim_core.rigid.tendons import ActuatorDynamics, AffineConstants, PassiveConstants, Tendons
 
 
@@ -23,6 +23,11 @@ def units(m: RigidModel) -> Iterator[str]:
     for name, paths in (("muscles", m.muscles), ("tendons", m.tendons)):
         yield from not_finite(paths, list(vars(paths)), f"{name}.")
         yield from _ranges(name, paths)
+        if (paths.wrap_radius < 0).any():
+            yield f"{name}.wrap_radius has a number below zero"
+        lengths = np.linalg.norm(paths.wrap_axis[paths.wrap_kind == WrapKind.CYLINDER], axis=1)
+        if (np.abs(lengths - 1) > 1e-6).any():
+            yield f"{name}.wrap_axis has a vector of another length than 1"
         for joint in paths.term_joint:
             kind = int(m.joint_type[joint])
             if kind in range(len(JOINTS)) and not JOINTS.at(kind).scalar:
@@ -39,13 +44,20 @@ def units(m: RigidModel) -> Iterator[str]:
 def _path_shapes(paths: Paths, n: int) -> dict[str, tuple[int, ...]]:
     segments, terms = len(paths.segment_link), len(paths.term_joint)
     shapes: dict[str, tuple[int, ...]] = {"first": (n + 1,), "term_first": (n + 1,), "term_scale": (terms,)}
-    return shapes | {"segment_link": (segments, 2), "segment_pos": (segments, 2, 3), "segment_scale": (segments,)}
+    shapes |= {"segment_link": (segments, 2), "segment_pos": (segments, 2, 3), "segment_scale": (segments,)}
+    wraps = len(paths.wrap_kind)
+    shapes |= {"segment_wrap": (segments,), "wrap_link": (wraps,), "wrap_radius": (wraps,), "wrap_side_link": (wraps,)}
+    return shapes | {f"wrap_{name}": (wraps, 3) for name in ("pos", "axis", "side_pos")}
 
 
 def _path_indices(m: RigidModel, paths: Muscles | Tendons, name: str) -> Iterator[str]:
     yield from wrong_indices(f"{name}.activation", paths.activation, -1, m.na)
     yield from wrong_indices(f"{name}.segment_link", paths.segment_link, -1, m.nl)
     yield from wrong_indices(f"{name}.first", paths.first, 0, len(paths.segment_link) + 1)
+    yield from wrong_indices(f"{name}.segment_wrap", paths.segment_wrap, -1, len(paths.wrap_kind))
+    yield from wrong_indices(f"{name}.wrap_kind", paths.wrap_kind, 0, len(WrapKind))
+    yield from wrong_indices(f"{name}.wrap_link", paths.wrap_link, -1, m.nl)
+    yield from wrong_indices(f"{name}.wrap_side_link", paths.wrap_side_link, NO_SIDE, m.nl)
     yield from wrong_indices(f"{name}.term_joint", paths.term_joint, 0, m.nl)
     yield from wrong_indices(f"{name}.term_first", paths.term_first, 0, len(paths.term_joint) + 1)
 

@@ -58,6 +58,8 @@ class SizeClass:
     """Gravity compensation and fluid."""
     tendons: bool = False
     """Whether ``muscles`` includes what is no muscle (``_source/tendons.h``)."""
+    wraps: bool = False
+    """Paths around spheres and cylinders."""
     reals: int = 0
     """Reals of a model some of which are inputs; zero where none is."""
     parameters: int = 0
@@ -143,6 +145,7 @@ def rigid_kernels(
         "DS_COUPLED": int(size.couplings),
         "DS_GROUPS": int(size.groups),
         "DS_TENDONS": int(size.tendons),
+        "DS_WRAPS": int(size.wraps),
         "DS_MAX_NA": size.activations or 1,
         "DS_PASSIVE": int(size.passive),
         "DS_PARAMS": int(size.parameters > 0),
@@ -165,6 +168,7 @@ def rigid_kernels(
     name += "_passive" if size.passive else ""
     name += "_groups" if size.groups else ""
     name += "_tendons" if size.tendons else ""
+    name += "_wraps" if size.wraps else ""
     name += f"_p{size.parameters}_r{size.reals}" if size.parameters else ""
     name += f"_j{size.joint_parameters}" if size.joint_parameters else ""
     name += "".join(f"_{digest(entry)}" for entry in (*size.joints, *size.laws))

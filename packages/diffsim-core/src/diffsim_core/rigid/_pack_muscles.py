@@ -8,7 +8,7 @@ import numpy as np
 
 from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.model import RigidModel
-from diffsim_core.rigid.paths import Paths
+from diffsim_core.rigid.paths import NO_SIDE, Paths
 
 DIRECT, HILL, AFFINE, PASSIVE = range(4)
 """The laws of a unit's force."""
@@ -44,9 +44,12 @@ def pack_muscles(model: RigidModel) -> tuple[Any, Any]:
         constants[i, 1] = slack
         constants[i, _CONSTANTS : _CONSTANTS + len(numbers)] = numbers
         constants[i, _WRENCH:] = tendons.site_wrench[k]
-    header = [len(units), model.na, any(link[2] for link in tables.links), len(tables.links)]
-    integers = [np.asarray(x, dtype=np.int64).ravel() for x in (header, units, tables.links, tables.terms)]
-    reals = [np.asarray(x, dtype=np.float64).ravel() for x in (constants, tables.reals, tables.scales)]
+    apart = any(link[2] for link in tables.links) or any(wrap[3] for wrap in tables.wraps)
+    header = [len(units), model.na, apart, len(tables.links), len(tables.wraps)]
+    tables_of_integers = (header, units, tables.links, tables.wraps, tables.terms)
+    integers = [np.asarray(x, dtype=np.int64).ravel() for x in tables_of_integers]
+    tables_of_reals = (constants, tables.reals, tables.shapes, tables.scales)
+    reals = [np.asarray(x, dtype=np.float64).ravel() for x in tables_of_reals]
     return np.concatenate(integers), np.concatenate(reals)
 
 
@@ -58,6 +61,8 @@ class _Parts:
         self._reference = reference_points(model)
         self.links: list[tuple[Any, ...]] = []
         self.reals: list[tuple[Any, ...]] = []
+        self.wraps: list[tuple[int, ...]] = []
+        self.shapes: list[tuple[Any, ...]] = []
         self.terms: list[tuple[int, int]] = []
         self.scales: list[float] = []
 
@@ -67,16 +72,28 @@ class _Parts:
         for s in paths.segments(unit):
             (a, b), (pos_a, pos_b) = paths.segment_link[s], paths.segment_pos[s]
             scale = paths.segment_scale[s]
-            if a == b:
+            wrap = int(paths.segment_wrap[s])
+            if wrap >= 0:
+                self._add_wrap(paths, wrap, int(a), int(b))
+                wrap = len(self.wraps) - 1
+            elif a == b:
                 slack += scale * float(np.linalg.norm(pos_b - pos_a))
                 continue
-            self.links.append((a, b, self._reference[a] != self._reference[b]))
+            self.links.append((a, b, self._reference[a] != self._reference[b], wrap))
             self.reals.append((*pos_a, *pos_b, scale))
         for t in paths.terms(unit):
             joint = paths.term_joint[t]
             self.terms.append((int(self._model.joint_q[joint]), int(self._model.joint_dof[joint])))
             self.scales.append(float(paths.term_scale[t]))
         return first, len(self.links) - first, slack, term, len(self.terms) - term
+
+    def _add_wrap(self, paths: Paths, w: int, *ends: int) -> None:
+        link, side = int(paths.wrap_link[w]), int(paths.wrap_side_link[w])
+        links = {link, *ends} | ({side} if side != NO_SIDE else set())
+        apart = len({self._reference[i] for i in links}) > 1
+        self.wraps.append((int(paths.wrap_kind[w]), link, side, apart))
+        shape = (*paths.wrap_pos[w], *paths.wrap_axis[w], paths.wrap_radius[w], *paths.wrap_side_pos[w])
+        self.shapes.append(shape)
 
 
 def reference_points(model: RigidModel) -> dict[int, int]:

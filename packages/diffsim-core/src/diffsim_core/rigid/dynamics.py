@@ -203,6 +203,7 @@ class RigidDynamics(NativeDynamics):
         units, activations = model.muscles.n + model.tendons.n, -(-model.na // 16) * 16
         size = replace(size, servos=model.ns > 0, muscles=units > 0, activations=activations)
         size = replace(size, tendons=model.tendons.n > 0 or len(model.muscles.term_joint) > 0)
+        size = replace(size, wraps=len(model.muscles.wrap_kind) + len(model.tendons.wrap_kind) > 0)
         size = replace(size, passive=has_passive(model), loops=model.loops.n > 0)
         size = replace(size, cliques=size.loops or fills_in(uncoupled(model)))
         size = replace(size, implicit=self.integrator == "implicit", losses=has_losses(model))

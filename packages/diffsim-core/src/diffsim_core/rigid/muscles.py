@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from diffsim_core.rigid.contacts import FloatArray, IntArray
-from diffsim_core.rigid.paths import Path, Paths, path_arrays
+from diffsim_core.rigid.paths import Path, Paths, Segment, path_arrays
 
 
 class HillConstants(NamedTuple):
@@ -96,8 +96,7 @@ class Unit(NamedTuple):
     name: str
     control: int
     gear: float
-    segments: Sequence[tuple[int, FloatArray, int, FloatArray, float]]
-    """``(link, pos, link, pos, scale)`` of each segment."""
+    segments: Sequence[Segment]
     hill: HillConstants | None = None
     terms: Sequence[tuple[int, float]] = ()
     """``(joint, scale)`` of each joint."""

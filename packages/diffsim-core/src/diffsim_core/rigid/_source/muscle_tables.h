@@ -25,32 +25,40 @@ enum {
     PR_STIFFNESS = MR_OFFSET, PR_SPRING_LOWER, PR_SPRING_UPPER, PR_DAMPING, PR_LOWER, PR_UPPER, PR_LIMIT_STIFFNESS,
     PR_LIMIT_DAMPING, PR_LIMIT_WIDTH, PR_FRICTION, PR_SLIP
 };
-// columns of the table of segments; SG_APART where its ends have different reference points
-enum { SG_A, SG_B, SG_APART, SGI_COLUMNS };
+// columns of the table of segments; SG_APART where its ends have different reference points, SG_WRAP what it wraps around or -1
+enum { SG_A, SG_B, SG_APART, SG_WRAP, SGI_COLUMNS };
 enum { SG_POS_A = 0, SG_POS_B = 3, SG_SCALE = 6, SGR_COLUMNS };
+// columns of the table of shapes that a path may wrap around; WR_SIDE is the link of the side site, -2 without one
+enum { WRAP_SPHERE, WRAP_CYLINDER };
+enum { WR_KIND, WR_LINK, WR_SIDE, WR_APART, WRI_COLUMNS };
+enum { WR_POS = 0, WR_AXIS = 3, WR_RADIUS = 6, WR_SIDE_POS = 7, WRR_COLUMNS = 10 };
 // columns of the table of terms
 enum { TM_Q, TM_DOF, TMI_COLUMNS };
 
 struct Muscles {
-    int n, na, apart;     // units, activations, whether any segment is apart
+    int n, na, apart;     // units, activations, whether anything is apart
     const int* unit;      // [n][MUI_COLUMNS]
     const int* segment;   // [..][SGI_COLUMNS]
+    const int* wrap;      // [..][WRI_COLUMNS]
     const int* term;      // [..][TMI_COLUMNS]
     const T* unitr;       // [n][MUR_COLUMNS]
     const T* segmentr;    // [..][SGR_COLUMNS]
+    const T* wrapr;       // [..][WRR_COLUMNS]
     const T* termr;       // [..] what a unit of the coordinate adds to the length
 };
 DS_FN Muscles unpack_muscles(const int* i, const T* r)
 {
     Muscles m;
-    int segments = i[3];
+    int segments = i[3], wraps = i[4];
     m.n = i[0], m.na = i[1], m.apart = i[2];
-    m.unit = i + 4;
+    m.unit = i + 5;
     m.segment = m.unit + m.n * MUI_COLUMNS;
-    m.term = m.segment + segments * SGI_COLUMNS;
+    m.wrap = m.segment + segments * SGI_COLUMNS;
+    m.term = m.wrap + wraps * WRI_COLUMNS;
     m.unitr = r;
     m.segmentr = m.unitr + m.n * MUR_COLUMNS;
-    m.termr = m.segmentr + segments * SGR_COLUMNS;
+    m.wrapr = m.segmentr + segments * SGR_COLUMNS;
+    m.termr = m.wrapr + wraps * WRR_COLUMNS;
     return m;
 }
 

@@ -185,7 +185,7 @@ DS_FN void muscle_vjp(const Model& m, const State& s, const Kinematics& k, const
     for (int j = 0; j < m.muscles.n; j++) {
         const int* unit = m.muscles.unit + j * MUI_COLUMNS;
         const T* p = m.muscles.unitr + j * MUR_COLUMNS;
-        if (unit[MU_LAW] == DIRECT) {
+        if (!DS_WRAPS && unit[MU_LAW] == DIRECT) {
             direct_vjp(m, k, X, unit, p, drive.u, bar, gu);
             continue;
         }
