@@ -168,8 +168,8 @@ def _made(name: str, **values: Any) -> dict[str, Any]:
     row = {"model": name, "package": "p 1", "status": "loads", "ended": None, "measured": True, "nv": 2}
     good = {"mass": 0.0, "force": 0.0, "acceleration": 1e-9}
     row |= {"beside_mujoco": good, "gradient": {"error": 1e-9, "clear": 3, "directions": 3}}
-    row |= {"random_steps": {"substeps": 16, "finished": 100, "of": 100, "fastest": 1.0}}
-    return row | {"stand": {"rests": True, "finished": 60, "apart_m": 0.001}} | values
+    row |= {"random_steps": {"substeps": 16, "finished": 100, "of": 100, "fastest": 1.0, "mujoco": True}}
+    return row | {"stand": {"rests": True, "in_range": True, "finished": 60, "apart_m": 0.001}} | values
 
 
 def test_verdicts_and_tables() -> None:
@@ -177,24 +177,32 @@ def test_verdicts_and_tables() -> None:
     rows = [
         _made("p/good.xml"),
         _made("p/wrong.xml", beside_mujoco={"mass": 0.0, "force": "inf", "acceleration": 0.0}),
-        _made("p/steps.xml", random_steps={"substeps": 16, "finished": 3, "of": 100, "fastest": 1e9}),
-        _made("p/falls.xml", stand={"rests": True, "finished": 60, "apart_m": -0.3}),
+        _made("p/steps.xml", random_steps={"substeps": 16, "finished": 3, "of": 100, "fastest": 1e9, "mujoco": True}),
+        _made("p/falls.xml", stand={"rests": True, "in_range": True, "finished": 60, "apart_m": -0.3}),
+        _made("p/wild.xml", random_steps={"substeps": 16, "finished": 3, "of": 100, "fastest": 1e9, "mujoco": False}),
+        _made("p/thrown.xml", stand={"rests": True, "in_range": False, "finished": 60, "apart_m": -0.3}),
         _made("p/kinks.xml", gradient={"error": None, "clear": 0, "directions": 3}),
         {"model": "p/no.xml", "package": "p 1", "ended": None, "measured": True, **refused},
         {"model": "p/dead.xml", "package": "p 1", "ended": "not done after 1 s", "measured": True, "status": "failed"},
     ]
     assert counts(rows) == {
-        "load": (5, 7), "as MuJoCo": (4, 6), "gradient": (4, 5), "100 steps": (4, 6), "stand": (4, 5)
+        "load": (7, 9), "as MuJoCo": (6, 8), "gradient": (6, 7), "100 steps": (5, 7), "stand": (5, 6)
     }  # fmt: skip
-    assert [level(row) for row in rows] == ["works", *["loads; a check fails"] * 3, "works", "refused", "refused"]
+    assert [level(row) for row in rows] == [
+        "works",
+        *["loads; a check fails"] * 3,
+        *["works"] * 3,
+        "refused",
+        "refused",
+    ]
     assert reason(rows[0]) == ""
     assert "force inf" in reason(rows[1])
     assert "random step 3 with 16 sub-steps" in reason(rows[2])
     assert "-300 mm" in reason(rows[3])
-    assert reason(rows[5]) == 'geom "a" is odd: remove it (and 1 more)'
-    assert reason(rows[6]) == "not done after 1 s"
+    assert reason(rows[7]) == 'geom "a" is odd: remove it (and 1 more)'
+    assert reason(rows[8]) == "not done after 1 s"
     assert kinds(rows)[0] == ("geom is odd", 1, 1)
-    assert "5 (71%)" in summary_table(rows, markdown=False)
+    assert "7 (78%)" in summary_table(rows, markdown=False)
     assert "- `good.xml`: works\n" in page_tables(rows)
     json.dumps(rows, allow_nan=False)
 

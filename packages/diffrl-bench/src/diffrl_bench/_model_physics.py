@@ -22,6 +22,7 @@ STEPS = 100
 """Random control steps."""
 SECOND = 60
 """Control steps of a second."""
+_BAD = tuple(getattr(mujoco.mjtWarning, f"mjWARN_BAD{name}") for name in ("QPOS", "QVEL", "QACC"))
 _GAINS = ("kn", "kd", "kt")
 _NEXT_TO_NOTHING = 1e-30
 _DIRECTIONS = 4
@@ -134,25 +135,33 @@ def gradient(d: RigidDynamics, states: States) -> dict[str, Any]:
 
 
 def random_steps(d: RigidDynamics, m: Any, pose: Pose) -> dict[str, Any]:
-    """Control steps with random controls from the pose: how many went well, and the fastest velocity in them."""
+    """Control steps with random controls from the pose: how many went well, and the fastest velocity in them.
+
+    ``mujoco`` is whether MuJoCo takes the same controls without a warning, which some models' own ranges are too
+    wide for.
+    """
     rng = np.random.default_rng(2)
-    state, fastest = _at(d.model, pose), 0.0
-    for k in range(STEPS):
-        state, ok = _step(d, (*state, random_controls(m, 1, rng)))
+    controls = random_controls(m, STEPS, rng)
+    state, fastest, finished = _at(d.model, pose), 0.0, 0
+    for u in controls:
+        state, ok = _step(d, (*state, u[None]))
         if not ok:
-            return {"substeps": d.substeps, "finished": k, "of": STEPS, "fastest": fastest}
+            break
+        finished += 1
         fastest = max(fastest, float(np.abs(state[1]).max(initial=0.0)))
-    return {"substeps": d.substeps, "finished": STEPS, "of": STEPS, "fastest": fastest}
+    theirs = _start(m, pose)
+    for k, u in enumerate(controls):
+        theirs.ctrl[:] = u
+        _advance(m, theirs, (k + 1) * DT)
+    warned = any(theirs.warning[int(kind)].number for kind in _BAD)
+    return {"substeps": d.substeps, "finished": finished, "of": STEPS, "fastest": fastest, "mujoco": not warned}
 
 
 def stand(d: RigidDynamics, m: Any, pose: Pose) -> dict[str, Any]:
     """A second with the pose's controls beside MuJoCo: heights of the centre of mass [m]."""
-    theirs = mujoco.MjData(m)
-    theirs.qpos[:], theirs.ctrl[:] = pose.q, pose.u
-    heights = [_height(m, pose.q)]
+    theirs, heights = _start(m, pose), [_height(m, pose.q)]
     for until in (0.9 * SECOND * DT, SECOND * DT):
-        while theirs.time < until - 1e-9:
-            mujoco.mj_step(m, theirs)
+        _advance(m, theirs, until)
         heights.append(_height(m, theirs.qpos))
     state, ok, steps = _at(d.model, pose), True, 0
     while ok and steps < SECOND:
@@ -160,9 +169,30 @@ def stand(d: RigidDynamics, m: Any, pose: Pose) -> dict[str, Any]:
         steps += 1
     found: dict[str, Any] = {"keyframe": pose.name, "mujoco_drop_m": heights[0] - heights[2]}
     found["rests"] = abs(heights[2] - heights[1]) < _REST
+    found["in_range"] = _in_range(m, pose.q)
     if not ok:
         return {**found, "finished": steps, "apart_m": None}
     return {**found, "finished": SECOND, "apart_m": _height(m, state[0][0]) - heights[2]}
+
+
+def _start(m: Any, pose: Pose) -> Any:
+    d = mujoco.MjData(m)
+    d.qpos[:], d.ctrl[:] = pose.q, pose.u
+    return d
+
+
+def _advance(m: Any, d: Any, until: float) -> None:
+    """Simulate with MuJoCo until a time [s]."""
+    for _ in range(max(round((until - d.time) / m.opt.timestep), 0)):
+        mujoco.mj_step(m, d)
+
+
+def _in_range(m: Any, q: Any) -> bool:
+    """Whether no joint is outside of its range, from where it would be thrown."""
+    limited = np.array(m.jnt_limited, dtype=bool) & (np.array(m.jnt_type) >= int(mujoco.mjtJoint.mjJNT_SLIDE))
+    at = q[np.array(m.jnt_qposadr)[limited]]
+    low, high = np.array(m.jnt_range)[limited].T if limited.any() else (at, at)
+    return bool(((at >= low - 1e-3) & (at <= high + 1e-3)).all())
 
 
 def _height(m: Any, q: Any) -> float:

@@ -52,12 +52,14 @@ def _finished(row: Row) -> bool | None:
     found = row.get("random_steps")
     if found is None:
         return None if row["status"] == "refused" or not row["measured"] else False
-    return "error" not in found and found["finished"] == found["of"]
+    if "error" in found:
+        return False
+    return None if found["finished"] < found["of"] and not found["mujoco"] else found["finished"] == found["of"]
 
 
 def _stands(row: Row) -> bool | None:
     found = row.get("stand")
-    if found is None or "error" in found or not found["rests"]:
+    if found is None or "error" in found or not (found["rests"] and found["in_range"]):
         return None
     apart = _number(found["apart_m"])
     return apart is not None and abs(apart) <= APART
