@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from diffrl_bench import _corpus, _model_physics, _models
-from diffrl_bench._model_states import holding_controls, mujoco, random_states
+from diffrl_bench._model_states import holding_controls, mujoco, random_states, sizes
 from diffrl_bench._model_worker import Worker
 from diffrl_bench._models import RESULTS, ModelsBench, bench_models, newest, read_rows
 from diffrl_bench._models_text import CHECKS, counts, kinds, page_tables, reason, summary_table
@@ -156,6 +156,16 @@ def test_wrong_physics_is_seen() -> None:
 def _errors(model: Any, m: Any, states: Any) -> list[float]:
     found = _model_physics.beside_mujoco(model, m, states)
     return [found[name] for name in ("mass", "force", "acceleration")]
+
+
+def test_coupled_joints_have_mujocos_matrices_reduced() -> None:
+    xml = ARM.replace(
+        "</mujoco>", '<equality><joint joint1="b" joint2="a" polycoef="0.1 2 0.3 0 0"/></equality></mujoco>'
+    )
+    m, model = mujoco.MjModel.from_xml_string(xml), load_model(xml)
+    assert (model.nv, m.nv) == (1, 2)
+    assert sizes(model)["nv"] == 2
+    assert max(_errors(model, m, random_states(m, 3, np.random.default_rng(0)))) < 1e-12
 
 
 def test_servos_hold_their_pose() -> None:

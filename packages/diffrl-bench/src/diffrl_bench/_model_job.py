@@ -42,18 +42,18 @@ def run(job: Mapping[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
     except ModelError as error:
         say({"stage": LOAD, "status": "refused", "problems": list(error.problems)})
         return
-    sizes = {"nq": model.nq, "nv": model.nv, "nu": model.nu, "na": model.na}
-    say({"stage": LOAD, "status": "loads", **sizes, "notes": len(model.notes), "load_s": time.perf_counter() - began})
+    counts = {"nq": model.nq, "nv": model.nv, "nu": model.nu, "na": model.na}
+    say({"stage": LOAD, "status": "loads", **counts, "notes": len(model.notes), "load_s": time.perf_counter() - began})
     if not job["measure"]:
         return
 
     from . import _model_physics as physics
-    from ._model_states import home, random_states, reference_model, states_near
+    from ._model_states import home, random_states, reference_model, sizes, states_near
 
     m = reference_model(file, root=root, floating=floating)
-    if (m.nq, m.nv, m.nu, m.na) != tuple(sizes.values()):
-        theirs = {"nq": m.nq, "nv": m.nv, "nu": m.nu, "na": m.na}
-        say({"stage": STAGES[0], "error": f"sizes differ from MuJoCo's: {sizes} and {theirs}"})
+    ours, theirs = sizes(model), {"nq": m.nq, "nv": m.nv, "nu": m.nu, "na": m.na}
+    if ours != theirs:
+        say({"stage": STAGES[0], "error": f"sizes differ from MuJoCo's: {ours} and {theirs}"})
         return
     rng, pose = np.random.default_rng(0), home(m)
     states = random_states(m, physics.STATES, rng)

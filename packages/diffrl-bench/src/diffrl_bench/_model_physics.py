@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from diffsim_core._buffer import Buffer
-from diffsim_core.rigid import RigidDynamics, RigidModel
+from diffsim_core.rigid import RigidDynamics, RigidModel, full_state
+from diffsim_core.rigid.coupled import reduction
 from diffsim_core.rigid.tendons import PassiveConstants
 
-from ._model_states import Pose, States, mujoco, random_controls
+from ._model_states import Pose, States, mujoco, random_controls, reduced, sizes
 
 DT = 1.0 / 60.0
 """Control step [s]."""
@@ -39,27 +40,27 @@ def dynamics(model: RigidModel) -> RigidDynamics:
     return RigidDynamics(model, dt=DT, substeps="auto", dtype="float64", threads=1)
 
 
-def beside_mujoco(model: RigidModel, m: Any, rng_states: States) -> dict[str, Any]:
+def beside_mujoco(model: RigidModel, m: Any, states: States) -> dict[str, Any]:
     """Largest relative errors of mass matrix, force and acceleration without contact, limits, friction and constraints.
 
-    The force is that of actuators, springs, damping, gravity and motion: ``M qdd = f``.
+    The force is that of actuators, springs, damping, gravity and motion: ``M qdd = f``. Joints that follow others are
+    constraints in MuJoCo, and left out of its matrices by their rates (:func:`diffsim_core.rigid.coupled.reduction`).
     """
-    free = without_constraints(model)
-    probe = RigidDynamics(free, dt=DT, substeps=1, dtype="float64", threads=1).probe(
-        rng_states.q, rng_states.qd, rng_states.u, act=rng_states.act
-    )
+    own = reduced(model, states)
+    free = RigidDynamics(without_constraints(model), dt=DT, substeps=1, dtype="float64", threads=1)
+    probe = free.probe(own.q, own.qd, own.u, act=own.act)
     errors = {"mass": 0.0, "force": 0.0, "acceleration": 0.0}
     flags = m.opt.disableflags
     m.opt.disableflags = flags | int(mujoco.mjtDisableBit.mjDSBL_CONSTRAINT)
     try:
-        for k in range(len(rng_states.q)):
-            theirs = _forward(m, *(part[k] for part in rng_states))
+        for k in range(len(own.q)):
+            theirs = _forward(m, model, *(part[k] for part in own))
             ours = (probe.mass[k], probe.force[k], probe.qdd[k])
             for name, a, b in zip(errors, ours, theirs, strict=True):
                 errors[name] = max(errors[name], relative(a, b))
     finally:
         m.opt.disableflags = flags
-    return {**errors, "states": len(rng_states.q)}
+    return {**errors, "states": len(own.q)}
 
 
 def relative(ours: Any, theirs: Any) -> float:
@@ -89,15 +90,21 @@ def _weakened(part: Any, names: Sequence[str]) -> Any:
     return dataclasses.replace(part, **{name: _NEXT_TO_NOTHING * getattr(part, name) for name in names})
 
 
-def _forward(m: Any, q: Any, qd: Any, act: Any, u: Any) -> tuple[Any, Any, Any]:
+def _forward(m: Any, model: RigidModel, q: Any, qd: Any, act: Any, u: Any) -> tuple[Any, Any, Any]:
+    """MuJoCo's mass matrix, force and acceleration of the model's own joints."""
     d = mujoco.MjData(m)
-    d.qpos[:], d.qvel[:], d.act[:], d.ctrl[:] = q, qd, act, u
+    d.qpos[:], d.qvel[:] = full_state(model, q, qd)
+    d.act[:], d.ctrl[:] = act, u
     mujoco.mj_forward(m, d)
     mass = np.zeros((m.nv, m.nv))
     for column, unit in zip(mass, np.eye(m.nv), strict=True):
         mujoco.mj_mulM(m, d, column, unit)
     force = np.array(d.qfrc_passive) - np.array(d.qfrc_bias) + np.array(d.qfrc_actuator)
-    return mass, force, np.array(d.qacc_smooth)
+    if not len(model.couplings):
+        return mass, force, np.array(d.qacc_smooth)
+    rates, drift = reduction(model, q, qd)
+    mass, force = rates.T @ mass @ rates, rates.T @ (force - mass @ drift)
+    return mass, force, np.linalg.solve(mass, force)
 
 
 def gradient(d: RigidDynamics, states: States) -> dict[str, Any]:
@@ -107,7 +114,7 @@ def gradient(d: RigidDynamics, states: States) -> dict[str, Any]:
     diverge, and directions in which the differences disagree with each other: ``clear`` of them count.
     """
     rng = np.random.default_rng(1)
-    given = tuple(np.repeat(part, _DIRECTIONS, axis=0) for part in _used(d.model, states))
+    given = tuple(np.repeat(part, _DIRECTIONS, axis=0) for part in _used(d.model, reduced(d.model, states)))
     steps = tuple(rng.normal(size=part.shape) for part in given)
     weights = tuple(rng.normal(size=part.shape) for part in given[:-1])
     exact, ok = _vjp(d, given, weights)
@@ -172,7 +179,7 @@ def stand(d: RigidDynamics, m: Any, pose: Pose) -> dict[str, Any]:
     found["in_range"] = _in_range(m, pose.q)
     if not ok:
         return {**found, "finished": steps, "apart_m": None}
-    return {**found, "finished": SECOND, "apart_m": _height(m, state[0][0]) - heights[2]}
+    return {**found, "finished": SECOND, "apart_m": _height(m, full_state(d.model, state[0][0]).q) - heights[2]}
 
 
 def _start(m: Any, pose: Pose) -> Any:
@@ -205,9 +212,8 @@ def _height(m: Any, q: Any) -> float:
 
 def _at(model: RigidModel, pose: Pose) -> tuple[Any, ...]:
     """The state of one world at rest in a pose."""
-    return tuple(_used(model, States(pose.q[None], np.zeros((1, model.nv)), np.zeros((1, model.na)), pose.u[None])))[
-        :-1
-    ]
+    rest = States(pose.q[None], np.zeros((1, sizes(model)["nv"])), np.zeros((1, model.na)), pose.u[None])
+    return _used(model, reduced(model, rest))[:-1]
 
 
 def _used(model: RigidModel, states: States) -> tuple[Any, ...]:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diffsim_core.io._compile import compile_model
+from diffsim_core.rigid import RigidModel
+from diffsim_core.rigid.coupled import order
 
 # MuJoCo's stubs do not name what the module imports from its core.
 mujoco: Any = importlib.import_module("mujoco")
@@ -52,6 +54,19 @@ def reference_model(file: Path, *, root: Path, floating: bool) -> Any:
         except (ValueError, RuntimeError, mujoco.FatalError):
             pass
     return compile_model(file, floating=floating, root=root)[0]
+
+
+def sizes(model: RigidModel) -> dict[str, int]:
+    """Numbers of coordinates, velocities, controls and activations as MuJoCo counts them: coupled joints have some."""
+    places = order(model)
+    return {"nq": len(places.q), "nv": len(places.dof), "nu": model.nu, "na": model.na}
+
+
+def reduced(model: RigidModel, states: States) -> States:
+    """States of the model's own joints: those that follow others have none."""
+    places = order(model)
+    own_q, own_dof = np.argsort(places.q)[: model.nq], np.argsort(places.dof)[: model.nv]
+    return states._replace(q=states.q[:, own_q], qd=states.qd[:, own_dof])
 
 
 def random_states(m: Any, number: int, rng: np.random.Generator) -> States:
