@@ -91,7 +91,7 @@ def test_forces_and_gradients(kinds: tuple[str, str]) -> None:
         assert relative(found.qdd[i], twin.forward_dynamics(d.model, *state)) < 1e-9
     rng = np.random.default_rng(4)
     gq, gqd = rng.standard_normal(arrays[0].shape), rng.standard_normal(arrays[1].shape)
-    given, expected = vjp(d, *arrays, gq, gqd), central_differences(d, arrays, gq, gqd, eps=1e-7)
+    given, expected = vjp(d, *arrays, gq, gqd), central_differences(d, arrays, gq, gqd, eps=1e-8)
     for i in range(len(arrays[0])):
         scale = max(np.abs(e[i]).max() for e in expected if e.size)
         for a, b in zip(given, expected, strict=True):

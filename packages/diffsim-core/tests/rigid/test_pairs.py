@@ -194,12 +194,14 @@ def test_two_shapes_are_springs_in_series_and_the_world_is_rigid() -> None:
 
 
 def test_default_gains_are_those_of_the_lighter() -> None:
-    """Be it above or below, it rests 5 mm deep; within a tree, branches count, or a tenth of the tree."""
+    """Be it above or below, times the root of the ratio; within a tree, branches count, or a tenth of the tree."""
     ball = '<body pos="0 0 {}"><freejoint/><geom size="{}" mass="{}"/></body>'
     for masses in ((1, 50), (50, 1)):
         bodies = "".join(ball.format(2 * k, 1, mass) for k, mass in enumerate(masses))
         pairs = load_model(f"<mujoco><worldbody>{bodies}</worldbody></mujoco>", body_contact=True).pairs
-        assert pairs.kn[0] == pytest.approx(9.81 / 0.005) and pairs.kd[0] == pytest.approx(0.25 * pairs.kn[0])
+        assert pairs.kn[0] == pytest.approx(50**0.5 * 9.81 / 0.005) and pairs.kt[0] == pytest.approx(
+            0.05 * 9.81 / 0.005
+        )
     for fingers, mass in ((1.0, 1.0), (0.1, 0.52)):
         finger = f'<body pos="{{}} 0 -2"><joint/><geom size="1" mass="{fingers}"/></body>'
         hand = f'<body><freejoint/><geom size="1" mass="5"/>{finger.format(-2)}{finger.format(2)}</body>'

@@ -179,3 +179,21 @@ def test_gradients_of_aligned_shapes_are_of_one_side_or_between(fixed: str, movi
         e = h * np.eye(7)[i]
         sides = sorted([(loss(q + e) - loss(q)) / h, (loss(q) - loss(q - e)) / h])
         assert sides[0] - 1e-3 * scale < gradient[i] < sides[1] + 1e-3 * scale, i
+
+
+@pytest.mark.parametrize(
+    ("half", "masses"),
+    [([0.1, 0.1, 0.005], [1.0, 1.0, 1.0]), ([0.05, 0.05, 0.05], [0.5, 2.0])],
+    ids=["plates", "heavy"],
+)
+def test_aligned_boxes_do_not_sink_through_each_other(half: list[float], masses: list[float]) -> None:
+    """Deeper than their rounding: the way out is the face that the other one is above, not the nearest."""
+    size, z = " ".join(map(str, half)), half[2]
+    boxes = "".join(
+        f'<body pos="0 0 {(2 * k + 1) * z}"><freejoint/><geom type="box" size="{size}" mass="{mass}"/></body>'
+        for k, mass in enumerate(masses)
+    )
+    table = '<geom type="box" size="1 1 .1" pos="0 0 -.1"/>'
+    model = load_model(f"<mujoco><worldbody>{table}{boxes}</worldbody></mujoco>", body_contact=True)
+    q = rested(model, model.q_ref, 200)
+    assert (np.diff(q[2::7]) > 1.4 * z).all()

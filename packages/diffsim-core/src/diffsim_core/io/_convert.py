@@ -161,6 +161,7 @@ def to_rigid_model(
     geoms = geoms_of(m, bodies)
     shapes = contact_shapes(m, geoms, mesh)
     gains = solref_contact_gains(m, shapes, contact) if solref else contact_gains(m, links, shapes, contact)
+    between = pair_gains(m, links, shapes, contact, touching)
     scalar = np.array([joint.scalar for joint in types], dtype=bool)
     model = RigidModel(
         name=name,
@@ -192,7 +193,7 @@ def to_rigid_model(
             m, bodies, np.array([link.mass for link in links]), np.array([com for com, _ in inertial]).reshape(-1, 3)
         ),
         fluid=read_fluid(m, bodies),
-        pairs=contact_pairs(m, touching, shapes.__getitem__, pair_gains(m, links, shapes, contact), contact.mu),
+        pairs=contact_pairs(m, touching, shapes.__getitem__, between, contact.mu),
         gravity=np.zeros(3) if no_gravity else m.opt.gravity.copy(),
         contact_law=contact_law,
         limit_law=limit_law,

@@ -52,13 +52,19 @@ def contact_gains(
 
 
 def pair_gains(
-    m: Any, links: Sequence[Link], geoms: Mapping[int, Geom], contact: ContactParams
+    m: Any,
+    links: Sequence[Link],
+    geoms: Mapping[int, Geom],
+    contact: ContactParams,
+    found: Sequence[tuple[int, int]],
 ) -> Callable[[Geom, Geom], Gains]:
     """kn, kd and kt of two shapes that touch each other, see ``ContactParams``.
 
-    The default carries the lighter of two trees at the depth that the ground has under four points. Within a tree it
-    is the lighter of the two branches, or a tenth of the tree: motors press harder than a light branch weighs. It is
-    no stiffer than sub-steps of 1 ms bear at the two shapes' own inertias, as contact between bodies is explicit.
+    The default carries the lighter of two trees at the depth that the ground has under four points. It is stiffer
+    where the other one is heavier, which may rest on it or hold it: by the root of their ratio. A fixed obstacle counts
+    as the heaviest tree if some of the pairs ``found`` are of two trees. Within a tree it is the lighter of the two
+    branches, or a tenth of the tree: motors press harder than a light branch weighs. It is no stiffer than sub-steps of
+    1 ms bear at the two shapes' own inertias, as contact between bodies is explicit.
     """
     mobility = _mobilities(m, [link.joint for link in links])
     root = _roots(links)
@@ -70,19 +76,27 @@ def pair_gains(
     reach = _reaches(m, geoms, root)
     g_norm = float(np.linalg.norm(m.opt.gravity)) or 9.81
 
-    def mass(moving: Sequence[int]) -> float:
+    together = [[root[geoms[g].link] for g in pair if geoms[g].link >= 0] for pair in found]
+    heaviest = max((branch[tree] for trees in together if len(set(trees)) == 2 for tree in trees), default=0.0)
+
+    def masses(moving: Sequence[int]) -> tuple[float, float]:
         trees = [branch[root[link]] for link in moving]
-        if len({root[link] for link in moving}) == len(moving):
-            return min(trees)
-        return max(min(branch[link] for link in moving), 0.1 * trees[0])
+        if len(moving) == 1:
+            return trees[0], max(heaviest, trees[0])
+        if root[moving[0]] != root[moving[1]]:
+            return min(trees), max(trees)
+        lighter = max(min(branch[link] for link in moving), 0.1 * trees[0])
+        return lighter, lighter
 
     def gains(a: Geom, b: Geom) -> Gains:
         moving = [shape for shape in (a, b) if shape.link >= 0]
         series = 1 / len(moving)  # two equal springs, the world is rigid
-        weight = mass([shape.link for shape in moving]) * g_norm
+        lighter, heavier = masses([shape.link for shape in moving])
+        weight = lighter * g_norm
         depth = min([SINK_DEPTH, *(min(0.0125 * reach[root[x.link]], 0.125 * half_width(x)) for x in moving)])
+        firmer = float(np.sqrt(heavier / lighter)) if lighter > 0 else 1.0
         light = 1 / max(sum(mobility[shape.link] for shape in moving), 1e-12)
-        kn = series * contact.kn if contact.kn is not None else min(weight / depth, light * PAIR_RATE**2)
+        kn = series * contact.kn if contact.kn is not None else min(firmer * weight / depth, light * PAIR_RATE**2)
         kd = series * contact.kd if contact.kd is not None else 0.25 * kn * float(np.sqrt(SINK_DEPTH / depth))
         if contact.kt is not None:
             return kn, kd, series * contact.kt

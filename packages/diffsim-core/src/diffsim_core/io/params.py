@@ -26,8 +26,8 @@ class ContactParams:
     """Normal stiffness k_n [N/m]. Default ``m g / (4 depth)`` with m the mass of the tree that the shape belongs to: at
     rest on four points it sinks by ``depth``, which is 5 mm, or less for what is small: at most 1/80 of half the tree's
     extent, and 1/8 of half the shape's least extent. Between two shapes ``m g / depth`` with the mass of the lighter
-    tree (within a tree, of the lighter branch, or a tenth of the tree). A value that is given is that of each moving
-    shape, and two are springs in series."""
+    tree, times the root of the ratio of the masses (within a tree, of the lighter branch, or a tenth of the tree). A
+    value that is given is that of each moving shape, and two are springs in series."""
     kd: float | None = None
     """Normal damping k_d [N s/m^2], multiplies depth times approach speed. Default ``0.25 kn`` at a depth of 5 mm,
     and ``0.25 kn sqrt(5 mm / depth)`` at a lesser one: as much of a bounce is lost."""

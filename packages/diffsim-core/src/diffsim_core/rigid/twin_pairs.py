@@ -69,20 +69,27 @@ def _one_side(
             places = tuple(t0 + (t1 - t0) * g for g in GAUSS)
         for t in places:
             y = c + t * h
-            distance, n = signed_distance(body, y)
+            distance, n = signed_distance(body, y, Rb.T @ (x - xb))
             point = xb + Rb @ (y - n * (distance + radius) / 2)
             contact = Contact(point, Rb @ n, distance - radius)
             found.append((-length * inside_depth(contact.d, width), contact))
     return found
 
 
-def signed_distance(solid: Solid, y: FloatArray) -> tuple[float, FloatArray]:
-    """Of a point in the solid's axes from its centre, negative inside, and its gradient ``[3]``."""
+def signed_distance(solid: Solid, y: FloatArray, centre: FloatArray) -> tuple[float, FloatArray]:
+    """Of a point in the solid's axes from its centre, negative inside, and its gradient ``[3]``.
+
+    Inside of a polyhedron it is that of the nearest face, where a face that the other solid's ``centre`` is behind
+    counts as that much further away.
+    """
     if not len(solid.planes):
         r = y - _nearest(np.zeros(3), solid.segments[0, 1], y)
         return float(np.linalg.norm(r)) - solid.radius, r / max(float(np.linalg.norm(r)), 1e-15)
     over = solid.planes[:, :3] @ y - solid.planes[:, 3]
     face = int(np.argmax(over))
+    if over[face] <= 0:
+        over += np.minimum(solid.planes[:, :3] @ centre - solid.planes[:, 3], 0)
+        face = int(np.argmax(over))
     n = solid.planes[face, :3]
     foot = y - over[face] * n
     if over[face] <= 0 or np.max(solid.planes[:, :3] @ foot - solid.planes[:, 3]) <= 1e-9 * solid.bound:

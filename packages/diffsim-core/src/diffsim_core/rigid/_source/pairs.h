@@ -133,7 +133,7 @@ DS_FN void add_edge(const Model& m, const P* row, const Side& side, int index, T
         R t = s.t[0] + (s.t[1] - s.t[0]) * share;
         V3 y = c + h * t;
         Distance z;
-        distance_to(side.body, y, z);
+        distance_to(side.body, y, side.move, z);
         Touch at = {y - z.n * ((z.d + r) * T(0.5)), z.n, z.d - r};
         R depth = -inside_depth(at.d, width), weight = length * depth;
         if (!any(weight > R{})) continue;
@@ -164,6 +164,9 @@ DS_FN void add_edge(const Model& m, const P* row, const Side& side, int index, T
         V3 by_n = g.n * weight - by_p * ((z.d + r) * T(0.5));
         point_vjp(moved, h, t, share, by_p + z.n * by_d + turned(z, by_n));
         point_vjp(spread, h, t, share, z.n * by_weight);
+        V3 by_centre = z.n * (by_d * z.behind), spread_centre = z.n * (by_weight * z.behind);
+        sums.moved = sums.moved + SV{cross(side.move, by_centre), by_centre};
+        sums.spread = sums.spread + SV{cross(side.move, spread_centre), spread_centre};
         for (int k = 0; k < 2; k++) {
             R longer = size * depth * T(k ? 1 : -1);
             moved.t[k] = moved.t[k] + psi * longer;

@@ -24,9 +24,10 @@ DS_FN V3 select3(Mask m, V3 a, V3 b) { return {select(m, a.x, b.x), select(m, a.
 DS_FN R along(const T* n, V3 a) { return a.x * n[0] + a.y * n[1] + a.z * n[2]; }
 
 // Signed distance of a point from a solid, negative inside, and its gradient n. A displacement dy of the point turns n by
-// turn (1 - n n^T - e e^T) dy: the edge direction e is zero where n points at a corner, and turn is zero over a face.
+// turn (1 - n n^T - e e^T) dy: the edge direction e is zero where n points at a corner, and turn is zero over a face. A
+// displacement of the other solid's centre adds behind n to the gradient.
 struct Distance {
-    R d, turn;
+    R d, turn, behind;
     V3 n, e;
 };
 DS_FN V3 turned(const Distance& at, V3 v) { return (v - at.n * dot(at.n, v) - at.e * dot(at.e, v)) * at.turn; }
@@ -43,21 +44,32 @@ DS_FN void distance_to_round(const Solid& b, V3 y, Distance& at)
     at.n = r * at.turn;
     at.e = h * (one_if(abs_(free) < splat(T(1))) * sqrt_(splat(per_square)));
     at.d = length - b.real[B_RADIUS];
+    at.behind = R{};
 }
 
-// Inside: the nearest face. Outside: the face above which the point is, or else the nearest edge or corner.
-DS_FN void distance_to_polyhedron(const Solid& b, V3 y, Distance& at)
+// Outside: the face above which the point is, or else the nearest edge or corner. Inside: the nearest face, where one that
+// the other solid's centre is behind counts as that much further away: nobody is pushed through most of a solid.
+DS_FN void distance_to_polyhedron(const Solid& b, V3 y, V3 centre, Distance& at)
 {
-    R one = splat(T(1)), z = R{};
-    at.d = splat(T(-1e30)), at.n = at.e = zero3(), at.turn = z;
+    R one = splat(T(1)), z = R{}, best = splat(T(-1e30)), behind = z;
+    V3 way = zero3();
+    at.d = best, at.n = at.e = zero3(), at.turn = at.behind = z;
     for (int f = 0; f < b.planes; f++) {
         const T* plane = b.plane + f * N_COLUMNS;
         R d = along(plane, y) - plane[N_DISTANCE];
         Mask further = d > at.d;
         at.d = select(further, d, at.d);
         at.n = select3(further, splat3(plane), at.n);
+        R ahead = along(plane, centre) - plane[N_DISTANCE], score = d + min_(ahead, z);
+        Mask better = score > best;
+        best = select(better, score, best);
+        behind = select(better, one_if(ahead < z), behind);
+        way = select3(better, splat3(plane), way);
     }
     Mask outside = at.d > z;
+    at.d = select(outside, at.d, best);
+    at.n = select3(outside, at.n, way);
+    at.behind = select(outside, z, behind);
     if (!any(outside)) return;
     V3 foot = y - at.n * at.d;
     R beyond = splat(T(-1e30));
@@ -86,9 +98,10 @@ DS_FN void distance_to_polyhedron(const Solid& b, V3 y, Distance& at)
     at.e = select3(side, e, at.e);
     at.turn = select(side, inverse, at.turn);
 }
-DS_ENTRY void distance_to(const Solid& b, V3 y, Distance& at)
+// of the point y of another solid with that centre
+DS_ENTRY void distance_to(const Solid& b, V3 y, V3 centre, Distance& at)
 {
-    if (b.planes) distance_to_polyhedron(b, y, at);
+    if (b.planes) distance_to_polyhedron(b, y, centre, at);
     else distance_to_round(b, y, at);
 }
 
