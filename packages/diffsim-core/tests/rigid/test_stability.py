@@ -31,6 +31,27 @@ def swings(model, h, integrator):
     return float(after.q.abs().max()) if bool(ok) else np.inf
 
 
+@pytest.mark.filterwarnings("ignore:model 'MuJoCo Model' will diverge")
+@pytest.mark.parametrize("turns", [False, True])
+def test_the_bound_of_viscous_drag_is_that_of_stokes(turns):
+    joint = "hinge" if turns else "slide"
+    model = load_model(f"""<mujoco><option gravity="0 0 0" viscosity="40"/><worldbody><body name="bead">
+      <joint type="{joint}"/><geom size="0.05" mass="0.1"/></body></worldbody></mujoco>""")
+    side, inertia = np.sqrt(0.4 * 0.05**2 * 6), 0.4 * 0.1 * 0.05**2 if turns else 0.1
+    drag = np.pi * 40 * (side**3 if turns else 3 * side)
+    need = longest_substep(model, model.q_ref, "implicit", 4.0)
+    assert need.label == 'viscosity on "bead"'
+    np.testing.assert_allclose(need.h, 2 * inertia / drag, rtol=0.011)
+    speeds = []
+    for h in (0.95 * need.h, 1.1 * need.h):
+        d = RigidDynamics(model, dt=h, substeps=1, dtype="float64")
+        state = RigidState(torch.zeros(1, 1).double(), torch.ones(1, 1).double())
+        for _ in range(60):
+            state, _ = differentiable(d)(state, (torch.zeros(1, 0).double(),))
+        speeds.append(float(state.qd.abs()))
+    assert speeds[0] < 0.1 and speeds[1] > 10
+
+
 def test_the_bound_of_a_spring_is_where_it_diverges():
     model = load_model(SPRING.format(stiffness=5000, damping=0))
     need = longest_substep(model, model.q_ref, "implicit", 4.0)

@@ -17,6 +17,7 @@ from diffsim_core.rigid import twin
 from diffsim_core.rigid._twin_loops import loop_rows
 from diffsim_core.rigid._twin_tendons import tendon_moments
 from diffsim_core.rigid.coupled import full_state, reduction, uncoupled
+from diffsim_core.rigid.fluid import FluidShape
 from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.limits import has_limit_damper
 from diffsim_core.rigid.model import FloatArray, RigidModel
@@ -86,6 +87,7 @@ def stiff_elements(model: RigidModel, q: FloatArray, integrator: str) -> Iterato
             yield Element(label, eye[d : d + 1], stiffness, damping, True)
     kin = twin.kinematics(model, q)
     yield from _tendons(model, kin, q)
+    yield from _fluid(model, kin)
     if integrator == "explicit":
         yield from _loops(model, kin)
     for c, link in enumerate(model.contact_link):
@@ -93,6 +95,29 @@ def stiff_elements(model: RigidModel, q: FloatArray, integrator: str) -> Iterato
         label = f'contact of "{model.contact_geom[c]}"'
         J = twin.point_jacobian(model, kin, int(link), x)
         yield Element(label, J, float(model.contact_kn[c]), float(model.contact_kt[c]), True, True)
+
+
+def _fluid(model: RigidModel, kin: twin.Kinematics) -> Iterator[Element]:
+    """Viscous drag; that of density grows with speed, and matters where a shape crosses its own width in a step."""
+    fluid = model.fluid
+    for j, link in enumerate(fluid.link if fluid.viscosity else ()):
+        name = next((body.name for body in model.bodies if body.link == link), model.joint_name[link])
+        x = kin.position[link] + kin.rotation[link] @ fluid.pos[j]
+        diameter = float(fluid.size[j].mean()) * (1 if fluid.kind[j] == FluidShape.BOX else 2)
+        linear = twin.point_jacobian(model, kin, int(link), x)
+        for J, damping in ((linear, 3 * np.pi * diameter), (_turning(model, kin, int(link)), np.pi * diameter**3)):
+            yield Element(f'viscosity on "{name}"', J, 0.0, damping * fluid.viscosity, False)
+
+
+def _turning(model: RigidModel, kin: twin.Kinematics, link: int) -> FloatArray:
+    """Angular velocity ``[3, nv]`` of a link per unit of each degree of freedom."""
+    J = np.zeros((3, model.nv))
+    while link >= 0:
+        first = int(model.joint_dof[link])
+        dofs = slice(first, first + JOINTS.at(int(model.joint_type[link])).nv)
+        J[:, dofs] = kin.S[:3, dofs]
+        link = int(model.link_parent[link])
+    return J
 
 
 def _tendons(model: RigidModel, kin: twin.Kinematics, q: FloatArray) -> Iterator[Element]:
