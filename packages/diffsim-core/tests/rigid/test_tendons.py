@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from diffsim_core.io import load_model
-from diffsim_core.rigid import twin
+from diffsim_core.rigid import tendon_rates, twin
 from diffsim_core.rigid._twin_tendons import passive_force, tendon_moments
+from diffsim_core.rigid.coupled import full_state
 from diffsim_core.rigid.dynamics import RigidDynamics
 
 from .host import random_states, step, vjp
@@ -136,3 +137,49 @@ def test_the_models_are_what_they_are_said_to_be():
     assert sorted(
         [*r.muscles.activation[r.muscles.activation >= 0], *r.tendons.activation[r.tendons.activation >= 0]]
     ) == [*range(5)]
+
+
+HELD = """<mujoco><worldbody>
+    <body><joint name="l" type="slide" axis="0 1 0"/><geom size=".03" contype="0" conaffinity="0"/></body>
+    <body><joint name="r" type="slide" axis="0 -1 0"/><geom size=".04" contype="0" conaffinity="0"/></body>
+    <site name="w" pos=".1 0 1.3"/>
+    <body pos="0 0 1"><joint name="a" axis="0 1 0"/><geom type="capsule" size=".02" fromto="0 0 0 .2 0 0"/>
+      <site name="s" pos=".1 0 .05"/>
+      <body pos=".2 0 0"><joint name="b" axis="0 1 0"/><geom type="capsule" size=".02" fromto="0 0 0 .2 0 0"/>
+        <body pos=".2 0 0"><joint name="c" axis="0 1 0"/><geom type="capsule" size=".02" fromto="0 0 0 .2 0 0"/></body>
+      </body></body></worldbody>
+  <default><geom contype="0" conaffinity="0"/></default>
+  <tendon><fixed name="pair" damping=".3"><joint joint="l" coef=".5"/><joint joint="r" coef="-.25"/></fixed>
+    <fixed name="sum"><joint joint="a" coef="1"/><joint joint="b" coef="-.5"/><joint joint="c" coef=".7"/></fixed>
+    <fixed name="one"><joint joint="l" coef="1"/><joint joint="r" coef="1"/></fixed>
+    <spatial name="rope"><site site="w"/><site site="s"/></spatial></tendon>
+  <equality><tendon name="gear" tendon1="pair" polycoef=".02 0 0 0 0"/><tendon name="three" tendon1="sum"/>
+    <tendon name="tied" tendon1="rope" tendon2="one" polycoef="0 .1 0 0 0"/></equality>
+  <actuator><position tendon="one" kp="30" kv="2"/></actuator></mujoco>"""
+
+
+def test_tendons_held_by_equality_constraints():
+    """Two joints become one exactly; other lengths are held by a spring and damper of what they move."""
+    m, r = mujoco.MjModel.from_xml_string(HELD), load_model(HELD)
+    data = mujoco.MjData(m)
+    assert (r.nv, len(r.couplings), r.tendons.name) == (4, 1, ("pair", "three", "tied", "one"))
+    d = engine(r, substeps=1)
+    q, qd, u, _ = states(r, 4, 6)
+    out = step(d, q, qd, u)
+    for i in range(4):
+        expected = twin.control_step(r, q[i], qd[i], u[i], DT, 1)
+        np.testing.assert_allclose(np.r_[out.q[i], out.qd[i]], np.r_[expected], rtol=1e-9, atol=1e-9)
+    x = full_state(r, q).q
+    np.testing.assert_allclose(0.5 * x[:, 0] - 0.25 * x[:, 1], 0.02, atol=1e-12)
+    # hanging for two seconds: the lengths are where they were told to be
+    q, qd = r.q_ref[None].copy(), np.zeros((1, r.nv))
+    d = RigidDynamics(r, dt=1.0, substeps=1500, dtype="float64", threads=1)
+    for _ in range(2):
+        out = step(d, q, qd, np.full((1, 1), 0.05))
+        q, qd = out.q, out.qd
+    data.qpos[:] = full_state(r, q[0]).q
+    mujoco.mj_forward(m, data)
+    assert abs(data.ten_length[1]) < 0.01
+    assert abs(data.ten_length[3] - m.tendon_length0[3] - 0.1 * data.ten_length[2]) < 0.01
+    rest = tendon_rates(r, q[0])
+    assert (rest.inertia > 0).all() and rest.decay.max() < 1500

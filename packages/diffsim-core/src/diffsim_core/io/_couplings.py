@@ -8,6 +8,7 @@ import numpy as np
 
 from diffsim_core.io._flags import active_equalities
 from diffsim_core.io._mujoco import mujoco
+from diffsim_core.io._muscles import TENDON_EQUALITY, is_fixed, path_of
 from diffsim_core.io._names import joint_name, object_name
 from diffsim_core.rigid.couplings import DEGREE, Coupling
 from diffsim_core.rigid.model import FloatArray
@@ -46,11 +47,9 @@ def read_couplings(m: Any) -> tuple[list[Law], list[str]]:
     groups: dict[int, set[int]] = {}
     laws: list[Law] = []
     for e in active_equalities(m):
-        if int(m.eq_type[e]) != JOINT:
+        law = _law(m, e)
+        if law is None:
             continue
-        law = Law(e, int(m.eq_obj1id[e]), int(m.eq_obj2id[e]), np.array(m.eq_data[e, : DEGREE + 1], dtype=np.float64))
-        if law.leader < 0:
-            law.coefficients[1:] = 0.0
         first, second = (groups.get(j, {j}) for j in (law.follower, law.leader))
         if law.leader in first:
             problems.append(
@@ -72,6 +71,26 @@ def read_couplings(m: Any) -> tuple[list[Law], list[str]]:
             )
         ordered += found or []
     return ordered, problems
+
+
+def ties_joints(m: Any, e: int) -> bool:
+    """Whether an equality constraint ties joints to each other: one of joints, or of a fixed tendon of one or two."""
+    return _law(m, e) is not None
+
+
+def _law(m: Any, e: int) -> Law | None:
+    first, second = int(m.eq_obj1id[e]), int(m.eq_obj2id[e])
+    c = np.array(m.eq_data[e, : DEGREE + 1], dtype=np.float64)
+    if int(m.eq_type[e]) == JOINT:
+        return Law(e, first, second, c if second >= 0 else np.array([c[0], 0, 0, 0, 0]))
+    if int(m.eq_type[e]) != TENDON_EQUALITY or second >= 0 or not is_fixed(m, first):
+        return None
+    # c_1 (x - x_ref) + c_2 (y - y_ref) = c_0
+    *leader, (_, y, last) = path_of(m, first)
+    if len(leader) > 1 or not last or any(x == y or not factor for _, x, factor in leader):
+        return None
+    x, factor = (leader[0][1], leader[0][2]) if leader else (-1, 0.0)
+    return Law(e, y, x, np.array([c[0] / last, -factor / last, 0, 0, 0]))
 
 
 def couplings_of(m: Any, laws: list[Law]) -> list[Coupling]:

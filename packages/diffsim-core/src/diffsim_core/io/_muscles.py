@@ -19,6 +19,7 @@ TENDON = int(mujoco.mjtTrn.mjTRN_TENDON)
 JOINT, JOINT_IN_PARENT = int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT)
 _SITE, _PULLEY = int(mujoco.mjtWrap.mjWRAP_SITE), int(mujoco.mjtWrap.mjWRAP_PULLEY)
 _JOINT = int(mujoco.mjtWrap.mjWRAP_JOINT)
+TENDON_EQUALITY = int(mujoco.mjtEq.mjEQ_TENDON)
 WRAPPED = {int(mujoco.mjtWrap.mjWRAP_SPHERE): "sphere", int(mujoco.mjtWrap.mjWRAP_CYLINDER): "cylinder"}
 """What a path can wrap around."""
 _MUSCLE = (

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from diffsim_core.io._couplings import ties_joints
 from diffsim_core.io._flags import active_equalities, actuator_is_off, switched_off
 from diffsim_core.io._joints import joint_of
 from diffsim_core.io._mujoco import mujoco
@@ -14,6 +15,7 @@ from diffsim_core.io._muscles import (
     JOINT,
     JOINT_IN_PARENT,
     TENDON,
+    TENDON_EQUALITY,
     activations,
     actuator_path,
     affine_bias,
@@ -43,6 +45,8 @@ from diffsim_core.rigid.tendons import (
 SITE = int(mujoco.mjtTrn.mjTRN_SITE)
 MOST_DECAY = 500.0
 """Greatest rate [1/s] at which sticking friction may slow down what a tendon moves: light things slip more."""
+HOLD_RATE = 300.0
+"""Frequency [rad/s] at which a length that is held swings, with half of critical damping."""
 _DYNAMICS = {
     int(mujoco.mjtDyn.mjDYN_NONE): ActuatorDynamics.NONE,
     int(mujoco.mjtDyn.mjDYN_INTEGRATOR): ActuatorDynamics.INTEGRATOR,
@@ -51,7 +55,6 @@ _DYNAMICS = {
 }
 _FIXED = int(mujoco.mjtGain.mjGAIN_FIXED)
 _BIASES = (int(mujoco.mjtBias.mjBIAS_NONE), int(mujoco.mjtBias.mjBIAS_AFFINE))
-_TENDON_EQUALITY = int(mujoco.mjtEq.mjEQ_TENDON)
 _OWN = {"stiffness": "spring", "damping": "damper", "frictionloss": "frictionloss", "limited": "limit"}
 """What forces of its own a tendon may have, and the flag that switches each off."""
 _REFUSED = {
@@ -118,6 +121,7 @@ def along_problem(m: Any, a: int) -> str:
 def read_tendons(m: Any, bodies: list[Body], wrapping: str) -> Tendons:
     """The tendons' own forces, then actuators in the file's order; limits for an inertia of one (``scale_tendons``)."""
     units = [unit for t in range(m.ntendon) if (unit := _passive_unit(m, bodies, t, wrapping)) is not None]
+    units += [_held_unit(m, bodies, e, wrapping) for e in held_tendons(m)]
     for a, activation in enumerate(activations(m)):
         if not acts_along(m, a) or is_hill(m, a) or is_pull(m, a) or actuator_is_off(m, a):
             continue
@@ -135,6 +139,25 @@ def read_tendons(m: Any, bodies: list[Body], wrapping: str) -> Tendons:
             )
         )
     return tendons_of(units)
+
+
+def held_tendons(m: Any) -> list[int]:
+    """Equality constraints of tendons that hold a length, or tie two by a linear law, and are none of joints."""
+    tied = [e for e in active_equalities(m) if int(m.eq_type[e]) == TENDON_EQUALITY and not ties_joints(m, e)]
+    return [e for e in tied if m.eq_obj2id[e] < 0 or not m.eq_data[e, 2:5].any()]
+
+
+def _held_unit(m: Any, bodies: list[Body], e: int, wrapping: str) -> TendonUnit:
+    """A length held at its place, as limits that meet; ``scale_tendons`` makes a spring and a damper of them."""
+    first, second = int(m.eq_obj1id[e]), int(m.eq_obj2id[e])
+    path, rest = tendon_path(m, bodies, first, wrapping), float(m.tendon_length0[first] + m.eq_data[e, 0])
+    if second >= 0:
+        other, factor = tendon_path(m, bodies, second, wrapping), -float(m.eq_data[e, 1])
+        segments = [(*segment[:4], factor * segment[4], *segment[5:]) for segment in other.segments]
+        path = Path([*path.segments, *segments], [*path.terms, *((j, factor * c) for j, c in other.terms)])
+        rest += factor * float(m.tendon_length0[second])
+    constants = PassiveConstants(lower=rest, upper=rest, limit_stiffness=HOLD_RATE**2, limit_damping=HOLD_RATE)
+    return TendonUnit(object_name(m, "equality", e) or object_name(m, "tendon", first), path, passive=constants)
 
 
 def _affine(m: Any, a: int, gear: float) -> AffineConstants:
@@ -174,6 +197,13 @@ def scale_tendons(model: RigidModel, limits: LimitParams) -> RigidModel:
     for column, given in ((stiffness, limits.stiffness), (damping, limits.damping)):
         limited = passive[:, column] > 0
         passive[limited, column] = passive[limited, column] * inertia[limited] if given is None else given
+    held = (passive[:, stiffness] > 0) & (passive[:, columns["lower"]] == passive[:, columns["upper"]])
+    for limit, own in (
+        ("lower", "spring_lower"), ("upper", "spring_upper"), ("limit_stiffness", "stiffness"),
+        ("limit_damping", "damping"),
+    ):  # fmt: skip
+        passive[held, columns[own]] = passive[held, columns[limit]]
+        passive[held, columns[limit]] = PassiveConstants._field_defaults[limit]
     passive[:, slip] = np.maximum(model.friction_width, passive[:, friction] / (inertia * MOST_DECAY))
     return replace(model, tendons=replace(model.tendons, passive=passive))
 
@@ -197,7 +227,7 @@ def _passive_unit(m: Any, bodies: list[Body], t: int, wrapping: str) -> TendonUn
 def carries(m: Any, t: int) -> bool:
     """Whether a tendon exerts any force: by an actuator, an equality, or anything of its own."""
     pulled = (a for a in range(m.nu) if int(m.actuator_trntype[a]) == TENDON and not actuator_is_off(m, a))
-    tied = (i for i in active_equalities(m) if int(m.eq_type[i]) == _TENDON_EQUALITY)
+    tied = (i for i in active_equalities(m) if int(m.eq_type[i]) == TENDON_EQUALITY)
     return (
         any(int(m.actuator_trnid[a, 0]) == t for a in pulled)
         or any(t in (int(m.eq_obj1id[i]), int(m.eq_obj2id[i])) for i in tied)

@@ -8,12 +8,13 @@ import numpy as np
 
 from diffsim_core.io._actuators import control_range, generalised_range, not_simulated, on_joint, within
 from diffsim_core.io._couplings import JOINT as COUPLED_JOINTS
+from diffsim_core.io._couplings import ties_joints
 from diffsim_core.io._flags import active_equalities, actuator_is_off, switched_off
 from diffsim_core.io._loops import CLOSING
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._muscles import TENDON, tendon_joints
 from diffsim_core.io._names import actuator_name, geom_label, joint_name, object_name
-from diffsim_core.io._tendons import tendon_problems
+from diffsim_core.io._tendons import held_tendons, tendon_problems
 
 SINGULAR = (
     "the mass matrix is singular in the initial pose: give the bodies that move mass and inertia, give their joints"
@@ -172,8 +173,9 @@ def _joint_force_limits(m: Any, count: int) -> list[str]:
 
 def _others(m: Any) -> list[str]:
     found = []
+    held = held_tendons(m)
     for e in active_equalities(m):
-        if int(m.eq_type[e]) not in (*CLOSING, COUPLED_JOINTS):
+        if int(m.eq_type[e]) not in (*CLOSING, COUPLED_JOINTS) and not ties_joints(m, e) and e not in held:
             name, kind = object_name(m, "equality", e) or e, mujoco.mjtEq(int(m.eq_type[e])).name
             found.append(f'equality "{name}" of type {kind.removeprefix("mjEQ_").lower()} is not simulated; remove it')
     for kind, count, advice in (

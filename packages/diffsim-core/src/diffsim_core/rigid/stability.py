@@ -21,7 +21,7 @@ from diffsim_core.rigid.fluid import FluidShape
 from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.limits import has_limit_damper
 from diffsim_core.rigid.model import FloatArray, RigidModel
-from diffsim_core.rigid.tendon_bounds import tendon_rates
+from diffsim_core.rigid.tendon_bounds import tendon_gains
 
 LONGEST = 1 / 960
 """Longest sub-step [s] that ``substeps="auto"`` takes: a sixteenth of the usual control step."""
@@ -122,12 +122,11 @@ def _turning(model: RigidModel, kin: twin.Kinematics, link: int) -> FloatArray:
 
 def _tendons(model: RigidModel, kin: twin.Kinematics, q: FloatArray) -> Iterator[Element]:
     """Springs, dampers, limits, friction and servos of tendons: all of it is explicit."""
-    rates, moments = tendon_rates(model, q), tendon_moments(model, *kin, q)[1]
-    for i, name in enumerate(model.tendons.name):
-        stiffness, damping = float(rates.stiffness[i]), float(rates.damping[i])
+    moments = tendon_moments(model, *kin, q)[1]
+    for i, (name, stiffness, damping) in enumerate(zip(model.tendons.name, *tendon_gains(model), strict=True)):
         if stiffness or damping:
             label = f'tendon "{name}"' if model.tendons.control[i] < 0 else f'actuator "{name}"'
-            yield Element(label, moments[i : i + 1], stiffness, damping, False)
+            yield Element(label, moments[i : i + 1], float(stiffness), float(damping), False)
 
 
 def _loops(model: RigidModel, kin: twin.Kinematics) -> Iterator[Element]:

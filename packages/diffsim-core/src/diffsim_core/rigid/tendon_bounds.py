@@ -8,6 +8,7 @@ import numpy as np
 
 from diffsim_core.rigid import twin
 from diffsim_core.rigid._twin_tendons import tendon_moments
+from diffsim_core.rigid.coupled import full_state, reduction, uncoupled
 from diffsim_core.rigid.model import FloatArray, RigidModel
 
 
@@ -34,18 +35,23 @@ class TendonRates(NamedTuple):
 
 def tendon_rates(model: RigidModel, q: FloatArray) -> TendonRates:
     """Rates in a pose ``q [nq]``; stiffness and damping are those with all limits reached, and friction slowest."""
-    tendons = model.tendons
-    passive, affine = tendons.passive.T, tendons.affine.T
+    return TendonRates(tendon_inertia(model, q), *tendon_gains(model))
+
+
+def tendon_gains(model: RigidModel) -> tuple[FloatArray, FloatArray]:
+    """``[n]`` stiffness and ``[n]`` damping of each unit, as in :class:`TendonRates`."""
+    passive, affine = model.tendons.passive.T, model.tendons.affine.T
     stiffness = passive[0] + passive[6] - affine[2]
     damping = passive[3] + passive[7] + passive[9] / np.where(passive[10] > 0, passive[10], 1.0) - affine[3]
-    return TendonRates(tendon_inertia(model, q), np.maximum(stiffness, 0.0), np.maximum(damping, 0.0))
+    return np.maximum(stiffness, 0.0), np.maximum(damping, 0.0)
 
 
 def tendon_inertia(model: RigidModel, q: FloatArray) -> FloatArray:
     """``[n]`` inertia ``1 / (J M^-1 J^T)`` [kg] along each length in a pose ``q [nq]``."""
-    kin = twin.kinematics(model, q)
-    _, J = tendon_moments(model, *kin, q)
-    mobility = np.einsum("nv,vn->n", J, np.linalg.solve(twin.mass_matrix(model, kin), J.T))
+    full, G, x = uncoupled(model), reduction(model, q, np.zeros(model.nv)).G, full_state(model, q).q
+    kin = twin.kinematics(full, x)
+    J = tendon_moments(full, *kin, x)[1] @ G
+    mobility = np.einsum("nv,vn->n", J, np.linalg.solve(G.T @ twin.mass_matrix(full, kin) @ G, J.T))
     return 1.0 / np.maximum(mobility, 1e-12)
 
 
