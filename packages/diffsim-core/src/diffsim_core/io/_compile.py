@@ -51,7 +51,12 @@ class Repairs:
 
 
 def compile_model(
-    source: str | Path | MjSpec, *, floating: bool, root: str | Path | None = None, repairs: Repairs | None = None
+    source: str | Path | MjSpec,
+    *,
+    floating: bool,
+    root: str | Path | None = None,
+    repairs: Repairs | None = None,
+    keyframes: bool = False,
 ) -> tuple[Any, list[str]]:
     """MuJoCo's compiled model, without what only renderers and sensors need, and sentences about what was left out.
 
@@ -69,13 +74,13 @@ def compile_model(
             if scanned is not None and scanned.kind == "robot":
                 xml, assets, notes = prepared(scanned.text, label, folder, limit, repairs.boundinertia)
                 spec = mujoco.MjSpec.from_string(xml, assets=assets)
-                _prune(spec)
+                _prune(spec, keyframes)
                 _add_motors(spec)
                 _weigh(spec)
                 check_files(spec, label, None, None)
             else:
                 spec = _spec(source, label)
-                _prune(spec)
+                _prune(spec, keyframes)
                 checked = scanned is not None and not scanned.attached
                 notes = check_files(spec, label, folder, limit) if checked else []
             if floating:
@@ -193,9 +198,11 @@ def _scan_source(source: str | Path | MjSpec, label: str, root: str | Path | Non
         raise ModelError(label, [f"cannot be read: {error.strerror}"]) from None
 
 
-def _prune(spec: Any) -> None:
+def _prune(spec: Any, keyframes: bool) -> None:
     """Leave out what physics does not read, so that it can neither fail nor take memory."""
     for name in _UNUSED:
+        if name == "keys" and keyframes:
+            continue
         for element in list(getattr(spec, name)):
             spec.delete(element)
     for material in spec.materials:
