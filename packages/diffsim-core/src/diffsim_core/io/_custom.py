@@ -36,7 +36,7 @@ def read_custom(m: Any) -> tuple[Custom, list[str]]:
     problems: list[str] = []
     contact: dict[str, float] = {}
     limits: dict[str, float] = {}
-    loops: dict[str, float] = {}
+    loops = LoopParams()
     inertias: dict[int, FloatArray] = {}
     for i in range(m.nnumeric):
         name = object_name(m, "numeric", i)
@@ -46,7 +46,8 @@ def read_custom(m: Any) -> tuple[Custom, list[str]]:
         elif name == "diffsim_limit":
             limits = _gains(name, data, ("stiffness", "damping"), 1, problems)
         elif name == "diffsim_loop":
-            loops = _gains(name, data, ("stiffness", "damping", "torsion", "torsion_damping"), 1, problems)
+            found = _gains(name, data, ("stiffness", "damping", "torsion", "torsion_damping"), 1, problems)
+            loops = LoopParams(**found, solref=False)
         elif name.startswith(INERTIA):
             _add_inertia(m, name, data, inertias, problems)
         elif name.startswith(PREFIX):
@@ -55,7 +56,7 @@ def read_custom(m: Any) -> tuple[Custom, list[str]]:
     texts = {name: value for name, value in _texts(m) if name.startswith(PREFIX)}
     problems += [f'text "{name}" is unknown: use {", ".join(_LAWS)}' for name in texts if name not in _LAWS]
     laws = [texts.get(name) for name in _LAWS]
-    params = ContactParams(**contact), LimitParams(**limits), LoopParams(**loops)
+    params = ContactParams(**contact), LimitParams(**limits), loops
     return Custom(*params, laws[0], laws[1], laws[2], inertias), problems
 
 

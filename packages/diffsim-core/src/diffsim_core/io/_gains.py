@@ -11,7 +11,7 @@ from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._solref import Gains as Gains
 from diffsim_core.io._solref import solref_limits
 from diffsim_core.io.params import LIMIT_RATE, PAIR_RATE, SINK_DEPTH, ContactParams, LimitParams
-from diffsim_core.rigid.model import FloatArray, Geom
+from diffsim_core.rigid.model import FloatArray, Geom, IntArray
 
 
 class Link(Protocol):
@@ -113,7 +113,7 @@ def half_width(shape: Geom) -> float:
     return float(np.min(shape.size[:used]))
 
 
-def limit_gains(m: Any, joints: FloatArray, limits: LimitParams, law: str, *, solref: bool) -> dict[str, FloatArray]:
+def limit_gains(m: Any, joints: IntArray, limits: LimitParams, law: str, *, solref: bool) -> dict[str, FloatArray]:
     """``limit_stiffness`` and ``limit_damping`` ``[nl]``, see ``LimitParams``; of the file's solref if asked."""
     inertia = effective_inertia(m)[m.jnt_dofadr[joints]] if m.njnt else np.zeros(0)
     if solref:

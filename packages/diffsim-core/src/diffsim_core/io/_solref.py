@@ -14,7 +14,7 @@ import numpy as np
 
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io.params import ContactParams, LimitParams
-from diffsim_core.rigid.model import FloatArray, Geom
+from diffsim_core.rigid.model import FloatArray, Geom, IntArray
 
 _GROUND = (int(mujoco.mjtGeom.mjGEOM_PLANE), int(mujoco.mjtGeom.mjGEOM_HFIELD))
 
@@ -53,7 +53,7 @@ def solref_contact_gains(m: Any, geoms: Mapping[int, Geom], contact: ContactPara
     return gains
 
 
-def solref_limits(m: Any, joints: FloatArray, inertia: FloatArray, limits: LimitParams) -> dict[str, FloatArray]:
+def solref_limits(m: Any, joints: IntArray, inertia: FloatArray, limits: LimitParams) -> dict[str, FloatArray]:
     """``limit_stiffness`` and ``limit_damping`` ``[nl]`` of the joints' own ``solreflimit`` and ``solimplimit``."""
     pairs = [softness(m, m.jnt_solref[j], m.jnt_solimp[j]) for j in joints]
     stiffness, damping = (inertia * np.array([pair[k] for pair in pairs]) for k in (0, 1))

@@ -213,7 +213,8 @@ def _passive_unit(m: Any, bodies: list[Body], t: int, wrapping: str) -> TendonUn
     stiffness, damping, friction, limited = (float(_row(m, name, t)[0]) if _has(m, name, t) else 0.0 for name in _OWN)
     if not (stiffness or damping or friction or limited):
         return None
-    constants = PassiveConstants(stiffness, *map(float, m.tendon_lengthspring[t]), damping)
+    spring_low, spring_high = map(float, m.tendon_lengthspring[t])
+    constants = PassiveConstants(stiffness, spring_low, spring_high, damping)
     if limited:
         low, high = map(float, m.tendon_range[t])
         constants = constants._replace(lower=low, upper=high, limit_width=limit_onset(m.tendon_range[t]))

@@ -19,14 +19,14 @@ def unread(m: Any) -> list[str]:
     notes = []
     if not switched_off(m, "limit"):
         joints = [joint_name(m, j) for j in range(m.njnt) if m.jnt_limited[j] and m.jnt_margin[j] != 0]
-        limited = np.flatnonzero((m.tendon_limited != 0) & (m.tendon_margin != 0))
+        limited = np.flatnonzero((m.tendon_limited != 0) & (m.tendon_margin != 0)).tolist()
         tendons = [object_name(m, "tendon", t) or str(t) for t in limited]
         for kind, names in (("joint", joints), ("tendon", tendons)):
             notes += _note("margin", kind, names, "limits push from the ends of the range on")
     if not switched_off(m, "contact"):
         touching = (m.geom_contype != 0) | (m.geom_conaffinity != 0)
-        geoms = [geom_name(m, g) for g in np.flatnonzero(touching & (m.geom_gap != 0))]
-        pairs = [object_name(m, "pair", p) or str(p) for p in np.flatnonzero(m.pair_gap != 0)]
+        geoms = [geom_name(m, g) for g in np.flatnonzero(touching & (m.geom_gap != 0)).tolist()]
+        pairs = [object_name(m, "pair", p) or str(p) for p in np.flatnonzero(m.pair_gap != 0).tolist()]
         notes += _note("gap", "geom", geoms, "contact has none") + _note("gap", "pair", pairs, "contact has none")
         if m.opt.enableflags & mujoco.mjtEnableBit.mjENBL_OVERRIDE:
             notes.append('flag override="enable": contacts keep their own gap, solref and solimp')

@@ -184,9 +184,9 @@ def _others(m: Any) -> list[str]:
     ):
         found += [f'{kind} "{object_name(m, kind, i) or i}": {advice}' for i in range(count)]
     for name in ("geom_adhesion", "geom_surfacevel"):
-        for g in np.flatnonzero(array(m, name, m.ngeom).any(axis=1)):
+        for g in np.flatnonzero(array(m, name, m.ngeom).any(axis=1)).tolist():
             found.append(f"{name.removeprefix('geom_')} of {geom_label(m, g)}: contact has no such term; remove it")
-    for p in np.flatnonzero(array(m, "pair_adhesion", m.npair).any(axis=1)):
+    for p in np.flatnonzero(array(m, "pair_adhesion", m.npair).any(axis=1)).tolist():
         label = object_name(m, "pair", p) or p
         found.append(f'adhesion of pair "{label}": contact has no such term; remove it')
     return found

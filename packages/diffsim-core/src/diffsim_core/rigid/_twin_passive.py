@@ -25,7 +25,8 @@ def passive_wrenches(model: RigidModel, rotation: FloatArray, position: FloatArr
     fluid = model.fluid
     for j, i in enumerate(fluid.link):
         p, R = position[i] + rotation[i] @ fluid.pos[j], rotation[i] @ rotation_matrix(fluid.quat[j])
-        omega, v = R.T @ V[i, :3], R.T @ (V[i, 3:] + np.cross(V[i, :3], p) - fluid.wind)
+        omega: FloatArray = R.T @ V[i, :3]
+        v: FloatArray = (R.T @ (V[i, 3:] + np.cross(V[i, :3], p) - fluid.wind)).astype(np.float64)
         force_of = box_force if fluid.kind[j] == FluidShape.BOX else ellipsoid_force
         torque, force = force_of(fluid, j, omega, v)
         wrench[i] += np.concatenate([R @ torque + np.cross(p, R @ force), R @ force])

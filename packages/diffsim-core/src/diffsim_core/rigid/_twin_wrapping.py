@@ -48,9 +48,9 @@ def around(
 def _plane(kind: WrapKind, axis: FloatArray, d0: FloatArray, d1: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Two unit vectors: across a cylinder's axis, or of the plane of a sphere's centre and both ends."""
     if kind == WrapKind.CYLINDER:
-        u = np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
-        u /= np.linalg.norm(u)
-        return u, np.cross(axis, u)
+        across = np.asarray(np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))]), dtype=np.float64)
+        across = across / np.linalg.norm(across)
+        return across, np.asarray(np.cross(axis, across), dtype=np.float64)
     u = d0 / max(np.linalg.norm(d0), 1e-12)
     v = d1 - (d1 @ u) * u
     return u, v / max(np.linalg.norm(v), 1e-12)

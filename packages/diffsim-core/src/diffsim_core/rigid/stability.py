@@ -187,7 +187,7 @@ def longest_substep(model: RigidModel, q: FloatArray, integrator: str, bound: fl
     h = _longest(M, K, C, explicit, bound)
     if np.isfinite(h):
         need = Need(h, _stiffest(elements, M + h * C, h, integrator))
-    W = np.linalg.inv(M)
+    W: FloatArray = np.linalg.inv(M).astype(np.float64)
     for e in elements:
         if not e.touches or (e.implicit and integrator == "implicit"):
             continue

@@ -285,7 +285,7 @@ def dampers(model: RigidModel, kin: Kinematics, q: FloatArray, qd: FloatArray, u
         share = np.clip(bounded / free, 0, 1) if bounded != free and free else 1.0
         C[d, d] += share * max(-bias[2], 0.0)
     for contact, links, gains, velocity, _, S in touching(model, kin, qd):
-        if len(links) > 1:
+        if len(links) != 1:
             continue
         at = ahead(contact, links, velocity, dt)
         D = contact_damper(model.contact_law, model.contact_smoothing, gains, at, S @ velocity, dt)
