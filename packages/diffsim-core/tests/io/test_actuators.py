@@ -36,6 +36,12 @@ CASES = {
         'actuatorfrcrange="-4 9"',
         (-1, 2),
     ),
+    "two on a joint": (
+        '<motor joint="j" gear="3"/><position joint="j" kp="5" kv="0.5" forcerange="-1 3"/>',
+        'actuatorfrcrange="-2 4"',
+        (-2 / 3, 4 / 3),
+    ),
+    "two motors on a joint": ('<motor joint="j"/><motor joint="j" gear="2"/>', 'actuatorfrcrange="-2 2"', (-2, 2)),
     "one of two switched off": ('<motor joint="j" group="3"/><motor joint="j"/>', 'actuatorfrcrange="-1 1"', (-1, 1)),
 }
 
@@ -87,13 +93,28 @@ def test_a_task_names_the_actuators_whose_range_it_needs() -> None:
     assert OwnControl(dynamics, episode_length=5, obs_names=()).num_actions == 2
 
 
+def test_actuators_from_afar_and_with_a_state_on_a_bounded_joint_are_refused() -> None:
+    lagged = '<general joint="j" dyntype="filter" dynprm="0.1" {}/>'
+    joint = 'actuatorfrcrange="-1 1"'
+    with pytest.raises(ModelError, match='actuatorfrcrange of joint "j" cuts an actuator with a state'):
+        load_model(ARM.format(actuators=lagged.format(""), joint=joint, flag=""))
+    load_model(ARM.format(actuators=lagged.format('forcerange="-1 1"'), joint=joint, flag=""))
+    jet = ARM.format(actuators='<motor site="s"/>', joint=joint, flag="").replace(
+        "</body></body>", '<site name="s"/></body></body>'
+    )
+    with pytest.raises(ModelError, match='joint "j", on which an actuator pulls by a tendon or site'):
+        load_model(jet)
+
+
 def test_a_tendon_that_pulls_on_a_bounded_joint_is_refused() -> None:
     tendon = '<tendon><spatial name="t"><site site="a"/><site site="b"/></spatial></tendon>'
     xml = ARM.format(actuators='<motor tendon="t"/>', joint="{}", flag="").replace("<actuator>", tendon + "<actuator>")
     xml = xml.replace("<worldbody>", '<worldbody><site name="a"/>').replace(
         "</body></body>", '</body><site name="b" pos=".2 0 0"/></body>'
     )
-    with pytest.raises(ModelError, match='actuatorfrcrange of joint "j", on which an actuator pulls by a tendon'):
+    with pytest.raises(
+        ModelError, match='actuatorfrcrange of joint "j", on which an actuator pulls by a tendon or site'
+    ):
         load_model(xml.format('actuatorfrcrange="-1 1"'))
     other = xml.format("").replace('name="k"', 'name="k" actuatorfrcrange="-1 1"')
     assert load_model(other).notes == ()  # the path ends before that joint

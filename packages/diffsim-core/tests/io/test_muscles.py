@@ -159,5 +159,7 @@ def test_a_tendon_that_nothing_pulls_is_harmless() -> None:
 def test_joint_force_limits_cannot_bound_muscles() -> None:
     xml = muscle("").replace('name="elbow" axis', 'name="elbow" actuatorfrcrange="-1 1" axis')
     assert load_model(xml).muscles.n == 1  # that muscle ends before the elbow
-    with pytest.raises(ModelError, match='actuatorfrcrange of joint "elbow", on which an actuator pulls by a tendon'):
+    with pytest.raises(
+        ModelError, match='actuatorfrcrange of joint "elbow", on which an actuator pulls by a tendon or site'
+    ):
         load_model(xml.replace('name="biceps" tendon="a"', 'name="biceps" tendon="b"'))

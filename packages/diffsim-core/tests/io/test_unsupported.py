@@ -62,12 +62,6 @@ CASES = {
         mjcf(FREE.format(BALL), '<actuator><motor name="push" jointinparent="root"/></actuator>'),
         ['actuator "push" acts on a free or ball joint', "jointinparent"],
     ),
-    "actuatorfrcrange of two": (
-        actuator('<position joint="j" kp="5"/><motor joint="j"/>').replace(
-            'name="j"', 'name="j" actuatorfrcrange="-1 1"', 1
-        ),
-        ['actuatorfrcrange of joint "j"', "forcerange"],
-    ),
     "fluid": (
         mjcf(FREE.format(BALL), '<option density="-1.2" viscosity="-2e-5"/>'),
         ['density="-1.2"', 'viscosity="-2e-05"'],

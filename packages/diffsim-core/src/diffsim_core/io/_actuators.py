@@ -76,8 +76,9 @@ def is_servo(m: Any, a: int) -> bool:
         return True
     if m.actuator_forcelimited[a] and not within(_motor_force(m, a), m.actuator_forcerange[a]):
         return True
-    bounds = _joint_bounds(m, a)
-    return bounds is not None and not within(generalised_range(m, a), bounds)
+    j = int(m.actuator_trnid[a, 0])
+    total = sum((generalised_range(m, other) for other in on_joint(m, j)), np.zeros(2))
+    return bool(m.jnt_actfrclimited[j]) and not within(total, m.jnt_actfrcrange[j])
 
 
 def within(force: FloatArray, bounds: FloatArray) -> bool:
@@ -85,10 +86,10 @@ def within(force: FloatArray, bounds: FloatArray) -> bool:
     return bool(force.min() >= bounds[0] - 1e-12 and force.max() <= bounds[1] + 1e-12)
 
 
-def _joint_bounds(m: Any, a: int) -> FloatArray | None:
-    """``actuatorfrcrange`` of the joint that an actuator has for itself, or ``None``."""
+def _joint_bounds(m: Any, a: int) -> FloatArray:
+    """``actuatorfrcrange`` of an actuator's joint."""
     j = int(m.actuator_trnid[a, 0])
-    return m.jnt_actfrcrange[j] if m.jnt_actfrclimited[j] and len(on_joint(m, j)) == 1 else None
+    return m.jnt_actfrcrange[j] if m.jnt_actfrclimited[j] else np.array([-UNBOUNDED, UNBOUNDED])
 
 
 def actuator_arrays(m: Any) -> dict[str, Any]:
@@ -101,7 +102,8 @@ def actuator_arrays(m: Any) -> dict[str, Any]:
     gear = [m.actuator_gear[a, 0] * m.actuator_gainprm[a, 0] if motor else 0.0 for a, motor in enumerate(motors)]
     dof = [m.jnt_dofadr[m.actuator_trnid[a, 0]] if joints[a] else 0 for a in range(n)]
     rows = [row for a in range(n) if servos[a] for row in _servo_rows(m, a)]
-    columns = list(zip(*rows, strict=True)) if rows else [()] * 5
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 6
+    totals = np.array(columns[5], dtype=np.float64).reshape(-1, 2)
     return {
         "actuator_dof": np.array(dof, dtype=np.int64),
         "actuator_gear": np.array(gear, dtype=np.float64),
@@ -112,24 +114,26 @@ def actuator_arrays(m: Any) -> dict[str, Any]:
         "servo_gain": np.array(columns[2], dtype=np.float64),
         "servo_bias": np.array(columns[3], dtype=np.float64).reshape(-1, 3),
         "servo_range": np.array(columns[4], dtype=np.float64).reshape(-1, 2),
+        "servo_total_range": totals if (np.abs(totals) < UNBOUNDED).any() else np.zeros((0, 2)),
     }
 
 
 def _servo_rows(m: Any, a: int) -> list[tuple[Any, ...]]:
-    """``(actuator, dof, gain, bias [3], range [2])`` for each degree of freedom with a gear.
+    """``(actuator, dof, gain, bias [3], range [2], range of the sum [2])`` for each degree of freedom with a gear.
 
-    MuJoCo's force is ``clamp(gain u + b0 + b1 gear q + b2 gear qd)``, and the generalised force gear times it, within
-    the joint's own bounds.
+    MuJoCo's force is ``clamp(gain u + b0 + b1 gear q + b2 gear qd)``, and the generalised force gear times it. The sum
+    of a joint's actuators has the joint's bounds; those of one actuator alone are its own.
     """
     j = int(m.actuator_trnid[a, 0])
     bounds, bias, of_joint = _force_range(m, a), affine_bias(m, a), _joint_bounds(m, a)
+    alone, free = len(on_joint(m, j)) == 1, np.array([-UNBOUNDED, UNBOUNDED])
     rows = []
     for k in range(joint_of(m, j).nv):
         if gear := float(m.actuator_gear[a, k]):
             scaled = gear * bias * np.array([1.0, gear, gear])
             reach = np.sort(gear * bounds).clip(-UNBOUNDED, UNBOUNDED)
-            reach = reach if of_joint is None else reach.clip(*of_joint)
-            rows.append((a, m.jnt_dofadr[j] + k, gear * m.actuator_gainprm[a, 0], scaled, reach))
+            reach, total = (reach.clip(*of_joint), free) if alone else (reach, of_joint)
+            rows.append((a, m.jnt_dofadr[j] + k, gear * m.actuator_gainprm[a, 0], scaled, reach, total))
     return rows
 
 

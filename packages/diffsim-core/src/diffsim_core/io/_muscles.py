@@ -66,11 +66,11 @@ def tendon_joints(m: Any, a: int) -> set[int]:
             joints.add(i)
         elif wrap in (_SITE, *WRAPPED):
             b = int((m.site_bodyid if wrap == _SITE else m.geom_bodyid)[i])
-            chains.append(_joints_below(m, b))
+            chains.append(joints_below(m, b))
     return joints | (set.union(*chains) - set.intersection(*chains) if chains else set())
 
 
-def _joints_below(m: Any, b: int) -> set[int]:
+def joints_below(m: Any, b: int) -> set[int]:
     """Joints between a body and the world."""
     joints: set[int] = set()
     while b > 0:

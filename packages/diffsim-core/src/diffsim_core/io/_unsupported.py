@@ -12,9 +12,9 @@ from diffsim_core.io._couplings import ties_joints
 from diffsim_core.io._flags import active_equalities, actuator_is_off, switched_off
 from diffsim_core.io._loops import CLOSING
 from diffsim_core.io._mujoco import mujoco
-from diffsim_core.io._muscles import TENDON, tendon_joints
+from diffsim_core.io._muscles import TENDON, joints_below, tendon_joints
 from diffsim_core.io._names import actuator_name, geom_label, joint_name, object_name
-from diffsim_core.io._tendons import held_tendons, tendon_problems
+from diffsim_core.io._tendons import SITE, acts_along, held_tendons, tendon_problems
 
 SINGULAR = (
     "the mass matrix is singular in the initial pose: give the bodies that move mass and inertia, give their joints"
@@ -157,18 +157,29 @@ def _actuators(m: Any) -> list[str]:
 
 
 def _joint_force_limits(m: Any, count: int) -> list[str]:
-    """``actuatorfrcrange`` is fine if one actuator has the joint for itself, or if its actuators cannot exceed it."""
+    """``actuatorfrcrange`` bounds the sum of motors and servos on the joint; with others it must not be exceeded."""
     found = []
-    pulled = {j for a in range(count) if int(m.actuator_trntype[a]) == TENDON for j in tendon_joints(m, a)}
+    pulled = {j for a in range(count) for j in _joints_pulled(m, a)}
     for j in np.flatnonzero(m.jnt_actfrclimited).tolist():
         name, acting = joint_name(m, j), on_joint(m, j)
-        if j in pulled:  # where a tendon pulls on which joint is not known before it moves
-            found.append(f'actuatorfrcrange of joint "{name}", on which an actuator pulls by a tendon: remove it')
-        elif len(acting) > 1:
+        if j in pulled:  # how they pull on which joint is not known before it moves
+            found.append(
+                f'actuatorfrcrange of joint "{name}", on which an actuator pulls by a tendon or site: remove it'
+            )
+        elif any(acts_along(m, a) for a in acting):
             total = sum((generalised_range(m, a) for a in acting), np.zeros(2))
             if not within(total, m.jnt_actfrcrange[j]):
-                found.append(f'actuatorfrcrange of joint "{name}" cuts its actuators: give each a forcerange')
+                found.append(f'actuatorfrcrange of joint "{name}" cuts an actuator with a state: give it a forcerange')
     return found
+
+
+def _joints_pulled(m: Any, a: int) -> set[int]:
+    """Joints on which an actuator acts from afar."""
+    if actuator_is_off(m, a):
+        return set()
+    if int(m.actuator_trntype[a]) == SITE:
+        return joints_below(m, int(m.site_bodyid[m.actuator_trnid[a, 0]]))
+    return tendon_joints(m, a) if int(m.actuator_trntype[a]) == TENDON else set()
 
 
 def _others(m: Any) -> list[str]:

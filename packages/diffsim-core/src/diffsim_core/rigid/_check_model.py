@@ -55,6 +55,8 @@ def _shapes(model: RigidModel) -> Iterator[str]:
     expected |= {"actuator_gear": (nu,), "actuator_range": (nu, 2), "contact_pos": (nc, 3), "gravity": (3,)}
     expected |= {f"contact_{name}": (nc,) for name in ("radius", "kn", "kd", "kt", "mu")}
     expected |= {"servo_actuator": (ns,), "servo_gain": (ns,), "servo_bias": (ns, 3), "servo_range": (ns, 2)}
+    if len(model.servo_total_range):
+        expected["servo_total_range"] = (ns, 2)
     yield from _check_parts.wrong_shapes(model, expected)
     for name, count in (("joint_name", nl), ("actuator_name", nu), ("contact_geom", nc)):
         if len(getattr(model, name)) != count:
@@ -116,6 +118,7 @@ def _values(model: RigidModel) -> Iterator[str]:
     yield from _check_parts.negative(model, _NOT_NEGATIVE)
     yield from _check_parts.reversed_ranges("actuator_range", model.actuator_range)
     yield from _check_parts.reversed_ranges("servo_range", model.servo_range)
+    yield from _check_parts.reversed_ranges("servo_total_range", model.servo_total_range)
     if not model.friction_width > 0:
         yield f"friction_width is {model.friction_width}: give a positive speed"
     for i in np.flatnonzero((model.joint_range[:, 0] > model.joint_range[:, 1]) & (model.joint_limited == 1))[:1]:

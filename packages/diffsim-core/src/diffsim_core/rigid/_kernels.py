@@ -47,6 +47,8 @@ class SizeClass:
     cliques: bool = False
     """Whether rows of the mass matrix have room for more than ancestors, see ``_elimination.py``."""
     servos: bool = False
+    servo_totals: bool = False
+    """Whether sums of servos have bounds."""
     muscles: bool = False
     couplings: bool = False
     """Whether joints follow others."""
@@ -141,6 +143,7 @@ def rigid_kernels(
         "DS_MAX_NU": size.controls,
         "DS_CLIQUES": int(size.cliques),
         "DS_SERVOS": int(size.servos),
+        "DS_SERVO_TOTALS": int(size.servo_totals),
         "DS_MUSCLES": int(size.muscles),
         "DS_COUPLED": int(size.couplings),
         "DS_GROUPS": int(size.groups),
@@ -163,6 +166,7 @@ def rigid_kernels(
     name = f"{prefix}_{dtype}_{place}_l{size.links}_v{size.dofs}_m{size.entries}_u{size.controls}"
     name += "_cliques" if size.cliques else ""
     name += "_servos" if size.servos else ""
+    name += "_totals" if size.servo_totals else ""
     name += f"_muscles{size.activations}" if size.muscles else ""
     name += "_coupled" if size.couplings else ""
     name += "_passive" if size.passive else ""

@@ -14,6 +14,7 @@ from diffsim_core.rigid._pack_coupled import own_rows, pack_coupled
 from diffsim_core.rigid._pack_loops import pack_loops
 from diffsim_core.rigid._pack_muscles import pack_muscles
 from diffsim_core.rigid._pack_passive import pack_passive
+from diffsim_core.rigid._pack_servos import pack_totals
 from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid.contact_laws import compiled_laws
 from diffsim_core.rigid.coupled import uncoupled
@@ -24,7 +25,12 @@ from diffsim_core.rigid.model import UNBOUNDED, FloatArray, RigidModel
 _HEADER = 32
 _PARAMETERS, _ENTRIES, _REALS, _ENTRIES_AT, _COEFFICIENTS_AT, _PARTS_AT = range(8, 14)
 
-_PARTS: tuple[Callable[[RigidModel], tuple[Any, Any]], ...] = (pack_muscles, pack_passive, pack_loops)
+_PARTS: tuple[Callable[[RigidModel], tuple[Any, Any]], ...] = (
+    pack_muscles,
+    pack_passive,
+    pack_loops,
+    pack_totals,
+)
 """What has tables of its own, integers and reals, in the order of ``H_MUSCLES_AT`` and what follows in ``model.h``.
 
 Each has two places in the header: where its integers begin, and its reals among those that are no inputs. They see a

@@ -21,6 +21,7 @@ from diffsim_core.rigid._elimination import fills_in
 from diffsim_core.rigid._kernels import PROBE, STEP, VJP, SizeClass, kernels
 from diffsim_core.rigid._pack_contact import has_groups
 from diffsim_core.rigid._pack_passive import has_passive
+from diffsim_core.rigid._pack_servos import has_totals
 from diffsim_core.rigid.coupled import uncoupled
 from diffsim_core.rigid.limits import has_losses
 from diffsim_core.rigid.model import RigidModel
@@ -201,6 +202,7 @@ class RigidDynamics(NativeDynamics):
         size = SizeClass.of(model.nl, dofs, self._packed.most_entries, model.nu, on_cuda=on_cuda)
         size = replace(size, groups=has_groups(model))
         units, activations = model.muscles.n + model.tendons.n, -(-model.na // 16) * 16
+        size = replace(size, servo_totals=has_totals(model))
         size = replace(size, servos=model.ns > 0, muscles=units > 0, activations=activations)
         size = replace(size, tendons=model.tendons.n > 0 or len(model.muscles.term_joint) > 0)
         size = replace(size, wraps=len(model.muscles.wrap_kind) + len(model.tendons.wrap_kind) > 0)

@@ -206,6 +206,9 @@ class RigidModel:
     A position servo has (0, -kp, -kv), a velocity servo (0, 0, -kv), both times the squared gear."""
     servo_range: FloatArray = field(default_factory=lambda: np.zeros((0, 2)))
     """``[ns, 2]`` bounds of the generalised force [N] or [N m], ``UNBOUNDED`` where there is none."""
+    servo_total_range: FloatArray = field(default_factory=lambda: np.zeros((0, 2)))
+    """``[ns, 2]`` bounds of the sum of all servos of the same degree of freedom, which all say the same; left out if
+    there are none."""
 
     # contact beyond plain points on a plane
     contact_kind: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from diffsim_core.rigid._pack_servos import total_ranges
 from diffsim_core.rigid._twin_algebra import cross_matrix as cross_matrix
 from diffsim_core.rigid._twin_algebra import force_cross as force_cross
 from diffsim_core.rigid._twin_algebra import motion_cross as motion_cross
@@ -187,9 +188,23 @@ def actuator_forces(model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatAr
     model = uncoupled(model)
     tau = np.zeros(model.nv)
     np.add.at(tau, model.actuator_dof, model.actuator_gear * u)
+    return tau + np.clip(_servo_totals(model, q, qd, u)[0], *total_ranges(model).T)
+
+
+def _servo_totals(model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Forces and dampers of servos ``[nv]``, before the bounds of their sums."""
+    force, damping = np.zeros(model.nv), np.zeros(model.nv)
     for a, d, gain, bias, bounds in _servos(model):
-        tau[d] += np.clip(gain * u[a] + bias @ [1.0, _coordinate_of_dof(model, q, d), qd[d]], *bounds)
-    return tau
+        free = gain * u[a] + bias @ [1.0, _coordinate_of_dof(model, q, d), qd[d]]
+        force[d] += np.clip(free, *bounds)
+        damping[d] += _share(free, bounds) * max(-bias[2], 0.0)
+    return force, damping
+
+
+def _share(free: float, bounds: FloatArray) -> float:
+    """Of a force, what its bounds leave."""
+    bounded = np.clip(free, *bounds)
+    return float(np.clip(bounded / free, 0, 1)) if bounded != free and free else 1.0
 
 
 def _servos(model: RigidModel) -> Iterator[tuple[int, int, float, FloatArray, FloatArray]]:
@@ -279,11 +294,8 @@ def dampers(model: RigidModel, kin: Kinematics, q: FloatArray, qd: FloatArray, u
     """
     model = uncoupled(model)
     C = np.diag(joint_dampers(model, q, qd))
-    for a, d, gain, bias, bounds in _servos(model):
-        free = gain * u[a] + bias @ [1.0, _coordinate_of_dof(model, q, d), qd[d]]
-        bounded = np.clip(free, *bounds)
-        share = np.clip(bounded / free, 0, 1) if bounded != free and free else 1.0
-        C[d, d] += share * max(-bias[2], 0.0)
+    totals, ranges = _servo_totals(model, q, qd, u), total_ranges(model)
+    C += np.diag([_share(f, bounds) * c for f, c, bounds in zip(*totals, ranges, strict=True)])
     for contact, links, gains, velocity, _, S in touching(model, kin, qd):
         if len(links) != 1:
             continue

@@ -37,15 +37,17 @@ DS_FN void force_parameters_vjp(const Model& m, const State& s, const R* u, cons
         DS_WITH_JOINT(link, J::force_gains_vjp(m, link, real, s.q + link[L_Q], lambda + link[L_DOF], bar))
     }
     if (DS_SERVOS) {
+        ServoBar of;
+        servo_bar(m, s, u, lambda, added, of);
         for (int a = 0; a < m.ns; a++) {
             const int* servo = m.servo + a * SI_COLUMNS;
             const P* real = m.servor + a * SR_COLUMNS;
             R f = servo_force(m, s, u, a);
             int d = servo[S_DOF];
-            R by = servo_force_vjp(real, f, lambda[d], added[d]), by_v = by * s.v[d];
+            R by = servo_force_vjp(real, f, of.force[d], of.damper[d], added[d]), by_v = by * s.v[d];
 #if DS_IMPLICIT
             ServoDamper damper = servo_damper(real, f);
-            by_v = by_v + select(damper.damping > R{}, lambda[d] * added[d] * damper.share, R{});
+            by_v = by_v + select(damper.damping > R{}, of.damper[d] * added[d] * damper.share, R{});
 #endif
             accumulate(m, bar, real + S_GAIN, by * u[servo[S_CONTROL]]);
             accumulate(m, bar, real + S_OFFSET, by);
