@@ -18,6 +18,7 @@ from diffsim_core.rigid.contacts import PointKind as PointKind
 from diffsim_core.rigid.coupled import FullState as FullState
 from diffsim_core.rigid.coupled import couple as couple
 from diffsim_core.rigid.coupled import full_state as full_state
+from diffsim_core.rigid.coupled import own_state as own_state
 from diffsim_core.rigid.coupled import uncoupled as uncoupled
 from diffsim_core.rigid.couplings import Coupling as Coupling
 from diffsim_core.rigid.couplings import Couplings as Couplings

@@ -119,6 +119,13 @@ def full_state(model: RigidModel, q: FloatArray, qd: FloatArray | None = None) -
     return FullState(q[..., places.q], qd[..., places.dof])
 
 
+def own_state(model: RigidModel, full: FullState) -> tuple[FloatArray, FloatArray]:
+    """``q [..., nq]`` and ``qd [..., nv]`` of what MuJoCo has for every joint; followers' numbers are left out."""
+    places = order(model)
+    q, dof = np.argsort(places.q)[: model.nq], np.argsort(places.dof)[: model.nv]
+    return full.q[..., q], full.qd[..., dof]
+
+
 def reduction(model: RigidModel, q: FloatArray, qd: FloatArray) -> Reduction:
     """The rates of all joints by the model's own, at one state ``q [nq]``, ``qd [nv]``."""
     G, drift, rates = np.eye(model.nv), np.zeros(model.nv), np.array(qd, dtype=np.float64)

@@ -194,7 +194,7 @@ def longest_substep(model: RigidModel, q: FloatArray, integrator: str, bound: fl
         h = _explicit(float(np.linalg.eigvalsh(e.J @ W @ e.J.T)[-1]), e.stiffness, e.damping, bound)
         if h < need.h:
             need = Need(float(h), e.label)
-    return min((need, _pairs(model, q, W, bound)), key=lambda found: found.h)
+    return min((need, _pairs(full, x, G @ W @ G.T, bound)), key=lambda found: found.h)
 
 
 def needed_substeps(model: RigidModel, dt: float, integrator: str) -> int:
