@@ -18,10 +18,12 @@ from diffsim_core.rigid import (
     Sensors,
     couple,
     full_state,
+    own_state,
     twin,
     uncoupled,
 )
 from diffsim_core.rigid.coupled import reduction
+from diffsim_core.rigid.stability import longest_substep
 
 from . import parametric
 from .host import random_states, step, vjp
@@ -293,6 +295,24 @@ def test_a_model_without_couplings_is_unchanged_and_coupling_can_be_undone():
     rod = -0.1 + 0.1 - 0.8 * x + 0.3 * x**2
     piston = 0.05 + 0.2 * (rod + 0.1) - 0.1 * (rod + 0.1) ** 2 + 0.05 * (rod + 0.1) ** 3 + 0.02 * (rod + 0.1) ** 4
     np.testing.assert_allclose(full_state(d, q).q, np.stack([q[:, 0], rod, piston, 2 * x], axis=1), atol=1e-14)
+
+
+def test_own_state_is_the_way_back_from_the_full_one():
+    model = walker()
+    q, qd, _ = random_states(model, 4, 7)
+    back = own_state(model, full_state(model, q, qd))
+    np.testing.assert_array_equal(back[0], q)
+    np.testing.assert_array_equal(back[1], qd)
+
+
+def test_substeps_count_a_followers_spring_by_the_slope_of_its_law():
+    """Slides of masses a and b, and a spring k on the follower ``y = 3 x``: ``w^2 = 9 k / (a + 9 b)``."""
+    body = '<body><joint name="{0}" type="slide" axis="1 0 0" {1}/><geom size="0.1" mass="{2}" {3}/></body>'
+    off = 'contype="0" conaffinity="0"'
+    bodies = body.format("x", "", 2, off) + body.format("y", 'stiffness="4e5"', 0.5, off)
+    model = couple(load_model(f"<mujoco><worldbody>{bodies}</worldbody></mujoco>"), [Coupling("y", "x", (0, 3))])
+    h = longest_substep(model, model.q_ref, "implicit", 1.0).h
+    assert abs(h * np.sqrt(9 * 4e5 / (2 + 9 * 0.5)) - 1) < 0.02
 
 
 def test_reduction_is_the_derivative_of_the_full_state():
