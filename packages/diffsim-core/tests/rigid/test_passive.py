@@ -18,6 +18,8 @@ from diffsim_core.rigid.dynamics import RigidDynamics
 from .host import buffer, random_states, step, vjp
 from .trees import random_state, random_tree
 
+pytestmark = pytest.mark.filterwarnings("ignore:model .* will diverge")
+
 OPTIONS = {
     "air": 'density="1.2" viscosity="0.00002" wind="1 -2 0.5"',
     "water": 'density="900" viscosity="3" wind="0.3 0.2 -0.4"',
