@@ -14,6 +14,7 @@ WRONG = 1e-6
 """Largest relative error of mass matrix, force, acceleration and gradient of a model that is right."""
 APART = 0.02
 """Largest distance in height from MuJoCo after a second of standing [m]."""
+_COMPILER = "MuJoCo cannot compile it: "
 OWN = "your files"
 """How models that belong to no package are called."""
 
@@ -157,13 +158,13 @@ def kinds(rows: Sequence[Row]) -> list[tuple[str, int, int]]:
 
 def kind(problem: str) -> str:
     """A problem without the names and numbers of one file."""
-    text = re.sub(r"\([^)]*\)", "", problem)
-    text = re.sub(r"'/[^']*'", "FILE", re.sub(r'"[^"]*"', "", text))
-    if text.startswith("MuJoCo cannot compile it:"):
-        text = re.sub(r"(Element name|Error opening file|mesh file|in geom|in mesh).*", r"\1", text)
-    text = re.split(r"[:;](?= )", text.removeprefix("MuJoCo cannot compile it: "), maxsplit=1)[0]
+    by_mujoco = problem.startswith(_COMPILER)
+    text = re.sub(r"^((XML )?Error: )+", "", problem.removeprefix(_COMPILER))
+    text = re.sub(r'\([^)]*\)|"[^"]*"', "", text)
+    text = re.sub(r"'[^']*'|\S*/\S*", "…", text)  # names and paths
+    text = re.split(r"[:;,](?= )| Element | Object name ", text, maxsplit=1)[0]
     text = " ".join(re.sub(r"\b[\d.]+\b", "N", text).split())
-    return shorten(("MuJoCo cannot compile it: " if "MuJoCo cannot compile" in problem else "") + text, 110)
+    return shorten((_COMPILER if by_mujoco else "") + text, 110)
 
 
 def kinds_table(rows: Sequence[Row], *, markdown: bool, most: int = 30) -> str:
