@@ -10,6 +10,7 @@ import numpy as np
 
 from diffsim_core._buffer import Buffer
 from diffsim_core.rigid import RigidDynamics, RigidModel, full_state
+from diffsim_core.rigid._kernels import SizeClass
 from diffsim_core.rigid.coupled import reduction
 from diffsim_core.rigid.tendons import PassiveConstants
 
@@ -26,6 +27,8 @@ SECOND = 60
 _BAD = tuple(getattr(mujoco.mjtWarning, f"mjWARN_BAD{name}") for name in ("QPOS", "QVEL", "QACC"))
 _GAINS = ("kn", "kd", "kt")
 _NEXT_TO_NOTHING = 1e-30
+_ROOM = 64
+"""Links, degrees of freedom and controls that a module has room for, or multiples of it."""
 _DIRECTIONS = 4
 _WIDTHS = (1e-4, 1e-5, 1e-6)
 """Half-widths of central differences; the one that agrees best with its double counts."""
@@ -35,9 +38,23 @@ _REST = 0.005
 """A model is at rest in MuJoCo if its centre of mass moves by less than this in height in the last tenth [m]."""
 
 
-def dynamics(model: RigidModel) -> RigidDynamics:
-    """In float64 with one thread, and as many sub-steps as the simulator thinks right."""
-    return RigidDynamics(model, dt=DT, substeps="auto", dtype="float64", threads=1)
+class _Roomy(RigidDynamics):
+    """Compiled with room for models of all usual sizes, so that few modules serve a whole corpus."""
+
+    def _size(self, on_cuda: bool) -> SizeClass:
+        size = super()._size(on_cuda)
+        dofs = _up(size.dofs)
+        entries = min(dofs * (dofs + 1) // 2, max(size.entries, _ROOM * (_ROOM + 1) // 2))
+        return dataclasses.replace(size, links=_up(size.links), dofs=dofs, entries=entries, controls=_up(size.controls))
+
+
+def _up(number: int) -> int:
+    return max(-(-number // _ROOM), 1) * _ROOM
+
+
+def dynamics(model: RigidModel, substeps: int | str = "auto") -> RigidDynamics:
+    """In float64 with one thread, and by default as many sub-steps as the simulator thinks right."""
+    return _Roomy(model, dt=DT, substeps=substeps, dtype="float64", threads=1)
 
 
 def beside_mujoco(model: RigidModel, m: Any, states: States) -> dict[str, Any]:
@@ -47,7 +64,7 @@ def beside_mujoco(model: RigidModel, m: Any, states: States) -> dict[str, Any]:
     constraints in MuJoCo, and left out of its matrices by their rates (:func:`diffsim_core.rigid.coupled.reduction`).
     """
     own = reduced(model, states)
-    free = RigidDynamics(without_constraints(model), dt=DT, substeps=1, dtype="float64", threads=1)
+    free = dynamics(without_constraints(model), substeps=1)
     probe = free.probe(own.q, own.qd, own.u, act=own.act)
     errors = {"mass": 0.0, "force": 0.0, "acceleration": 0.0}
     flags = m.opt.disableflags
