@@ -35,6 +35,7 @@ def test_compiles_to_a_cubin(tmp_path, dtype, inputs):
             size,
             servos=True,
             groups=True,
+            spins=True,
             muscles=True,
             tendons=True,
             joints=(SCREW,),

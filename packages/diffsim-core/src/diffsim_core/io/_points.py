@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffsim_core.io._gains import Gains
+from diffsim_core.io._gains import Gains, half_width
 from diffsim_core.io._grounds import Ground
 from diffsim_core.io._hulls import hull_points
 from diffsim_core.rigid._quat import rotation
@@ -66,9 +66,9 @@ def contact_arrays(
             place = geom.pos + rotation(geom.quat) @ offset
             shared = (share * gain for gain in gains(geom))
             shape = (geom.name, kind, points.size, quat)
-            friction = (found.mu if mu is None else mu, plane, found.ratio, found.spin, found.roll)
+            friction = (found.mu if mu is None else mu, plane, found.ratio, found.spin, found.roll, half_width(geom))
             rows.append((geom.link, place, points.radius + found.margin, *shared, *shape, *friction))
-    columns = list(zip(*rows, strict=True)) if rows else [()] * 15
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 16
     return {
         "contact_link": np.array(columns[0], dtype=np.int64),
         "contact_pos": np.array(columns[1], dtype=np.float64).reshape(-1, 3),
@@ -85,6 +85,7 @@ def contact_arrays(
         "contact_ratio": np.array(columns[12], dtype=np.float64),
         "contact_spin": np.array(columns[13], dtype=np.float64),
         "contact_roll": np.array(columns[14], dtype=np.float64),
+        "contact_lever": np.array(columns[15], dtype=np.float64),
         "ground_planes": np.zeros((0, 4)) if ground is None else ground.planes,
         "ground_field": None if ground is None else ground.field,
         "ground_height": 0.0 if ground is None else ground.height,

@@ -58,7 +58,7 @@ def reversed_ranges(name: str, ranges: Any) -> Iterator[str]:
 def points(m: RigidModel) -> Iterator[str]:
     """Problems of the kinds of contact points."""
     yield from wrong_shapes(m, {"contact_kind": (m.nc,), "contact_size": (m.nc, 3), "contact_quat": (m.nc, 4)})
-    own = ("contact_plane", "contact_ratio", "contact_spin", "contact_roll")
+    own = ("contact_plane", "contact_ratio", "contact_spin", "contact_roll", "contact_lever")
     yield from wrong_shapes(m, dict.fromkeys(own, (m.nc,)))
     yield from wrong_indices("contact_kind", m.contact_kind, 0, len(PointKind))
     yield from wrong_indices("contact_plane", m.contact_plane, -1, len(m.ground_planes))

@@ -54,6 +54,8 @@ class SizeClass:
     """Whether joints follow others."""
     groups: bool = False
     """Of contact points within spheres."""
+    spins: bool = False
+    """Friction against turning."""
     activations: int = 0
     """Of muscles and actuators."""
     passive: bool = False
@@ -147,6 +149,7 @@ def rigid_kernels(
         "DS_MUSCLES": int(size.muscles),
         "DS_COUPLED": int(size.couplings),
         "DS_GROUPS": int(size.groups),
+        "DS_SPINS": int(size.spins),
         "DS_TENDONS": int(size.tendons),
         "DS_WRAPS": int(size.wraps),
         "DS_MAX_NA": size.activations or 1,
@@ -171,6 +174,7 @@ def rigid_kernels(
     name += "_coupled" if size.couplings else ""
     name += "_passive" if size.passive else ""
     name += "_groups" if size.groups else ""
+    name += "_spins" if size.spins else ""
     name += "_tendons" if size.tendons else ""
     name += "_wraps" if size.wraps else ""
     name += f"_p{size.parameters}_r{size.reals}" if size.parameters else ""

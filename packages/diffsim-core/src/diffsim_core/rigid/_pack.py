@@ -15,6 +15,7 @@ from diffsim_core.rigid._pack_loops import pack_loops
 from diffsim_core.rigid._pack_muscles import pack_muscles
 from diffsim_core.rigid._pack_passive import pack_passive
 from diffsim_core.rigid._pack_servos import pack_totals
+from diffsim_core.rigid._pack_spins import pack_spins
 from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid.contact_laws import compiled_laws
 from diffsim_core.rigid.coupled import uncoupled
@@ -30,6 +31,7 @@ _PARTS: tuple[Callable[[RigidModel], tuple[Any, Any]], ...] = (
     pack_passive,
     pack_loops,
     pack_totals,
+    pack_spins,
 )
 """What has tables of its own, integers and reals, in the order of ``H_MUSCLES_AT`` and what follows in ``model.h``.
 

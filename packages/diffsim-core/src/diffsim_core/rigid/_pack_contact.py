@@ -48,6 +48,11 @@ def plain_points(model: RigidModel) -> Any:
     return _ordered(model, _plain(model)).order
 
 
+def surface_points(model: RigidModel) -> Any:
+    """Indices of the others, in the engine's order."""
+    return _ordered(model, ~_plain(model)).order
+
+
 def has_groups(model: RigidModel) -> bool:
     """Whether a shape has so many points that they are a group."""
     return any(_ordered(model, chosen).groups for chosen in (_plain(model), ~_plain(model)))
@@ -64,7 +69,7 @@ def touch_rows(model: RigidModel) -> Any:
     """Position, radius and gains of the points off the fast path; and the gains of pairs, in the same columns."""
     pairs = model.pairs
     gains = np.column_stack([np.zeros((len(pairs), 4)), pairs.kn, pairs.kd, pairs.kt, pairs.mu])
-    return np.concatenate([point_rows(model, _ordered(model, ~_plain(model)).order), gains])
+    return np.concatenate([point_rows(model, surface_points(model)), gains])
 
 
 def pack_contacts(model: RigidModel, backward_smoothing: float) -> tuple[Any, Any]:

@@ -22,6 +22,7 @@ from diffsim_core.rigid._kernels import PROBE, STEP, VJP, SizeClass, kernels
 from diffsim_core.rigid._pack_contact import has_groups
 from diffsim_core.rigid._pack_passive import has_passive
 from diffsim_core.rigid._pack_servos import has_totals
+from diffsim_core.rigid._pack_spins import has_spins
 from diffsim_core.rigid.coupled import uncoupled
 from diffsim_core.rigid.limits import has_losses
 from diffsim_core.rigid.model import RigidModel
@@ -200,7 +201,7 @@ class RigidDynamics(NativeDynamics):
         model = self.model
         dofs = model.nv + len(model.couplings)
         size = SizeClass.of(model.nl, dofs, self._packed.most_entries, model.nu, on_cuda=on_cuda)
-        size = replace(size, groups=has_groups(model))
+        size = replace(size, groups=has_groups(model), spins=has_spins(model))
         units, activations = model.muscles.n + model.tendons.n, -(-model.na // 16) * 16
         size = replace(size, servo_totals=has_totals(model))
         size = replace(size, servos=model.ns > 0, muscles=units > 0, activations=activations)

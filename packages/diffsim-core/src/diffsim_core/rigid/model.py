@@ -230,6 +230,8 @@ class RigidModel:
     """``[nc]`` radius [m] at which friction also brakes turning about the normal; zero, if left out, for none."""
     contact_roll: FloatArray = field(default_factory=lambda: np.zeros(0))
     """``[nc]`` radius [m] at which friction also brakes rolling, turning across the normal."""
+    contact_lever: FloatArray = field(default_factory=lambda: np.zeros(0))
+    """``[nc]`` lever [m] of the slip that turning is: it sticks where a point that far away would; 0.1 if left out."""
     pairs: ContactPairs = field(default_factory=ContactPairs.none)
     """Shapes of different links that may touch; none unless the loader was asked."""
     contact_smoothing: float = 0.0
@@ -268,8 +270,8 @@ class RigidModel:
         for name, blank in (("contact_size", [0.0, 0, 0]), ("contact_quat", [1.0, 0, 0, 0])):
             if not len(getattr(self, name)):
                 object.__setattr__(self, name, np.tile(blank, (self.nc, 1)))
-        numbers = (("contact_plane", -1), ("contact_ratio", 1.0), ("contact_spin", 0.0), ("contact_roll", 0.0))
-        for name, blank in numbers:
+        numbers = {"plane": -1, "ratio": 1.0, "spin": 0.0, "roll": 0.0, "lever": 0.1}
+        for name, blank in ((f"contact_{name}", blank) for name, blank in numbers.items()):
             if not len(getattr(self, name)):
                 object.__setattr__(self, name, np.full(self.nc, blank))
         for name, blank in (("link_gravcomp", 0.0), ("link_gravcomp_offset", [0.0, 0, 0])):

@@ -35,7 +35,14 @@ from diffsim_core.rigid.joints import JOINTS, Joint
 from diffsim_core.rigid.limits import has_limit_damper, limit_damper
 from diffsim_core.rigid.model import FloatArray, RigidModel
 from diffsim_core.rigid.twin_contact import SLIP_FLOOR as SLIP_FLOOR
-from diffsim_core.rigid.twin_contact import Contact, contact_damper, contact_force, ground_contact, shortening
+from diffsim_core.rigid.twin_contact import (
+    Contact,
+    contact_damper,
+    contact_force,
+    ground_contact,
+    shortening,
+    turning_dampers,
+)
 from diffsim_core.rigid.twin_pairs import pair_contacts
 
 NO_ACTIVATIONS: FloatArray = np.zeros(0)
@@ -279,6 +286,9 @@ def contact_forces(model: RigidModel, kin: Kinematics, qd: FloatArray, dt: float
         for s, i in zip((1, -1), links, strict=False):
             if i >= 0:
                 wrench[i] += s * np.concatenate([np.cross(contact.x, force), force])
+    V = velocities(model, kin, qd)
+    for i, D in turning_dampers(model, kin.rotation, kin.position, V, dt):
+        wrench[i, :3] -= D @ V[i, :3]
     return project(model, kin, wrench)
 
 
@@ -303,16 +313,29 @@ def dampers(model: RigidModel, kin: Kinematics, q: FloatArray, qd: FloatArray, u
         D = contact_damper(model.contact_law, model.contact_smoothing, gains, at, S @ velocity, dt)
         J = S @ point_jacobian(model, kin, links[0], contact.x)
         C += J.T @ D @ J
+    for i, D in turning_dampers(model, kin.rotation, kin.position, velocities(model, kin, qd), dt):
+        J = turning_jacobian(model, kin, i)
+        C += J.T @ D @ J
     return C + loop_forces(loop_rows(model, *kin), qd, dt)[1] if model.loops.n else C
+
+
+def turning_jacobian(model: RigidModel, kin: Kinematics, link: int) -> FloatArray:
+    """Angular velocity ``[3, nv]`` of a link, per unit of each degree of freedom."""
+    return _twist_jacobian(model, kin, link)[:3]
 
 
 def point_jacobian(model: RigidModel, kin: Kinematics, link: int, x: FloatArray) -> FloatArray:
     """Velocity ``[3, nv]`` of the point of a link that is at ``x`` [m], per unit of each degree of freedom."""
+    J = _twist_jacobian(model, kin, link)
+    return J[3:] + np.cross(J[:3].T, x).T
+
+
+def _twist_jacobian(model: RigidModel, kin: Kinematics, link: int) -> FloatArray:
     model = uncoupled(model)
-    J = np.zeros((3, model.nv))
+    J = np.zeros((6, model.nv))
     while link >= 0:
         dofs = _dofs(model, link)
-        J[:, dofs] = kin.S[3:, dofs] + np.cross(kin.S[:3, dofs].T, x).T
+        J[:, dofs] = kin.S[:, dofs]
         link = int(model.link_parent[link])
     return J
 

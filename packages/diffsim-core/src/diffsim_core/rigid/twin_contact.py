@@ -6,6 +6,7 @@ axes. ``twin.contact_forces`` turns these into joint forces.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -147,3 +148,29 @@ def ground_contact(model: RigidModel, c: int, R: FloatArray, x: FloatArray) -> C
     n = np.array([*-slope, 1.0]) / np.sqrt(1 + slope @ slope)
     o = support_offset(model, c, R, n)
     return Contact(centre + o, n, float((centre[2] - height) * n[2] + n @ o))
+
+
+def turning_dampers(
+    model: RigidModel, rotation: FloatArray, position: FloatArray, V: FloatArray, dt: float
+) -> Iterator[tuple[int, FloatArray]]:
+    """Links, and dampers ``D [3, 3]`` [N m s/rad] of their turning: torsional and rolling friction is ``-D w``.
+
+    With a lever l friction brakes the slip ``l w`` about the normal, and that across it, as it brakes sliding. Its arm
+    is a radius r for each: the moment is r times the law's bound at most. Arguments are the links' axes, origins and
+    twists.
+    """
+    for c in np.flatnonzero((model.contact_spin != 0) | (model.contact_roll != 0)):
+        i = int(model.contact_link[c])
+        contact = ground_contact(model, int(c), rotation[i], position[i])
+        w, un = V[i, :3], float(contact.n @ (V[i, 3:] + np.cross(V[i, :3], contact.x)))
+        m = inside_depth(contact.d + dt * un, model.contact_smoothing)
+        if m == 0:
+            continue
+        gains = Gains(model.contact_kn[c], model.contact_kd[c], model.contact_kt[c], model.contact_mu[c])
+        bound = CONTACT_LAWS[model.contact_law].normal(gains, m, un)[1]
+        nn = np.outer(contact.n, contact.n)
+        D = np.zeros((3, 3))
+        for radius, part in ((model.contact_spin[c], nn), (model.contact_roll[c], np.eye(3) - nn)):
+            slip = model.contact_lever[c] * part @ w
+            D += radius * model.contact_lever[c] * min(gains.kt, bound / np.sqrt(slip @ slip + SLIP_FLOOR)) * part
+        yield i, D

@@ -109,6 +109,9 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
     }
     contact_vjp(m, k, X, added_motion, dt, bar);
     if (m.contacts.nf) surface_vjp(m, k, X, added_motion, dt, bar);
+#if DS_SPINS
+    spin_vjp(m, k, X, added_motion, dt, bar);
+#endif
     if (m.contacts.np) pair_forces_vjp(m, k, X, bar);
 #if DS_MUSCLES
     muscle_vjp(m, s, k, X, lambda, drive, bar, g, gu, gact);

@@ -10,7 +10,7 @@
 #include "muscles.h"
 #include "pairs.h"
 #include "passive.h"
-#include "surface.h"
+#include "spins.h"
 
 namespace ds {
 
@@ -41,6 +41,9 @@ DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, con
     }
     contact_forces(m, k, h, F, C);
     if (m.contacts.nf) surface_forces(m, k, h, F, C);
+#if DS_SPINS
+    spin_forces(m, k, h, F, C);
+#endif
     if (m.contacts.np) pair_forces(m, k, F);
 #if DS_MUSCLES
     muscle_forces(m, s, k, drive, F, tau);
@@ -201,6 +204,9 @@ DS_FN void dampers(const Model& m, const State& s, const Drive& drive, const Kin
     joint_forces(m, s, f, C);
     contact_forces(m, k, h, F, C);
     if (m.contacts.nf) surface_forces(m, k, h, F, C);
+#if DS_SPINS
+    spin_forces(m, k, h, F, C);
+#endif
 }
 #endif
 

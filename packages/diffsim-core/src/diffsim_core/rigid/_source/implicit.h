@@ -63,6 +63,18 @@ DS_FN void damp_point(Damping& C, int link, V3 p, V3 n, R along, R across)
         C.link[link] = B, C.touching[link] = true;
 }
 
+// a damper of turning between a link and the world: -along w along the unit vector n, -across w across it
+DS_FN void damp_turn(Damping& C, int link, V3 n, R along, R across)
+{
+    R s = along - across, z = R{};
+    Sym6 B = {{z, z, z, z, z, z}, {z, z, z, z, z, z, z, z, z},
+              {s * n.x * n.x + across, s * n.y * n.y + across, s * n.z * n.z + across, s * n.x * n.y, s * n.x * n.z, s * n.y * n.z}};
+    if (C.touching[link])
+        add(C.link[link], B);
+    else
+        C.link[link] = B, C.touching[link] = true;
+}
+
 // The slope of a contact's normal force by the velocity after the sub-step, and its derivative by distance: damping at that
 // depth, and the spring's over the sub-step. Constants of the contact alone, so that any law may have it.
 struct Firmness {

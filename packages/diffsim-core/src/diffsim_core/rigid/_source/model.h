@@ -7,6 +7,7 @@
 #include "loop_tables.h"
 #include "muscle_tables.h"
 #include "passive_tables.h"
+#include "spin_tables.h"
 
 namespace ds {
 
@@ -16,7 +17,7 @@ enum {
     H_PARAMETERS, H_ENTRIES, H_REALS, H_ENTRIES_AT, H_COEFFICIENTS_AT,
     H_COUPLED_AT, H_COUPLED_REALS_AT,
     H_MUSCLES_AT, H_MUSCLE_REALS_AT, H_PASSIVE_AT, H_PASSIVE_REALS_AT, H_LOOPS_AT, H_LOOP_REALS_AT,
-    H_TOTALS_AT, H_TOTALS_REALS_AT,
+    H_TOTALS_AT, H_TOTALS_REALS_AT, H_SPINS_AT, H_SPIN_REALS_AT,
     H_COLUMNS = 32  // two for each part with tables of its own, see _PARTS in _pack.py
 };
 // the first reals
@@ -74,6 +75,9 @@ struct Model {
 #if DS_SERVO_TOTALS
     const T* totals;  // [nv][2] bounds of the sum of a degree of freedom's servos
 #endif
+#if DS_SPINS
+    Spins spins;
+#endif
     bool places;  // whether anything asks where in x and y a link is
 };
 
@@ -119,6 +123,9 @@ DS_FN Model unpack(const int* i, const P* r, const T* rest)
 #endif
 #if DS_SERVO_TOTALS
     m.totals = rest + i[H_TOTALS_REALS_AT];
+#endif
+#if DS_SPINS
+    m.spins = unpack_spins(i + i[H_SPINS_AT], rest + i[H_SPIN_REALS_AT]);
 #endif
     return m;
 }

@@ -132,10 +132,31 @@ DS_FN R touch_world_gains_vjp(const Model& m, const P* row, const Touch& at, V3 
 }
 #endif
 
+#if DS_SPINS
+// those of friction against turning
+DS_FN void spin_parameters_vjp(const Model& m, const Kinematics& k, const SV* X, const SV* Y, T h, R* bar)
+{
+    T back = m.contacts.back;
+    for (int j = 0; j < m.spins.n; j++) {
+        SpinPoint p = spin_point(m, k, j);
+        R z = R{}, un = dot(point_velocity(k.V[p.link], p.s.at.p), p.s.at.n), d = ahead(p.s.at.d, un, h);
+        if (!any(d < splat(back))) continue;
+        Slips s = slips(p.s.at.n, k.V[p.link].w, X[p.link].w, turning(Y, p.link));
+        R about = p.spin * s.xn * (s.wn + s.yn), across = p.roll * dot(s.xt, s.wt + s.yt);
+        R by_d = gains_vjp(m, p.row, d, un, z, about, p.square * s.wn * s.wn, z, h, bar) +
+                 gains_vjp(m, p.row, d, un, z, across, p.square * dot(s.wt, s.wt), z, h, bar);
+        if (!m.contacts.nx && !p.s.plane) accumulate(m, bar, m.reals + G_GROUND, -by_d);
+    }
+}
+#endif
+
 // contact's constants: of points on the plane, on other ground, and of pairs
 DS_FN void contact_parameters_vjp(const Model& m, const Kinematics& k, const SV* X, const SV* Y, T h, R* bar)
 {
     T back = m.contacts.back;
+#if DS_SPINS
+    spin_parameters_vjp(m, k, X, Y, h, bar);
+#endif
     for (int c = 0, group = 0; (c = next_level_point(m, k, back, h, c, group)) < m.nc; c++) {
         const P* point = m.contactr + c * CR_COLUMNS;
         int link = m.contact[c];

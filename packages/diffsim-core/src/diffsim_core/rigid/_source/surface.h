@@ -77,16 +77,14 @@ DS_FN V3 shortened(const SurfacePoint& s, V3 u)
     return u + along * (dot(along, u) * (s.ratio - 1));
 }
 
-DS_FN SurfacePoint surface_point(const Model& m, const Kinematics& k, int c)
+// of a point of a kind, in a row of touchr or contactr, with a plane or, where that is null, the ground
+DS_FN SurfacePoint surface_place(const Model& m, const Kinematics& k, int link, int kind, const T* plane, const P* row,
+                                 const T* shape)
 {
-    const int* surface = m.contacts.surface + c * FI_COLUMNS;
-    const P* row = m.touchr + c * CR_COLUMNS;
-    const T* shape = m.contacts.surfacer + c * FR_COLUMNS;
-    int link = surface[F_LINK];
     SurfacePoint f;
     V3 at = k.r[link] + rotate(k.E[link], row + C_POS);
-    f.plane = surface[F_PLANE] < 0 ? nullptr : m.contacts.planer + surface[F_PLANE] * PLR_COLUMNS;
-    f.ratio = shape[F_RATIO];
+    f.plane = plane;
+    f.ratio = T(1);
     if (f.plane) {
         f.gap = distance(k, link, at, f.plane);
         f.at.n = constant3(f.plane + PL_NORMAL);
@@ -94,9 +92,39 @@ DS_FN SurfacePoint surface_point(const Model& m, const Kinematics& k, int c)
         f.gap = above(m, k, link, at, f.t);
         f.at.n = terrain_normal(f.t);
     }
-    f.s = support(surface[F_KIND], row, shape, k.E[link], f.at.n);
+    f.s = support(kind, row, shape, k.E[link], f.at.n);
     f.at.p = at + f.s.o;
     f.at.d = (f.plane ? f.gap : f.gap * f.at.n.z) + dot(f.at.n, f.s.o);
+    return f;
+}
+
+// adds to W what the cotangents of distance, normal and point come to
+DS_FN void surface_place_vjp(const Model& m, const SurfacePoint& s, int kind, const P* row, const T* shape, R by_d, V3 by_n,
+                             V3 by_p, SV& W)
+{
+    // the point p = c + o, and o in d and p together
+    V3 p = s.at.p, n = s.at.n, by_o = by_p + n * by_d, turned = support_by_normal(kind, row, shape, s.s, by_o);
+    V3 centre = p - s.s.o, by_c = by_p;
+    if (s.plane) {
+        by_c = by_c + n * by_d;
+    } else {
+        by_c.z = by_c.z + by_d * n.z;
+        by_n = by_n + s.s.o * by_d + turned;
+        by_n.z = by_n.z + by_d * s.gap;
+        if (m.contacts.nx) by_c = by_c + terrain_vjp(s.t, n, by_n, -(by_d * n.z));
+    }
+    W.w = W.w - cross(p, by_p) + cross(centre, by_c) + cross(s.s.o, by_o) - cross(n, turned);
+    W.v = W.v - by_p + by_c;
+}
+
+DS_FN SurfacePoint surface_point(const Model& m, const Kinematics& k, int c)
+{
+    const int* surface = m.contacts.surface + c * FI_COLUMNS;
+    const T* shape = m.contacts.surfacer + c * FR_COLUMNS;
+    const T* plane = surface[F_PLANE] < 0 ? nullptr : m.contacts.planer + surface[F_PLANE] * PLR_COLUMNS;
+    const P* row = m.touchr + c * CR_COLUMNS;
+    SurfacePoint f = surface_place(m, k, surface[F_LINK], surface[F_KIND], plane, row, shape);
+    f.ratio = shape[F_RATIO];
     return f;
 }
 
@@ -156,38 +184,26 @@ DS_ENTRY void surface_vjp(const Model& m, const Kinematics& k, const SV* X, cons
         SurfacePoint s = surface_point(m, k, c);
         V3 p = s.at.p, n = s.at.n, u = point_velocity(k.V[link], p), x = point_velocity(X[link], p);
         if (!any(ahead(s.at.d, dot(u, n), h) < splat(back))) continue;
-        // psi by the point p = c + o (the velocities differ from place to place) and by o in d and p together
+        // the velocities differ from place to place
 #if DS_IMPLICIT
         V3 y = point_velocity(Y[link], p);
         Psi g = touch_world_vjp(m, row, s.at, shortened(s, u), shortened(s, x), shortened(s, y), back, h);
         g.u = shortened(s, g.u), g.x = shortened(s, g.x), g.y = shortened(s, g.y);
-        V3 by_p = cross(g.u, k.V[link].w) + cross(g.x, X[link].w) + cross(g.y, Y[link].w), by_o = by_p + n * g.d;
+        V3 by_p = cross(g.u, k.V[link].w) + cross(g.x, X[link].w) + cross(g.y, Y[link].w);
         bar[link].Y = bar[link].Y + SV{cross(p, g.y), g.y};
         bar[link].W.w = bar[link].W.w + cross(y, g.y);
 #else
         Psi g = touch_vjp(m, row, s.at, shortened(s, u), shortened(s, x), back);
         g.u = shortened(s, g.u), g.x = shortened(s, g.x);
-        V3 by_p = cross(g.u, k.V[link].w) + cross(g.x, X[link].w), by_o = by_p + n * g.d;
+        V3 by_p = cross(g.u, k.V[link].w) + cross(g.x, X[link].w);
 #endif
-        V3 turned = support_by_normal(kind, row, shape, s.s, by_o);
-        V3 by_c = by_p;
-        if (s.plane) {
-            by_c = by_c + n * g.d;
-        } else {
-            by_c.z = by_c.z + g.d * n.z;
-            V3 by_n = g.n + s.s.o * g.d + turned;
-            by_n.z = by_n.z + g.d * s.gap;
-            if (m.contacts.nx) by_c = by_c + terrain_vjp(s.t, n, by_n, -(g.d * n.z));
-        }
-        V3 centre = p - s.s.o;
         LinkBar& b = bar[link];
         b.X.w = b.X.w + cross(p, g.x);
         b.X.v = b.X.v + g.x;
         b.V.w = b.V.w + cross(p, g.u);
         b.V.v = b.V.v + g.u;
-        b.W.w = b.W.w + cross(u, g.u) + cross(x, g.x) - cross(p, by_p) + cross(centre, by_c) +
-                cross(s.s.o, by_o) - cross(n, turned);
-        b.W.v = b.W.v - by_p + by_c;
+        b.W.w = b.W.w + cross(u, g.u) + cross(x, g.x);
+        surface_place_vjp(m, s, kind, row, shape, g.d, g.n, by_p, b.W);
     }
 }
 
