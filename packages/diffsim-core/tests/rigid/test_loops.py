@@ -13,6 +13,7 @@ from diffsim_core.io import LoopParams, load_model
 from diffsim_core.rigid import Loops, RigidDynamics, twin
 from diffsim_core.rigid._twin_loops import loop_rows
 
+from . import parametric
 from .host import random_states, step, vjp
 from .trees import TreeOptions, random_tree
 
@@ -218,3 +219,58 @@ def test_a_weld_holds_a_body_at_the_end_of_two_arms():
     assert np.abs(rows.gap[:3]).max() < 1e-3
     assert np.abs(rows.gap[3:]).max() < 1e-3
     assert np.abs(qd).max() < 1e-2
+
+
+COUPLED = FOUR_BAR.replace(
+    '<body name="rocker"',
+    '<body name="gear" pos="-0.3 0 1"><joint name="d"/><geom type="capsule" size="0.02" fromto="0 0 0 0 0 0.2"/></body>'
+    '<body name="rocker"',
+).replace("</equality>", '<joint joint1="d" joint2="a" polycoef="0 -0.7 0.2 0 0"/></equality>')
+
+
+def test_a_loop_with_a_coupled_joint_moves_as_the_twin_and_has_its_gradient():
+    m = load_model(COUPLED)
+    assert len(m.couplings) == 1 and m.loops.n == 1 and m.nv == 3
+    check_step_and_gradient(m, RigidDynamics(m, dt=0.01, substeps=3, dtype="float64"))
+
+
+def check_step_and_gradient(m, d):
+    rng = np.random.default_rng(0)
+    q, qd = m.q_ref[None] + 1e-3 * rng.normal(size=(1, m.nq)), rng.normal(size=(1, m.nv))
+    u = np.full((1, m.nu), 0.4)
+    out = step(d, q, qd, u)
+    expected = twin.control_step(m, q[0], qd[0], u[0], d.dt, d.substeps)
+    np.testing.assert_allclose(out.q[0], expected[0], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(out.qd[0], expected[1], rtol=1e-7, atol=1e-7)
+    gq, gqd = rng.normal(size=q.shape), rng.normal(size=qd.shape)
+    found, direction = vjp(d, q, qd, u, gq, gqd), [rng.normal(size=x.shape) for x in (q, qd, u)]
+
+    def loss(t):
+        out = step(d, *(x + t * e for x, e in zip((q, qd, u), direction, strict=True)))
+        return float((gq * out.q).sum() + (gqd * out.qd).sum())
+
+    h = 1e-5
+    expected = (8 * (loss(h) - loss(-h)) - (loss(2 * h) - loss(-2 * h))) / (12 * h)
+    assert abs(sum((g * e).sum() for g, e in zip(found, direction, strict=True)) - expected) < 1e-6 * abs(expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_place_of_a_loop_in_the_world_is_an_input_with_a_gradient(seed):
+    """As a mocap body has it: each world's place is what its row of parameters says, and its cotangent is right."""
+    m = model_of(seed)
+    m = dataclasses.replace(m, loops=dataclasses.replace(m.loops, link=np.array([[-1, 0], [m.nl - 1, -1]])))
+    d = RigidDynamics(m, dt=0.01, substeps=2, dtype="float64", parameters=["loop_place", "gravity"])
+    rng = np.random.default_rng(seed)
+    q, qd, u = random_states(m, 1, seed)
+    params = d.parameters.nominal[None] + 0.2 * rng.normal(size=(1, 9))
+    out = parametric.step(d, q, qd, params, u)
+    moved = d.parameters.apply(params[0])
+    expected = twin.control_step(moved, q[0], qd[0], u[0], d.dt, d.substeps)
+    np.testing.assert_allclose(out.q[0], expected[0], rtol=1e-9, atol=1e-10)
+    gq, gqd = rng.normal(size=q.shape), rng.normal(size=qd.shape)
+    found = parametric.vjp(d, q, qd, params, u, (gq, gqd))[2]
+    for j in range(6):
+        e = 1e-5 * np.eye(9)[j]
+        up, down = (parametric.step(d, q, qd, params + sign * e, u) for sign in (1, -1))
+        slope = ((gq * (up.q - down.q)).sum() + (gqd * (up.qd - down.qd)).sum()) / 2e-5
+        assert abs(found[0, j] - slope) < 1e-6 * max(abs(slope), 0.01)

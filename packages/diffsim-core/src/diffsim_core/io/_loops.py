@@ -15,6 +15,7 @@ from diffsim_core.rigid import twin
 from diffsim_core.rigid._elimination import own_dofs
 from diffsim_core.rigid._quat import quat_mul, rotation
 from diffsim_core.rigid._twin_loops import LoopRows, loop_rows
+from diffsim_core.rigid.coupled import uncoupled
 from diffsim_core.rigid.loops import Loops
 from diffsim_core.rigid.model import Body, FloatArray, RigidModel
 
@@ -64,8 +65,11 @@ def mocap_notes(m: Any) -> list[str]:
     ]
     for e in active_equalities(m):
         held = [b for b in bodies_of(m, e) if m.body_mocapid[b] >= 0] if int(m.eq_type[e]) in CLOSING else []
+        name = equality_name(m, e)
         found += [
-            f'equality "{equality_name(m, e)}" holds to the place of mocap body "{body_name(m, b)}"' for b in held
+            f'equality "{name}" holds to the place of mocap body "{body_name(m, b)}"; the parameter loop_place:{name}'
+            " moves it"
+            for b in held
         ]
     return found
 
@@ -117,7 +121,7 @@ def _hardness(m: Any, e: int) -> float:
 
 def _gains(model: RigidModel, m: Any, i: int, e: int, params: LoopParams) -> tuple[float, float, float, float]:
     """Stiffness, damping, torsion and its damping of closure ``i``, equality ``e`` of the file."""
-    kin = twin.kinematics(model, model.q_ref)
+    kin, model = twin.kinematics(model, model.q_ref), uncoupled(model)
     rows = _rows_of(model, i, loop_rows(model, *kin))
     mobility = rows.jacobian @ np.linalg.solve(twin.mass_matrix(model, kin), rows.jacobian.T)
     masses = [3 / max(float(np.trace(mobility[k : k + 3, k : k + 3])), 1e-12) for k in range(0, len(mobility), 3)]

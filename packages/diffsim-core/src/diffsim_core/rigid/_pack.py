@@ -11,7 +11,7 @@ import numpy as np
 from diffsim_core.rigid._elimination import sparse_rows
 from diffsim_core.rigid._pack_contact import pack_contacts, plain_points, point_rows, touch_rows
 from diffsim_core.rigid._pack_coupled import own_rows, pack_coupled
-from diffsim_core.rigid._pack_loops import pack_loops
+from diffsim_core.rigid._pack_loops import loop_places, pack_loops
 from diffsim_core.rigid._pack_muscles import pack_muscles
 from diffsim_core.rigid._pack_passive import pack_passive
 from diffsim_core.rigid._pack_servos import pack_totals
@@ -100,6 +100,7 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
             model.dof_friction,
             model.actuator_gear,
             _servo_reals(model).ravel(),
+            loop_places(model).ravel(),
             point_rows(model, plain).ravel(),
             touch_rows(model).ravel(),
             more[1],

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from diffsim_core.rigid._twin_algebra import cross_matrix, rotation_matrix
+from diffsim_core.rigid.coupled import uncoupled
 from diffsim_core.rigid.model import FloatArray, RigidModel
 
 
@@ -24,7 +25,8 @@ class LoopRows(NamedTuple):
 
 
 def loop_rows(model: RigidModel, rotation: FloatArray, position: FloatArray, S: FloatArray) -> LoopRows:
-    """All rows; arguments as of ``lengths_and_moments`` of the muscles."""
+    """All rows, by the motion of all joints; arguments as of ``lengths_and_moments`` of the muscles."""
+    model = uncoupled(model)
     loops = model.loops
     gaps, rows, gains = [], [np.zeros((0, model.nv))], []
     for i in range(loops.n):

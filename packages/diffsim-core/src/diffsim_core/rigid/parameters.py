@@ -226,6 +226,14 @@ def _pair(field: str) -> Callable[[RigidModel], Any]:
     return entries
 
 
+def _loop_place(model: RigidModel) -> Any:
+    """Of each closure to the world, the point there."""
+    for i, name in enumerate(model.loops.name):
+        for end in np.flatnonzero(model.loops.link[i] < 0).tolist():
+            for k, axis in enumerate("xyz"):
+                yield [f"{name}.{axis}"], model.loops.pos[i, end, k], _setter("loop_pos", (i, end, k))
+
+
 _ANY, _POSITIVE, _NOT_NEGATIVE = (-np.inf, True), (0.0, True), (0.0, False)
 KINDS: dict[str, Kind] = {
     "gravity": Kind(*_ANY, _axes("gravity")),
@@ -249,6 +257,7 @@ KINDS: dict[str, Kind] = {
     "pair_kd": Kind(*_NOT_NEGATIVE, _pair("kd")),
     "pair_kt": Kind(*_NOT_NEGATIVE, _pair("kt")),
     "pair_mu": Kind(*_NOT_NEGATIVE, _pair("mu")),
+    "loop_place": Kind(*_ANY, _loop_place),
 }
 _FIELDS = (
     "gravity", "link_mass", "link_com", "link_inertia", "joint_stiffness", "dof_damping", "dof_armature",
@@ -345,11 +354,12 @@ class Parameters:
         """The model with these values ``[np]``: what a world with them simulates."""
         fields = {name: np.array(getattr(self.model, name), dtype=np.float64) for name in _FIELDS}
         gains = {f"pair_{name}": np.array(getattr(self.model.pairs, name)) for name in ("kn", "kd", "kt", "mu")}
-        fields |= gains
+        fields |= gains | {"loop_pos": np.array(self.model.loops.pos)}
         for entry, value in zip(self._entries, np.asarray(values, dtype=np.float64), strict=True):
             entry.write(fields, float(value))
         pairs = replace(self.model.pairs, **{name.removeprefix("pair_"): fields.pop(name) for name in gains})
-        return replace(self.model, pairs=pairs, **fields)  # pyright: ignore[reportArgumentType]
+        loops = replace(self.model.loops, pos=fields.pop("loop_pos"))
+        return replace(self.model, pairs=pairs, loops=loops, **fields)  # pyright: ignore[reportArgumentType]
 
     def plain(self) -> Parameters:
         """The same model with no inputs."""

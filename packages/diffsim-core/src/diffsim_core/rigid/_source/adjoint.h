@@ -120,7 +120,7 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
     passive_vjp(m, k, up, X, bar);
 #endif
 #if DS_LOOPS
-    loop_vjp(m, k, X, added_motion, dt, bar);
+    loop_vjp(m, k, X, added_motion, dt, bar, reals);
 #endif
 #if DS_PARAMS
     force_parameters_vjp(m, s, drive.u, qdd, added, damped, lambda, reals);

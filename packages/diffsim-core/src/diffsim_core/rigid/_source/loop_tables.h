@@ -16,13 +16,14 @@ enum { LD_DOF, LD_END, LDI_COLUMNS };
 
 struct Loops {
     int n, apart;      // loops, whether any is apart
+    const P* place;    // [n][3] the end in the world of those that have one, a real that may be an input
     const int* loop;   // [n][LPI_COLUMNS]
     const int* dof;    // [..][LDI_COLUMNS]
     const T* loopr;    // [n][LPR_COLUMNS]
 };
-DS_FN Loops unpack_loops(const int* i, const T* r)
+DS_FN Loops unpack_loops(const int* i, const P* place, const T* r)
 {
-    return {i[0], i[1], i + 2, i + 2 + i[0] * LPI_COLUMNS, r};
+    return {i[0], i[1], place, i + 2, i + 2 + i[0] * LPI_COLUMNS, r};
 }
 
 }  // namespace ds

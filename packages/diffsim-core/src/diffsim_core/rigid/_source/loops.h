@@ -20,9 +20,9 @@ struct Loop {
     T k, c, kr, cr;   // stiffness and what multiplies velocities
 };
 
-DS_FN V3 loop_point(const Kinematics& k, int link, const T* pos)
+DS_FN V3 loop_point(const Kinematics& k, int link, const T* pos, const P* place)
 {
-    if (link < 0) return {splat(pos[0]), splat(pos[1]), splat(pos[2])};
+    if (link < 0) return {splat(place[0]), splat(place[1]), splat(place[2])};
     return k.r[link] + rotate(k.E[link], pos);
 }
 DS_FN M3 loop_axes(const Kinematics& k, int link, const T* axes) { return rotate9(link < 0 ? identity() : k.E[link], axes); }
@@ -34,8 +34,8 @@ DS_FN Loop loop(const Model& m, const Kinematics& k, int i, T h)
     const T* real = m.loops.loopr + i * LPR_COLUMNS;
     Loop l;
     l.A = ints[LP_A], l.B = ints[LP_B], l.weld = ints[LP_WELD];
-    l.a = loop_point(k, l.A, real + LP_POS_A);
-    l.b = loop_point(k, l.B, real + LP_POS_B);
+    l.a = loop_point(k, l.A, real + LP_POS_A, m.loops.place + 3 * i);
+    l.b = loop_point(k, l.B, real + LP_POS_B, m.loops.place + 3 * i);
     l.d = l.b - l.a;
     if (ints[LP_APART]) {
         V3 from = l.A < 0 ? zero3() : V3{k.x[l.A], k.y[l.A], k.height[l.A]};
@@ -129,8 +129,8 @@ DS_FN void loop_end_vjp(LinkBar& b, const SV& V, const SV& X, const LoopEnd& g)
 }
 
 // psi = x . f + y . t with x and y the test field's velocities of B against A, loop by loop; Y: velocities that the sub-step
-// adds, with the implicit part
-DS_FN void loop_vjp(const Model& m, const Kinematics& k, const SV* X, const SV* Y, T h, LinkBar* bar)
+// adds, with the implicit part; reals: with DS_PARAMS the cotangent of the model's reals, added to
+DS_FN void loop_vjp(const Model& m, const Kinematics& k, const SV* X, const SV* Y, T h, LinkBar* bar, R* reals)
 {
     SV rest = zero6();
     for (int i = 0; i < m.loops.n; i++) {
@@ -152,6 +152,13 @@ DS_FN void loop_vjp(const Model& m, const Kinematics& k, const SV* X, const SV* 
                 A.by_turn = A.by_turn - cross(a, cross(by_e, b));
             }
         }
+#if DS_PARAMS
+        if (l.A < 0 || l.B < 0) {
+            V3 by = l.A < 0 ? A.by_point : B.by_point;
+            const P* place = m.loops.place + 3 * i;
+            accumulate(m, reals, place, -by.x), accumulate(m, reals, place + 1, -by.y), accumulate(m, reals, place + 2, -by.z);
+        }
+#endif
         if (l.A >= 0) loop_end_vjp(bar[l.A], VA, XA, A);
         if (l.B >= 0) loop_end_vjp(bar[l.B], VB, XB, B);
     }

@@ -103,7 +103,8 @@ DS_FN Model unpack(const int* i, const P* r, const T* rest)
     m.friction = m.damping + m.nv;
     m.gear = m.friction + m.nv;
     m.servor = m.gear + m.nu;
-    m.contactr = m.servor + m.ns * SR_COLUMNS;
+    const P* places = m.servor + m.ns * SR_COLUMNS;
+    m.contactr = places + i[i[H_LOOPS_AT]] * 3;
     m.touchr = m.contactr + m.nc * CR_COLUMNS;
     m.contacts = unpack_contacts(m.contact + m.nc, rest);
     m.places = m.contacts.places;
@@ -115,7 +116,7 @@ DS_FN Model unpack(const int* i, const P* r, const T* rest)
     m.passive = unpack_passive(i + i[H_PASSIVE_AT], rest + i[H_PASSIVE_REALS_AT]);
 #endif
 #if DS_LOOPS
-    m.loops = unpack_loops(i + i[H_LOOPS_AT], rest + i[H_LOOP_REALS_AT]);
+    m.loops = unpack_loops(i + i[H_LOOPS_AT], places, rest + i[H_LOOP_REALS_AT]);
     m.places = m.places || m.loops.apart;
 #endif
 #if DS_COUPLED
