@@ -10,6 +10,7 @@ from diffsim_core.io import ModelError, load_model
 from diffsim_core.rigid import RigidDynamics, twin
 from diffsim_core.rigid.model import UNBOUNDED
 from diffsim_core.tasks._rigid import RigidTask
+from diffsim_core.tasks.robot import Robot
 
 NOTHING = (-UNBOUNDED, UNBOUNDED)
 CLAMP = '<flag clampctrl="disable"/>'
@@ -118,3 +119,15 @@ def test_a_tendon_that_pulls_on_a_bounded_joint_is_refused() -> None:
         load_model(xml.format('actuatorfrcrange="-1 1"'))
     other = xml.format("").replace('name="k"', 'name="k" actuatorfrcrange="-1 1"')
     assert load_model(other).notes == ()  # the path ends before that joint
+
+
+def test_a_robot_of_the_task_needs_ranges_but_of_position_servos() -> None:
+    legs = ARM.format(actuators="{}", joint="", flag="").replace("<body>", '<body pos="0 0 1"><freejoint/>', 1)
+    legs = legs.replace('<joint name="j"', '<geom size=".1"/><body><joint name="j"').replace(
+        "</worldbody>", "</body></worldbody>"
+    )
+    position = load_model(legs.format('<position joint="j" kp="5"/>'))
+    assert Robot(RigidDynamics(position, dt=0.01, substeps=1), rest=position.q_ref).span.tolist() == [0.5]
+    motor = load_model(legs.format('<motor name="free" joint="j"/>'))
+    with pytest.raises(ValueError, match=r'actuators "free" of .* have none: give each a ctrlrange'):
+        Robot(RigidDynamics(motor, dt=0.01, substeps=1), rest=motor.q_ref)

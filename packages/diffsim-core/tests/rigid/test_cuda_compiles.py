@@ -34,6 +34,7 @@ def test_compiles_to_a_cubin(tmp_path, dtype, inputs):
         size = replace(
             size,
             servos=True,
+            servo_totals=True,
             groups=True,
             spins=True,
             muscles=True,

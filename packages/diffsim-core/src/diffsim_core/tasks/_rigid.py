@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -91,6 +91,15 @@ def simulate(
     )
 
 
+def no_range(model: str, actuators: Sequence[str]) -> str:
+    """What to say of actuators whose control nothing bounds."""
+    names = ", ".join(f'"{name}"' for name in actuators)
+    return (
+        f"an action in [-1, 1] must span a control range, but actuators {names} of {model!r} have none: give each a"
+        " ctrlrange in the model file, or write a control() of your own"
+    )
+
+
 class RigidTask:
     """Base of rigid-body tasks; a task adds ``initial``, ``observe``, ``reward`` and, if it can end, ``terminated``.
 
@@ -143,11 +152,7 @@ class RigidTask:
 
     def _check_ranges(self) -> None:
         if self._endless:
-            names = ", ".join(f'"{name}"' for name in self._endless)
-            raise ValueError(
-                f"an action in [-1, 1] must span a control range, but actuators {names} of {self.dynamics.model.name!r}"
-                " have none: give each a ctrlrange in the model file, or write a control() of your own"
-            )
+            raise ValueError(no_range(self.dynamics.model.name, self._endless))
 
     def advance(self, xp: Any, action: Array, task: PyTree) -> PyTree:
         """The task has no memory."""

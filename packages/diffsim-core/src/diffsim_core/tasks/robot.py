@@ -16,9 +16,9 @@ from diffsim_core.io import ModelError, load_model, load_poses
 from diffsim_core.options import EpisodeLength, NotNegative, Positive, RandomStart, Threads
 from diffsim_core.rigid.dynamics import RigidDynamics
 from diffsim_core.rigid.joints import JOINTS
-from diffsim_core.rigid.model import FloatArray, JointType, RigidModel
+from diffsim_core.rigid.model import UNBOUNDED, FloatArray, JointType, RigidModel
 from diffsim_core.tasks._locomotion import HEIGHT, SPEED, UP, Runner
-from diffsim_core.tasks._rigid import CONTROL_DT, RigidTask
+from diffsim_core.tasks._rigid import CONTROL_DT, RigidTask, no_range
 
 Speed = Annotated[Positive, Unit("m/s"), doc("Forward speed beyond which more earns nothing.")]
 Reach = Annotated[NotNegative, Unit("rad"), doc("How far an action moves the target of a position servo.")]
@@ -45,7 +45,7 @@ class Robot(Runner):
         random_start: Whether episodes begin with noise on the pose and its rates.
 
     Raises:
-        ValueError: for a model without a free root or without actuators.
+        ValueError: for a model without a free root or without actuators, or with one whose control nothing bounds.
     """
 
     name = "robot"
@@ -71,6 +71,8 @@ class Robot(Runner):
         self.height = float(rest[2])
         self.speed = speed
         self.base, self.span = _commands(model, rest, reach)
+        if endless := [name for name, x in zip(model.actuator_name, self.span, strict=True) if x >= UNBOUNDED]:
+            raise ValueError(no_range(model.name, endless))
         super().__init__(
             dynamics, episode_length=episode_length, random_start=random_start, action_penalty=effort, reward="paper"
         )
@@ -132,8 +134,12 @@ def with_servos(model: RigidModel, kp: float, kd: float) -> RigidModel:
     for a in motors:
         i = scalar[int(model.actuator_dof[a])]
         bounds[a] = model.joint_range[i] if model.joint_limited[i] else (-np.pi, np.pi)
+    totals = model.servo_total_range
+    if len(totals):
+        totals = np.concatenate([totals, np.tile([-UNBOUNDED, UNBOUNDED], (len(motors), 1))])
     return replace(
         model,
+        servo_total_range=totals,
         actuator_gear=gear,
         actuator_range=bounds,
         servo_actuator=np.concatenate([model.servo_actuator, np.array(motors, dtype=np.int64)]),
