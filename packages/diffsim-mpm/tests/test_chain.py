@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from diffsim_core.io import load_model
+from diffsim_core.rigid import Coupling, couple, uncoupled
 from diffsim_mpm import twin_coupling as twin
 from diffsim_mpm.chain import Joint, KinematicChain
 from diffsim_mpm.shapes import Box, Capsule, Cylinder, Plane, SignedDistanceGrid, Sphere
@@ -155,3 +156,10 @@ def test_models_of_other_joints_and_shapes_are_refused_by_name() -> None:
         KinematicChain.from_model(load_model(text))
     ball = KinematicChain.from_model(load_model(ARM), leave_out=("ball", "floor"))
     assert [shape.name for shape in ball.shapes] == ["block", "tip"]
+
+
+def test_joints_that_follow_others_are_refused_by_name() -> None:
+    model = couple(load_model(ARM), [Coupling("bend", "turn", (0, 1))])
+    with pytest.raises(ValueError, match="'bend' follows another one"):
+        KinematicChain.from_model(model)
+    assert len(KinematicChain.from_model(uncoupled(model)).joints) == 3

@@ -300,9 +300,10 @@ def test_a_model_without_couplings_is_unchanged_and_coupling_can_be_undone():
 def test_own_state_is_the_way_back_from_the_full_one():
     model = walker()
     q, qd, _ = random_states(model, 4, 7)
-    back = own_state(model, full_state(model, q, qd))
+    back = own_state(model, *full_state(model, q, qd))
     np.testing.assert_array_equal(back[0], q)
     np.testing.assert_array_equal(back[1], qd)
+    np.testing.assert_array_equal(own_state(model, full_state(model, q).q)[1], 0 * qd)
 
 
 def test_substeps_count_a_followers_spring_by_the_slope_of_its_law():

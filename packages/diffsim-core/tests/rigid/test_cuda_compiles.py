@@ -43,7 +43,7 @@ def test_compiles_to_a_cubin(tmp_path, dtype, inputs):
             joint_parameters=1,
             laws=(HUNT_CROSSLEY,),
         )
-        size = replace(size, cliques=True, loops=True, implicit=True).with_inputs(546, inputs)
+        size = replace(size, cliques=True, loops=True, implicit=True, couplings=True).with_inputs(546, inputs)
     code = compile_quickly(kernels(dtype, True, size).module, tmp_path)
     assert code.startswith(b"\x7fELF")
     for kernel in (b"control_step_cuda_kernel_forward", b"control_step_vjp_cuda_kernel_forward"):

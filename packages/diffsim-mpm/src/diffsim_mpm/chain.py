@@ -164,12 +164,17 @@ class KinematicChain:
             keep: says of each shape whether it pushes.
 
         Raises:
-            ValueError: for joints of other kinds, and for shapes that are none of this package's; all are named.
+            ValueError: for joints of other kinds or that follow others, and for shapes that are none of this package's;
+                all are named.
         """
         wrong = [
             f"joint {name!r} is of type {JOINTS.at(int(kind)).name!r}, only hinge and slide move a chain"
             for name, kind in zip(model.joint_name, model.joint_type, strict=True)
             if JOINTS.at(int(kind)).name not in _KINDS
+        ]
+        wrong += [
+            f"joint {model.joint_name[i]!r} follows another one, which a chain's do not: give uncoupled(model)"
+            for i in model.couplings.link
         ]
         geoms = [geom for geom in model.geoms if geom.name not in leave_out and keep(geom)]
         wrong += [

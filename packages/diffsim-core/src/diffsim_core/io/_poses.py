@@ -16,6 +16,8 @@ from diffsim_core.rigid.model import FloatArray
 def load_poses(source: str | Path | MjSpec, *, root: str | Path | None = None) -> dict[str, FloatArray]:
     """Coordinates ``qpos`` ``[nq]`` of the keyframes of an MJCF file, by name (``key0``, ``key1`` without).
 
+    They have all joints; ``own_state(model, qpos)`` leaves out those that follow others.
+
     Args:
         source: as in ``load_model``.
         root: as in ``load_model``.

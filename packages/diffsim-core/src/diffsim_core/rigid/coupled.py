@@ -119,11 +119,17 @@ def full_state(model: RigidModel, q: FloatArray, qd: FloatArray | None = None) -
     return FullState(q[..., places.q], qd[..., places.dof])
 
 
-def own_state(model: RigidModel, full: FullState) -> tuple[FloatArray, FloatArray]:
-    """``q [..., nq]`` and ``qd [..., nv]`` of what MuJoCo has for every joint; followers' numbers are left out."""
-    places = order(model)
-    q, dof = np.argsort(places.q)[: model.nq], np.argsort(places.dof)[: model.nv]
-    return full.q[..., q], full.qd[..., dof]
+def own_state(model: RigidModel, qpos: FloatArray, qvel: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
+    """``q [..., nq]`` and ``qd [..., nv]`` of MuJoCo's numbers for every joint; followers' are left out.
+
+    Args:
+        model: with couplings or without.
+        qpos: Coordinates ``[..., nq + n]``, for instance of a keyframe.
+        qvel: Velocities ``[..., nv + n]``; zero by default.
+    """
+    qpos, places = np.asarray(qpos, dtype=np.float64), order(model)
+    qvel = np.zeros((*qpos.shape[:-1], len(places.dof))) if qvel is None else np.asarray(qvel, dtype=np.float64)
+    return qpos[..., np.argsort(places.q)[: model.nq]], qvel[..., np.argsort(places.dof)[: model.nv]]
 
 
 def reduction(model: RigidModel, q: FloatArray, qd: FloatArray) -> Reduction:
