@@ -24,6 +24,8 @@ STEPS = 100
 """Random control steps."""
 SECOND = 60
 """Control steps of a second."""
+_STILL = 0.1
+"""And if nothing in it is faster than this [m/s] or [rad/s]."""
 _BAD = tuple(getattr(mujoco.mjtWarning, f"mjWARN_BAD{name}") for name in ("QPOS", "QVEL", "QACC"))
 _GAINS = ("kn", "kd", "kt")
 _NEXT_TO_NOTHING = 1e-30
@@ -192,7 +194,8 @@ def stand(d: RigidDynamics, m: Any, pose: Pose) -> dict[str, Any]:
         state, ok = _step(d, (*state, pose.u[None]))
         steps += 1
     found: dict[str, Any] = {"keyframe": pose.name, "mujoco_drop_m": heights[0] - heights[2]}
-    found["rests"] = abs(heights[2] - heights[1]) < _REST
+    still = float(np.abs(theirs.qvel).max(initial=0.0)) < _STILL
+    found["rests"] = still and abs(heights[2] - heights[1]) < _REST
     found["in_range"] = _in_range(m, pose.q)
     if not ok:
         return {**found, "finished": steps, "apart_m": None}
