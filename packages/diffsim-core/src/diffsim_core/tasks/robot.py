@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -150,11 +150,26 @@ def with_servos(model: RigidModel, kp: float, kd: float) -> RigidModel:
     )
 
 
+def _rest(
+    source: str | Path, root: str | Path | None, model: RigidModel, pose: str | Sequence[float] | None
+) -> FloatArray:
+    if pose is not None and not isinstance(pose, str):
+        rest = np.array(pose, dtype=np.float64)
+    else:
+        poses = load_poses(source, root=root)
+        if pose is not None and pose not in poses:
+            raise ModelError(str(source), [f'has no keyframe "{pose}": it has {", ".join(poses) or "none"}'])
+        rest = poses[pose] if pose is not None else next(iter(poses.values()), np.array(model.q_ref))
+    if rest.shape != (model.nq,):
+        raise ValueError(f"pose has {rest.size} coordinates, and {model.name!r} has {model.nq}: give one for each")
+    return rest
+
+
 def robot_task(
     source: str | Path,
     *,
     root: str | Path | None = None,
-    pose: str | None = None,
+    pose: str | Sequence[float] | None = None,
     servos: tuple[float, float] | None = None,
     **options: Any,
 ) -> Callable[..., RigidTask]:
@@ -163,7 +178,8 @@ def robot_task(
     Args:
         source: path of the file.
         root: folder that its files lie in, see ``load_model``.
-        pose: keyframe in which episodes begin; by default the file's first one, or its initial pose.
+        pose: keyframe in which episodes begin, or coordinates ``[nq]``; by default the file's first keyframe, or its
+            initial pose.
         servos: ``kp, kd`` of ``with_servos``, for a robot whose file has motors.
         options: more arguments of ``load_model``. A file without a ground gets a plane at height 0.
 
@@ -174,10 +190,7 @@ def robot_task(
     if not model.nc and "ground" not in options:
         model = load_model(source, root=root, ground=0.0, **options)
     model = model if servos is None else with_servos(model, *servos)
-    poses = load_poses(source, root=root)
-    if pose is not None and pose not in poses:
-        raise ModelError(str(source), [f'has no keyframe "{pose}": it has {", ".join(poses) or "none"}'])
-    rest = poses[pose] if pose is not None else next(iter(poses.values()), np.array(model.q_ref))
+    rest = _rest(source, root, model, pose)
 
     def make_task(
         *,
