@@ -31,7 +31,7 @@ from diffsim_core.io.params import LIMIT_RATE, LimitParams
 from diffsim_core.rigid._quat import quat_mul, rotation
 from diffsim_core.rigid.limits import limit_onset
 from diffsim_core.rigid.model import UNBOUNDED, Body, FloatArray, RigidModel
-from diffsim_core.rigid.paths import Path
+from diffsim_core.rigid.paths import Path, Segment
 from diffsim_core.rigid.tendon_bounds import least_inertia
 from diffsim_core.rigid.tendons import (
     ActuatorDynamics,
@@ -153,7 +153,10 @@ def _held_unit(m: Any, bodies: list[Body], e: int, wrapping: str) -> TendonUnit:
     path, rest = tendon_path(m, bodies, first, wrapping), float(m.tendon_length0[first] + m.eq_data[e, 0])
     if second >= 0:
         other, factor = tendon_path(m, bodies, second, wrapping), -float(m.eq_data[e, 1])
-        segments = [(*segment[:4], factor * segment[4], *segment[5:]) for segment in other.segments]
+        segments: list[Segment] = []
+        for segment in other.segments:
+            wrap = segment[5] if len(segment) == 6 else None
+            segments.append((*segment[:4], factor * segment[4], wrap))
         path = Path([*path.segments, *segments], [*path.terms, *((j, factor * c) for j, c in other.terms)])
         rest += factor * float(m.tendon_length0[second])
     constants = PassiveConstants(lower=rest, upper=rest, limit_stiffness=HOLD_RATE**2, limit_damping=HOLD_RATE)
