@@ -183,8 +183,9 @@ DS_FN void add_edge(const Model& m, const P* row, const Side& side, int index, T
     sums.spread = sums.spread + edge_vjp(spread, s, c, h, per_rise);
 }
 
+// false where a face of the body parts it from a sphere about the other solid
 template <int MODE>
-DS_FN void add_side(const Model& m, const P* row, Side& side, T width, Sums& sums, R* bar)
+DS_FN bool add_side(const Model& m, const P* row, Side& side, T width, Sums& sums, R* bar)
 {
     side.face_at = side.face.x = side.face.y = side.face.z = R{};
     R furthest = splat(T(-1e30));
@@ -196,7 +197,9 @@ DS_FN void add_side(const Model& m, const P* row, Side& side, T width, Sums& sum
         side.face = select3(further, splat3(plane), side.face);
         side.face_at = select(further, splat(plane[N_DISTANCE]), side.face_at);
     }
+    if (side.body.planes && !any(furthest < splat(side.edges.real[B_BOUND] + width))) return false;
     for (int e = 0; e < side.edges.segments; e++) add_edge<MODE>(m, row, side, e, width, sums, bar);
+    return true;
 }
 
 // from axes E about `at` to the world's about the origin
@@ -221,13 +224,13 @@ DS_ENTRY void meet_solids(const Model& m, const P* row, const Meeting& g, SV V, 
     side.rounding = solid_a ? g.rounding : T(0);
     side.radius = solid_a ? g.rounding : g.a.real[B_RADIUS];
     side.V = into(g.Eb, V), side.X = into(g.Eb, X);
-    add_side<MODE>(m, row, side, width, one, bar);
+    bool near = add_side<MODE>(m, row, side, width, one, bar);
     sums.weight = one.weight, sums.psi = one.psi;
     V3 origin = zero3();
     sums.force = out_of(g.Eb, origin, one.force), sums.moved = out_of(g.Eb, origin, one.moved);
     sums.spread = out_of(g.Eb, origin, one.spread);
     sums.u = out_of(g.Eb, origin, one.u), sums.x = out_of(g.Eb, origin, one.x);
-    if (!solid_b || !(solid_a || line_a)) return;
+    if (!near || !solid_b || !(solid_a || line_a)) return;
 
     clear(one);
     side.edges = g.b, side.body = g.a;
