@@ -29,7 +29,7 @@ LOCK = "requirements.lock"
 # Every package with the extras that its whole test suite asks for.
 PACKAGES = {
     "gradest": "[torch,jax,plot]",
-    "diffsim-core": "[torch,jax,myo,video,live,gymnasium,sb3,skrl,rsl_rl,newton,brax]",
+    "diffsim-core": "[torch,jax,myo,video,live,meshes,gymnasium,sb3,skrl,rsl_rl,newton,brax]",
     "diffsim-mpm": "[torch,jax,plot,mesh]",
     "diffsim-traffic": "[torch,jax,plot,sumo]",
     "diffrl-algos": "[tensorboard,wandb,export,jax]",

@@ -70,8 +70,8 @@ def test_a_spec_built_and_edited_in_python() -> None:
     model = load_model(spec)
     assert (model.name, model.joint_name) == ("pendulum", ("hinge",))
     np.testing.assert_allclose(model.link_mass, [3])
-    spec.joint("hinge").frictionloss = 1
-    with pytest.raises(ModelError, match=r'MjSpec "pendulum": frictionloss of joint "hinge"'):
+    spec.joint("hinge").frictionloss = -1
+    with pytest.raises(ModelError, match=r'MjSpec "pendulum": negative frictionloss of joint "hinge"'):
         load_model(spec)
     spec.joint("hinge").frictionloss = 0
     body.add_site(name="here")
