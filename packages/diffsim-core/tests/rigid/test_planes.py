@@ -215,6 +215,15 @@ def test_a_ratio_on_a_height_field_is_left_out_with_a_note() -> None:
     assert model.notes == ('hfield geom "wall": friction is the same along both tangents, the first coefficient\'s',)
 
 
+def test_what_contact_between_bodies_leaves_out_is_noted() -> None:
+    ball = '<body pos="{} 0 1"><freejoint/><geom name="{}" size=".1" margin=".02" condim="4"/></body>'
+    xml = f"<mujoco><worldbody>{ball.format(0, 'a')}{ball.format(1, 'b')}</worldbody></mujoco>"
+    assert load_model(xml, body_contact=True).notes == (
+        'contact between bodies leaves out margin: "a" and "b"',
+        'contact between bodies leaves out torsional and rolling friction: "a" and "b"',
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

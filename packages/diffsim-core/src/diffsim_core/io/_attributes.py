@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diffsim_core.io._mujoco import mujoco
+from diffsim_core.io._names import geom_name
 
 
 class Attributes(NamedTuple):
@@ -44,7 +45,7 @@ def attributes(m: Any, g: int, s: int | None) -> Attributes:
         condim = max(int(m.geom_condim[i]) for i in deciding)
         friction = np.max(m.geom_friction[deciding], axis=0)[[0, 0, 1, 2, 2]]
         margin = float(np.sum(m.geom_margin[shapes]))
-    if m.opt.enableflags & mujoco.mjtEnableBit.mjENBL_OVERRIDE:
+    if _overrides(m):
         friction, margin = m.opt.o_friction, float(m.opt.o_margin)
     margin = max(margin, 0.0)
     mu, second, spin, roll, _ = (float(x) for x in friction)
@@ -52,6 +53,28 @@ def attributes(m: Any, g: int, s: int | None) -> Attributes:
         return Attributes(0.0, margin=margin)
     ratio = second / mu
     return Attributes(mu, ratio, spin / mu if condim >= 4 else 0.0, roll / mu if condim >= 6 else 0.0, margin)
+
+
+def _overrides(m: Any) -> bool:
+    return bool(m.opt.enableflags & mujoco.mjtEnableBit.mjENBL_OVERRIDE)
+
+
+def pair_notes(m: Any, pairs: list[tuple[int, int]]) -> list[str]:
+    """What contact between bodies leaves out of the attributes of ``pairs`` of shapes, one sentence each."""
+    plain = not (np.any(m.geom_margin) or np.any(np.asarray(m.geom_condim) > 3) or m.npair or _overrides(m))
+    found = {} if plain else {pair: attributes(m, *pair) for pair in pairs}
+    left_out = {
+        "margin": [pair for pair, a in found.items() if a.margin],
+        "torsional and rolling friction": [pair for pair, a in found.items() if a.spin or a.roll],
+        "the second sliding coefficient": [pair for pair, a in found.items() if a.ratio != 1],
+    }
+    notes: list[str] = []
+    for what, pairs_with in left_out.items():
+        names = [" and ".join(f'"{geom_name(m, g)}"' for g in pair) for pair in pairs_with[:3]]
+        if pairs_with:
+            rest = f" and {len(pairs_with) - 3} other pairs" if len(pairs_with) > 3 else ""
+            notes.append(f"contact between bodies leaves out {what}: {', '.join(names)}{rest}")
+    return notes
 
 
 def find_pair(m: Any, g: int, s: int) -> int | None:

@@ -101,10 +101,16 @@ def _rest_faces(hull: Hull, size: float) -> list[_Face]:
     below = normals * distances[:, None]  # of the origin, on each plane
     # one after the other: all at once would be gigabytes for a scan, and the first plane already leaves out half
     stands = np.arange(len(normals))
-    for normal, distance in zip(normals, distances, strict=True):
-        stands = stands[below[stands] @ normal <= distance + 1e-6 * size]
+    room = np.full(
+        len(normals), np.inf
+    )  # from that place to the nearest other plane: how far the face reaches around it
+    for i, (normal, distance) in enumerate(zip(normals, distances, strict=True)):
+        slack = distance - below[stands] @ normal
+        room[stands] = np.where(stands == i, room[stands], np.minimum(room[stands], slack))
+        stands = stands[slack >= -1e-6 * size]
+    widest = stands[np.argsort(-room[stands], kind="stable")][: 4 * REST_FACES]
     faces: list[_Face] = []
-    for normal, distance in zip(normals[stands], distances[stands], strict=True):
+    for normal, distance in zip(normals[widest], distances[widest], strict=True):
         corners = hull.vertices[hull.vertices @ normal > distance - 1e-5 * size]
         faces.append(_Face(normal, corners, _area(corners, normal)))
     return sorted(faces, key=lambda face: -face.area)[:REST_FACES]

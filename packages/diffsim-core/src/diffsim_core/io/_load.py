@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from diffsim_core.io._attributes import pair_notes
 from diffsim_core.io._collision import PLANE, find_ground
 from diffsim_core.io._compile import Repairs, compile_model, source_label
 from diffsim_core.io._convert import links_and_bodies, to_rigid_model
@@ -147,6 +148,7 @@ def load_model(
         found, touching, left_out = without_meshes(m, found, touching)
         notes += left_out
     contact_problems += pair_problems(m, touching)
+    notes += pair_notes(m, touching)
     laws_of_joints, coupling_problems = read_couplings(m)
     problems += custom_problems + find_unsupported(m) + coupling_problems + contact_problems
     notes += coupling_notes(m, laws_of_joints)

@@ -62,11 +62,12 @@ def contact_arrays(
         quat = geom.quat / np.linalg.norm(geom.quat)
         points = _points(geom)
         kind = PointKind.ELLIPSOID if any(points.size) else PointKind.ROUND
+        shape = (geom.name, kind, points.size, quat)
+        friction = (found.mu if mu is None else mu, plane, found.ratio, found.spin, found.roll, half_width(geom))
+        own = gains(geom)
         for offset, share in zip(points.offsets, points.share, strict=True):
             place = geom.pos + rotation(geom.quat) @ offset
-            shared = (share * gain for gain in gains(geom))
-            shape = (geom.name, kind, points.size, quat)
-            friction = (found.mu if mu is None else mu, plane, found.ratio, found.spin, found.roll, half_width(geom))
+            shared = (share * gain for gain in own)
             rows.append((geom.link, place, points.radius + found.margin, *shared, *shape, *friction))
     columns = list(zip(*rows, strict=True)) if rows else [()] * 16
     return {
