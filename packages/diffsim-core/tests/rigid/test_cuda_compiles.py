@@ -38,6 +38,7 @@ def test_compiles_to_a_cubin(tmp_path, dtype, inputs):
             groups=True,
             spins=True,
             muscles=True,
+            passive=True,
             tendons=True,
             joints=(SCREW,),
             joint_parameters=1,
