@@ -40,6 +40,7 @@ def test_compiles_to_a_cubin(tmp_path, dtype, inputs):
             muscles=True,
             passive=True,
             tendons=True,
+            wraps=True,
             joints=(SCREW,),
             joint_parameters=1,
             laws=(HUNT_CROSSLEY,),

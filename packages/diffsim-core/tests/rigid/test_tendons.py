@@ -96,6 +96,23 @@ def test_gradients_are_those_of_central_differences(memory):
             np.testing.assert_allclose(found[k][:, j], expected, atol=1e-6 * scale, rtol=0)
 
 
+def test_dampers_of_sums_are_implicit():
+    """A servo a hundred times as stiff as explicit sub-steps bear comes to rest at its set point."""
+    xml = """<mujoco><worldbody>
+      <body><joint name="l" type="slide" axis="0 1 0"/><geom size=".03" mass=".01" contype="0" conaffinity="0"/></body>
+      <body><joint name="r" type="slide" axis="0 -1 0"/><geom size=".03" mass=".01" contype="0" conaffinity="0"/></body>
+      </worldbody><tendon><fixed name="t"><joint joint="l" coef=".5"/><joint joint="r" coef=".5"/></fixed></tendon>
+      <actuator><position tendon="t" kp="900" kv="900"/></actuator></mujoco>"""
+    r = load_model(xml)
+    d = RigidDynamics(r, dt=1 / 60, substeps=16, dtype="float64", threads=1)
+    q, qd = np.zeros((1, 2)), np.array([[0.3, 0.1]])
+    for _ in range(600):
+        out = step(d, q, qd, np.full((1, 1), 0.04))
+        q, qd = out.q, out.qd
+    np.testing.assert_allclose(0.5 * q.sum(), 0.04, rtol=1e-3)
+    np.testing.assert_allclose(qd[0, 0] - qd[0, 1], 0.2, rtol=1e-9)  # what no tendon holds goes on
+
+
 def test_limits_push_back_and_friction_brakes():
     r = load_model(machine(ROUGH))
     grip = r.tendons.passive_constants(0)
@@ -171,6 +188,18 @@ def test_tendons_held_by_equality_constraints():
         np.testing.assert_allclose(np.r_[out.q[i], out.qd[i]], np.r_[expected], rtol=1e-9, atol=1e-9)
     x = full_state(r, q).q
     np.testing.assert_allclose(0.5 * x[:, 0] - 0.25 * x[:, 1], 0.02, atol=1e-12)
+    bars = [np.random.default_rng(0).standard_normal(x.shape) for x in (q, qd)]
+    found = vjp(d, q, qd, u, *bars)
+    for k, y in enumerate((q, qd, u)):
+        for j in range(y.shape[1]):
+            values = []
+            for sign in (1, -1):
+                moved = [q.copy(), qd.copy(), u.copy()]
+                moved[k][:, j] += sign * 2e-7
+                out = step(d, *moved)
+                values.append((out.q * bars[0] + out.qd * bars[1]).sum(1))
+            expected = (values[0] - values[1]) / 4e-7
+            np.testing.assert_allclose(found[k][:, j], expected, atol=1e-6 * (1 + np.abs(found[k]).max()), rtol=0)
     # hanging for two seconds: the lengths are where they were told to be
     q, qd = r.q_ref[None].copy(), np.zeros((1, r.nv))
     d = RigidDynamics(r, dt=1.0, substeps=1500, dtype="float64", threads=1)

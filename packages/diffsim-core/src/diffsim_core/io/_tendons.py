@@ -207,7 +207,8 @@ def scale_tendons(model: RigidModel, limits: LimitParams) -> RigidModel:
     ):  # fmt: skip
         passive[held, columns[own]] = passive[held, columns[limit]]
         passive[held, columns[limit]] = PassiveConstants._field_defaults[limit]
-    passive[:, slip] = np.maximum(model.friction_width, passive[:, friction] / (inertia * MOST_DECAY))
+    widened = np.where(model.tendons.sums, 0.0, passive[:, friction] / (inertia * MOST_DECAY))
+    passive[:, slip] = np.maximum(model.friction_width, widened)
     return replace(model, tendons=replace(model.tendons, passive=passive))
 
 

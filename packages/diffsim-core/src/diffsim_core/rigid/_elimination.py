@@ -48,7 +48,10 @@ def fills_in(model: RigidModel) -> bool:
 
 def dof_cliques(model: RigidModel) -> list[tuple[int, ...]]:
     """Sets of degrees of freedom that ``C`` couples, one for each implicit force between branches."""
-    return [tuple(sorted(a + b)) for a, b in (own_dofs(model, *links) for links in model.loops.link.tolist())]
+    loops = [tuple(sorted(a + b)) for a, b in (own_dofs(model, *links) for links in model.loops.link.tolist())]
+    tendons = model.tendons
+    sums = [tendons.term_joint[list(tendons.terms(int(i)))] for i in np.flatnonzero(tendons.sums)]
+    return [*loops, *(tuple(sorted(set(model.joint_dof[joints].tolist()))) for joints in sums)]
 
 
 def own_dofs(model: RigidModel, a: int, b: int) -> tuple[list[int], list[int]]:

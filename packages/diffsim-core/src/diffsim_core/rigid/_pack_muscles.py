@@ -18,12 +18,12 @@ _CONSTANTS, _WRENCH, _COLUMNS = 2, 13, 19
 def pack_muscles(model: RigidModel) -> tuple[Any, Any]:
     """Integers and reals; segments within a link only lengthen their unit by a constant, which is worked out here."""
     muscles, tendons = model.muscles, model.tendons
-    units, constants = np.zeros((muscles.n + tendons.n, 9), np.int64), np.zeros((muscles.n + tendons.n, _COLUMNS))
+    units, constants = np.zeros((muscles.n + tendons.n, 10), np.int64), np.zeros((muscles.n + tendons.n, _COLUMNS))
     tables = _Parts(model)
     for i in range(muscles.n):
         law = HILL if muscles.activation[i] >= 0 else DIRECT
         first, count, slack, term, terms = tables.add(muscles, i)
-        units[i] = muscles.control[i], first, count, muscles.activation[i], law, 0, term, terms, -1
+        units[i] = muscles.control[i], first, count, muscles.activation[i], law, 0, term, terms, -1, 0
         constants[i, :_CONSTANTS] = muscles.gear[i], slack
         if law == HILL:
             h = muscles.constants(i)
@@ -40,7 +40,7 @@ def pack_muscles(model: RigidModel) -> tuple[Any, Any]:
         first, count, slack, term, terms = tables.add(tendons, k)
         law = PASSIVE if control < 0 else AFFINE
         numbers = tendons.passive[k] if law == PASSIVE else tendons.affine[k]
-        units[i] = control, first, count, act, law, tendons.dynamics[k], term, terms, site
+        units[i] = control, first, count, act, law, tendons.dynamics[k], term, terms, site, tendons.sums[k]
         constants[i, 1] = slack
         constants[i, _CONSTANTS : _CONSTANTS + len(numbers)] = numbers
         constants[i, _WRENCH:] = tendons.site_wrench[k]
@@ -81,10 +81,13 @@ class _Parts:
                 continue
             self.links.append((a, b, self._reference[a] != self._reference[b], wrap))
             self.reals.append((*pos_a, *pos_b, scale))
+        scales: dict[int, float] = {}
         for t in paths.terms(unit):
-            joint = paths.term_joint[t]
+            joint = int(paths.term_joint[t])
+            scales[joint] = scales.get(joint, 0.0) + float(paths.term_scale[t])
+        for joint in sorted(scales, key=lambda i: int(self._model.joint_dof[i])):
             self.terms.append((int(self._model.joint_q[joint]), int(self._model.joint_dof[joint])))
-            self.scales.append(float(paths.term_scale[t]))
+            self.scales.append(scales[joint])
         return first, len(self.links) - first, slack, term, len(self.terms) - term
 
     def _add_wrap(self, paths: Paths, w: int, *ends: int) -> None:

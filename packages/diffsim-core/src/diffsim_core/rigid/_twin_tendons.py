@@ -24,6 +24,32 @@ def passive_force(c: PassiveConstants, length: float, rate: float) -> float:
     return float(force - c.friction * np.tanh(rate / c.slip))
 
 
+def tendon_dampers(
+    model: RigidModel, kin: tuple[FloatArray, FloatArray, FloatArray], q: FloatArray, qd: FloatArray, u: FloatArray,
+    act: FloatArray,
+) -> FloatArray:  # fmt: skip
+    """``C [nv, nv]`` of the tendons that damp sums of joint coordinates, for the implicit sub-step."""
+    tendons = model.tendons
+    lengths, moments = tendon_moments(model, *kin, q)
+    C = np.zeros((model.nv, model.nv))
+    for i in np.flatnonzero(tendons.sums):
+        length, rate, a = float(lengths[i]), float(moments[i] @ qd), int(tendons.activation[i])
+        if tendons.control[i] < 0:
+            c = tendons.passive_constants(int(i))
+            beyond = abs(length - min(max(length, c.lower), c.upper))
+            damper = c.damping + c.limit_damping * beyond / (beyond + c.limit_width)
+            damper += c.friction * (np.tanh(rate / c.slip) / rate if rate else 1 / c.slip)
+        else:
+            c = tendons.affine_constants(int(i))
+            drive = float(u[tendons.control[i]] if a < 0 else act[a])
+            free = c.gain * drive + c.offset + c.by_length * length + c.by_rate * rate
+            bounded = min(max(free, c.lower), c.upper)
+            share = min(max(bounded / free, 0.0), 1.0) if bounded != free and free else 1.0
+            damper = share * max(-c.by_rate, 0.0)
+        C += damper * np.outer(moments[i], moments[i])
+    return C
+
+
 def tendon_moments(
     model: RigidModel, rotation: FloatArray, position: FloatArray, S: FloatArray, q: FloatArray
 ) -> tuple[FloatArray, FloatArray]:

@@ -121,12 +121,12 @@ def _turning(model: RigidModel, kin: twin.Kinematics, link: int) -> FloatArray:
 
 
 def _tendons(model: RigidModel, kin: twin.Kinematics, q: FloatArray) -> Iterator[Element]:
-    """Springs, dampers, limits, friction and servos of tendons: all of it is explicit."""
+    """Springs, dampers, limits, friction and servos of tendons; implicit where they damp sums of joints."""
     moments = tendon_moments(model, *kin, q)[1]
     for i, (name, stiffness, damping) in enumerate(zip(model.tendons.name, *tendon_gains(model), strict=True)):
         if stiffness or damping:
             label = f'tendon "{name}"' if model.tendons.control[i] < 0 else f'actuator "{name}"'
-            yield Element(label, moments[i : i + 1], float(stiffness), float(damping), False)
+            yield Element(label, moments[i : i + 1], float(stiffness), float(damping), bool(model.tendons.sums[i]))
 
 
 def _loops(model: RigidModel, kin: twin.Kinematics) -> Iterator[Element]:

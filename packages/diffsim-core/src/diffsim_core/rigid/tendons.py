@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from diffsim_core.rigid.contacts import FloatArray, IntArray
 from diffsim_core.rigid.paths import Path, Paths, path_arrays
+
+BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
 
 UNLIMITED = 1e30
 """A bound that is never met, in float32 too."""
@@ -119,6 +121,12 @@ class Tendons(Paths):
     def na(self) -> int:
         """Number of activations."""
         return int(np.count_nonzero(self.activation >= 0))
+
+    @property
+    def sums(self) -> BoolArray:
+        """``[n]`` whether a unit damps a sum of joint coordinates alone: what an implicit sub-step has on its left."""
+        damping = (self.passive[:, [3, 7, 9]] > 0).any(axis=1) | (self.affine[:, 3] < 0)
+        return damping & (np.diff(self.first) == 0) & (np.diff(self.term_first) > 0)
 
     def affine_constants(self, unit: int) -> AffineConstants:
         """Constants of an actuator."""

@@ -29,7 +29,7 @@ from diffsim_core.rigid._twin_algebra import spatial_inertia as spatial_inertia
 from diffsim_core.rigid._twin_loops import loop_energy, loop_forces, loop_rows
 from diffsim_core.rigid._twin_muscles import advance_activations, lengths_and_moments, muscle_forces
 from diffsim_core.rigid._twin_passive import held_weight, passive_wrenches
-from diffsim_core.rigid._twin_tendons import advance_states, tendon_forces
+from diffsim_core.rigid._twin_tendons import advance_states, tendon_dampers, tendon_forces
 from diffsim_core.rigid.coupled import full_state, reduction, uncoupled
 from diffsim_core.rigid.joints import JOINTS, Joint
 from diffsim_core.rigid.limits import has_limit_damper, limit_damper
@@ -297,13 +297,21 @@ def ahead(contact: Contact, links: tuple[int, ...], u: FloatArray, dt: float) ->
     return contact if len(links) > 1 else contact._replace(d=contact.d + dt * float(u @ contact.n))
 
 
-def dampers(model: RigidModel, kin: Kinematics, q: FloatArray, qd: FloatArray, u: FloatArray, dt: float) -> FloatArray:
+def dampers(
+    model: RigidModel,
+    kin: Kinematics,
+    q: FloatArray,
+    qd: FloatArray,
+    u: FloatArray,
+    dt: float,
+    act: FloatArray = NO_ACTIVATIONS,
+) -> FloatArray:
     """``C [nv, nv]`` of the implicit sub-step ``(M + dt C) qdd = f``: of joints, servos and the ground's contacts.
 
     A servo at its bounds damps with the share of its force that is left.
     """
     model = uncoupled(model)
-    C = np.diag(joint_dampers(model, q, qd))
+    C = np.diag(joint_dampers(model, q, qd)) + tendon_dampers(model, kin, q, qd, u, act)
     totals, ranges = _servo_totals(model, q, qd, u), total_ranges(model)
     C += np.diag([_share(f, bounds) * c for f, c, bounds in zip(*totals, ranges, strict=True)])
     for contact, links, gains, velocity, _, S in touching(model, kin, qd):
@@ -393,7 +401,7 @@ def equations_of_motion(
     kin = kinematics(model, q)
     if integrator == "explicit":
         return mass_matrix(model, kin), applied_forces(model, kin, q, qd, u, act) - bias_force(model, kin, qd)
-    M = mass_matrix(model, kin) + dt * dampers(model, kin, q, qd, u, dt)
+    M = mass_matrix(model, kin) + dt * dampers(model, kin, q, qd, u, dt, act)
     return M, applied_forces(model, kin, q, qd, u, act, dt) - bias_force(model, kin, qd)
 
 

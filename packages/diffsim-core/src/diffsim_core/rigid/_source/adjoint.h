@@ -63,7 +63,7 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
 #if DS_IMPLICIT
         dampers(m, s, drive, k, dt, C);
 #endif
-        own_mass_matrix(m, s, k, I, dt, M, C);
+        own_mass_matrix(m, s, drive, k, I, dt, M, C);
         factorise(own_rows(m), M);
     }
     solve_joints(m, s, M, lambda);
@@ -114,7 +114,7 @@ DS_FN void substep_vjp(const Model& m, const State& s, const Drive& drive, const
 #endif
     if (m.contacts.np) pair_forces_vjp(m, k, X, bar);
 #if DS_MUSCLES
-    muscle_vjp(m, s, k, X, lambda, drive, bar, g, gu, gact);
+    muscle_vjp(m, s, k, X, lambda, added, drive, bar, g, gu, gact);
 #endif
 #if DS_PASSIVE
     passive_vjp(m, k, up, X, bar);

@@ -62,7 +62,8 @@ DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, con
 }
 
 // M, and with the implicit part M + h C, of which only the upper part of C is left
-DS_FN void mass_matrix(const Model& m, const Kinematics& k, const Inertia* body, T h, Factor& M, Damping& C)
+DS_FN void mass_matrix(const Model& m, const State& s, const Drive& drive, const Kinematics& k, const Inertia* body, T h,
+                       Factor& M, Damping& C)
 {
     Inertia I[DS_MAX_NL];  // composite inertias
     bool filled[DS_MAX_NL];
@@ -116,6 +117,9 @@ DS_FN void mass_matrix(const Model& m, const Kinematics& k, const Inertia* body,
 #if DS_LOOPS && DS_IMPLICIT
     add_loops(m, k, h, M.m);
 #endif
+#if DS_TENDONS && DS_IMPLICIT
+    add_tendons(m, s, k, drive, h, M.m);
+#endif
 }
 
 DS_FN void factorise(const Model& m, Factor& M)
@@ -162,7 +166,7 @@ DS_FN void joint_equations(const Model& m, const State& s, const Drive& drive, T
     bodies(m, k, I);
     joint_forces(m, s, f, C);
     subtract_bias(m, s, drive, k, I, h, f, C);
-    mass_matrix(m, k, I, h, M, C);
+    mass_matrix(m, s, drive, k, I, h, M, C);
 }
 
 // the same of the model's own degrees of freedom
@@ -180,14 +184,15 @@ DS_FN void equations_of_motion(const Model& m, const State& s, const Drive& driv
 }
 
 // M, or M + h C, of the own degrees of freedom
-DS_FN void own_mass_matrix(const Model& m, const State& s, const Kinematics& k, const Inertia* body, T h, Factor& M, Damping& C)
+DS_FN void own_mass_matrix(const Model& m, const State& s, const Drive& drive, const Kinematics& k, const Inertia* body, T h,
+                           Factor& M, Damping& C)
 {
 #if DS_COUPLED
     Factor all;
-    mass_matrix(m, k, body, h, all, C);
+    mass_matrix(m, s, drive, k, body, h, all, C);
     reduce_mass(m, s, all, M);
 #else
-    mass_matrix(m, k, body, h, M, C);
+    mass_matrix(m, s, drive, k, body, h, M, C);
 #endif
 }
 

@@ -5,7 +5,7 @@
 
 namespace ds {
 
-#if DS_LOSSES
+#if DS_LOSSES || DS_TENDONS
 // tanh(v / w) / v, the damper that friction amounts to, and its derivative by v; friction is -f grip v
 struct Grip {
     R value, slope;
@@ -23,6 +23,9 @@ DS_FN Grip grip(R v, P width)
     return {value * inverse, slope * inverse * inverse};
 }
 
+#endif
+
+#if DS_LOSSES
 // a limit's damper at coordinate q, and its derivative by q
 DS_FN Grip limit_damper(const P* real, R q)
 {

@@ -5,8 +5,9 @@
 namespace ds {
 
 // Columns of the table of units. MU_CONTROL and MU_ACT are -1 without one; MU_DYNAMICS is how the activation follows the
-// control, MU_TERM and MU_TERMS are joints whose coordinates the length adds up, MU_SITE the link of a wrench or -1.
-enum { MU_CONTROL, MU_FIRST, MU_COUNT, MU_ACT, MU_LAW, MU_DYNAMICS, MU_TERM, MU_TERMS, MU_SITE, MUI_COLUMNS };
+// control, MU_TERM and MU_TERMS are joints whose coordinates the length adds up, by degree of freedom, MU_SITE the link of a
+// wrench or -1, MU_DAMPS whether the implicit part of the sub-step has its damper: it damps a sum of joints alone.
+enum { MU_CONTROL, MU_FIRST, MU_COUNT, MU_ACT, MU_LAW, MU_DYNAMICS, MU_TERM, MU_TERMS, MU_SITE, MU_DAMPS, MUI_COLUMNS };
 // MU_LAW: a control is the force; a muscle; an actuator whose force is affine in length and rate, with bounds; a tendon's own
 // spring, damper, limits and friction
 enum { DIRECT, HILL, AFFINE, PASSIVE };

@@ -177,9 +177,10 @@ DS_FN void direct_vjp(const Model& m, const Kinematics& k, const SV* X, const in
     gu[unit[MU_CONTROL]] = gu[unit[MU_CONTROL]] + f.by_drive * test;
 }
 
-// psi = -f dL/dt[X], unit by unit; adds the cotangents of links, state, controls and activations
-DS_FN void muscle_vjp(const Model& m, const State& s, const Kinematics& k, const SV* X, const R* lambda, const Drive& drive,
-                      LinkBar* bar, State& g, R* gu, R* gact)
+// psi = -f dL/dt[X], unit by unit; adds the cotangents of links, state, controls and activations. added: velocities that the
+// sub-step adds, with the implicit part, whose dampers c add c dL/dt[added] dL/dt[X].
+DS_FN void muscle_vjp(const Model& m, const State& s, const Kinematics& k, const SV* X, const R* lambda, const R* added,
+                      const Drive& drive, LinkBar* bar, State& g, R* gu, R* gact)
 {
     Motion along = {k.V, s.v}, test_motion = {X, lambda};
     for (int j = 0; j < m.muscles.n; j++) {
@@ -193,6 +194,15 @@ DS_FN void muscle_vjp(const Model& m, const State& s, const Kinematics& k, const
         measure(m, s, k, unit, p, test_motion, length, test);
         measure(m, s, k, unit, p, along, length, rate);
         Pull f = unit_pull(unit, p, drive, length, rate);
+#if DS_TENDONS && DS_IMPLICIT
+        if (unit[MU_DAMPS]) {
+            Damper c = unit_damper(unit, p, drive, length, rate);
+            R more, at;
+            measure(m, s, k, unit, p, {k.V, added}, at, more);
+            f.by_length = f.by_length - c.by_length * more, f.by_velocity = f.by_velocity - c.by_rate * more;
+            f.by_drive = f.by_drive - c.by_drive * more;
+        }
+#endif
         if (unit[MU_ACT] >= 0) gact[unit[MU_ACT]] = gact[unit[MU_ACT]] + f.by_drive * test;
         else if (unit[MU_CONTROL] >= 0) gu[unit[MU_CONTROL]] = gu[unit[MU_CONTROL]] + f.by_drive * test;
         path_vjp(m, k, unit, p, along, test_motion, f.f, f.by_length * test, f.by_velocity * test, bar, g);
