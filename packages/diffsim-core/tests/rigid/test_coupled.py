@@ -24,6 +24,7 @@ from diffsim_core.rigid import (
 )
 from diffsim_core.rigid.coupled import reduction
 from diffsim_core.rigid.stability import longest_substep
+from diffsim_core.tasks.robot import robot_task
 
 from . import parametric
 from .host import random_states, step, vjp
@@ -173,8 +174,9 @@ SERVOS = """
             range="-0.1 0.2"/><geom type="capsule" size="0.05" fromto="0 0 0 0 0 -0.28"/></body></body>
     <body pos="0 -0.1 0"><joint name="other" axis="0 1 0"/>
       <geom type="capsule" size="0.05" fromto="0 0 0 0 0 -0.5"/></body></body></worldbody>
-  <actuator><motor joint="hip" gear="3"/><position joint="knee" kp="20" kv="0.5" forcerange="-4 4"/>
-    <motor joint="other" gear="2"/></actuator>
+  <actuator><motor joint="hip" gear="3" ctrlrange="-1 1"/>
+    <position joint="knee" kp="20" kv="0.5" ctrlrange="-2 2" forcerange="-4 4"/>
+    <motor joint="other" gear="2" ctrlrange="-1 1"/></actuator>
 </mujoco>"""
 WALK = (Coupling("knee", "hip", (0.05, -0.7, 0.4, -0.3)), Coupling("other", "hip", (0.0, -1.0)))
 
@@ -304,6 +306,18 @@ def test_own_state_is_the_way_back_from_the_full_one():
     np.testing.assert_array_equal(back[0], q)
     np.testing.assert_array_equal(back[1], qd)
     np.testing.assert_array_equal(own_state(model, full_state(model, q).q)[1], 0 * qd)
+
+
+def test_a_robots_rest_pose_and_targets_are_of_its_own_joints(tmp_path):
+    """A keyframe has all joints; a servo of a follower rests at the follower's coordinate."""
+    key = '<keyframe><key qpos="0 0 0.6 1 0 0 0 0.3 0.1 -0.3"/></keyframe>'
+    equality = '<equality><joint joint1="knee" joint2="hip" polycoef="0.05 -0.7 0 0 0"/></equality>'
+    file = tmp_path / "walker.xml"
+    file.write_text(SERVOS.replace("</mujoco>", equality + key + "</mujoco>"))
+    task = robot_task(file)(num_envs=1, device="cpu", dtype="float64")
+    assert len(task.rest) == task.dynamics.model.nq == 9
+    np.testing.assert_allclose(task.rest[7:], [0.3, -0.3])
+    assert abs(task.base[1] - (0.05 - 0.7 * 0.3)) < 1e-12
 
 
 def test_substeps_count_a_followers_spring_by_the_slope_of_its_law():

@@ -14,6 +14,7 @@ from diffsim_core._interop import from_numpy
 from diffsim_core._protocol import Array, PyTree
 from diffsim_core.io import ModelError, load_model, load_poses
 from diffsim_core.options import EpisodeLength, NotNegative, Positive, RandomStart, Threads
+from diffsim_core.rigid.coupled import full_state, own_state, uncoupled
 from diffsim_core.rigid.dynamics import RigidDynamics
 from diffsim_core.rigid.joints import JOINTS
 from diffsim_core.rigid.model import UNBOUNDED, FloatArray, JointType, RigidModel
@@ -99,6 +100,7 @@ class Robot(Runner):
 
 def _commands(model: RigidModel, rest: FloatArray, reach: float) -> tuple[FloatArray, FloatArray]:
     """Command of a zero action, and what an action of one adds, ``[nu]`` each."""
+    rest, model = full_state(model, rest).q, uncoupled(model)
     low, high = model.actuator_range.T
     base, span = (low + high) / 2, (high - low) / 2
     for a, dof, gain, bias in zip(
@@ -159,7 +161,8 @@ def _rest(
         poses = load_poses(source, root=root)
         if pose is not None and pose not in poses:
             raise ModelError(str(source), [f'has no keyframe "{pose}": it has {", ".join(poses) or "none"}'])
-        rest = poses[pose] if pose is not None else next(iter(poses.values()), np.array(model.q_ref))
+        keyframe = poses[pose] if pose is not None else next(iter(poses.values()), None)
+        rest = np.array(model.q_ref) if keyframe is None else own_state(model, keyframe)[0]
     if rest.shape != (model.nq,):
         raise ValueError(f"pose has {rest.size} coordinates, and {model.name!r} has {model.nq}: give one for each")
     return rest
