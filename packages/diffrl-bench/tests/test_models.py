@@ -215,6 +215,11 @@ def test_verdicts_and_tables() -> None:
     assert "7 (78%)" in summary_table(rows, markdown=False)
     assert "- `good.xml`: works\n" in page_tables(rows)
     json.dumps(rows, allow_nan=False)
+    unmeasured = {**_made("p/new.xml"), "measured": False}
+    for stage in ("beside_mujoco", "gradient", "random_steps", "stand"):
+        del unmeasured[stage]
+    assert level(unmeasured) == "loads"
+    assert "not checked" in page_tables([unmeasured])
 
 
 def test_the_corpus_is_pinned() -> None:
@@ -243,3 +248,12 @@ def test_a_package_is_installed_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(OSError, match="q 2 cannot be installed: no such version"):
         _corpus.installed(_corpus.Package("q", "2", ()), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["p-1.0"]  # no part is left behind
+
+
+def test_the_page_shows_the_committed_results() -> None:
+    docs = Path(__file__).parents[3] / "docs"
+    rows = newest(read_rows(docs / "results" / "models" / RESULTS))
+    page = (docs / "environments" / "which-robots.md").read_text(encoding="utf-8")
+    assert page_tables(rows) in page
+    named = {f"{package.name}/{name}" for package in _corpus.packages() for _, name in package.files}
+    assert {row["model"] for row in rows} == named

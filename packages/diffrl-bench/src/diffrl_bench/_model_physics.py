@@ -32,7 +32,7 @@ _NEXT_TO_NOTHING = 1e-30
 _ROOM = 64
 """Links, degrees of freedom and controls that a module has room for, or multiples of it."""
 _DIRECTIONS = 4
-_WIDTHS = (1e-4, 1e-5, 1e-6)
+_WIDTHS = (1e-4, 1e-5, 1e-6, 1e-7)
 """Half-widths of central differences; the one that agrees best with its double counts."""
 _SWITCHING = 1e-5
 """Relative disagreement of differences of two widths above which a switch (touch-down, a limit) lies between."""

@@ -120,7 +120,7 @@ def _row(worker: Worker, source: Source, bench: ModelsBench) -> Row:
     }
     load = dict(stages.pop(LOAD, {"status": "failed"}))
     if "problems" in load:  # one of each kind: a hand of forty meshes says the same forty times
-        every = load["problems"]
+        every = [_without_folder(text, source) for text in load["problems"]]
         load |= {"problems": list({kind(text): text for text in reversed(every)}.values())[::-1], "count": len(every)}
     row: Row = {
         "format": FORMAT,
@@ -136,6 +136,11 @@ def _row(worker: Worker, source: Source, bench: ModelsBench) -> Row:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     return row
+
+
+def _without_folder(text: str, source: Source) -> str:
+    """A problem without the place of a package on this machine."""
+    return text.replace(f"{source.root}/", "").replace(str(source.root), source.package) if source.package else text
 
 
 def build_digest() -> str:

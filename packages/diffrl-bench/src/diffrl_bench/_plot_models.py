@@ -15,6 +15,7 @@ from ._results import Row
 
 _LEVELS = {
     "works": "#009e73",
+    "loads": "#7fceb9",
     "loads; a check fails": "#e69f00",
     "refused": "#bbbbbb",
     "not readable by MuJoCo": "#e8e8e8",
@@ -25,7 +26,7 @@ def level(row: Row) -> str:
     """How far a model comes."""
     answers = [check(row) for check in CHECKS.values()]
     if False not in answers:
-        return "works"
+        return "works" if row["measured"] else "loads"
     if answers[0]:
         return "loads; a check fails"
     unreadable = all(problem.startswith("MuJoCo cannot compile") for problem in row.get("problems", ("",)))
@@ -43,6 +44,8 @@ def plot_models(rows: Sequence[Row], file: Path) -> None:
         left = [0] * len(names)
         for text, color in _LEVELS.items():
             widths = [sum(level(row) == text for row in groups[name]) for name in names]
+            if not any(widths):
+                continue
             axes.barh(names, widths, left=left, color=color, label=text, height=0.75)
             left = [a + b for a, b in zip(left, widths, strict=True)]
         for k, name in enumerate(names):
