@@ -15,7 +15,7 @@ from ._results import Row
 
 _LEVELS = {
     "works": "#009e73",
-    "loads": "#7fceb9",
+    "loads, not checked further": "#7fceb9",
     "loads; a check fails": "#e69f00",
     "refused": "#bbbbbb",
     "not readable by MuJoCo": "#e8e8e8",
@@ -26,7 +26,7 @@ def level(row: Row) -> str:
     """How far a model comes."""
     answers = [check(row) for check in CHECKS.values()]
     if False not in answers:
-        return "works" if row["measured"] else "loads"
+        return "works" if row["measured"] else "loads, not checked further"
     if answers[0]:
         return "loads; a check fails"
     unreadable = all(problem.startswith("MuJoCo cannot compile") for problem in row.get("problems", ("",)))
@@ -49,12 +49,12 @@ def plot_models(rows: Sequence[Row], file: Path) -> None:
             axes.barh(names, widths, left=left, color=color, label=text, height=0.75)
             left = [a + b for a, b in zip(left, widths, strict=True)]
         for k, name in enumerate(names):
-            good = sum(level(row) == "works" for row in groups[name])
+            good = sum(row["status"] == "loads" for row in groups[name])
             axes.text(left[k] + 0.6, k, f"{good} of {left[k]}", va="center", fontsize=7.5)
         axes.set_xlim(0, max(left) * 1.12)
         axes.set_ylim(-0.6, len(names) - 0.4)
         axes.set_xlabel("models")
-        axes.legend(ncols=len(_LEVELS), loc="lower center", bbox_to_anchor=(0.4, 1.0), fontsize=8)
-        good = sum(level(row) == "works" for row in rows)
-        title_over(figure, f"{good} of {len(rows)} robot models work", 11)
+        axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.4, 1.0), fontsize=8)
+        good = sum(row["status"] == "loads" for row in rows)
+        title_over(figure, f"{good} of {len(rows)} robot models load", 11)
         save(figure, file)
