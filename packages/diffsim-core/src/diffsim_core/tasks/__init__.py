@@ -10,3 +10,6 @@ from diffsim_core.tasks._rigid import bundled_model as bundled_model
 from diffsim_core.tasks._rigid import simulate as simulate
 from diffsim_core.tasks._running import GymnasiumReward as GymnasiumReward
 from diffsim_core.tasks._running import RunningTask as RunningTask
+from diffsim_core.tasks.robot import Robot as Robot
+from diffsim_core.tasks.robot import robot_task as robot_task
+from diffsim_core.tasks.robot import with_servos as with_servos
