@@ -12,6 +12,7 @@ plane if there is none, and the task's own commands 60 times a second; motors th
 from __future__ import annotations
 
 import argparse
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,12 +20,13 @@ import array_api_compat.torch as xp
 import mujoco
 import numpy as np
 import torch
+from clip import BEGIN, FPS, SECONDS, pictures
 
 import diffsim_core
 from diffrl_algos import load_policy
 from diffsim_core.rigid import RigidState
 from diffsim_core.tasks import robot_task
-from diffsim_core.viewer import record, write_video
+from diffsim_core.viewer import record, write_html
 
 STAND = [0.0, 0.0, 0.754, 1.0, 0.0, 0.0, 0.0, *[-0.312, 0.0, 0.0, 0.669, -0.363, 0.0] * 2, 0.0, 0.0, 0.0]
 ARMS = [0.2, 0.2, 0.0, 0.6, 0.0, 0.0, 0.0, 0.2, -0.2, 0.0, 0.6, 0.0, 0.0, 0.0]
@@ -111,8 +113,11 @@ def main() -> None:
         print(name, "here", here(name, policy, chosen.seconds))
         for seed in range(3):
             print(name, "MuJoCo", mujoco.__version__, in_mujoco(name, policy, chosen.seconds, seed))
-        motion = record(diffsim_core.make(name, num_envs=2), policy, steps=240, seed=1)
-        write_video(motion, str(chosen.out / f"{name}-walks.gif"))
+        motion = record(diffsim_core.make(name, num_envs=2), policy, steps=round(60 * (BEGIN + SECONDS)), seed=1)
+        with tempfile.TemporaryDirectory() as folder:
+            first, *rest = pictures(write_html(motion, Path(folder) / "page.html"), Path(folder) / "home")
+        out = chosen.out / f"{name}-walks.gif"
+        first.save(out, save_all=True, append_images=rest, duration=round(1000 / FPS), loop=0, optimize=True)
 
 
 if __name__ == "__main__":
