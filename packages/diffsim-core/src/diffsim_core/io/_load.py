@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -177,9 +177,18 @@ def load_model(
         notes=(*notes, *friction_notes(m), *straight, *mocap_notes(m), *inert(m), *unread(m), *warned),
     )
     model = with_loops(model, m, bodies, fill(loops, custom.loops))
+    if isinstance(ground, (int, float)):
+        model = replace(model, geoms=(*model.geoms, _floor(float(ground))))
     if bad := _non_finite(model):
         raise ModelError(label, [f"{field} has values that are not finite: correct the file" for field in bad])
     return couple(model, couplings_of(m, laws_of_joints))
+
+
+def _floor(height: float) -> Geom:
+    """What a viewer draws of a ground that replaces the file's."""
+    size, grey = np.array([50.0, 50.0, 1.0]), np.array([0.5, 0.5, 0.5, 1.0])
+    pos, quat = np.array([0.0, 0.0, height]), np.array([1.0, 0.0, 0.0, 0.0])
+    return Geom(name="ground", type="plane", link=-1, pos=pos, quat=quat, size=size, rgba=grey)
 
 
 def _model_name(m: Any) -> str:
