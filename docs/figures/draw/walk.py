@@ -48,12 +48,25 @@ for robot, (*_, options) in ROBOTS.items():
         diffsim_core.register_task(robot, robot_task(path, **options))
 
 
+def leave_out_missing(spec, path: Path) -> None:
+    """Shapes that are only shown and whose file the package has left out, as the loader does."""
+    folder = path.parent / spec.meshdir
+    missing = {mesh.name for mesh in spec.meshes if mesh.file and not (folder / mesh.file).exists()}
+    for geom in list(spec.geoms):
+        if geom.meshname in missing and not geom.contype and not geom.conaffinity:
+            spec.delete(geom)
+    for mesh in list(spec.meshes):
+        if mesh.name in missing:
+            spec.delete(mesh)
+
+
 def in_mujoco(name: str, policy, seconds: float, seed: int) -> dict[str, float]:
     """Return, distance and time upright of the policy in MuJoCo, from the rest pose with a little noise."""
     task = diffsim_core.make(name, num_envs=1).task
     spec = mujoco.MjSpec.from_file(str(file_of(name)))
     if not any(geom.type == mujoco.mjtGeom.mjGEOM_PLANE for geom in spec.worldbody.geoms):
         spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[50, 50, 1])
+    leave_out_missing(spec, file_of(name))
     m = spec.compile()
     data = mujoco.MjData(m)
     steps = round(task.dynamics.dt / m.opt.timestep)
