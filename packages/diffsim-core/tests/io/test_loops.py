@@ -115,12 +115,6 @@ def test_solref_gives_a_closure_its_time_constant() -> None:
     assert c / (2 * np.sqrt(k * mass)) == pytest.approx(0.4)
 
 
-def test_other_equalities_are_refused_by_name() -> None:
-    cord = '<tendon><spatial name="cord"><site site="s"/><site site="t"/></spatial></tendon>'
-    with pytest.raises(ModelError, match='equality "length" of type tendon'):
-        load_model(two('<tendon name="length" tendon1="cord"/>', cord))
-
-
 def test_bad_numbers_are_named() -> None:
     with pytest.raises(ValueError, match=r"LoopParams.torsion is -1"):
         LoopParams(torsion=-1.0)

@@ -193,9 +193,9 @@ def test_ball_at_rest_sinks_by_weight_over_stiffness() -> None:
 
 
 def test_default_gains_carry_a_box_on_four_corners_at_5_mm() -> None:
-    model = world('<body pos="0 0 0.3"><freejoint/><geom type="box" size="0.1 0.2 0.3"/></body>', plane=True)
+    model = world('<body pos="0 0 0.4"><freejoint/><geom type="box" size="0.2 0.3 0.4"/></body>', plane=True)
     q = model.q_ref.copy()
-    q[2] = 0.3 - 0.005
+    q[2] = 0.4 - 0.005
     assert np.abs(twin.forward_dynamics(model, q, np.zeros(6), NO_CONTROL)).max() < 1e-9
 
 
@@ -205,7 +205,7 @@ def test_sliding_block_stops_at_mu_g() -> None:
     )
     model = dataclasses.replace(model, contact_mu=np.full(8, 0.4))
     q = model.q_ref.copy()
-    q[2] -= 0.005
+    q[2] -= model.link_mass[0] * 9.81 / model.contact_kn[:4].sum()
     qdd = twin.forward_dynamics(model, q, np.array([3.0, 4, 0, 0, 0, 0]), NO_CONTROL)
     np.testing.assert_allclose(qdd[:3], [-0.4 * 9.81 * 0.6, -0.4 * 9.81 * 0.8, 0], atol=1e-6)
 

@@ -23,8 +23,8 @@ TASKS = [
     ("walker2d", {"early_termination": False}),
     ("ant", {}),
     ("ant", {"reward": "gymnasium", "random_start": False}),
-    ("humanoid", {"substeps": 8}),
-    ("humanoid_mtu", {"substeps": 8, "height_reward": True}),
+    ("humanoid", {"substeps": 16}),
+    ("humanoid_mtu", {"substeps": 16, "height_reward": True}),
     ("dejong", {}),
     ("ackley", {"dim": 3}),
 ]

@@ -38,9 +38,16 @@ class Still(RigidTask):
         return physics.q[:, 0]
 
 
-def around(model, dtype="float64", **options) -> TaskEnv:
+class Bare(Still):
+    """The same, whose actions are the commands."""
+
+    def control(self, xp, action):
+        return (action,)
+
+
+def around(model, dtype="float64", kind=Still, **options) -> TaskEnv:
     dynamics = RigidDynamics(model, dt=0.01, substeps=1, dtype=dtype, **options)
-    task = Still(dynamics, episode_length=10, obs_names=("q",) * model.nq)
+    task = kind(dynamics, episode_length=10, obs_names=("q",) * model.nq)
     return TaskEnv(task, 2, arrays="torch", dtype=dtype)
 
 
@@ -63,7 +70,7 @@ def test_shapes_are_where_the_twin_has_them(name):
     model = small_model(name)
     q, qd, _ = random_states(model, 6, seed=1)
     physics = RigidState(q.reshape(3, 2, -1), qd.reshape(3, 2, -1))
-    motion = motion_of(around(model), physics, np.zeros((3, 2, model.nu)))
+    motion = motion_of(around(model, kind=Bare), physics, np.zeros((3, 2, model.nu)))
     assert motion.begins.tolist() == [[True, True], [False, False], [False, False]]
     for k in range(6):
         kin = twin.kinematics(model, q[k])
