@@ -3,11 +3,12 @@
 import mujoco
 import numpy as np
 import pytest
-import torch
 
 from diffsim_core import differentiable
 from diffsim_core.io import ContactParams, load_model
 from diffsim_core.rigid import RigidDynamics, RigidState
+
+torch = pytest.importorskip("torch")
 
 XML = """
 <mujoco>

@@ -206,6 +206,7 @@ def test_what_mujoco_reads_itself_is_left_alone() -> None:
 
 @pytest.mark.parametrize("suffix", [".dae", ".stl", ".ply", ".off", ".glb", ".xyz123", ".zip", ""])
 def test_broken_meshes_are_named(suffix: str) -> None:
+    pytest.importorskip("trimesh")
     with pytest.raises(MeshError, match=r"convert it to STL or OBJ|no triangles"):
         for_mujoco(b"solid nothing", suffix)
 
@@ -218,6 +219,7 @@ def test_collada_with_entities_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_missing_reader_is_named(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("trimesh")
     (package / "rock/meshes/node.dae").write_bytes(DAE)
     monkeypatch.setitem(sys.modules, "collada", None)
     with pytest.raises(
