@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from diffsim_core.io._initial_pose import factored, mobility
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._solref import Gains as Gains
 from diffsim_core.io._solref import solref_limits
@@ -66,7 +67,7 @@ def pair_gains(
     branches, or a tenth of the tree: motors press harder than a light branch weighs. It is no stiffer than sub-steps of
     1 ms bear at the two shapes' own inertias, as contact between bodies is explicit.
     """
-    mobility = _mobilities(m, [link.joint for link in links])
+    gives = _mobilities(m, [link.joint for link in links]) if found else []
     root = _roots(links)
     own = [link.mass for link in links]
     branch = list(own)
@@ -95,7 +96,7 @@ def pair_gains(
         weight = lighter * g_norm
         depth = min([SINK_DEPTH, *(min(0.0125 * reach[root[x.link]], 0.125 * half_width(x)) for x in moving)])
         firmer = float(np.sqrt(heavier / lighter)) if lighter > 0 else 1.0
-        light = 1 / max(sum(mobility[shape.link] for shape in moving), 1e-12)
+        light = 1 / max(sum(gives[shape.link] for shape in moving), 1e-12)
         kn = series * contact.kn if contact.kn is not None else min(firmer * weight / depth, light * PAIR_RATE**2)
         kd = series * contact.kd if contact.kd is not None else 0.25 * kn * float(np.sqrt(SINK_DEPTH / depth))
         if contact.kt is not None:
@@ -129,11 +130,7 @@ def effective_inertia(m: Any) -> FloatArray:
     """``1 / (M^-1)_dd`` ``[nv]`` in the initial pose: the inertia each joint feels while all others are free."""
     if m.nv == 0:
         return np.zeros(0)
-    d = mujoco.MjData(m)
-    mujoco.mj_kinematics(m, d)
-    mujoco.mj_comPos(m, d)
-    mujoco.mj_crb(m, d)
-    mujoco.mj_factorM(m, d)
+    d = factored(m)
     inverse = np.zeros(m.nv)
     # one tree at a time: columns of different trees do not mix
     first = {}
@@ -150,18 +147,8 @@ def effective_inertia(m: Any) -> FloatArray:
 
 def _mobilities(m: Any, joints: Sequence[int]) -> list[float]:
     """Largest ``1 / kg`` with which the centre of mass of each link's body gives way in the initial pose."""
-    d = mujoco.MjData(m)
-    mujoco.mj_kinematics(m, d)
-    mujoco.mj_comPos(m, d)
-    mujoco.mj_crb(m, d)
-    mujoco.mj_factorM(m, d)
-    found = []
-    for j in joints:
-        jacobian, solved = np.zeros((3, m.nv)), np.zeros((3, m.nv))
-        mujoco.mj_jacBodyCom(m, d, jacobian, None, int(m.jnt_bodyid[j]))
-        mujoco.mj_solveM(m, d, solved, jacobian)
-        found.append(float(np.linalg.eigvalsh(jacobian @ solved.T)[-1]))
-    return found
+    d = factored(m)
+    return [float(np.linalg.eigvalsh(mobility(m, d, int(m.jnt_bodyid[j])))[-1]) for j in joints]
 
 
 def _reaches(m: Any, geoms: Mapping[int, Geom], root: Sequence[int]) -> dict[int, float]:

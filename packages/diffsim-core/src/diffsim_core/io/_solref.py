@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from diffsim_core.io._initial_pose import factored, mobility
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io.params import ContactParams, LimitParams
 from diffsim_core.rigid.model import FloatArray, Geom, IntArray
@@ -76,16 +77,9 @@ def _mixed(m: Any, g: int, s: int) -> tuple[FloatArray, FloatArray]:
 
 def _point_inertias(m: Any) -> dict[int, float]:
     """Inertia [kg] of each moving body's centre of mass along the vertical in the initial pose, all joints free."""
-    d = mujoco.MjData(m)
-    mujoco.mj_kinematics(m, d)
-    mujoco.mj_comPos(m, d)
-    mujoco.mj_crb(m, d)
-    mujoco.mj_factorM(m, d)
+    d = factored(m)
     found = {}
     for b in range(1, m.nbody):
-        jacobian, solved = np.zeros((3, m.nv)), np.zeros((1, m.nv))
-        mujoco.mj_jacBodyCom(m, d, jacobian, None, b)
-        mujoco.mj_solveM(m, d, solved, jacobian[2:3].copy())
-        inverse = float(jacobian[2] @ solved[0])
+        inverse = float(mobility(m, d, b)[2, 2])
         found[b] = 1 / inverse if inverse > 1e-12 else float(m.body_subtreemass[b])
     return found

@@ -10,6 +10,7 @@ from diffsim_core.io._actuators import control_range, generalised_range, not_sim
 from diffsim_core.io._couplings import JOINT as COUPLED_JOINTS
 from diffsim_core.io._couplings import ties_joints
 from diffsim_core.io._flags import active_equalities, actuator_is_off, switched_off
+from diffsim_core.io._initial_pose import posed
 from diffsim_core.io._loops import CLOSING
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._muscles import TENDON, joints_below, tendon_joints
@@ -47,10 +48,7 @@ def singular_joints(m: Any, slopes: np.ndarray) -> list[str]:
     own = np.flatnonzero(slopes.any(axis=0))
     if not len(own):
         return []
-    d = mujoco.MjData(m)
-    mujoco.mj_kinematics(m, d)
-    mujoco.mj_comPos(m, d)
-    mujoco.mj_crb(m, d)
+    d = posed(m)
     full = np.zeros((m.nv, m.nv))
     for column, unit in zip(full, np.eye(m.nv), strict=True):
         mujoco.mj_mulM(m, d, column, unit)

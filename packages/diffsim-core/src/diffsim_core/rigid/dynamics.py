@@ -148,8 +148,11 @@ class RigidDynamics(NativeDynamics):
         self._keep = int(memory == "fast")
         self.model = model
         self.dt = dt
-        self.substeps = needed_substeps(model, dt, integrator) if isinstance(substeps, str) else substeps
-        _warn_of_divergence(model, dt, self.substeps, integrator)
+        if isinstance(substeps, str):
+            self.substeps = needed_substeps(model, dt, integrator)
+        else:
+            self.substeps = substeps
+            _warn_of_divergence(model, dt, substeps, integrator)
         self.dtype = dtype
         self.device = device
         self.limit = limit
