@@ -88,7 +88,7 @@ def test_reference_exit_codes(tmp_path: Path, one_object: OneObject, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "required: sim|update"),
+        ([], "required: sim|traffic"),
         (["simm"], "invalid choice: 'simm'"),
         (["sim", "--task", "antt"], "unknown task 'antt'; did you mean 'ant'"),
         (["sim", "--num-envs", "0"], "num_envs is 0"),

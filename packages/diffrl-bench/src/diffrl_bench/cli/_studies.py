@@ -1,0 +1,146 @@
+"""``diffrl bench models|reference|variance|landscape|peers``: what is right, and compared with whom."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ._parser import Commands, Result, add_run, of_run, picture
+
+
+def add(commands: Commands) -> None:
+    """Add the commands of this module."""
+    models = commands.add(
+        "models", _models, "Which robot models load, agree with MuJoCo, have right gradients, and can be simulated."
+    )
+    models.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="model files, or folders of them; default the corpus of public packages",
+    )
+    models.add_argument(
+        "--package", dest="packages", action="append", metavar="NAME", help="a package of the corpus; may be repeated"
+    )
+    models.add_argument("--floating", action="store_true", help="give URDF files a free joint and level ground")
+    models.add_argument("--out", default="runs/models", metavar="DIR", help="results; default runs/models")
+    models.add_argument("--cache", metavar="DIR", help="where packages are installed; default the user's cache")
+    models.add_argument("--load-only", action="store_true", help="do not compare and simulate what loads")
+    models.add_argument("--seconds", type=float, default=120.0, metavar="S", help="time for a model; default 120")
+    models.add_argument("--memory-gib", type=float, default=8.0, metavar="G", help="memory for a model; default 8")
+    models.add_argument("--again", action="store_true", help="run finished models of this build too")
+
+    reference = commands.add(
+        "reference", _reference, "Compare tasks with recordings of the simulator that SHAC's authors released."
+    )
+    reference.add_argument("folder", metavar="DIR", help="folder of the recordings")
+    reference.add_argument("--task", dest="tasks", action="append", metavar="TASK", help="may be repeated; default all")
+    for name in ("skeleton", "muscles"):
+        reference.add_argument(f"--{name}", metavar="FILE", help=f"{name} of humanoid_mtu, its authors' file")
+
+    variance = commands.add(
+        "variance", _variance, "Variances of three estimators' gradients along a roll-out of an AGPO run, and ascent."
+    )
+    add_run(variance)
+    variance.add_argument(
+        "--iterations", type=int, default=100, metavar="K", help="iterations of ascent; 0 for none; default 100"
+    )
+
+    landscape = commands.add(
+        "landscape", _landscape, "Landscapes of three estimators at steps of an AGPO run, in planes of its parameters."
+    )
+    add_run(landscape)
+    landscape.add_argument("--panels", type=int, default=6, metavar="K", help="random steps to draw; default 6")
+    landscape.add_argument(
+        "--points", type=int, default=25, metavar="K", help="points along each direction, odd; default 25"
+    )
+    landscape.add_argument(
+        "--radius", type=float, default=1.0, metavar="R", help="half the width of a plane [parameters]; default 1"
+    )
+
+    peers = commands.add("peers", _peers, "Compare PPO, SAC and TD3 with Stable-Baselines3, everything else equal.")
+    peers.add_argument("--algo", dest="algos", action="append", metavar="ALGO", help="may be repeated; default all")
+    peers.add_argument("--task", default="cartpole", help="default cartpole")
+    peers.add_argument("--seeds", type=int, default=5, metavar="K", help="seeds of each side; default 5")
+    peers.add_argument("--iterations", type=int, default=100, metavar="K", help="updates of a run; default 100")
+    peers.add_argument("--num-envs", type=int, default=64, metavar="N", help="worlds; default 64")
+    peers.add_argument(
+        "--episodes", type=int, default=128, metavar="K", help="episodes of the final evaluation; default 128"
+    )
+
+
+def _models(args: argparse.Namespace) -> Result:
+    from .._models import RESULTS, ModelsBench, bench_models, newest, read_rows
+    from .._models_text import models_text, page_tables
+    from .._plot_models import plot_models
+    from .._results import write_whole
+
+    out = Path(args.out)
+    bench = ModelsBench(
+        out=out,
+        files=tuple(args.files),
+        packages=tuple(args.packages or ()),
+        floating=args.floating,
+        cache=None if args.cache is None else Path(args.cache),
+        measure=not args.load_only,
+        seconds=args.seconds,
+        memory_gib=args.memory_gib,
+        again=args.again,
+    )
+    rows = bench_models(bench, args.progress)
+    every = newest(read_rows(out / RESULTS))
+    write_whole(out / "table.md", page_tables(every))
+    plot_models(every, out / "models.svg")
+    return Result({"out": str(out), "models": rows}, models_text(rows))
+
+
+def _reference(args: argparse.Namespace) -> Result:
+    from .._bounds import BOUNDS, agrees
+    from .._machine import versions
+    from .._report import reference_text
+    from ..reference import run
+
+    rows = [{**row, "agrees": agrees(row)} for row in run(Path(args.folder), args.tasks, args.skeleton, args.muscles)]
+    value = {"benchmark": "reference", "rows": rows, "bounds": BOUNDS, "versions": versions()}
+    return Result(value, reference_text(rows), 0 if all(row["agrees"] for row in rows) else 1)
+
+
+def _variance(args: argparse.Namespace) -> Result:
+    from .._variance import bench_variance, variance_text
+
+    file = picture(args.plot)
+    report = bench_variance(Path(args.run), iterations=args.iterations, **of_run(args))
+    if file is not None:
+        from .._plot_studies import plot_variance
+
+        plot_variance(report, file)
+    return Result(report, variance_text(report))
+
+
+def _landscape(args: argparse.Namespace) -> Result:
+    from .._landscape import bench_landscape, landscape_text
+
+    file = picture(args.plot)
+    options = {"panels": args.panels, "points": args.points, "radius": args.radius}
+    report = bench_landscape(Path(args.run), **options, **of_run(args))
+    if file is not None:
+        from .._plot_studies import plot_landscape
+
+        plot_landscape(report, file)
+    return Result(report, landscape_text(report))
+
+
+def _peers(args: argparse.Namespace) -> Result:
+    from .._peers import ALGORITHMS, PeersBench, bench_peers, peers_text
+
+    bench = PeersBench(
+        algos=args.algos or ALGORITHMS,
+        task=args.task,
+        seeds=args.seeds,
+        iterations=args.iterations,
+        num_envs=args.num_envs,
+        episodes=args.episodes,
+    )
+    report = bench_peers(bench, say=lambda line: print(line, file=sys.stderr, flush=True))
+    return Result(report, peers_text(report))
