@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import csv
 import json
 import re
 import statistics
@@ -59,8 +58,8 @@ def test_numbers_of_the_readme_are_those_of_the_results() -> None:
     assert f"**{round(one_core['forward_backward_steps_per_s'], -3):,.0f}**" in readme
     assert f"included it is {round(one_core['env']['forward_backward_steps_per_s'], -3):,.0f}" in readme
 
-    with (RESULTS / "shac-first-run/results.csv").open(encoding="utf-8", newline="") as file:
-        ant = [row for row in csv.DictReader(file) if row["task"] == "ant"]
+    lines = (RESULTS / "shac-first-run/results.jsonl").read_text(encoding="utf-8").splitlines()
+    ant = [row for row in map(json.loads, lines) if row["task"] == "ant"]
     assert len(ant) == 3
     assert f"**{statistics.median(float(row['wall_s']) for row in ant):.0f} s**" in readme
     assert f"return of {statistics.median(float(row['return_mean']) for row in ant):,.0f} " in readme
@@ -80,8 +79,8 @@ def test_peers_in_the_readme_are_those_of_the_results() -> None:
 @pytest.mark.parametrize("suite", SUITES)
 def test_a_suites_results_lie_in_a_folder_of_its_name(suite: str) -> None:
     folder = RESULTS / suite
-    assert {"results.json", "results.csv", "curves.csv"} <= {path.name for path in folder.iterdir()}
-    assert json.loads((folder / "results.json").read_text(encoding="utf-8"))["suite"] == suite
+    lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {json.loads(line)["suite"] for line in lines} == {suite}
     assert bool(list(folder.glob("*.svg"))) == (suite not in WITHOUT_PICTURE)
 
 

@@ -7,18 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-from diffrl_bench._results import (
-    CURVE_POINTS,
-    curve,
-    read_curves,
-    read_results,
-    summarise,
-    table_text,
-    write_curves,
-    write_results,
-)
+from diffrl_bench._results import CURVE_POINTS, as_curve, as_points, curve, summarise, table_text
 
 
 def _row(task: str, seed: int, value: float | None, wall: float = 10.0) -> dict[str, Any]:
@@ -78,34 +68,5 @@ def test_curves_keep_their_ends_and_lose_what_has_no_return(tmp_path: Path) -> N
     assert short[:, 3].tolist() == [16, 25, 36]
     assert curve(tmp_path / "none" / "metrics.jsonl").shape == (0, 4)
     assert curve(tmp_path / "nothing" / "metrics.jsonl").shape == (0, 4)
-
-    write_curves(tmp_path, {"a": tmp_path / "long"})
-    write_curves(tmp_path, {"b": tmp_path / "short"})
-    found = read_curves(tmp_path)
-    np.testing.assert_allclose(found["a"], long, rtol=1e-6)
-    np.testing.assert_allclose(found["b"], short, rtol=1e-6)
-
-
-def test_rows_survive_the_file(tmp_path: Path) -> None:
-    rows = [{**_row("ant", 0, 1.5), "versions": {"torch": "2"}, "arguments": ["a", "b"]}, _row("ant", 1, None)]
-    assert read_results(tmp_path) == []
-    write_results(tmp_path, "mine", rows)
-    assert read_results(tmp_path) == rows
-    assert not list(tmp_path.glob("*.part"))
-    assert len((tmp_path / "results.csv").read_text().splitlines()) == 3
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "other", "runs": []}', '{"format": 1', '{"runs": 3}'])
-def test_foreign_files_are_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "results.json").write_text(text)
-    with pytest.raises(ValueError, match="damaged or was not written by"):
-        read_results(tmp_path)
-
-
-def test_curves_that_are_missing_or_damaged(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="does not exist; run the suite first"):
-        read_curves(tmp_path)
-    for text in ("run,iteration\na,1\n", "run,iteration,env_steps,wall_s,return_mean\na,1,2,3,x\n"):
-        (tmp_path / "curves.csv").write_text(text)
-        with pytest.raises(ValueError, match="damaged"):
-            read_curves(tmp_path)
+    np.testing.assert_allclose(as_points(as_curve(long)), long, rtol=1e-6)
+    assert as_points(as_curve(curve(tmp_path / "none" / "metrics.jsonl"))).shape == (0, 4)

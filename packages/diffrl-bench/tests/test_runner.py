@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -17,7 +16,8 @@ import pytest
 
 from diffrl_algos import RunError
 from diffrl_bench import PlannedRun, RunSettings, Suite, run_suite
-from diffrl_bench._results import read_curves, read_results
+from diffrl_bench._record_file import check_file
+from diffrl_bench._results import curves_of, read_results
 
 
 def _suite(*options: str, seeds: int = 3, jobs: int = 1) -> Suite:
@@ -46,11 +46,11 @@ def test_rows_files_and_no_second_time(settings: RunSettings) -> None:
     assert rows[0]["process_s"] > 0 and 0 < rows[0]["cpu_s"] < 60 * rows[0]["process_s"]
     assert "on 2 threads" in (settings.out / "shac-ant-s0.log").read_text()
     assert read_results(settings.out) == rows
-    with (settings.out / "results.csv").open() as file:
-        found = list(csv.DictReader(file))
-    assert [float(row["return_mean"]) for row in found] == [100.0, 101.0, 102.0]
-    assert found[0]["arguments"] == "shac ant --seed 0"
-    assert [len(points) for points in read_curves(settings.out).values()] == [8, 8, 8]
+    assert [len(points) for points in curves_of(rows).values()] == [8, 8, 8]
+    lines = [json.loads(line) for line in (settings.out / "results.jsonl").read_text().splitlines()]
+    assert [line["status"] for line in lines] == ["unfinished", "finished"] * 3
+    assert check_file(settings.out / "results.jsonl") == []
+    assert lines[1]["missing"] == ["config_hash"] and lines[1]["hardware"]["cores"] >= 1
 
     again = run_suite(_suite(), settings, said.append)
     assert again == rows
@@ -63,7 +63,7 @@ def test_more_seeds_join_and_the_old_stay(settings: RunSettings) -> None:
     rows = run_suite(_suite(seeds=2), settings)
     assert [row["run"] for row in rows] == ["shac-ant-s0", "shac-ant-s1"]
     assert [_starts(settings.out, seed) for seed in range(2)] == [1, 1]
-    assert set(read_curves(settings.out)) == {"shac-ant-s0", "shac-ant-s1"}
+    assert set(curves_of(rows)) == {"shac-ant-s0", "shac-ant-s1"}
     assert len(run_suite(_suite(seeds=1), settings)) == 1
     assert len(read_results(settings.out)) == 2
 
@@ -186,7 +186,7 @@ def test_what_fails_in_between_leaves_no_run_behind(settings: RunSettings, monke
         _until((settings.out / "shac-ant-s0" / "waiting").exists)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("diffrl_bench._runner.write_results", full)
+    monkeypatch.setattr("diffrl_bench._runner.append_row", full)
     with pytest.raises(OSError, match="No space left"):
         run_suite(_suite("--slow", "x", seeds=1), settings)
     assert any((settings.out / "shac-ant-s0" / "checkpoints").glob("*.safetensors"))

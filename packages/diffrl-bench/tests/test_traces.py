@@ -12,21 +12,17 @@ import pytest
 from diffrl_bench._paper import best_table
 from diffrl_bench._plot_traces import plot_traces
 from diffrl_bench._suite import load_suite, parse_suite
-from diffrl_bench._traces import TRACE_POINTS, best_return, read_traces, write_traces
+from diffrl_bench._traces import TRACE_POINTS, best_return, read_traces, traces_of
 
 SUITE = """
 name = "mine"
 traces = ["alpha"]
+references = ["GI-PPO Table 1"]
 
 [[train]]
 algorithm = "gippo"
 task = "dejong"
 seeds = [0]
-
-[[paper]]
-algorithm = "gippo"
-task = "dejong"
-best = -4e-10
 """
 
 
@@ -47,33 +43,37 @@ def test_the_best_is_over_all_updates(tmp_path: Path) -> None:
     assert best_return(tmp_path / "nothing") is None
 
 
-def test_traces_are_thinned_and_those_of_other_runs_stay(tmp_path: Path) -> None:
-    names = ["alpha", "late", "unknown"]
-    write_traces(tmp_path, {"long": _run(tmp_path / "a", 1000)}, names)
-    write_traces(tmp_path, {"short": _run(tmp_path / "b", 7), "empty": tmp_path / "nothing"}, names)
-    found = read_traces(tmp_path)
-    assert set(found) == {"long", "short"}
-    long, short = found["long"], found["short"]
+def _rows(runs: dict[str, Path], names: list[str]) -> list[dict[str, Any]]:
+    """Records, as far as traces are concerned."""
+    return [
+        {
+            "run": run,
+            "algorithm": "gippo",
+            "task": run.split("-")[1],
+            "traces": traces_of(path / "metrics.jsonl", names),
+        }
+        for run, path in runs.items()
+    ]
+
+
+def test_traces_are_thinned(tmp_path: Path) -> None:
+    runs = {"a-long": _run(tmp_path / "a", 1000), "a-short": _run(tmp_path / "b", 7), "a-empty": tmp_path / "nothing"}
+    found = read_traces(_rows(runs, ["alpha", "late", "unknown"]))
+    long, short = found["a-long"], found["a-short"]
     assert len(long["alpha"]) == TRACE_POINTS
     assert (long["iteration"][0], long["iteration"][-1]) == (1, 1000)
     np.testing.assert_allclose(long["alpha"], 0.1 / long["iteration"], rtol=1e-6)
     np.testing.assert_array_equal(short["late"], [np.nan] * 3 + [3.0, 4.0, 5.0, 6.0])
     assert np.isnan(short["unknown"]).all()
-
-
-def test_damaged_traces_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="does not exist; run a suite that has traces"):
-        read_traces(tmp_path)
-    (tmp_path / "traces.csv").write_text("run,iteration\na,b\n")
-    with pytest.raises(ValueError, match="is damaged"):
-        read_traces(tmp_path)
+    assert len(found["a-empty"]["alpha"]) == 0
+    with pytest.raises(ValueError, match="no result has traces; run a suite that keeps traces"):
+        read_traces([{"run": "a"}])
 
 
 def test_the_picture_holds_every_seed(tmp_path: Path) -> None:
     runs = {f"gippo-dejong-s{k}": _run(tmp_path / str(k), 50) for k in range(3)}
-    write_traces(tmp_path, runs, ["alpha", "return_mean"])
-    rows = [{"run": run, "algorithm": "gippo", "task": "dejong"} for run in runs]
-    traces = read_traces(tmp_path)
+    rows = _rows(runs, ["alpha", "return_mean"])
+    traces = read_traces(rows)
     for k in range(2):
         plot_traces(traces, rows, ["alpha", "return_mean"], "Mine", tmp_path / f"{k}.svg")
     assert (tmp_path / "0.svg").read_bytes() == (tmp_path / "1.svg").read_bytes()
@@ -85,9 +85,8 @@ def test_the_picture_holds_every_seed(tmp_path: Path) -> None:
 
 def test_a_metric_that_a_run_lacks_leaves_its_panel_empty(tmp_path: Path) -> None:
     runs = {"gippo-dejong-s0": _run(tmp_path / "0", 50), "gippo-ackley-s0": _run(tmp_path / "1", 50)}
-    write_traces(tmp_path, runs, ["alpha", "return_mean"])
-    rows = [{"run": run, "algorithm": "gippo", "task": run.split("-")[1]} for run in runs]
-    traces = read_traces(tmp_path)
+    rows = _rows(runs, ["alpha", "return_mean"])
+    traces = read_traces(rows)
     del traces["gippo-ackley-s0"]["alpha"]
     plot_traces(traces, rows, ["alpha", "return_mean"], "", tmp_path / "x.svg")
     drawn = (tmp_path / "x.svg").read_text()
@@ -102,14 +101,12 @@ def test_the_table_is_the_mean_over_seeds_of_the_best() -> None:
     assert cells[3] == ["rp dejong", "0", "-", "-", "-1e-08", "-"]
 
 
-def test_suites_name_traces_and_papers() -> None:
+def test_suites_name_traces_and_references() -> None:
     suite = parse_suite(SUITE, "mine")
     assert suite.traces == ("alpha",)
-    assert suite.paper == {("gippo", "dejong"): -4e-10}
-    assert load_suite("gippo-functions").paper["gippo", "ackley"] == -0.0005
+    assert {(one.learner, one.task): one.value for one in suite.references}["gippo", "ackley"] == -0.0005
+    assert load_suite("gippo-functions").references[: len(suite.references)] == suite.references
     with pytest.raises(ValueError, match="traces is"):
         parse_suite(SUITE.replace('["alpha"]', "[1]"), "mine")
-    with pytest.raises(ValueError, match="best is 'x'"):
-        parse_suite(SUITE.replace("-4e-10", '"x"'), "mine")
-    with pytest.raises(ValueError, match=r"unknown key of suite mine, paper 0: 'bes'"):
-        parse_suite(SUITE.replace("best =", "bes ="), "mine")
+    with pytest.raises(ValueError, match=r"mine refers to 'GI-PPO Table 9', of which .*known: GI-PPO Table 1,"):
+        parse_suite(SUITE.replace("Table 1", "Table 9"), "mine")

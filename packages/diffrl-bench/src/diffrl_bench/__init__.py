@@ -12,6 +12,9 @@ from ._models import ModelsBench as ModelsBench
 from ._models import bench_models as bench_models
 from ._mpm import bench_mpm as bench_mpm
 from ._mpm_scene import MpmBench as MpmBench
+from ._record import RecordError as RecordError
+from ._references import Reference as Reference
+from ._results import read_results as read_results
 from ._runner import RunSettings as RunSettings
 from ._runner import run_suite as run_suite
 from ._sim import SimBench as SimBench

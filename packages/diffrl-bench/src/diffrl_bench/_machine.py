@@ -30,8 +30,13 @@ def machine() -> dict[str, Any]:
         "cores_total": os.cpu_count(),
         "memory_gib": _memory_gib(),
         "system": platform.platform(),
-        "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "load_before": load(),
     }
+
+
+def load() -> float | None:
+    """Load average of the last minute."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
 def describe(facts: dict[str, Any]) -> str:

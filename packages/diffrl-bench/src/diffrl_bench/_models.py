@@ -23,7 +23,7 @@ from ._machine import describe, machine, versions
 from ._model_job import LOAD
 from ._model_worker import Worker
 from ._models_text import kind
-from ._results import Row
+from ._record import Row
 from ._stopwatch import Progress, unseen
 
 FORMAT = "diffrl-bench-models-1"

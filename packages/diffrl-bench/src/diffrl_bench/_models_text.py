@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from ._results import Row
+from ._record import Row
 from ._text import magnitude, table
 
 WRONG = 1e-6

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ._results import Row
+from ._record import Row
 from ._text import table
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ._labels import title_over
 from ._models_text import CHECKS, by_package
 from ._plots import STYLE, require_format, save
-from ._results import Row
+from ._record import Row
 
 _LEVELS = {
     "works": "#009e73",

@@ -9,7 +9,8 @@ from typing import Any
 
 from diffsim_core.options import from_json
 
-from ._results import Row, curve
+from ._record import Row
+from ._results import curve
 
 
 def plot_runs(folders: Sequence[Path], file: Path, names: Sequence[str] = ()) -> list[Row]:

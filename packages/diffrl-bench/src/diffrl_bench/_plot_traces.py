@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from ._labels import title_above, title_over
 from ._plots import STYLE, require_format, save, shown
-from ._results import Row, grouped
+from ._record import Row
+from ._results import grouped
 from ._traces import Traces
 
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ._labels import legend_below, step_unit, time_unit, title_above, title_over
-from ._results import Row, grouped, learner
+from ._record import Row
+from ._results import grouped, learner
 from ._text import count, rounded
 
 FORMATS = (".svg", ".png", ".pdf")

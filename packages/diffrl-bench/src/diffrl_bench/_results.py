@@ -1,8 +1,6 @@
-"""Results of a suite on disk, and their table.
+"""Results of a suite in a folder, their curves, and their table.
 
-results.json   one row for each run: final evaluation, times, machine
-results.csv    the same rows for a spreadsheet
-curves.csv     learning curves, thinned
+results.jsonl   a record for each run, see ``_record``
 """
 
 from __future__ import annotations
@@ -11,72 +9,48 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ._record import CURVE_KEYS, Row
+from ._record_file import NAME, read_rows
 from ._text import rounded, table
 
 CURVE_POINTS = 200
 """Points kept of each learning curve."""
-_CURVE_KEYS = ("iteration", "env_steps", "wall_s", "return_mean")
-_FORMAT = "diffrl-bench-results-1"
-
-Row = dict[str, Any]
 
 
 def read_results(folder: Path) -> list[Row]:
-    """Rows of ``results.json``; none if there is no such file.
+    """The newest record of every run in a folder; none if there are no results.
 
     Raises:
-        ValueError: the file is damaged, or of another program.
+        RecordError: a record is damaged, or records contradict each other.
     """
-    file = folder / "results.json"
-    if not file.exists():
-        return []
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        if values["format"] != _FORMAT:
-            raise ValueError
-        return [dict(row) for row in values["runs"]]
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{file} is damaged or was not written by diffrl bench run") from None
+    return read_rows(folder / NAME)
 
 
-def write_results(folder: Path, suite: str, rows: Sequence[Row]) -> None:
-    """Write ``results.json`` and ``results.csv``."""
-    values = {"format": _FORMAT, "suite": suite, "runs": list(rows)}
-    write_whole(folder / "results.json", json.dumps(values, indent=1) + "\n")
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    write_whole(folder / "results.csv", rows_to_csv(columns, [[cell(row.get(key)) for key in columns] for row in rows]))
+def in_order(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    """Rows in the order of a suite's runs; those of runs that it does not have, or not any more, come last."""
+    place = {name: k for k, name in enumerate(names)}
+    return sorted(rows, key=lambda row: place.get(row["run"], len(place)))
 
 
-def write_curves(folder: Path, runs: Mapping[str, Path]) -> None:
-    """Collect the learning curves of run folders into ``curves.csv``; the curves of other runs in it stay."""
-    curves = read_curves(folder) if (folder / "curves.csv").exists() else {}
-    curves |= {name: curve(path / "metrics.jsonl") for name, path in runs.items()}
-    rows = [[name, *map(cell, point)] for name in sorted(curves) for point in curves[name].tolist()]
-    write_whole(folder / "curves.csv", rows_to_csv(["run", *_CURVE_KEYS], rows))
+def curves_of(rows: Sequence[Row]) -> dict[str, np.ndarray[Any, Any]]:
+    """``[points, 4]`` for each run that has a curve: iteration, control steps, seconds of training, mean return."""
+    return {row["run"]: as_points(row["curve"]) for row in rows if row.get("curve") is not None}
 
 
-def read_curves(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """``[points, 4]`` for each run: iteration, control steps, seconds of training, mean return of finished episodes.
+def as_points(curve: dict[str, list[float]]) -> np.ndarray[Any, Any]:
+    """``[points, 4]`` of a record's ``curve``."""
+    return np.array([curve[key] for key in CURVE_KEYS], dtype=float).T
 
-    Raises:
-        ValueError: there is no ``curves.csv``, or it is damaged.
-    """
-    file = folder / "curves.csv"
-    if not file.exists():
-        raise ValueError(f"{file} does not exist; run the suite first: diffrl bench run")
-    curves: dict[str, list[list[float]]] = {}
-    try:
-        for row in csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))):
-            curves.setdefault(row["run"], []).append([float(row[key]) for key in _CURVE_KEYS])
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{file} is damaged or was not written by diffrl bench run") from None
-    return {name: np.array(points) for name, points in curves.items()}
+
+def as_curve(points: np.ndarray[Any, Any]) -> dict[str, list[float]]:
+    """The other way round, with seven digits."""
+    return {key: [cell(float(value)) for value in points[:, k]] for k, key in enumerate(CURVE_KEYS)}
 
 
 def curve(metrics: Path) -> np.ndarray[Any, Any]:
@@ -85,9 +59,9 @@ def curve(metrics: Path) -> np.ndarray[Any, Any]:
     for line in metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else ():
         values = json.loads(line)
         if values["return_mean"] is not None:
-            points.append([float(values[key]) for key in _CURVE_KEYS])
+            points.append([float(values[key]) for key in CURVE_KEYS])
     if not points:
-        return np.empty((0, len(_CURVE_KEYS)))
+        return np.empty((0, len(CURVE_KEYS)))
     keep = np.unique(np.linspace(0, len(points) - 1, CURVE_POINTS).round().astype(int))
     return np.array(points)[keep]
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
@@ -17,10 +18,12 @@ from typing import IO, Any
 from diffrl_algos._files import exclusive
 from diffrl_algos._signals import Interrupted, stop_on_signals
 
-from ._machine import available_cores, describe, machine
-from ._results import Row, read_results, write_curves, write_results
+from ._machine import available_cores, describe, load, machine
+from ._record import FORMAT, Row, config_hash
+from ._record_file import NAME, append_row
+from ._results import as_curve, curve, read_results
 from ._suite import PlannedRun, Suite
-from ._traces import best_return, write_traces
+from ._traces import best_return, traces_of
 
 _FROM_SUMMARY = (
     "return_mean",
@@ -94,18 +97,17 @@ def _run_suite(suite: Suite, settings: RunSettings, say: Callable[[str], None]) 
         say(f"{len(plan) - len(pending)} of {len(plan)} runs are finished already")
 
     def record(row: Row) -> None:
+        row = {"format": FORMAT, "suite": suite.name, **row, "time": datetime.now(UTC).isoformat(timespec="seconds")}
+        if row["status"] == "finished" and suite.traces:
+            row["traces"] = traces_of(settings.out / row["run"] / "metrics.jsonl", suite.traces)
+        append_row(settings.out / NAME, row)
         rows[row["run"]] = row
-        order = [run.name for run in plan]
-        write_results(settings.out, suite.name, sorted(rows.values(), key=lambda r: _place(order, r["run"])))
-        if row["status"] == "finished":
-            folder = {row["run"]: settings.out / row["run"]}
-            write_curves(settings.out, folder)
-            if suite.traces:
-                write_traces(settings.out, folder, suite.traces)
 
     jobs = settings.jobs or suite.jobs
     threads = settings.threads or suite.threads or max(1, available_cores() // jobs)
-    facts = {"jobs": jobs, "threads": threads, "machine": describe(machine())}
+    found = machine()
+    facts = {"jobs": jobs, "threads": threads, "machine": describe(found)}
+    facts["hardware"] = {key: value for key, value in found.items() if key != "load_before"}
     _run_all(pending, settings, facts, record, say)
     return [rows[run.name] for run in plan]
 
@@ -166,6 +168,7 @@ class _Process:
         self.beginning = "goes on" if self._resumed else "started"
         self._log: IO[str] = self._log_path.open("a", encoding="utf-8")
         self._began = time.perf_counter()
+        self._load = load()
         self._cpu_s: float | None = None
         # In a separate session, so that it gets Ctrl-C once, from this process.
         self._process = subprocess.Popen(
@@ -197,7 +200,11 @@ class _Process:
             row |= {"return_best": best_return(self._folder / "metrics.jsonl")}
             # Of the whole process, start and compilation too; of only a part they would mislead.
             row |= {"process_s": None, "cpu_s": None} if self._resumed else {"process_s": seconds, "cpu_s": self._cpu_s}
-            row |= {key: _read(self._folder / "run.json").get(key) for key in ("commit", "versions")}
+            description = _read(self._folder / "run.json")
+            row |= {key: description.get(key) for key in ("commit", "versions")}
+            row |= {"load": self._load, "config_hash": config_hash(description)}
+            row["curve"] = as_curve(curve(self._folder / "metrics.jsonl"))
+            row["missing"] = [key for key in ("commit", "versions", "load", "config_hash") if row[key] is None]
         else:
             row["error"] = f"exit code {self._process.returncode}: {self._last_line()}"
         self.close()
@@ -235,7 +242,7 @@ def _diffrl() -> list[str]:
 
 def _row(run: PlannedRun, status: str) -> Row:
     who = {"run": run.name, "algorithm": run.algorithm, "task": run.task, "seed": run.seed}
-    who |= {"variant": run.variant} if run.variant else {}
+    who["variant"] = run.variant
     return {**who, "arguments": run.arguments, "status": status}
 
 
@@ -252,7 +259,3 @@ def _read(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
-
-
-def _place(order: Sequence[str], name: str) -> tuple[int, str]:
-    return (order.index(name) if name in order else len(order), name)

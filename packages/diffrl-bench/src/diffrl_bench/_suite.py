@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from diffrl_algos._files import file_name
 
-_KEYS = ("name", "about", "jobs", "threads", "options", "train", "traces", "paper")
+from ._references import Reference, references_of
+
+_KEYS = ("name", "about", "jobs", "threads", "options", "train", "traces", "references")
 _TRAIN_KEYS = ("algorithm", "task", "variant", "seeds", "options")
-_PAPER_KEYS = ("algorithm", "task", "best")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +57,8 @@ class Suite:
     runs: tuple[PlannedRun, ...]
     traces: tuple[str, ...] = ()
     """Metrics of an update that are kept over the run, in addition to the learning curve."""
-    paper: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    """A paper's best return, averaged over seeds, by algorithm and task."""
+    references: tuple[Reference, ...] = ()
+    """What papers say, to stand beside the results."""
 
     def __post_init__(self) -> None:
         names = [run.name for run in self.runs]
@@ -135,17 +136,8 @@ def parse_suite(text: str, source: str) -> Suite:
         threads=threads,
         runs=tuple(runs),
         traces=traces,
-        paper=dict(_paper(_get(tables, "paper", list, f"suite {source}", []), f"suite {source}")),
+        references=references_of(_texts(tables, "references", f"suite {source}"), f"suite {source}"),
     )
-
-
-def _paper(entries: Sequence[Any], where: str) -> Iterator[tuple[tuple[str, str], float]]:
-    for k, entry in enumerate(entries):
-        at = f"{where}, paper {k}"
-        if not isinstance(entry, dict):
-            raise ValueError(f"{at} must be a table, [[paper]]")
-        _only(entry, _PAPER_KEYS, at)
-        yield (_get(entry, "algorithm", str, at), _get(entry, "task", str, at)), _get(entry, "best", float, at)
 
 
 def _texts(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:

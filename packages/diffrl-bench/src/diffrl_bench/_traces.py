@@ -1,20 +1,17 @@
-"""Metrics of a suite's runs over their updates, and the best return of each run.
-
-traces.csv     the metrics that the suite names under ``traces``, thinned
-"""
+"""Metrics of a suite's runs over their updates, and the best return of each run."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ._results import cell, rows_to_csv, write_whole
+from ._record import Row
+from ._results import cell
 
 TRACE_POINTS = 100
 """Points kept of each run."""
@@ -32,45 +29,30 @@ def best_return(metrics: Path) -> float | None:
     return max(values) if values else None
 
 
-def write_traces(folder: Path, runs: Mapping[str, Path], names: Sequence[str]) -> None:
-    """Collect metrics of run folders into ``traces.csv``; the metrics of other runs in it stay."""
-    columns = ["iteration", *names]
-    found = read_traces(folder) if (folder / "traces.csv").exists() else {}
-    for run, path in runs.items():
-        lines = _lines(path / "metrics.jsonl")
-        keep = np.unique(np.linspace(0, len(lines) - 1, TRACE_POINTS).round().astype(int)) if lines else []
-        kept = [lines[k] for k in keep]
-        # A metric that an algorithm does not have, or not yet, becomes NaN.
-        found[run] = {
-            name: np.array([np.nan if line.get(name) is None else float(line[name]) for line in kept])
-            for name in columns
-        }
-    rows = [[run, *map(cell, point)] for run in sorted(found) for point in _points(found[run], columns)]
-    write_whole(folder / "traces.csv", rows_to_csv(["run", *columns], rows))
+def traces_of(metrics: Path, names: Sequence[str]) -> dict[str, list[float | None]]:
+    """Metrics of a run for its record, thinned, and ``iteration``.
+
+    A metric that an algorithm does not have, or not yet, is null.
+    """
+    lines = _lines(metrics)
+    keep = np.unique(np.linspace(0, len(lines) - 1, TRACE_POINTS).round().astype(int)) if lines else []
+    return {name: [_rounded(lines[k].get(name)) for k in keep] for name in ("iteration", *names)}
 
 
-def read_traces(folder: Path) -> Traces:
-    """The metrics that ``write_traces`` wrote.
+def read_traces(rows: Sequence[Row]) -> Traces:
+    """The metrics that records hold.
 
     Raises:
-        ValueError: there is no ``traces.csv``, or it is damaged.
+        ValueError: none holds any.
     """
-    file = folder / "traces.csv"
-    if not file.exists():
-        raise ValueError(f"{file} does not exist; run a suite that has traces first: diffrl bench run")
-    lists: dict[str, dict[str, list[float]]] = {}
-    try:
-        for row in csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))):
-            run = lists.setdefault(row.pop("run"), {})
-            for name, value in row.items():
-                run.setdefault(name, []).append(float(value))
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{file} is damaged or was not written by diffrl bench run") from None
-    return {run: {name: np.array(values) for name, values in columns.items()} for run, columns in lists.items()}
+    found = {row["run"]: row["traces"] for row in rows if row.get("traces")}
+    if not found:
+        raise ValueError("no result has traces; run a suite that keeps traces first: diffrl bench run")
+    return {run: {name: np.array(values, dtype=float) for name, values in each.items()} for run, each in found.items()}
 
 
-def _points(run: Mapping[str, np.ndarray[Any, Any]], columns: Sequence[str]) -> list[list[float]]:
-    return np.stack([run[name] for name in columns], axis=1).tolist()
+def _rounded(value: float | None) -> float | None:
+    return cell(float(value)) if value is not None and math.isfinite(value) else None
 
 
 def _lines(metrics: Path) -> list[dict[str, Any]]:

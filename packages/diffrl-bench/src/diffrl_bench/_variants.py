@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._results import Row, grouped
+from ._record import Row
+from ._results import grouped
 from ._text import table
 
 _LEVEL = 0.95

@@ -37,7 +37,7 @@ def add(commands: Commands) -> None:
 
 def _plot(args: argparse.Namespace) -> Result:
     from .._plots import plot_curves, plot_together
-    from .._results import read_curves
+    from .._results import curves_of
 
     suite, rows = _rows(args)
     folder = folder_of(args, suite.name)
@@ -46,10 +46,10 @@ def _plot(args: argparse.Namespace) -> Result:
         from .._plot_traces import plot_traces
         from .._traces import read_traces
 
-        plot_traces(read_traces(folder), rows, suite.traces, suite.about, file)
+        plot_traces(read_traces(rows), rows, suite.traces, suite.about, file)
     else:
         draw = plot_together if args.together else plot_curves
-        draw(read_curves(folder), rows, suite.about, file)
+        draw(curves_of(rows), rows, suite.about, file)
     return Result({"suite": suite.name, "file": str(file)}, str(file))
 
 
@@ -70,13 +70,14 @@ def _table(args: argparse.Namespace) -> Result:
     suite, rows = _rows(args)
     found = differences(rows)
     value = {"suite": suite.name, "summary": summarise(rows), "differences": found, "runs": rows}
-    compared = [best_table(rows, suite.paper, markdown=True)] if suite.paper else []
+    paper = {(one.learner, one.task): one.value for one in suite.references if one.metric == "return_best"}
+    compared = [best_table(rows, paper, markdown=True)] if paper else []
     compared += [differences_text(found, markdown=True)] if found else []
     return Result(value, "\n\n".join([*compared, table_text(rows, markdown=True)]))
 
 
 def _rows(args: argparse.Namespace) -> tuple[Any, list[dict[str, Any]]]:
-    from .._results import read_results
+    from .._results import in_order, read_results
     from .._suite import load_suite
 
     suite = load_suite(args.suite)
@@ -84,4 +85,4 @@ def _rows(args: argparse.Namespace) -> tuple[Any, list[dict[str, Any]]]:
     rows = read_results(folder)
     if not rows:
         raise ValueError(f"{folder} holds no results; run the suite first: diffrl bench run {args.suite}")
-    return suite, rows
+    return suite, in_order(rows, [run.name for run in suite.runs])
