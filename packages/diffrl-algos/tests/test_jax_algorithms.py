@@ -209,7 +209,7 @@ def test_rules_for_outliers_are_torchs(outliers):
     assert np.isnan(by_torch[4, 1]) and 0 < changed.sum() < 8
 
 
-@pytest.mark.parametrize("name", [slow("shac"), "sapo", "agpo", slow("aobg")])
+@pytest.mark.parametrize("name", [slow("shac"), "sapo", "agpo", slow("aobg"), "rpo"])
 def test_a_whole_update_is_torchs(name, monkeypatch):
     """Critics, targets, temperature and all: from the same noise, with minibatches in order."""
     pair = twins(name, max_grad_norm=0.5, lam=0.9)

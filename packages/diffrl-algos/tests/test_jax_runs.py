@@ -40,7 +40,9 @@ def worlds(**options):
     return diffsim_core.make("toy", num_envs=4, arrays="jax", limit=0.9, horizon=5, **options)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "rpo" else name for name in NAMES]
+)
 def test_a_state_survives_its_checkpoint(name):
     """Same seed, same bits; saved and loaded, the same bits; and arrays under the names that torch's have."""
     algorithm = kind(name)(config_of(name, horizon=4))
@@ -156,7 +158,7 @@ def test_what_jax_does_not_have_is_named(tmp_path, capsys, options, message):
 
 
 def test_algorithms_without_a_form_in_jax_are_named(monkeypatch):
-    message = "gippo is written for torch alone; in jax there are agpo, aobg, apg, ppo, sapo, shac"
+    message = "gippo is written for torch alone; in jax there are agpo, aobg, apg, ppo, rpo, sapo, shac"
     with pytest.raises(UsageError, match=message):
         get_algorithm("gippo", "jax")
     monkeypatch.setitem(sys.modules, "flax", None)

@@ -51,6 +51,9 @@ from ._gae_gradient import gae_objective as gae_objective
 from ._gate import gate_gradient as gate_gradient
 from ._gate import gate_nonfinite as gate_nonfinite
 from ._gate import gate_norm as gate_norm
+from ._gaussian import gaussian_entropy as gaussian_entropy
+from ._gaussian import gaussian_kl as gaussian_kl
+from ._gaussian import recovered_noise as recovered_noise
 from ._horizon import HorizonStep as HorizonStep
 from ._horizon import adapt_horizon as adapt_horizon
 from ._landscape import finite_difference_gradient as finite_difference_gradient
@@ -76,6 +79,8 @@ from ._reparameterised import reparameterised_objective as reparameterised_objec
 from ._returns import bootstrapped_returns as bootstrapped_returns
 from ._returns import discounted_returns as discounted_returns
 from ._returns import td_lambda as td_lambda
+from ._reuse import gated_ratio as gated_ratio
+from ._reuse import reused_objective as reused_objective
 from ._segments import segment_discounted as segment_discounted
 from ._segments import segment_objective as segment_objective
 from ._segments import segment_starts as segment_starts
@@ -135,7 +140,10 @@ __all__ = [
     "gate_gradient",
     "gate_nonfinite",
     "gate_norm",
+    "gated_ratio",
     "gaussian_determinant",
+    "gaussian_entropy",
+    "gaussian_kl",
     "hessian_determinant",
     "horizon_of_trust",
     "inverse_variance_gradient",
@@ -154,7 +162,9 @@ __all__ = [
     "out_of_range_ratio",
     "quantile_mask",
     "random_directions",
+    "recovered_noise",
     "reparameterised_objective",
+    "reused_objective",
     "segment_discounted",
     "segment_objective",
     "segment_starts",

@@ -18,6 +18,11 @@ ratios = np.array([0.1, 0.7, 0.9, 1.05, 1.3, 5.0])
 near = (log_prob_old[0] + np.log(rng.choice(ratios, size=(T, N))), "T N")
 score, returns = (rng.normal(size=(N, P)), "N P"), (rng.normal(size=N), "N")
 
+mean, mean_old, noise = ((x, "T N m") for x in rng.normal(size=(3, T, N, M)))
+logstd, logstd_old = ((x, "T N m") for x in rng.normal(size=(2, T, N, M)) / 2)
+weight = (rng.choice([0.0, 0.5, 1.3], size=(T, N), p=[0.2, 0.4, 0.4]), "T N")
+weight[0][T // 2, N // 2] = 1.3  # where the test puts its NaN
+
 CASES = {
     "gae_objective": Case(gradest.gae_objective, floats={"advantage": advantage}, flags={"done": done}, out=("",)),
     "gae_action_gradient": Case(
@@ -58,4 +63,24 @@ CASES = {
     "virtual_log_prob": Case(
         gradest.virtual_log_prob, floats={"log_prob_old": log_prob_old, "log_prob_alpha": log_prob}
     ),
+    "gated_ratio": Case(
+        gradest.gated_ratio, floats={"log_prob": near, "log_prob_old": log_prob_old}, differentiable=()
+    ),
+    "reused_objective": Case(
+        gradest.reused_objective,
+        floats={"mean": mean, "logstd": logstd, "noise": noise, "gradient": gradient, "weight": weight},
+        differentiable=("mean", "logstd"),
+        out=("",),
+    ),
+    "recovered_noise": Case(
+        gradest.recovered_noise,
+        floats={"action": noise, "mean": mean, "logstd": logstd},
+        differentiable=(),
+        out=("T N m",),
+    ),
+    "gaussian_kl": Case(
+        gradest.gaussian_kl,
+        floats={"mean_old": mean_old, "logstd_old": logstd_old, "mean": mean, "logstd": logstd},
+    ),
+    "gaussian_entropy": Case(gradest.gaussian_entropy, floats={"logstd": logstd}, other_ranks=True),
 }

@@ -14,5 +14,6 @@ from .algorithms.agpo import AGPO as AGPO
 from .algorithms.aobg import AOBG as AOBG
 from .algorithms.apg import APG as APG
 from .algorithms.ppo import PPO as PPO
+from .algorithms.rpo import RPO as RPO
 from .algorithms.sapo import SAPO as SAPO
 from .algorithms.shac import SHAC as SHAC

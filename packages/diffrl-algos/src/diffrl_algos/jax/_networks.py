@@ -74,6 +74,11 @@ def clamp(x: Array, low: float | Array, high: float | Array) -> Array:
     return jnp.where((x >= low) & (x <= high), x, jax.lax.stop_gradient(jnp.clip(x, low, high)))
 
 
+def over_critics(values: Array, how: str) -> Array:
+    """The critics' values ``[C, T, N]`` as one ``[T, N]``: their mean, or the least of them if ``how`` is ``"min"``."""
+    return values.mean(0) if how == "mean" else values.min(0)
+
+
 def gaussian_actor(config: GaussianConfig, env: Env) -> GaussianActor:
     """``obs -> N(mu, sigma)``."""
     outputs = (2 if config.state_dependent_std else 1) * env.spec.num_actions

@@ -31,6 +31,13 @@ class Taps(NamedTuple):
         """For noise ``[T, N, na]``."""
         return cls(jnp.zeros(eps.shape[:2], eps.dtype), jnp.zeros_like(eps))
 
+    def before_tanh(self, action: Array) -> Array:
+        """The gradient with respect to the actions before tanh, of gradients; ``action`` is what was tapped.
+
+        The taps are behind the gate and tanh, so both are still to be passed.
+        """
+        return jnp.where(self.lost[..., None] > 0, 0.0, self.push) * (1.0 - action**2)
+
 
 class Window(NamedTuple):
     """``T`` steps of the policy in ``N`` worlds."""

@@ -6,6 +6,7 @@ from .._configs.agpo import AGPOConfig as AGPOConfig
 from .._configs.aobg import AOBGConfig as AOBGConfig
 from .._configs.apg import APGConfig as APGConfig
 from .._configs.ppo import PPOConfig as PPOConfig
+from .._configs.rpo import RPOConfig as RPOConfig
 from .._configs.sapo import SAPOConfig as SAPOConfig
 from .._configs.shac import SHACConfig as SHACConfig
 from ._account import Clock as Clock
@@ -56,6 +57,7 @@ from .algorithms.ppo import PPO as PPO
 from .algorithms.ppo import PPOState as PPOState
 from .algorithms.rp import RP as RP
 from .algorithms.rp import RPConfig as RPConfig
+from .algorithms.rpo import RPO as RPO
 from .algorithms.sac import SAC as SAC
 from .algorithms.sac import SACConfig as SACConfig
 from .algorithms.sac import SACState as SACState

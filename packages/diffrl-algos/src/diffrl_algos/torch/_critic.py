@@ -67,6 +67,11 @@ class ValueFunction:
         return values.mean(0) * self.std + self.mean
 
 
+def over_critics(values: Tensor, how: str) -> Tensor:
+    """The critics' values ``[C, T, N]`` as one ``[T, N]``: their mean, or the least of them if ``how`` is ``"min"``."""
+    return values.mean(0) if how == "mean" else values.amin(0)
+
+
 def passes(config: CriticConfig, rows: int, generator: torch.Generator, device: torch.device) -> Iterator[Tensor]:
     """The order of the rows in each pass of a fit, ``[rows]``: each shuffles the one before, or all keep the first."""
     order = torch.arange(rows, device=device)

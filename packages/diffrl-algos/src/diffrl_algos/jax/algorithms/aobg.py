@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 import gradest
@@ -104,9 +103,7 @@ class AOBG(AdvantageLearner[AOBGConfig]):
             return value, (window, values)
 
         (value, (window, values)), by = jax.value_and_grad(objective, has_aux=True)(Taps.of(eps))
-        # The taps are behind the gate and tanh, so both are still to be passed.
-        slope = jnp.where(by.lost[..., None] > 0, 0.0, by.push) * (1.0 - window.trajectory.action**2)
-        first, zeroth = self.batches(env, nets.actor, window, values, eps, slope)
+        first, zeroth = self.batches(env, nets.actor, window, values, eps, by.before_tanh(window.trajectory.action))
         mixed = gradest.alpha_order_gradient(
             first, zeroth, tolerance=c.tolerance, bound=c.bound, delta=c.delta, slack=c.slack
         )

@@ -18,7 +18,7 @@ from diffsim_core import Env
 from ..._configs.sapo import SAPOConfig
 from .._adam import Adam, Optimizer
 from .._learner import CriticLearner, Learned
-from .._networks import Critic, value_critic
+from .._networks import Critic, over_critics, value_critic
 from .._return_scale import ReturnScale
 from .._state import TargetNets, Worlds
 from .._window import Taps, Window
@@ -82,7 +82,7 @@ class SAPO(CriticLearner[SAPOConfig]):
         changes |= {**self._adapted(nets, excess), "returns": seen.returns}
 
         # The critics and their targets (Eq. 10).
-        window, value_next = seen.window, _over_critics(seen.values, c.target_value)
+        window, value_next = seen.window, over_critics(seen.values, c.target_value)
         target_value = gradest.td_lambda(seen.reward, value_next, *window.ends, gamma=c.gamma, lam=c.lam)
         target_value = window.targets(target_value, value_next)
         x = worlds.normalizer(c)(window.trajectory.obs)
@@ -118,7 +118,7 @@ class SAPO(CriticLearner[SAPOConfig]):
                 reward = reward / returns.unit(reward.dtype)
             soft = gradest.soft_reward(reward, bonus, temperature=jnp.exp(nets.log_temperature[0]))
             values = critic(nets.target, normalize(steps.final_obs))
-            value_next, gain = _over_critics(values, c.actor_value), soft if c.actor_entropy else reward
+            value_next, gain = over_critics(values, c.actor_value), soft if c.actor_entropy else reward
             objective = gradest.segment_objective(gain, value_next, *window.ends, gamma=c.gamma)
             return -objective, Seen(window, soft if c.soft_value else reward, values, entropy, returns)
 
@@ -145,11 +145,6 @@ class SAPO(CriticLearner[SAPOConfig]):
         optimizer = Optimizer(c.betas, c.max_grad_norm)
         moved, adam, _ = optimizer.step(nets.log_temperature, nets.temperature_adam, slope, c.temperature_lr)
         return {"log_temperature": moved, "temperature_adam": adam}
-
-
-def _over_critics(values: Array, how: str) -> Array:
-    """``[C, T, N] -> [T, N]``."""
-    return values.mean(0) if how == "mean" else values.min(0)
 
 
 ALGORITHM = SAPO

@@ -18,7 +18,7 @@ from diffsim_core import Env
 
 from ..._configs.sapo import SAPOConfig
 from .._account import Clock, Learned
-from .._critic import Critic, ValueFunction
+from .._critic import Critic, ValueFunction, over_critics
 from .._encoder import Encoder
 from .._learner import ValueLearner
 from .._networks import feature_critic, gaussian_actor, value_critic
@@ -77,13 +77,13 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
         soft = gradest.soft_reward(reward, bonus, temperature=temperature)
         values = self.critic(env)(state.target, self._features(env, state.actor, normalize(steps.final_obs)))
         loss = -gradest.segment_objective(
-            soft if c.actor_entropy else reward, _over_critics(values, c.actor_value), *window.ends, gamma=c.gamma
+            soft if c.actor_entropy else reward, over_critics(values, c.actor_value), *window.ends, gamma=c.gamma
         )
         clock.lap("rollout_s")
 
         # The critics' targets (Eq. 10). Compiled code fits them beside the backward pass, if their inputs are known.
         reward = (soft if c.soft_value else reward).detach()
-        value_next = _over_critics(values.detach(), c.target_value)
+        value_next = over_critics(values.detach(), c.target_value)
         target_value = gradest.td_lambda(reward, value_next, *window.ends, gamma=c.gamma, lam=c.lam)
         target_value = window.targets(target_value, value_next)
         obs = normalize(steps.obs.detach())
@@ -151,11 +151,6 @@ class SAPO(ValueLearner[SAPOConfig, SAPOState]):
         if encoder is None:
             return x
         return encoder(encoder.split(actor.detach()[: encoder.num_params]), x)
-
-
-def _over_critics(values: Tensor, how: str) -> Tensor:
-    """``[C, T, N] -> [T, N]``."""
-    return values.mean(0) if how == "mean" else values.amin(0)
 
 
 ALGORITHM = SAPO
