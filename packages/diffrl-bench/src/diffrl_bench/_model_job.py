@@ -33,6 +33,7 @@ def run(job: Mapping[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
     import numpy as np
 
     from diffsim_core.io import ModelError, load_model
+    from diffsim_core.rigid import full_state
 
     file, root, floating = Path(job["file"]), Path(job["root"]), bool(job["floating"])
     began = time.perf_counter()
@@ -55,7 +56,7 @@ def run(job: Mapping[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
     if ours != theirs:
         say({"stage": STAGES[0], "error": f"sizes differ from MuJoCo's: {ours} and {theirs}"})
         return
-    rng, pose = np.random.default_rng(0), home(m)
+    rng, pose = np.random.default_rng(0), home(m, full_state(model, model.q_ref).q)
     states = random_states(m, physics.STATES, rng)
     near = states_near(m, pose, physics.STATES, rng)
     d = physics.dynamics(model)

@@ -53,7 +53,7 @@ def reference_model(file: Path, *, root: Path, floating: bool) -> Any:
             return mujoco.MjModel.from_xml_path(str(file))
         except (ValueError, RuntimeError, mujoco.FatalError):
             pass
-    return compile_model(file, floating=floating, root=root)[0]
+    return compile_model(file, floating=floating, root=root).model
 
 
 def sizes(model: RigidModel) -> dict[str, int]:
@@ -109,13 +109,13 @@ def control_range(m: Any) -> tuple[Any, Any]:
     return np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)
 
 
-def home(m: Any) -> Pose:
-    """The keyframe called ``home`` or ``stand``, else the first; without one the initial pose, held by its servos."""
+def home(m: Any, start: Any) -> Pose:
+    """The keyframe called ``home`` or ``stand``, else the first; without one the pose ``start``, held by its servos."""
     names = [m.key(k).name for k in range(m.nkey)]
     if names:
         k = next((names.index(name) for name in _POSES if name in names), 0)
         return Pose(np.array(m.key_qpos[k]), np.array(m.key_ctrl[k]), names[k] or str(k))
-    q = np.array(m.qpos0)
+    q = np.array(start)
     return Pose(q, holding_controls(m, q), None)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from diffsim_core.io._files import check_files
 from diffsim_core.io._mujoco import MjSpec, mujoco
@@ -50,6 +50,17 @@ class Repairs:
     boundinertia: float | None = None
 
 
+class Compiled(NamedTuple):
+    """What MuJoCo's compiler makes of a source."""
+
+    model: Any
+    """``MjModel``"""
+    notes: list[str]
+    """Sentences about what was left out, and the compiler's warnings."""
+    floated: list[int]
+    """Bodies that have a free joint from us, by MuJoCo's index."""
+
+
 def compile_model(
     source: str | Path | MjSpec,
     *,
@@ -57,8 +68,8 @@ def compile_model(
     root: str | Path | None = None,
     repairs: Repairs | None = None,
     keyframes: bool = False,
-) -> tuple[Any, list[str]]:
-    """MuJoCo's compiled model, without what only renderers and sensors need, and sentences about what was left out.
+) -> Compiled:
+    """A source as MuJoCo's compiler understands it, without what only renderers and sensors need.
 
     Raises:
         ModelError: with MuJoCo's words where MuJoCo refuses.
@@ -83,10 +94,10 @@ def compile_model(
                 _prune(spec, keyframes)
                 checked = scanned is not None and not scanned.attached
                 notes = check_files(spec, label, folder, limit) if checked else []
-            if floating:
-                _float(spec)
+            floated = _float(spec) if floating else []
             _repair(spec, repairs)
-            return _compiled(spec), [*notes, *warned]
+            model = _compiled(spec)
+            return Compiled(model, [*notes, *warned], [body.id for body in floated])
     except ModelError:
         raise
     except (ValueError, RuntimeError, MemoryError, mujoco.FatalError) as error:
@@ -226,9 +237,11 @@ def _add_motors(spec: Any) -> None:
             motor.ctrllimited, motor.ctrlrange = mujoco.mjtLimited.mjLIMITED_TRUE, [-1, 1]
 
 
-def _float(spec: Any) -> None:
-    """A free joint on each root body without joints that carries joints, or on all if none does."""
+def _float(spec: Any) -> list[Any]:
+    """A free joint on each root body without joints that carries joints, or on all if none does: which ones."""
     fixed = [body for body in spec.worldbody.bodies if not body.joints]
-    for body in [body for body in fixed if body.find_all("joint")] or fixed:
+    floated = [body for body in fixed if body.find_all("joint")] or fixed
+    for body in floated:
         body.add_freejoint(name=f"{body.name}_root" if body.name else "")
         _give_mass(body)  # MuJoCo wants it in the body itself, not behind it
+    return floated

@@ -15,6 +15,7 @@ from diffsim_core.io._convert import links_and_bodies, to_rigid_model
 from diffsim_core.io._couplings import coupling_notes, couplings_of, read_couplings, slopes_of
 from diffsim_core.io._custom import read_custom
 from diffsim_core.io._flags import inert
+from diffsim_core.io._lift import lifted
 from diffsim_core.io._loops import mocap_notes, with_loops
 from diffsim_core.io._mesh import MESHES, without_meshes
 from diffsim_core.io._mujoco import MjSpec
@@ -99,7 +100,8 @@ def load_model(
         body_contact: let moving shapes touch each other too, where MuJoCo's filters say so (masks, ``exclude``,
             ``pair``, parent and child), and the robot's own fixed base. Without it they touch the ground and fixed
             obstacles within their reach.
-        floating: put a free joint on root bodies that the file fixes to the world (URDF cannot say so itself).
+        floating: put a free joint on root bodies that the file fixes to the world (URDF cannot say so itself), and
+            lift each out of the ground, if the file has it there.
         wrapping: ``"simulate"`` how tendons wrap around spheres and cylinders, as MuJoCo does, or take their paths as
             ``"straight"`` lines from site to site, side sites left out, which is faster: wherever a path would wrap, it
             is shorter and has other lever arms. ``RigidModel.notes`` then has a sentence for each such tendon.
@@ -123,7 +125,7 @@ def load_model(
     if mesh not in MESHES:
         raise ValueError(f"mesh is {mesh!r}: use {', '.join(map(repr, MESHES))}")
     repairs = Repairs(balanceinertia=balanceinertia, boundmass=boundmass, boundinertia=boundinertia)
-    m, warned = compile_model(source, floating=floating, root=root, repairs=repairs)
+    m, warned, floated = compile_model(source, floating=floating, root=root, repairs=repairs)
     custom, custom_problems = read_custom(m)
     if isinstance(contact, str) and contact != "mujoco":
         raise ValueError(f'contact is {contact!r}: give ContactParams(...), "mujoco" or nothing')
@@ -176,6 +178,7 @@ def load_model(
         limit_law=laws["limit_law"],
         notes=(*notes, *friction_notes(m), *straight, *mocap_notes(m), *inert(m), *unread(m), *warned),
     )
+    model = lifted(model, {bodies[b].link for b in floated})
     model = with_loops(model, m, bodies, fill(loops, custom.loops))
     if isinstance(ground, (int, float)):
         model = replace(model, geoms=(*model.geoms, _floor(float(ground))))

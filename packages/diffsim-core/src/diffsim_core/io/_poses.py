@@ -25,7 +25,7 @@ def load_poses(source: str | Path | MjSpec, *, root: str | Path | None = None) -
     Raises:
         ModelError: the file cannot be read or compiled.
     """
-    m, _ = compile_model(source, floating=False, root=root, keyframes=True)
+    m = compile_model(source, floating=False, root=root, keyframes=True).model
     named = {object_name(m, "key", k) or f"key{k}": np.array(m.key_qpos[k]) for k in range(m.nkey)}
     if bad := [name for name, q in named.items() if not np.isfinite(q).all()]:
         raise ModelError(source_label(source), [f'keyframe "{name}" has values that are not finite' for name in bad])
