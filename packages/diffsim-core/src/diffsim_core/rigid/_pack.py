@@ -22,6 +22,7 @@ from diffsim_core.rigid.coupled import uncoupled
 from diffsim_core.rigid.joints import JOINTS, MOST_COORDINATES, Joint, compiled_joints
 from diffsim_core.rigid.limits import has_limit_damper, limit_onset
 from diffsim_core.rigid.model import UNBOUNDED, FloatArray, RigidModel
+from diffsim_core.rigid.turns import bent_links
 
 _HEADER = 32
 _PARAMETERS, _ENTRIES, _REALS, _ENTRIES_AT, _COEFFICIENTS_AT, _PARTS_AT = range(8, 14)
@@ -138,7 +139,8 @@ def _joints(model: RigidModel) -> list[Joint]:
 def _link_integers(model: RigidModel) -> Any:
     slides_only: list[bool] = []
     numbers = {joint: number for number, joint in enumerate(compiled_joints(model))}
-    table = np.zeros((model.nl, 12), dtype=np.int64)
+    table = np.zeros((model.nl, 13), dtype=np.int64)
+    bent = bent_links(model)
     for i, joint in enumerate(_joints(model)):
         parent = int(model.link_parent[i])
         slides_only.append(joint.translates and (parent < 0 or slides_only[parent]))
@@ -156,6 +158,7 @@ def _link_integers(model: RigidModel) -> Any:
             model.joint_dof[i] + joint.world,
             joint.nv - joint.world,
             has_limit_damper(model, i),
+            bent[i],
         )
     return table
 

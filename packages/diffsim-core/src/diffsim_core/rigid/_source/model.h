@@ -25,9 +25,10 @@ enum { G_GRAVITY = 0, G_GROUND = 3, G_FRICTION_WIDTH, G_COLUMNS };
 
 // columns of the integer table of links; L_TYPE is a number that joints.h knows, see DS_JOINTS there; L_WORLD says how many
 // of a joint's velocities, from L_DOF, are its link's in the world, and L_TURNS how many follow, from L_TURN; L_LIMITED whether
-// the limits of its one coordinate have dampers
+// the limits of its one coordinate have dampers; L_BENT whether its turning is limited to what a sub-step resolves, see turns.h
 enum {
-    L_PARENT, L_TYPE, L_Q, L_DOF, L_ORIGIN, L_ROTATED, L_MASSIVE, L_STIFF, L_WORLD, L_TURN, L_TURNS, L_LIMITED, LI_COLUMNS
+    L_PARENT, L_TYPE, L_Q, L_DOF, L_ORIGIN, L_ROTATED, L_MASSIVE, L_STIFF, L_WORLD, L_TURN, L_TURNS, L_LIMITED, L_BENT,
+    LI_COLUMNS
 };
 // columns of the real table of links; L_OWN are the parameters that a type of joint has beyond these
 enum {
