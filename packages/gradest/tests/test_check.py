@@ -57,7 +57,7 @@ def test_floats_have_one_dtype(arguments, name):
 
 
 @pytest.mark.parametrize("name", ["gamma", "lam"])
-@pytest.mark.parametrize("factor", [-0.1, 1.5, float("nan"), float("inf"), "big", None, np.ones(3)])
+@pytest.mark.parametrize("factor", [-0.1, 1.5, float("nan"), float("inf"), "big", None])
 def test_factors_lie_between_zero_and_one(arguments, name, factor):
     arguments[name] = factor
     with pytest.raises(ValueError, match=rf"{name} is .*; expected a number in \[0, 1\]"):

@@ -28,6 +28,7 @@ OTHERS = {
     "HorizonStep",
     "MixedGradient",
     "NStepTransition",
+    "VTrace",
     "allow_nan",
     "finite_difference_gradient",
     "landscape_line",

@@ -13,6 +13,7 @@ Names used throughout, for step ``t`` of a window of ``T`` steps in ``N`` indepe
   terminated was truncated, and ``value_next[t]`` is its bootstrap value.
 - A segment is the part of an episode that lies inside the window. The window truncates the last one: its last step is
   bootstrapped too, unless it is terminated.
+- ``gamma`` and ``lam`` are numbers, or arrays ``[T, N]`` whose entry at ``t`` is the weight of what follows step ``t``.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ from ._alpha_policy import density_determinant as density_determinant
 from ._alpha_policy import gaussian_determinant as gaussian_determinant
 from ._alpha_policy import hessian_determinant as hessian_determinant
 from ._alpha_policy import largest_alpha as largest_alpha
+from ._bundle import bundle_mean as bundle_mean
+from ._bundle import bundle_mean_quaternion as bundle_mean_quaternion
+from ._corrected import VTrace as VTrace
+from ._corrected import retrace as retrace
+from ._corrected import vtrace as vtrace
 from ._credit import CreditWeights as CreditWeights
 from ._credit import credit_mean as credit_mean
 from ._credit import credit_objective as credit_objective
@@ -107,6 +113,7 @@ __all__ = [
     "HorizonStep",
     "MixedGradient",
     "NStepTransition",
+    "VTrace",
     "__version__",
     "adapt_horizon",
     "adaptive_ratio",
@@ -119,6 +126,8 @@ __all__ = [
     "alpha_policy_target",
     "bernstein_radius",
     "bootstrapped_returns",
+    "bundle_mean",
+    "bundle_mean_quaternion",
     "clip_max_norm",
     "clipped_surrogate",
     "cosine_similarity",
@@ -164,6 +173,7 @@ __all__ = [
     "random_directions",
     "recovered_noise",
     "reparameterised_objective",
+    "retrace",
     "reused_objective",
     "segment_discounted",
     "segment_objective",
@@ -173,4 +183,5 @@ __all__ = [
     "td_lambda",
     "variance_by_horizon",
     "virtual_log_prob",
+    "vtrace",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ._check import Array, check_factor, check_window
+from ._check import Array, check_window
+from ._factors import check_factors
 from ._scan import linear_scan
 from ._values import refuse_nan
 
@@ -14,8 +15,8 @@ def gae(
     terminated: Array,
     done: Array,
     *,
-    gamma: float,
-    lam: float,
+    gamma: Array | float,
+    lam: Array | float,
 ) -> Array:
     """Generalised advantage estimate: the sum of later TD errors with weights ``(gamma lam)^k``.
 
@@ -33,8 +34,10 @@ def gae(
         value_next: ``V(final_obs)``, the value of the observation after each step, before any reset, ``[T, N]``.
         terminated: bool, the task itself ended with this step, ``[T, N]``. A terminated step counts as done.
         done: bool, ``terminated | truncated``, ``[T, N]``.
-        gamma: discount per step, in [0, 1].
-        lam: lambda, the weight of later TD errors, in [0, 1].
+        gamma: discount per step, in [0, 1]: a number, or an array ``[T, N]``, ``[T, 1]`` or ``[1, N]``. ``gamma_t``
+            discounts what follows step ``t``.
+        lam: lambda, the weight of later TD errors, in [0, 1]; a number or an array like ``gamma``. ``lam_t`` weights
+            ``A_{t+1}``.
 
     Returns:
         ``A``, shape ``[T, N]``.
@@ -47,7 +50,7 @@ def gae(
         {"reward": reward, "value": value, "value_next": value_next},
         {"terminated": terminated, "done": done},
     )
-    gamma, lam = check_factor("gamma", gamma), check_factor("lam", lam)
+    gamma, lam = check_factors("reward", reward, gamma=gamma, lam=lam)
     zero = xp.zeros_like(reward)
     tail = xp.where(terminated, zero, value_next)
     refuse_nan(xp, reward=reward, value=value, value_next=tail)

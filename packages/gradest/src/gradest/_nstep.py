@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._check import Array, check_count, check_factor, check_window
+from ._check import Array, check_count, check_window
+from ._factors import check_factors
 from ._masked import weighted
 from ._segments import ends_of
 from ._values import refuse_nan
 
 
-def n_step_returns(reward: Array, value_next: Array, terminated: Array, done: Array, *, gamma: float, n: int) -> Array:
+def n_step_returns(
+    reward: Array, value_next: Array, terminated: Array, done: Array, *, gamma: Array | float, n: int
+) -> Array:
     """Discounted rewards of the next ``n`` steps, plus the discounted bootstrap value.
 
     ``G_t = sum_{i<k} gamma^i r_{t+i} + gamma^k (1 - terminated_{t+k-1}) value_next_{t+k-1}``
 
-    ``k`` is ``n``, or less where the episode or the window ends earlier. Sutton & Barto, Reinforcement Learning (2nd
-    ed., 2018), Eq. 7.1; the ``G_t^k`` of SHAC's critic target (Xu et al. 2022, below Eq. 7). ``n=1`` gives the one-step
-    target, ``n >= T`` gives ``bootstrapped_returns``.
+    ``k`` is ``n``, or less where the episode or the window ends earlier. With an array, ``gamma^i`` stands for
+    ``gamma_t ... gamma_{t+i-1}``. Sutton & Barto, Reinforcement Learning (2nd ed., 2018), Eq. 7.1; the ``G_t^k`` of
+    SHAC's critic target (Xu et al. 2022, below Eq. 7). ``n=1`` gives the one-step target, ``n >= T`` gives
+    ``bootstrapped_returns``.
 
     The computation takes ``log2(n)`` operations on whole windows. A step is the affine map ``x -> b_t + a_t x`` of the
     next return; maps of 2, 4, 8, ... steps are compositions of two shorter ones.
@@ -27,7 +31,8 @@ def n_step_returns(reward: Array, value_next: Array, terminated: Array, done: Ar
         value_next: ``V(final_obs)``, the value of the observation after each step, before any reset, ``[T, N]``.
         terminated: bool, the task itself ended with this step, ``[T, N]``. A terminated step counts as done.
         done: bool, ``terminated | truncated``, ``[T, N]``.
-        gamma: discount per step, in [0, 1].
+        gamma: discount per step, in [0, 1]: a number, or an array ``[T, N]``, ``[T, 1]`` or ``[1, N]``. ``gamma_t``
+            discounts what follows step ``t``.
         n: number of rewards, at least 1.
 
     Returns:
@@ -38,7 +43,8 @@ def n_step_returns(reward: Array, value_next: Array, terminated: Array, done: Ar
             message names it.
     """
     xp = check_window({"reward": reward, "value_next": value_next}, {"terminated": terminated, "done": done})
-    gamma, steps = check_factor("gamma", gamma), check_count("n", n) - 1
+    (gamma,) = check_factors("reward", reward, gamma=gamma)
+    steps = check_count("n", n) - 1
     zero = xp.zeros_like(reward)
     tail = xp.where(terminated, zero, value_next)
     refuse_nan(xp, reward=reward, value_next=tail)

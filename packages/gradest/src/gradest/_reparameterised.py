@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ._check import Array, check_factor, check_window
+from ._check import Array, check_window
+from ._factors import check_factors, one_step_before
 from ._masked import weighted
 from ._scan import linear_scan
 from ._segments import ends_of, starts_of
@@ -10,7 +11,13 @@ from ._values import refuse_nan
 
 
 def reparameterised_objective(
-    reward: Array, value_next: Array, terminated: Array, done: Array, *, gamma: float, lam: float = 1.0
+    reward: Array,
+    value_next: Array,
+    terminated: Array,
+    done: Array,
+    *,
+    gamma: Array | float,
+    lam: Array | float = 1.0,
 ) -> Array:
     """Sum of the TD(lambda) returns of each world's segments, whose gradient is the RP gradient.
 
@@ -27,8 +34,9 @@ def reparameterised_objective(
         value_next: ``V(final_obs)``, the value of the observation after each step, before any reset, ``[T, N]``.
         terminated: bool, the task itself ended with this step, ``[T, N]``. A terminated step counts as done.
         done: bool, ``terminated | truncated``, ``[T, N]``.
-        gamma: discount per step, in [0, 1].
-        lam: lambda, the weight of longer returns, in [0, 1].
+        gamma: discount per step, in [0, 1]: a number, or an array ``[T, N]``, ``[T, 1]`` or ``[1, N]``. ``gamma_t``
+            discounts what follows step ``t``.
+        lam: lambda, the weight of longer returns, in [0, 1]; a number or an array like ``gamma``.
 
     Returns:
         ``J``, shape ``[N]``.
@@ -38,12 +46,13 @@ def reparameterised_objective(
             message names it.
     """
     xp = check_window({"reward": reward, "value_next": value_next}, {"terminated": terminated, "done": done})
-    gamma, lam = check_factor("gamma", gamma), check_factor("lam", lam)
+    gamma, lam = check_factors("reward", reward, gamma=gamma, lam=lam)
     tail = xp.where(terminated, xp.zeros_like(value_next), value_next)
     refuse_nan(xp, reward=reward, value_next=tail)
     ends = done | terminated
     starts = xp.astype(starts_of(xp, ends), reward.dtype)
     # the return of a start is linear in later rewards and values, so weights without gradient suffice
-    weight = linear_scan((gamma * lam) * (1.0 - starts), starts, xp.zeros_like(starts[0, :]), reverse=False)
+    linked = one_step_before(xp, gamma * lam) * (1.0 - starts)
+    weight = linear_scan(linked, starts, xp.zeros_like(starts[0, :]), reverse=False)
     share = gamma * (1.0 - lam * xp.astype(~ends_of(xp, ends), reward.dtype))
     return xp.sum(weighted(xp, weight, reward + weighted(xp, share, tail)), axis=0)

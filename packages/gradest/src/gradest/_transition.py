@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ._check import Array, check_factor, check_window
+from ._check import Array, check_window
+from ._factors import at_row, check_factors
 from ._values import refuse_nan
 
 
@@ -19,7 +20,7 @@ class NStepTransition(NamedTuple):
     """Row of the last step that counts, an integer: ``k - 1``."""
 
 
-def n_step_transition(reward: Array, terminated: Array, done: Array, *, gamma: float) -> NStepTransition:
+def n_step_transition(reward: Array, terminated: Array, done: Array, *, gamma: Array | float) -> NStepTransition:
     """Join the steps from row 0 to the end of the episode (or of the window) into one step.
 
     With ``k`` the number of steps up to the first that is done, at most ``T``,
@@ -34,7 +35,8 @@ def n_step_transition(reward: Array, terminated: Array, done: Array, *, gamma: f
         reward: rewards, shape ``[T, N]``. Rewards after the end of the episode do not count.
         terminated: bool, the task itself ended with this step, ``[T, N]``. A terminated step counts as done.
         done: bool, ``terminated | truncated``, or the next row does not continue this one, ``[T, N]``.
-        gamma: discount per step, in [0, 1].
+        gamma: discount per step, in [0, 1]: a number, or an array ``[T, N]``, ``[T, 1]`` or ``[1, N]``. ``gamma_t``
+            discounts what follows step ``t``.
 
     Returns:
         The transition, each field ``[N]``.
@@ -44,14 +46,14 @@ def n_step_transition(reward: Array, terminated: Array, done: Array, *, gamma: f
             message names it.
     """
     xp = check_window({"reward": reward}, {"terminated": terminated, "done": done})
-    gamma = check_factor("gamma", gamma)
+    (gamma,) = check_factors("reward", reward, gamma=gamma)
     ends = done | terminated
     alive = xp.ones_like(ends[0, :])
     total, discount = xp.zeros_like(reward[0, :]), xp.ones_like(reward[0, :])
     steps = _count(xp, alive) * 0
     for row in range(reward.shape[0]):
         total = xp.where(alive, total + discount * reward[row, :], total)
-        following = xp.where(terminated[row, :], xp.zeros_like(discount), gamma * discount)
+        following = xp.where(terminated[row, :], xp.zeros_like(discount), at_row(gamma, row) * discount)
         discount = xp.where(alive, following, discount)
         steps = steps + _count(xp, alive)
         alive = alive & ~ends[row, :]
