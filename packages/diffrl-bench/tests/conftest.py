@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from diffrl_bench._record import FORMAT
 from diffrl_bench._stopwatch import Clock, Lap
 
 
@@ -180,3 +181,59 @@ def one_object(capfd: pytest.CaptureFixture[str]) -> Callable[[], dict[str, Any]
         return value
 
     return read
+
+
+def _record(seed: int = 0, **changes: Any) -> dict[str, Any]:
+    """A record of a finished run."""
+    row: dict[str, Any] = {
+        "format": FORMAT,
+        "suite": "mine",
+        "run": f"shac-ant-s{seed}",
+        "algorithm": "shac",
+        "task": "ant",
+        "variant": "",
+        "seed": seed,
+        "arguments": ["shac", "ant", "--seed", str(seed)],
+        "status": "finished",
+        "jobs": 1,
+        "threads": 2,
+        "machine": "Abacus 1, 4 cores",
+        "time": "2026-01-01T00:00:00+00:00",
+        "commit": "c0ffee",
+        "versions": {"python": "3.12"},
+        "hardware": {"cores": 4},
+        "load": 0.5,
+        "config_hash": "f" * 64,
+        "device": "cpu",
+        "return_mean": 100.0 + int(seed),
+        "return_std": 5.0,
+        "length_mean": 240.0,
+        "episodes": 64,
+        "iterations": 10,
+        "env_steps": 20480,
+        "wall_s": 1.5,
+        "process_s": 2.0,
+        "cpu_s": 3.0,
+        "training_diverged": 0,
+        "refused_updates": 0,
+        "return_best": 7.0,
+        "curve": {"iteration": [1, 2], "env_steps": [1, 2], "wall_s": [0.5, 1.0], "return_mean": [1.0, 2.0]},
+    }
+    return {**row, **changes}
+
+
+@pytest.fixture(scope="session")
+def record() -> Callable[..., dict[str, Any]]:
+    """Makes a record of a finished run from its seed and what differs."""
+    return _record
+
+
+@pytest.fixture(scope="session")
+def write() -> Callable[..., Path]:
+    """Writes records to a file, whatever they are."""
+
+    def write_rows(file: Path, *rows: dict[str, Any]) -> Path:
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return file
+
+    return write_rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,54 +17,13 @@ from diffrl_bench._record import FIELDS, FORMAT, PROVENANCE, RecordError, config
 from diffrl_bench._record_file import append_row, read_rows
 from diffrl_bench.cli import main
 
+Make = Callable[..., dict[str, Any]]
+Write = Callable[..., Path]
+
 RESULTS = Path(__file__).parents[3] / "docs/results"
 
 
-def record(seed: int = 0, **changes: Any) -> dict[str, Any]:
-    """A finished run."""
-    row: dict[str, Any] = {
-        "format": FORMAT,
-        "suite": "mine",
-        "run": f"shac-ant-s{seed}",
-        "algorithm": "shac",
-        "task": "ant",
-        "variant": "",
-        "seed": seed,
-        "arguments": ["shac", "ant", "--seed", str(seed)],
-        "status": "finished",
-        "jobs": 1,
-        "threads": 2,
-        "machine": "Abacus 1, 4 cores",
-        "time": "2026-01-01T00:00:00+00:00",
-        "commit": "c0ffee",
-        "versions": {"python": "3.12"},
-        "hardware": {"cores": 4},
-        "load": 0.5,
-        "config_hash": "f" * 64,
-        "device": "cpu",
-        "return_mean": 100.0 + int(seed),
-        "return_std": 5.0,
-        "length_mean": 240.0,
-        "episodes": 64,
-        "iterations": 10,
-        "env_steps": 20480,
-        "wall_s": 1.5,
-        "process_s": 2.0,
-        "cpu_s": 3.0,
-        "training_diverged": 0,
-        "refused_updates": 0,
-        "return_best": 7.0,
-        "curve": {"iteration": [1, 2], "env_steps": [1, 2], "wall_s": [0.5, 1.0], "return_mean": [1.0, 2.0]},
-    }
-    return {**row, **changes}
-
-
-def write(file: Path, *rows: dict[str, Any]) -> Path:
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return file
-
-
-def test_a_record_is_valid_and_survives_the_file(tmp_path: Path) -> None:
+def test_a_record_is_valid_and_survives_the_file(record: Make, tmp_path: Path) -> None:
     assert set(FIELDS) - set(record()) == {"error", "missing", "traces"}
     file = tmp_path / "results.jsonl"
     assert read_rows(file) == []
@@ -90,52 +50,65 @@ def test_a_record_is_valid_and_survives_the_file(tmp_path: Path) -> None:
         ({"traces": {"iteration": [1], "alpha": []}}, "expected an object of equally long lists of numbers and nulls"),
     ],
 )
-def test_what_is_wrong_with_a_record_is_said(changes: dict[str, Any], problem: str) -> None:
+def test_what_is_wrong_with_a_record_is_said(record: Make, changes: dict[str, Any], problem: str) -> None:
     assert any(problem in found for found in problems_of(record(**changes))), problems_of(record(**changes))
 
 
 @pytest.mark.parametrize("key", [key for key, field in FIELDS.items() if "finished" in field.needed])
-def test_every_needed_field_is_asked_for(key: str) -> None:
+def test_every_needed_field_is_asked_for(record: Make, key: str) -> None:
     row = record()
     del row[key]
     assert problems_of(row)
 
 
-def test_provenance_that_nobody_knows_is_named() -> None:
+def test_provenance_that_nobody_knows_is_named(record: Make) -> None:
     assert problems_of(record(missing=list(PROVENANCE), **dict.fromkeys(PROVENANCE))) == []
 
 
 @pytest.mark.parametrize(
     ("rows", "problem"),
     [
-        ([record(), record()], r"shac-ant-s0 is finished in line 1 and there again in line 2; keep one"),
-        ([record(), record(status="failed", error="x")], r"finished in line 1 and there again in line 2"),
+        (lambda record: [record(), record()], r"shac-ant-s0 is finished in line 1 and there again in line 2; keep one"),
         (
-            [record(), record(run="other")],
+            lambda record: [record(), record(status="failed", error="x")],
+            r"finished in line 1 and there again in line 2",
+        ),
+        (
+            lambda record: [record(), record(run="other")],
             r"shac-ant-s0 \(line 1\) and other \(line 2\) are both seed 0 of shac on ant; they would count twice",
         ),
         (
-            [record(), record(1, arguments=["shac", "ant", "--seed", "1", "--gamma", "0.9"])],
+            lambda record: [record(), record(1, arguments=["shac", "ant", "--seed", "1", "--gamma", "0.9"])],
             r"s0 \(line 1\) and shac-ant-s1 \(line 2\) are both shac on ant but .*--gamma 0.9.*a variant",
         ),
-        ([record(), record(1, config_hash="e" * 64)], r"different configurations, as their config_hash says"),
-        ([record(), record(1, suite="other")], r"mixes the suites 'mine' \(line 1\) and 'other' \(line 2\)"),
-        ([record(), {**record(1), "seed": 1.5}], r"results.jsonl, line 2: it seed is 1.5"),
+        (
+            lambda record: [record(), record(1, config_hash="e" * 64)],
+            r"different configurations, as their config_hash says",
+        ),
+        (
+            lambda record: [record(), record(1, suite="other")],
+            r"mixes the suites 'mine' \(line 1\) and 'other' \(line 2\)",
+        ),
+        (lambda record: [record(), {**record(1), "seed": 1.5}], r"results.jsonl, line 2: it seed is 1.5"),
     ],
 )
-def test_lines_that_contradict_each_other(tmp_path: Path, rows: list[dict[str, Any]], problem: str) -> None:
+def test_lines_that_contradict_each_other(
+    record: Make, write: Write, tmp_path: Path, rows: Callable[[Make], list[dict[str, Any]]], problem: str
+) -> None:
     with pytest.raises(RecordError, match=problem):
-        read_rows(write(tmp_path / "results.jsonl", *rows))
+        read_rows(write(tmp_path / "results.jsonl", *rows(record)))
 
 
-def test_other_devices_and_variants_are_no_contradiction(tmp_path: Path) -> None:
+def test_other_devices_and_variants_are_no_contradiction(record: Make, write: Write, tmp_path: Path) -> None:
     other = record(1, arguments=["shac", "ant", "--seed", "1", "--device", "cuda"])
     long = record(run="shac-ant-long-s0", variant="long", config_hash="e" * 64)
     assert len(read_rows(write(tmp_path / "results.jsonl", record(), other, long))) == 3
     assert settings_of(other) == ("shac", "ant") == settings_of(record(arguments=["shac", "ant", "--seed=3"]))
 
 
-def test_a_line_that_was_cut_off_is_named_and_nothing_is_added_behind_it(tmp_path: Path) -> None:
+def test_a_line_that_was_cut_off_is_named_and_nothing_is_added_behind_it(
+    record: Make, write: Write, tmp_path: Path
+) -> None:
     file = write(tmp_path / "results.jsonl", record(), record(1))
     whole = file.read_text()
     file.write_text(whole[:-40])
@@ -150,7 +123,9 @@ def test_a_line_that_was_cut_off_is_named_and_nothing_is_added_behind_it(tmp_pat
         read_rows(file)
 
 
-def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_file_as_it_was(
+    record: Make, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = write(tmp_path / "results.jsonl", record())
     before = file.read_bytes()
 
@@ -166,7 +141,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pyte
 @settings(max_examples=25, deadline=None)
 @given(cut=st.integers(0, 10**6), junk=st.text(max_size=4))
 def test_damage_anywhere_is_an_error_or_another_valid_record(
-    tmp_path_factory: pytest.TempPathFactory, cut: int, junk: str
+    record: Make, tmp_path_factory: pytest.TempPathFactory, cut: int, junk: str
 ) -> None:
     """Whatever replaces a part of the file, no row is half read: it is refused with its line, or valid."""
     file = tmp_path_factory.mktemp("damage") / "results.jsonl"
@@ -189,7 +164,7 @@ def test_the_hash_is_of_what_is_trained() -> None:
     assert config_hash({"seed": 0}) is None
 
 
-def test_older_results_become_records(tmp_path: Path) -> None:
+def test_older_results_become_records(record: Make, tmp_path: Path) -> None:
     run = {key: record()[key] for key in ("run", "algorithm", "task", "seed", "arguments", "status", "return_mean")}
     run |= {key: record()[key] for key in ("iterations", "env_steps", "wall_s", "commit", "versions", "machine")}
     run |= {"return_std": 1.0, "length_mean": 2.0, "episodes": 3, "device": "cpu", "training_diverged": 0}
@@ -216,7 +191,9 @@ def test_foreign_files_are_not_converted(tmp_path: Path, text: str) -> None:
     assert not (tmp_path / "results.jsonl").exists()
 
 
-def test_committed_results_are_valid(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_committed_results_are_valid(
+    record: Make, write: Write, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     folders = [str(file.parent) for file in RESULTS.glob("*/results.jsonl") if file.parent.name != "models"]
     assert len(folders) >= 23
     assert main(["check", *folders]) == 0

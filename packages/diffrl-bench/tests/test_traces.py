@@ -1,4 +1,4 @@
-"""The best return of a run, metrics over its updates, and the table that compares them with a paper."""
+"""The best return of a run, metrics over its updates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffrl_bench._paper import best_table
 from diffrl_bench._plot_traces import plot_traces
 from diffrl_bench._suite import load_suite, parse_suite
 from diffrl_bench._traces import TRACE_POINTS, best_return, read_traces, traces_of
@@ -91,14 +90,6 @@ def test_a_metric_that_a_run_lacks_leaves_its_panel_empty(tmp_path: Path) -> Non
     plot_traces(traces, rows, ["alpha", "return_mean"], "", tmp_path / "x.svg")
     drawn = (tmp_path / "x.svg").read_text()
     assert drawn.count("has none") == 1 and "ackley" in drawn
-
-
-def test_the_table_is_the_mean_over_seeds_of_the_best() -> None:
-    rows = [{"algorithm": "gippo", "task": "dejong", "return_best": best} for best in (-1e-10, -3e-10, None)]
-    lines = best_table(rows, {("gippo", "dejong"): -4e-10, ("rp", "dejong"): -1e-8}, markdown=True).splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert cells[2] == ["gippo dejong", "2", "-2e-10", "-3e-10 to -1e-10", "-4e-10", "0.5"]
-    assert cells[3] == ["rp dejong", "0", "-", "-", "-1e-08", "-"]
 
 
 def test_suites_name_traces_and_references() -> None:

@@ -50,7 +50,11 @@ def all_references() -> tuple[Reference, ...]:
 
 
 def references_of(names: Sequence[str], where: str) -> tuple[Reference, ...]:
-    """The numbers of ``"GI-PPO Table 1"`` and so on; ``where`` names them in errors.
+    """The numbers of ``"GI-PPO Table 1"``, or of one task in it, ``"SAPO Table 1: hand_flip"``.
+
+    Args:
+        names: tables and figures.
+        where: named in errors.
 
     Raises:
         ValueError: there is no such table or figure.
@@ -58,9 +62,12 @@ def references_of(names: Sequence[str], where: str) -> tuple[Reference, ...]:
     known: dict[str, list[Reference]] = {}
     for one in all_references():
         known.setdefault(f"{one.paper} {one.place}", []).append(one)
+        if one.task:
+            known.setdefault(f"{one.paper} {one.place}: {one.task}", []).append(one)
     for name in names:
         if name not in known:
-            raise ValueError(f"{where} refers to {name!r}, of which there are no numbers; known: {', '.join(known)}")
+            places = ", ".join(place for place in known if ":" not in place)
+            raise ValueError(f"{where} refers to {name!r}, of which there are no numbers; known: {places}")
     return tuple(one for name in names for one in known[name])
 
 

@@ -38,6 +38,11 @@ def in_order(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
     return sorted(rows, key=lambda row: place.get(row["run"], len(place)))
 
 
+def light(row: Row) -> Row:
+    """A record without its series."""
+    return {key: value for key, value in row.items() if key not in ("curve", "traces")}
+
+
 def curves_of(rows: Sequence[Row]) -> dict[str, np.ndarray[Any, Any]]:
     """``[points, 4]`` for each run that has a curve: iteration, control steps, seconds of training, mean return."""
     return {row["run"]: as_points(row["curve"]) for row in rows if row.get("curve") is not None}

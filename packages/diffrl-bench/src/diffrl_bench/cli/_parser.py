@@ -54,6 +54,16 @@ def add_suite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", help="folder of the results; default runs/SUITE")
 
 
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Add what names a suite whose results are shown, or all of them."""
+    parser.add_argument(
+        "suite", nargs="?", metavar="SUITE", help="name of a suite, or a .toml file; default all in DIR"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="folder of the results, default runs/SUITE; without SUITE of such folders, runs"
+    )
+
+
 def add_target(parser: argparse.ArgumentParser) -> None:
     """Add what names a task and the machine's part that computes it."""
     parser.add_argument("--task", default="ant", help="see diffrl list tasks; default ant")

@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
 
 
 def _run(args: argparse.Namespace) -> Result:
-    from .._results import table_text
+    from .._results import light, table_text
     from .._runner import RunSettings, run_suite
     from .._suite import load_suite
 
@@ -31,5 +31,5 @@ def _run(args: argparse.Namespace) -> Result:
     )
     rows = run_suite(suite, settings, say=lambda line: print(line, file=sys.stderr, flush=True))
     failed = any(row["status"] != "finished" for row in rows)
-    value = {"suite": suite.name, "out": str(settings.out), "runs": rows}
+    value = {"suite": suite.name, "out": str(settings.out), "runs": [light(row) for row in rows]}
     return Result(value, table_text(rows, markdown=False), 1 if failed else 0)

@@ -6,12 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ._parser import Commands, Result, add_suite, folder_of, picture
+from ._parser import Commands, Result, add_results, picture
 
 
 def add(commands: Commands) -> None:
     """Add the commands of this module."""
-    add_suite(commands.add("table", _table, "A suite's results as a Markdown table."))
+    table = commands.add("table", _table, "Results of a suite, or of all, as tables next to the numbers of papers.")
+    table.add_argument(
+        "--format", choices=("md", "tex", "csv"), default="md", help="Markdown (default), LaTeX, or for a spreadsheet"
+    )
+    table.add_argument("--runs", action="store_true", help="list every run too, in Markdown")
+    add_results(table)
 
     plot = commands.add("plot", _plot, "Draw a suite's learning curves.")
     plot.add_argument(
@@ -19,7 +24,7 @@ def add(commands: Commands) -> None:
     )
     plot.add_argument("--together", action="store_true", help="a panel for each task with all algorithms in it")
     plot.add_argument("--file", metavar="FILE", help=".svg, .png or .pdf; default curves.svg in the results' folder")
-    add_suite(plot)
+    add_results(plot)
 
     runs = commands.add(
         "runs", _plot_runs, "Draw the learning curves of run folders together; diffrl plot is the same."
@@ -35,22 +40,55 @@ def add(commands: Commands) -> None:
     )
 
 
+def _table(args: argparse.Namespace) -> Result:
+    from .._found import find
+    from .._results import light, summarise, table_text
+    from .._summary import summarise_suite
+    from .._summary_text import as_csv, as_latex, as_markdown
+    from .._variants import differences, differences_text
+
+    values: list[dict[str, Any]] = []
+    texts: list[str] = []
+    suites = find(args.suite, args.out)
+    for suite, _, rows in suites:
+        summary, found = summarise_suite(suite, rows), differences(rows)
+        listed = [light(row) for row in rows]
+        values.append({**summary.to_json(), "summary": summarise(rows), "differences": found, "runs": listed})
+        if args.format != "md":
+            texts.append((as_latex if args.format == "tex" else as_csv)(summary).rstrip())
+            continue
+        blocks = [f"## {suite.name}"] if len(suites) > 1 else []
+        blocks.append(as_markdown(summary))
+        blocks += ["### Variants", differences_text(found, markdown=True)] if found else []
+        blocks += ["### Runs", table_text(rows, markdown=True)] if args.runs else []
+        texts.append("\n\n".join(blocks))
+    return Result(values[0] if args.suite is not None else {"suites": values}, "\n\n".join(texts))
+
+
 def _plot(args: argparse.Namespace) -> Result:
+    from .._found import find
+
+    if args.file is not None and args.suite is None:
+        raise ValueError("--file needs a SUITE; without one, every suite has its picture in its folder")
+    files: list[str] = []
+    for suite, folder, rows in find(args.suite, args.out):
+        file = picture(args.file) or folder / ("traces.svg" if args.traces else "curves.svg")
+        _draw(args, suite, rows, file)
+        files.append(str(file))
+    return Result({"suite": args.suite, "file": files[0], "files": files}, "\n".join(files))
+
+
+def _draw(args: argparse.Namespace, suite: Any, rows: list[dict[str, Any]], file: Path) -> None:
     from .._plots import plot_curves, plot_together
     from .._results import curves_of
 
-    suite, rows = _rows(args)
-    folder = folder_of(args, suite.name)
-    file = picture(args.file) or folder / ("traces.svg" if args.traces else "curves.svg")
     if args.traces:
         from .._plot_traces import plot_traces
         from .._traces import read_traces
 
         plot_traces(read_traces(rows), rows, suite.traces, suite.about, file)
     else:
-        draw = plot_together if args.together else plot_curves
-        draw(curves_of(rows), rows, suite.about, file)
-    return Result({"suite": suite.name, "file": str(file)}, str(file))
+        (plot_together if args.together else plot_curves)(curves_of(rows), rows, suite.about, file)
 
 
 def _plot_runs(args: argparse.Namespace) -> Result:
@@ -60,29 +98,3 @@ def _plot_runs(args: argparse.Namespace) -> Result:
     assert file is not None
     rows = plot_runs([Path(run) for run in args.runs], file, args.names or ())
     return Result({"file": str(file), "runs": rows}, str(file))
-
-
-def _table(args: argparse.Namespace) -> Result:
-    from .._paper import best_table
-    from .._results import summarise, table_text
-    from .._variants import differences, differences_text
-
-    suite, rows = _rows(args)
-    found = differences(rows)
-    value = {"suite": suite.name, "summary": summarise(rows), "differences": found, "runs": rows}
-    paper = {(one.learner, one.task): one.value for one in suite.references if one.metric == "return_best"}
-    compared = [best_table(rows, paper, markdown=True)] if paper else []
-    compared += [differences_text(found, markdown=True)] if found else []
-    return Result(value, "\n\n".join([*compared, table_text(rows, markdown=True)]))
-
-
-def _rows(args: argparse.Namespace) -> tuple[Any, list[dict[str, Any]]]:
-    from .._results import in_order, read_results
-    from .._suite import load_suite
-
-    suite = load_suite(args.suite)
-    folder = folder_of(args, suite.name)
-    rows = read_results(folder)
-    if not rows:
-        raise ValueError(f"{folder} holds no results; run the suite first: diffrl bench run {args.suite}")
-    return suite, in_order(rows, [run.name for run in suite.runs])

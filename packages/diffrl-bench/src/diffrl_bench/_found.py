@@ -1,0 +1,79 @@
+"""Suites and their records on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ._record import Row
+from ._record_file import NAME
+from ._results import in_order, read_results
+from ._suite import PlannedRun, Suite, list_suites, load_suite
+
+
+class Found(NamedTuple):
+    """A suite, and the records of a folder in its order."""
+
+    suite: Suite
+    folder: Path
+    rows: list[Row]
+
+
+def find(suite: str | None, out: str | None) -> list[Found]:
+    """The records of a suite, or of every suite in a folder.
+
+    Args:
+        suite: name or ``.toml`` file; None for all in ``out``.
+        out: folder of the suite's results, by default ``runs/SUITE``; without a suite a folder of such folders, by
+            default ``runs``. It may itself hold results.
+
+    Raises:
+        ValueError: there are no results, or they are damaged.
+    """
+    if suite is not None:
+        known = load_suite(suite)
+        folder = Path(out) if out is not None else Path("runs") / known.name
+        if not (rows := read_results(folder)):
+            raise ValueError(f"{folder} holds no results; run the suite first: diffrl bench run {suite}")
+        return [_ordered(known, folder, rows)]
+    root = Path(out or "runs")
+    folders = [root] if (root / NAME).exists() else sorted(file.parent for file in root.glob(f"*/{NAME}"))
+    found = [found_in(folder) for folder in folders if not _of_models(folder / NAME)]
+    if not found:
+        raise ValueError(f"neither {root} nor a folder in it holds results; name a suite, or a folder with --out")
+    places: dict[str, Path] = {}
+    for one in found:
+        if (other := places.setdefault(one.suite.name, one.folder)) != one.folder:
+            raise ValueError(f"{other} and {one.folder} both hold results of {one.suite.name}; give one of them")
+    return found
+
+
+def found_in(folder: Path) -> Found:
+    """The records of a folder, and their suite; of a suite that does not come with this package, what they say of it.
+
+    Raises:
+        ValueError: they are damaged, or there are none.
+    """
+    if not (rows := read_results(folder)):
+        raise ValueError(f"{folder} holds no results")
+    name = rows[0]["suite"]
+    return _ordered(load_suite(name) if name in list_suites() else _suite_of(name, rows), folder, rows)
+
+
+def _ordered(suite: Suite, folder: Path, rows: Sequence[Row]) -> Found:
+    return Found(suite, folder, in_order(rows, [run.name for run in suite.runs]))
+
+
+def _suite_of(name: str, rows: Sequence[Row]) -> Suite:
+    planned = [
+        PlannedRun(algorithm=row["algorithm"], task=row["task"], seed=row["seed"], variant=row["variant"])
+        for row in rows
+    ]
+    return Suite(name=name, runs=tuple(planned))
+
+
+def _of_models(file: Path) -> bool:
+    """Whether ``diffrl bench models`` wrote a file: its results have the same name."""
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        return next(lines, "").startswith('{"format": "diffrl-bench-models-')
