@@ -168,6 +168,18 @@ def test_coupled_joints_have_mujocos_matrices_reduced() -> None:
     assert max(_errors(model, m, random_states(m, 3, np.random.default_rng(0)))) < 1e-12
 
 
+def test_a_tied_tendon_is_a_constraint_and_a_spring_of_its_own_is_not() -> None:
+    arm = ARM.replace("<worldbody>", '<worldbody><site name="x" pos="0.1 0 0.6"/>')
+    arm = arm.replace("</body></body>", '<site name="y" pos="0.3 0 0"/></body></body>')
+    tendon = '<tendon><spatial name="t" stiffness="30"><site site="x"/><site site="y"/></spatial></tendon>'
+    tied = '<equality><tendon name="tie" tendon1="t"/></equality>'
+    for more in (tendon, tendon + tied):
+        xml = arm.replace("</mujoco>", more + "</mujoco>")
+        m, model = mujoco.MjModel.from_xml_string(xml), load_model(xml)
+        assert max(_errors(model, m, random_states(m, 3, np.random.default_rng(0)))) < 1e-12
+    assert model.tendons.name == ("t", "tie")
+
+
 def test_servos_hold_their_pose() -> None:
     m = mujoco.MjModel.from_xml_string(ARM)
     np.testing.assert_allclose(holding_controls(m, np.array([0.3, -0.2])), [0.3, -0.2], atol=1e-12)

@@ -66,7 +66,7 @@ def beside_mujoco(model: RigidModel, m: Any, states: States) -> dict[str, Any]:
     constraints in MuJoCo, and left out of its matrices by their rates (:func:`diffsim_core.rigid.coupled.reduction`).
     """
     own = reduced(model, states)
-    free = dynamics(without_constraints(model), substeps=1)
+    free = dynamics(without_constraints(model, _held_tendons(m)), substeps=1)
     probe = free.probe(own.q, own.qd, own.u, act=own.act)
     errors = {"mass": 0.0, "force": 0.0, "acceleration": 0.0}
     flags = m.opt.disableflags
@@ -88,14 +88,16 @@ def relative(ours: Any, theirs: Any) -> float:
     return float(error) if np.isfinite(error) else float("inf")
 
 
-def without_constraints(model: RigidModel) -> RigidModel:
-    """The model without contact, limits, dry friction and loops, which MuJoCo has as constraints.
+def without_constraints(model: RigidModel, held: Sequence[str] = ()) -> RigidModel:
+    """The model without contact, limits, dry friction, loops and the tendons ``held``, which MuJoCo has as constraints.
 
     What chooses the compiled code stays, so that this model needs none of its own.
     """
     free = _weakened(model, ("limit_stiffness", "limit_damping", "dof_friction", *map("contact_{}".format, _GAINS)))
     loops = _weakened(model.loops, ("stiffness", "damping", "torsion", "torsion_damping"))
-    weak = [name in ("limit_stiffness", "limit_damping", "friction") for name in PassiveConstants._fields]
+    weak = np.isin(PassiveConstants._fields, ("limit_stiffness", "limit_damping", "friction"))
+    springs = np.isin(PassiveConstants._fields, ("stiffness", "damping"))
+    weak = weak | (np.isin(model.tendons.name, list(held))[:, None] & springs)
     passive = model.tendons.passive * np.where(weak, _NEXT_TO_NOTHING, 1.0)
     return dataclasses.replace(
         free,
@@ -103,6 +105,13 @@ def without_constraints(model: RigidModel) -> RigidModel:
         loops=loops,
         tendons=dataclasses.replace(model.tendons, passive=passive),
     )
+
+
+def _held_tendons(m: Any) -> list[str]:
+    """Names of tendons' equalities, or of their first tendons if they have none: those of our springs."""
+    kind = int(mujoco.mjtEq.mjEQ_TENDON)
+    found = [e for e in range(m.neq) if int(m.eq_type[e]) == kind]
+    return [m.equality(e).name or m.tendon(int(m.eq_obj1id[e])).name for e in found]
 
 
 def _weakened(part: Any, names: Sequence[str]) -> Any:
