@@ -18,8 +18,9 @@ pytest.importorskip("flax")
 
 from diffrl_algos.jax import _adam, _fit, _mlp, _native_fit, _networks, _normalize
 from diffrl_algos.jax._gate import ruled
+from diffrl_algos.jax._reuse import Rows
 
-from .jax_twins import arguments, compiled, config_of, noise, same, torch_update, twins, x64
+from .jax_twins import arguments, compiled, config_of, kind, noise, same, torch_update, twins, x64
 
 
 @pytest.fixture(autouse=True)
@@ -225,6 +226,21 @@ def test_a_whole_update_is_torchs(name, monkeypatch):
             same(learned.changes[field], changes[field])
     for key in metrics.keys() & ours.keys():
         same(metrics[key], ours[key])
+
+
+@pytest.mark.slow
+def test_the_gradient_of_rpos_first_epoch_is_shacs():
+    """From one window: the one by actions and on by rows, the other through the policy."""
+    shared = {"activation": "elu", "state_dependent_std": True, "kl_coef": 0.0, "entropy_coef": 0.0, "num_critics": 1}
+    pair = twins("rpo", **shared)
+    rpo, state, given = pair.algorithm, pair.state, arguments(pair, noise(pair))
+    (objective, (window, _)), (by_action, _) = compiled(rpo.gradient, static_argnums=0)(*given)
+    shac = kind("shac")(config_of("shac", **{key: shared[key] for key in ("activation", "state_dependent_std")}))
+    (loss, _), (wanted, _) = compiled(shac.gradient, static_argnums=0)(*given)
+    same(-objective, loss)
+    rows = Rows.of(state.worlds.normalizer(rpo.config)(window.trajectory.obs), window, by_action)
+    actor, share = rpo.actor(state.env), jnp.full(len(rows.x), 1.0 / len(rows.x))
+    same(wanted, jax.grad(lambda flat: rows.loss(rpo.config, actor(flat, rows.x), share))(state.nets.actor))
 
 
 def test_ppos_advantages_and_epochs_are_torchs():
