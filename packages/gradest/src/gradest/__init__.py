@@ -81,6 +81,8 @@ from ._outliers import clip_max_norm as clip_max_norm
 from ._outliers import finite_mask as finite_mask
 from ._outliers import masked_mean as masked_mean
 from ._outliers import quantile_mask as quantile_mask
+from ._per_step import StepMixture as StepMixture
+from ._per_step import per_step_mixture as per_step_mixture
 from ._reparameterised import reparameterised_objective as reparameterised_objective
 from ._returns import bootstrapped_returns as bootstrapped_returns
 from ._returns import discounted_returns as discounted_returns
@@ -90,6 +92,10 @@ from ._reuse import reused_objective as reused_objective
 from ._segments import segment_discounted as segment_discounted
 from ._segments import segment_objective as segment_objective
 from ._segments import segment_starts as segment_starts
+from ._smoothness import CompositeGradient as CompositeGradient
+from ._smoothness import SmoothnessTest as SmoothnessTest
+from ._smoothness import composite_gradient as composite_gradient
+from ._smoothness import smoothness_test as smoothness_test
 from ._soft import soft_reward as soft_reward
 from ._statistics import empirical_covariance as empirical_covariance
 from ._statistics import empirical_variance as empirical_variance
@@ -109,10 +115,13 @@ __all__ = [
     "AlphaOrderGradient",
     "AlphaState",
     "BiasEstimate",
+    "CompositeGradient",
     "CreditWeights",
     "HorizonStep",
     "MixedGradient",
     "NStepTransition",
+    "SmoothnessTest",
+    "StepMixture",
     "VTrace",
     "__version__",
     "adapt_horizon",
@@ -130,6 +139,7 @@ __all__ = [
     "bundle_mean_quaternion",
     "clip_max_norm",
     "clipped_surrogate",
+    "composite_gradient",
     "cosine_similarity",
     "credit_mean",
     "credit_objective",
@@ -169,6 +179,7 @@ __all__ = [
     "n_step_transition",
     "optimal_baseline",
     "out_of_range_ratio",
+    "per_step_mixture",
     "quantile_mask",
     "random_directions",
     "recovered_noise",
@@ -179,6 +190,7 @@ __all__ = [
     "segment_objective",
     "segment_starts",
     "signal_to_noise",
+    "smoothness_test",
     "soft_reward",
     "td_lambda",
     "variance_by_horizon",

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from ._backend import clamp
 from ._check import Array, check_arrays, check_choice, check_number, check_samples
-from ._masked import number_of, places, wide
+from ._masked import median_where, number_of, wide
 from ._mixture import weight_of
 from ._stop import stop_gradient
 
@@ -87,7 +87,7 @@ def _standardised_variance(xp: Any, gradients: Array, kept: Array, count: Array,
     """Variance over the worlds kept of gradients, or of their norms, in units of the median norm."""
     gradients = xp.where(kept[..., None], gradients, xp.zeros_like(gradients))
     norm = xp.sqrt(xp.sum(gradients * gradients, axis=-1))
-    scale = _median(xp, norm, kept, count)[..., None] + _FLOOR
+    scale = median_where(xp, norm, kept, count)[..., None] + _FLOOR
     values = gradients / scale[..., None] if vector else (norm / scale)[..., None]
     keep = xp.astype(kept, norm.dtype)[..., None]
     mean = xp.sum(values * keep, axis=-2, keepdims=True) / clamp(count, 1.0, None)[..., None, None]
@@ -95,15 +95,3 @@ def _standardised_variance(xp: Any, gradients: Array, kept: Array, count: Array,
     spread = xp.sum(deviation * deviation, axis=(-2, -1)) / clamp(count - 1, 1.0, None)
     # the squares of large finite gradients are infinite, and infinity minus infinity is NaN
     return xp.where(xp.isnan(spread), xp.full_like(spread, float("inf")), spread)
-
-
-def _median(xp: Any, x: Array, kept: Array, count: Array) -> Array:
-    """Median of the elements kept, along the last axis: the mean of the middle two (torch.median is the lower one)."""
-    ordered = xp.sort(xp.where(kept, x, xp.full_like(x, float("inf"))), axis=-1)
-    # sums that select one place each: an index would depend on the numbers, which tracing forbids
-    place = xp.astype(places(xp, x), x.dtype)
-    zero = xp.zeros_like(x)
-    middle = [clamp(xp.floor((count - 1) / 2), 0.0, None), xp.floor(count / 2)]
-    low, high = (xp.sum(xp.where(place == i[..., None], ordered, zero), axis=-1) for i in middle)
-    median = 0.5 * (low + high)
-    return xp.where(xp.isfinite(median), median, xp.zeros_like(median))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._array import Array
-from ._backend import cumsum
+from ._backend import clamp, cumsum
 
 
 def counted(xp: Any, weight: Array, x: Array) -> Array:
@@ -34,3 +34,18 @@ def number_of(xp: Any, flags: Array, like: Array, *, keepdims: bool = False) -> 
 def places(xp: Any, x: Array, *, axis: int = -1) -> Array:
     """``0, 1, 2, ...`` along an axis, as integers in the shape of ``x``."""
     return cumsum(xp.astype(xp.ones_like(x), xp.int32), axis) - 1
+
+
+def median_where(xp: Any, x: Array, kept: Array, count: Array) -> Array:
+    """Median of the ``count`` elements kept, along the last axis; 0 where it is not finite.
+
+    The mean of the middle two (``torch.median`` is the lower one).
+    """
+    ordered = xp.sort(xp.where(kept, x, xp.full_like(x, float("inf"))), axis=-1)
+    # sums that select one place each: an index would depend on the numbers, which tracing forbids
+    place = xp.astype(places(xp, x), x.dtype)
+    zero = xp.zeros_like(x)
+    middle = [clamp(xp.floor((count - 1) / 2), 0.0, None), xp.floor(count / 2)]
+    low, high = (xp.sum(xp.where(place == i[..., None], ordered, zero), axis=-1) for i in middle)
+    median = 0.5 * (low + high)
+    return xp.where(xp.isfinite(median), median, xp.zeros_like(median))
