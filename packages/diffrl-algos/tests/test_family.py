@@ -214,7 +214,8 @@ def test_a_gradient_that_is_not_finite_costs_its_world_only(worlds, name):
     steps = {"agpo": 1, "pe": 1}.get(name, 3)  # AGPO cuts the window before such a step, PE looks one step ahead
     window = env.spec.horizon if name == "trajopt" else 8
     assert metrics["lost_gradients"] == pytest.approx(steps / (window * env.num_envs), rel=1e-3)
-    if steps == 3:
+    # IVW-H and DDCG take another gradient in place of the one that is lost.
+    if steps == 3 and name not in ("ddcg", "ivwh"):
         for part, wanted in networks(expected).items():
             torch.testing.assert_close(networks(spoiled)[part], wanted, rtol=1e-5, atol=1e-7)
     for part, before in networks(first).items():

@@ -204,6 +204,17 @@ def test_samples_of_two_slopes_are_smooth_to_first_order_only():
     assert gradest.smoothness_test(slope, slope[:, 0] * eps, order="first").smooth
 
 
+def test_samples_that_do_not_count_may_hold_anything():
+    rng = np.random.default_rng(4)
+    first, value, valid = rng.normal(size=(3, 9, 2)), rng.normal(size=(3, 9)), np.tile(np.arange(9) < 6, (3, 1))
+    first[:, 7], value[:, 8] = np.nan, np.inf
+    test = gradest.smoothness_test(first, value, valid)
+    for got, want in zip(test, gradest.smoothness_test(first[:, :6], value[:, :6]), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12)
+    with pytest.raises(ValueError, match=r"first has shape .* and holds 6 NaN"):
+        gradest.smoothness_test(first, value)
+
+
 def test_the_composite_is_inverse_variance_where_the_test_passes_and_zeroth_order_elsewhere():
     rng, sigma = np.random.default_rng(3), 0.5
     x = 0.1 + sigma * (eps := rng.normal(size=(4_000, 1)))

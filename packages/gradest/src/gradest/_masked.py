@@ -49,3 +49,16 @@ def median_where(xp: Any, x: Array, kept: Array, count: Array) -> Array:
     low, high = (xp.sum(xp.where(place == i[..., None], ordered, zero), axis=-1) for i in middle)
     median = 0.5 * (low + high)
     return xp.where(xp.isfinite(median), median, xp.zeros_like(median))
+
+
+def moments_where(xp: Any, x: Array, kept: Array) -> tuple[Array, Array, Array]:
+    """Mean and variance ``[..., P]`` of the rows ``[..., N, P]`` kept, and their number ``[...]``; a variance that
+    overflows is infinite."""
+    x = xp.where(kept[..., None], x, xp.zeros_like(x))
+    keep = xp.astype(kept, x.dtype)[..., None]
+    count = number_of(xp, kept, x)
+    mean = xp.sum(x * keep, axis=-2, keepdims=True) / clamp(count, 1.0, None)[..., None, None]
+    deviation = (x - mean) * keep
+    spread = xp.sum(deviation * deviation, axis=-2) / clamp(count - 1, 1.0, None)[..., None]
+    # the squares of large finite gradients are infinite, and infinity minus infinity is NaN
+    return mean[..., 0, :], xp.where(xp.isnan(spread), xp.full_like(spread, float("inf")), spread), count

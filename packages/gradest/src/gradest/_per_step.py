@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from ._backend import clamp
 from ._check import Array, check_arrays, check_choice, check_number, check_samples
-from ._masked import median_where, number_of, wide
+from ._masked import median_where, moments_where, number_of, wide
 from ._mixture import weight_of
 from ._statistics import sample_axes
 from ._values import refuse_nan
@@ -88,8 +87,8 @@ def per_step_mixture(
     usable = xp.all(finite | ~taken, axis=-1) if nonfinite == "zero" else xp.ones_like(finite[..., 0])
     if outliers is not None:
         used = _near_the_median(xp, first, used, outliers)
-    v1, number = _variance(xp, first, used)
-    v0, _ = _variance(xp, zeroth, taken)
+    _, v1, number = moments_where(xp, first, used)
+    _, v0, _ = moments_where(xp, zeroth, taken)
     if variance == "trace":
         v1, v0 = xp.sum(v1, axis=-1), xp.sum(v0, axis=-1)
     usable = usable & (number >= 2)
@@ -113,15 +112,3 @@ def _near_the_median(xp: Any, gradients: Array, kept: Array, factor: float) -> A
     norm = xp.sqrt(xp.sum(finite * finite, axis=-1))
     median = median_where(xp, norm, kept, number_of(xp, kept, norm))
     return kept & (norm <= factor * median[..., None])
-
-
-def _variance(xp: Any, gradients: Array, kept: Array) -> tuple[Array, Array]:
-    """Variance of each component over the worlds kept, and the number of these."""
-    gradients = xp.where(kept[..., None], gradients, xp.zeros_like(gradients))
-    keep = xp.astype(kept, gradients.dtype)[..., None]
-    count = number_of(xp, kept, gradients)
-    mean = xp.sum(gradients * keep, axis=-2, keepdims=True) / clamp(count, 1.0, None)[..., None, None]
-    deviation = (gradients - mean) * keep
-    spread = xp.sum(deviation * deviation, axis=-2) / clamp(count - 1, 1.0, None)[..., None]
-    # the squares of large finite gradients are infinite, and infinity minus infinity is NaN
-    return xp.where(xp.isnan(spread), xp.full_like(spread, float("inf")), spread), count

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 from ._check import Array, check_arrays, check_choice, check_factor, check_number, check_samples
-from ._masked import wide
+from ._masked import moments_where, wide
 from ._mixture import weight_of
 from ._statistics import covariance_of
 from ._values import refuse_nan
@@ -38,7 +38,12 @@ class CompositeGradient(NamedTuple):
 
 
 def smoothness_test(
-    first: Array, value: Array, *, slack: float = 0.3, order: Literal["second", "first"] = "second"
+    first: Array,
+    value: Array,
+    valid: Array | None = None,
+    *,
+    slack: float = 0.3,
+    order: Literal["second", "first"] = "second",
 ) -> SmoothnessTest:
     """DDCG's test for discontinuities: do the gradients vary enough for the values to vary as they do?
 
@@ -59,22 +64,27 @@ def smoothness_test(
     Args:
         first: gradient of each sample with respect to its standard normal noise, ``[N, P]`` or ``[T, N, P]``.
         value: ``f`` of each sample, ``[N]`` or ``[T, N]``.
+        valid: bool, samples that count, ``[N]`` or ``[T, N]``; others may hold anything. Default: all.
         slack: ``c``, in [0, 1]; the paper has 0.3 for all tasks.
         order: which of the two bounds.
 
     Returns:
-        See ``SmoothnessTest``. A step where a number is infinite passes only if its ``variance_first`` is.
+        See ``SmoothnessTest``. With fewer than two samples that count, both sides are 0 or less, and the test passes.
 
     Raises:
         ValueError: an argument has the wrong type, shape, dtype or range, holds NaN or fewer than two samples.
     """
     axes = "T N P" if len(getattr(first, "shape", ())) == 3 else "N P"
-    xp = check_arrays({"first": (first, axes), "value": (value, axes[:-2])})
+    flags = {} if valid is None else {"valid": (valid, axes[:-2])}
+    xp = check_arrays({"first": (first, axes), "value": (value, axes[:-2])}, flags)
     slack = check_factor("slack", slack)
     check_choice("order", order, ("second", "first"))
     check_samples("first", first, -2)
+    kept = xp.ones_like(value, dtype=xp.bool) if valid is None else valid
+    first = xp.where(kept[..., None], first, xp.zeros_like(first))
+    value = xp.where(kept, value, xp.zeros_like(value))
     refuse_nan(xp, first=first, value=value)
-    v1, least = _sides(xp, first, value, slack, 2.0 if order == "second" else 1.0)
+    v1, least = _sides(xp, first, value, kept, slack, 2.0 if order == "second" else 1.0)
     return SmoothnessTest(v1 >= least, v1, least)
 
 
@@ -103,7 +113,7 @@ def composite_gradient(
     sigma, slack = check_number("sigma", sigma, 0.0, above=True), check_factor("slack", slack)
     check_samples("first", first, -2)
     refuse_nan(xp, first=first, zeroth=zeroth, value=value)
-    v1, least = _sides(xp, sigma * first, value, slack, 2.0)
+    v1, least = _sides(xp, sigma * first, value, xp.ones_like(value, dtype=xp.bool), slack, 2.0)
     smooth = v1 >= least
     variances = [covariance_of(xp, g, g, per_parameter=False) / g.shape[0] for g in (first, zeroth)]
     alpha = weight_of(xp, *variances, None, clip=True)
@@ -112,11 +122,9 @@ def composite_gradient(
     return CompositeGradient(gradient, alpha, *variances, smooth)
 
 
-def _sides(xp: Any, first: Array, value: Array, slack: float, degree: float) -> tuple[Array, Array]:
+def _sides(xp: Any, first: Array, value: Array, kept: Array, slack: float, degree: float) -> tuple[Array, Array]:
     """Variance of the gradients, and the least one: ``degree ((1 - slack) Var f - |g|^2)``."""
-    v1 = covariance_of(xp, first, first, per_parameter=False)
-    values = wide(xp, value)
-    deviation = values - xp.mean(values, axis=-1, keepdims=True)
-    spread = xp.sum(deviation * deviation, axis=-1) / (value.shape[-1] - 1)
-    mean = xp.mean(wide(xp, first), axis=-2)
-    return v1, xp.astype(degree * ((1 - slack) * spread - xp.sum(mean * mean, axis=-1)), v1.dtype)
+    mean, spread, _ = moments_where(xp, wide(xp, first), kept)
+    _, of_values, _ = moments_where(xp, wide(xp, value)[..., None], kept)
+    least = degree * ((1 - slack) * of_values[..., 0] - xp.sum(mean * mean, axis=-1))
+    return xp.astype(xp.sum(spread, axis=-1), first.dtype), xp.astype(least, first.dtype)

@@ -31,7 +31,13 @@ CASES = {
         nan=("zeroth",),
         out=("T N m", "T", "T", "T", "T N"),
     ),
-    "smoothness_test": Case(gradest.smoothness_test, floats={"first": first, "value": value}, out=("T", "T", "T")),
+    "smoothness_test": Case(
+        gradest.smoothness_test,
+        floats={"first": first, "value": value},
+        flags={"valid": valid},
+        nan=(),
+        out=("T", "T", "T"),
+    ),
     "composite_gradient": Case(
         partial(gradest.composite_gradient, sigma=0.5),
         floats={"first": (first[0][0], "N m"), "zeroth": (zeroth[0][0], "N m"), "value": (0.01 * value[0][0], "N")},

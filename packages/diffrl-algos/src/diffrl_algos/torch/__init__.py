@@ -5,6 +5,8 @@ from __future__ import annotations
 from .._configs.agpo import AGPOConfig as AGPOConfig
 from .._configs.aobg import AOBGConfig as AOBGConfig
 from .._configs.apg import APGConfig as APGConfig
+from .._configs.ddcg import DDCGConfig as DDCGConfig
+from .._configs.ivwh import IVWHConfig as IVWHConfig
 from .._configs.ppo import PPOConfig as PPOConfig
 from .._configs.rpo import RPOConfig as RPOConfig
 from .._configs.sapo import SAPOConfig as SAPOConfig
@@ -42,9 +44,11 @@ from .algorithms.ahac import AHACConfig as AHACConfig
 from .algorithms.ahac import AHACState as AHACState
 from .algorithms.aobg import AOBG as AOBG
 from .algorithms.apg import APG as APG
+from .algorithms.ddcg import DDCG as DDCG
 from .algorithms.gippo import GIPPO as GIPPO
 from .algorithms.gippo import GIPPOConfig as GIPPOConfig
 from .algorithms.gippo import GIPPOState as GIPPOState
+from .algorithms.ivwh import IVWH as IVWH
 from .algorithms.lr import LR as LR
 from .algorithms.lr import LRConfig as LRConfig
 from .algorithms.lrrp import LRRP as LRRP

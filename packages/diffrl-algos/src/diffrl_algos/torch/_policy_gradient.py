@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -36,6 +36,15 @@ class PolicyGradient(AdvantageLearner[ConfigT, OnPolicyState]):
     between: ClassVar[Between | None] = None
     """What happens to the graph between two steps; see ``explore``."""
 
+    @property
+    def trials(self) -> int:
+        """Windows that an estimate rolls out besides the one that it is given."""
+        return 0
+
+    def options(self, state: OnPolicyState) -> dict[str, Any]:
+        """Options of ``explore`` for a window."""
+        return {"between": type(self).between, "push": self.push}
+
     @abstractmethod
     def estimate(
         self, window: Window, values: Advantages, actor: Tensor, state: OnPolicyState
@@ -44,7 +53,7 @@ class PolicyGradient(AdvantageLearner[ConfigT, OnPolicyState]):
 
     def learn(self, state: OnPolicyState, generator: torch.Generator, clock: Clock) -> Learned:
         with torch.set_grad_enabled(self.gradients):
-            actor, window, values = self.collect(state, generator, between=type(self).between, push=self.push)
+            actor, window, values = self.collect(state, generator, **self.options(state))
         clock.lap("rollout_s")
         finish = self.begin_fit_values(state, values, generator)
         gradient, estimates = self.estimate(window, values, actor, state)
@@ -54,4 +63,7 @@ class PolicyGradient(AdvantageLearner[ConfigT, OnPolicyState]):
         metrics |= {**estimates, "critic_loss": critic_loss, "value_mean": values.target_value.mean()}
         clock.lap("critic_s")
         finite = (metrics["grad_norm"], values.target_value, values.x, values.advantage.detach())
-        return self.learned(state, window, changes | fitted, metrics, *finite)
+        fields: dict[str, Any] = {}
+        if self.trials:
+            fields = {"host": {"trials": self.trials}, "extra_steps": self.trials * window.lost.numel()}
+        return self.learned(state, window, changes | fitted, metrics, *finite, **fields)

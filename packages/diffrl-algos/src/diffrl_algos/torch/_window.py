@@ -18,6 +18,7 @@ from ._choice import is_native
 from ._credit_graph import CreditGraph
 from ._distributions import Gaussian
 from ._gate import gate
+from ._mixed_graph import MixedGraph
 from ._normalize import Normalizer
 from ._policy import GaussianActor, native_steps
 from ._run_state import RunState
@@ -57,6 +58,8 @@ class Window(NamedTuple):
     """``[T, N, na]`` zeros added to ``u``, or None. Their gradient is that of the actions before tanh."""
     ends: tuple[Tensor, Tensor]
     """``(terminated, done)``, both ``[T, N]``, as learning counts them: see ``ends_of``."""
+    links: CreditGraph | MixedGraph | None = None
+    """What stands between the steps."""
 
     @property
     def taken(self) -> Tensor:
@@ -87,7 +90,7 @@ def explore(
     env: Env | None = None,
     between: Between | None = None,
     push: bool = False,
-    links: CreditGraph | None = None,
+    links: CreditGraph | MixedGraph | None = None,
     price: float | None = None,
     policy_step: Code = "torch",
 ) -> Window:
@@ -102,7 +105,8 @@ def explore(
         env: worlds to step instead of ``run.env``, which they wrap.
         between: a hook before each step, see ``diffsim_core.rollout``.
         push: make the leaf ``Window.push``.
-        links: between the steps, and in the actions where they enter the worlds; not together with ``between``.
+        links: between the steps, and in the actions where they enter the worlds; not together with ``between``. A
+            ``MixedGraph`` stands in the policy too, so torch's operations have to compute it.
         price: of a divergence, see ``charged``.
         policy_step: what computes the policy: torch's operations, or compiled code.
     """
@@ -122,6 +126,8 @@ def explore(
             mean, spread, u, action = native(normalizer(obs), e, push_here if push else None, lost_here)
         else:
             mean, spread = actor(params, normalizer(obs))
+            if isinstance(links, MixedGraph):
+                mean, spread = links.draw(step, mean, spread)
             u = mean + (e * spread.exp() if logstd is None else e)
             if push:
                 u = u + push_here
@@ -133,6 +139,7 @@ def explore(
     if native is not None and between is None:
         from ._native_window import roll_out
 
+        assert not isinstance(links, MixedGraph)  # compiled code has no place for it
         taken = roll_out(worlds, native, normalizer, run.env_state, run.obs, noise, pushes, lost, links)
     if links is not None:
         between = links.between
@@ -140,7 +147,7 @@ def explore(
     sample = Sample(*window.aux)
     policy = Gaussian(sample.mean, sample.logstd if logstd is None else logstd)
     window = charged(window._replace(aux=sample), price)
-    return Window(window, env_state, obs, policy, sample.u, eps, lost, pushes, ends_of(window))
+    return Window(window, env_state, obs, policy, sample.u, eps, lost, pushes, ends_of(window), links)
 
 
 def normal(generator: torch.Generator, like: Tensor, *shape: int) -> Tensor:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 import gradest
@@ -20,7 +19,8 @@ from ..._configs.aobg import AOBGConfig
 from .._on_policy import Advantages, OnPolicyState
 from .._per_world import pathwise_gradients, score_gradients
 from .._policy_gradient import PolicyGradient
-from .._window import Window, lost_share
+from .._two_orders import first_order, zeroth_weight
+from .._window import Window
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,13 @@ class AOBG(PolicyGradient[AOBGConfig]):
     def estimate(
         self, window: Window, values: Advantages, actor: Tensor, state: OnPolicyState
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        c, steps = self.config, window.trajectory
-        objective = gradest.segment_objective(steps.reward, values.value_next, *window.ends, gamma=c.gamma)
-        # One backward pass through the simulator gives every action's gradient.
-        by_action, lost = torch.autograd.grad(objective, [window.push, window.lost], allow_unused=True)
+        c = self.config
+        _, by_action, _, metrics = first_order(window, values, c.gamma)
         first, zeroth = self.batches(window, values, by_action, state)
         mixed = gradest.alpha_order_gradient(
             first, zeroth, tolerance=c.tolerance, bound=c.bound, delta=c.delta, slack=c.slack
         )
-        return mixed.gradient, {
-            "actor_loss": -objective,
-            "lost_gradients": lost_share(lost, objective.detach()),
+        return mixed.gradient, metrics | {
             "alpha": mixed.alpha,
             "first_variance": mixed.variance_first,
             "zeroth_variance": mixed.variance_zeroth,
@@ -70,9 +66,7 @@ class AOBG(PolicyGradient[AOBGConfig]):
         """
         c, network = self.config, self.actor(state.env)
         first, zeroth = c.halves(state.env.num_envs)
-        advantage = values.advantage.detach()
-        if c.discount_advantages:
-            advantage = gradest.segment_discounted(advantage, window.ends[1], factor=c.gamma)
+        advantage = zeroth_weight(window, values.advantage, c.gamma, c.discount_advantages)
         slope, weight = by_action * state.env.num_envs, advantage / len(advantage)
         x, eps, u = values.x, window.eps, window.u
         return (
