@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 
 import pytest
 import torch
@@ -17,7 +16,6 @@ from .learning import POINT_MASS, before_and_after
 
 N, T = 6, 8
 SMALL = {"iterations": 10, "horizon": T, "actor_hidden": (8,), "critic_hidden": (16,), "critic_iterations": 2}
-HAS_JAX = importlib.util.find_spec("flax") is not None
 BOTH = {"ivwh": (IVWH, IVWHConfig), "ddcg": (DDCG, DDCGConfig)}
 every = pytest.mark.parametrize("name", BOTH)
 
@@ -225,9 +223,7 @@ def test_the_second_roll_out_is_counted(worlds):
 
 
 @every
-@pytest.mark.parametrize(
-    "framework", ["torch", pytest.param("jax", marks=pytest.mark.skipif(not HAS_JAX, reason="no"))]
-)
+@pytest.mark.parametrize("framework", ["torch"])
 def test_variances_need_two_worlds(worlds, name, framework):
     one = worlds(num_envs=1, arrays=framework)
     _, config = BOTH[name]
