@@ -113,6 +113,18 @@ def test_fields_that_change_together() -> None:
     assert [options for _, *options in configs.values()] == [[{"fused": True}, "torch"], [{"fused": False}, "jax"]]
 
 
+def test_algorithms_by_turns() -> None:
+    compare = ("algo=shac,ppo",)
+    bench = UpdateBench(task="cartpole", num_envs=4, threads=1, updates=1, warm_up=1, compare=compare)
+    report = bench_update(bench)
+    shac, ppo = report["compared"]["values"]
+    assert report["algo"] == shac["value"] == "shac" and ppo["value"] == "ppo"
+    assert ppo["parts_s"]["policy_fit"] > 0 == shac["parts_s"]["policy_fit"], "each with its own parts"
+    ratio = 1 / ppo["times_faster_cpu"]["median"]
+    text = update_text(report)
+    assert f"{ratio:.2f} ({ratio:.2f} to {ratio:.2f})" in text and "times shac's" in text
+
+
 def test_options_of_the_task_by_turns() -> None:
     bench = UpdateBench(
         task="cartpole", num_envs=8, threads=1, updates=1, warm_up=0, compare=("task.fused=false,true",)
@@ -208,6 +220,10 @@ def test_bad_input() -> None:
         bench_update(UpdateBench(task="cartpole", compare=("critic_fit=torch,torch",)))
     with pytest.raises(ValueError, match="every field needs as many values as the others"):
         bench_update(UpdateBench(task="cartpole", compare=("critic_fit=torch,native", "horizon=4,8,16")))
+    with pytest.raises(ValueError, match="expected several algorithms, such as algo=shac,ppo"):
+        bench_update(UpdateBench(task="cartpole", compare=("algo=shac,shac",)))
+    with pytest.raises(ValueError, match="algorithms are compared alone"):
+        bench_update(UpdateBench(task="cartpole", compare=("algo=shac,ppo", "horizon=4,8")))
     with pytest.raises(ValueError, match="critic_fit of SHACConfig is 'fast'"):
         bench_update(UpdateBench(task="cartpole", compare=("critic_fit=torch,fast",)))
     with pytest.raises(ValueError, match="unknown option of SHACConfig: 'critic_fits'"):

@@ -53,9 +53,52 @@ def update_text(report: Mapping[str, Any]) -> str:
         f"{describe(report['machine'])}; load {rounded(report['machine']['load_before'])} before the run",
         "",
     ]
-    if (compared := report["compared"]) is not None:
+    if (compared := report["compared"]) is not None and "algo" in compared["fields"]:
+        return "\n".join([*lines, *_of_algorithms(compared)])
+    if compared is not None:
         return "\n".join([*lines, *_compared(compared)])
     return "\n".join([*lines, table(("part", "ms", "share"), _parts(report)), "", _whole(report)])
+
+
+def against_text(report: Mapping[str, Any]) -> str:
+    """The text of ``bench update --against`` without ``--json``."""
+    builds = [(name, report["commits"][name] or "", report[name]) for name in ("against", "here")]
+    cpu, wall = report["times_faster_cpu"], report["times_faster_wall"]
+    return "\n".join(
+        [
+            f"{report['algo']} on {report['task']}: {count(report['num_envs'], 'world')}, {report['horizon']} steps; "
+            f"{count(report['updates'], 'update')} of each build after {report['warm_up']}, by turns",
+            f"{describe(report['machine'])}; load {rounded(report['machine']['load_before'])} before the run",
+            "",
+            table(("build", "commit", *_TIMES), [(name, commit, *_times(figures)) for name, commit, figures in builds]),
+            "",
+            f"here: {cpu['median']:.2f} times faster in processor time ({cpu['min']:.2f} to {cpu['max']:.2f}), "
+            f"{wall['median']:.2f} times in wall time",
+        ]
+    )
+
+
+_TIMES = ("processor time of an update, ms", "wall time, ms")
+
+
+def _times(figures: Mapping[str, Any]) -> list[str]:
+    """Median and range of an update's times, under ``_TIMES``."""
+    times = (figures["update_cpu_s"], figures["update_s"])
+    return [f"{_ms(time['median'])} ({_ms(time['min'])} to {_ms(time['max'])})" for time in times]
+
+
+def _of_algorithms(compared: Mapping[str, Any]) -> list[str]:
+    """What updates of several algorithms cost, and how that compares with the first, by turns."""
+    first = compared["values"][0]["value"]
+    rows = []
+    for row in compared["values"]:
+        of_first = {key: 1 / row["times_faster_cpu"][other] for key, other in _REVERSED.items()}
+        compare = f"{of_first['median']:.2f} ({of_first['min']:.2f} to {of_first['max']:.2f})"
+        rows.append((row["value"], *_times(row), compare))
+    return [table(("algorithm", *_TIMES, f"processor time, times {first}'s"), rows)]
+
+
+_REVERSED = {"median": "median", "min": "max", "max": "min"}
 
 
 def _parts(figures: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -55,9 +55,9 @@ class UpdateBench:
     framework: str | None = None
     """``torch`` or ``jax``; None for the one that the algorithm was written for."""
     compare: tuple[str, ...] = ()
-    """Fields of the configuration, options of the task after ``task.``, or ``framework``, each with as many values:
-    ``critic_fit=torch,native``, ``task.fused=false,true`` or ``framework=torch,jax``. Updates with the first values,
-    the second values and so on are timed by turns."""
+    """Fields of the configuration, options of the task after ``task.``, ``framework`` or ``algo``, each with as many
+    values: ``critic_fit=torch,native``, ``task.fused=false,true``, ``framework=torch,jax`` or ``algo=shac,ppo``, each
+    with its own preset. Updates with the first values, the second values and so on are timed by turns."""
 
     def __post_init__(self) -> None:
         for name, least in (("num_envs", 1), ("threads", 1), ("updates", 1), ("warm_up", 0), ("seed", 0)):
@@ -76,18 +76,18 @@ def bench_update(bench: UpdateBench, progress: Progress = unseen) -> dict[str, A
         ValueError: an unknown algorithm, task or device.
     """
     import diffsim_core
-    from diffrl_algos import default_preset, get_algorithm
+    from diffrl_algos import get_algorithm
     from diffrl_algos._spec import default_task_options
 
     from ._windows import clock_of, require_device
 
     began = time.perf_counter()
     facts = machine() | {"gpu": require_device(bench.device)}
-    preset, declared = default_preset(bench.algo, bench.task), diffsim_core.task_options(bench.task)
+    named, declared = _named(bench), diffsim_core.task_options(bench.task)
     threads: dict[str, Any] = {} if bench.threads is None else {"threads": bench.threads}
     cases = {}
-    for value, (config, options, framework) in _configs(preset.config, bench.compare, bench.task).items():
-        entry = get_algorithm(bench.algo, framework or bench.framework)
+    for value, (algo, preset, config, options, framework) in named.items():
+        entry = get_algorithm(algo, framework or bench.framework)
         usual = default_task_options(entry, declared, bench.device)
         env = diffsim_core.make(
             bench.task,
@@ -101,10 +101,10 @@ def bench_update(bench: UpdateBench, progress: Progress = unseen) -> dict[str, A
         progress("updates", (k + bench.warm_up) / (bench.updates + bench.warm_up))
         for case in [*cases.values()][:: 1 if k % 2 else -1]:
             case.run(counts=k >= 0)
-    first = next(iter(cases.values()))
+    first, (algo, preset, *_) = next(iter(cases.values())), next(iter(named.values()))
     return {
         "benchmark": "update",
-        "algo": bench.algo,
+        "algo": algo,
         "task": bench.task,
         "num_envs": first.env.num_envs,
         "horizon": preset.config.horizon,
@@ -178,6 +178,23 @@ def compared(fields: Sequence[str], cases: Mapping[str, Case]) -> dict[str, Any]
             }
         )
     return {"fields": list(fields), "values": rows}
+
+
+def _named(bench: UpdateBench) -> dict[str, tuple[str, Any, Any, dict[str, Any], str | None]]:
+    """Algorithm, preset, and what ``_configs`` gives, of each case."""
+    from diffrl_algos import default_preset
+
+    if not any(each.partition("=")[0] == "algo" for each in bench.compare):
+        preset = default_preset(bench.algo, bench.task)
+        configs = _configs(preset.config, bench.compare, bench.task)
+        return {value: (bench.algo, preset, *rest) for value, rest in configs.items()}
+    if len(bench.compare) > 1:
+        raise ValueError(f"compare is {' '.join(bench.compare)!r}; algorithms are compared alone, with their presets")
+    names = bench.compare[0].partition("=")[2].split(",")
+    if len({*names}) < max(len(names), 2):
+        raise ValueError(f"compare is {bench.compare[0]!r}; expected several algorithms, such as algo=shac,ppo")
+    presets = {name: default_preset(name, bench.task) for name in names}
+    return {name: (name, preset, preset.config, {}, None) for name, preset in presets.items()}
 
 
 def _configs(config: Any, compare: Sequence[str], task: str) -> dict[str, tuple[Any, dict[str, Any], str | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from ._parser import Commands, Result, add_target, picture
 
@@ -64,7 +65,11 @@ def add(commands: Commands) -> None:
         action="append",
         metavar="FIELD=A,B",
         help="time updates with several values of a config field by turns, such as critic_fit=torch,native, or of a "
-        "task's option, task.fused=false,true, or framework=torch,jax; may be repeated, for what changes together",
+        "task's option, task.fused=false,true, or framework=torch,jax, or algo=shac,ppo; may be repeated, for what "
+        "changes together",
+    )
+    update.add_argument(
+        "--against", type=Path, metavar="CHECKOUT", help="time updates of this build and of another checkout by turns"
     )
 
     compiled = commands.add(
@@ -148,24 +153,26 @@ def _mpm(args: argparse.Namespace) -> Result:
 
 
 def _update(args: argparse.Namespace) -> Result:
-    from .._report import update_text
+    from .._against import bench_against
+    from .._report import against_text, update_text
     from .._update import UpdateBench, bench_update
 
-    report = bench_update(
-        UpdateBench(
-            algo=args.algo,
-            task=args.task,
-            num_envs=args.num_envs,
-            threads=args.threads,
-            device=args.device,
-            updates=args.updates,
-            warm_up=args.warm_up,
-            seed=args.seed,
-            framework=args.framework,
-            compare=tuple(args.compare or ()),
-        ),
-        args.progress,
+    bench = UpdateBench(
+        algo=args.algo,
+        task=args.task,
+        num_envs=args.num_envs,
+        threads=args.threads,
+        device=args.device,
+        updates=args.updates,
+        warm_up=args.warm_up,
+        seed=args.seed,
+        framework=args.framework,
+        compare=tuple(args.compare or ()),
     )
+    if args.against:
+        report = bench_against(bench, args.against, args.progress)
+        return Result(report, against_text(report))
+    report = bench_update(bench, args.progress)
     return Result(report, update_text(report))
 
 
