@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import diffsim_core
+from diffrl_algos.torch._critic import Critic
 from diffrl_algos.torch._gate import gate
 from diffrl_algos.torch._mlp import MLP
 from diffrl_algos.torch._policy import GaussianActor, native_steps
@@ -161,6 +162,33 @@ def test_single_precision_is_no_less_accurate_than_torchs(spread):
     assert (native <= torch_).all() and (native < 1e-5).all(), (torch_, native)
 
 
+@pytest.mark.parametrize("layer_norm", [True, False])
+@pytest.mark.parametrize("activation", ["elu", "silu", "relu", "tanh"])
+def test_values_and_their_gradients_are_torchs(activation, layer_norm):
+    """Of several critics, for observations of any shape; more rows than a block has. Parameters have no gradient."""
+    critic, g = Critic(MLP((7, 33, 18, 1), activation, layer_norm), count=2), torch.Generator().manual_seed(0)
+    flat = critic.init(g, gain=1.0).double().requires_grad_()
+    x = torch.randn(3, 50, 7, generator=g, dtype=torch.float64)
+    weights = torch.randn(2, 3, 50, generator=g, dtype=torch.float64)
+    found = []
+    for native in (False, True):
+        leaf = x.clone().requires_grad_()
+        values = critic.values(flat, leaf, native=native)
+        found.append((values, *torch.autograd.grad((weights * values).sum(), leaf)))
+    assert found[1][0].shape == (2, 3, 50)
+    torch.testing.assert_close(found[1], found[0], rtol=1e-11, atol=1e-12)
+    with torch.no_grad():
+        assert torch.equal(critic.values(flat, x, native=True), found[1][0])
+
+
+def test_what_is_no_number_has_no_value():
+    critic = Critic(MLP((3, 8, 1)))
+    flat, x = critic.init(torch.Generator().manual_seed(0), gain=1.0), torch.zeros(4, 3)
+    x[1, 2] = torch.nan
+    for native in (False, True):
+        assert critic.values(flat, x, native=native)[0].isnan().tolist() == [False, True, False, False]
+
+
 def test_a_second_derivative_is_refused():
     case = Case()
     (flat, x, eps, *_), _ = case.data()
@@ -204,7 +232,8 @@ def test_it_is_used_where_it_is_asked_for(worlds, monkeypatch):
     for name in ACTING:
         times = {}
         for how in ("torch", "native", "auto"):
-            algorithm = build(name, policy_step=how, policy_fit="torch")  # which else has a use for the steps, too
+            # Fits, and the values of critics, have a use for the steps, too.
+            algorithm = build(name, policy_step=how, policy_fit="torch", critic_fit="torch")
             run(algorithm, algorithm.init(worlds(), 1), 2)
             times[how] = len(used)
             used.clear()

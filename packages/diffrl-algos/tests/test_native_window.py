@@ -122,6 +122,24 @@ def test_it_has_the_bits_of_a_graph_of_steps(worlds, spread, which, one_node):
         assert (x is None and (y is None or not y.any())) or torch.equal(x, y)
 
 
+@pytest.mark.parametrize("allowed", [False, True])
+@pytest.mark.parametrize("spread", [False, True])
+def test_actions_have_the_same_gradients_where_the_policy_does_not_learn_from_them(spread, allowed, one_node):
+    """Without gradients of the parameters, as one node and as a graph of steps; some are blocked."""
+    taken, found = one_node(allowed), []
+    for learns in (True, False):
+        start = Run("ant", {"episode_length": 6, "threads": 1}, spread=spread)
+        start.flat = start.flat.detach().requires_grad_(learns)
+        window = start.explore()
+        weights = torch.ones_like(window.trajectory.reward)
+        weights[STEPS // 2, 1] = BLOCKS
+        total = (window.trajectory.reward * weights).sum() + window.policy.logstd.sum()
+        found.append(torch.autograd.grad(total, [window.push, window.lost]))
+    assert taken == [allowed] * 2
+    assert all(map(torch.equal, *found))
+    assert found[0][0].abs().max() > 0 and found[0][1].any()
+
+
 @pytest.mark.parametrize(("worlds", "rule"), [*((worlds, None) for worlds in WORLDS), (next(iter(WORLDS)), torch.tanh)])
 def test_links_pass_what_a_graph_of_steps_passes(worlds, rule, one_node):
     """Closed, and opened by factors of which some are zero, with a step whose gradient overflows."""

@@ -148,9 +148,9 @@ class FitConfig(WindowConfig):
     """Fields of every algorithm that fits critics."""
 
     critic_fit: Code = "auto"
-    """What fits the critics. ``torch``: its operations. ``native``: compiled code, several times faster, for runs on a
-    CPU in one process whose critics have no encoder. ``auto``: compiled code where it can, else torch. The mathematics
-    is the same, but not the last bits."""
+    """What fits the critics, and gives their values where generalised advantages need them. ``torch``: its operations.
+    ``native``: compiled code, several times faster, for runs on a CPU in one process whose critics have no encoder.
+    ``auto``: compiled code where it can, else torch. The mathematics is the same, but not the last bits."""
 
 
 @dataclass(frozen=True, kw_only=True)

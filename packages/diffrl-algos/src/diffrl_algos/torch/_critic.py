@@ -12,7 +12,7 @@ from torch import Tensor
 from .._config import CriticConfig
 from . import _distributed as distributed
 from ._adam import Adam, Optimizer
-from ._mlp import Network
+from ._mlp import MLP, Network
 from ._normalize import Normalizer
 from ._observations import Layout
 
@@ -35,6 +35,20 @@ class Critic:
     def __call__(self, flat: Tensor, x: Tensor) -> Tensor:
         """``[..., no] -> [count, ...]``; differentiable."""
         return torch.stack([self.mlp(params, x)[..., 0] for params in self.split(flat)])
+
+    def values(self, flat: Tensor, x: Tensor, *, native: bool) -> Tensor:
+        """What a call gives, by compiled code if ``native``: then differentiable once, with respect to ``x`` alone.
+
+        Sums are taken in another order.
+        """
+        if not native:
+            return self(flat, x)
+        from ._native_policy import network_outputs  # which loads a compiler
+
+        assert isinstance(self.mlp, MLP)
+        mlp, rows = self.mlp, x.reshape(-1, x.shape[-1])
+        each = [network_outputs(mlp, part, rows) for part in flat.detach().split(mlp.num_params)]
+        return torch.stack(each).view(len(each), *x.shape[:-1])
 
     def regression_grad(
         self, params: list[tuple[Tensor, ...]], x: Tensor, y: Tensor, grads: list[tuple[Tensor, ...]]

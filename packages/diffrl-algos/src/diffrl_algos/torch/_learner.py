@@ -225,20 +225,25 @@ class ActorLearner(Learner[ActorConfigT, ActorStateT]):
         return {"actor": actor, "actor_adam": Adam.init(actor)}
 
     def explore(
-        self, state: ActorStateT, generator: torch.Generator, *, run: RunState | None = None, **options: Any
+        self,
+        state: ActorStateT,
+        generator: torch.Generator,
+        *,
+        run: RunState | None = None,
+        leaf: bool = True,
+        **options: Any,
     ) -> tuple[Tensor, Normalizer, Window]:
         """A window from ``run`` (by default where the state is): the actor's parameters, the normalisation, the window.
 
-        The parameters are a leaf that requires a gradient. ``options`` are ``horizon``, ``eps`` and those of
-        ``_window.explore``.
+        The parameters are a ``leaf`` that requires a gradient; without one, the way back is shorter. ``options`` are
+        ``horizon``, ``eps`` and those of ``_window.explore``.
         """
         run, env = run or state.run, state.env
         normalize = run.normalizer(self.config)
         horizon, eps = options.pop("horizon", self.config.horizon), options.pop("eps", None)
         if eps is None:
             eps = normal(generator, run.obs, horizon, env.num_envs, env.spec.num_actions)
-        flat = state.actor.detach().requires_grad_()
-        c = self.config
+        flat, c = state.actor.detach().requires_grad_(leaf), self.config
         options = {"price": c.divergence_price, "policy_step": c.policy_step, **options}
         return flat, normalize, explore(self.actor(env), flat, normalize, run, eps, **options)
 

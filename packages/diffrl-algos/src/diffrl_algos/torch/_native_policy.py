@@ -140,7 +140,7 @@ class PolicyCode(NamedTuple):
         cotangents: Sequence[Tensor | None],
         activations: Tensor | None = None,
         *,
-        by_parameters: Tensor,
+        by_parameters: Tensor | None,
         by_x: Tensor | None,
         by_u: Tensor | None,
         lost: Tensor | None,
@@ -172,8 +172,9 @@ class _Step(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         policy, (x, eps, push) = ctx.policy, ctx.saved_tensors
-        _, needs_x, needs_eps, needs_push, needs_lost, _ = ctx.needs_input_grad
-        by_parameters, by_x = torch.empty_like(policy.ours), torch.empty_like(x) if needs_x else None
+        needs_parameters, needs_x, needs_eps, needs_push, needs_lost, _ = ctx.needs_input_grad
+        by_parameters = torch.empty_like(policy.ours) if needs_parameters else None
+        by_x = torch.empty_like(x) if needs_x else None
         by_u = torch.empty_like(eps) if needs_eps or needs_push else None
         lost = x.new_empty(len(x)) if needs_lost else None
         results: dict[str, Any] = {"by_parameters": by_parameters, "by_x": by_x, "by_u": by_u, "lost": lost}
@@ -222,3 +223,12 @@ class NativeSteps:
                 raise ValueError(f"{name} is {array.dtype}{list(array.shape)}; expected {expected}")
         mean, *logstd, u, action = _Step.apply(self.parameters, x, eps, push, lost, self.code)
         return mean, logstd[0] if logstd else None, u, action
+
+
+def network_outputs(mlp: MLP, flat: Tensor, x: Tensor) -> Tensor:
+    """Outputs ``[N, sizes[-1]]`` of a network with its flat parameters at ``x [N, sizes[0]]``; differentiable once.
+
+    They are the mean of a policy whose noise is zero.
+    """
+    mean, *_ = NativeSteps(mlp, flat, spread=False, logstd_range=None)(x, x.new_zeros(len(x), mlp.sizes[-1]))
+    return mean

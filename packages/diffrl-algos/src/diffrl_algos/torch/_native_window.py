@@ -129,12 +129,16 @@ class _Window(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Cotangent) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         inputs = [x for x in ctx.saved_tensors if x is not None]
-        pulled = iter(once(lambda: _pull(ctx.tape, cotangents, ctx.saved_tensors), inputs, cotangents))
+        learns = ctx.needs_input_grad[2]  # whether the parameters' cotangent is asked for
+        pulled = iter(once(lambda: _pull(ctx.tape, cotangents, ctx.saved_tensors, learns), inputs, cotangents))
         return (None, None, *(None if x is None else next(pulled) for x in ctx.saved_tensors))
 
 
-def _pull(tape: _Tape, cotangents: Sequence[Cotangent], inputs: Sequence[Tensor | None]) -> list[Tensor]:
-    """Cotangents of parameters, noise, push (if there is one) and ``lost``, from those of the outputs."""
+def _pull(tape: _Tape, cotangents: Sequence[Cotangent], inputs: Sequence[Tensor | None], learns: bool) -> list[Tensor]:
+    """Cotangents of parameters, noise, push (if there is one) and ``lost``, from those of the outputs.
+
+    That of the parameters is zero unless the policy ``learns`` from it, which saves a third of the way back.
+    """
     parameters, noise, push, lost, action_push = inputs
     assert parameters is not None and noise is not None and lost is not None
     length, links = len(tape.rows), tape.links
@@ -146,7 +150,7 @@ def _pull(tape: _Tape, cotangents: Sequence[Cotangent], inputs: Sequence[Tensor 
     by_metrics, by_policy = rest[: 1 - count], rest[1 - count :]
 
     by_u, by_lost = torch.zeros_like(noise), torch.zeros_like(lost)
-    by_parameters, of_step = torch.zeros_like(parameters), torch.empty_like(parameters)
+    by_parameters, of_step = torch.zeros_like(parameters), torch.empty_like(parameters) if learns else None
     by_action_push = None if action_push is None else torch.empty_like(action_push)
     # Terms of the cotangent of the observation after a step, in the order in which a graph would add them.
     following: list[list[Cotangent]] = [[by_last]]
@@ -167,7 +171,8 @@ def _pull(tape: _Tape, cotangents: Sequence[Cotangent], inputs: Sequence[Tensor 
             by_x = by_x_of_step if t else None
             results = {"by_parameters": of_step, "by_x": by_x, "by_u": of_u[t], "lost": of_lost[t]}
             tape.policy.back(row.x, row.eps, row.push, of_outputs, row.activations, **results)
-            by_parameters += of_step
+            if of_step is not None:
+                by_parameters += of_step
         following = [[by_obs[t]], [None if by_x is None else tape.normalizer.pull(row.obs, by_x)]]
         if links is not None and t:
             by_state = [links.passed(t - 1, g) for g in by_state]

@@ -14,6 +14,7 @@ from diffsim_core import Env
 
 from .._configs.advantages import AdvantageConfig
 from ._critic import ValueFunction
+from ._fit import fits_natively
 from ._learner import ValueLearner
 from ._normalize import Normalizer, RunningStats, value_units
 from ._run_state import CriticState
@@ -81,7 +82,9 @@ class AdvantageLearner(ValueLearner[ConfigT, AdvantageStateT]):
         params = state.target if isinstance(state, OnPolicyState) else state.critic
         mean, std = value_units(state.value_stats, state.run.obs, c.normalize_value)
         x = normalize(steps.obs)
-        value, value_next = (mean + std * critic(params, inputs)[0] for inputs in (x, normalize(steps.final_obs)))
+        native = fits_natively(c, critic, x.device)
+        inputs = (x, normalize(steps.final_obs))
+        value, value_next = (mean + std * critic.values(params, each, native=native)[0] for each in inputs)
         advantage = gradest.gae(steps.reward, value, value_next, *window.ends, gamma=c.gamma, lam=c.lam)
         known = value.detach()
         target_value = window.targets((advantage + value).detach(), known)

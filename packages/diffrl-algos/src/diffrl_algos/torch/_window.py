@@ -116,7 +116,7 @@ def explore(
     worlds = env or run.env
     # Where sigma is a parameter, the noise of the whole window is one product.
     noise = eps if logstd is None else eps * logstd.exp()
-    lost = torch.zeros_like(eps[..., 0], requires_grad=flat.requires_grad)
+    lost = torch.zeros_like(eps[..., 0], requires_grad=flat.requires_grad or push)
     pushes = torch.zeros_like(eps, requires_grad=True) if push else None
     rows = enumerate(zip(*(x.unbind(0) for x in (noise, lost, noise if pushes is None else pushes)), strict=True))
 

@@ -26,7 +26,8 @@ struct Network {
     int inputs, stride;                 // width of an input row, and the numbers to the next
     const T *parameters, *turned;
     T *scratch, *kept;                  // kept: what the way back has to know of the hidden layers
-    T *grad, *pull, *sums;              // the cotangents of a layer's output; its sums, and then their cotangents
+    T *grad;                            // of the parameters; null if nobody asks for it
+    T *pull, *sums;                     // the cotangents of a layer's output; its sums, and then their cotangents
 };
 
 // Where the input rows of a layer are, and the numbers from one to the next.
@@ -141,8 +142,11 @@ template <int ACTIVATION> DS_ENTRY void pull_back_rows(const Network& net, const
     auto normal = [&](int r, int i) { return (read(active + r * n + i) - mean[r]) * inverse[r]; };
     T level[BLOCK], tilt[BLOCK];
     if (net.layer_norm) {
-        add_columns(layer.outputs, net.grad + layer.scale, rows, [&](int r, int i) { return read(pull + r * n + i) * normal(r, i); });
-        add_columns(layer.outputs, net.grad + layer.shift, rows, [&](int r, int i) { return read(pull + r * n + i); });
+        if (net.grad) {
+            T *scale_grad = net.grad + layer.scale, *shift_grad = net.grad + layer.shift;
+            add_columns(layer.outputs, scale_grad, rows, [&](int r, int i) { return read(pull + r * n + i) * normal(r, i); });
+            add_columns(layer.outputs, shift_grad, rows, [&](int r, int i) { return read(pull + r * n + i); });
+        }
         for (int r = 0; r < rows; r++) {
             R a = {}, b = {};
             columns(layer.outputs, [&](int i, Mask within) {
@@ -161,6 +165,7 @@ template <int ACTIVATION> DS_ENTRY void pull_back_rows(const Network& net, const
             return slope<ACTIVATION>(g, read(active + r * n + i), ACTIVATION == SILU ? read(extra + r * n + i) : R{});
         });
     }
+    if (!net.grad) return;
     add_columns(layer.outputs, net.grad + layer.bias, rows, [&](int r, int i) { return read(net.sums + r * n + i); });
 }
 
@@ -210,6 +215,7 @@ DS_FN void hidden_rows(const Network& net, int rows)
 // Add the gradient of a layer's weight, from the cotangents of its sums.
 DS_FN void add_weight(const Network& net, int k, int rows)
 {
+    if (!net.grad) return;
     const Layer& layer = net.layers[k];
     const Input input = input_of(net, k);
     T* weight = net.grad + layer.weight;

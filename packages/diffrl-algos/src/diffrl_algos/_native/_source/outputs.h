@@ -41,15 +41,17 @@ DS_FN void outputs_again(const Network& net, const T* x, int rows)
     sum_rows(net, net.depth, rows);
 }
 
-// Add the gradient of all parameters, from the cotangents of the outputs in `sums`.
+// Add the gradient of all parameters, if it is asked for, from the cotangents of the outputs in `sums`.
 DS_FN void pull_back_outputs(const Network& net, int rows)
 {
     const Layer& last = net.layers[net.depth];
     for (int r = 0; r < rows; r++)
         for (int i = last.outputs; i < last.width; i++) net.sums[r * last.stride + i] = T(0);
-    add_columns(last.outputs, net.grad + last.bias, rows, [&](int r, int i) {
-        return read(net.sums + r * last.stride + i);
-    });
+    if (net.grad) {
+        add_columns(last.outputs, net.grad + last.bias, rows, [&](int r, int i) {
+            return read(net.sums + r * last.stride + i);
+        });
+    }
     add_weight(net, net.depth, rows);
     if (!net.depth) return;
     pull_input(net, net.depth, rows, net.layers[net.depth - 1].stride);

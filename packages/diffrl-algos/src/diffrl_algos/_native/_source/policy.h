@@ -80,11 +80,11 @@ DS_FN bool passes(const T* g, int count, T largest)
 }
 
 // From the cotangents mean, logstd, u and action, each of which may be null: those of parameters, x, eps (the noise), and
-// which rows were blocked. By_x may be null.
+// which rows were blocked. By_parameters and by_x may be null.
 DS_ITEM void policy_back(int, const PolicyArgs& args)
 {
     const int na = args.actions;
-    clear(args.by_parameters, args.size);
+    if (args.by_parameters) clear(args.by_parameters, args.size);
     for (int first = 0; first < args.rows; first += BLOCK) {
         const Network net = network(args, first);
         const Layer& last = net.layers[net.depth];

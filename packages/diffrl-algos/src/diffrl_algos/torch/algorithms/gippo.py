@@ -55,7 +55,9 @@ class GIPPOConfig(OnPolicyConfig, PolicyFitConfig):
     alpha_lr: Positive = 5e-4
     """Learning rate of the fit to the alpha-policy."""
     alpha_iterations: Count = 16
-    """Epochs of the fit to the alpha-policy, each one step over the whole window."""
+    """Epochs of the fit to the alpha-policy over a window."""
+    alpha_minibatches: Count = 1
+    """Minibatches in an epoch of the fit, drawn at random; each is one step."""
     alpha_init: Positive = 0.5
     """alpha_0 of Algorithm 1."""
     alpha_max: Positive = 1.0
@@ -163,14 +165,15 @@ class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
         c, actor, alpha = self.config, self.actor(state.env), float(state.alpha[0])
 
         # Experience, its advantages (Eq. 14) and their gradients (Eq. 15).
-        _, window, values = self.collect(state, generator, push=True)
+        _, window, values = self.collect(state, generator, push=True, leaf=False)
+        finish = self.begin_fit_values(state, values, _child(generator))  # beside all that follows
         clock.lap("rollout_s")
         batch, lost = self._batch(window, values)
         policy_old = window.policy.detach()
         clock.lap("backward_s")
 
         # Step 1: the alpha-policy. If the fit fails, it is the old policy, and alpha stays.
-        fit = self._fit(actor, state, batch, alpha)
+        fit = self._fit(actor, state, batch, alpha, generator)
         clock.lap("alpha_s")
 
         # Step 2: alpha, from variance (Lemma 4.4), bias (Eq. 16) and the range of PPO (Eq. 12).
@@ -191,7 +194,7 @@ class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
         rate = adapt_to_divergence(ppo.rate, float(kl_ppo), c.kl_target) if c.adaptive_lr else ppo.rate
         clock.lap("ppo_s")
 
-        changes, critic_loss = self.fit_values(state, values, generator)
+        changes, critic_loss = finish()
         changes |= {"actor": ppo.params, "alpha_adam": fit.adam, "actor_adam": ppo.adam, "alpha": controlled}
         changes["rates"] = torch.tensor([fit.rate, rate], dtype=torch.float64)
         finite = (batch.gradient, kl, values.target_value, values.x, batch.advantage)
@@ -229,14 +232,16 @@ class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
         parts = (values.x, window.eps, u, window.policy.detach().log_prob(u), advantage, gradient, values.taken)
         return _Batch(*(part.flatten(0, 1) for part in parts)), lost_share(lost, advantage.mean())
 
-    def _fit(self, actor: GaussianActor, state: GIPPOState, batch: _Batch, alpha: float) -> Phase:
+    def _fit(
+        self, actor: GaussianActor, state: GIPPOState, batch: _Batch, alpha: float, generator: torch.Generator
+    ) -> Phase:
         """Up to ``attempts`` fits of the policy to the alpha-policy (Eq. 8 and 10), each over the whole window."""
         c = self.config
         loss = SquaredError(batch.eps, gradest.alpha_policy_target(batch.u, batch.gradient, alpha=alpha))
-        order = torch.arange(len(batch.x), device=batch.x.device).expand(c.alpha_iterations, -1)
-        options = self._options(actor, batch.x, len(batch.x), c.betas)
+        options = self._options(actor, batch.x, -(-len(batch.x) // c.alpha_minibatches), c.betas)
 
         def epochs(flat: Tensor, adam: Adam, rate: float) -> tuple[Adam, Tensor, Tensor]:
+            order = _orders(c.alpha_iterations, c.alpha_minibatches, batch.x, generator)
             adam, losses = fit_policy_(actor, flat, adam, batch.x, order, loss, lr=rate, **options)
             return adam, losses[0].mean(), losses[-1].mean()
 
@@ -269,9 +274,7 @@ class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
             return Surrogate(batch.u, advantage, reference, c.clip)
 
         def epochs(flat: Tensor, adam: Adam, rate: float) -> tuple[Adam, Tensor, Tensor]:
-            order = torch.arange(count, device=device).expand(c.actor_iterations, -1)
-            if c.actor_minibatches > 1:
-                order = torch.stack([torch.randperm(count, generator=generator, device=device) for _ in order])
+            order = _orders(c.actor_iterations, c.actor_minibatches, batch.x, generator)
             adam, losses = fit_policy_(actor, flat, adam, batch.x, order, surrogate(order), lr=rate, **options)
             return adam, losses[0].mean(), losses[-1].mean()
 
@@ -328,6 +331,20 @@ class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
             out_of_range=float(outside),
         )
         return torch.tensor([after.alpha, after.seen, after.mean, after.square], dtype=torch.float64)
+
+
+def _child(generator: torch.Generator) -> torch.Generator:
+    """A generator of its own for what runs beside, or later, so that it draws the same either way."""
+    seed = torch.randint(2**62, (), generator=generator, device=generator.device)
+    return torch.Generator(generator.device).manual_seed(int(seed))
+
+
+def _orders(epochs: int, minibatches: int, x: Tensor, generator: torch.Generator) -> Tensor:
+    """The order of the rows of ``x`` in each epoch ``[epochs, B]``: at random if an epoch has several minibatches."""
+    count, device = len(x), x.device
+    if minibatches == 1:
+        return torch.arange(count, device=device).expand(epochs, -1)
+    return torch.stack([torch.randperm(count, generator=generator, device=device) for _ in range(epochs)])
 
 
 ALGORITHM = GIPPO
