@@ -11,11 +11,11 @@ namespace ds {
 enum { DS_TURN_INVERSE = 4 };  // 1 / a, in 1/rad
 
 // the rate, and its derivative by that before
-struct Bend {
+struct SlowedTurn {
     R value, slope;
     Mask bent;
 };
-DS_FN Bend bend(R v, T h)
+DS_FN SlowedTurn slowed(R v, T h)
 {
     R size = abs_(v), limit = splat(T(1) / (DS_TURN_INVERSE * h));
     Mask bent = size > limit;
@@ -28,7 +28,7 @@ DS_FN void bend_turns(const Model& m, T h, R* v)
     for (int i = 0; i < m.nl; i++) {
         const int* link = m.link + i * LI_COLUMNS;
         if (!link[L_BENT]) continue;
-        for (int d = link[L_TURN]; d < link[L_TURN] + link[L_TURNS]; d++) v[d] = bend(v[d], h).value;
+        for (int d = link[L_TURN]; d < link[L_TURN] + link[L_TURNS]; d++) v[d] = slowed(v[d], h).value;
     }
 }
 
@@ -40,7 +40,7 @@ DS_FN void bent_rates(const Model& m, const R* v, const R* qdd, T h, R* out)
         const int* link = m.link + i * LI_COLUMNS;
         if (!link[L_BENT]) continue;
         for (int d = link[L_TURN]; d < link[L_TURN] + link[L_TURNS]; d++) {
-            Bend b = bend(v[d] + qdd[d] * h, h);
+            SlowedTurn b = slowed(v[d] + qdd[d] * h, h);
             out[d] = select(b.bent, (b.value - v[d]) / splat(h), qdd[d]);
         }
     }
@@ -52,7 +52,7 @@ DS_FN void bend_turns_vjp(const Model& m, const R* v, const R* qdd, T h, R* gv)
     for (int i = 0; i < m.nl; i++) {
         const int* link = m.link + i * LI_COLUMNS;
         if (!link[L_BENT]) continue;
-        for (int d = link[L_TURN]; d < link[L_TURN] + link[L_TURNS]; d++) gv[d] = gv[d] * bend(v[d] + qdd[d] * h, h).slope;
+        for (int d = link[L_TURN]; d < link[L_TURN] + link[L_TURNS]; d++) gv[d] = gv[d] * slowed(v[d] + qdd[d] * h, h).slope;
     }
 }
 #endif
