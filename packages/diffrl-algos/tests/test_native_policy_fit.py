@@ -19,13 +19,13 @@ from diffrl_algos.torch._mlp import MLP
 from diffrl_algos.torch._native_policy_fit import fit_policy_natively_
 from diffrl_algos.torch._policy import GaussianActor
 from diffrl_algos.torch._policy_fit import distribution, fit_policy_, fits_policy_natively
-from diffrl_algos.torch._policy_losses import SquaredError, Surrogate
+from diffrl_algos.torch._policy_losses import ReusedGradients, SquaredError, Surrogate
 
 from .exact import WIDTHS, compiled_is_no_less_accurate, errors, extended, gradient, needs_extended
 from .test_family import build, learns_the_same, run, same_bits
 from .test_native_fit import in_threads, is_well_posed, moved_by
 
-FITTED = ("ppo", "gippo")
+FITTED = ("ppo", "gippo", "rpo")
 """Algorithms that take epochs of their policy."""
 ACTIVATIONS = ("elu", "silu", "relu", "tanh")
 
@@ -364,7 +364,7 @@ def test_native_is_used_where_it_is_asked_for(worlds, name, monkeypatch):
         used[how] = list(calls)
         calls.clear()
     # PPO adapts its rate after each of two epochs; GI-PPO has a call for each phase.
-    expected = [Surrogate] * 4 if name == "ppo" else [SquaredError, Surrogate] * 2
+    expected = {"ppo": [Surrogate] * 4, "gippo": [SquaredError, Surrogate] * 2, "rpo": [ReusedGradients] * 2}[name]
     assert not used["torch"] and used["native"] == used["auto"] == expected
     assert build(name).config.policy_fit == "auto"
 

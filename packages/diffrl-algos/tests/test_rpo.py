@@ -10,7 +10,10 @@ import torch
 
 import gradest
 from diffrl_algos import get_algorithm
-from diffrl_algos.torch import RPO, SHAC, RPOConfig, SHACConfig
+from diffrl_algos.torch import RPO, SHAC, Adam, GaussianActor, Optimizer, RPOConfig, SHACConfig
+from diffrl_algos.torch._mlp import MLP
+from diffrl_algos.torch._policy_losses import ReusedGradients
+from diffrl_algos.torch._reuse import reuse_
 
 from .learning import POINT_MASS, before_and_after
 
@@ -42,7 +45,7 @@ def second(worlds, **changes):
 @pytest.mark.parametrize("code", ["torch", "native"])
 def test_with_one_epoch_and_no_penalties_it_is_shac(worlds, spread, code):
     shared = {**SMALL, "state_dependent_std": spread, "policy_step": code, "critic_fit": "torch"}
-    rpo, shac = RPO(RPOConfig(**shared, **SHACS)), SHAC(SHACConfig(**shared))
+    rpo, shac = RPO(RPOConfig(**shared, **SHACS, policy_fit=code)), SHAC(SHACConfig(**shared))
     mine, figures = run(rpo, rpo.init(worlds(dtype="float64"), 3), 4)
     theirs, expected = run(shac, shac.init(worlds(dtype="float64"), 3), 4)
     for name in ("actor", "critic", "target"):
@@ -65,7 +68,7 @@ def test_the_gradient_of_the_first_epoch_is_shacs(worlds, spread):
     loss, _ = algorithm.loss(window, objective)
     actor, params = algorithm.actor(state.env), state.actor.clone().requires_grad_()
     policy = actor(actor.split(params), normalize(steps.obs.detach()).flatten(0, 1))
-    close(loss.weight(policy), torch.ones_like(loss.log_prob_old))
+    close(loss.weight(policy), torch.ones_like(loss.reference))
     (mine,) = torch.autograd.grad(loss.loss(policy), params)
     close(mine, shacs, 1e-9)
     assert shacs.norm() > 1e-3
@@ -100,6 +103,44 @@ def test_the_epochs_are_the_formulas(worlds):
     assert seen[0] == 0.0 and 0.0 < seen[-1] < 1.0
     close(new.actor, flat, 1e-7)
     assert figures["kl"] > 0.0 and 0.0 < figures["out_of_range"] < 1.0 and figures["epochs"] == 4
+
+
+@pytest.mark.parametrize("spread", SPREADS)
+@pytest.mark.parametrize("penalties", [{"kl_coef": 0.4, "entropy_coef": 0.2}, {"kl_coef": 0.0, "entropy_coef": 0.0}])
+def test_compiled_epochs_are_torchs(worlds, spread, penalties):
+    """With minibatches that do not divide the rows, ratios on both sides of the range, and noise at its bound."""
+    given = {"actor_iterations": 4, "actor_minibatches": 5, "actor_lr": 1e-2, "ratio_min": 0.8, "ratio_max": 1.1}
+    given |= {"logstd_max": -0.98, "max_grad_norm": 0.1, "state_dependent_std": spread, **penalties}
+    ends, figures = {}, {}
+    for code in ("torch", "native"):
+        algorithm, state = second(worlds, **given, policy_fit=code, policy_step="torch", critic_fit="torch")
+        ends[code], figures[code] = run(algorithm, state, 2)
+    close(ends["torch"].actor, ends["native"].actor)
+    close(ends["torch"].actor_adam.v, ends["native"].actor_adam.v)
+    for name in ("kl", "out_of_range", "grad_norm"):
+        assert figures["torch"][name] == pytest.approx(figures["native"][name], rel=1e-6), name
+    assert 0.0 < figures["native"]["out_of_range"] < 1.0
+
+
+@pytest.mark.parametrize("code", ["torch", "native"])
+def test_what_is_out_of_range_does_not_count_even_if_it_is_not_finite(code):
+    rows, actor = 12, GaussianActor(MLP((3, 8, 2), "elu", True))
+    flat = actor.init(torch.Generator().manual_seed(0), logstd=-0.5).double()
+    u, gradient, x = (torch.randn(rows, n, generator=torch.Generator().manual_seed(n)).double() for n in (2, 2, 3))
+    old = torch.zeros_like(u)
+    reference = actor(actor.split(flat), x).log_prob(u)
+    reference[::3] -= 2.0
+    ends = []
+    for spoiled in (False, True):
+        if spoiled:
+            gradient[::3] = torch.inf
+        loss = ReusedGradients(u, gradient, old, old, reference, (0.2, 2.0), 0.1, 0.1)
+        optimizer, after, order = Optimizer((0.7, 0.95), 1.0), flat.clone(), torch.arange(rows)[None]
+        options = {"minibatch": rows, "optimizer": optimizer, "lr": 0.01, "native": code == "native"}
+        with gradest.allow_nan():
+            reuse_(actor, after, Adam.init(flat), x, order, loss, **options)
+        ends.append(after)
+    assert torch.equal(*ends) and not torch.equal(ends[0], flat)
 
 
 def test_out_of_range_it_stands_still(worlds):

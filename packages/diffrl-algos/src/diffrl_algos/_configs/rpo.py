@@ -9,13 +9,13 @@ from annotated_types import Interval
 
 from diffsim_core.options import Count, Fraction, NotNegative, Positive
 
-from .._config import Activation, CriticConfig, GaussianConfig, Widths
+from .._config import Activation, CriticConfig, GaussianConfig, PolicyFitConfig, Widths
 
 Ratio = Annotated[float, Interval(ge=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RPOConfig(GaussianConfig, CriticConfig):
+class RPOConfig(GaussianConfig, CriticConfig, PolicyFitConfig):
     """Reparameterization Proximal Policy Optimization (Zhong et al. 2025).
 
     The defaults are the paper's as a third party's digest gives them: we could not read its tables. Where that is

@@ -20,17 +20,18 @@ from ._dtypes import DTYPES
 from ._mlp import MLP
 from ._native_fit import adam_constants, require_arrays
 from ._policy import GaussianActor
-from ._policy_losses import SquaredError, Steps, Surrogate
+from ._policy_losses import ReusedGradients, SquaredError, Steps, Surrogate
 
 _CALL = {
     **dict.fromkeys(("parameters", "m", "v"), "T*"),
     "x": "const T*",
     "order": "const int*",
-    **dict.fromkeys(("eps", "target", "u", "advantage", "reference", "limits", "constants"), "const T*"),
+    **dict.fromkeys(("eps", "target", "u", "advantage", "reference"), "const T*"),
+    **dict.fromkeys(("gradient", "mean_old", "logstd_old", "limits", "constants"), "const T*"),
     "figures": "T*",
     **dict.fromkeys(("epochs", "rows", "batch"), "int"),
 }
-"""What comes with each call. The arrays of the other loss are null pointers."""
+"""What comes with each call. The arrays of the other losses are null pointers."""
 _SHAPES = {"layers": "const int*", **dict.fromkeys((*SHAPE, "actions", "spread"), "int")}
 _ARGUMENTS = Arguments("PolicyFitArgs", **_CALL, **_SHAPES, work="T*")
 
@@ -50,7 +51,7 @@ def fit_policy_natively_(
     adam: Adam,
     x: Tensor,
     order: Tensor,
-    loss: SquaredError | Surrogate,
+    loss: SquaredError | Surrogate | ReusedGradients,
     *,
     minibatch: int,
     optimizer: Optimizer,
@@ -101,10 +102,13 @@ def fit_policy_natively_(
     return adam._replace(step=adam.step + passes * minibatches), Steps(*given["figures"].unbind(-1))
 
 
-def _limits(actor: GaussianActor, loss: SquaredError | Surrogate, dtype: torch.dtype) -> Tensor:
+def _limits(actor: GaussianActor, loss: SquaredError | Surrogate | ReusedGradients, dtype: torch.dtype) -> Tensor:
     """``struct Limits`` of ``policy_fit.h``; bounds of ratios and their logarithms as in ``gradest``."""
-    clip, entropy = (loss.clip, loss.entropy_coef) if isinstance(loss, Surrogate) else (0.0, 0.0)
-    low, high = math.log1p(-clip) if clip < 1.0 else -math.inf, math.log1p(clip)
+    clip = loss.clip if isinstance(loss, Surrogate) else 0.0
+    logarithms = math.log1p(-clip) if clip < 1.0 else -math.inf, math.log1p(clip)
+    ratios = loss.ratio if isinstance(loss, ReusedGradients) else (1.0 - clip, 1.0 + clip)
     largest = 0.9 * math.log(torch.finfo(dtype).max)
     spread = actor.logstd_range or (-math.inf, math.inf)
-    return torch.tensor([*spread, 1.0 - clip, 1.0 + clip, low, high, largest, entropy], dtype=dtype)
+    entropy = 0.0 if isinstance(loss, SquaredError) else loss.entropy_coef
+    divergence = loss.kl_coef if isinstance(loss, ReusedGradients) else 0.0
+    return torch.tensor([*spread, *ratios, *logarithms, largest, entropy, divergence], dtype=dtype)

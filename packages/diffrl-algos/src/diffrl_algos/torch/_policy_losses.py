@@ -65,6 +65,56 @@ class Surrogate(NamedTuple):
         return self._replace(u=self.u[rows], advantage=self.advantage[rows], reference=self.reference[reference])
 
 
+class ReusedGradients(NamedTuple):
+    """Minus ``mean w g a``, plus divergence, minus entropy: RPO's (Zhong et al. 2025). The actions are ``u``."""
+
+    u: Tensor
+    """Actions before tanh, ``[B, na]``."""
+    gradient: Tensor
+    """Of the summed returns with respect to each of them, ``[B, na]``."""
+    mean_old: Tensor
+    """Means of the policy that acted, ``[B, na]``."""
+    logstd_old: Tensor
+    """``log sigma`` of it, ``[B, na]``."""
+    reference: Tensor
+    """Log-densities under it ``[passes * B]``, in the order in which the rows come."""
+    ratio: tuple[float, float]
+    """Smallest and largest ratio of densities that counts."""
+    kl_coef: float
+    """Weight of the divergence of the policy that acted from the new one."""
+    entropy_coef: float
+    """Weight of the entropy."""
+
+    def weight(self, policy: Gaussian) -> Tensor:
+        """The ratio of each action, 0 where it is out of range, ``[B]``; of one pass over all rows."""
+        low, high = self.ratio
+        return gradest.gated_ratio(policy.log_prob(self.u), self.reference, low=low, high=high)
+
+    def divergence(self, policy: Gaussian) -> Tensor:
+        """Mean divergence of the policy that acted from another one, a scalar."""
+        return gradest.gaussian_kl(self.mean_old, self.logstd_old, *policy).mean()
+
+    def loss(self, policy: Gaussian) -> Tensor:
+        """The loss, of one pass over all rows; of its first part only the gradient has a meaning."""
+        noise = gradest.recovered_noise(self.u, *policy)
+        loss = -gradest.reused_objective(*policy, noise, self.gradient, self.weight(policy))
+        # Without the test, a divergence that overflows would spoil the gradient by zero times infinity.
+        if self.kl_coef > 0.0:
+            loss = loss + self.kl_coef * self.divergence(policy)
+        if self.entropy_coef > 0.0:
+            loss = loss - self.entropy_coef * gradest.gaussian_entropy(policy.logstd).mean()
+        return loss
+
+    def pull(self, policy: Gaussian) -> tuple[Tensor, Tensor, Tensor]:
+        """See ``Pull``."""
+        return by_autograd(self.loss)(policy)
+
+    def rows(self, rows: Tensor, reference: slice | Tensor) -> ReusedGradients:
+        """The same of some rows, which have these places in ``reference``."""
+        some = {name: getattr(self, name)[rows] for name in ("u", "gradient", "mean_old", "logstd_old")}
+        return self._replace(**some, reference=self.reference[reference])
+
+
 class Steps(NamedTuple):
     """What each step of a fit leaves, ``[passes, minibatches]``."""
 
@@ -73,4 +123,4 @@ class Steps(NamedTuple):
     norm: Tensor
     """The norm of the gradient before clipping."""
     outside: Tensor
-    """The share of rows whose ``w`` was outside the clip range."""
+    """The share of rows whose ``w`` was out of range."""

@@ -1,5 +1,5 @@
-// Epochs of a Gaussian policy down a loss by Adam(W) with clipping: the squared error of its actions to targets, or the
-// clipped surrogate. Reading _native_policy_fit.py first helps.
+// Epochs of a Gaussian policy down a loss by Adam(W) with clipping: the squared error of its actions to targets, the
+// clipped surrogate, or RPO's. Reading _native_policy_fit.py first helps.
 #pragma once
 #include "adam.h"
 #include "outputs.h"
@@ -10,10 +10,11 @@ namespace ds {
 // Numbers of a loss and of its policy, in the order of _native_policy_fit.py.
 struct Limits {
     T logstd_min, logstd_max;
-    T ratio_min, ratio_max;          // the clip range of the surrogate
+    T ratio_min, ratio_max;          // the clip range of the surrogate, or the range of RPO
     T log_ratio_min, log_ratio_max;  // the same of logarithms
     T largest;                       // logarithms of ratios beyond count as this, and have no gradient
     T entropy;                       // weight of the entropy
+    T divergence;                    // weight of the divergence from the policy that acted
 };
 
 // A block of rows of a minibatch.
@@ -75,12 +76,10 @@ DS_FN Sums squared_error(const PolicyFitArgs& args, const Network& net, const Bl
     return {squares, 0};
 }
 
-// Minus the sum of min(w A, clip(w) A); outputs become their cotangents, with those of the entropy.
-DS_FN Sums surrogate(const PolicyFitArgs& args, const Network& net, const Block& block)
+// Logarithms of the ratios of densities, one for each row.
+DS_FN void compare_densities(const PolicyFitArgs& args, const Network& net, const Block& block, T* log_ratios)
 {
-    const Limits& limits = *(const Limits*)args.limits;
     const int na = args.actions, stride = net.layers[net.depth].stride;
-    T log_ratios[BLOCK + DS_LANES] = {}, advantages[BLOCK + DS_LANES] = {}, weights[BLOCK + DS_LANES];
     for (int r = 0; r < block.rows; r++) {
         const T *outputs = net.sums + r * stride, *u = args.u + size_t(block.order[r]) * na;
         R all = {};
@@ -91,8 +90,17 @@ DS_FN Sums surrogate(const PolicyFitArgs& args, const Network& net, const Block&
             all = all + select(first_lanes(count), T(0.5) * z * z + d.logstd + T(0.91893853320467274178), R{});
         }
         log_ratios[r] = -total(all) - block.reference[r];
-        advantages[r] = args.advantage[block.order[r]];
     }
+}
+
+// Minus the sum of min(w A, clip(w) A); outputs become their cotangents, with those of the entropy.
+DS_FN Sums surrogate(const PolicyFitArgs& args, const Network& net, const Block& block)
+{
+    const Limits& limits = *(const Limits*)args.limits;
+    const int na = args.actions, stride = net.layers[net.depth].stride;
+    T log_ratios[BLOCK + DS_LANES] = {}, advantages[BLOCK + DS_LANES] = {}, weights[BLOCK + DS_LANES];
+    compare_densities(args, net, block, log_ratios);
+    for (int r = 0; r < block.rows; r++) advantages[r] = args.advantage[block.order[r]];
     Sums sums = {};
     for (int r = 0; r < block.rows; r += DS_LANES) {
         const R log_ratio = read(log_ratios + r), advantage = read(advantages + r);
@@ -119,6 +127,60 @@ DS_FN Sums surrogate(const PolicyFitArgs& args, const Network& net, const Block&
             write_some(outputs + i, weights[r] * z * inverse, count);
             write_some(spread + i, select(d.free, by_spread, R{}), count);
         }
+    }
+    return sums;
+}
+
+// Minus the sum of w g a, with w a ratio in range or zero, plus divergence and minus entropy; outputs become their
+// cotangents. What belongs to a weight of zero does not count, even if it is not finite.
+DS_FN Sums reused(const PolicyFitArgs& args, const Network& net, const Block& block)
+{
+    const Limits& limits = *(const Limits*)args.limits;
+    const int na = args.actions, stride = net.layers[net.depth].stride;
+    T log_ratios[BLOCK + DS_LANES] = {}, weights[BLOCK + DS_LANES];
+    compare_densities(args, net, block, log_ratios);
+    Sums sums = {};
+    for (int r = 0; r < block.rows; r += DS_LANES) {
+        const R log_ratio = read(log_ratios + r);
+        const R ratio = exp_(select(log_ratio > limits.largest, broadcast(limits.largest), log_ratio));
+        const Mask outside = (ratio < limits.ratio_min) | (ratio > limits.ratio_max);
+        write(weights + r, select(outside, R{}, ratio));
+    }
+    for (int r = 0; r < block.rows; r++) {
+        T *outputs = net.sums + r * stride, *spread = by_logstd(args, net, r);
+        const size_t row = size_t(block.order[r]) * na;
+        const R weight = broadcast(weights[r] * block.share);
+        const bool counts = weights[r] != T(0);
+        R all = {};
+        sums.outside += !counts;
+        for (int i = 0; i < na; i += DS_LANES) {
+            const int count = na - i;
+            const Deviation d = deviation(args, block, outputs, i);
+            const R mean = read_some(outputs + i, count), inverse = exp_(-d.logstd), u = read_some(args.u + row + i, count);
+            const R old = read_some(args.logstd_old + row + i, count) - d.logstd;
+            const R shift = (read_some(args.mean_old + row + i, count) - mean) * inverse;
+            const R ratio = exp_(T(2) * old);
+            R by_mean = shift * inverse * -limits.divergence, by_spread = limits.divergence * (T(1) - ratio - shift * shift);
+            R value = limits.divergence * (T(0.5) * (ratio + shift * shift - T(1)) - old);
+            by_mean = by_mean * block.share;
+            by_spread = (by_spread - limits.entropy) * block.share;
+            value = value - limits.entropy * (d.logstd + T(1.41893853320467274178));
+            if (limits.divergence == T(0)) {  // what overflows is not to be multiplied by zero
+                by_mean = R{};
+                by_spread = broadcast(-limits.entropy * block.share);
+                value = -limits.entropy * (d.logstd + T(1.41893853320467274178));
+            }
+            if (counts) {
+                const R gradient = read_some(args.gradient + row + i, count);
+                by_mean = by_mean - weight * gradient;
+                by_spread = by_spread - weight * gradient * (u - mean);
+                value = value - weights[r] * gradient * u;
+            }
+            all = all + select(first_lanes(count), value, R{});
+            write_some(outputs + i, by_mean, count);
+            write_some(spread + i, select(d.free, by_spread, R{}), count);
+        }
+        sums.loss += double(total(all));
     }
     return sums;
 }
@@ -167,7 +229,9 @@ DS_ITEM void policy_fit(int, const PolicyFitArgs& args)
                 const T* reference = args.u ? args.reference + start + first : nullptr;
                 const Block block = {args.order + start + first, reference, rows, T(1) / T(end - begin), parameters + args.size};
                 outputs_of(net, args.x, block.order, rows);
-                const Sums some = args.u ? surrogate(args, net, block) : squared_error(args, net, block);
+                const Sums some = args.gradient ? reused(args, net, block)
+                                  : args.u     ? surrogate(args, net, block)
+                                               : squared_error(args, net, block);
                 sums.loss += some.loss;
                 sums.outside += some.outside;
                 if (!args.spread) {

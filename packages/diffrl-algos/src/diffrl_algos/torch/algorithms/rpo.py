@@ -20,7 +20,9 @@ from .._account import Clock, Learned
 from .._critic import Critic, over_critics
 from .._learner import ValueLearner
 from .._networks import value_critic
-from .._reuse import ReusedGradients, reuse_
+from .._policy_fit import distribution, fits_policy_natively
+from .._policy_losses import ReusedGradients
+from .._reuse import reuse_
 from .._run_state import TargetState
 from .._window import Window, gradients
 
@@ -48,7 +50,7 @@ class RPO(ValueLearner[RPOConfig, TargetState]):
         values = self.critic(state.env)(state.target, normalize(steps.final_obs))
         value_next = over_critics(values, c.actor_value)
         objective = gradest.segment_objective(steps.reward, value_next, *window.ends, gamma=c.gamma)
-        orders = self._orders(steps.done, generator)
+        order = self._order(steps.done, generator)
         clock.lap("rollout_s")
 
         # The critics' targets. Compiled code fits them beside the backward pass.
@@ -65,13 +67,11 @@ class RPO(ValueLearner[RPOConfig, TargetState]):
 
         # The epochs of the actor.
         actor, flat, rows = self.actor(state.env), state.actor.clone(), x.flatten(0, 1)
-        size = -(-len(rows) // c.actor_minibatches)
-        options = {"minibatch": size, "optimizer": self.optimizer, "lr": self.lr(state, c.actor_lr)}
-        adam, norms = reuse_(actor, flat, state.actor_adam.clone(), rows, loss, orders, **options)
-        with torch.no_grad():
-            after = actor(actor.split(flat), rows)
-            outside = (loss.weight(after) == 0.0).to(flat.dtype).mean()
-            kl = gradest.gaussian_kl(*loss.old, *after).mean()
+        native, lr = fits_policy_natively(c, actor, rows.device), self.lr(state, c.actor_lr)
+        options = {"minibatch": -(-len(rows) // c.actor_minibatches), "optimizer": self.optimizer, "lr": lr}
+        adam, norms = reuse_(actor, flat, state.actor_adam.clone(), rows, order, loss, **options, native=native)
+        after = distribution(actor, flat, rows, native=native)
+        outside, kl = (loss.weight(after) == 0.0).to(flat.dtype).mean(), loss.divergence(after)
         clock.lap("actor_s")
 
         # The critics and the target critics.
@@ -80,12 +80,12 @@ class RPO(ValueLearner[RPOConfig, TargetState]):
             "actor_loss": -objective,
             "critic_loss": critic_loss,
             "value_mean": target_value.mean(),
-            "grad_norm": norms[0],
+            "grad_norm": norms[0, 0],
             "lost_gradients": lost,
             "kl": kl,
             # Share of the actions that had no gradient any more when the epochs ended.
             "out_of_range": outside,
-            "entropy": gradest.gaussian_entropy(loss.old.logstd).mean(),
+            "entropy": gradest.gaussian_entropy(loss.logstd_old).mean(),
             "std_mean": window.policy.logstd.exp().mean(),
         }
         changes = {"actor": flat, "actor_adam": adam, **fitted}
@@ -99,16 +99,16 @@ class RPO(ValueLearner[RPOConfig, TargetState]):
         by_action, lost = gradients(objective, window.push, window)
         # The objective is a mean over steps and worlds, as is that of the epochs.
         gradient = by_action.flatten(0, 1) * len(by_action) * by_action.shape[1]
-        log_prob = old.log_prob(u).flatten()
-        options = {"ratio": (c.ratio_min, c.ratio_max), "kl_coef": c.kl_coef, "entropy_coef": c.entropy_coef}
-        return ReusedGradients(u.flatten(0, 1), gradient, old.flat(), log_prob, **options), lost
+        arrays = (u.flatten(0, 1), gradient, *old.flat(), old.log_prob(u).flatten())
+        return ReusedGradients(*arrays, (c.ratio_min, c.ratio_max), c.kl_coef, c.entropy_coef), lost
 
-    def _orders(self, like: Tensor, generator: torch.Generator) -> list[Tensor]:
-        """The rows of each epoch; they are shuffled if there are minibatches."""
+    def _order(self, like: Tensor, generator: torch.Generator) -> Tensor:
+        """The rows of each epoch, ``[epochs, B]``; they are shuffled if there are minibatches."""
         c, rows, device = self.config, like.numel(), like.device
         if c.actor_minibatches == 1:
-            return [torch.arange(rows, device=device)] * c.actor_iterations
-        return [torch.randperm(rows, generator=generator, device=device) for _ in range(c.actor_iterations)]
+            return torch.arange(rows, device=device).expand(c.actor_iterations, -1)
+        epochs = range(c.actor_iterations)
+        return torch.stack([torch.randperm(rows, generator=generator, device=device) for _ in epochs])
 
     def critic(self, env: Env) -> Critic:
         return value_critic(self.config, env, self.config.num_critics)
