@@ -149,7 +149,7 @@ def without_pins(session: nox.Session, resolution: str) -> None:
 @nox.session
 def slow_tests(session: nox.Session) -> None:
     """Long trainings, large numbers of hostile files and the like: all of them, or ``-- packages/gradest``."""
-    install(session, *editable(), "packages/diffrl-bench[jax-peers]", "--group", "test")
+    install(session, *editable(), "packages/diffrl-bench[jax-peers,ray,slurm]", "--group", "test")
     pytest(session, "-m", "slow and not gpu and not timing", *(session.posargs or ["packages", "tests"]))
 
 

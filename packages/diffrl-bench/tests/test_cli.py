@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from diffrl_bench import _runner
+from diffrl_bench import _attempts, _runner
 from diffrl_bench.cli import main
 
 OneObject = Callable[[], dict[str, Any]]
@@ -46,7 +46,7 @@ def test_update_prints_one_object(one_object: OneObject) -> None:
 def test_run_table_and_plot(
     tmp_path: Path, fake_diffrl: tuple[str, ...], one_object: OneObject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_runner, "_diffrl", lambda: list(fake_diffrl))
+    monkeypatch.setattr(_attempts, "diffrl", lambda: list(fake_diffrl))
     monkeypatch.chdir(tmp_path)
     Path("mine.toml").write_text(SUITE, encoding="utf-8")
     assert main(["run", "mine.toml", "--json", "--device", "cpu", "--", "--gamma", "0.5"]) == 0
@@ -63,7 +63,8 @@ def test_run_table_and_plot(
 def test_a_failed_run_is_exit_code_1(
     tmp_path: Path, fake_diffrl: tuple[str, ...], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_runner, "_diffrl", lambda: list(fake_diffrl))
+    monkeypatch.setattr(_attempts, "diffrl", lambda: list(fake_diffrl))
+    monkeypatch.setattr(_runner, "specs_of", lambda plan: {})  # --fail is an option of the fake alone
     suite = tmp_path / "mine.toml"
     suite.write_text(SUITE, encoding="utf-8")
     assert main(["run", str(suite), "--out", str(tmp_path / "out"), "--", "--fail", "never"]) == 1

@@ -202,7 +202,7 @@ def test_a_task_may_have_any_name(settings: RunSettings) -> None:
     assert {path.parent for path in settings.out.rglob("summary.json")} == {settings.out / row["run"] for row in rows}
 
 
-def _until(condition: Any, seconds: float = 300.0) -> None:
+def _until(condition: Any, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "timed out"

@@ -66,12 +66,12 @@ def test_suite_from_a_file(tmp_path: Path) -> None:
         (('"mine"', '"../mine"'), "name is '../mine'"),
         (("seeds = [3, 1]", "seeds = []"), "seeds is \\[\\]"),
         (("[3, 1]", "[3, -1]"), "seeds is"),
-        (("[3, 1]", "[3, 3]"), "shac-ant-s3 more than once"),
+        (("[3, 1]", "[3, 3]"), "train 0: seeds has 3 more than once"),
         (("[3, 1]", "3"), "seeds is 3; expected list"),
         (('["--gamma", "0.9"]', '["--gamma", 0.9]'), "options is"),
         (("task", "tusk"), "did you mean task"),
         (('task = "ant"', ""), "train 0 has no 'task'"),
-        (('task = "ant"', "task = 1"), "task is 1; expected str"),
+        (('task = "ant"', "task = 1"), "task is 1; expected a name"),
         (("[[train]]", "jobs = 0\n[[train]]"), "at least 1"),
         (("[[train]]", "jobs = true\n[[train]]"), "jobs is True; expected int"),
         (("[[train]]", "[train]"), "train is .*; expected list"),
@@ -120,7 +120,7 @@ def test_variants_share_a_suite_and_its_options() -> None:
 
 def test_variants_are_rows_of_their_own() -> None:
     from diffrl_bench._results import summarise, table_text
-    from diffrl_bench._runner import _row
+    from diffrl_bench._rows import planned_row as _row
 
     rows = [_row(run, "unfinished") for run in parse_suite(VARIANTS, "here").runs]
     assert [row.get("variant") for row in summarise(rows)] == ["", "long"]
@@ -128,7 +128,7 @@ def test_variants_are_rows_of_their_own() -> None:
 
 
 def test_a_resumed_run_is_given_its_imports_again() -> None:
-    from diffrl_bench._runner import imports_of
+    from diffrl_bench._rows import imports_of
 
     options = ("--gamma", "0.9", "--import", "a.py", "--import=b.py")
     run = PlannedRun(algorithm="mine", task="ant", seed=0, options=options)

@@ -26,7 +26,7 @@ class Field(NamedTuple):
     """One key of a record."""
 
     kind: str
-    """``text``, ``texts``, ``whole``, ``number``, ``object`` or ``series``; with ``?``: null is allowed."""
+    """``text``, ``texts``, ``whole``, ``number``, ``flag``, ``object`` or ``series``; with ``?``: null is allowed."""
     about: str
     needed: tuple[str, ...] = STATUSES
     """Statuses whose rows must have it; others may."""
@@ -47,6 +47,9 @@ FIELDS: dict[str, Field] = {
     "jobs": Field("whole?", "runs at a time on the machine"),
     "threads": Field("whole?", "CPU threads of the simulator"),
     "machine": Field("text?", "the machine in words"),
+    "host": Field("text?", "name of the machine of the last attempt", ()),
+    "attempts": Field("whole?", "attempts of the call that wrote this; above 1 where a worker vanished", ()),
+    "smoke": Field("flag", "true for a few updates that show that the suite runs; no result", ()),
     "time": Field("text?", "when the line was written, UTC, ISO 8601", _ENDED),
     "commit": Field("text?", "commit of this project's sources; +changes where files differed from it", _ENDED),
     "versions": Field("object?", "versions of Python and of the packages", _ENDED),
@@ -151,6 +154,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "texts": (lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value), "a list of texts"),
     "whole": (lambda value: type(value) is int, "a whole number"),
     "number": (_is_number, "a finite number"),
+    "flag": (lambda value: type(value) is bool, "true or false"),
     "object": (lambda value: isinstance(value, dict), "an object"),
     "series": (_is_series, "an object of equally long lists of numbers and nulls"),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,8 @@ class Suite:
     """Metrics of an update that are kept over the run, in addition to the learning curve."""
     references: tuple[Reference, ...] = ()
     """What papers say, to stand beside the results."""
+    smoke: bool = False
+    """Whether these are its runs with a few updates, to see that they run; see ``smoke_of``."""
 
     def __post_init__(self) -> None:
         names = [run.name for run in self.runs]
@@ -67,6 +69,35 @@ class Suite:
                 f"suite {self.name!r} has {', '.join(sorted(twice))} more than once; tell [[train]] tables of one "
                 'algorithm and task apart with a variant: variant = "NAME"'
             )
+
+
+def with_seeds(suite: Suite, count: int) -> Suite:
+    """The suite with the seeds 0 to ``count`` - 1 for everything that it trains.
+
+    Raises:
+        ValueError: ``count`` is not positive.
+    """
+    if count < 1:
+        raise ValueError(f"seeds is {count}; it must be at least 1")
+    runs = [replace(run, seed=seed) for run in _without_seeds(suite) for seed in range(count)]
+    return replace(suite, runs=tuple(runs))
+
+
+_SMOKE = ("--iterations", "2", "--num-envs", "4", "--eval-episodes", "4")
+
+
+def smoke_of(suite: Suite) -> Suite:
+    """Everything that the suite trains, for one seed, two updates and four worlds: the same code, and no result."""
+    runs = [replace(run, options=(*run.options, *_SMOKE)) for run in _without_seeds(suite)]
+    return replace(suite, runs=tuple(runs), smoke=True)
+
+
+def _without_seeds(suite: Suite) -> list[PlannedRun]:
+    """The first seed of every algorithm, task and variant."""
+    first: dict[tuple[str, str, str], PlannedRun] = {}
+    for run in suite.runs:
+        first.setdefault((run.algorithm, run.task, run.variant), run)
+    return list(first.values())
 
 
 def list_suites() -> list[str]:
@@ -114,12 +145,18 @@ def parse_suite(text: str, source: str) -> Suite:
         seeds = _get(entry, "seeds", list, where)
         if not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
             raise ValueError(f"{where}: seeds is {seeds!r}; expected a list of integers, none negative")
-        algorithm, task = (_get(entry, key, str, where) for key in ("algorithm", "task"))
+        if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+            raise ValueError(f"{where}: seeds has {', '.join(map(str, twice))} more than once; each seed is one run")
+        algorithms, tasks = (_names(entry, key, where) for key in ("algorithm", "task"))
         variant = _get(entry, "variant", str, where, "")
         if not all(c.isalnum() or c in "-_." for c in variant):
             raise ValueError(f"{where}: variant is {variant!r}; expected letters, digits, '-', '_' and '.'")
-        same = {"algorithm": algorithm, "task": task, "variant": variant, "options": options}
-        runs += [PlannedRun(seed=seed, **same) for seed in seeds]
+        runs += [
+            PlannedRun(algorithm=algorithm, task=task, variant=variant, options=options, seed=seed)
+            for algorithm in algorithms
+            for task in tasks
+            for seed in seeds
+        ]
     if not runs:
         raise ValueError(f"suite {source} has no runs; add a [[train]] table")
     traces = _texts(tables, "traces", f"suite {source}")
@@ -147,6 +184,15 @@ def _texts(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _names(table: Mapping[str, Any], key: str, where: str) -> list[str]:
+    """One name, or a list of them: the runs of a table are those of every algorithm on every task."""
+    value = _get(table, key, object, where)
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{where}: {key} is {value!r}; expected a name, or a list of names")
+    return names
+
+
 _REQUIRED = object()
 
 
@@ -156,7 +202,7 @@ def _get(table: Mapping[str, Any], key: str, kind: type, where: str, default: An
             raise ValueError(f"{where} has no {key!r}")
         return default
     value = table[key]
-    if type(value) is not kind:
+    if kind is not object and type(value) is not kind:
         raise ValueError(f"{where}: {key} is {value!r}; expected {kind.__name__}")
     return value
 

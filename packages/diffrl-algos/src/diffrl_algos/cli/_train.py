@@ -57,6 +57,19 @@ def run(arguments: Sequence[str]) -> Result | int:
     return Result(summary, _text(summary), args.json, code) if launched()[0] == 0 else code
 
 
+def described(arguments: Sequence[str]) -> RunSpec:
+    """The run that arguments of ``diffrl train`` describe; it is not begun, and ``--out`` has no part in it.
+
+    Raises:
+        UsageError: an algorithm, a task or an option is unknown, a value is impossible, or it is no new run.
+        RunError: the run that it begins with cannot be used.
+    """
+    entry, args = _parse(arguments)
+    if entry is None or args.task is None or args.seeds is not None:
+        raise UsageError(f"diffrl train {' '.join(arguments)} describes no new run of one seed")
+    return _new(entry, args)
+
+
 def _begin(spec: RunSpec, args: Namespace, imports: Sequence[str]) -> dict[str, Any]:
     with _folder(args, spec) as path:
         callbacks = [_Folder(path), ProgressLine(sys.stderr), *_clips(args, path, lambda: spec)]
