@@ -67,6 +67,7 @@ def ray_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
     """The address of a cluster of this machine with room for three workers."""
     # Else it depends on whether this user has ever started one (findings/ray_auth_token.sh).
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "200")  # 30 are few on a busy machine
     pytest.importorskip("ray")
     import socket
 
@@ -77,7 +78,7 @@ def ray_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
     start = [*ray, "start", "--head", f"--port={port}", "--num-cpus=3", "--include-dashboard=false", "--block"]
     with (tmp_path / "ray.log").open("w") as log:
         head = subprocess.Popen(start, stdout=log, stderr=log, start_new_session=True)
-    end = time.monotonic() + 120
+    end = time.monotonic() + 240
     while "Ray runtime started" not in (tmp_path / "ray.log").read_text():
         assert time.monotonic() < end and head.poll() is None, (tmp_path / "ray.log").read_text()
         time.sleep(0.5)
