@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._algorithm import Algorithm as Algorithm
     from ._algorithm import Policy as Policy
+    from ._bundle import Bundle as Bundle
     from ._clips import Clips as Clips
     from ._config import CriticConfig as CriticConfig
     from ._config import FitConfig as FitConfig
@@ -54,6 +55,7 @@ _LAZY = {
     "Algorithm": "_algorithm",
     "AlgorithmEntry": "_registry",
     "Budget": "_train",
+    "Bundle": "_bundle",
     "Callback": "_train",
     "CheckpointError": "_errors",
     "Clips": "_clips",

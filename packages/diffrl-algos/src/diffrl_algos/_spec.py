@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from diffsim_core.options import Count, Finite, Index, Options, from_json, to_json
+from annotated_types import Unit
+
+from diffsim_core.options import Count, Finite, Index, NotNegative, Options, from_json, to_json
 
 from . import _processes
+from ._bundle import Bundle
 from ._config import OF_OLDER_RUNS
 from ._errors import UsageError
 from ._fields import checked, field_types, from_mapping, to_mapping
@@ -20,7 +23,8 @@ if TYPE_CHECKING:
     from diffsim_core import Env
 
 
-OPTIONAL = ("eval_every", "stop_at_return", "tensorboard", "wandb", "start", "framework")
+_OF_BUNDLE = ("bundle_steps", "bundle_position", "bundle_velocity", "bundle_force")
+OPTIONAL = ("eval_every", "stop_at_return", "tensorboard", "wandb", "start", "framework", "bundle", *_OF_BUNDLE)
 """Fields that a description leaves out if they are not used. So runs from before they existed can be resumed."""
 
 
@@ -75,6 +79,17 @@ class RunSpec:
     """The checkpoint of another run that this one begins with."""
     framework: Literal["torch", "jax"] | None = None
     """``torch`` or ``jax``: what the algorithm computes with; none: what it was written for."""
+    bundle: Count | None = None
+    """Perturbed branches of a world in heavy contact, over which its states, rewards and gradients are averaged in
+    training; none: no branches."""
+    bundle_steps: Count | None = None
+    """Control steps that the branches of a bundle take; none: 2."""
+    bundle_position: Annotated[NotNegative, Unit("m")] | None = None
+    """Standard deviation of a branch's displacement at the contact point, along each axis; none: 0.01."""
+    bundle_velocity: Annotated[NotNegative, Unit("m/s")] | None = None
+    """The same of its velocity; none: 0.02."""
+    bundle_force: NotNegative | None = None
+    """Normal force of the ground on one link, in weights of the robot, above which contact is heavy; none: 0.6."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task_options", from_json(_described(self.task_options)))
@@ -84,6 +99,8 @@ class RunSpec:
             raise UsageError("wandb is ''; expected the name of a project")
         if not re.fullmatch(r"cpu|cuda(:\d{1,4})?", self.device, flags=re.ASCII):
             raise UsageError(f"device is {self.device!r}; expected cpu, cuda or cuda:i")
+        if self.bundle is None and (given := [name for name in _OF_BUNDLE if getattr(self, name) is not None]):
+            raise UsageError(f"{given[0]} is of bundles, and there are none; give bundle, the number of branches, too")
         # The types that a file gives back (0 for a float becomes 0.0), so that equality survives saving.
         object.__setattr__(self, "config", from_mapping(type(self.config), to_mapping(self.config)))
 
@@ -120,10 +137,13 @@ class RunSpec:
         return get_algorithm(self.algorithm, self.framework)
 
     def make_env(self, num_envs: int | None = None) -> Env:
-        """The task with ``num_envs`` worlds, by default this process's share of the run's worlds.
+        """The task with ``num_envs`` worlds; by default the worlds to learn in, this process's share of the run's.
+
+        Only the worlds to learn in have bundles.
 
         Raises:
-            UsageError: the task, one of its options or the device does not exist, or it needs a missing extra.
+            UsageError: the task, one of its options or the device does not exist, it needs a missing extra, or it has
+                no contacts to bundle.
         """
         import diffsim_core
 
@@ -133,11 +153,21 @@ class RunSpec:
             _require_cuda(device)
         count, first = _processes.share(self.num_envs) if num_envs is None else (num_envs, 0)
         try:
-            return diffsim_core.make(
+            env = diffsim_core.make(
                 self.task, num_envs=count, world_offset=first, arrays=arrays, device=device, **self.task_options
             )
+            return env if num_envs is not None or self.bundle is None else self._bundled(env)
         except (ValueError, ImportError) as error:
             raise UsageError(str(error)) from None
+
+    def _bundled(self, env: Any) -> Env:
+        if self.entry.arrays != "torch":
+            raise ValueError(f"--bundle needs torch, and {self.algorithm} computes with {self.entry.arrays} here")
+        from .torch import BundledEnv
+
+        given = {name.removeprefix("bundle_"): getattr(self, name) for name in _OF_BUNDLE}
+        options = {name: value for name, value in given.items() if value is not None}
+        return BundledEnv(env, Bundle(branches=self.bundle, **options))
 
 
 def default_task_options(entry: AlgorithmEntry, declared: Options, device: str) -> dict[str, Any]:

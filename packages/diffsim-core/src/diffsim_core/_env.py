@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from diffsim_core._interop import backend, backend_of, differentiable
 from diffsim_core._protocol import Array, EnvSpec, EnvState, PyTree, Task, Transition, constant_spec
@@ -13,6 +13,25 @@ from diffsim_core._remade import Remade
 from diffsim_core._returned import Returned, check_task_type
 from diffsim_core._separate import tell_separate
 from diffsim_core._tree import tree_map
+
+
+class Moved(NamedTuple):
+    """What a step led to, before any episode ends; every field has a row for each world."""
+
+    after: EnvState
+    obs: PyTree
+    """Of ``after``."""
+    reward: Array
+    """``[N]``"""
+    terminated: Array
+    """``[N]`` bool, as the task says."""
+    ok: Array
+    """``[N]`` bool: within the finite range."""
+    metrics: Mapping[str, Array]
+
+
+def _pass(function: str, value: Any, *given: Any) -> None:
+    """No check, of worlds that are others than the environment's."""
 
 
 class TaskEnv(Remade):
@@ -155,26 +174,40 @@ class TaskEnv(Remade):
 
     def _step(self, state: EnvState, action: Array) -> tuple[EnvState, Transition]:
         """A step of separate operations of the array library."""
-        xp, task, library, check = self.xp, self.task, self._backend, self._returned.check
+        return self.renew(self.move(state, action))
+
+    def move(self, state: EnvState, action: Array) -> Moved:
+        """A step up to where an episode may end, of any number of worlds: what wrappers of an environment build on.
+
+        ``state.task`` and the arrays of ``state`` have as many rows as ``action``.
+
+        Raises:
+            TaskError: in the first step, if what a function of the task returns does not fit.
+        """
+        xp, task, library = self.xp, self.task, self._backend
+        check = self._returned.check if action.shape[0] == self.num_envs else _pass
         action = self._clip(action)
         control = task.control(xp, action)
         check("control", control)
         physics, ok = self.dynamics_step(state.physics, tuple(map(library.contiguous, control)), state.constants)
         memory = task.advance(xp, action, state.task)
         check("advance", memory, state.task)
-        obs = self._observe(physics, memory)
+        obs = self.observe(physics, memory)
         reward = task.reward(xp, state.physics, action, physics, obs, memory)
         check("reward", reward)
-        metrics = self._metrics(state.physics, action, physics, obs, memory)
+        metrics = self._metrics(state.physics, action, physics, obs, memory, check)
         terminated = task.terminated(xp, physics, memory)
         check("terminated", terminated)
+        after = EnvState(physics, memory, state.t + 1, state.episode, state.seed, state.constants)
+        return Moved(after, obs, reward, terminated, ok, metrics)
 
-        t = state.t + 1
+    def renew(self, moved: Moved) -> tuple[EnvState, Transition]:
+        """What a step led to, with new episodes where one ended."""
+        after, obs, reward, terminated, ok, metrics = moved
         diverged = ~ok
         terminated = terminated & ok
-        truncated = ((t >= task.horizon) & ~terminated) | diverged
+        truncated = ((after.t >= self.task.horizon) & ~terminated) | diverged
         done = terminated | truncated
-        after = EnvState(physics, memory, t, state.episode, state.seed, state.constants)
         if self._look and not bool(done.any()):
             return after, Transition(reward, terminated, truncated, obs, obs, diverged, metrics)
         return self._reset_done(after, reward, terminated, truncated, done, diverged, obs, metrics)
@@ -234,12 +267,13 @@ class TaskEnv(Remade):
         initial = self.task.initial(self.xp, self._random(seed, episode))
         self._returned.check("initial", initial)
         physics = self.task.dynamics.state_type(*map(self._backend.contiguous, initial[0]))
-        return physics, initial[1], self._observe(physics, initial[1])
+        return physics, initial[1], self.observe(physics, initial[1])
 
-    def _observe(self, physics: PyTree, memory: PyTree) -> PyTree:
+    def observe(self, physics: PyTree, memory: PyTree) -> PyTree:
         """The observation, which its reader may change in place: the state does not lie in its memory."""
         obs = self.task.observe(self.xp, physics, memory)
-        self._returned.check("observe", obs)
+        if physics[0].shape[0] == self.num_envs:
+            self._returned.check("observe", obs)
         return self._backend.apart(obs, (physics, memory))
 
     def _constants(self, seed: Array, episode: Array) -> PyTree:
@@ -259,13 +293,19 @@ class TaskEnv(Remade):
         return self._backend.clip_unit(action)
 
     def _metrics(
-        self, physics: PyTree, action: Array, next_physics: PyTree, obs: PyTree, memory: PyTree
+        self,
+        physics: PyTree,
+        action: Array,
+        next_physics: PyTree,
+        obs: PyTree,
+        memory: PyTree,
+        check: Callable[..., None],
     ) -> Mapping[str, Array]:
         function = getattr(self.task, "metrics", None)
         if function is None:
             return {}
         metrics = function(self.xp, physics, action, next_physics, obs, memory)
-        self._returned.check("metrics", metrics)
+        check("metrics", metrics)
         return metrics
 
     def _check_action(self, action: Array) -> None:

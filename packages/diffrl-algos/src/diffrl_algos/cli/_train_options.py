@@ -30,11 +30,16 @@ _SHOWN: dict[str, dict[str, Any]] = {
     "stop_at_return": {"metavar": "X"},
     "tensorboard": {},
     "framework": {"metavar": "NAME"},
+    "bundle": {"metavar": "N"},
+    "bundle_position": {"metavar": "X"},
+    "bundle_velocity": {"metavar": "X"},
+    "bundle_force": {"metavar": "X"},
     "wandb": {"metavar": "PROJECT", "nargs": "?", "const": "diffrl"},
 }
 """How the options of a run look; the others count something."""
 _OF_RUN = ("num_envs", "seed", "device", "eval_episodes", "eval_every", "stop_at_return", "checkpoint_every")
-_OF_RUN = (*_OF_RUN, "keep_checkpoints", "tensorboard", "wandb", "framework")
+_OF_RUN = (*_OF_RUN, "keep_checkpoints", "tensorboard", "wandb", "framework", "bundle", "bundle_steps")
+_OF_RUN = (*_OF_RUN, "bundle_position", "bundle_velocity", "bundle_force")
 _STOP_AFTER = Option(
     name="stop_after", kind=Count | None, default=None, doc="Stop after so many updates; budget and schedules stay."
 )

@@ -15,6 +15,7 @@ from ._account import Clock as Clock
 from ._account import Learned as Learned
 from ._adam import Adam as Adam
 from ._adam import Optimizer as Optimizer
+from ._bundled import BundledEnv as BundledEnv
 from ._critic import Critic as Critic
 from ._distributions import Gaussian as Gaussian
 from ._learner import ActorLearner as ActorLearner

@@ -103,6 +103,10 @@ class Learner(ABC, Generic[ConfigT, StateT]):
                 f"environment {spec.name!r} is not differentiable, and {title} learns through its gradients; "
                 "use ppo, sac or td3"
             )
+        if self._captures and getattr(env, "dynamic_shapes", False):
+            raise ValueError(
+                "cuda_graph is true, but a bundle forks a number of worlds that changes; use cuda_graph=false"
+            )
         if self._captures and size() > 1:
             raise ValueError(f"cuda_graph is true, but this run has {size()} processes; use cuda_graph=false")
         if self.gradients:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from diffsim_core.rigid.dynamics import Probe as Probe
     from diffsim_core.rigid.dynamics import RigidDynamics as RigidDynamics
     from diffsim_core.rigid.dynamics import RigidState as RigidState
+    from diffsim_core.rigid.ground_contacts import GroundContacts as GroundContacts
     from diffsim_core.rigid.sensors import Sensors as Sensors
     from diffsim_core.rigid.tendon_bounds import TendonRates as TendonRates
     from diffsim_core.rigid.tendon_bounds import tendon_rates as tendon_rates
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 _LAZY: dict[str, str] = dict.fromkeys(
     ("ModelParameters", "MuscleState", "Probe", "RigidDynamics", "RigidState"), "dynamics"
 )
+_LAZY["GroundContacts"] = "ground_contacts"
 _LAZY["Sensors"] = "sensors"
 _LAZY |= dict.fromkeys(("TendonRates", "tendon_rates"), "tendon_bounds")
 

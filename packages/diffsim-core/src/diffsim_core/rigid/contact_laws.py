@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from diffsim_core.entries import Registry
 from diffsim_core.rigid._headers import SOURCE
@@ -46,7 +48,7 @@ def _paper(gains: Gains, depth: float, u: float) -> tuple[float, float]:
 
 
 def _released(gains: Gains, depth: float, u: float) -> tuple[float, float]:
-    return -gains.kn * depth - gains.kd * depth * max(-u, 0), gains.mu * gains.kn * -depth
+    return -gains.kn * depth - gains.kd * depth * np.maximum(-u, 0), gains.mu * gains.kn * -depth
 
 
 _HEADERS, _UNITS = SOURCE / "laws", ("N/m", "N s/m^2", "")
@@ -68,6 +70,16 @@ def register_contact_law(law: ContactLaw) -> None:
         ValueError: if the name is taken, or the header does not exist.
     """
     CONTACT_LAWS.register(law)
+
+
+def normal_forces(law: str, gains: Any, depth: Any, u: Any) -> Any:
+    """Normal forces [N] of many contacts: ``gains [n, 4]``, ``depth`` and ``u`` ``[n]``."""
+    normal = CONTACT_LAWS[law].normal
+    try:
+        return normal(Gains(*gains.T), depth, u)[0]
+    except ValueError:  # a law that decides by the truth of a number takes one at a time
+        rows = zip(gains.tolist(), depth.tolist(), u.tolist(), strict=True)
+        return np.array([normal(Gains(*row), d, v)[0] for row, d, v in rows])
 
 
 def compiled_laws(name: str) -> tuple[ContactLaw, ...]:
