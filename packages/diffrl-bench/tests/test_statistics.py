@@ -87,7 +87,7 @@ def test_runs_that_do_not_vary_have_an_interval_of_no_width() -> None:
 def test_intervals_cover_the_truth_as_often_as_they_say(
     n: int, tasks: int, draw: str, truth: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """400 experiments: the standard error of the coverage is 1.1 %. The plain percentile interval has 88 % for five."""
+    """400 experiments: the standard error of the coverage is 1.1 %. The plain percentile interval has 90 % for five."""
     monkeypatch.setattr(_statistics, "_RESAMPLES", 500)
     rng = np.random.default_rng(1)
     found = [iqm_interval([getattr(rng, draw)(size=n) for _ in range(tasks)]) for _ in range(400)]

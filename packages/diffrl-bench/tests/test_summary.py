@@ -78,7 +78,7 @@ def test_a_cell_is_its_finished_runs_and_says_what_is_missing(summary: Summary, 
     assert (shac.iqm, shac.interval, len(shac.others)) == (8000.5, None, 1)
     assert shac.note == "too few seeds for an interval (2 of 5)"
     assert (ppo.iqm, ppo.note, ppo.planned) == (None, "missing: not run", 1)
-    assert (sac.iqm, sac.note, sac.planned) == (None, "missing: no run of it", 0)
+    assert (sac.iqm, sac.note, sac.planned) == (None, "missing: not in the suite", 0)
     failed = summarise_suite(parse_suite(SUITE, "mine"), rows[-1:])
     assert cell(failed, "shac").note == "failed: exit code 1: no such luck"
     tasks = [c.task for c in summary.sections[0].cells]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ._record import CURVE_KEYS, FIELDS, FORMAT, PROVENANCE, RecordError, Row, problems_of
+from ._record import FIELDS, FORMAT, PROVENANCE, RecordError, Row, problems_of
 from ._record_file import NAME, append_row, check_file
 
 _FORMAT = "diffrl-bench-results-1"
@@ -56,7 +56,7 @@ def _record(suite: str, run: Row, curve: Any, traces: Any) -> Row:
     if row.get("status") == "finished":
         row |= {key: None for key in (*_NULL, *PROVENANCE) if key not in row}
         row["missing"] = [key for key in PROVENANCE if row[key] is None]
-        row["curve"] = curve or {key: [] for key in CURVE_KEYS}
+        row["curve"] = curve
         row |= {"traces": traces} if traces else {}
     if problems := problems_of(row):
         raise RecordError(f"{row.get('run')} cannot be converted: it {'; it '.join(problems)}")

@@ -19,8 +19,8 @@ from ._text import count, rounded
 
 FORMATS = (".svg", ".png", ".pdf")
 _OURS, _LIGHT, _THEIRS = "#0072b2", "#7fbde0", "#999999"
-_COLORS = {"forward": _OURS, "forward + backward": _LIGHT, "MuJoCo, forward": _THEIRS}
-_SEVERAL = (
+_KINDS = {"forward": _OURS, "forward + backward": _LIGHT, "MuJoCo, forward": _THEIRS}
+COLORS = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"),
     *("#7f3b08", "#8c8c8c", "#6a3d9a", "#9acd32", "#f0e442"),
 )
@@ -76,7 +76,7 @@ def plot_sim(report: Mapping[str, Any], file: Path) -> None:
         above = axes.secondary_xaxis("top", functions=(lambda x: x / dt, lambda x: x * dt))
         above.set_xlabel(f"control steps of {1e3 * dt:.1f} ms per second")
         kinds = dict.fromkeys(bar.kind for _, bars in groups for bar in bars)
-        handles = [Patch(color=_COLORS[kind], label=kind) for kind in kinds]
+        handles = [Patch(color=_KINDS[kind], label=kind) for kind in kinds]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
         save(figure, file)
 
@@ -123,7 +123,7 @@ def plot_together(curves: Mapping[str, np.ndarray[Any, Any]], rows: Sequence[Row
     if not tasks:
         raise ValueError(_EMPTY)
     names = {learner(row): shown(row) for row in rows}
-    colors = {name: _SEVERAL[k % len(_SEVERAL)] for k, name in enumerate(names)}
+    colors = {name: COLORS[k % len(COLORS)] for k, name in enumerate(names)}
     columns = min(2, len(tasks))
     lines = -(-len(tasks) // columns)
     with rc_context(STYLE):
@@ -190,7 +190,7 @@ class _Bar(NamedTuple):
 
 
 def _draw(axes: Axes, bar: _Bar, place: float) -> None:
-    axes.barh(place, bar.middle, height=0.34, color=_COLORS[bar.kind])
+    axes.barh(place, bar.middle, height=0.34, color=_KINDS[bar.kind])
     axes.plot([bar.low, bar.high], [place, place], color="#222222", linewidth=1.5)
     axes.annotate(rounded(bar.middle), (bar.high, place), (4, 0), textcoords="offset points", va="center", fontsize=9)
 

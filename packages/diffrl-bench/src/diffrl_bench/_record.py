@@ -71,7 +71,9 @@ FIELDS: dict[str, Field] = {
     "training_diverged": Field("whole?", "world steps that left the finite range in training", _ENDED),
     "refused_updates": Field("whole?", "updates that were refused because a gradient was not finite", _ENDED),
     "curve": Field(
-        "series?", "learning curve, at most 200 points: iteration, env_steps, wall_s, return_mean (last 100 episodes)"
+        "series?",
+        "learning curve, at most 200 points: iteration, env_steps, wall_s, return_mean of the last 100 episodes; "
+        "null where it was not kept",
     )._replace(needed=_ENDED),
     "traces": Field("series?", "metrics that the suite keeps over updates, at most 100 points, and iteration", ()),
 }

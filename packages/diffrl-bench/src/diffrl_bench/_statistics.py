@@ -26,6 +26,7 @@ SEEDS_OF_SEVERAL = 3
 """Seeds of each task from which three and more tasks together have an interval."""
 _TRIM = 0.25
 _RESAMPLES = 5000
+_RESAMPLES_OF_BAND = 1000
 _RANDOM = 9_999
 _BATCH = 1000
 
@@ -60,6 +61,11 @@ def iqm(values: Values) -> float:
     return float(_iqm(_some(values)))
 
 
+def iqm_curve(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """``iqm`` at every point of curves: ``[seeds, points]`` to ``[points]``."""
+    return _iqm(values, 0)
+
+
 def spread(values: Values) -> Spread:
     """Range and quartiles of runs.
 
@@ -91,6 +97,25 @@ def iqm_interval(strata: Sequence[Values]) -> Interval | None:
         return _iqm(np.concatenate(drawn, axis=axis), axis)
 
     return _bootstrap([np.asarray(one, float) for one in strata], pooled, len(strata))
+
+
+def iqm_band(values: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+    """``iqm_interval`` at every point of curves of one task, with fewer draws; None with too few seeds.
+
+    Args:
+        values: ``[seeds, points]``.
+
+    Returns:
+        Low and high ends, ``[points]`` each.
+    """
+    seeds, points = values.shape
+    if not enough([seeds]):
+        return None
+    chosen = np.random.default_rng(0).integers(seeds, size=(_RESAMPLES_OF_BAND, seeds))
+    tail = _tail(seeds, seeds - 1)
+    ends = [np.quantile(_iqm(values[chosen, k], 1), [tail, 1 - tail]) for k in range(points)]
+    low, high = np.array(ends).T
+    return low, high
 
 
 def difference_interval(new: Values, base: Values) -> Interval | None:
@@ -197,17 +222,19 @@ def _bootstrap(
     if all((one == one[0]).all() for one in strata):  # nothing varies: every draw is the same
         value = float(statistic(*strata, axis=-1))
         return Interval(value, value)
-    n, freedom = min(counts), sum(counts) - groups
-    # The tail of draws that, for a normal distribution, corresponds to t's interval.
-    tail = float(ndtr(math.sqrt(n / (n - 1)) * stdtrit(freedom, (1 - LEVEL) / 2)))
     found = stats.bootstrap(
         tuple(strata),
         statistic,
         n_resamples=_RESAMPLES,
         batch=_BATCH,
         vectorized=True,
-        confidence_level=1 - 2 * tail,
+        confidence_level=1 - 2 * _tail(min(counts), sum(counts) - groups),
         method="percentile",
         rng=np.random.default_rng(0),
     )
     return Interval(*map(float, found.confidence_interval))
+
+
+def _tail(seeds: int, freedom: int) -> float:
+    """The tail of draws that, for a normal distribution, corresponds to the interval of Student's t."""
+    return float(ndtr(math.sqrt(seeds / (seeds - 1)) * stdtrit(freedom, (1 - LEVEL) / 2)))

@@ -96,9 +96,9 @@ class Cell:
             return f"failed: {failed[0]['error']}"
         if any(row["status"] == "finished" for row in self.others):
             return "missing: no run has it"
-        return (
-            "missing: not finished" if self.others else "missing: not run" if self.planned else "missing: no run of it"
-        )
+        if self.others:
+            return "missing: not finished"
+        return "missing: not run" if self.planned else "missing: not in the suite"
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``."""

@@ -13,7 +13,7 @@ from ._text import table
 
 FORMATS = ("md", "tex", "csv")
 _LEVEL = f"{LEVEL:.0%}".replace("%", " %")
-_HEAD = ("task", "learner", "seeds", "IQM", f"{_LEVEL} interval", "range", "mean", "paper", "missing")
+_HEAD = ("task", "learner", "seeds", "IQM", f"{_LEVEL} interval", "range", "mean", "paper", "note")
 
 
 class Grid(NamedTuple):
@@ -48,7 +48,7 @@ def said(one: Reference) -> str:
 
 def grids(summary: Summary) -> list[Grid]:
     """All tables of a summary."""
-    found = [_of_section(section) for section in summary.sections]
+    found = [grid_of(section)[0] for section in summary.sections]
     if summary.overall:
         found.append(_of_overall(summary))
     if summary.pairs:
@@ -93,7 +93,7 @@ def as_csv(summary: Summary) -> str:
     return rows_to_csv([*columns, "note", *extra], lines)
 
 
-def columns_of(cell: Cell) -> tuple[str, ...]:
+def cell_columns(cell: Cell) -> tuple[str, ...]:
     """A cell as a line of its section's table."""
     papers = "; ".join(f"{said(one)} ({one.paper}, {one.place})" for one in cell.references)
     return (
@@ -109,7 +109,8 @@ def columns_of(cell: Cell) -> tuple[str, ...]:
     )
 
 
-def _of_section(section: Section) -> Grid:
+def grid_of(section: Section) -> tuple[Grid, list[int]]:
+    """A section's table, without columns in which nothing is; and the columns of ``cell_columns`` that it has."""
     unit = f" [{section.unit}]" if section.unit not in ("", "return") else ""
     notes = [f"{section.about[0].upper()}{section.about[1:]}."]
     notes += [
@@ -120,14 +121,10 @@ def _of_section(section: Section) -> Grid:
             for one in cell.references
         )
     ]
-    lines = [columns_of(cell) for cell in section.cells]
+    lines = [cell_columns(cell) for cell in section.cells]
     shown = [k for k in range(len(_HEAD)) if k < 4 or any(line[k] != "-" for line in lines)]
-    return Grid(
-        section.title + unit,
-        tuple(notes),
-        tuple(_HEAD[k] for k in shown),
-        tuple(tuple(line[k] for k in shown) for line in lines),
-    )
+    head = tuple(_HEAD[k] for k in shown)
+    return Grid(section.title + unit, tuple(notes), head, tuple(tuple(line[k] for k in shown) for line in lines)), shown
 
 
 def _of_overall(summary: Summary) -> Grid:

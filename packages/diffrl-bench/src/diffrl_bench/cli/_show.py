@@ -23,6 +23,9 @@ def add(commands: Commands) -> None:
         "--traces", action="store_true", help="draw the metrics that the suite keeps traces of instead, over updates"
     )
     plot.add_argument("--together", action="store_true", help="a panel for each task with all algorithms in it")
+    plot.add_argument(
+        "--axes", action="store_true", help="interquartile means with intervals over control steps, updates and time"
+    )
     plot.add_argument("--file", metavar="FILE", help=".svg, .png or .pdf; default curves.svg in the results' folder")
     add_results(plot)
 
@@ -87,6 +90,10 @@ def _draw(args: argparse.Namespace, suite: Any, rows: list[dict[str, Any]], file
         from .._traces import read_traces
 
         plot_traces(read_traces(rows), rows, suite.traces, suite.about, file)
+    elif args.axes:
+        from .._plot_bands import plot_bands
+
+        plot_bands(rows, suite.about, file)
     else:
         (plot_together if args.together else plot_curves)(curves_of(rows), rows, suite.about, file)
 

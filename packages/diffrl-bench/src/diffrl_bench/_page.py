@@ -1,0 +1,161 @@
+"""A suite's summary as what its page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from ._found import Found
+from ._plot_bands import colors_of, draw_panel, draw_profile, panels_of
+from ._plots import shown
+from ._record import Row
+from ._record_file import NAME, newest, read_lines
+from ._references import Reference
+from ._results import learner, light
+from ._summary import Cell, Section, Summary, by_task
+from ._summary_text import Grid, cell_columns, figure, grid_of, grids, said
+from ._svg import inline_svg
+from ._text import count
+
+_FACTS = ("commit", "time", "machine", "device", "threads", "jobs", "load")
+_FIGURES = ("iterations", "env_steps", "wall_s", "cpu_s")
+_KINDS = {"task": "text", "learner": "text learner", "IQM": "ours", "paper": "of-paper", "note": "note"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a suite's page shows, in words and figures."""
+
+    name: str
+    about: str
+    facts: str
+    records: str
+    files: tuple[tuple[str, str], ...]
+    sections: list[dict[str, Any]]
+    panels: list[tuple[str, list[tuple[str, Markup]]]]
+    legend: list[tuple[str, str]]
+    without: list[str]
+    """Learners whose curves were not kept."""
+    grids: list[dict[str, Any]]
+    runs: list[dict[str, Any]]
+
+
+def page_of(found: Found, summary: Summary, files: Sequence[tuple[str, str]]) -> Page:
+    """The page of a suite.
+
+    Args:
+        found: its records.
+        summary: of them.
+        files: names and descriptions of files next to the page.
+    """
+    suite, folder, rows = found
+    lines = {line.row["run"]: line.number for line in newest(read_lines(folder / NAME))}
+    colors, names = colors_of(rows), {learner(row): shown(row) for row in rows}
+    with_curves = {name for panel in panels_of(rows) for name in panel.groups}
+    drawn = {name: color for name, color in colors.items() if name in with_curves}
+    about = suite.about or suite.name
+    return Page(
+        name=suite.name,
+        about=about if about.endswith(".") else f"{about}.",
+        facts=_facts(rows),
+        records=NAME,
+        files=tuple(files),
+        sections=[_section(section, lines) for section in summary.sections],
+        panels=_panels(rows, colors),
+        legend=_legend(drawn, names),
+        without=[names[name] for name in colors if name not in drawn],
+        grids=[_grid(grid, summary, colors, names) for grid in grids(summary)[len(summary.sections) :]],
+        runs=[_run(row, lines[row["run"]]) for row in rows],
+    )
+
+
+def command_of(row: Row) -> str:
+    """What repeats a run."""
+    return " ".join(["diffrl", "train", *row["arguments"]])
+
+
+def _facts(rows: Sequence[Row]) -> str:
+    finished = [row for row in rows if row["status"] == "finished"]
+    machines = sorted({row["machine"] for row in finished if row["machine"]})
+    commits = sorted({row["commit"][:7] for row in finished if row["commit"]})
+    parts = [f"{len(finished)} of {count(len(rows), 'run')} finished", *machines]
+    return "; ".join([*parts, f"{count(len(commits), 'commit')}: {', '.join(commits)}"] if commits else parts)
+
+
+def _section(section: Section, lines: Mapping[str, int]) -> dict[str, Any]:
+    grid, shown_columns = grid_of(section)
+    tasks = []
+    for cells in by_task(section.cells).values():
+        tasks.append([_cell(cell, lines, [cell_columns(cell)[k] for k in shown_columns]) for cell in cells])
+    kinds = [_KINDS.get(name, "") for name in grid.head]
+    return {**grid._asdict(), "id": section.metric, "tasks": tasks, "kinds": kinds}
+
+
+def _cell(cell: Cell, lines: Mapping[str, int], columns: Sequence[str]) -> dict[str, Any]:
+    return {
+        "id": f"{cell.metric}-{cell.task}-{cell.learner}".replace(" ", "-"),
+        "columns": columns,
+        "seeds": [
+            {
+                "seed": row["seed"],
+                "value": figure(row[cell.metric]),
+                "run": row["run"],
+                "line": lines[row["run"]],
+                "command": command_of(row),
+            }
+            for row in cell.rows
+        ],
+        "others": [f"{row['run']}: {row.get('error') or row['status']}" for row in cell.others],
+        "papers": [_paper(one) for one in cell.references],
+    }
+
+
+def _paper(one: Reference) -> str:
+    spread = f" ({one.spread_kind})" if one.spread_kind else ""
+    return f"Paper: {said(one)}{spread}, {one.place} of {one.source}: {one.about}, {one.statistic}; {one.read}."
+
+
+def _panels(rows: Sequence[Row], colors: Mapping[str, str]) -> list[tuple[str, list[tuple[str, Markup]]]]:
+    found: dict[str, list[tuple[str, Markup]]] = {}
+    for number, panel in enumerate(panels_of(rows)):
+        label = f"Episode return on {panel.task} over {panel.axis.name}: {', '.join(panel.groups)}"
+        svg = inline_svg(lambda axes, panel=panel: draw_panel(axes, panel, colors), f"p{number}", label)
+        found.setdefault(panel.task, []).append((f"return over {panel.axis.name}", Markup(svg)))
+    return list(found.items())
+
+
+def _legend(colors: Mapping[str, str], names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Names and colours as a page has them: what is black on paper is white in the dark."""
+    return [(names[name], "currentColor" if color == "#000000" else color) for name, color in colors.items()]
+
+
+def _grid(grid: Grid, summary: Summary, colors: Mapping[str, str], names: Mapping[str, str]) -> dict[str, Any]:
+    svg, legend = None, []
+    if grid.title == "Over all tasks":
+        label = f"Performance profiles of {', '.join(one.learner for one in summary.overall)}"
+        svg = Markup(inline_svg(lambda axes: draw_profile(axes, summary, colors), "profile", label))
+        legend = _legend({one.learner: colors[one.learner] for one in summary.overall}, names)
+    text = [k for k, name in enumerate(grid.head) if k == 0 or name in ("pair", "what", "unit", "read from")]
+    return {**grid._asdict(), "id": grid.title.lower().replace(" ", "-"), "svg": svg, "text": text, "legend": legend}
+
+
+def _run(row: Row, line: int) -> dict[str, Any]:
+    result = row.get("error") or row["status"]
+    if row["status"] == "finished":
+        result = f"return {figure(row['return_mean'])} after {figure(row['wall_s'])} s"
+    facts = [("command", command_of(row)), ("record", f"line {line} of {NAME}")]
+    facts += [(key, _word(row, key)) for key in (*_FACTS, *_FIGURES) if key in row]
+    versions = [f"{name} {found}" for name, found in (row.get("versions") or {}).items() if found]
+    facts.append(("versions", ", ".join(versions)))
+    facts += [("config_hash", _word(row, "config_hash"))] if "config_hash" in row else []
+    return {"name": row["run"], "said": result, "facts": [fact for fact in facts if fact[1]], "row": light(row)}
+
+
+def _word(row: Row, key: str) -> str:
+    value = row[key]
+    if value is None:
+        return "not recorded" if key in row.get("missing", ()) else "-"
+    return figure(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
