@@ -17,7 +17,7 @@ from diffrl_algos._arrays import carried_arrays
 from diffrl_algos.torch._account import Clock
 from diffrl_algos.torch._window import normal
 
-NAMES = ("apg", "shac", "sapo", "agpo", "aobg", "ppo", "rpo")
+NAMES = ("apg", "shac", "sapo", "agpo", "aobg", "ppo", "rpo", "ivwh", "ddcg")
 SMALL: dict[str, Any] = {"iterations": 10, "horizon": 8, "actor_hidden": (16, 8), "lr_schedule": "constant"}
 CRITIC: dict[str, Any] = {"critic_hidden": (12,), "critic_iterations": 2, "critic_minibatches": 3}
 TORCH: dict[str, Any] = {"critic_fit": "torch", "policy_step": "torch", "policy_fit": "torch"}

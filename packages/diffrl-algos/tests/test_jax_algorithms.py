@@ -196,6 +196,27 @@ def test_aobgs_weight_objective_and_gradient_are_torchs(options):
     assert 0.0 < metrics["alpha"] < 1.0 and not lost.any()
 
 
+PER_STEP_CASES = [
+    ("ddcg", {"outliers": 2.0, "nonfinite": "mask", "state_dependent_std": True, "divergence_price": 2.0}),
+    slow("ddcg", {"scope": "step", "test": "second", "slack": 0.1, "variance": "trace"}),
+    slow("ivwh", {"discount_advantages": False, "normalize_value": True}),
+    slow("ivwh", {"fixed_weight": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), PER_STEP_CASES)
+def test_mixtures_of_every_step_are_torchs(name, options):
+    pair = twins(name, worlds={"breaks": 0.8} if "divergence_price" in options else {}, **options)
+    _, metrics, gradient = torch_update(pair)
+    (loss, found), (grad, lost) = compiled(pair.algorithm.gradient, static_argnums=0)(*arguments(pair, noise(pair)))
+    same(metrics["actor_loss"], loss)
+    same(gradient, grad)
+    for key, value in pair.algorithm.figures(found.mixed).items():
+        same(metrics[key], value)
+    assert 0.0 < metrics["alpha_mean"] < 1.0 and not lost.any() and np.abs(gradient).max() > 1e-3
+    assert (metrics["switched"] > 0.0) == (options.get("scope") == "step")
+
+
 @pytest.mark.parametrize("outliers", ["max_norm", "quantile"])
 def test_rules_for_outliers_are_torchs(outliers):
     """Of gradients with one that is not finite, which both leave alone."""
@@ -210,7 +231,7 @@ def test_rules_for_outliers_are_torchs(outliers):
     assert np.isnan(by_torch[4, 1]) and 0 < changed.sum() < 8
 
 
-@pytest.mark.parametrize("name", [slow("shac"), "sapo", "agpo", slow("aobg"), "rpo"])
+@pytest.mark.parametrize("name", [slow("shac"), "sapo", "agpo", slow("aobg"), "rpo", slow("ivwh"), slow("ddcg")])
 def test_a_whole_update_is_torchs(name, monkeypatch):
     """Critics, targets, temperature and all: from the same noise, with minibatches in order."""
     pair = twins(name, max_grad_norm=0.5, lam=0.9)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 
 import pytest
 import torch
 
 import gradest
 from diffrl_algos import get_algorithm, load_preset
+from diffrl_algos._mixing import trusted
 from diffrl_algos.torch import DDCG, IVWH, SHAC, DDCGConfig, IVWHConfig, SHACConfig, TargetState
 from diffrl_algos.torch._account import Clock
 
@@ -16,6 +18,7 @@ from .learning import POINT_MASS, before_and_after
 
 N, T = 6, 8
 SMALL = {"iterations": 10, "horizon": T, "actor_hidden": (8,), "critic_hidden": (16,), "critic_iterations": 2}
+HAS_JAX = importlib.util.find_spec("flax") is not None
 BOTH = {"ivwh": (IVWH, IVWHConfig), "ddcg": (DDCG, DDCGConfig)}
 every = pytest.mark.parametrize("name", BOTH)
 
@@ -205,10 +208,10 @@ def test_what_the_gradients_do_not_explain_is_switched(worlds, scope):
     rng = torch.Generator().manual_seed(0)
     noise = torch.randn(T, N, 1, generator=rng, dtype=torch.float64)
     linear = samples._replace(residual=2.0 * noise[..., 0])
-    assert algorithm.trusted(torch.full_like(noise, 3.0), linear, valid).all()
+    assert trusted(torch, algorithm.config, torch.full_like(noise, 3.0), linear, valid).all()
     jump = linear.residual.clone()
     jump[5] += 50.0 * (noise[5, :, 0] > 0)
-    seen = algorithm.trusted(torch.full_like(noise, 3.0), samples._replace(residual=jump), valid)
+    seen = trusted(torch, algorithm.config, torch.full_like(noise, 3.0), samples._replace(residual=jump), valid)
     assert torch.equal(seen, torch.arange(T) != 5) if scope == "step" else not seen.any()
 
 
@@ -223,7 +226,9 @@ def test_the_second_roll_out_is_counted(worlds):
 
 
 @every
-@pytest.mark.parametrize("framework", ["torch"])
+@pytest.mark.parametrize(
+    "framework", ["torch", pytest.param("jax", marks=pytest.mark.skipif(not HAS_JAX, reason="could not import 'flax'"))]
+)
 def test_variances_need_two_worlds(worlds, name, framework):
     one = worlds(num_envs=1, arrays=framework)
     _, config = BOTH[name]
@@ -232,6 +237,9 @@ def test_variances_need_two_worlds(worlds, name, framework):
     with pytest.raises(ValueError, match=message):
         algorithm.build(config(**SMALL)).init(one, 0)
     algorithm.build(config(**SMALL, fixed_weight=0.5)).init(one, 0)
+    if framework == "jax":
+        with pytest.raises(ValueError, match=f"through_time is true, which {name.upper()} has in torch alone"):
+            algorithm.build(IVWHConfig(**SMALL, through_time=True)).init(worlds(arrays="jax"), 0)
 
 
 @pytest.mark.parametrize(

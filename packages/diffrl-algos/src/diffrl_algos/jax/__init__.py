@@ -13,6 +13,8 @@ from ._window import explore as explore
 from .algorithms.agpo import AGPO as AGPO
 from .algorithms.aobg import AOBG as AOBG
 from .algorithms.apg import APG as APG
+from .algorithms.ddcg import DDCG as DDCG
+from .algorithms.ivwh import IVWH as IVWH
 from .algorithms.ppo import PPO as PPO
 from .algorithms.rpo import RPO as RPO
 from .algorithms.sapo import SAPO as SAPO

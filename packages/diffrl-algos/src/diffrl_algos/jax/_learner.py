@@ -82,6 +82,11 @@ class Learner(ABC, Generic[ConfigT]):
         """Control steps that one backward pass goes through, at most."""
         return self.config.horizon
 
+    @property
+    def trials(self) -> int:
+        """Windows that an update rolls out besides the one that it learns from."""
+        return 0
+
     def init(self, env: Env, seed: int) -> State:
         """The state before the first update.
 
@@ -179,7 +184,7 @@ class Learner(ABC, Generic[ConfigT]):
         counters = counters._replace(
             episodes=counters.episodes.update(reward, done, valid),
             iteration=counters.iteration + 1,
-            env_steps=counters.env_steps + done.size,
+            env_steps=counters.env_steps + (1 + self.trials) * done.size,
             refused=counters.refused + (not accepted),
             diverged=counters.diverged + diverged,
         )
@@ -191,6 +196,7 @@ class Learner(ABC, Generic[ConfigT]):
             **{name: float(value) for name, value in seen["metrics"].items()},
             "refused_updates": counters.refused,
             "diverged": counters.diverged,
+            **({"trials": self.trials} if self.trials else {}),
             "learn_s": learn_s,
             "account_s": time.perf_counter() - start,
             "divergences": collect_divergences(state.env, window) if diverged else [],

@@ -54,15 +54,21 @@ class AdvantageLearner(CriticLearner[ConfigT]):
 
     def advantages(self, env: Env, nets: Any, worlds: Worlds, window: Window) -> Advantages:
         """The values and advantages of a window."""
-        c, critic, steps, normalize = self.config, self.critic(env), window.trajectory, worlds.normalizer(self.config)
-        x = normalize(steps.obs)
-        mean, std = self.units(nets.value_stats, x)
-        params = getattr(nets, "target", nets.critic)
-        value, value_next = (mean + std * critic(params, inputs)[0] for inputs in (x, normalize(steps.final_obs)))
+        c, steps = self.config, window.trajectory
+        x = worlds.normalizer(c)(steps.obs)
+        value, value_next = self.values(env, nets, worlds, window)
         advantage = gradest.gae(steps.reward, value, value_next, *window.ends, gamma=c.gamma, lam=c.lam)
         target_value = window.targets(advantage + value, value)
         advantage = jnp.where(steps.valid, advantage, target_value - value)
         return Advantages(x, value_next, advantage, target_value, window.taken)
+
+    def values(self, env: Env, nets: Any, worlds: Worlds, window: Window) -> tuple[Array, Array]:
+        """Values ``[T, N]`` of the observations of a window, and of those after each step."""
+        critic, normalize = self.critic(env), worlds.normalizer(self.config)
+        params = getattr(nets, "target", nets.critic)
+        x, after = normalize(window.trajectory.obs), normalize(window.trajectory.final_obs)
+        mean, std = self.units(nets.value_stats, x)
+        return mean + std * critic(params, x)[0], mean + std * critic(params, after)[0]
 
     def fit_values(
         self, env: Env, nets: Any, values: Advantages, key: Array, lr: Array

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ import gradest
 from diffsim_core import Env
 
 from .._configs.per_step import PerStepConfig
+from .._mixing import Samples, compares, figures, mix
 from ._distributions import Gaussian
 from ._mixed_graph import MixedGraph
 from ._on_policy import Advantages, OnPolicyState
@@ -23,30 +24,9 @@ from ._window import Window
 ConfigT = TypeVar("ConfigT", bound=PerStepConfig)
 
 
-class Samples(NamedTuple):
-    """What a mixture is made of besides the gradient through the simulator, of a window or of one of its steps."""
-
-    zeroth: Tensor
-    """Likelihood-ratio gradients by means and log deviations, ``[..., 2 na]``."""
-    residual: Tensor
-    """One-step advantages, ``r + gamma V(s') - V(s)``, weighted as the objective weighs what follows the step."""
-    eps: Tensor
-    """Noise of the actions, ``[..., na]``."""
-    std: Tensor
-    """Their deviation, ``[..., na]``."""
-    taken: Tensor
-    """bool: steps that were taken."""
-
-    def step(self, t: int) -> Samples:
-        return Samples(*(part[t] for part in self))
-
-
 @dataclass(frozen=True)
 class PerStepLearner(PolicyGradient[ConfigT]):
-    """An algorithm that mixes the simulator's gradient of every action with the likelihood-ratio gradient.
-
-    Gradients of single worlds and steps are those of the sum over worlds and steps whose mean is SHAC's objective.
-    """
+    """An algorithm that mixes the simulator's gradient of every action with the likelihood-ratio gradient."""
 
     push: ClassVar[bool] = True
 
@@ -54,15 +34,9 @@ class PerStepLearner(PolicyGradient[ConfigT]):
         self.config.check_worlds(env.num_envs, type(self).__name__)
         super().check(env)
 
-    def trusted(self, by_noise: Tensor, samples: Samples, valid: Tensor) -> Tensor | None:
-        """Steps whose first-order gradients count at all, ``[T]`` (a scalar for one step); None for all.
-
-        Args:
-            by_noise: first-order gradients by the noise of the actions, ``[T, N, na]``.
-            samples: the others.
-            valid: bool ``[T, N]``, worlds with both gradients.
-        """
-        return None
+    @property
+    def trials(self) -> int:
+        return int(compares(self.config))
 
     def options(self, state: OnPolicyState) -> dict[str, Any]:
         options = super().options(state)
@@ -80,56 +54,32 @@ class PerStepLearner(PolicyGradient[ConfigT]):
             window.links.open(lambda t, g, blocked: self.mix(count * g, blocked, samples.step(t)).gradient / count)
         _, by_action, blocked, metrics = first_order(window, values, self.config.gamma)
         mixture = self.mix(count * by_action, blocked, samples)
-        alone = (mixture.alpha if mixture.alpha.dim() == 1 else mixture.alpha.amax(-1)) == 0.0
-        metrics |= {
-            # What to watch. A variance may be beyond all others in one step, so the median tells more than the mean.
-            "alpha_mean": mixture.alpha.mean(),
-            "first_variance": mixture.variance_first.median(),
-            "zeroth_variance": mixture.variance_zeroth.median(),
-            "switched": alone.to(by_action.dtype).mean(),
-            "worlds_mixed": mixture.used.to(by_action.dtype).mean(),
-        }
         pull = _pull(mixture.gradient.flatten(0, 1) / count)
-        return self.actor(state.env).gradient(actor.detach(), values.x.flatten(0, 1), pull)[1], metrics
+        gradient = self.actor(state.env).gradient(actor.detach(), values.x.flatten(0, 1), pull)[1]
+        return gradient, metrics | figures(torch, mixture)
+
+    def mix(self, by_action: Tensor, blocked: Tensor, samples: Samples) -> gradest.StepMixture:
+        """The mixtures of all steps, or of one; see ``_mixing.mix``."""
+        return mix(torch, self.config, by_action, blocked, samples)
 
     def samples(self, window: Window, values: Advantages, state: OnPolicyState) -> Samples:
         """What the mixtures of a window are made of."""
-        c = self.config
-        weight = zeroth_weight(window, values.advantage, c.gamma, c.discount_advantages)[..., None]
+        c, residual = self.config, self.residual(window, values)
+        if compares(c):
+            # Worlds start in states of their own. What these earn without noise is no effect of the noise.
+            with torch.no_grad():
+                generator = torch.Generator()  # of which nothing is drawn
+                _, normalize, calm = self.explore(state, generator, eps=torch.zeros_like(window.eps))
+                residual = residual - self.residual(calm, self.advantages(state, calm, normalize))
+        weight = zeroth_weight(window, values.advantage, c.gamma, c.discount_advantages)
         std = window.policy.logstd.detach().exp().broadcast_to(window.eps.shape)
-        zeroth = torch.cat([weight * window.eps / std, weight * (window.eps**2 - 1.0)], dim=-1)
-        return Samples(zeroth, self.residual(window, values), window.eps, std, values.taken)
+        return Samples.of(torch, weight, residual, window.eps, std, values.taken)
 
     def residual(self, window: Window, values: Advantages) -> Tensor:
         """One-step advantages ``[T, N]``, weighted as SHAC's objective weighs what follows a step."""
         c, steps = self.config, window.trajectory
         residual = gradest.gae(steps.reward, values.value, values.value_next, *window.ends, gamma=c.gamma, lam=0.0)
         return zeroth_weight(window, torch.where(steps.valid, residual, 0.0), c.gamma, discount=True)
-
-    def mix(self, by_action: Tensor, blocked: Tensor, samples: Samples) -> gradest.StepMixture:
-        """The mixtures of all steps, or of one.
-
-        Args:
-            by_action: first-order gradients by the actions before tanh, ``[..., N, na]``.
-            blocked: bool ``[..., N]``, where they are not finite.
-            samples: the others.
-        """
-        c = self.config
-        first = torch.cat([by_action, by_action * samples.std * samples.eps], dim=-1)
-        if c.fixed_weight is not None:
-            mixed = gradest.mix_gradients(first, samples.zeroth, c.fixed_weight)
-            alpha = torch.full_like(first[..., 0, 0], c.fixed_weight)
-            return gradest.StepMixture(mixed, alpha, *2 * [torch.zeros_like(alpha)], ~blocked)
-        trusted = self.trusted(by_action * samples.std, samples, samples.taken & ~blocked)
-        return gradest.per_step_mixture(
-            torch.where(blocked[..., None], torch.inf, first),
-            samples.zeroth,
-            samples.taken,
-            trusted,
-            variance=c.variance,
-            nonfinite=c.nonfinite,
-            outliers=c.outliers,
-        )
 
 
 def _pull(gradient: Tensor) -> Callable[[Gaussian], tuple[Tensor, Tensor, Tensor]]:
