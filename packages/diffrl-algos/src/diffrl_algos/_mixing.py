@@ -66,7 +66,6 @@ def mix(xp: Any, config: PerStepConfig, by_action: Array, blocked: Array, sample
         variance=c.variance,
         nonfinite=c.nonfinite,
         outliers=c.outliers,
-        outliers_of=c.outliers_of,
     )
 
 

@@ -36,7 +36,6 @@ def per_step_mixture(
     variance: Literal["coordinate", "trace"] = "coordinate",
     nonfinite: Literal["zero", "mask"] = "zero",
     outliers: float | None = None,
-    outliers_of: Literal["first", "zeroth"] = "first",
 ) -> StepMixture:
     """Mixture of two action gradients in every step and world, with weights of least variance over the worlds.
 
@@ -62,8 +61,6 @@ def per_step_mixture(
             for the variance.
         outliers: worlds whose first-order gradient is longer than so many medians of its step are treated as those
             that ``"mask"`` leaves out. This is ours, for stiff contacts. None: no such rule.
-        outliers_of: whose median that is: of the lengths of ``"first"``, for contacts that few worlds meet at a time;
-            or of ``"zeroth"``, where in some steps most first-order gradients are too long.
 
     Returns:
         See ``StepMixture``. A step with fewer than two worlds that count has weight 0.
@@ -79,7 +76,6 @@ def per_step_mixture(
     check_choice("variance", variance, ("coordinate", "trace"))
     check_choice("nonfinite", nonfinite, ("zero", "mask"))
     check_samples("first", first, -2)
-    check_choice("outliers_of", outliers_of, ("first", "zeroth"))
     if outliers is not None:
         outliers = check_number("outliers", outliers, 0.0, above=True)
     refuse_nan(xp, zeroth=zeroth)
@@ -90,8 +86,7 @@ def per_step_mixture(
     used = finite & taken
     usable = xp.all(finite | ~taken, axis=-1) if nonfinite == "zero" else xp.ones_like(finite[..., 0])
     if outliers is not None:
-        median = _median_length(xp, first, used) if outliers_of == "first" else _median_length(xp, zeroth, taken)
-        used = used & (_length(xp, first, used) <= outliers * median[..., None])
+        used = _near_the_median(xp, first, used, outliers)
     _, v1, number = moments_where(xp, first, used)
     _, v0, _ = moments_where(xp, zeroth, taken)
     if variance == "trace":
@@ -111,12 +106,9 @@ def per_step_mixture(
     return StepMixture(*(xp.astype(x, dtype) for x in (mixed, alpha, v1, v0)), used)
 
 
-def _length(xp: Any, gradients: Array, kept: Array) -> Array:
-    """Lengths of the gradients kept; 0 for others."""
-    gradients = xp.where(kept[..., None], gradients, xp.zeros_like(gradients))
-    return xp.sqrt(xp.sum(gradients * gradients, axis=-1))
-
-
-def _median_length(xp: Any, gradients: Array, kept: Array) -> Array:
-    lengths = _length(xp, gradients, kept)
-    return median_where(xp, lengths, kept, number_of(xp, kept, lengths))
+def _near_the_median(xp: Any, gradients: Array, kept: Array, factor: float) -> Array:
+    """Which of the gradients kept are no longer than so many medians of their step."""
+    finite = xp.where(kept[..., None], gradients, xp.zeros_like(gradients))
+    norm = xp.sqrt(xp.sum(finite * finite, axis=-1))
+    median = median_where(xp, norm, kept, number_of(xp, kept, norm))
+    return kept & (norm <= factor * median[..., None])

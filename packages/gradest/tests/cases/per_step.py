@@ -25,7 +25,7 @@ CASES = {
         out=("T N m", "T m", "T m", "T m", "T N"),
     ),
     "per_step_mixture:trace, flags": Case(
-        partial(gradest.per_step_mixture, variance="trace", nonfinite="mask", outliers=1.5, outliers_of="zeroth"),
+        partial(gradest.per_step_mixture, variance="trace", nonfinite="mask", outliers=2.0),
         floats=pair,
         flags={"valid": valid, "trusted": trusted},
         nan=("zeroth",),

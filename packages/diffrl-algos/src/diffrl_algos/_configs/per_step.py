@@ -27,9 +27,6 @@ class PerStepConfig(AdvantageConfig):
     outliers: Positive | None = None
     """Worlds whose gradient through the simulator is longer than so many medians of its step take the likelihood-ratio
     gradient, and do not count for the variance. Ours, for stiff contacts; with none every world counts (the paper)."""
-    outliers_of: Literal["first", "zeroth"] = "first"
-    """Whose median that is: of the lengths of the simulator's gradients, or of the likelihood-ratio gradients, which no
-    contact makes longer."""
     discount_advantages: bool = True
     """Weigh an advantage by ``gamma^k`` after ``k`` steps of a segment, so that both gradients are of one objective,
     SHAC's."""
