@@ -103,7 +103,8 @@ def per_step_mixture(
     counted = xp.where(used[..., None], first, xp.zeros_like(first))
     mixed = weight * counted + (1 - weight) * zeroth
     mixed = xp.where(taken[..., None], mixed, xp.zeros_like(mixed))
-    return StepMixture(*(xp.astype(x, dtype) for x in (mixed, alpha, v1, v0)), used)
+    mixed, alpha, v1, v0 = (xp.astype(x, dtype) for x in (mixed, alpha, v1, v0))
+    return StepMixture(mixed, alpha, v1, v0, used)
 
 
 def _near_the_median(xp: Any, gradients: Array, kept: Array, factor: float) -> Array:

@@ -113,13 +113,13 @@ def composite_gradient(
     sigma, slack = check_number("sigma", sigma, 0.0, above=True), check_factor("slack", slack)
     check_samples("first", first, -2)
     refuse_nan(xp, first=first, zeroth=zeroth, value=value)
-    v1, least = _sides(xp, sigma * first, value, xp.ones_like(value, dtype=xp.bool), slack, 2.0)
-    smooth = v1 >= least
-    variances = [covariance_of(xp, g, g, per_parameter=False) / g.shape[0] for g in (first, zeroth)]
-    alpha = weight_of(xp, *variances, None, clip=True)
+    spread, least = _sides(xp, sigma * first, value, xp.ones_like(value, dtype=xp.bool), slack, 2.0)
+    smooth = spread >= least
+    v1, v0 = (covariance_of(xp, g, g, per_parameter=False) / g.shape[0] for g in (first, zeroth))
+    alpha = weight_of(xp, v1, v0, None, clip=True)
     alpha = xp.where(smooth, alpha, xp.zeros_like(alpha))
     gradient = alpha * xp.mean(first, axis=-2) + (1 - alpha) * xp.mean(zeroth, axis=-2)
-    return CompositeGradient(gradient, alpha, *variances, smooth)
+    return CompositeGradient(gradient, alpha, v1, v0, smooth)
 
 
 def _sides(xp: Any, first: Array, value: Array, kept: Array, slack: float, degree: float) -> tuple[Array, Array]:
