@@ -99,8 +99,18 @@ class RPO(ValueLearner[RPOConfig, TargetState]):
         by_action, lost = gradients(objective, window.push, window)
         # The objective is a mean over steps and worlds, as is that of the epochs.
         gradient = by_action.flatten(0, 1) * len(by_action) * by_action.shape[1]
-        arrays = (u.flatten(0, 1), gradient, *old.flat(), old.log_prob(u).flatten())
-        return ReusedGradients(*arrays, (c.ratio_min, c.ratio_max), c.kl_coef, c.entropy_coef), lost
+        acted, reference = old.flat(), old.log_prob(u).flatten()
+        loss = ReusedGradients(
+            u=u.flatten(0, 1),
+            gradient=gradient,
+            mean_old=acted.mean,
+            logstd_old=acted.logstd,
+            reference=reference,
+            ratio=(c.ratio_min, c.ratio_max),
+            kl_coef=c.kl_coef,
+            entropy_coef=c.entropy_coef,
+        )
+        return loss, lost
 
     def _order(self, like: Tensor, generator: torch.Generator) -> Tensor:
         """The rows of each epoch, ``[epochs, B]``; they are shuffled if there are minibatches."""
