@@ -114,6 +114,12 @@ def test_bad_input_is_exit_code_2(side: Callable[..., Path], tmp_path: Path, cap
         assert problem in err and err.count("\n") == 1
 
 
+def test_smoke_runs_are_compared_with_smoke_runs(side: Callable[..., Path]) -> None:
+    assert compare(side(BASE, smoke=True), side(BASE, smoke=True), ["return"])[0].verdict == "same"
+    with pytest.raises(ValueError, match="one of the two results of mine is of smoke runs"):
+        compare(side(BASE), side(BASE, smoke=True))
+
+
 def test_reports_are_compared_by_their_repeats(tmp_path: Path, sim_report: dict[str, Any]) -> None:
     report = {"benchmark": "sim", **sim_report}
     slow = json.loads(json.dumps(report))

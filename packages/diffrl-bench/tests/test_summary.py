@@ -121,6 +121,13 @@ def test_figures_are_short() -> None:
     assert list(map(figure, values)) == ["-", "0", "8,474", "-12.3", "0.0123", "-3.40e-11", "1.50e+07"]
 
 
+def test_smoke_runs_are_no_results(rows: Rows) -> None:
+    smoke = summarise_suite(parse_suite(SUITE, "mine"), [{**row, "smoke": True} for row in rows])
+    texts = (as_markdown(smoke), as_latex(smoke), smoke.to_json()["warning"])
+    assert all("A smoke run" in text and "no results" in text for text in texts)
+    assert "smoke" not in as_markdown(summarise_suite(parse_suite(SUITE, "mine"), rows))
+
+
 def test_table_1_of_gippo_has_ours_beside_it() -> None:
     (found,) = find("gippo-functions", str(RESULTS / "gippo-functions"))
     summary = summarise_suite(load_suite("gippo-functions"), found.rows)

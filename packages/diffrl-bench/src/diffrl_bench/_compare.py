@@ -115,6 +115,8 @@ def _of_runs(
         if key not in base or key not in new:
             yield Change(**told, what=RETURN, verdict=UNKNOWN, note=f"only in {'new' if key in new else 'base'}")
             continue
+        if any(row.get("smoke") for row in base[key]) != any(row.get("smoke") for row in new[key]):
+            raise ValueError(f"one of the two results of {suite} is of smoke runs and the other is not")
         before, after = (_finished(side[key]) for side in (base, new))
         lost = sorted({row["seed"] for row in before} & {row["seed"] for row in new[key] if row["status"] == "failed"})
         if lost:

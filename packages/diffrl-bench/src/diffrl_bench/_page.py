@@ -32,6 +32,7 @@ class Page:
     name: str
     about: str
     facts: str
+    warning: str
     records: str
     files: tuple[tuple[str, str], ...]
     sections: list[dict[str, Any]]
@@ -61,6 +62,7 @@ def page_of(found: Found, summary: Summary, files: Sequence[tuple[str, str]]) ->
         name=suite.name,
         about=about if about.endswith(".") else f"{about}.",
         facts=_facts(rows),
+        warning=summary.warning,
         records=NAME,
         files=tuple(files),
         sections=[_section(section, lines) for section in summary.sections],

@@ -91,7 +91,8 @@ def newest(lines: Sequence[Line]) -> list[Line]:
 
 def contradictions(file: Path, lines: Sequence[Line]) -> list[str]:
     """Lines that cannot stand beside each other."""
-    return [*_several_suites(file, lines), *_ended_twice(file, lines), *_same_seed(file, lines), *_other(file, lines)]
+    found = [*_several_suites(file, lines), *_smoke_among_results(file, lines)]
+    return [*found, *_ended_twice(file, lines), *_same_seed(file, lines), *_other(file, lines)]
 
 
 def _parsed(file: Path) -> tuple[list[Line], list[str]]:
@@ -139,6 +140,12 @@ def _several_suites(file: Path, lines: Sequence[Line]) -> Iterator[str]:
     if len(suites) > 1:
         named = " and ".join(f"{suite!r} (line {number})" for suite, number in sorted(suites.items()))
         yield f"{file} mixes the suites {named}; each needs a folder of its own"
+
+
+def _smoke_among_results(file: Path, lines: Sequence[Line]) -> Iterator[str]:
+    places = {bool(line.row.get("smoke")): line.number for line in reversed(lines)}
+    if len(places) > 1:
+        yield f"{file} mixes smoke runs (line {places[True]}) and results (line {places[False]}); keep them apart"
 
 
 def _ended_twice(file: Path, lines: Sequence[Line]) -> Iterator[str]:

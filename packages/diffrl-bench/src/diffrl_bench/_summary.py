@@ -30,6 +30,7 @@ from ._statistics import (
 from ._suite import Suite
 
 FINAL = "return_mean"
+SMOKE = "A smoke run: a few updates that show that the suite runs. These are no results."
 
 
 class _Metric:
@@ -181,7 +182,7 @@ class Overall:
 
 @dataclass(frozen=True)
 class Summary:
-    """A suite's results."""
+    """A suite's results, or what a smoke run of it left."""
 
     suite: Suite
     rows: tuple[Row, ...]
@@ -192,10 +193,16 @@ class Summary:
     statements: tuple[Reference, ...]
     """Numbers of papers that are not of a table."""
 
+    @property
+    def warning(self) -> str:
+        """Why these are no results; empty if they are."""
+        return SMOKE if any(row.get("smoke") for row in self.rows) else ""
+
     def to_json(self) -> dict[str, Any]:
         """For ``--json``."""
         return {
             "suite": self.suite.name,
+            "warning": self.warning,
             "cells": [cell.to_json() for section in self.sections for cell in section.cells],
             "pairs": [pair.to_json() for pair in self.pairs],
             "overall": [one.to_json() for one in self.overall],

@@ -60,7 +60,7 @@ def grids(summary: Summary) -> list[Grid]:
 
 def as_markdown(summary: Summary) -> str:
     """Tables with headings."""
-    blocks = []
+    blocks = [summary.warning]
     for grid in grids(summary):
         lines = [[cell.replace("|", "\\|") for cell in line] for line in grid.lines]
         blocks += [f"### {grid.title}", " ".join(grid.notes), table(grid.head, lines, markdown=True)]
@@ -69,7 +69,8 @@ def as_markdown(summary: Summary) -> str:
 
 def as_latex(summary: Summary) -> str:
     """Tables for the package ``booktabs``."""
-    return "\n\n".join(_latex(grid) for grid in grids(summary)) + "\n"
+    warning = [f"% {summary.warning}"] if summary.warning else []
+    return "\n\n".join([*warning, *map(_latex, grids(summary))]) + "\n"
 
 
 def as_csv(summary: Summary) -> str:
