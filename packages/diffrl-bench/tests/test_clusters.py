@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,47 +60,36 @@ def _check(out: Path, killed: str) -> None:
 
 
 @pytest.fixture
-def ray_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a cluster of this machine with room for three workers."""
-    # Else it depends on whether this user has ever started one (findings/ray_auth_token.sh).
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A cluster of this machine with room for three workers."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else the first one makes a token in the home folder
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "200")  # 30 are few on a busy machine
-    pytest.importorskip("ray")
-    import socket
+    ray = pytest.importorskip("ray")
+    from diffrl_bench._ray import our_signals
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    ray = [sys.executable, "-c", "import sys; from ray.scripts.scripts import main; sys.exit(main())"]
-    start = [*ray, "start", "--head", f"--port={port}", "--num-cpus=3", "--include-dashboard=false", "--block"]
-    with (tmp_path / "ray.log").open("w") as log:
-        head = subprocess.Popen(start, stdout=log, stderr=log, start_new_session=True)
-    end = time.monotonic() + 240
-    while "Ray runtime started" not in (tmp_path / "ray.log").read_text():
-        assert time.monotonic() < end and head.poll() is None, (tmp_path / "ray.log").read_text()
-        time.sleep(0.5)
-    yield f"127.0.0.1:{port}"
-    head.send_signal(signal.SIGTERM)
-    head.wait(timeout=120)
+    before = signal.getsignal(signal.SIGTERM)
+    with our_signals():
+        ray.init(address="local", num_cpus=3, num_gpus=0, include_dashboard=False, log_to_driver=False)
+    assert signal.getsignal(signal.SIGTERM) == before, "ray.init puts its own there"
+    yield
+    ray.shutdown()
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds the worker in /proc")
-def test_ray_with_a_worker_killed_half_way(tmp_path: Path, ray_cluster: str) -> None:
+def test_ray_with_a_worker_killed_half_way(tmp_path: Path, ray_cluster: None) -> None:
     out, said = tmp_path / "out", list[str]()
-    before = signal.getsignal(signal.SIGTERM)
     killer = _Killer(out, "shac-cartpole-s1")
-    settings = RunSettings(out=out, on="ray", address=ray_cluster)
+    settings = RunSettings(out=out, on="ray")
     rows = run_suite(_suite(), settings, said.append, killer)
     assert killer.killed
     assert [row["status"] for row in rows] == ["finished"] * 6
     _check(out, "shac-cartpole-s1")
     assert any("vanished (WorkerCrashedError" in line for line in said)
-    assert signal.getsignal(signal.SIGTERM) == before, "ray.init puts its own there"
     run_suite(_suite(), settings, said.append)
     assert said[-1] == "6 of 6 runs are finished already"
 
     with pytest.raises(ValueError, match=r"asks for 64 CPUs .* which no node of the cluster has: 3 CPUs and 0 GPUs"):
-        run_suite(_suite(), RunSettings(out=tmp_path / "large", on="ray", address=ray_cluster, threads=64))
+        run_suite(_suite(), RunSettings(out=tmp_path / "large", on="ray", threads=64))
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds the worker in /proc")

@@ -30,11 +30,13 @@ def test_first_suite_is_what_the_first_run_shows() -> None:
 
 
 @pytest.mark.parametrize("name", list_suites())
-def test_every_bundled_suite_trains_known_presets(name: str) -> None:
-    from diffrl_algos import load_preset
+def test_every_bundled_suite_trains_known_algorithms_and_tasks(name: str) -> None:
+    from diffrl_algos import default_preset
+    from diffsim_core import is_task
 
     for run in load_suite(name).runs:
-        assert load_preset(run.algorithm, run.task).config.iterations > 0
+        assert default_preset(run.algorithm, run.task).config.iterations > 0
+        assert is_task(run.task)
 
 
 def test_parse() -> None:
@@ -125,6 +127,21 @@ def test_variants_are_rows_of_their_own() -> None:
     rows = [_row(run, "unfinished") for run in parse_suite(VARIANTS, "here").runs]
     assert [row.get("variant") for row in summarise(rows)] == ["", "long"]
     assert "| shac (long) ant" in table_text(rows, markdown=True)
+
+
+def test_lists_of_algorithms_and_tasks_are_their_product() -> None:
+    text = GOOD.replace('"shac"', '["shac", "ppo"]').replace('"ant"', '["ant", "hopper"]')
+    names = [run.name for run in parse_suite(text, "here").runs]
+    assert names == [f"{a}-{t}-s{s}" for a in ("shac", "ppo") for t in ("ant", "hopper") for s in (3, 1)]
+    with pytest.raises(ValueError, match=r"train 0: algorithm is \[\]; expected a name, or a list of names"):
+        parse_suite(GOOD.replace('"shac"', "[]"), "here")
+
+
+def test_a_smoke_has_no_other_budget() -> None:
+    from diffrl_bench._suite import smoke_of
+
+    (run,) = smoke_of(parse_suite(GOOD.replace('"0.9"', '"0.9", "--env-steps", "4096", "--seconds=3"'), "here")).runs
+    assert run.options == ("--gamma", "0.9", "--iterations", "2", "--num-envs", "4", "--eval-episodes", "4")
 
 
 def test_a_resumed_run_is_given_its_imports_again() -> None:

@@ -23,7 +23,7 @@ class RayEngine:
     Args:
         address: as ``ray.init``: ``HOST:PORT``, ``auto`` for the cluster that this machine belongs to, ``local`` for a
             new one of this machine, or None for the first of the cluster of RAY_ADDRESS, ``auto`` and ``local`` that
-            there is.
+            there is. What this process is connected to already is used as it is.
         cpus: processors of an attempt.
         gpus: GPUs of an attempt, or the part of one.
         jobs: attempts that are given to Ray at a time.
@@ -41,9 +41,11 @@ class RayEngine:
         except ImportError:
             raise ValueError("--on ray needs Ray: pip install 'diffrl-bench[ray]'") from None
         self._ray, self.slots = ray, jobs
+        self._own = not ray.is_initialized()
         try:
-            with _our_signals():
-                ray.init(address=address, log_to_driver=False, logging_level="error")
+            if self._own:
+                with our_signals():
+                    ray.init(address=address, log_to_driver=False, logging_level="error")
         except ConnectionError as error:
             raise ValueError(
                 f"--address {address}: {' '.join(str(error).split())}; if it is there, it may ask for a token: set "
@@ -52,7 +54,7 @@ class RayEngine:
         try:
             _require(ray.nodes(), cpus, gpus)
         except ValueError:
-            ray.shutdown()
+            self.close()
             raise
         # Ray knows of no checkpoints, so it tries nothing again; and every attempt has a fresh worker.
         self._remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0, max_calls=1)(carry_out)
@@ -63,7 +65,8 @@ class RayEngine:
 
     def close(self) -> None:
         """As ``Engine``."""
-        self._ray.shutdown()
+        if self._own:
+            self._ray.shutdown()
 
 
 class RayTask:
@@ -97,7 +100,7 @@ class RayTask:
 
 
 @contextmanager
-def _our_signals() -> Iterator[None]:
+def our_signals() -> Iterator[None]:
     """Keep our handlers of signals. ``ray.init`` installs its own, which end this process within three seconds."""
     main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in ENDING} if main else {}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +84,21 @@ def with_seeds(suite: Suite, count: int) -> Suite:
     return replace(suite, runs=tuple(runs))
 
 
+_BUDGETS = ("--env-steps", "--seconds")
 _SMOKE = ("--iterations", "2", "--num-envs", "4", "--eval-episodes", "4")
 
 
 def smoke_of(suite: Suite) -> Suite:
     """Everything that the suite trains, for one seed, two updates and four worlds: the same code, and no result."""
-    runs = [replace(run, options=(*run.options, *_SMOKE)) for run in _without_seeds(suite)]
+    runs = [replace(run, options=(*_without_budget(run.options), *_SMOKE)) for run in _without_seeds(suite)]
     return replace(suite, runs=tuple(runs), smoke=True)
+
+
+def _without_budget(options: Sequence[str]) -> list[str]:
+    """The options of a run but for its control steps or seconds, beside which a number of updates is an error."""
+    words = ["", *options, ""]
+    kept = [word for before, word in pairwise(words) if before not in _BUDGETS and word not in _BUDGETS]
+    return [word for word in kept[:-1] if not word.startswith(tuple(f"{name}=" for name in _BUDGETS))]
 
 
 def _without_seeds(suite: Suite) -> list[PlannedRun]:
