@@ -184,15 +184,16 @@ def _named(bench: UpdateBench) -> dict[str, tuple[str, Any, Any, dict[str, Any],
     """Algorithm, preset, and what ``_configs`` gives, of each case."""
     from diffrl_algos import default_preset
 
-    if not any(each.partition("=")[0] == "algo" for each in bench.compare):
+    of_algorithms = [each for each in bench.compare if each.startswith("algo=")]
+    if not of_algorithms:
         preset = default_preset(bench.algo, bench.task)
         configs = _configs(preset.config, bench.compare, bench.task)
         return {value: (bench.algo, preset, *rest) for value, rest in configs.items()}
     if len(bench.compare) > 1:
         raise ValueError(f"compare is {' '.join(bench.compare)!r}; algorithms are compared alone, with their presets")
-    names = bench.compare[0].partition("=")[2].split(",")
+    names = of_algorithms[0].partition("=")[2].split(",")
     if len({*names}) < max(len(names), 2):
-        raise ValueError(f"compare is {bench.compare[0]!r}; expected several algorithms, such as algo=shac,ppo")
+        raise ValueError(f"compare is {of_algorithms[0]!r}; expected several algorithms, such as algo=shac,ppo")
     presets = {name: default_preset(name, bench.task) for name in names}
     return {name: (name, preset, preset.config, {}, None) for name, preset in presets.items()}
 
