@@ -83,7 +83,11 @@ class BundledEnv(Remade):
     def reset(self, seed: int) -> tuple[EnvState, Any]:
         """First state and observation ``[N, no]`` of every world; equal seeds give equal bits."""
         state, obs = self.env.reset(seed)
-        return state._replace(task=self._remembered(state)), obs
+        return state._replace(task=self.memory(state)), obs
+
+    def heavy(self, state: EnvState) -> Any:
+        """Which worlds of a plain state are in heavy contact, NumPy flags ``[N]``."""
+        return self._contact(state)[0] > self.threshold
 
     def step(self, state: EnvState, action: Tensor) -> tuple[EnvState, Transition]:
         """One control step with ``action [N, na]`` in [-1, 1], and the reset of worlds that are done.
@@ -109,7 +113,7 @@ class BundledEnv(Remade):
         branches, keep = tree_map(lambda x: x[at], branches), keep[at]
         moved, ends, keep = self._moved(inner, action, branches, keep, at, idle)
         after, step = self.env.renew(moved)
-        remembered = self._remembered(after)
+        remembered = self.memory(after)
         left = np.where(active, np.where(fresh, self.bundle.steps, left) - 1, 0).astype(np.int32)
         if left.any():
             stay = torch.from_numpy(np.flatnonzero(left[active])).to(self.device)
@@ -120,8 +124,8 @@ class BundledEnv(Remade):
         after = after._replace(task=remembered._replace(left=rest))
         return after, step._replace(metrics={**step.metrics, "bundled": bundled})
 
-    def _remembered(self, state: EnvState) -> BundleMemory:
-        """A memory without branches."""
+    def memory(self, state: EnvState) -> BundleMemory:
+        """The memory of a plain state of ``env``, which ``state._replace(task=memory(state))`` makes one of these."""
         shape = (self.num_envs, self.bundle.branches)
         branches = tree_map(lambda x: x.new_zeros((*shape, *x.shape[1:])), state.physics)
         keep = torch.zeros(shape, dtype=torch.bool, device=self.device)

@@ -1,4 +1,4 @@
-"""``diffrl bench models|reference|variance|landscape|peers``: what is right, and compared with whom."""
+"""``diffrl bench models|reference|variance|landscape|bundles|peers``: what is right, and compared with whom."""
 
 from __future__ import annotations
 
@@ -58,6 +58,22 @@ def add(commands: Commands) -> None:
     landscape.add_argument(
         "--radius", type=float, default=1.0, metavar="R", help="half the width of a plane [parameters]; default 1"
     )
+
+    bundles = commands.add(
+        "bundles", _bundles, "By how much bundles of perturbed branches lower the variance of a gradient in contact."
+    )
+    bundles.add_argument("--task", default="ant", help="default ant, with the options of suite agpo-stiff-contact")
+    bundles.add_argument(
+        "--task-option", action="append", metavar="NAME=VALUE", help="option of the task; may be repeated"
+    )
+    bundles.add_argument(
+        "--branches", default="1,2,5,10,20", metavar="N,N,...", help="sizes of bundles; default 1,2,5,10,20"
+    )
+    bundles.add_argument("--num-envs", type=int, default=16, metavar="N", help="worlds; default 16")
+    bundles.add_argument("--repeats", type=int, default=32, metavar="K", help="perturbations of each; default 32")
+    bundles.add_argument("--horizon", type=int, default=2, metavar="T", help="control steps of a window; default 2")
+    bundles.add_argument("--seed", type=int, default=0)
+    bundles.add_argument("--plot", metavar="FILE", help="draw the results: .svg, .png or .pdf")
 
     peers = commands.add("peers", _peers, "Compare PPO, SAC and TD3 with Stable-Baselines3, everything else equal.")
     peers.add_argument("--algo", dest="algos", action="append", metavar="ALGO", help="may be repeated; default all")
@@ -129,6 +145,30 @@ def _landscape(args: argparse.Namespace) -> Result:
 
         plot_landscape(report, file)
     return Result(report, landscape_text(report))
+
+
+def _bundles(args: argparse.Namespace) -> Result:
+    from diffsim_core import task_options
+
+    from .._bundles import STIFF, bench_bundles, bundles_text
+
+    file, declared = picture(args.plot), task_options(args.task)
+    options = dict(STIFF) if args.task == "ant" else {}
+    for text in args.task_option or ():
+        name, _, value = text.partition("=")
+        options[name] = declared[name].read(value, declared.owner)
+    try:
+        branches = [int(n) for n in args.branches.split(",")]
+    except ValueError:
+        raise ValueError(f"branches is {args.branches!r}; expected whole numbers with commas between") from None
+    names = ("task", "num_envs", "repeats", "horizon", "seed", "progress")
+    given = {name: getattr(args, name) for name in names}
+    report = bench_bundles(task_options=options, branches=branches, **given)
+    if file is not None:
+        from .._plot_bundles import plot_bundles
+
+        plot_bundles(report, file)
+    return Result(report, bundles_text(report))
 
 
 def _peers(args: argparse.Namespace) -> Result:
