@@ -32,10 +32,11 @@ _NEXT_TO_NOTHING = 1e-30
 _ROOM = 64
 """Links, degrees of freedom and controls that a module has room for, or multiples of it."""
 _DIRECTIONS = 4
-_WIDTHS = (1e-4, 1e-5, 1e-6, 1e-7)
+_WIDTHS = (1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7, 1e-7, 3e-8)
 """Half-widths of central differences; the one that agrees best with its double counts."""
-_SWITCHING = 1e-5
-"""Relative disagreement of differences of two widths above which a switch (touch-down, a limit) lies between."""
+_SWITCHING = 1e-6
+"""Relative disagreement of differences of two widths above which they cannot judge: a switch (touch-down, a limit) lies
+between, or the step's own rounding is as large. It is the error that is allowed, so that no looser judge is asked."""
 _REST = 0.005
 """A model is at rest in MuJoCo if its centre of mass moves by less than this in height in the last tenth [m]."""
 
