@@ -38,6 +38,25 @@ def test_sim_as_text(capfd: pytest.CaptureFixture[str]) -> None:
     assert "MuJoCo" not in out
 
 
+@pytest.mark.slow
+def test_sim_of_a_robot_from_a_file(one_object: OneObject, tmp_path: Path) -> None:
+    file = tmp_path / "sledge.xml"
+    file.write_text(
+        '<mujoco><worldbody><geom type="plane" size="9 9 1"/><body pos="0 0 0.3"><freejoint/><geom size="0.1"/>'
+        '<body pos="0.1 0 0"><joint name="j"/><geom size="0.05" pos="0.1 0 0"/></body></body></worldbody>'
+        '<actuator><motor joint="j" ctrlrange="-1 1"/></actuator></mujoco>'
+    )
+    assert main(["sim", "--model", str(file), *SMALL[2:], "--json"]) == 0
+    value = one_object()
+    assert value["task"] == "robot sledge" and value["forward_steps_per_s"] > 0
+    assert value["peers"][0]["finite"]
+
+
+def test_sim_of_a_file_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["sim", "--model", "nowhere.xml"]) == 2
+    assert "nowhere.xml" in capfd.readouterr().err
+
+
 def test_update_prints_one_object(one_object: OneObject) -> None:
     assert main(["update", "--task", "cartpole", "--num-envs", "4", "--updates", "1", "--warm-up", "0", "--json"]) == 0
     assert one_object()["parts_s"]["critic"] > 0

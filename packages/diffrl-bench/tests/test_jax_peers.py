@@ -59,6 +59,7 @@ def test_figures_are_of_simulated_time():
     assert found["forward_steps_per_s"] == 320 and found["forward_sim_s_per_s"] == pytest.approx(16)
     assert found["forward_times_slower"] == pytest.approx(100 / 16)
     assert found["forward_backward_times_slower"] == pytest.approx(25 / 4)
+    assert found["forward_backward_times_slower_cpu"] == pytest.approx(25 / 4)
     assert found["dt_s"] == pytest.approx(0.01)
 
 

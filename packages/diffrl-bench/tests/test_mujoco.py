@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffrl_bench._mujoco import JACOBIANS, MuJoCoWindow, bundled_mjcf
+from diffrl_bench._hulled import hulled_humanoid
+from diffrl_bench._mujoco import JACOBIANS, MuJoCoWindow, bundled_mjcf, compiled, mujoco
 from diffrl_bench._stopwatch import Clock, Stopwatch
 
 _SLIDER = """
@@ -100,3 +101,28 @@ def test_ant_starts_in_the_same_state_and_lands_on_the_same_ground() -> None:
     theirs = window._out[:, -1, 1:8]
     # Within what semi-implicit Euler with steps of 8 ms and of 1 ms differ in falling: g t h / 2.
     np.testing.assert_allclose(q[:, :7].numpy(), theirs, atol=9.81 * 0.1 * (1 / 120) / 2 + 1e-3)
+
+
+def test_the_hulled_humanoid_has_twenty_hulls_inside_its_capsules() -> None:
+    model = compiled(hulled_humanoid())
+    bodies = mujoco.MjModel.from_xml_string(bundled_mjcf("humanoid"))
+    assert (model.nmesh, model.nq, model.nu) == (20, bodies.nq, bodies.nu)
+    assert set(map(int, model.mesh_vertnum)) == {26}
+    shapes = [
+        model.geom(k).name for k in range(model.ngeom) if int(model.geom_type[k]) == int(mujoco.mjtGeom.mjGEOM_MESH)
+    ]
+    assert len(shapes) == 20
+    ours, theirs = mujoco.MjData(model), mujoco.MjData(bodies)
+    mujoco.mj_kinematics(model, ours)
+    mujoco.mj_kinematics(bodies, theirs)
+    for name in set(shapes) - {"neck"}:
+        k, g = model.geom(name).id, bodies.geom(name).id
+        mesh = int(model.geom_dataid[k])
+        start = int(model.mesh_vertadr[mesh])
+        points = np.array(model.mesh_vert[start : start + 26]) @ ours.geom_xmat[k].reshape(3, 3).T + ours.geom_xpos[k]
+        local = (points - theirs.geom_xpos[g]) @ theirs.geom_xmat[g].reshape(3, 3)
+        half = bodies.geom_size[g, 1] if int(bodies.geom_type[g]) == int(mujoco.mjtGeom.mjGEOM_CAPSULE) else 0.0
+        local[:, 2] -= np.clip(local[:, 2], -half, half)
+        np.testing.assert_allclose(
+            np.linalg.norm(local, axis=1), bodies.geom_size[g, 0], atol=1e-6
+        )  # six digits of XML

@@ -7,9 +7,10 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from ._mujoco import LONGEST_STEP
+from ._mujoco import LONGEST_STEP, compiled
 from ._stopwatch import Clock, Stopwatch
 
 BRAX = {
@@ -118,7 +119,7 @@ class JaxWindow:
         return pull
 
 
-def mjx_window(mjcf: str, qpos: Any, qvel: Any, control: Any, *, dt: float, device: str) -> JaxWindow:
+def mjx_window(mjcf: str | Path, qpos: Any, qvel: Any, control: Any, *, dt: float, device: str) -> JaxWindow:
     """The same bodies, start and actions in MJX, single precision.
 
     A control step is split as MuJoCo's is. The solver is Newton's with one iteration, because MJX cannot be
@@ -129,9 +130,8 @@ def mjx_window(mjcf: str, qpos: Any, qvel: Any, control: Any, *, dt: float, devi
         ValueError: JAX has no such device, or MJX does not support a part of the model.
     """
     jax, where = _jax(), _device(device)
-    mujoco: Any = importlib.import_module("mujoco")
     mjx: Any = importlib.import_module("mujoco.mjx")
-    model = mujoco.MjModel.from_xml_string(mjcf)
+    model = compiled(mjcf)
     substeps = math.ceil(dt / LONGEST_STEP - 1e-9)
     model.opt.timestep = dt / substeps
     model.opt.iterations, model.opt.ls_iterations = _ITERATIONS, _LINE_SEARCH

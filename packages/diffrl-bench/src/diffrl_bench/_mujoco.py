@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,11 @@ def bundled_mjcf(task: str) -> str | None:
     return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
+def compiled(mjcf: str | Path) -> Any:
+    """``MjModel`` of a text or a file."""
+    return mujoco.MjModel.from_xml_path(str(mjcf)) if isinstance(mjcf, Path) else mujoco.MjModel.from_xml_string(mjcf)
+
+
 class MuJoCoWindow:
     """The same window for ``mujoco.rollout``: the same bodies, start and actions, forward only.
 
@@ -40,7 +46,7 @@ class MuJoCoWindow:
     These are MuJoCo's own derivatives: forward differences of one step with respect to its state and control.
 
     Args:
-        mjcf: the model.
+        mjcf: the model, as text or a file.
         qpos, qvel: start ``[N, nq]``, ``[N, nv]``.
         control: ``[T, N, nu]``, each row held for one control step.
         dt: duration of a control step [s].
@@ -49,15 +55,15 @@ class MuJoCoWindow:
     """
 
     def __init__(
-        self, mjcf: str, qpos: Any, qvel: Any, control: Any, *, dt: float, threads: int, jacobians: bool
+        self, mjcf: str | Path, qpos: Any, qvel: Any, control: Any, *, dt: float, threads: int, jacobians: bool
     ) -> None:
-        model = mujoco.MjModel.from_xml_string(mjcf)
+        model = compiled(mjcf)
         self.substeps = math.ceil(dt / LONGEST_STEP - 1e-9)
         model.opt.timestep = dt / self.substeps
         self.step_s = float(model.opt.timestep)
         self.threads = threads
         if (model.nq, model.nv, model.nu) != (qpos.shape[1], qvel.shape[1], control.shape[2]):
-            raise ValueError("the bundled MJCF file does not describe the simulated model")
+            raise ValueError("the MJCF file does not describe the simulated model")
         self._model = model
         self._data = [mujoco.MjData(model) for _ in range(threads)]
         self._start = _states(model, self._data[0], qpos, qvel)

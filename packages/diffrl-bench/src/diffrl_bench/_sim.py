@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ._jax_peers import NAMES
@@ -24,6 +25,8 @@ class SimBench:
     """Settings of the measurement."""
 
     task: str = "ant"
+    model: str | None = None
+    """MJCF file of a robot to measure in the task's place, as ``robot_task`` loads it, or ``"hulled-humanoid"``."""
     num_envs: int = 64
     """Worlds in parallel (N)."""
     horizon: int = 32
@@ -75,6 +78,8 @@ def bench_sim(bench: SimBench, progress: Progress = unseen) -> dict[str, Any]:
     threads_before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
+        if bench.model is not None:
+            bench = dataclasses.replace(bench, task=_robot(bench.model))
         env = _make(bench, bench.num_envs, bench.threads)
         dynamics = env.task.dynamics
         threads = getattr(dynamics, "threads", None) if bench.device == "cpu" else None
@@ -249,6 +254,9 @@ def jax_figures(laps: Laps, peer: Any, ours: Laps, simulated_s: float) -> dict[s
     duration = peer.step_s * peer.steps / peer.substeps
     walls = {name: statistics.median(lap.wall for lap in laps[name]) for name in ("forward", "forward_backward")}
     mine = {name: statistics.median(found) for name, found in _walls(ours).items()}
+    their_cpu = {name: statistics.median(lap.cpu for lap in laps[name]) for name in walls}
+    both_cpu = [a.cpu + b.cpu for a, b in zip(ours["recording"], ours["backward"], strict=True)]
+    my_cpu = {"forward": [lap.cpu for lap in ours["forward"]], "forward_backward": both_cpu}
     return {
         "name": peer.name,
         "dt_s": peer.step_s / peer.substeps,
@@ -259,18 +267,21 @@ def jax_figures(laps: Laps, peer: Any, ours: Laps, simulated_s: float) -> dict[s
         **{f"{name}_steps_per_s": peer.steps / peer.substeps / wall for name, wall in walls.items()},
         **{f"{name}_sim_s_per_s": duration / wall for name, wall in walls.items()},
         **{f"{name}_times_slower": simulated_s / mine[name] / (duration / wall) for name, wall in walls.items()},
+        **{
+            f"{name}_times_slower_cpu": simulated_s / statistics.median(my_cpu[name]) / (duration / cpu)
+            for name, cpu in their_cpu.items()
+        },
         "window_s": {name: spread([lap.wall for lap in laps[name]]) for name in walls},
     }
 
 
 def _jax_window(name: str, bench: SimBench, env: Any, begin: Any) -> Any:
     from ._jax_peers import brax_window, mjx_window
-    from ._mujoco import bundled_mjcf
 
     if name != "mjx":
         backend = name.removeprefix("brax-")
         return brax_window(bench.task, backend, bench.horizon, bench.num_envs, device=bench.device)
-    mjcf = bundled_mjcf(bench.task)
+    mjcf = _mjcf(bench)
     if mjcf is None:
         raise ValueError(f"task {bench.task!r} has no MJCF file for MJX")
     qpos, qvel = (part.detach().cpu().numpy() for part in begin.state.physics[:2])
@@ -295,6 +306,31 @@ def _memory(bench: SimBench, env: Any, window: Callable[[], None]) -> dict[str, 
         "kept_window_bytes": step * bench.horizon,
         "peak_growth_bytes": peak_growth(window) if bench.device == "cpu" else None,
     }
+
+
+def _robot(model: str) -> str:
+    """The name of a task that has the robot of a file, registered if it is not."""
+    from diffsim_core import list_tasks, register_task
+    from diffsim_core.tasks import robot_task
+
+    source = _source(model)
+    name = f"robot {source.stem if isinstance(source, Path) else model}"
+    if name not in list_tasks():
+        register_task(name, robot_task(source))
+    return name
+
+
+def _source(model: str) -> str | Path:
+    from ._hulled import HULLED_HUMANOID, hulled_humanoid
+
+    return hulled_humanoid() if model == HULLED_HUMANOID else Path(model)
+
+
+def _mjcf(bench: SimBench) -> str | Path | None:
+    """The model as MuJoCo reads it: text, or its file."""
+    from ._mujoco import bundled_mjcf
+
+    return bundled_mjcf(bench.task) if bench.model is None else _source(bench.model)
 
 
 def _make(bench: SimBench, num_envs: int, threads: int | None) -> Any:
@@ -322,12 +358,12 @@ def _scaling_names(scaling: dict[str, Any]) -> list[tuple[str, int]]:
 
 
 def _mujoco_windows(bench: SimBench, env: Any, begin: Any) -> dict[str, Any]:
-    from ._mujoco import MuJoCoWindow, bundled_mjcf
+    from ._mujoco import MuJoCoWindow
 
-    mjcf = bundled_mjcf(bench.task)
+    mjcf = _mjcf(bench)
     if mjcf is None:
         return {}
-    qpos, qvel = (part.detach().cpu().numpy() for part in begin.state.physics)
+    qpos, qvel = (part.detach().cpu().numpy() for part in begin.state.physics[:2])
     control = _controls(env, begin)
 
     def window(threads: int) -> MuJoCoWindow:

@@ -13,6 +13,7 @@ def add(commands: Commands) -> None:
     sim = commands.add("sim", _sim, "Steps per second of a simulator, forward and backward, and of MuJoCo.")
     add_target(sim)
     sim.set_defaults(num_envs=64)
+    sim.add_argument("--model", metavar="FILE", help="an MJCF file in the task's place, or hulled-humanoid")
     sim.add_argument("--horizon", type=int, default=32, metavar="T", help="control steps in a window; default 32")
     sim.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     sim.add_argument(
@@ -103,6 +104,7 @@ def _sim(args: argparse.Namespace) -> Result:
     report = bench_sim(
         SimBench(
             task=args.task,
+            model=args.model,
             num_envs=args.num_envs,
             horizon=args.horizon,
             threads=args.threads,
