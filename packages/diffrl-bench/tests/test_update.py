@@ -75,7 +75,6 @@ def test_values_of_a_field_by_turns() -> None:
     assert {key: torch_[key] for key in ("update_s", "update_cpu_s", "parts_s")}.items() <= report.items()
     assert torch_["times_faster_cpu"] == torch_["times_faster_wall"] == {"median": 1.0, "min": 1.0, "max": 1.0}
     assert native["times_faster_cpu"]["median"] > 0 and native["parts_s"]["critic"] > 0
-    assert native["parts_s"]["optimiser"] < torch_["parts_s"]["optimiser"] / 2, "of 65 steps one is left to torch"
     assert report["env_steps"] == 2 * 8 * 32 * (1 + 2 * 2)
     text = update_text(report)
     assert (

@@ -316,7 +316,8 @@ def _robot(model: str) -> str:
     source = _source(model)
     name = f"robot {source.stem if isinstance(source, Path) else model}"
     if name not in list_tasks():
-        register_task(name, robot_task(source))
+        factory: Any = robot_task(source)
+        register_task(name, factory)
     return name
 
 
