@@ -62,7 +62,6 @@ def _check(out: Path, killed: str) -> None:
 @pytest.fixture
 def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A cluster of this machine with room for three workers."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else the first one makes a token in the home folder
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "200")  # 30 are few on a busy machine
     ray = pytest.importorskip("ray")
     from diffrl_bench._ray import our_signals

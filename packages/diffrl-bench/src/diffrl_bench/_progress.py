@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from ._suite import PlannedRun
 
+_COUNTED = {"iterations": "iteration", "seconds": "wall_s"}
+"""What a line of ``metrics.jsonl`` calls a budget, where that is another name."""
 _TAIL_BYTES = 64 * 2**10
 """Read of the end of ``metrics.jsonl``: some hundred updates."""
 
@@ -31,10 +33,10 @@ def progress_of(folder: Path) -> Progress:
         with (folder / "metrics.jsonl").open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
-        (name, most), *_ = ((name, float(value)) for name, value in budget.items())
+        (name, most), *_ = ((str(name), float(value)) for name, value in budget.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Progress()
-    return _rate(_points(lines, {"iterations": "iteration", "seconds": "wall_s"}.get(name, name), most))
+    return _rate(_points(lines, _COUNTED.get(name, name), most))
 
 
 def _points(lines: Iterable[str], key: str, most: float) -> list[tuple[float, float]]:

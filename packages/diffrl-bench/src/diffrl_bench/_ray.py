@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -45,7 +46,7 @@ class RayEngine:
         try:
             if self._own:
                 with our_signals():
-                    ray.init(address=address, log_to_driver=False, logging_level="error")
+                    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except ConnectionError as error:
             raise ValueError(
                 f"--address {address}: {' '.join(str(error).split())}; if it is there, it may ask for a token: set "
