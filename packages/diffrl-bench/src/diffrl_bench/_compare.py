@@ -111,7 +111,7 @@ def _of_runs(
 ) -> Iterator[Change]:
     for key in dict.fromkeys([*base, *new]):
         suite, name, task = key
-        told = {"suite": suite, "name": f"{name} {task}"}
+        told: dict[str, Any] = {"suite": suite, "name": f"{name} {task}"}
         if key not in base or key not in new:
             yield Change(**told, what=RETURN, verdict=UNKNOWN, note=f"only in {'new' if key in new else 'base'}")
             continue
@@ -125,7 +125,7 @@ def _of_runs(
             continue
         if RETURN in kinds:
             notes = [] if _configs(before) == _configs(after) else ["other configuration"]
-            yield _change(told, RETURN, *(_returns(rows) for rows in (before, after)), notes, tolerance)
+            yield _change(told, RETURN, _returns(before), _returns(after), notes, tolerance)
         if SPEED in kinds:
             if _places(before) != _places(after):
                 note = "other machine, threads or runs at a time"
@@ -133,8 +133,7 @@ def _of_runs(
             else:
                 time = "cpu_s" if all(row.get("cpu_s") for row in (*before, *after)) else "wall_s"
                 of = {"cpu_s": "control steps per second of processor time", "wall_s": "control steps per second"}[time]
-                sides = ([row["env_steps"] / row[time] for row in rows if row[time]] for rows in (before, after))
-                yield _change(told, SPEED, *sides, [of], tolerance)
+                yield _change(told, SPEED, _speeds(before, time), _speeds(after, time), [of], tolerance)
 
 
 def _change(
@@ -173,6 +172,10 @@ def _finished(rows: Sequence[Row]) -> list[Row]:
 
 def _returns(rows: Sequence[Row]) -> list[float]:
     return [row["return_mean"] for row in rows if row["return_mean"] is not None]
+
+
+def _speeds(rows: Sequence[Row], time: str) -> list[float]:
+    return [row["env_steps"] / row[time] for row in rows if row[time]]
 
 
 def _configs(rows: Sequence[Row]) -> set[str | None]:

@@ -251,7 +251,8 @@ def _cells(suite: Suite, rows: Sequence[Row], metric: str) -> list[Cell]:
         groups.setdefault(key, ([], [], []))
     for row in rows:
         ended = row["status"] == "finished" and row.get(metric) is not None
-        groups[row["task"], learner(row)][0 if ended else 1].append(row)
+        finished, others, _ = groups[row["task"], learner(row)]
+        (finished if ended else others).append(row)
     for one in told:
         groups[one.task, one.learner][2].append(one)
     cells = [
