@@ -167,7 +167,7 @@ class RunSpec:
 
         given = {name.removeprefix("bundle_"): getattr(self, name) for name in _OF_BUNDLE}
         options = {name: value for name, value in given.items() if value is not None}
-        return BundledEnv(env, Bundle(branches=self.bundle, **options))
+        return BundledEnv(env, Bundle(**{"branches": self.bundle, **options}))
 
 
 def default_task_options(entry: AlgorithmEntry, declared: Options, device: str) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def vtrace(
     refuse_nan(xp, reward=reward, value=value, value_next=tail, log_prob=log_prob, log_prob_old=log_prob_old)
     log_ratio = stop_gradient(log_prob) - stop_gradient(log_prob_old)
     rho, c = (_bounded(xp, log_ratio, name, most) for name, most in (("rho_max", rho_max), ("c_max", c_max)))
-    ends = done | terminated
+    ends: Array = done | terminated
     delta = rho * (reward + gamma * tail - value)
     carry = (gamma * lam) * c * xp.astype(~ends, reward.dtype)
     target = value + linear_scan(carry, delta, zero[-1, :], reverse=True)

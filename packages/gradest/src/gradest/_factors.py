@@ -28,19 +28,19 @@ def check_factors(owner: str, like: Array, **factors: Array | float) -> tuple[An
     return tuple(_checked(owner, like, name, factor) for name, factor in factors.items())
 
 
-def one_step_before(xp: Any, factor: Array | float) -> Array | float:
+def one_step_before(xp: Any, factor: Any) -> Any:
     """The factor of the step before each one; that of step 0 has no meaning."""
     if isinstance(factor, float):
         return factor
     return xp.concat([factor[:1, :], factor[:-1, :]], axis=0)
 
 
-def at_row(factor: Array | float, row: int) -> Array | float:
+def at_row(factor: Any, row: int) -> Any:
     """The factor of one step, ``[N]`` or a number."""
     return factor if isinstance(factor, float) else factor[row, :]
 
 
-def _checked(owner: str, like: Array, name: str, factor: Array | float) -> Array | float:
+def _checked(owner: str, like: Array, name: str, factor: Any) -> Any:
     if isinstance(factor, float) or getattr(factor, "ndim", 0) == 0:
         return check_factor(name, factor)
     shape = tuple(factor.shape)

@@ -119,7 +119,8 @@ class BundledEnv(Remade):
             stay = torch.from_numpy(np.flatnonzero(left[active])).to(self.device)
             ends = tree_map(lambda none, x: none.index_copy(0, at[stay], x[stay]), remembered.branches, ends)
             remembered = remembered._replace(branches=ends, keep=remembered.keep.index_copy(0, at[stay], keep[stay]))
-        rest = torch.where(step.terminated | step.truncated, 0, torch.from_numpy(left).to(self.device))
+        ended: Any = step.terminated | step.truncated
+        rest = torch.where(ended, 0, torch.from_numpy(left).to(self.device))
         bundled = torch.from_numpy(active).to(step.reward)
         after = after._replace(task=remembered._replace(left=rest))
         return after, step._replace(metrics={**step.metrics, "bundled": bundled})
