@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ._config import GaussianConfig as GaussianConfig
     from ._config import UpdateConfig as UpdateConfig
     from ._config import WindowConfig as WindowConfig
+    from ._diagnose._diagnosis import Diagnosis as Diagnosis
+    from ._diagnose._subject import diagnose as diagnose
     from ._errors import CheckpointError as CheckpointError
     from ._errors import RunError as RunError
     from ._errors import UsageError as UsageError
@@ -60,6 +62,7 @@ _LAZY = {
     "CheckpointError": "_errors",
     "Clips": "_clips",
     "CriticConfig": "_config",
+    "Diagnosis": "_diagnose._diagnosis",
     "Evaluation": "_evaluate",
     "Evaluator": "_evaluate",
     "FitConfig": "_config",
@@ -76,6 +79,7 @@ _LAZY = {
     "WandbLog": "_loggers",
     "WindowConfig": "_config",
     "default_preset": "_presets",
+    "diagnose": "_diagnose._subject",
     "evaluate": "_evaluate",
     "export_run": "_export",
     "get_algorithm": "_registry",

@@ -24,6 +24,7 @@ _COMMANDS = {
     "export": "write the policy of a run to a file of ONNX, torch.export or jax.export",
     "list": "list algorithms, tasks or presets",
     "check": "check a task's gradients and promises",
+    "diagnose": "where first-order gradients are noisy, biased or lost, and what to train with",
 }
 _GROUP = "diffrl.commands"
 _ELSEWHERE = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from argparse import Namespace
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from diffsim_core.options import Count, Index, Option, Options
@@ -175,7 +175,7 @@ def spec_of(entry: AlgorithmEntry, args: Namespace) -> RunSpec:
     run = {name: value for name in _OF_RUN if (value := getattr(args, name)) is not None}
     run = {"num_envs": preset.num_envs, "eval_episodes": preset.eval_episodes, **run}
     usual = default_task_options(entry, declared, run.get("device", RunSpec.device))
-    options = {**usual, **preset.task_options, **_given(declared, args.task_option or [], own)}
+    options = {**usual, **preset.task_options, **given_options(declared, args.task_option or [], own)}
     config = _fields.replace(preset.config, changes)
     made = RunSpec(
         algorithm=entry.name,
@@ -226,7 +226,7 @@ def scheduled(spec: RunSpec, given: set[str]) -> RunSpec:
     return dataclasses.replace(spec, config=_fields.replace(config, changes))
 
 
-def _given(declared: Options, texts: Sequence[str], elsewhere: Container[str]) -> Mapping[str, Any]:
+def given_options(declared: Options, texts: Sequence[str], elsewhere: Container[str] = ()) -> dict[str, Any]:
     """Values of ``--task-option NAME=VALUE``, as the task declares them; those ``elsewhere`` are options themselves."""
     options: dict[str, Any] = {}
     for text in texts:

@@ -17,6 +17,7 @@ from ._adam import Adam as Adam
 from ._adam import Optimizer as Optimizer
 from ._bundled import BundledEnv as BundledEnv
 from ._critic import Critic as Critic
+from ._diagnose import diagnose_policy as diagnose_policy
 from ._distributions import Gaussian as Gaussian
 from ._learner import ActorLearner as ActorLearner
 from ._learner import CriticLearner as CriticLearner
