@@ -148,7 +148,8 @@ class Diagnosis:
         k = self.lookaheads.index(self.shown)
         yield from _table(_HEAD[:-1], [_row(name, row[k]) for name, row in self.states.items()])
         yield ""
-        for word in dict.fromkeys(found.verdict for step in self.steps for found in step.findings):
+        used: list[Verdict] = [found.verdict for step in self.steps for found in step.findings]
+        for word in dict.fromkeys(used):
             yield f"{word}: {MEANINGS[word]}"
         yield ""
         worst = self._worst()

@@ -32,12 +32,12 @@ class Pairs(NamedTuple):
     @property
     def known(self) -> Numbers:
         """``[W, P]`` bool: both roll-outs are fine."""
-        return self.fine.all(-1)
+        return np.all(self.fine, axis=-1)
 
     @property
     def passed(self) -> Numbers:
         """``[W, P]`` bool: both gradients are usable."""
-        return self.usable.all(-1)
+        return np.all(self.usable, axis=-1)
 
 
 class Gain(NamedTuple):

@@ -197,7 +197,7 @@ def _signal(ax: Axes, x: Sequence[int], found: Sequence[Finding], d: Diagnosis) 
         ax.plot(x, np.where(y > _FLOOR, y, np.nan), color=color, label=label, linewidth=1.2)
         if name == "snr":
             for below, marker in ((False, "o"), (True, "v")):
-                at = np.flatnonzero((y <= _FLOOR) == below)
+                at: list[int] = np.flatnonzero((y <= _FLOOR) == below).tolist()
                 colors = [COLORS[found[k].verdict] for k in at]
                 ax.scatter(np.array(x)[at], y[at], c=colors, s=24, marker=marker, zorder=3, edgecolors="white", lw=0.4)
     ax.axhline(1 / d.thresholds.batch, color="black", linewidth=0.8, linestyle=":")

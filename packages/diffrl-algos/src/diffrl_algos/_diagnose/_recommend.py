@@ -65,7 +65,7 @@ def recommend(
         thresholds: where the verdicts come from.
         known: names of the algorithms that exist.
     """
-    words = [word for _, word in pooled]
+    words: list[Verdict] = [word for _, word in pooled]
     trusted = _leading(lookaheads, words, [word == "trustworthy" for word in words])
     useful = _leading(lookaheads, words, [_useful(m, word, thresholds) for m, word in pooled])
     usual = _leading(lookaheads, words, [_share(steps, k, "trustworthy") >= _MOST for k in range(len(words))])
@@ -170,7 +170,7 @@ def _share(steps: Sequence[Sequence[Verdict]], k: int, word: Verdict) -> float:
 
 def _usual(words: Sequence[Verdict]) -> Verdict | None:
     """The most frequent bad word, the first one where several are; None where none is bad."""
-    counts = Counter(word for word in words if word in BAD)
+    counts: Counter[Verdict] = Counter(word for word in words if word in BAD)
     return counts.most_common(1)[0][0] if counts else None
 
 

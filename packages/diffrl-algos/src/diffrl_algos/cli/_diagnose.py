@@ -18,12 +18,13 @@ from ._parser import Parser, Result, add_import
 from ._run_imports import imported_for
 from ._train_options import given_options, task_options
 
-_Begin: Any = Annotated[int, Interval(ge=0, lt=2**31)] | None
 _OPTIONS = (
     Option(name="num_envs", kind=Count, default=8, doc="States at each step."),
     Option(name="samples", kind=Annotated[int, Interval(ge=4, lt=2**20)], default=16, doc="Roll-outs from each state."),
     Option(name="steps", kind=Count, default=32, doc="Steps that are examined."),
-    Option(name="begin", kind=_Begin, default=None, doc="First of them; none: 100, or 0 where they cover an episode."),
+    Option(
+        name="begin", kind=Index | None, default=None, doc="First of them; none: 100, or 0 where they cover an episode."
+    ),
     Option(name="every", kind=Count | None, default=None, doc="Control steps between them; none: 1, or to cover it."),
     Option(name="horizon", kind=Count, default=32, doc="Longest lookahead.", unit="control steps"),
     Option(name="seed", kind=Index, default=0, doc="Names the worlds, the noise and a fresh policy."),

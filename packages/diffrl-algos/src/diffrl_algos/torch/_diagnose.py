@@ -14,6 +14,7 @@ from diffsim_core import Env
 
 from .._diagnose._diagnosis import Diagnosis, Finding, StepFinding
 from .._diagnose._measures import Cell, measure
+from .._diagnose._moments import Gain, Pairs
 from .._diagnose._recommend import recommend
 from .._diagnose._states import groups
 from .._diagnose._verdict import Thresholds, verdict
@@ -191,7 +192,11 @@ def _states(
 
     def of(masks: Sequence[Any], k: int) -> list[Cell]:
         parts = zip(masks, (row[k] for row in cells), strict=True)
-        return [Cell(*(type(p)(*(x[mask] for x in p)) for p in cell)) for mask, cell in parts if mask.any()]
+        return [
+            Cell(Pairs(*(x[mask] for x in cell.pairs)), Gain(*(x[mask] for x in cell.gain)))
+            for mask, cell in parts
+            if mask.any()
+        ]
 
     return {
         name: tuple(_finding(h, of(masks, k), limits) for k, h in enumerate(lookaheads))
