@@ -60,9 +60,8 @@ def _check(out: Path, killed: str) -> None:
 
 
 @pytest.fixture
-def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A cluster of this machine with room for three workers."""
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "200")  # 30 are few on a busy machine
+def ray_cluster() -> Iterator[None]:
+    """A cluster of this machine with room for three workers. It takes a quiet machine: Ray waits 30 s for its parts."""
     ray = pytest.importorskip("ray")
     from diffrl_bench._ray import our_signals
 
