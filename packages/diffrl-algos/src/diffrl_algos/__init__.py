@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ._config import UpdateConfig as UpdateConfig
     from ._config import WindowConfig as WindowConfig
     from ._diagnose._diagnosis import Diagnosis as Diagnosis
-    from ._diagnose._subject import diagnose as diagnose
+    from ._diagnosed import diagnose as diagnose
     from ._errors import CheckpointError as CheckpointError
     from ._errors import RunError as RunError
     from ._errors import UsageError as UsageError
@@ -79,7 +79,7 @@ _LAZY = {
     "WandbLog": "_loggers",
     "WindowConfig": "_config",
     "default_preset": "_presets",
-    "diagnose": "_diagnose._subject",
+    "diagnose": "_diagnosed",
     "evaluate": "_evaluate",
     "export_run": "_export",
     "get_algorithm": "_registry",

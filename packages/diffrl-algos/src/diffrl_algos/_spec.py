@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from annotated_types import Unit
 
@@ -163,11 +164,10 @@ class RunSpec:
     def _bundled(self, env: Any) -> Env:
         if self.entry.arrays != "torch":
             raise ValueError(f"--bundle needs torch, and {self.algorithm} computes with {self.entry.arrays} here")
-        from .torch import BundledEnv
-
         given = {name.removeprefix("bundle_"): getattr(self, name) for name in _OF_BUNDLE}
         options = {name: value for name, value in given.items() if value is not None}
-        return BundledEnv(env, Bundle(**{"branches": self.bundle, **options}))
+        wrapped = importlib.import_module(".torch", __package__).BundledEnv  # it sees this module
+        return cast("Env", wrapped(env, Bundle(**{"branches": self.bundle, **options})))
 
 
 def default_task_options(entry: AlgorithmEntry, declared: Options, device: str) -> dict[str, Any]:

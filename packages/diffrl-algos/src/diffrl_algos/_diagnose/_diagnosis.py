@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,9 +112,7 @@ class Diagnosis:
         if file.suffix not in FORMATS:
             raise ValueError(f"{file} must end in {', '.join(FORMATS)}")
         require_plots()
-        from ._plot import plot_diagnosis
-
-        plot_diagnosis(self, file)
+        importlib.import_module("._plot", __package__).plot_diagnosis(self, file)  # it sees this module
         return file
 
     @property

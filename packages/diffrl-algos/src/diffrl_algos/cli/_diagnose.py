@@ -64,7 +64,7 @@ def run(arguments: Sequence[str]) -> Result:
 
 
 def _diagnosed(args: Any, path: Path) -> Result:
-    from .._diagnose._subject import diagnose
+    from .._diagnosed import diagnose
     from .._run import Run
     from ..torch._diagnose import PARTS
 

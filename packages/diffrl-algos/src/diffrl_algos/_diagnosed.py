@@ -7,21 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._arrays import carried_arrays
-from .._errors import RunError, UsageError, unknown
-from .._presets import default_preset
-from .._registry import get_algorithm
-from .._run import Run
-from .._spec import RunSpec, default_task_options
-from .._train import Budget
-from ..torch._account import settings
-from ..torch._diagnose import Progress, diagnose_policy, unseen
-from ..torch._observations import flat
-from ..torch._policy import GaussianActor
-from ._verdict import Thresholds
+from ._arrays import carried_arrays
+from ._diagnose._verdict import Thresholds
+from ._errors import RunError, UsageError, unknown
+from ._presets import default_preset
+from ._registry import get_algorithm
+from ._run import Run
+from ._spec import RunSpec, default_task_options
+from ._train import Budget
+from .torch._account import settings
+from .torch._diagnose import Progress, diagnose_policy, unseen
+from .torch._observations import flat
+from .torch._policy import GaussianActor
 
 if TYPE_CHECKING:
-    from ._diagnosis import Diagnosis
+    from ._diagnose._diagnosis import Diagnosis
 
 
 def diagnose(
