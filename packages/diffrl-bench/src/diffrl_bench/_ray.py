@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import signal
 import threading
@@ -38,7 +39,7 @@ class RayEngine:
 
     def __init__(self, *, address: str | None, cpus: int, gpus: float, jobs: int) -> None:
         try:
-            import ray
+            ray: Any = importlib.import_module("ray")
         except ImportError:
             raise ValueError("--on ray needs Ray: pip install 'diffrl-bench[ray]'") from None
         self._ray, self.slots = ray, jobs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import signal
 import time
 from collections.abc import Mapping
@@ -51,7 +52,7 @@ class SlurmEngine:
         self, folder: Path, options: Mapping[str, str], *, local: bool, cpus: int, gpus: float, jobs: int
     ) -> None:
         try:
-            import submitit
+            submitit: Any = importlib.import_module("submitit")
         except ImportError:
             raise ValueError("--on slurm needs submitit: pip install 'diffrl-bench[slurm]'") from None
         if gpus != int(gpus):
@@ -93,12 +94,11 @@ class SlurmJob:
 
     def checkpoint(self) -> Any:
         """Stop the training after its update; the job that goes on with it."""
-        from submitit.helpers import DelayedSubmission
-
         if self._process is not None:
             self._process.stop(signal.SIGTERM)
             self._process.wait()
-        return DelayedSubmission(SlurmJob(Attempt(**self._attempt)))
+        helpers: Any = importlib.import_module("submitit.helpers")
+        return helpers.DelayedSubmission(SlurmJob(Attempt(**self._attempt)))
 
 
 class SlurmTask:
