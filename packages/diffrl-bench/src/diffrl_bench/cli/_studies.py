@@ -75,6 +75,15 @@ def add(commands: Commands) -> None:
     bundles.add_argument("--seed", type=int, default=0)
     bundles.add_argument("--plot", metavar="FILE", help="draw the results: .svg, .png or .pdf")
 
+    transfer = commands.add("transfer", _transfer, "Policies of runs, unchanged, in MuJoCo C on the same model file.")
+    transfer.add_argument("runs", nargs="+", metavar="RUN", help="run folders in torch, of tasks with an MJCF file")
+    transfer.add_argument("--episodes", type=int, default=64, metavar="K", help="episodes on each side; default 64")
+    transfer.add_argument("--seed", type=int, default=0)
+    transfer.add_argument("--checkpoint", default="last", metavar="NAME", help="last (default), best, or an iteration")
+    transfer.add_argument(
+        "--step-ms", type=float, default=2.0, metavar="MS", help="longest step of MuJoCo in milliseconds; default 2"
+    )
+
     peers = commands.add("peers", _peers, "Compare PPO, SAC and TD3 with Stable-Baselines3, everything else equal.")
     peers.add_argument("--algo", dest="algos", action="append", metavar="ALGO", help="may be repeated; default all")
     peers.add_argument("--task", default="cartpole", help="default cartpole")
@@ -84,6 +93,14 @@ def add(commands: Commands) -> None:
     peers.add_argument(
         "--episodes", type=int, default=128, metavar="K", help="episodes of the final evaluation; default 128"
     )
+
+
+def _transfer(args: argparse.Namespace) -> Result:
+    from .._transfer import transfer, transfer_text
+
+    given = {name: getattr(args, name) for name in ("episodes", "seed", "checkpoint", "step_ms", "progress")}
+    reports = [transfer(run, **given) for run in args.runs]
+    return Result({"benchmark": "transfer", "runs": reports}, transfer_text(reports))
 
 
 def _models(args: argparse.Namespace) -> Result:
