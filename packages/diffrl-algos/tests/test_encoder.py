@@ -16,7 +16,7 @@ from diffrl_algos._session import evaluate_run, resume_run, start_run
 from diffrl_algos._spec import RunSpec
 from diffrl_algos.torch import SAPO, TrajOpt
 from diffrl_algos.torch._adam import Adam, Optimizer
-from diffrl_algos.torch._critic import Critic, fit_critic
+from diffrl_algos.torch._critic import Critic, fit_critic, passes
 from diffrl_algos.torch._encoder import EncodedMLP, Encoder
 from diffrl_algos.torch._mlp import MLP
 from diffrl_algos.torch._observations import FlatEnv, Layout, flat
@@ -152,8 +152,9 @@ def test_critics_with_encoders_are_fitted_like_torchs():
     g = torch.Generator().manual_seed(3)
     start = critic.init(g, gain=1.0).double()
     x, y = (torch.randn(*shape, generator=g, dtype=torch.float64) for shape in ((12, 27), (12,)))
+    order = torch.stack([*passes(config, 12, g, x.device)])
     fitted, _, loss = fit_critic(
-        critic, start, Adam.init(start), x, y, config=config, optimizer=optimizer, lr=0.01, generator=g
+        critic, start, Adam.init(start), x, y, config=config, optimizer=optimizer, lr=0.01, order=order
     )
     params = start.clone().requires_grad_()
     theirs = torch.optim.AdamW([params], lr=0.01, betas=(0.7, 0.95), weight_decay=0.1)

@@ -71,18 +71,16 @@ def test_a_fit_is_torchs(fit, count, weight_decay, rows):
     rng = np.random.default_rng(3)
     flat, x, y = (rng.normal(size=shape) for shape in (count * theirs.mlp.num_params, (rows, 3), rows))
     generator = torch.Generator().manual_seed(0)
-    order = torch.stack([*torch_critic.passes(config, rows, generator, torch.device("cpu"))]).numpy()
+    order = torch.stack([*torch_critic.passes(config, rows, generator, torch.device("cpu"))])
     given = [torch.tensor(part) for part in (flat, x, y)]
     optimizer = torch_adam.Optimizer((0.7, 0.95), 0.5, weight_decay)
     options = {"config": config, "lr": 0.01}
-    adam, generator = torch_adam.Adam.init(given[0]), torch.Generator().manual_seed(0)
-    fitted = torch_critic.fit_critic(
-        theirs, given[0], adam, *given[1:], optimizer=optimizer, generator=generator, **options
-    )
+    adam = torch_adam.Adam.init(given[0])
+    fitted = torch_critic.fit_critic(theirs, given[0], adam, *given[1:], optimizer=optimizer, order=order, **options)
     flat, x, y = (jnp.asarray(part) for part in (flat, x, y))
     optimizer = _adam.Optimizer((0.7, 0.95), 0.5, weight_decay)
     run = compiled(lambda flat, *rest: fit(ours, flat, _adam.Adam.init(flat), *rest, optimizer=optimizer, **options))
-    got = run(flat, x, y, jnp.asarray(order))
+    got = run(flat, x, y, jnp.asarray(order.numpy()))
     same(fitted[0], got[0])
     same(fitted[1].m, got[1].m)
     same(fitted[1].v, got[1].v)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from diffrl_algos import SHACConfig
 from diffrl_algos.torch._adam import Adam, Optimizer, clip_norm
-from diffrl_algos.torch._critic import Critic, fit_critic
+from diffrl_algos.torch._critic import Critic, fit_critic, passes
 from diffrl_algos.torch._episodes import Episodes
 from diffrl_algos.torch._mlp import MLP
 from diffrl_algos.torch._normalize import RunningStats
@@ -99,8 +99,9 @@ def test_critics_are_fitted_as_if_each_were_alone(count, minibatches, activation
     theirs = torch.optim.AdamW(params, lr=0.01, betas=(0.7, 0.95), weight_decay=0.1)
     before = flat.clone()
     order = torch.Generator().manual_seed(seed)
+    drawn = torch.stack([*passes(config, 12, order, x.device)])
     fitted, adam, loss = fit_critic(
-        critic, flat, Adam.init(flat), x, y, config=config, optimizer=optimizer, lr=0.01, generator=order
+        critic, flat, Adam.init(flat), x, y, config=config, optimizer=optimizer, lr=0.01, order=drawn
     )
     order.manual_seed(seed)
     errors = []

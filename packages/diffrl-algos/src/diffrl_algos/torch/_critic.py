@@ -110,7 +110,7 @@ def fit_critic(
     config: CriticConfig,
     optimizer: Optimizer,
     lr: float,
-    generator: torch.Generator,
+    order: Tensor,
 ) -> tuple[Tensor, Adam, Tensor]:
     """Fit every network to the same targets: ``critic_iterations`` passes in ``critic_minibatches`` pieces.
 
@@ -126,7 +126,7 @@ def fit_critic(
         config: passes, pieces and their order.
         optimizer: clipping and constants of Adam.
         lr: learning rate.
-        generator: draws the pieces.
+        order: the rows of each pass ``[passes, B]``, in several processes of all their rows, see ``passes``.
 
     Returns:
         New parameters, new moments, and the mean squared error of the last pass as it went, a scalar.
@@ -137,9 +137,9 @@ def fit_critic(
     params, grads = critic.split(flat), critic.split(grad)
     size = minibatch_rows(config, len(y))
     errors: list[Tensor] = []
-    for order in passes(config, len(y), generator, y.device):
+    for each in order:
         errors = []
-        for minibatch in zip(x[order].split(size), y[order].split(size), strict=True):
+        for minibatch in zip(x[each].split(size), y[each].split(size), strict=True):
             x_b, y_b = distributed.share(*minibatch)
             errors += critic.regression_grad(params, x_b, y_b, grads)
             adam, _ = optimizer.step_(flat, adam, grad, lr)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .._config import CriticConfig, FitConfig
+from . import _distributed as distributed
 from ._adam import Adam, Optimizer
 from ._beside import beside
 from ._choice import is_native
@@ -37,11 +38,12 @@ def begin_fit(
 ) -> Callable[[], tuple[Tensor, Adam, Tensor]]:
     """Begin what ``fit_critic`` describes, as ``config.critic_fit`` says.
 
-    Compiled code draws its minibatches here, and then runs on another core. Torch's operations run when the result is
-    asked for. Both draw the same minibatches as long as nobody uses ``generator`` in between.
+    The minibatches are drawn here. Compiled code then runs on another core, and torch's operations when the result is
+    asked for.
 
     Args:
-        critic, flat, adam, x, y, config, optimizer, lr, generator: those of ``fit_critic``.
+        critic, flat, adam, x, y, config, optimizer, lr: those of ``fit_critic``.
+        generator: draws the minibatches.
         elsewhere: use another core, if there is one. Then nobody may change an array before the fit has ended.
 
     Returns:
@@ -50,10 +52,10 @@ def begin_fit(
     Raises:
         ValueError: compiled code was asked for, and cannot do it.
     """
+    order = torch.stack([*passes(config, len(y) * distributed.size(), generator, y.device)])
     if not fits_natively(config, critic, flat.device):
-        options: dict[str, Any] = {"config": config, "optimizer": optimizer, "lr": lr, "generator": generator}
+        options: dict[str, Any] = {"config": config, "optimizer": optimizer, "lr": lr, "order": order}
         return functools.partial(fit_critic, critic, flat, adam, x, y, **options)
-    order = torch.stack([*passes(config, len(y), generator, y.device)])
     minibatch = minibatch_rows(config, len(y))
 
     def call() -> tuple[Tensor, Adam, Tensor]:

@@ -316,7 +316,7 @@ class CriticLearner(ActorLearner[ActorConfigT, CriticStateT]):
     ) -> Callable[[], tuple[dict[str, Any], Tensor]]:
         """Begin to fit the critics to targets ``y`` at inputs ``x``; compiled code does it on another core meanwhile.
 
-        Nobody may change the arrays, or use ``generator``, before the result is there.
+        Nobody may change the arrays before the result is there.
 
         Args:
             state: whose critics they are.

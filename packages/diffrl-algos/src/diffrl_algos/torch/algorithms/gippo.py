@@ -166,7 +166,7 @@ class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
 
         # Experience, its advantages (Eq. 14) and their gradients (Eq. 15).
         _, window, values = self.collect(state, generator, push=True, leaf=False)
-        finish = self.begin_fit_values(state, values, _child(generator))  # beside all that follows
+        finish = self.begin_fit_values(state, values, generator)  # beside all that follows
         clock.lap("rollout_s")
         batch, lost = self._batch(window, values)
         policy_old = window.policy.detach()
@@ -331,12 +331,6 @@ class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
             out_of_range=float(outside),
         )
         return torch.tensor([after.alpha, after.seen, after.mean, after.square], dtype=torch.float64)
-
-
-def _child(generator: torch.Generator) -> torch.Generator:
-    """A generator of its own for what runs beside, or later, so that it draws the same either way."""
-    seed = torch.randint(2**62, (), generator=generator, device=generator.device)
-    return torch.Generator(generator.device).manual_seed(int(seed))
 
 
 def _orders(epochs: int, minibatches: int, x: Tensor, generator: torch.Generator) -> Tensor:
