@@ -10,7 +10,8 @@ import torch
 import diffsim_core
 from diffrl_algos.cli import main
 from diffrl_bench._mujoco import bundled_mjcf
-from diffrl_bench._transfer import MuJoCoStep, free_damping, transfer, transfer_text
+from diffrl_bench._transfer import MuJoCoStep, transfer, transfer_text
+from diffsim_core.rigid.limits import free_damping
 
 
 def test_small_steps_of_both_engines_go_to_the_same_place() -> None:

@@ -65,7 +65,9 @@ def test_report(report: dict[str, Any]) -> None:
     assert {"rest_of_rollout", "rest_of_backward", "rest_of_critic", "rest_of_report"} < report["parts_s"].keys()
 
 
-def test_values_of_a_field_by_turns() -> None:
+def test_values_of_a_field_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps, step = list[int](), _adam.Optimizer.step_
+    monkeypatch.setattr(_adam.Optimizer, "step_", lambda *given: (steps.append(1), step(*given))[1])
     report = bench_update(
         UpdateBench(task="cartpole", num_envs=8, threads=1, updates=2, warm_up=1, compare=("critic_fit=torch,native",))
     )
@@ -75,6 +77,7 @@ def test_values_of_a_field_by_turns() -> None:
     assert {key: torch_[key] for key in ("update_s", "update_cpu_s", "parts_s")}.items() <= report.items()
     assert torch_["times_faster_cpu"] == torch_["times_faster_wall"] == {"median": 1.0, "min": 1.0, "max": 1.0}
     assert native["times_faster_cpu"]["median"] > 0 and native["parts_s"]["critic"] > 0
+    assert len(steps) == (65 + 1) * (1 + 2 * 2), "of 65 steps of an update one is left to torch"
     assert report["env_steps"] == 2 * 8 * 32 * (1 + 2 * 2)
     text = update_text(report)
     assert (

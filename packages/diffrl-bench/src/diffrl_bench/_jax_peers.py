@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import math
 import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ._mujoco import LONGEST_STEP, compiled
+from ._mujoco import compiled, own_steps
 from ._stopwatch import Clock, Stopwatch
 
 BRAX = {
@@ -132,7 +131,7 @@ def mjx_window(mjcf: str | Path, qpos: Any, qvel: Any, control: Any, *, dt: floa
     jax, where = _jax(), _device(device)
     mjx: Any = importlib.import_module("mujoco.mjx")
     model = compiled(mjcf)
-    substeps = math.ceil(dt / LONGEST_STEP - 1e-9)
+    substeps = own_steps(dt)
     model.opt.timestep = dt / substeps
     model.opt.iterations, model.opt.ls_iterations = _ITERATIONS, _LINE_SEARCH
     try:

@@ -36,6 +36,17 @@ def compiled(mjcf: str | Path) -> Any:
     return mujoco.MjModel.from_xml_path(str(mjcf)) if isinstance(mjcf, Path) else mujoco.MjModel.from_xml_string(mjcf)
 
 
+def own_steps(dt: float, longest: float = LONGEST_STEP) -> int:
+    """The fewest equal steps of at most ``longest`` [s] that a control step of ``dt`` [s] divides into."""
+    return math.ceil(dt / longest - 1e-9)
+
+
+def require_sizes(model: Any, nq: int, nv: int, nu: int) -> None:
+    """Raise ``ValueError`` unless MuJoCo's model has as many coordinates, velocities and controls as ours."""
+    if (model.nq, model.nv, model.nu) != (nq, nv, nu):
+        raise ValueError("the MJCF file does not describe the simulated model")
+
+
 class MuJoCoWindow:
     """The same window for ``mujoco.rollout``: the same bodies, start and actions, forward only.
 
@@ -58,12 +69,11 @@ class MuJoCoWindow:
         self, mjcf: str | Path, qpos: Any, qvel: Any, control: Any, *, dt: float, threads: int, jacobians: bool
     ) -> None:
         model = compiled(mjcf)
-        self.substeps = math.ceil(dt / LONGEST_STEP - 1e-9)
+        self.substeps = own_steps(dt)
         model.opt.timestep = dt / self.substeps
         self.step_s = float(model.opt.timestep)
         self.threads = threads
-        if (model.nq, model.nv, model.nu) != (qpos.shape[1], qvel.shape[1], control.shape[2]):
-            raise ValueError("the MJCF file does not describe the simulated model")
+        require_sizes(model, qpos.shape[1], qvel.shape[1], control.shape[2])
         self._model = model
         self._data = [mujoco.MjData(model) for _ in range(threads)]
         self._start = _states(model, self._data[0], qpos, qvel)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ import numpy as np
 from diffrl_algos import load_policy
 from diffrl_algos._evaluate import evaluate
 from diffrl_algos._run import Run
-from diffsim_core.rigid import RigidModel
-from diffsim_core.rigid.joints import JOINTS
+from diffsim_core.rigid.limits import free_damping
 
 from ._machine import machine, versions
-from ._mujoco import bundled_mjcf, compiled, mujoco
+from ._mujoco import bundled_mjcf, compiled, mujoco, own_steps, require_sizes
 from ._stopwatch import Progress, unseen
 from ._text import rounded, table
 
@@ -47,7 +45,7 @@ class MuJoCoStep:
         if not step_ms > 0:
             raise ValueError(f"step_ms is {step_ms}; give milliseconds above 0")
         self.model = compiled(mjcf)
-        self.substeps = math.ceil(1e3 * dt / step_ms - 1e-9)
+        self.substeps = own_steps(dt, 1e-3 * step_ms)
         self.model.opt.timestep = dt / self.substeps
         if damping is not None:
             self.model.dof_damping[:] = damping
@@ -109,8 +107,8 @@ def transfer(
         env: Any = separate.make_env(episodes)
         engine, model = env.dynamics_step, env.task.dynamics.model
         if side == "mujoco":
-            _require_same(compiled(mjcf), model, spec.task)
             engine = MuJoCoStep(mjcf, dt=env.spec.dt, worlds=episodes, step_ms=step_ms, damping=free_damping(model))
+            require_sizes(engine.model, model.nq, model.nv, model.nu)
         forward = _Forward(engine, env.spec.dt)
         env.dynamics_step = forward
         found = evaluate(env, policy, episodes=episodes, seed=seed)
@@ -141,16 +139,6 @@ def transfer(
     }
 
 
-def free_damping(model: RigidModel) -> Any:
-    """Damping of each degree of freedom within its range ``[nv]``: the ``released`` law of limits damps there too."""
-    damping = np.array(model.dof_damping, dtype=float)
-    if model.limit_law == "released":
-        for i, kind in enumerate(model.joint_type):
-            if JOINTS.at(int(kind)).scalar:
-                damping[model.joint_dof[i]] += model.limit_damping[i]
-    return damping
-
-
 class _Forward:
     """A simulator's steps, and how fast the first coordinate went in those that worlds finished."""
 
@@ -168,12 +156,6 @@ class _Forward:
     def mean(self) -> float:
         """Over all steps of all worlds [m/s]."""
         return self._sum / max(self._number, 1) / self._dt
-
-
-def _require_same(theirs: Any, ours: Any, task: str) -> None:
-    sizes = {name: (getattr(theirs, name), getattr(ours, name)) for name in ("nq", "nv", "nu")}
-    if different := {name: pair for name, pair in sizes.items() if pair[0] != pair[1]}:
-        raise ValueError(f"the MJCF file of task {task!r} does not describe its simulated model: {different}")
 
 
 def transfer_text(reports: list[dict[str, Any]]) -> str:

@@ -79,20 +79,9 @@ def vtrace(
         ValueError: an argument has the wrong framework, shape, dtype or range, or holds NaN that would enter; the
             message names it.
     """
-    xp = check_window(
-        {
-            "reward": reward,
-            "value": value,
-            "value_next": value_next,
-            "log_prob": log_prob,
-            "log_prob_old": log_prob_old,
-        },
-        {"terminated": terminated, "done": done},
-    )
-    gamma, lam = check_factors("reward", reward, gamma=gamma, lam=lam)
+    known = {"reward": reward, "value": value, "log_prob": log_prob, "log_prob_old": log_prob_old}
+    xp, gamma, lam, tail = _checked(known, value_next, terminated, done, gamma, lam)
     zero = xp.zeros_like(reward)
-    tail = xp.where(terminated, zero, value_next)
-    refuse_nan(xp, reward=reward, value=value, value_next=tail, log_prob=log_prob, log_prob_old=log_prob_old)
     log_ratio = stop_gradient(log_prob) - stop_gradient(log_prob_old)
     rho, c = (_bounded(xp, log_ratio, name, most) for name, most in (("rho_max", rho_max), ("c_max", c_max)))
     ends: Array = done | terminated
@@ -152,24 +141,24 @@ def retrace(
         ValueError: an argument has the wrong framework, shape, dtype or range, or holds NaN that would enter; the
             message names it.
     """
-    xp = check_window(
-        {
-            "reward": reward,
-            "q_value": q_value,
-            "value_next": value_next,
-            "log_prob": log_prob,
-            "log_prob_old": log_prob_old,
-        },
-        {"terminated": terminated, "done": done},
-    )
-    gamma, lam = check_factors("reward", reward, gamma=gamma, lam=lam)
+    known = {"reward": reward, "q_value": q_value, "log_prob": log_prob, "log_prob_old": log_prob_old}
+    xp, gamma, lam, tail = _checked(known, value_next, terminated, done, gamma, lam)
     zero = xp.zeros_like(reward)
-    tail = xp.where(terminated, zero, value_next)
-    refuse_nan(xp, reward=reward, q_value=q_value, value_next=tail, log_prob=log_prob, log_prob_old=log_prob_old)
     c = _bounded(xp, stop_gradient(log_prob) - stop_gradient(log_prob_old), "c_max", c_max)
     # the last step carries nothing: `linear_scan` begins with zero
     carry = (gamma * lam) * weighted(xp, xp.astype(~(done | terminated), reward.dtype), _next_row(xp, c))
     return q_value + linear_scan(carry, reward + gamma * tail - q_value, zero[-1, :], reverse=True)
+
+
+def _checked(
+    known: dict[str, Array], value_next: Array, terminated: Array, done: Array, gamma: Any, lam: Any
+) -> tuple[Any, Any, Any, Array]:
+    """The array library, both factors, and the values that follow: 0 where the task ended, which may be NaN before."""
+    xp = check_window({**known, "value_next": value_next}, {"terminated": terminated, "done": done})
+    gamma, lam = check_factors("reward", known["reward"], gamma=gamma, lam=lam)
+    tail = xp.where(terminated, xp.zeros_like(value_next), value_next)
+    refuse_nan(xp, **known, value_next=tail)
+    return xp, gamma, lam, tail
 
 
 def _bounded(xp: Any, log_ratio: Array, name: str, most: float) -> Array:

@@ -11,6 +11,7 @@ from diffsim_core.io._initial_pose import factored, mobility
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._solref import Gains as Gains
 from diffsim_core.io._solref import solref_limits
+from diffsim_core.io._trees import roots
 from diffsim_core.io.params import LIMIT_RATE, PAIR_RATE, SINK_DEPTH, ContactParams, LimitParams
 from diffsim_core.rigid.model import FloatArray, Geom, IntArray
 
@@ -32,7 +33,7 @@ def contact_gains(
     m: Any, links: Sequence[Link], geoms: Mapping[int, Geom], contact: ContactParams
 ) -> Callable[[Geom], Gains]:
     """kn, kd and kt of a shape, see ``ContactParams``."""
-    root = _roots(links)
+    root = roots([link.parent for link in links])
     tree_mass = {r: sum(link.mass for i, link in enumerate(links) if root[i] == r) for r in set(root)}
     reach = _reaches(m, geoms, root)
     g_norm = float(np.linalg.norm(m.opt.gravity)) or 9.81
@@ -68,7 +69,7 @@ def pair_gains(
     1 ms bear at the two shapes' own inertias, as contact between bodies is explicit.
     """
     gives = _mobilities(m, [link.joint for link in links]) if found else []
-    root = _roots(links)
+    root = roots([link.parent for link in links])
     own = [link.mass for link in links]
     branch = list(own)
     for i in reversed(range(len(links))):
@@ -161,10 +162,3 @@ def _reaches(m: Any, geoms: Mapping[int, Geom], root: Sequence[int]) -> dict[int
             radius = float(m.geom_rbound[g])
             boxes.setdefault(root[shape.link], []).append(d.geom_xpos[g] + np.array([[-radius], [radius]]))
     return {tree: float(np.ptp(np.concatenate(found), axis=0).max()) / 2 for tree, found in boxes.items()}
-
-
-def _roots(links: Sequence[Link]) -> list[int]:
-    root: list[int] = []
-    for i, link in enumerate(links):
-        root.append(i if link.parent < 0 else root[link.parent])
-    return root

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from diffsim_core.io._trees import roots
 from diffsim_core.rigid import twin
 from diffsim_core.rigid.model import RigidModel
 from diffsim_core.rigid.twin_contact import ground_contact
@@ -15,23 +16,21 @@ _WALL = 0.1
 """Upward part of a plane's normal below which it is a wall, out of which nothing can be lifted."""
 
 
-def lifted(model: RigidModel, roots: Collection[int]) -> RigidModel:
+def lifted(model: RigidModel, free: Collection[int]) -> RigidModel:
     """The model with ``q_ref`` of free roots raised until no shape that they carry is inside the ground.
 
     Args:
         model: before its joints are coupled.
-        roots: links with free joints, that may be lifted.
+        free: links with free joints, that may be lifted.
     """
-    if not roots:
+    if not free:
         return model
     kin = twin.kinematics(model, model.q_ref)
-    of = np.arange(model.nl)
-    for i, parent in enumerate(model.link_parent):
-        of[i] = of[parent] if parent >= 0 else i
+    tree = np.array(roots(model.link_parent))
     q_ref = np.array(model.q_ref)
-    for root in roots:
+    for root in free:
         rise = 0.0
-        for c in np.flatnonzero(of[model.contact_link] == root):
+        for c in np.flatnonzero(tree[model.contact_link] == root):
             i = int(model.contact_link[c])
             contact = ground_contact(model, int(c), kin.rotation[i], kin.position[i])
             if contact.n[2] > _WALL:

@@ -10,6 +10,7 @@ import numpy as np
 from diffsim_core.io._flags import active_equalities
 from diffsim_core.io._mujoco import mujoco
 from diffsim_core.io._names import body_name, object_name
+from diffsim_core.io._trees import roots
 from diffsim_core.io.params import LoopParams
 from diffsim_core.rigid import twin
 from diffsim_core.rigid._elimination import own_dofs
@@ -153,9 +154,7 @@ def _load(model: RigidModel, kin: twin.Kinematics, i: int, jacobian: FloatArray)
 
     The force is the weight of the trees that it holds, or more if a motor of its own branches can push harder.
     """
-    root = [-1] * model.nl
-    for j, parent in enumerate(model.link_parent):
-        root[j] = j if parent < 0 else root[parent]
+    root = roots(model.link_parent)
     held = [j for j in range(model.nl) if root[j] in {root[link] for link in model.loops.link[i] if link >= 0}]
     end = int(np.argmax(model.loops.link[i] >= 0))
     link = int(model.loops.link[i, end])

@@ -20,7 +20,7 @@ from diffsim_core.rigid._quat import rotation
 from diffsim_core.rigid.contact_laws import compiled_laws
 from diffsim_core.rigid.coupled import uncoupled
 from diffsim_core.rigid.joints import JOINTS, MOST_COORDINATES, Joint, compiled_joints
-from diffsim_core.rigid.limits import has_limit_damper, limit_onset
+from diffsim_core.rigid.limits import free_damping, has_limit_damper, limit_onset
 from diffsim_core.rigid.model import UNBOUNDED, FloatArray, RigidModel
 from diffsim_core.rigid.turns import bent_links
 
@@ -97,7 +97,7 @@ def pack(model: RigidModel, backward_smoothing: float | None = None) -> PackedMo
             [model.ground_height, model.friction_width],
             _link_reals(model).ravel(),
             model.dof_armature,
-            _damping(model),
+            free_damping(model),
             model.dof_friction,
             model.actuator_gear,
             _servo_reals(model).ravel(),
@@ -202,12 +202,3 @@ def _servo_integers(model: RigidModel) -> Any:
 
 def _servo_reals(model: RigidModel) -> Any:
     return np.column_stack([model.servo_gain, model.servo_bias.reshape(-1, 3), model.servo_range.reshape(-1, 2)])
-
-
-def _damping(model: RigidModel) -> Any:
-    damping = np.array(model.dof_damping, dtype=np.float64)
-    if model.limit_law == "released":
-        for i, joint in enumerate(_joints(model)):
-            if joint.scalar:
-                damping[model.joint_dof[i]] += model.limit_damping[i]
-    return damping

@@ -30,6 +30,16 @@ def has_limit_damper(model: RigidModel, i: int) -> bool:
     return model.limit_law == "damped" and scalar and bool(model.joint_limited[i])
 
 
+def free_damping(model: RigidModel) -> FloatArray:
+    """Damping of each degree of freedom within its range ``[nv]``, to which the ``released`` law of limits adds."""
+    damping = np.array(model.dof_damping, dtype=np.float64)
+    if model.limit_law == "released":
+        for i, kind in enumerate(model.joint_type):
+            if JOINTS.at(int(kind)).scalar:
+                damping[model.joint_dof[i]] += model.limit_damping[i]
+    return damping
+
+
 def has_losses(model: RigidModel) -> bool:
     """Whether dry friction or dampers of limits act anywhere."""
     return bool(np.any(model.dof_friction)) or any(has_limit_damper(model, i) for i in range(model.nl))

@@ -26,9 +26,16 @@ def bent_links(model: RigidModel) -> list[bool]:
     return [not joint.translates and not wheel for joint, wheel in zip(joints, wheels, strict=True)]
 
 
+def new_rates(model: RigidModel, qd: FloatArray, qdd: FloatArray, dt: float, integrator: str) -> FloatArray:
+    """Rates ``[nv]`` after a sub-step of ``dt`` seconds; the implicit integrator bends them."""
+    return bend(model, qd + dt * qdd, dt) if integrator == "implicit" else qd + dt * qdd
+
+
 def bend(model: RigidModel, qd: FloatArray, dt: float) -> FloatArray:
     """Rates ``[nv]`` after a sub-step of ``dt`` seconds: ``v a/x (2 - a/x)`` where ``x = |v| dt`` exceeds a."""
     qd, limit = qd.copy(), TURN / dt
+    if np.abs(qd).max(initial=0.0) <= limit:
+        return qd
     for i, bent in enumerate(bent_links(model)):
         joint = JOINTS.at(int(model.joint_type[i]))
         if not bent or i in model.couplings.link:

@@ -34,7 +34,7 @@ from diffsim_core.rigid.coupled import full_state, reduction, uncoupled
 from diffsim_core.rigid.joints import JOINTS, Joint
 from diffsim_core.rigid.limits import has_limit_damper, limit_damper
 from diffsim_core.rigid.model import FloatArray, RigidModel
-from diffsim_core.rigid.turns import bend
+from diffsim_core.rigid.turns import new_rates
 from diffsim_core.rigid.twin_contact import SLIP_FLOOR as SLIP_FLOOR
 from diffsim_core.rigid.twin_contact import (
     Contact,
@@ -444,12 +444,8 @@ def substep(
     model: RigidModel, q: FloatArray, qd: FloatArray, u: FloatArray, dt: float, integrator: str = "implicit"
 ) -> tuple[FloatArray, FloatArray]:
     """Semi-implicit Euler: first the velocities, then the positions with the new velocities."""
-    qd = _new_rates(model, qd, accelerations(model, q, qd, u, dt, integrator), dt, integrator)
+    qd = new_rates(model, qd, accelerations(model, q, qd, u, dt, integrator), dt, integrator)
     return integrate(model, q, qd, dt), qd
-
-
-def _new_rates(model: RigidModel, qd: FloatArray, qdd: FloatArray, dt: float, integrator: str) -> FloatArray:
-    return bend(model, qd + dt * qdd, dt) if integrator == "implicit" else qd + dt * qdd
 
 
 def control_step(
@@ -495,7 +491,7 @@ def control_step_with_muscles(
     """``(q, qd, act)`` after a control step: ``control_step`` of a model with activations ``[na]``."""
     for _ in range(substeps):
         h = dt / substeps
-        qd = _new_rates(model, qd, accelerations(model, q, qd, u, h, integrator, act), h, integrator)
+        qd = new_rates(model, qd, accelerations(model, q, qd, u, h, integrator, act), h, integrator)
         q = integrate(model, q, qd, h)
         act = advance_states(model, u, advance_activations(model, u, act, h), h)
     return q, qd, act

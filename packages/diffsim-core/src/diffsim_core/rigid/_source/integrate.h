@@ -25,9 +25,8 @@ DS_FN void integrate(const Model& m, State& s, const R* qdd, T dt)
 DS_FN void integrate_vjp(const Model& m, const State& s, const R* qdd, T dt, State& g)
 {
 #if DS_IMPLICIT
-    R bent[DS_MAX_NV];
-    const R* raw = qdd;
-    bent_rates(m, s.v, qdd, dt, bent);
+    R bent[DS_MAX_NV], slope[DS_MAX_NV];
+    bent_rates(m, s.v, qdd, dt, bent, slope);
     qdd = bent;
 #endif
     for (int i = 0; i < m.nl; i++) {
@@ -37,7 +36,7 @@ DS_FN void integrate_vjp(const Model& m, const State& s, const R* qdd, T dt, Sta
         DS_WITH_JOINT(link, J::integrate_vjp(s.q + a, s.v + d, qdd + d, dt, g.q + a, g.v + d))
     }
 #if DS_IMPLICIT
-    bend_turns_vjp(m, s.v, raw, dt, g.v);
+    for (int d = 0; d < m.nv; d++) g.v[d] = g.v[d] * slope[d];
 #endif
 }
 

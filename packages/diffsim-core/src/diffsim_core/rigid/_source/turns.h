@@ -32,27 +32,17 @@ DS_FN void bend_turns(const Model& m, T h, R* v)
     }
 }
 
-// accelerations that lead from v to the rates after bending
-DS_FN void bent_rates(const Model& m, const R* v, const R* qdd, T h, R* out)
+// accelerations that lead from v to the rates after bending, and the derivatives of these by v + qdd h
+DS_FN void bent_rates(const Model& m, const R* v, const R* qdd, T h, R* out, R* slope)
 {
-    for (int d = 0; d < m.nv; d++) out[d] = qdd[d];
+    for (int d = 0; d < m.nv; d++) out[d] = qdd[d], slope[d] = splat(T(1));
     for (int i = 0; i < m.nl; i++) {
         const int* link = m.link + i * LI_COLUMNS;
         if (!link[L_BENT]) continue;
         for (int d = link[L_TURN]; d < link[L_TURN] + link[L_TURNS]; d++) {
             SlowedTurn b = slowed(v[d] + qdd[d] * h, h);
-            out[d] = select(b.bent, (b.value - v[d]) / splat(h), qdd[d]);
+            out[d] = select(b.bent, (b.value - v[d]) / splat(h), qdd[d]), slope[d] = b.slope;
         }
-    }
-}
-
-// gv: cotangent of the bent rates on entry, of v + qdd h on exit
-DS_FN void bend_turns_vjp(const Model& m, const R* v, const R* qdd, T h, R* gv)
-{
-    for (int i = 0; i < m.nl; i++) {
-        const int* link = m.link + i * LI_COLUMNS;
-        if (!link[L_BENT]) continue;
-        for (int d = link[L_TURN]; d < link[L_TURN] + link[L_TURNS]; d++) gv[d] = gv[d] * slowed(v[d] + qdd[d] * h, h).slope;
     }
 }
 #endif
