@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .._config import CriticConfig, FitConfig
-from . import _distributed as distributed
+from .._processes import size
 from ._adam import Adam, Optimizer
 from ._beside import beside
 from ._choice import is_native
@@ -52,7 +52,7 @@ def begin_fit(
     Raises:
         ValueError: compiled code was asked for, and cannot do it.
     """
-    order = torch.stack([*passes(config, len(y) * distributed.size(), generator, y.device)])
+    order = torch.stack([*passes(config, len(y) * size(), generator, y.device)])
     if not fits_natively(config, critic, flat.device):
         options: dict[str, Any] = {"config": config, "optimizer": optimizer, "lr": lr, "order": order}
         return functools.partial(fit_critic, critic, flat, adam, x, y, **options)
