@@ -68,6 +68,17 @@ def test_more_seeds_join_and_the_old_stay(settings: RunSettings) -> None:
     assert len(read_results(settings.out)) == 2
 
 
+def test_the_first_seed_of_everything_comes_first(settings: RunSettings) -> None:
+    algorithms = [(name, seed) for name in ("shac", "apg") for seed in range(2)]
+    suite = Suite(
+        name="mine", runs=tuple(PlannedRun(algorithm=name, task="ant", seed=seed) for name, seed in algorithms)
+    )
+    rows = run_suite(suite, settings)
+    assert [row["run"] for row in rows] == ["shac-ant-s0", "shac-ant-s1", "apg-ant-s0", "apg-ant-s1"]
+    lines = [json.loads(line) for line in (settings.out / "results.jsonl").read_text().splitlines()]
+    assert [line["run"] for line in lines[::2]] == ["shac-ant-s0", "apg-ant-s0", "shac-ant-s1", "apg-ant-s1"]
+
+
 def test_other_options_need_another_folder(settings: RunSettings) -> None:
     run_suite(_suite(seeds=1), settings)
     with pytest.raises(ValueError, match=r"made with shac ant --seed 0, not .*--gamma 0.9; choose another --out"):

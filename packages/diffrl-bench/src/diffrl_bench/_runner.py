@@ -82,7 +82,7 @@ def run_suite(
     say: Callable[[str], None] = lambda line: None,
     show: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
-    """Run every unfinished run, and return the rows of all runs of the suite, in its order.
+    """Run every unfinished run, the first seed of everything first, and return the rows of all runs, in the suite's order.
 
     A run that was cut off continues from its last checkpoint; one that failed is tried again. A failure does not stop
     the others. A run whose worker vanishes, killed or lost with its machine, goes on in another. Ctrl-C, SIGTERM and
@@ -141,6 +141,8 @@ def _run(
     show: Callable[[str], None],
 ) -> None:
     pending = [run for run in plan if rows.get(run.name, {}).get("status") != "finished"]
+    # Everything with one seed before anything with the next: a suite that is stopped early can still be compared.
+    pending.sort(key=lambda run: run.seed)
     if len(pending) < len(plan):
         say(f"{len(plan) - len(pending)} of {len(plan)} runs are finished already")
     if not pending:
