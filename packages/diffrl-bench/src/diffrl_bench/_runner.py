@@ -82,7 +82,7 @@ def run_suite(
     say: Callable[[str], None] = lambda line: None,
     show: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
-    """Run every unfinished run, the first seed of everything first, and return the rows of all runs, in the suite's order.
+    """Run every unfinished run, the first seed of everything first, and return the rows of all, in the suite's order.
 
     A run that was cut off continues from its last checkpoint; one that failed is tried again. A failure does not stop
     the others. A run whose worker vanishes, killed or lost with its machine, goes on in another. Ctrl-C, SIGTERM and
