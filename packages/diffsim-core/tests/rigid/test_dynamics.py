@@ -156,6 +156,22 @@ def test_a_world_does_not_depend_on_the_others_or_on_threads(dtype):
             assert np.array_equal(a, b[part])
 
 
+def test_a_world_does_not_depend_on_how_many_share_a_register(monkeypatch):
+    m, found = bundled_model("ant"), []
+    arrays = random_states(m, 19, seed=9, dtype="float32", spread=0.1)
+    arrays[0][:, 2] = np.linspace(0.3, 0.9, 19)
+    cotangents = [np.ones_like(a) for a in arrays[:2]]
+    for lanes in (8, 16):
+        monkeypatch.setattr("diffsim_core.rigid.dynamics.wide_lanes", lambda dtype, lanes=lanes: lanes)
+        one = dynamics(m, 16, "float32", threads=1)
+        out = step(one, *arrays)
+        assert out.ok.all()
+        found.append((out.q, out.qd, *vjp(one, *arrays, *cotangents)))
+        assert one.saved_size(1) == one.saved_size(lanes) < one.saved_size(lanes + 1)  # blocks of that many worlds
+    for narrow, wide in zip(*found, strict=True):
+        assert np.array_equal(narrow, wide)
+
+
 @pytest.mark.parametrize("poison", [np.nan, np.inf, 1e30])
 def test_a_diverged_world_is_contained(poison):
     m = bundled_model("ant")

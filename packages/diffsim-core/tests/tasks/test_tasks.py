@@ -81,7 +81,7 @@ def test_options_are_those_of_the_robot_and_of_the_simulator():
     env = make("hopper", num_envs=1, substeps=8, memory="low", threads=1)
     dynamics = env.task.dynamics
     assert (dynamics.substeps, dynamics.threads) == (8, 1)
-    assert dynamics.saved_size(8) == 8 * 8 * (6 + 2 * 6)  # memory="low": q, qd and qdd of each sub-step
+    assert dynamics.saved_size(16) == 16 * 8 * (6 + 2 * 6)  # memory="low": q, qd and qdd of each sub-step
 
 
 @pytest.mark.parametrize(

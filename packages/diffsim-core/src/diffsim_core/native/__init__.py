@@ -18,3 +18,4 @@ from diffsim_core.native._module import Kernels as Kernels
 from diffsim_core.native._module import cpu_lanes as cpu_lanes
 from diffsim_core.native._module import native_kernels as native_kernels
 from diffsim_core.native._module import scalar as scalar
+from diffsim_core.native._module import wide_lanes as wide_lanes

@@ -1,11 +1,13 @@
 """C++ compiled through Warp's own compilers: clang on a CPU, NVRTC on CUDA, one source for both."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import warp as wp
 
 from diffsim_core._warp import start_warp
@@ -48,6 +50,23 @@ def cpu_lanes(dtype: str) -> int:
     return 8 if dtype == "float32" else 4
 
 
+def wide_lanes(dtype: str) -> int:
+    """SIMD width on a CPU for functions that are best with as many worlds as registers hold: 64 bytes with AVX-512.
+
+    Where steps wait for each other's results, as those along a chain of links do, twice the worlds take less than twice
+    the time, on CPUs too that do no more arithmetic in a cycle with AVX-512.
+    """
+    return 2 * cpu_lanes(dtype) if _has_avx512() else cpu_lanes(dtype)
+
+
+@functools.cache
+def _has_avx512() -> bool:
+    known: Any = np.show_config(mode="dicts")
+    extensions = known.get("SIMD Extensions", {})
+    names = {*extensions.get("baseline", ()), *extensions.get("found", ())}
+    return not names.isdisjoint({"AVX512_SKX", "X86_V4"})  # the same, as older and newer NumPy call it
+
+
 def scalar(dtype: str) -> Any:
     """Warp's number type of that name."""
     return wp.float32 if dtype == "float32" else wp.float64
@@ -64,6 +83,7 @@ def native_kernels(
     defines: Mapping[str, Any],
     first: Sequence[str] = (),
     text: str = "",
+    lanes: int | None = None,
 ) -> Kernels:
     """Kernels of C++ functions, compiled at their first launch and then cached on disk by Warp.
 
@@ -81,9 +101,10 @@ def native_kernels(
         first: headers to include before ``header``, by name or absolute path.
         text: C++ that follows ``header``. Modules that include the same folders share what Warp's compiler made of its
             own headers; a folder for each module would cost seconds.
+        lanes: worlds of a block on a CPU; by default :func:`cpu_lanes`. A power of two.
     """
     start_warp()
-    lanes = 1 if on_cuda else cpu_lanes(dtype)
+    lanes = 1 if on_cuda else lanes or cpu_lanes(dtype)
     macros = {
         "DS_REAL": "float" if dtype == "float32" else "double",
         "DS_DOUBLE": int(dtype == "float64"),

@@ -78,6 +78,8 @@ class SizeClass:
     loops: bool = False
     losses: bool = False
     """Dry friction, and dampers of limits."""
+    lanes: int = 0
+    """Worlds of a block on a CPU; 0 for those of :func:`~diffsim_core.native.cpu_lanes`."""
 
     def with_types(self, model: RigidModel) -> "SizeClass":
         """The class of a model with those types of joint and that contact law."""
@@ -183,8 +185,9 @@ def rigid_kernels(
     name += "_implicit" if size.implicit else ""
     name += "_loops" if size.loops else ""
     name += "_losses" if size.losses else ""
+    name += f"_x{size.lanes}" if size.lanes else ""
     name += "".join(f"_{value}" for _, value in more)
     others = (entry.header.resolve().parent for entry in types if not entry.header.is_relative_to(SOURCE))
     folders = [shared_headers(SOURCE), *dict.fromkeys(others)]
-    compiler = {"folders": folders, "dtype": dtype, "on_cuda": on_cuda, "defines": defines}
+    compiler = {"folders": folders, "dtype": dtype, "on_cuda": on_cuda, "defines": defines, "lanes": size.lanes or None}
     return native_kernels(name, header, functions, **compiler, first=[include(entry, SOURCE) for entry in types])

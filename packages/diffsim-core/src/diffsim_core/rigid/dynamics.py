@@ -15,7 +15,7 @@ import warp as wp
 from diffsim_core._interop import to_numpy
 from diffsim_core._protocol import Array, ArraySpec
 from diffsim_core._warp import start_warp
-from diffsim_core.native import Launch, Launcher, NativeDynamics, default_threads, scalar, step_arguments
+from diffsim_core.native import Launch, Launcher, NativeDynamics, default_threads, scalar, step_arguments, wide_lanes
 from diffsim_core.rigid._check_model import check_model
 from diffsim_core.rigid._elimination import fills_in
 from diffsim_core.rigid._kernels import PROBE, STEP, VJP, SizeClass, kernels
@@ -36,6 +36,8 @@ _SUBSTEPS_WORTH_A_THREAD = 1500
 """World-sub-steps below which handing work to another thread costs more than it saves."""
 _MOST_LOCAL, _MOST_LOCAL_CUDA = 1 << 30, 1 << 19
 """Bytes of local arrays that a thread of a CPU, and of CUDA, may have."""
+_WIDE_LOCAL = 1 << 20
+"""Bytes of local arrays up to which blocks have as many worlds as registers hold; larger ones would leave the cache."""
 
 
 class RigidState(NamedTuple):
@@ -215,7 +217,10 @@ class RigidDynamics(NativeDynamics):
         size = replace(size, implicit=self.integrator == "implicit", losses=has_losses(model))
         size = replace(size, couplings=len(model.couplings) > 0)
         size = size.with_types(model)
-        return size.with_inputs(self._packed.num_reals, len(self.parameters))
+        size = size.with_inputs(self._packed.num_reals, len(self.parameters))
+        if not on_cuda and size.local_bytes(self.dtype, lanes := wide_lanes(self.dtype)) <= _WIDE_LOCAL:
+            size = replace(size, lanes=lanes)
+        return size
 
     def saved_size(self, num_worlds: int) -> int:
         """Numbers kept for the backward pass of one control step."""

@@ -1,10 +1,9 @@
-// Forward dynamics M(q) qdd = tau - h(q, qd): recursive Newton-Euler for h, composite rigid bodies for M, and a
-// sparse L^T D L factorisation without fill-in (Featherstone, ch. 5 and 6). Row d of M holds the entries
-// with d's ancestors and itself, by depth, so every inner loop below runs over two contiguous rows. Ancestors are those of
-// the elimination tree (rigid/_elimination.py): the tree of links, unless DS_CLIQUES leaves room for more.
+// Forward dynamics M(q) qdd = tau - h(q, qd): recursive Newton-Euler for h, composite rigid bodies for M, and the sparse
+// factor of factor.h (Featherstone, ch. 5 and 6).
 #pragma once
 #include "actuators.h"
 #include "coupled.h"
+#include "factor.h"
 #include "forces.h"
 #include "loops.h"
 #include "muscles.h"
@@ -61,46 +60,19 @@ DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, con
     }
 }
 
-// M, and with the implicit part M + h C, of which only the upper part of C is left
-DS_FN void mass_matrix(const Model& m, const State& s, const Drive& drive, const Kinematics& k, const Inertia* body, T h,
-                       Factor& M, Damping& C)
+// The force on each degree of freedom's motion: that of the composite inertias, which are left in place of the bodies', and
+// with the implicit part h times that of the composite dampers, of which only the upper part of C is left.
+DS_FN void composite_forces(const Model& m, const Kinematics& k, T h, Inertia* I, Damping& C, SV* f)
 {
-    Inertia I[DS_MAX_NL];  // composite inertias
     bool filled[DS_MAX_NL];
-    for (int i = 0; i < m.nl; i++) {
-        filled[i] = m.link[i * LI_COLUMNS + L_MASSIVE];
-        if (filled[i]) I[i] = body[i];
-    }
+    for (int i = 0; i < m.nl; i++) filled[i] = m.link[i * LI_COLUMNS + L_MASSIVE];
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;
-        int parent = link[L_PARENT], d = link[L_DOF];
-#if !DS_CLIQUES
-        int root = i;
-        while (m.link[root * LI_COLUMNS + L_PARENT] >= 0) root = m.link[root * LI_COLUMNS + L_PARENT];
-        int free_columns = m.link[root * LI_COLUMNS + L_WORLD];
-#endif
-        for (int j = d; j < link[L_TURN] + link[L_TURNS]; j++) {
-            SV f = I[i] * k.S[j];
+        int parent = link[L_PARENT];
+        for (int j = link[L_DOF]; j < link[L_TURN] + link[L_TURNS]; j++) {
+            f[j] = I[i] * k.S[j];
 #if DS_IMPLICIT
-            if (C.touching[i]) f = f + C.link[i] * k.S[j] * splat(h);
-#endif
-            int row = m.row[j], depth = m.depth[j];
-#if DS_CLIQUES
-            for (int e = 0; e < depth; e++) M.m[row + e] = R{};
-            for (int a = i; a >= 0; a = m.link[a * LI_COLUMNS + L_PARENT]) {
-                const int* up = m.link + a * LI_COLUMNS;
-                for (int c = up[L_DOF]; c < up[L_TURN] + up[L_TURNS] && c <= j; c++)
-                    M.m[row + m.depth[c]] = dot(k.S[c], f);
-            }
-#else
-            for (int e = depth; e >= free_columns; e--) M.m[row + e] = dot(k.S[m.ancestor[row + e]], f);
-            // the free root's translations are the world's axes
-            R t[3] = {f.v.x, f.v.y, f.v.z};
-            for (int e = 0; e < free_columns && e <= depth; e++) M.m[row + e] = t[e];
-#endif
-            M.m[row + depth] = M.m[row + depth] + m.armature[j];
-#if DS_IMPLICIT
-            M.m[row + depth] = M.m[row + depth] + C.dof[j] * h;
+            if (C.touching[i]) f[j] = f[j] + C.link[i] * k.S[j] * splat(h);
 #endif
         }
         if (parent >= 0) {
@@ -114,46 +86,85 @@ DS_FN void mass_matrix(const Model& m, const State& s, const Drive& drive, const
 #endif
         }
     }
+}
+
+#if DS_CLIQUES
+// f against the motions of a row's ancestors in the tree of links
+DS_FN void fill_rows(const Model& m, const Kinematics& k, const SV* f, Factor& M)
+{
+    for (int e = 0; e < m.nm; e++) M.m[e] = R{};
+    for (int i = 0; i < m.nl; i++) {
+        const int* link = m.link + i * LI_COLUMNS;
+        for (int j = link[L_DOF]; j < link[L_TURN] + link[L_TURNS]; j++)
+            for (int a = i; a >= 0; a = m.link[a * LI_COLUMNS + L_PARENT]) {
+                const int* up = m.link + a * LI_COLUMNS;
+                for (int c = up[L_DOF]; c < up[L_TURN] + up[L_TURNS] && c <= j; c++)
+                    M.m[m.row[j] + m.depth[c]] = dot(k.S[c], f[j]);
+            }
+    }
+}
+#else
+// the same of the rows first, first + 1, ... of a chain, whose root has its place in the world if `placed`: its first three
+// motions are the world's axes
+template <int N>
+DS_FN void fill_chain(const Model& m, const Kinematics& k, const SV* f, int first, bool placed, Factor& M)
+{
+    int before = m.depth[first], from = placed ? 3 : 0;
+    R* row[N];
+    SV own[N];
+    for (int c = 0; c < N; c++) row[c] = M.m + m.row[first + c], own[c] = f[first + c];
+    for (int c = 0; placed && c < N; c++) {
+        row[c][0] = own[c].v.x;  // one by one: a loop of unknown length would be a call to copy memory
+        if (before + c >= 1) row[c][1] = own[c].v.y;
+        if (before + c >= 2) row[c][2] = own[c].v.z;
+    }
+    const int* ancestor = m.ancestor + m.row[first];
+    for (int e = from; e < before; e++) {
+        SV S = k.S[ancestor[e]];
+        for (int c = 0; c < N; c++) row[c][e] = dot(S, own[c]);
+    }
+    for (int up = 0; up < N; up++) {
+        if (before + up < from) continue;
+        SV S = k.S[first + up];
+        for (int c = up; c < N; c++) row[c][before + up] = dot(S, own[c]);
+    }
+}
+DS_FN void fill_rows(const Model& m, const Kinematics& k, const SV* f, Factor& M)
+{
+    bool placed[DS_MAX_NV];  // of the first degree of freedom of a tree
+    for (int i = 0; i < m.nl; i++) {
+        const int* link = m.link + i * LI_COLUMNS;
+        if (link[L_PARENT] < 0) placed[link[L_DOF]] = link[L_WORLD];
+    }
+    for (int d = 0, n = 0; d < m.nv; d += n) {
+        n = chain_from(m, d);
+        bool of_root = placed[m.ancestor[m.row[d]]];
+        DS_WITH_CHAIN(n, fill_chain<N>(m, k, f, d, of_root, M))
+    }
+}
+#endif
+
+// M, and with the implicit part M + h C, of which only the upper part of C is left; I: the bodies' inertias on entry, the
+// composites' on exit
+DS_FN void mass_matrix(const Model& m, const State& s, const Drive& drive, const Kinematics& k, Inertia* I, T h, Factor& M,
+                       Damping& C)
+{
+    SV f[DS_MAX_NV];
+    composite_forces(m, k, h, I, C, f);
+    fill_rows(m, k, f, M);
+    for (int d = 0; d < m.nv; d++) {
+        R& diagonal = M.m[m.row[d] + m.depth[d]];
+        diagonal = diagonal + m.armature[d];
+#if DS_IMPLICIT
+        diagonal = diagonal + C.dof[d] * h;
+#endif
+    }
 #if DS_LOOPS && DS_IMPLICIT
     add_loops(m, k, h, M.m);
 #endif
 #if DS_TENDONS && DS_IMPLICIT
     add_tendons(m, s, k, drive, h, M.m);
 #endif
-}
-
-DS_FN void factorise(const Model& m, Factor& M)
-{
-    for (int k = m.nv - 1; k >= 0; k--) {
-        R* mk = M.m + m.row[k];
-        const int* ancestor = m.ancestor + m.row[k];
-        int depth = m.depth[k];
-        R inverse = splat(T(1)) / mk[depth];
-        mk[depth] = inverse;
-        for (int e = depth - 1; e >= 0; e--) {
-            R a = mk[e] * inverse;
-            R* mi = M.m + m.row[ancestor[e]];
-            for (int j = 0; j <= e; j++) mi[j] = mi[j] - a * mk[j];
-            mk[e] = a;
-        }
-    }
-}
-
-DS_FN void solve(const Model& m, const Factor& M, R* x)
-{
-    for (int k = m.nv - 1; k >= 0; k--) {
-        const R* mk = M.m + m.row[k];
-        const int* ancestor = m.ancestor + m.row[k];
-        R xk = x[k];
-        for (int e = 0; e < m.depth[k]; e++) x[ancestor[e]] = x[ancestor[e]] - mk[e] * xk;
-    }
-    for (int k = 0; k < m.nv; k++) {
-        const R* mk = M.m + m.row[k];
-        const int* ancestor = m.ancestor + m.row[k];
-        R xk = x[k] * mk[m.depth[k]];
-        for (int e = 0; e < m.depth[k]; e++) xk = xk - mk[e] * x[ancestor[e]];
-        x[k] = xk;
-    }
 }
 
 // M, and the force f of M qdd = f, which holds the actuators' generalised forces on entry, of all joints; with the implicit
@@ -187,12 +198,14 @@ DS_FN void equations_of_motion(const Model& m, const State& s, const Drive& driv
 DS_FN void own_mass_matrix(const Model& m, const State& s, const Drive& drive, const Kinematics& k, const Inertia* body, T h,
                            Factor& M, Damping& C)
 {
+    Inertia I[DS_MAX_NL];
+    for (int i = 0; i < m.nl; i++) I[i] = body[i];
 #if DS_COUPLED
     Factor all;
-    mass_matrix(m, s, drive, k, body, h, all, C);
+    mass_matrix(m, s, drive, k, I, h, all, C);
     reduce_mass(m, s, all, M);
 #else
-    mass_matrix(m, s, drive, k, body, h, M, C);
+    mass_matrix(m, s, drive, k, I, h, M, C);
 #endif
 }
 
