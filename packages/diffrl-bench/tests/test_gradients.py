@@ -149,7 +149,8 @@ def test_the_horizon_of_trust() -> None:
     assert trust((1, 2, 4), (0.95, 0.92, 0.5)) == {"horizon": 2, "open": False}
     assert trust((1, 2, 4), (0.95, 0.92, None)) == {"horizon": 2, "open": True}
     assert trust((1, 2, 4), (0.5, 0.99, 0.99)) == {"horizon": 0, "open": False}
-    assert trust((1, 2), (None, 0.99)) == {"horizon": 0, "open": True}
+    assert trust((1, 2, 4), (None, 0.99, 0.5)) == {"horizon": 2, "open": False}
+    assert trust((1, 2), (None, None)) == {"horizon": 0, "open": True}
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)

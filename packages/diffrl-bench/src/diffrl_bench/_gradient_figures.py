@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -95,17 +96,15 @@ def directions(means: Numbers, truth: Truth) -> dict[str, float]:
 
 
 def trust(horizons: Sequence[int], cosines: Sequence[float | None]) -> dict[str, Any]:
-    """The horizon of trust: the largest up to which every cosine is at least ``TRUSTED``; 0 if none is.
+    """The horizon of trust: the largest up to which every known cosine is at least ``TRUSTED``; 0 if none is.
 
-    ``open`` says that no horizon beyond it was found bad: it is the last, or the truth of the next is not known.
+    Short horizons whose truth is not known are passed over: where no reward depends on an action yet, it is 0. ``open``
+    says that no horizon beyond was found bad: it is the last, or the truth of the next is not known.
     """
-    known = []
-    for value in cosines:
-        if value is None:
-            break
-        known.append(value)
-    count = int(gradest.horizon_of_trust(np.array(known), threshold=TRUSTED)) if known else 0
-    return {"horizon": horizons[count - 1] if count else 0, "open": count == len(known)}
+    first = next((k for k, value in enumerate(cosines) if value is not None), len(cosines))
+    known = list(itertools.takewhile(lambda value: value is not None, cosines[first:]))
+    count = int(gradest.horizon_of_trust(np.array(known, dtype=float), threshold=TRUSTED)) if known else 0
+    return {"horizon": horizons[first + count - 1] if count else 0, "open": count == len(known)}
 
 
 def _square_trace(covariance: Numbers, degrees: int) -> float:

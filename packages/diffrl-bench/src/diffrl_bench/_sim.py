@@ -80,7 +80,7 @@ def bench_sim(bench: SimBench, progress: Progress = unseen) -> dict[str, Any]:
     try:
         if bench.model is not None:
             bench = dataclasses.replace(bench, task=_robot(bench.model))
-        env = _make(bench, bench.num_envs, bench.threads)
+        env = worlds_of(bench, bench.num_envs, bench.threads)
         dynamics = env.task.dynamics
         threads = getattr(dynamics, "threads", None) if bench.device == "cpu" else None
         if bench.scaling_envs is None:
@@ -334,7 +334,8 @@ def _mjcf(bench: SimBench) -> str | Path | None:
     return bundled_mjcf(bench.task) if bench.model is None else _source(bench.model)
 
 
-def _make(bench: SimBench, num_envs: int, threads: int | None) -> Any:
+def worlds_of(bench: SimBench, num_envs: int, threads: int | None) -> Any:
+    """Worlds to measure; None for the task's own number of threads."""
     from diffsim_core import make
 
     options = {"threads": threads, "memory": bench.memory}
@@ -349,7 +350,7 @@ def _scaling_windows(bench: SimBench, threads: int | None) -> dict[str, Any]:
         return {}
     found = {}
     for n in (1, threads):
-        env = _make(bench, bench.scaling_envs, n)
+        env = worlds_of(bench, bench.scaling_envs, n)
         found[f"scaling_{n}"] = DynamicsWindow(env, start(env, bench.horizon))
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ._parser import Commands, Result, picture
+from ._parser import Commands, Result, picture, whole_numbers
 
 _COUNTS = {
     "samples": ("worlds for the estimators", 1024),
@@ -61,7 +61,7 @@ def _gradients(args: argparse.Namespace) -> Result:
 
     file = picture(args.plot)
     bench = GradientsBench(
-        horizons=_whole_numbers("horizons", args.horizons),
+        horizons=whole_numbers("horizons", args.horizons),
         estimators=None if args.estimators is None else tuple(args.estimators.split(",")),
         **{name: getattr(args, name) for name in (*_COUNTS, *_NUMBERS)},
     )
@@ -84,10 +84,3 @@ def _gradients(args: argparse.Namespace) -> Result:
 
         plot_gradients([report], file)
     return Result(report, gradients_text(report))
-
-
-def _whole_numbers(name: str, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"{name} is {text!r}; expected whole numbers with commas between") from None

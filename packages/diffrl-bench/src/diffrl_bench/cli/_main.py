@@ -16,7 +16,7 @@ from diffrl_algos._callbacks import PartLine, StatusLine
 from diffrl_algos._signals import Interrupted, exit_code, stop_on_signals
 from diffrl_algos._streams import put, results_only, usable
 
-from . import _compare, _gradients, _measure, _records, _report, _run, _show, _studies
+from . import _compare, _gradients, _measure, _records, _report, _run, _scaling, _show, _studies
 from ._parser import Commands, Parser, Result, UsageError
 
 
@@ -60,7 +60,7 @@ def plot(argv: Sequence[str] | None = None) -> int:
 def parser() -> Parser:
     """The parser of all commands."""
     commands = Commands()
-    for module in (_measure, _studies, _gradients, _run, _show, _compare, _report, _records):
+    for module in (_measure, _studies, _gradients, _scaling, _run, _show, _compare, _report, _records):
         module.add(commands)
     return commands.parser
 

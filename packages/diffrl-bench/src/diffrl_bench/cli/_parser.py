@@ -110,3 +110,15 @@ def picture(name: str | None) -> Path | None:
     if not file.absolute().parent.is_dir():
         raise ValueError(f"{file} cannot be written: its folder does not exist")
     return file
+
+
+def whole_numbers(name: str, text: str) -> tuple[int, ...]:
+    """The numbers of ``1,2,4``.
+
+    Raises:
+        ValueError: something between the commas is no whole number.
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"{name} is {text!r}; expected whole numbers with commas between") from None
