@@ -100,10 +100,11 @@ def test_lines_that_contradict_each_other(
         read_rows(write(tmp_path / "results.jsonl", *rows(record)))
 
 
-def test_other_devices_and_variants_are_no_contradiction(record: Make, write: Write, tmp_path: Path) -> None:
+def test_other_devices_variants_and_problems_are_no_contradiction(record: Make, write: Write, tmp_path: Path) -> None:
     other = record(1, arguments=["shac", "ant", "--seed", "1", "--device", "cuda"])
     long = record(run="shac-ant-long-s0", variant="long", config_hash="e" * 64)
-    assert len(read_rows(write(tmp_path / "results.jsonl", record(), other, long))) == 3
+    stiff = record(run="shac-ant-stiff-s0", problem="stiff", config_hash="d" * 64)
+    assert len(read_rows(write(tmp_path / "results.jsonl", record(), other, long, stiff))) == 4
     assert settings_of(other) == ("shac", "ant") == settings_of(record(arguments=["shac", "ant", "--seed=3"]))
 
 

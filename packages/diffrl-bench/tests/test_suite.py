@@ -129,6 +129,20 @@ def test_variants_are_rows_of_their_own() -> None:
     assert "| shac (long) ant" in table_text(rows, markdown=True)
 
 
+def test_problems_of_a_task_are_told_apart() -> None:
+    from diffrl_bench._results import summarise, table_text
+    from diffrl_bench._rows import planned_row as _row
+
+    text = VARIANTS.replace('variant = "long"', 'problem = "stiff"\nvariant = "long"')
+    runs = parse_suite(text, "here").runs
+    assert [run.name for run in runs] == ["shac-ant-s0", "shac-ant-stiff-long-s0"]
+    rows = [_row(run, "unfinished") for run in runs]
+    assert [row.get("problem") for row in summarise(rows)] == [None, "stiff"]
+    assert "| shac (long) ant, stiff" in table_text(rows, markdown=True)
+    with pytest.raises(ValueError, match="problem is 'a/b'; expected letters"):
+        parse_suite(text.replace("stiff", "a/b"), "here")
+
+
 def test_lists_of_algorithms_and_tasks_are_their_product() -> None:
     text = GOOD.replace('"shac"', '["shac", "ppo"]').replace('"ant"', '["ant", "hopper"]')
     names = [run.name for run in parse_suite(text, "here").runs]

@@ -92,6 +92,14 @@ def test_pairs_are_against_the_first_learner(summary: Summary) -> None:
     assert summary.overall == (), "one task"
 
 
+def test_learners_are_compared_within_a_problem(rows: Rows, run: Make) -> None:
+    stiff = [run("shac", k, 100.0 + k, problem="stiff", run=f"shac-ant-stiff-s{k}") for k in range(2)]
+    found = summarise_suite(parse_suite(SUITE, "mine"), [*rows, *stiff])
+    assert cell(found, "shac").values == [8000.0, 8001.0]
+    assert cell(found, "shac", "ant, stiff").values == [100.0, 101.0]
+    assert [(one.task, one.learner, one.base) for one in found.pairs] == [("ant", "shac", "sapo")]
+
+
 def test_scores_over_all_tasks_are_between_worst_and_best(rows: Rows, run: Make) -> None:
     other = [run("sapo", k, 1.0, task="hopper", run=f"sapo-hopper-s{k}") for k in range(5)]
     other += [run("shac", k, 3.0 + k, task="hopper", run=f"shac-hopper-s{k}") for k in range(2)]

@@ -11,7 +11,7 @@ from typing import Any
 from ._found import find
 from ._record import Row
 from ._record_file import NAME, read_rows
-from ._results import learner
+from ._results import learner, problem
 from ._statistics import SEEDS, Interval, difference_interval, iqm
 from ._summary_text import figure, span
 from ._text import count, table
@@ -102,7 +102,7 @@ def _groups(path: Path) -> dict[_Key, list[Row]]:
         raise ValueError(f"{path} does not exist; give a folder of results, {NAME}, or a report as .json")
     found: dict[_Key, list[Row]] = {}
     for row in rows:
-        found.setdefault((row["suite"], learner(row), row["task"]), []).append(row)
+        found.setdefault((row["suite"], learner(row), problem(row)), []).append(row)
     return found
 
 

@@ -67,7 +67,13 @@ def _ordered(suite: Suite, folder: Path, rows: Sequence[Row]) -> Found:
 
 def _suite_of(name: str, rows: Sequence[Row]) -> Suite:
     planned = [
-        PlannedRun(algorithm=row["algorithm"], task=row["task"], seed=row["seed"], variant=row["variant"])
+        PlannedRun(
+            algorithm=row["algorithm"],
+            task=row["task"],
+            problem=row.get("problem", ""),
+            variant=row["variant"],
+            seed=row["seed"],
+        )
         for row in rows
     ]
     return Suite(name=name, runs=tuple(planned))

@@ -16,7 +16,7 @@ from matplotlib.ticker import SymmetricalLogLocator
 from ._labels import Unit, legend_below, step_unit, time_unit, title_over
 from ._plots import COLORS, STYLE, require_format, save, shown
 from ._record import Row
-from ._results import as_points, learner
+from ._results import as_points, learner, problem
 from ._statistics import iqm_band, iqm_curve, profile
 from ._summary import Summary
 
@@ -59,7 +59,7 @@ def panels_of(rows: Sequence[Row]) -> list[Panel]:
     tasks: dict[str, dict[str, list[np.ndarray[Any, Any]]]] = {}
     for row in rows:
         if row.get("curve") is not None and len(points := as_points(row["curve"])) > 1:
-            tasks.setdefault(row["task"], {}).setdefault(learner(row), []).append(points)
+            tasks.setdefault(problem(row), {}).setdefault(learner(row), []).append(points)
     return [Panel(task, axis, groups) for task, groups in tasks.items() for axis in AXES]
 
 

@@ -97,7 +97,8 @@ def seconds_left(
 def _expected(run: PlannedRun, known: Sequence[tuple[PlannedRun, float]]) -> float | None:
     """The mean time of the runs that are most like this one."""
     kinds: list[Callable[[PlannedRun], Any]] = [
-        lambda one: (one.algorithm, one.task, one.variant),
+        lambda one: (one.algorithm, one.task, one.problem, one.variant),
+        lambda one: (one.task, one.problem),
         lambda one: one.task,
         lambda one: None,
     ]

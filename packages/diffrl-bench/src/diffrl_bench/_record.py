@@ -39,6 +39,7 @@ FIELDS: dict[str, Field] = {
     "run": Field("text", "name of the run, unique in its suite: shac-ant-s0"),
     "algorithm": Field("text", "as diffrl train names it"),
     "task": Field("text", "as diffrl train names it"),
+    "problem": Field("text", "what tells the task from another problem that its options make of it; may be absent", ()),
     "variant": Field("text", "what tells it from runs of the same algorithm and task with other options; may be empty"),
     "seed": Field("whole", "seed of the run"),
     "arguments": Field("texts", "arguments of diffrl train, without the run folder: they repeat the run"),

@@ -161,10 +161,10 @@ def _ended_twice(file: Path, lines: Sequence[Line]) -> Iterator[str]:
 
 
 def _same_seed(file: Path, lines: Sequence[Line]) -> Iterator[str]:
-    seen: dict[tuple[str, str, str, int], Line] = {}
+    seen: dict[tuple[str, str, str, str, int], Line] = {}
     for line in newest(lines):
         row = line.row
-        key = (row["algorithm"], row["variant"], row["task"], row["seed"])
+        key = (row["algorithm"], row["variant"], row["task"], row.get("problem", ""), row["seed"])
         other = seen.setdefault(key, line)
         if other is not line:
             yield (
@@ -175,13 +175,13 @@ def _same_seed(file: Path, lines: Sequence[Line]) -> Iterator[str]:
 
 def _other(file: Path, lines: Sequence[Line]) -> Iterator[str]:
     """Finished runs of one name with other configurations."""
-    first: dict[tuple[str, str, str], Line] = {}
-    hashed: dict[tuple[str, str, str], Line] = {}
+    first: dict[tuple[str, ...], Line] = {}
+    hashed: dict[tuple[str, ...], Line] = {}
     for line in newest(lines):
         row = line.row
         if row["status"] != "finished":
             continue
-        key = (row["algorithm"], row["variant"], row["task"])
+        key = (row["algorithm"], row["variant"], row["task"], row.get("problem", ""))
         one = first.setdefault(key, line)
         if settings_of(one.row) != settings_of(row):
             yield _two(file, one, line, f"{' '.join(settings_of(one.row))!r} and {' '.join(settings_of(row))!r}")
@@ -200,4 +200,5 @@ def _two(file: Path, one: Line, other: Line, how: str) -> str:
 
 def _who(row: Row) -> str:
     variant = f" ({row['variant']})" if row["variant"] else ""
-    return f"{row['algorithm']}{variant} on {row['task']}"
+    problem = f", {row['problem']}" if row.get("problem") else ""
+    return f"{row['algorithm']}{variant} on {row['task']}{problem}"

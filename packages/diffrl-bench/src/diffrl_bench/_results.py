@@ -78,11 +78,16 @@ def learner(row: Row) -> str:
     return f"{row['algorithm']} ({row['variant']})" if row.get("variant") else row["algorithm"]
 
 
+def problem(row: Row) -> str:
+    """What a row was learned on: its task, and what tells that from another problem of it: ``ant``, ``ant, stiff``."""
+    return f"{row['task']}, {row['problem']}" if row.get("problem") else row["task"]
+
+
 def grouped(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
-    """The seeds of each algorithm, or variant of it, and task: ``{(learner, task): rows}``."""
+    """The seeds of each algorithm, or variant of it, and problem: ``{(learner, problem): rows}``."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((learner(row), row["task"]), []).append(row)
+        groups.setdefault((learner(row), problem(row)), []).append(row)
     return groups
 
 
@@ -95,7 +100,7 @@ def table_text(rows: Sequence[Row], *, markdown: bool) -> str:
     """Summary over seeds, then every run."""
     groups = [
         (
-            f"{learner(g)} {g['task']}",
+            f"{learner(g)} {problem(g)}",
             f"{g['finished']} of {g['runs']}",
             _number(g["return_median"]),
             f"{_number(g['return_q25'])} to {_number(g['return_q75'])}",
@@ -124,7 +129,7 @@ def table_text(rows: Sequence[Row], *, markdown: bool) -> str:
 
 def _summary(rows: Sequence[Row]) -> Row:
     finished = [row for row in rows if row["status"] == "finished"]
-    summary: Row = {key: rows[0][key] for key in ("algorithm", "variant", "task") if key in rows[0]}
+    summary: Row = {key: rows[0][key] for key in ("algorithm", "variant", "task", "problem") if key in rows[0]}
     summary |= {"runs": len(rows), "finished": len(finished)}
     returns, walls, steps = ([row[key] for row in finished] for key in ("return_mean", "wall_s", "env_steps"))
     named = {"min": 0, "q25": 25, "median": 50, "q75": 75, "max": 100}

@@ -32,7 +32,8 @@ _FROM_SUMMARY = (
 def planned_row(run: PlannedRun, status: str) -> Row:
     """What is known of a run before it ends."""
     who = {"run": run.name, "algorithm": run.algorithm, "task": run.task, "seed": run.seed}
-    return {**who, "variant": run.variant, "arguments": run.arguments, "status": status}
+    problem = {"problem": run.problem} if run.problem else {}
+    return {**who, **problem, "variant": run.variant, "arguments": run.arguments, "status": status}
 
 
 def ended_row(run: PlannedRun, out: Path, ended: Ended, attempts: int) -> Row:

@@ -16,7 +16,7 @@ from diffrl_algos._files import file_name
 from ._references import Reference, references_of
 
 _KEYS = ("name", "about", "jobs", "threads", "options", "train", "traces", "references")
-_TRAIN_KEYS = ("algorithm", "task", "variant", "seeds", "options")
+_TRAIN_KEYS = ("algorithm", "task", "problem", "variant", "seeds", "options")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,8 @@ class PlannedRun:
     seed: int
     options: tuple[str, ...] = ()
     """Additional options of ``diffrl train``."""
+    problem: str = ""
+    """What tells the task from another problem that its options make of it: ``stiff``. Results are compared within."""
     variant: str = ""
     """What tells it from runs of the same algorithm and task with other options."""
 
@@ -37,7 +39,9 @@ class PlannedRun:
 
         It is also the name of its folder, so ``gym:my/Robot-v0`` is ``gym-my-Robot-v0`` in it.
         """
-        return file_name("-".join(filter(None, [self.algorithm, self.task, self.variant, f"s{self.seed}"])))
+        return file_name(
+            "-".join(filter(None, [self.algorithm, self.task, self.problem, self.variant, f"s{self.seed}"]))
+        )
 
     @property
     def arguments(self) -> list[str]:
@@ -103,9 +107,9 @@ def _without_budget(options: Sequence[str]) -> list[str]:
 
 def _without_seeds(suite: Suite) -> list[PlannedRun]:
     """The first seed of every algorithm, task and variant."""
-    first: dict[tuple[str, str, str], PlannedRun] = {}
+    first: dict[tuple[str, ...], PlannedRun] = {}
     for run in suite.runs:
-        first.setdefault((run.algorithm, run.task, run.variant), run)
+        first.setdefault((run.algorithm, run.task, run.problem, run.variant), run)
     return list(first.values())
 
 
@@ -157,11 +161,9 @@ def parse_suite(text: str, source: str) -> Suite:
         if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
             raise ValueError(f"{where}: seeds has {', '.join(map(str, twice))} more than once; each seed is one run")
         algorithms, tasks = (_names(entry, key, where) for key in ("algorithm", "task"))
-        variant = _get(entry, "variant", str, where, "")
-        if not all(c.isalnum() or c in "-_." for c in variant):
-            raise ValueError(f"{where}: variant is {variant!r}; expected letters, digits, '-', '_' and '.'")
+        problem, variant = (_word(entry, key, where) for key in ("problem", "variant"))
         runs += [
-            PlannedRun(algorithm=algorithm, task=task, variant=variant, options=options, seed=seed)
+            PlannedRun(algorithm=algorithm, task=task, problem=problem, variant=variant, options=options, seed=seed)
             for algorithm in algorithms
             for task in tasks
             for seed in seeds
@@ -191,6 +193,14 @@ def _texts(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     if not all(isinstance(text, str) for text in found):
         raise ValueError(f"{where}: {key} is {found!r}; expected a list of texts")
     return tuple(found)
+
+
+def _word(table: Mapping[str, Any], key: str, where: str) -> str:
+    """A part of a run's name; it may be empty."""
+    word = _get(table, key, str, where, "")
+    if not all(c.isalnum() or c in "-_." for c in word):
+        raise ValueError(f"{where}: {key} is {word!r}; expected letters, digits, '-', '_' and '.'")
+    return word
 
 
 def _names(table: Mapping[str, Any], key: str, where: str) -> list[str]:

@@ -14,7 +14,8 @@ import numpy as np
 
 from ._record import Row
 from ._references import Reference
-from ._results import learner
+from ._results import learner, problem
+from ._rows import planned_row
 from ._statistics import (
     Interval,
     Spread,
@@ -244,14 +245,15 @@ def _cells(suite: Suite, rows: Sequence[Row], metric: str) -> list[Cell]:
     groups: dict[tuple[str, str], tuple[list[Row], list[Row], list[Reference]]] = {}
     planned: dict[tuple[str, str], int] = {}
     for run in suite.runs:
-        key = (run.task, learner({"algorithm": run.algorithm, "variant": run.variant}))
+        row = planned_row(run, "unfinished")
+        key = (problem(row), learner(row))
         planned[key] = planned.get(key, 0) + 1
     told = [one for one in suite.references if one.metric == metric]
-    for key in [*planned, *((row["task"], learner(row)) for row in rows), *((one.task, one.learner) for one in told)]:
+    for key in [*planned, *((problem(row), learner(row)) for row in rows), *((one.task, one.learner) for one in told)]:
         groups.setdefault(key, ([], [], []))
     for row in rows:
         ended = row["status"] == "finished" and row.get(metric) is not None
-        finished, others, _ = groups[row["task"], learner(row)]
+        finished, others, _ = groups[problem(row), learner(row)]
         (finished if ended else others).append(row)
     for one in told:
         groups[one.task, one.learner][2].append(one)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ._record import Row
-from ._results import grouped
+from ._results import grouped, problem
 from ._text import table
 
 _LEVEL = 0.95
@@ -26,7 +26,7 @@ def differences(rows: Sequence[Row]) -> list[Row]:
         returns = np.array([row["return_mean"] for row in group if row["status"] == "finished"])
         if len(returns) < 2:
             continue
-        key = (one["algorithm"], one["task"])
+        key = (one["algorithm"], problem(one))
         own = {"variant": one.get("variant") or one["algorithm"], "returns": returns}
         other = first.setdefault(key, own)
         if other is not own:
