@@ -60,23 +60,26 @@ DS_FN void subtract_bias(const Model& m, const State& s, const Drive& drive, con
     }
 }
 
-// The force on each degree of freedom's motion: that of the composite inertias, which are left in place of the bodies', and
-// with the implicit part h times that of the composite dampers, of which only the upper part of C is left.
-DS_FN void composite_forces(const Model& m, const Kinematics& k, T h, Inertia* I, Damping& C, SV* f)
+// The force on each degree of freedom's motion: that of the composite inertias, and with the implicit part h times that of the
+// composite dampers, of which only the upper part of C is left. sum: room for the composites, which may be the bodies' own.
+DS_FN void composite_forces(const Model& m, const Kinematics& k, const Inertia* body, Inertia* sum, T h, Damping& C, SV* f)
 {
+    const Inertia* composite[DS_MAX_NL];
     bool filled[DS_MAX_NL];
-    for (int i = 0; i < m.nl; i++) filled[i] = m.link[i * LI_COLUMNS + L_MASSIVE];
+    for (int i = 0; i < m.nl; i++) composite[i] = body + i, filled[i] = m.link[i * LI_COLUMNS + L_MASSIVE];
     for (int i = m.nl - 1; i >= 0; i--) {
         const int* link = m.link + i * LI_COLUMNS;
+        const Inertia& I = *composite[i];
         int parent = link[L_PARENT];
         for (int j = link[L_DOF]; j < link[L_TURN] + link[L_TURNS]; j++) {
-            f[j] = I[i] * k.S[j];
+            f[j] = I * k.S[j];
 #if DS_IMPLICIT
             if (C.touching[i]) f[j] = f[j] + C.link[i] * k.S[j] * splat(h);
 #endif
         }
         if (parent >= 0) {
-            I[parent] = filled[parent] ? I[parent] + I[i] : I[i];
+            sum[parent] = filled[parent] ? *composite[parent] + I : I;
+            composite[parent] = sum + parent;
             filled[parent] = true;
 #if DS_IMPLICIT
             if (C.touching[i] && C.touching[parent])
@@ -144,13 +147,12 @@ DS_FN void fill_rows(const Model& m, const Kinematics& k, const SV* f, Factor& M
 }
 #endif
 
-// M, and with the implicit part M + h C, of which only the upper part of C is left; I: the bodies' inertias on entry, the
-// composites' on exit
-DS_FN void mass_matrix(const Model& m, const State& s, const Drive& drive, const Kinematics& k, Inertia* I, T h, Factor& M,
-                       Damping& C)
+// M, and with the implicit part M + h C, of which only the upper part of C is left; sum as above
+DS_FN void mass_matrix(const Model& m, const State& s, const Drive& drive, const Kinematics& k, const Inertia* body,
+                       Inertia* sum, T h, Factor& M, Damping& C)
 {
     SV f[DS_MAX_NV];
-    composite_forces(m, k, h, I, C, f);
+    composite_forces(m, k, body, sum, h, C, f);
     fill_rows(m, k, f, M);
     for (int d = 0; d < m.nv; d++) {
         R& diagonal = M.m[m.row[d] + m.depth[d]];
@@ -177,7 +179,7 @@ DS_FN void joint_equations(const Model& m, const State& s, const Drive& drive, T
     bodies(m, k, I);
     joint_forces(m, s, f, C);
     subtract_bias(m, s, drive, k, I, h, f, C);
-    mass_matrix(m, s, drive, k, I, h, M, C);
+    mass_matrix(m, s, drive, k, I, I, h, M, C);
 }
 
 // the same of the model's own degrees of freedom
@@ -198,14 +200,13 @@ DS_FN void equations_of_motion(const Model& m, const State& s, const Drive& driv
 DS_FN void own_mass_matrix(const Model& m, const State& s, const Drive& drive, const Kinematics& k, const Inertia* body, T h,
                            Factor& M, Damping& C)
 {
-    Inertia I[DS_MAX_NL];
-    for (int i = 0; i < m.nl; i++) I[i] = body[i];
+    Inertia sum[DS_MAX_NL];
 #if DS_COUPLED
     Factor all;
-    mass_matrix(m, s, drive, k, I, h, all, C);
+    mass_matrix(m, s, drive, k, body, sum, h, all, C);
     reduce_mass(m, s, all, M);
 #else
-    mass_matrix(m, s, drive, k, I, h, M, C);
+    mass_matrix(m, s, drive, k, body, sum, h, M, C);
 #endif
 }
 

@@ -35,35 +35,61 @@ DS_FN int chain_from(const Model& m, int k)
     return n;
 }
 
+// what eliminating N rows of a chain takes from the rows of A of their ancestors, those of the entries last, last - 1, ...
+template <int A, int N>
+DS_FN void update_rows(const Model& m, Factor& M, const int* ancestor, R* const* row, const R* inverse, int last)
+{
+    R *to[A], a[A][N];
+    int shared = last - A + 1;  // entries that all A rows have
+    for (int u = 0; u < A; u++) {
+        to[u] = M.m + m.row[ancestor[last - u]];
+        for (int c = 0; c < N; c++) a[u][c] = row[c][last - u] * inverse[c];
+    }
+    auto update = [&](int u, int j) {
+        R x = to[u][j];
+        for (int c = 0; c < N; c++) x = x - a[u][c] * row[c][j];
+        to[u][j] = x;
+    };
+    for (int j = 0; j < shared; j++)
+        for (int u = 0; u < A; u++) update(u, j);
+    for (int u = 0; u < A; u++)
+        for (int j = shared; j < shared + A - u; j++) update(u, j);
+    for (int u = 0; u < A; u++)
+        for (int c = 0; c < N; c++) row[c][last - u] = a[u][c];
+}
+
 // rows last, last - 1, ... of a chain
 template <int N>
 DS_FN void eliminate(const Model& m, Factor& M, int last)
 {
     int before = m.depth[last] - (N - 1);  // entries before the chain
-    R *row[N], inverse[N];
+    R *row[N], inverse[N], a[N][N];
     for (int c = 0; c < N; c++) row[c] = M.m + m.row[last - c];
-    for (int c = 0; c < N; c++) {
+    for (int c = 0; c < N; c++) {  // the chain's own columns
         int depth = before + N - 1 - c;
         inverse[c] = splat(T(1)) / row[c][depth];
         row[c][depth] = inverse[c];
         for (int up = c + 1; up < N; up++) {
             int e = before + N - 1 - up;
-            R a = row[c][e] * inverse[c];
-            for (int j = 0; j <= e; j++) row[up][j] = row[up][j] - a * row[c][j];
-            row[c][e] = a;
+            a[c][up] = row[c][e] * inverse[c];
+            for (int j = before; j <= e; j++) row[up][j] = row[up][j] - a[c][up] * row[c][j];
+            row[c][e] = a[c][up];
+        }
+    }
+    for (int j = 0; j < before && N > 1; j++) {  // those before it
+        R x[N];
+        x[0] = row[0][j];
+        for (int up = 1; up < N; up++) {
+            x[up] = row[up][j];
+            for (int c = 0; c < up; c++) x[up] = x[up] - a[c][up] * x[c];
+            row[up][j] = x[up];
         }
     }
     const int* ancestor = m.ancestor + m.row[last];
-    for (int e = before - 1; e >= 0; e--) {
-        R a[N], *mi = M.m + m.row[ancestor[e]];
-        for (int c = 0; c < N; c++) a[c] = row[c][e] * inverse[c];
-        for (int j = 0; j <= e; j++) {
-            R x = mi[j];
-            for (int c = 0; c < N; c++) x = x - a[c] * row[c][j];
-            mi[j] = x;
-        }
-        for (int c = 0; c < N; c++) row[c][e] = a[c];
-    }
+    int e = before - 1;
+    for (; e >= 2; e -= 3) update_rows<3, N>(m, M, ancestor, row, inverse, e);
+    if (e == 1) update_rows<2, N>(m, M, ancestor, row, inverse, e);
+    if (e == 0) update_rows<1, N>(m, M, ancestor, row, inverse, e);
 }
 
 DS_FN void factorise(const Model& m, Factor& M)

@@ -41,13 +41,13 @@ DS_FN int restore(const Saved& s, int substep, int field, R* to, int n)
     return field + n;
 }
 
-// ask for a sub-step's numbers while the one after it is still being worked on
+// ask for a sub-step's numbers while one after it is still being worked on; into the second cache, for the first is full
 DS_FN void prefetch(const Saved& s, int substep)
 {
 #ifndef __CUDACC__
     if (substep < 0) return;
     const char* from = (const char*)(s.data + saved_at(s, substep, 0));
-    for (size_t i = 0; i < s.fields * sizeof(R); i += 64) __builtin_prefetch(from + i);
+    for (size_t i = 0; i < s.fields * sizeof(R); i += 64) __builtin_prefetch(from + i, 0, 2);
 #endif
 }
 
@@ -171,7 +171,7 @@ DS_ITEM void control_step_vjp(int index, const StepVjpArgs& args)
         f = restore(saved, t, f, qdd, m.nv);
         f = restore(saved, t, f, act, activations(m));
         if (args.keep_factor) restore(saved, t, f, M.m, own_rows(m).nm);
-        prefetch(saved, t - 1);
+        prefetch(saved, t - 2);
         substep_vjp(m, s, drive, qdd, M, args.keep_factor, args.dt, g, gtau, gcontrol, gact, gr);
     }
     for (int a = 0; a < m.nu; a++) gcontrol[a] = gcontrol[a] + gtau[m.actuator[a]] * m.gear[a];
