@@ -83,8 +83,13 @@ def test_a_suites_results_lie_in_a_folder_of_its_name(suite: str) -> None:
     assert (unrun is None) == folder.exists(), "the page says which suites have no results yet"
     if unrun:
         return
-    lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    measured = folder / "measurements.jsonl"
+    lines = (measured if measured.exists() else folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
     assert {json.loads(line)["suite"] for line in lines} == {suite}
+    if measured.exists():
+        names = {json.loads(line)["measurement"] for line in lines}
+        assert names == {file.stem for file in folder.glob("*.json")}, "each measurement has its whole report"
+        return
     assert bool(list(folder.glob("*.svg"))) == (suite not in WITHOUT_PICTURE)
 
 

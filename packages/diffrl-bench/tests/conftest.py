@@ -79,6 +79,7 @@ def sim_report() -> dict[str, Any]:
         "threads": 4,
         "dt_s": 1 / 60,
         "substeps": 16,
+        "repeats": 3,
         "memory": {
             "option": None,
             "kept_step_bytes": 7936.0,

@@ -30,10 +30,14 @@ def test_first_suite_is_what_the_first_run_shows() -> None:
 
 
 @pytest.mark.parametrize("name", list_suites())
-def test_every_bundled_suite_trains_known_algorithms_and_tasks(name: str) -> None:
+def test_every_bundled_suite_trains_and_measures_what_is_known(name: str) -> None:
     from diffrl_algos import default_preset
+    from diffrl_bench._measuring import require_commands
+    from diffrl_bench._suite import smoke_of
     from diffsim_core import is_task
 
+    for suite in (load_suite(name), smoke_of(load_suite(name))):
+        require_commands(suite)
     for run in load_suite(name).runs:
         assert default_preset(run.algorithm, run.task).config.iterations > 0
         assert is_task(run.task)

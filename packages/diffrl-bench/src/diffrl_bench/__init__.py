@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from ._machine import machine as machine
+from ._measurement import Measurement as Measurement
+from ._measuring import measure_suite as measure_suite
 from ._models import ModelsBench as ModelsBench
 from ._models import bench_models as bench_models
 from ._mpm import bench_mpm as bench_mpm

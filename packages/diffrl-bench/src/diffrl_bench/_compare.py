@@ -95,7 +95,7 @@ _Key = tuple[str, str, str]
 def _groups(path: Path) -> dict[_Key, list[Row]]:
     """Records of each suite, learner and task."""
     if path.is_dir():
-        rows = [row for found in find(None, str(path)) for row in found.rows]
+        rows = [row for found in find(None, str(path)) if found.suite.runs for row in found.rows]
     elif path.exists():
         rows = read_rows(path)
     else:

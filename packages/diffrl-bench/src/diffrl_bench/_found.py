@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ._measurement import MEASUREMENTS, Measurement, read_measurements
 from ._record import Row
 from ._record_file import NAME
 from ._results import in_order, read_results
@@ -34,12 +35,13 @@ def find(suite: str | None, out: str | None) -> list[Found]:
     if suite is not None:
         known = load_suite(suite)
         folder = Path(out) if out is not None else Path("runs") / known.name
-        if not (rows := read_results(folder)):
+        if not (rows := read_measurements(folder) if known.measurements else read_results(folder)):
             raise ValueError(f"{folder} holds no results; run the suite first: diffrl bench run {suite}")
         return [_ordered(known, folder, rows)]
     root = Path(out or "runs")
-    folders = [root] if (root / NAME).exists() else sorted(file.parent for file in root.glob(f"*/{NAME}"))
-    found = [found_in(folder) for folder in folders if not _of_models(folder / NAME)]
+    files = [file for name in (NAME, MEASUREMENTS) for file in (root / name, *root.glob(f"*/{name}")) if file.exists()]
+    alone = [file for file in files if file.parent == root]
+    found = [found_in(file.parent) for file in sorted(alone or files) if not _of_models(file)]
     if not found:
         raise ValueError(f"neither {root} nor a folder in it holds results; name a suite, or a folder with --out")
     places: dict[str, Path] = {}
@@ -55,17 +57,26 @@ def found_in(folder: Path) -> Found:
     Raises:
         ValueError: they are damaged, or there are none.
     """
-    if not (rows := read_results(folder)):
+    measured, rows = read_measurements(folder), read_results(folder)
+    if measured and rows:
+        raise ValueError(f"{folder} holds {MEASUREMENTS} and {NAME}; each suite needs a folder of its own")
+    rows = measured or rows
+    if not rows:
         raise ValueError(f"{folder} holds no results")
     name = rows[0]["suite"]
     return _ordered(load_suite(name) if name in list_suites() else _suite_of(name, rows), folder, rows)
 
 
 def _ordered(suite: Suite, folder: Path, rows: Sequence[Row]) -> Found:
+    if suite.measurements:
+        return Found(suite, folder, in_order(rows, [one.name for one in suite.measurements], "measurement"))
     return Found(suite, folder, in_order(rows, [run.name for run in suite.runs]))
 
 
 def _suite_of(name: str, rows: Sequence[Row]) -> Suite:
+    if "measurement" in rows[0]:
+        measured = [Measurement(name=row["measurement"], command=tuple(row["command"])) for row in rows]
+        return Suite(name=name, measurements=tuple(measured))
     planned = [
         PlannedRun(
             algorithm=row["algorithm"],

@@ -60,7 +60,7 @@ def _train(work: dict[str, Any], host: str) -> dict[str, Any]:
             stderr=subprocess.STDOUT,
             env={**os.environ, **work["env"]},
             cwd=work["cwd"] if Path(work["cwd"]).is_dir() else None,
-            preexec_fn=_ends_with_parent(),
+            preexec_fn=ends_with_parent(),
         )
         code, cpu_s = _attend(process, orders, owner, work["patience_s"])
     wall_s = time.perf_counter() - began
@@ -79,13 +79,8 @@ def _attend(
     """Wait for the training and pass signals on to it; its exit code and its processor time [s]."""
     gone: float | None = None
     while True:
-        if hasattr(os, "wait4"):
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                process.returncode = os.waitstatus_to_exitcode(status)
-                return process.returncode, usage.ru_utime + usage.ru_stime
-        elif process.poll() is not None:
-            return process.returncode, None
+        if (ended := reap(process)) is not None:
+            return ended
         while orders:
             os.kill(process.pid, orders.pop(0))
         if owner.is_set() and gone is None:
@@ -96,7 +91,18 @@ def _attend(
         time.sleep(_STEP_S / 4)
 
 
-def _ends_with_parent() -> Callable[[], None] | None:
+def reap(process: subprocess.Popen[Any]) -> tuple[int, float | None] | None:
+    """Exit code of a process that has ended, and processor time of it and of what it started [s]; None before."""
+    if hasattr(os, "wait4"):
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if not pid:
+            return None
+        process.returncode = os.waitstatus_to_exitcode(status)
+        return process.returncode, usage.ru_utime + usage.ru_stime
+    return None if process.poll() is None else (process.returncode, None)
+
+
+def ends_with_parent() -> Callable[[], None] | None:
     """What makes the kernel send SIGTERM to a new process once its parent, the guard, is gone, whatever ended that."""
     if sys.platform != "linux":
         return None

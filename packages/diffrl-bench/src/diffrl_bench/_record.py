@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -26,10 +26,20 @@ class Field(NamedTuple):
     """One key of a record."""
 
     kind: str
-    """``text``, ``texts``, ``whole``, ``number``, ``flag``, ``object`` or ``series``; with ``?``: null is allowed."""
+    """``text``, ``texts``, ``whole``, ``number``, ``flag``, ``object``, ``objects`` or ``series``; with ``?``: null is
+    allowed."""
     about: str
     needed: tuple[str, ...] = STATUSES
     """Statuses whose rows must have it; others may."""
+
+
+class Schema(NamedTuple):
+    """What the records of one file have."""
+
+    format: str
+    fields: Mapping[str, Field]
+    provenance: tuple[str, ...]
+    """Fields that a finished record may lack only if its ``missing`` says so."""
 
 
 _ENDED = ("finished",)
@@ -78,6 +88,7 @@ FIELDS: dict[str, Field] = {
     )._replace(needed=_ENDED),
     "traces": Field("series?", "metrics that the suite keeps over updates, at most 100 points, and iteration", ()),
 }
+RUNS = Schema(FORMAT, FIELDS, PROVENANCE)
 CURVE_KEYS = ("iteration", "env_steps", "wall_s", "return_mean")
 
 
@@ -87,22 +98,28 @@ class RecordError(ValueError):
 
 def problems_of(row: Any) -> list[str]:
     """What is wrong with one record, in words; empty if nothing is."""
-    if not isinstance(row, dict):
-        return ["is not a JSON object"]
-    if row.get("format") != FORMAT:
-        return [f"has the format {row.get('format')!r}, not {FORMAT!r}; another version wrote it"]
-    found = [_unknown(key) for key in row if key not in FIELDS]
-    if (status := row.get("status")) not in STATUSES:
-        return [*found, f"has the status {status!r}; expected {', '.join(STATUSES)}"]
-    found += [f"lacks {key!r}" for key, field in FIELDS.items() if status in field.needed and key not in row]
-    wrong = [key for key, field in FIELDS.items() if key in row and not _fits(row[key], field.kind)]
-    found += [f"{key} is {_short(row[key])}; expected {_KINDS[FIELDS[key].kind.rstrip('?')][1]}" for key in wrong]
+    found = problems_by(row, RUNS)
     if not found:
-        found += [f"{key!r} is null and not in 'missing'" for key in _unexplained(row)]
         found += [f"{key} is negative" for key in ("seed", "iterations", "env_steps", "wall_s") if row.get(key, 0) < 0]
         if row.get("curve") is not None and (without := [key for key in CURVE_KEYS if key not in row["curve"]]):
             found.append(f"curve lacks {', '.join(without)}")
     return found
+
+
+def problems_by(row: Any, schema: Schema) -> list[str]:
+    """What is wrong with one record, as its schema has it; empty if nothing is."""
+    if not isinstance(row, dict):
+        return ["is not a JSON object"]
+    if row.get("format") != schema.format:
+        return [f"has the format {row.get('format')!r}, not {schema.format!r}; another version wrote it"]
+    fields = schema.fields
+    found = [_unknown(key, fields) for key in row if key not in fields]
+    if (status := row.get("status")) not in STATUSES:
+        return [*found, f"has the status {status!r}; expected {', '.join(STATUSES)}"]
+    found += [f"lacks {key!r}" for key, field in fields.items() if status in field.needed and key not in row]
+    wrong = [key for key, field in fields.items() if key in row and not _fits(row[key], field.kind)]
+    found += [f"{key} is {_short(row[key])}; expected {_KINDS[fields[key].kind.rstrip('?')][1]}" for key in wrong]
+    return found or [f"{key!r} is null and not in 'missing'" for key in _unexplained(row, schema.provenance)]
 
 
 def config_hash(description: Mapping[str, Any]) -> str | None:
@@ -129,18 +146,18 @@ def settings_of(row: Row) -> tuple[str, ...]:
     return tuple(word for word in kept if not word.startswith(tuple(f"{option}=" for option in _ELSEWHERE)))
 
 
-def _unexplained(row: Row) -> list[str]:
+def _unexplained(row: Row, provenance: Sequence[str]) -> list[str]:
     if row["status"] != "finished":
         return []
-    return [key for key in PROVENANCE if row[key] is None and key not in row.get("missing", ())]
+    return [key for key in provenance if row[key] is None and key not in row.get("missing", ())]
 
 
-def _unknown(key: str) -> str:
-    near = difflib.get_close_matches(key, FIELDS, n=1)
+def _unknown(key: str, fields: Iterable[str]) -> str:
+    near = difflib.get_close_matches(key, fields, n=1)
     return f"has the unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
@@ -149,16 +166,17 @@ def _is_series(value: Any) -> bool:
         return False
     lists: Sequence[list[Any]] = list(value.values())
     same = len({len(points) for points in lists}) <= 1
-    return same and all(point is None or _is_number(point) for points in lists for point in points)
+    return same and all(point is None or is_number(point) for points in lists for point in points)
 
 
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "text": (lambda value: isinstance(value, str), "a text"),
     "texts": (lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value), "a list of texts"),
     "whole": (lambda value: type(value) is int, "a whole number"),
-    "number": (_is_number, "a finite number"),
+    "number": (is_number, "a finite number"),
     "flag": (lambda value: type(value) is bool, "true or false"),
     "object": (lambda value: isinstance(value, dict), "an object"),
+    "objects": (lambda value: isinstance(value, list) and all(isinstance(v, dict) for v in value), "a list of objects"),
     "series": (_is_series, "an object of equally long lists of numbers and nulls"),
 }
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ._record import RecordError, Row, problems_of, settings_of
 
@@ -36,6 +36,16 @@ def append_row(file: Path, row: Row) -> None:
     """
     if problems := problems_of(row):
         raise RecordError(f"the record of {row.get('run')} cannot be added to {file}: it {'; it '.join(problems)}")
+    append_line(file, row)
+
+
+def append_line(file: Path, row: Row) -> None:
+    """As ``append_row``, for a record that was looked at.
+
+    Raises:
+        RecordError: the file ends with a line that was cut off.
+        OSError: as ``append_row``.
+    """
     line = (json.dumps(row, allow_nan=False, separators=(", ", ": ")) + "\n").encode()
     with file.open("a+b", buffering=0) as out:
         size = out.seek(0, os.SEEK_END)
@@ -69,10 +79,15 @@ def read_lines(file: Path) -> list[Line]:
         RecordError: as ``read_rows``.
     """
     lines, problems = _parsed(file)
-    if problems := problems or contradictions(file, lines):
+    refuse(problems or contradictions(file, lines))
+    return lines
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise ``RecordError`` with the first problems, if there are any."""
+    if problems:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise RecordError("; ".join(problems[:_SHOWN]) + more)
-    return lines
 
 
 def check_file(file: Path) -> list[str]:
@@ -81,27 +96,36 @@ def check_file(file: Path) -> list[str]:
     return problems + contradictions(file, lines)
 
 
-def newest(lines: Sequence[Line]) -> list[Line]:
+def newest(lines: Sequence[Line], key: str = "run") -> list[Line]:
     """The last line of each run, in the order of the first ones."""
     last: dict[str, Line] = {}
     for line in lines:
-        last[line.row["run"]] = line
+        last[line.row[key]] = line
     return list(last.values())
 
 
 def contradictions(file: Path, lines: Sequence[Line]) -> list[str]:
     """Lines that cannot stand beside each other."""
-    found = [*_several_suites(file, lines), *_smoke_among_results(file, lines)]
-    return [*found, *_ended_twice(file, lines), *_same_seed(file, lines), *_other(file, lines)]
+    return [*mixtures(file, lines), *ended_twice(file, lines), *_same_seed(file, lines), *_other(file, lines)]
+
+
+def mixtures(file: Path, lines: Sequence[Line]) -> list[str]:
+    """Lines of several suites, and smoke runs among results."""
+    return [*_several_suites(file, lines), *_smoke_among_results(file, lines)]
 
 
 def _parsed(file: Path) -> tuple[list[Line], list[str]]:
     """The valid lines, and what is wrong with the others."""
+    if not file.exists() and (old := file.with_name(_OLD)).exists():
+        return [], [f"{old} is of an earlier version; convert it: diffrl bench migrate {file.parent}"]
+    return parsed(file, problems_of)
+
+
+def parsed(file: Path, problems_of: Callable[[Any], list[str]]) -> tuple[list[Line], list[str]]:
+    """The lines in which ``problems_of`` finds nothing, and what is wrong with the others; none without a file."""
     lines: list[Line] = []
     problems: list[str] = []
     if not file.exists():
-        if (old := file.with_name(_OLD)).exists():
-            problems.append(f"{old} is of an earlier version; convert it: diffrl bench migrate {file.parent}")
         return lines, problems
     try:
         text = file.read_text(encoding="utf-8")
@@ -148,16 +172,16 @@ def _smoke_among_results(file: Path, lines: Sequence[Line]) -> Iterator[str]:
         yield f"{file} mixes smoke runs (line {places[True]}) and results (line {places[False]}); keep them apart"
 
 
-def _ended_twice(file: Path, lines: Sequence[Line]) -> Iterator[str]:
+def ended_twice(file: Path, lines: Sequence[Line], key: str = "run") -> Iterator[str]:
+    """Lines of what an earlier line says is finished."""
     ended: dict[str, int] = {}
     for number, row in lines:
-        if (before := ended.get(row["run"])) is not None:
+        if (before := ended.get(row[key])) is not None:
             yield (
-                f"{file}: {row['run']} is finished in line {before} and there again in line {number}; "
-                "keep one of the two"
+                f"{file}: {row[key]} is finished in line {before} and there again in line {number}; keep one of the two"
             )
         elif row["status"] == "finished":
-            ended[row["run"]] = number
+            ended[row[key]] = number
 
 
 def _same_seed(file: Path, lines: Sequence[Line]) -> Iterator[str]:

@@ -32,10 +32,10 @@ def read_results(folder: Path) -> list[Row]:
     return read_rows(folder / NAME)
 
 
-def in_order(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+def in_order(rows: Sequence[Row], names: Sequence[str], key: str = "run") -> list[Row]:
     """Rows in the order of a suite's runs; those of runs that it does not have, or not any more, come last."""
     place = {name: k for k, name in enumerate(names)}
-    return sorted(rows, key=lambda row: place.get(row["run"], len(place)))
+    return sorted(rows, key=lambda row: place.get(row[key], len(place)))
 
 
 def light(row: Row) -> Row:

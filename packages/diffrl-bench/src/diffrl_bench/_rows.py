@@ -90,10 +90,11 @@ def _error(ended: Ended, attempts: int, log: Path) -> str:
         how = ended.reason or f"exit code {ended.code}"
         times = "once" if attempts == 1 else f"{attempts} times"
         return f"its worker vanished {times}, last{where}: {how}; the same command goes on from its checkpoint"
-    return ended.reason or f"exit code {ended.code}: {_last_line(log)}"
+    return ended.reason or f"exit code {ended.code}: {last_line(log)}"
 
 
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
+    """The last words of a log, for an error."""
     try:
         lines: Sequence[str] = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

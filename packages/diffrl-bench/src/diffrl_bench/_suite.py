@@ -13,9 +13,12 @@ from typing import Any
 
 from diffrl_algos._files import file_name
 
+from ._measurement import Measurement
 from ._references import Reference, references_of
 
 _KEYS = ("name", "about", "jobs", "threads", "options", "train", "traces", "references")
+_MEASURING_KEYS = ("name", "about", "measure")
+_MEASURE_KEYS = ("name", "command", "smoke")
 _TRAIN_KEYS = ("algorithm", "task", "problem", "variant", "seeds", "options")
 
 
@@ -51,7 +54,7 @@ class PlannedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """Runs that belong together."""
+    """Runs, or measurements, that belong together."""
 
     name: str
     about: str = ""
@@ -59,7 +62,9 @@ class Suite:
     """Runs at a time."""
     threads: int | None = None
     """CPU threads of each run's simulator; None divides the cores among the jobs."""
-    runs: tuple[PlannedRun, ...]
+    runs: tuple[PlannedRun, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    """Measurements in the place of runs; a suite has either."""
     traces: tuple[str, ...] = ()
     """Metrics of an update that are kept over the run, in addition to the learning curve."""
     references: tuple[Reference, ...] = ()
@@ -68,6 +73,11 @@ class Suite:
     """Whether these are its runs with a few updates, to see that they run; see ``smoke_of``."""
 
     def __post_init__(self) -> None:
+        if self.runs and self.measurements:
+            raise ValueError(f"suite {self.name!r} trains and measures; make two suites of it")
+        names = [one.name for one in self.measurements]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"suite {self.name!r} has the measurement {', '.join(sorted(twice))} more than once")
         names = [run.name for run in self.runs]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(
@@ -80,10 +90,12 @@ def with_seeds(suite: Suite, count: int) -> Suite:
     """The suite with the seeds 0 to ``count`` - 1 for everything that it trains.
 
     Raises:
-        ValueError: ``count`` is not positive.
+        ValueError: ``count`` is not positive, or the suite has measurements.
     """
     if count < 1:
         raise ValueError(f"seeds is {count}; it must be at least 1")
+    if suite.measurements:
+        raise ValueError(f"suite {suite.name} has measurements, and --seeds is for suites that train")
     runs = [replace(run, seed=seed) for run in _without_seeds(suite) for seed in range(count)]
     return replace(suite, runs=tuple(runs))
 
@@ -93,9 +105,13 @@ _SMOKE = ("--iterations", "2", "--num-envs", "4", "--eval-episodes", "4")
 
 
 def smoke_of(suite: Suite) -> Suite:
-    """Everything that the suite trains, for one seed, two updates and four worlds: the same code, and no result."""
+    """Everything that the suite trains, for one seed, two updates and four worlds: the same code, and no result.
+
+    Measurements have options of their own for it.
+    """
+    measurements = [replace(one, command=(*one.command, *one.smoke), smoke=()) for one in suite.measurements]
     runs = [replace(run, options=(*_without_budget(run.options), *_SMOKE)) for run in _without_seeds(suite)]
-    return replace(suite, runs=tuple(runs), smoke=True)
+    return replace(suite, runs=tuple(runs), measurements=tuple(measurements), smoke=True)
 
 
 def _without_budget(options: Sequence[str]) -> list[str]:
@@ -146,7 +162,9 @@ def parse_suite(text: str, source: str) -> Suite:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"suite {source} is not valid TOML: {error}") from None
-    _only(tables, _KEYS, f"suite {source}")
+    if "measure" in tables:
+        return _measuring(tables, source)
+    _only(tables, (*_KEYS, "measure"), f"suite {source}")
     shared = _texts(tables, "options", f"suite {source}")
     runs = []
     for k, entry in enumerate(_get(tables, "train", list, f"suite {source}")):
@@ -169,23 +187,55 @@ def parse_suite(text: str, source: str) -> Suite:
             for seed in seeds
         ]
     if not runs:
-        raise ValueError(f"suite {source} has no runs; add a [[train]] table")
+        raise ValueError(f"suite {source} has no runs; add a [[train]] table, or a [[measure]] table")
     traces = _texts(tables, "traces", f"suite {source}")
     jobs, threads = _get(tables, "jobs", int, source, 1), _get(tables, "threads", int, source, None)
     if jobs < 1 or (threads is not None and threads < 1):
         raise ValueError(f"suite {source}: jobs and threads must be at least 1")
-    name, about = _get(tables, "name", str, f"suite {source}"), _get(tables, "about", str, f"suite {source}", "")
-    if not name or not all(c.isalnum() or c in "-_." for c in name):
-        raise ValueError(f"suite {source}: name is {name!r}; expected letters, digits, '-', '_' and '.'")
     return Suite(
-        name=name,
-        about=about,
+        name=_name(tables, f"suite {source}"),
+        about=_about(tables, f"suite {source}"),
         jobs=jobs,
         threads=threads,
         runs=tuple(runs),
         traces=traces,
         references=references_of(_texts(tables, "references", f"suite {source}"), f"suite {source}"),
     )
+
+
+def _measuring(tables: Mapping[str, Any], source: str) -> Suite:
+    """A suite of measurements."""
+    if "train" in tables:
+        raise ValueError(f"suite {source} has [[train]] and [[measure]] tables; make two suites of it")
+    _only(tables, _MEASURING_KEYS, f"suite {source}")
+    found = []
+    for k, entry in enumerate(_get(tables, "measure", list, f"suite {source}")):
+        where = f"suite {source}, measure {k}"
+        if not isinstance(entry, dict):
+            raise ValueError(f"{where} must be a table, [[measure]]")
+        _only(entry, _MEASURE_KEYS, where)
+        command, smoke = _texts(entry, "command", where), _texts(entry, "smoke", where)
+        if not command:
+            raise ValueError(f"{where} has no command; expected arguments of diffrl bench, such as ['sim']")
+        for option, reason in (("--json", "is added to every command"), ("--help", "ends a command")):
+            if option in (*command, *smoke):
+                raise ValueError(f"{where}: {option} {reason}; leave it out")
+        found.append(Measurement(name=_name(entry, where), command=command, smoke=smoke))
+    if not found:
+        raise ValueError(f"suite {source} has no measurements; add a [[measure]] table")
+    name, about = _name(tables, f"suite {source}"), _about(tables, f"suite {source}")
+    return Suite(name=name, about=about, measurements=tuple(found))
+
+
+def _about(tables: Mapping[str, Any], where: str) -> str:
+    return _get(tables, "about", str, where, "")
+
+
+def _name(table: Mapping[str, Any], where: str) -> str:
+    name = _get(table, "name", str, where)
+    if not name or not all(c.isalnum() or c in "-_." for c in name):
+        raise ValueError(f"{where}: name is {name!r}; expected letters, digits, '-', '_' and '.'")
+    return name
 
 
 def _texts(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ def as_markdown(summary: Summary) -> str:
 def as_latex(summary: Summary) -> str:
     """Tables for the package ``booktabs``."""
     warning = [f"% {summary.warning}"] if summary.warning else []
-    return "\n\n".join([*warning, *map(_latex, grids(summary))]) + "\n"
+    return "\n\n".join([*warning, *map(latex_of, grids(summary))]) + "\n"
 
 
 def as_csv(summary: Summary) -> str:
@@ -166,7 +166,8 @@ _ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textas
 _ESCAPES |= {character: f"\\{character}" for character in "&%$#_{}"}
 
 
-def _latex(grid: Grid) -> str:
+def latex_of(grid: Grid) -> str:
+    """A table for the package ``booktabs``."""
     kinds = "ll" + "r" * (len(grid.head) - 2)
     lines = [
         r"\begin{table}",

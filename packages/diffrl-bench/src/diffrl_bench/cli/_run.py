@@ -1,4 +1,4 @@
-"""``diffrl bench run``: the trainings of a suite."""
+"""``diffrl bench run``: the trainings, or the measurements, of a suite."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ _SHOW_S = 60.0
 def add(commands: Commands) -> None:
     """Add the commands of this module."""
     run = commands.add(
-        "run", _run, "Train every unfinished run of a suite; options of diffrl train may follow after --."
+        "run",
+        _run,
+        "Train every unfinished run of a suite, or make its measurements; options of diffrl train may follow after --.",
     )
     run.add_argument(
         "suite", nargs="?", metavar="SUITE", help="name of a suite, or a .toml file; with --smoke default all that ship"
@@ -66,6 +68,8 @@ def _run(args: argparse.Namespace) -> Result:
 
 def _one(args: argparse.Namespace, suite: Suite) -> tuple[dict[str, Any], str, int]:
     """Run one suite: its results for ``--json``, as text, and the exit code."""
+    from .._measured import measured_text
+    from .._measuring import measure_suite
     from .._results import light, table_text
     from .._runner import RunSettings, run_suite
     from .._suite import smoke_of, with_seeds
@@ -89,11 +93,15 @@ def _one(args: argparse.Namespace, suite: Suite) -> tuple[dict[str, Any], str, i
     )
     line = _Line(suite.name)
     try:
-        rows = run_suite(suite, settings, line.say, line.show)
+        rows = (measure_suite if suite.measurements else run_suite)(suite, settings, line.say, line.show)
     finally:
         line.clear()
-    failed = len(rows) < len(suite.runs) or any(row["status"] != "finished" for row in rows)
-    value = {"suite": suite.name, "out": str(settings.out), "runs": [light(row) for row in rows]}
+    planned = len(suite.measurements or suite.runs)
+    failed = len(rows) < planned or any(row["status"] != "finished" for row in rows)
+    value: dict[str, Any] = {"suite": suite.name, "out": str(settings.out)}
+    if suite.measurements:
+        return {**value, "measurements": rows}, measured_text(rows), 1 if failed else 0
+    value["runs"] = [light(row) for row in rows]
     return value, table_text(rows, markdown=False), 1 if failed else 0
 
 

@@ -45,6 +45,7 @@ def add(commands: Commands) -> None:
 
 def _table(args: argparse.Namespace) -> Result:
     from .._found import find
+    from .._measured import FORMATS
     from .._results import light, summarise, table_text
     from .._summary import summarise_suite
     from .._summary_text import as_csv, as_latex, as_markdown
@@ -54,6 +55,11 @@ def _table(args: argparse.Namespace) -> Result:
     texts: list[str] = []
     suites = find(args.suite, args.out)
     for suite, _, rows in suites:
+        if suite.measurements:
+            values.append({"suite": suite.name, "about": suite.about, "measurements": rows})
+            heading = f"## {suite.name}\n\n" if len(suites) > 1 and args.format == "md" else ""
+            texts.append(heading + FORMATS[args.format](rows).rstrip())
+            continue
         summary, found = summarise_suite(suite, rows), differences(rows)
         listed = [light(row) for row in rows]
         values.append({**summary.to_json(), "summary": summarise(rows), "differences": found, "runs": listed})
@@ -75,9 +81,15 @@ def _plot(args: argparse.Namespace) -> Result:
         raise ValueError("--file needs a SUITE; without one, every suite has its picture in its folder")
     files: list[str] = []
     for suite, folder, rows in find(args.suite, args.out):
+        if suite.measurements:
+            if args.suite is not None:
+                raise ValueError(f"suite {suite.name} has no learning curves; diffrl bench table shows its figures")
+            continue
         file = picture(args.file) or folder / ("traces.svg" if args.traces else "curves.svg")
         _draw(args, suite, rows, file)
         files.append(str(file))
+    if not files:
+        raise ValueError(f"{args.out or 'runs'} holds no learning curves, only measurements; see diffrl bench table")
     return Result({"suite": args.suite, "file": files[0], "files": files}, "\n".join(files))
 
 
