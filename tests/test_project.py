@@ -93,6 +93,20 @@ def test_a_suites_results_lie_in_a_folder_of_its_name(suite: str) -> None:
     assert bool(list(folder.glob("*.svg"))) == (suite not in WITHOUT_PICTURE)
 
 
+def test_the_page_of_the_papers_names_every_suite_and_every_table_that_is_data() -> None:
+    from diffrl_bench._references import all_references
+
+    page = read("docs/benchmarks/papers.md")
+    assert [suite for suite in SUITES if f"`{suite}`" not in page] == []
+    for paper in {one.paper for one in all_references()}:
+        section = page.split(f"\n## {paper}\n")[1].split("\n## ")[0]
+        for place in {one.place for one in all_references() if one.paper == paper}:
+            kind, number = place.split()
+            lines = re.findall(rf"^\| (.*?) \|", section, re.MULTILINE)
+            named = [re.findall(rf"{kind}s? ([\d, ]+)", line) for line in lines]
+            assert any(number in re.findall(r"\d+", found) for each in named for found in each), (paper, place)
+
+
 def test_results_and_figures_are_sorted() -> None:
     """Nothing lies loose among the results, and scripts are not among the pictures."""
     assert [path.name for path in RESULTS.iterdir() if path.is_file()] == ["index.md"]
