@@ -102,7 +102,7 @@ def test_the_page_of_the_papers_names_every_suite_and_every_table_that_is_data()
         section = page.split(f"\n## {paper}\n")[1].split("\n## ")[0]
         for place in {one.place for one in all_references() if one.paper == paper}:
             kind, number = place.split()
-            lines = re.findall(rf"^\| (.*?) \|", section, re.MULTILINE)
+            lines = re.findall(r"^\| (.*?) \|", section, re.MULTILINE)
             named = [re.findall(rf"{kind}s? ([\d, ]+)", line) for line in lines]
             assert any(number in re.findall(r"\d+", found) for each in named for found in each), (paper, place)
 
