@@ -16,11 +16,14 @@ from diffrl_algos import Bundle
 from diffrl_algos.torch import BundledEnv
 from diffrl_algos.torch._mlp import MLP
 from diffrl_algos.torch._policy import GaussianActor
+from diffrl_bench._extract import figures_in
+from diffrl_bench._figures import problems_of_figure, problems_of_subject
 from diffrl_bench._gradient_estimators import ESTIMATORS, estimate
 from diffrl_bench._gradient_figures import _square_trace, bias, figures, trust
 from diffrl_bench._gradient_truth import Truth
 from diffrl_bench._gradient_worlds import Batch, Subject, batches, begin, noise, roll_out
 from diffrl_bench._gradients import GradientsBench, measure
+from diffrl_bench._gradients_text import LABELS
 from diffrl_bench.cli import main
 from diffsim_core import EnvState, Transition
 
@@ -122,6 +125,17 @@ def test_a_biased_estimator_is_seen() -> None:
     assert abs(found["snr"] - 9 / 3) < 0.15
 
 
+@pytest.mark.parametrize("size", [1e80, 1e160, 1e300])
+@pytest.mark.parametrize("batches", [2, 16])
+def test_gradients_whose_squares_overflow_give_no_figures_but_a_direction(size: float, batches: int) -> None:
+    rng = np.random.default_rng(0)
+    truth = Truth(np.array([1.0, 0.0]), 1e-6 * np.eye(2), 100, 0)
+    groups = [size * (np.array([1.0, 0.0]) + 0.1 * rng.normal(size=(64, 2))) for _ in range(batches)]
+    found: Any = figures(groups, truth)
+    assert found["cosine"] > 0.99
+    assert all(value is None or np.isfinite(value) for value in found.values())
+
+
 def test_the_interval_of_a_bias_covers_it() -> None:
     """In 95 of 100 repetitions, for a bias of 0 and for others; and noise that is taken out of the truth."""
     rng = np.random.default_rng(1)
@@ -133,7 +147,7 @@ def test_the_interval_of_a_bias_covers_it() -> None:
             means = centre + rng.normal(size=(16, 3)) @ root * 4
             of_truth = rng.normal(size=3) @ root * 0.3
             covariance = np.cov(means, rowvar=False) / 16
-            found = bias(means.mean(0) - of_truth, covariance, 0.09 * root @ root, 16, 1.0)
+            found = bias(means.mean(0) - of_truth, covariance, 0.09 * root @ root, 15, 1.0)
             hits += found["bias_low"] <= length <= found["bias_high"]
         assert hits >= 0.9 * 400, length
 
@@ -253,3 +267,19 @@ def test_equal_seeds_give_equal_figures(one_object: Any, capfd: Any) -> None:
 def test_bad_input(options: list[str], message: str, capfd: Any) -> None:
     assert main(["gradients", *options]) == 2
     assert message in capfd.readouterr().err
+
+
+def test_figures_of_a_report(one_object: Any) -> None:
+    assert main(["gradients", "--task", "cartpole", *SMALL, "--json"]) == 0
+    report = one_object()
+    found = figures_in("gradients", report)
+    assert not [problem for figure in found.figures for problem in problems_of_figure(figure)]
+    assert not [problem for subject in found.subjects for problem in problems_of_subject(subject)]
+    values = {(one["subject"], one["quantity"]): one for one in found.figures}
+    known = [row for row in report["rows"] if row["cosine"] is not None]
+    for row in known:
+        one = values[f"{LABELS[row['estimator']]}, {row['horizon']} step{'s' * (row['horizon'] > 1)}", "cosine"]
+        assert (one["value"], one["low"], one["high"]) == (row["cosine"], row["cosine_low"], row["cosine_high"])
+    unknown = [one["subject"] for one in found.subjects if one["missing"]]
+    assert len(unknown) == sum(not row["known"] for row in report["truth"])
+    assert values["first order", "horizon of trust"]["value"] == report["trust"]["first"]["horizon"]

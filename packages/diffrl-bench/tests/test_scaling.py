@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 import diffsim_core
+from diffrl_bench._extract import figures_in
+from diffrl_bench._figures import problems_of_figure
 from diffrl_bench._scaling import ScalingBench, cases_of, ratio
 from diffrl_bench._stopwatch import Lap, Laps
 from diffrl_bench.cli import main
@@ -71,3 +73,14 @@ def test_a_report_of_a_few_worlds(one_object: Any, tmp_path: Any) -> None:
 def test_bad_input(options: list[str], message: str, capfd: Any) -> None:
     assert main(["scaling", *options]) == 2
     assert message in capfd.readouterr().err
+
+
+def test_figures_of_a_report(one_object: Any) -> None:
+    few = ["--num-envs", "2", "--threads", "1", "--horizon", "2", "--horizons", "1", "--base", "2", "--repeats", "2"]
+    assert main(["scaling", "--task", "cartpole", *few, "--json"]) == 0
+    report = one_object()
+    found = figures_in("scaling", report)
+    assert not [problem for figure in found.figures for problem in problems_of_figure(figure)]
+    values = {(one["subject"], one["quantity"]): one["value"] for one in found.figures}
+    assert values["2 worlds, 1 thread, 2 steps", "forward, ratio"] == 1.0
+    assert values["2 worlds, 1 thread, 1 step", "forward"] == report["rows"][1]["forward_steps_per_s"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ._extract_gradients import gradients_figures, scaling_figures
 from ._figures import Findings, figure_of, subject_of
 from ._text import count
 
@@ -48,5 +49,9 @@ def _sim(report: Report) -> Findings:
     return Findings(figures, subjects)
 
 
-EXTRACTORS: dict[str, Callable[[Report], Findings]] = {"sim": _sim}
+EXTRACTORS: dict[str, Callable[[Report], Findings]] = {
+    "sim": _sim,
+    "gradients": gradients_figures,
+    "scaling": scaling_figures,
+}
 """By command."""

@@ -20,6 +20,7 @@ from ._plots import COLORS, STYLE, require_format, save
 _FLOOR = 1e-4
 """Least signal to noise that is drawn; what is below is drawn there."""
 _MARKS = "os^Dvx*"
+_MIXTURES = ("aobg", "ivwh", "ddcg")
 _MOST = 1e3
 """Largest bias that is drawn."""
 
@@ -59,7 +60,7 @@ def _row(line: Sequence[Axes], report: Mapping[str, Any]) -> None:
         axes.set_xticks(horizons, [str(h) for h in horizons])
         axes.set_xticks([], minor=True)
         axes.set_xlim(horizons[0] / 1.3, horizons[-1] * 1.3)
-    title_above(line[0], f"{report['label'] if 'label' in report else report['task']}", 2.6, 10)
+    title_above(line[0], report.get("label", report["task"]), 2.6, 10)
 
 
 def _line(axes: Axes, horizons: Sequence[int], values: Sequence[float | None], name: str) -> None:
@@ -69,7 +70,9 @@ def _line(axes: Axes, horizons: Sequence[int], values: Sequence[float | None], n
 
 def _look(name: str) -> dict[str, Any]:
     k = list(LABELS).index(name)
-    return {"color": COLORS[k], "marker": _MARKS[k], "markersize": 4, "linewidth": 1.3}
+    # Mixtures often lie on top of the first order, so their marks are open and larger.
+    mixed = {"markersize": 7, "markerfacecolor": "none"} if name in _MIXTURES else {"markersize": 4}
+    return {"color": COLORS[k], "marker": _MARKS[k], "linewidth": 1.3, **mixed}
 
 
 def _least(value: float | None, low: float, high: float = np.inf) -> float | None:
