@@ -80,7 +80,8 @@ def bias(distance: Numbers, between: Numbers, of_truth: Numbers, degrees: int, n
     width = math.sqrt(max(middle * middle - square * square + part, 0.0))
     low, high = (math.sqrt(max(middle + sign * width, 0.0)) / norm for sign in (-1, 1))
     return {
-        "bias": math.sqrt(max(square, 0.0)) / norm,
+        # Where the interval is not known, by chance below 0 says nothing.
+        "bias": math.sqrt(max(square, 0.0)) / norm if math.isfinite(width) else math.nan,
         "bias_low": low,
         "bias_high": high,
         "bias_errors": math.sqrt(length / float(np.trace(noise))) if noise.any() else math.inf,

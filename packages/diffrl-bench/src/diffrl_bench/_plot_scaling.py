@@ -16,7 +16,7 @@ from ._labels import legend_below, title_above
 from ._plots import COLORS, STYLE, require_format, save
 from ._text import count
 
-_PARTS = {"forward": ("forward", "-"), "forward_backward": ("forward + backward", "--")}
+_PARTS: dict[str, tuple[str, Any]] = {"forward": ("forward", "-"), "forward_backward": ("forward + backward", "--")}
 
 
 def plot_scaling(reports: Sequence[Mapping[str, Any]], file: Path) -> None:
