@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ._estimates import ESTIMATES
 from ._measurement import MEASUREMENTS, Measurement, read_measurements
 from ._record import Row
 from ._record_file import NAME
@@ -21,13 +22,15 @@ class Found(NamedTuple):
     rows: list[Row]
 
 
-def find(suite: str | None, out: str | None) -> list[Found]:
+def find(suite: str | None, out: str | None, *, unrun: bool = False) -> list[Found]:
     """The records of a suite, or of every suite in a folder.
 
     Args:
         suite: name or ``.toml`` file; None for all in ``out``.
         out: folder of the suite's results, by default ``runs/SUITE``; without a suite a folder of such folders, by
             default ``runs``. It may itself hold results.
+        unrun: whether a suite of trainings may be without records: one that is named, whose folder is there or by
+            default; and one of which a folder holds estimates alone.
 
     Raises:
         ValueError: there are no results, or they are damaged.
@@ -35,13 +38,17 @@ def find(suite: str | None, out: str | None) -> list[Found]:
     if suite is not None:
         known = load_suite(suite)
         folder = Path(out) if out is not None else Path("runs") / known.name
-        if not (rows := read_measurements(folder) if known.measurements else read_results(folder)):
+        rows = read_measurements(folder) if known.measurements else read_results(folder)
+        may_lack = unrun and known.runs and (out is None or folder.is_dir())
+        if not rows and not may_lack:
             raise ValueError(f"{folder} holds no results; run the suite first: diffrl bench run {suite}")
         return [_ordered(known, folder, rows)]
     root = Path(out or "runs")
-    files = [file for name in (NAME, MEASUREMENTS) for file in (root / name, *root.glob(f"*/{name}")) if file.exists()]
+    names = (NAME, MEASUREMENTS, *((ESTIMATES.name,) if unrun else ()))
+    files = [file for name in names for file in (root / name, *root.glob(f"*/{name}")) if file.exists()]
     alone = [file for file in files if file.parent == root]
-    found = [found_in(file.parent) for file in sorted(alone or files) if not _of_models(file)]
+    folders = dict.fromkeys(file.parent for file in sorted(alone or files) if not _of_models(file))
+    found = [found_in(folder, unrun=unrun) for folder in folders]
     if not found:
         raise ValueError(f"neither {root} nor a folder in it holds results; name a suite, or a folder with --out")
     places: dict[str, Path] = {}
@@ -51,8 +58,10 @@ def find(suite: str | None, out: str | None) -> list[Found]:
     return found
 
 
-def found_in(folder: Path) -> Found:
+def found_in(folder: Path, *, unrun: bool = False) -> Found:
     """The records of a folder, and their suite; of a suite that does not come with this package, what they say of it.
+
+    With ``unrun`` a folder may hold estimates alone, of a suite that comes with this package.
 
     Raises:
         ValueError: they are damaged, or there are none.
@@ -61,6 +70,8 @@ def found_in(folder: Path) -> Found:
     if measured and rows:
         raise ValueError(f"{folder} holds {MEASUREMENTS} and {NAME}; each suite needs a folder of its own")
     rows = measured or rows
+    if not rows and unrun and (estimates := ESTIMATES.read(folder)):
+        return _ordered(load_suite(estimates[0].row["suite"]), folder, rows)
     if not rows:
         raise ValueError(f"{folder} holds no results")
     name = rows[0]["suite"]

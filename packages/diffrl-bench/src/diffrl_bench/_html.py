@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ._estimates import ESTIMATES
 from ._found import Found
 from ._measured import FORMATS
 from ._measured_page import MeasuredPage, measured_page
@@ -56,7 +57,7 @@ def write_report(
 
 def _trained(found: Found, to: Path) -> tuple[Page, str]:
     """The page of a suite of trainings, and its template; its tables and pictures are written."""
-    name, summary = found.suite.name, summarise_suite(found.suite, found.rows)
+    name, summary = found.suite.name, summarise_suite(found.suite, found.rows, ESTIMATES.read(found.folder))
     texts = {"md": as_markdown(summary) + "\n", "tex": as_latex(summary), "csv": as_csv(summary)}
     files = _write_texts(texts, name, to)
     if panels_of(found.rows):

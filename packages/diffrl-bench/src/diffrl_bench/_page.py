@@ -16,7 +16,7 @@ from ._record_file import NAME, newest, read_lines
 from ._references import Reference
 from ._results import learner, light
 from ._summary import Cell, Section, Summary, by_task
-from ._summary_text import Grid, cell_columns, figure, grid_of, grids, said
+from ._summary_text import Grid, cell_columns, figure, grid_of, grids, missing_runs, said
 from ._svg import inline_svg
 from ._text import count
 
@@ -53,7 +53,7 @@ def page_of(found: Found, summary: Summary, files: Sequence[tuple[str, str]]) ->
         files: names and descriptions of files next to the page.
     """
     suite, folder, rows = found
-    lines = {line.row["run"]: line.number for line in newest(read_lines(folder / NAME))}
+    lines = {line.row["run"]: line.number for line in newest(read_lines(folder / NAME))} if rows else {}
     colors, names = colors_of(rows), {learner(row): shown(row) for row in rows}
     with_curves = {name for panel in panels_of(rows) for name in panel.groups}
     drawn = {name: color for name, color in colors.items() if name in with_curves}
@@ -61,7 +61,7 @@ def page_of(found: Found, summary: Summary, files: Sequence[tuple[str, str]]) ->
     return Page(
         name=suite.name,
         about=about if about.endswith(".") else f"{about}.",
-        facts=_facts(rows),
+        facts="; ".join(filter(None, [_facts(rows), missing_runs(summary)])),
         warning=summary.warning,
         records=NAME,
         files=tuple(files),
@@ -81,6 +81,8 @@ def command_of(row: Row) -> str:
 
 def _facts(rows: Sequence[Row]) -> str:
     finished = [row for row in rows if row["status"] == "finished"]
+    if not rows:
+        return "no run yet"
     machines = sorted({row["machine"] for row in finished if row["machine"]})
     commits = sorted({row["commit"][:7] for row in finished if row["commit"]})
     parts = [f"{len(finished)} of {count(len(rows), 'run')} finished", *machines]
@@ -110,9 +112,16 @@ def _cell(cell: Cell, lines: Mapping[str, int], columns: Sequence[str]) -> dict[
             }
             for row in cell.rows
         ],
-        "others": [f"{row['run']}: {row.get('error') or row['status']}" for row in cell.others],
+        "others": [f"{row['run']}: {row.get('error') or row['status']}" for row in cell.others] + _hours(cell),
         "papers": [_paper(one) for one in cell.references],
     }
+
+
+def _hours(cell: Cell) -> list[str]:
+    """What a run that is missing would take, and how that is known."""
+    if cell.core_hours is None or cell.hours is None:
+        return []
+    return [f"A missing run would take {figure(cell.hours.each)} core hours: {cell.hours.source}."]
 
 
 def _paper(one: Reference) -> str:

@@ -6,13 +6,15 @@ A table, a figure and a page show the same summary. What was not run, or failed,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._hours import Hours, experiments, hours_of
 from ._record import Row
+from ._record_file import Line
 from ._references import Reference
 from ._results import learner, problem
 from ._rows import planned_row
@@ -67,6 +69,10 @@ class Cell:
     planned: int
     """Runs of the suite."""
     references: tuple[Reference, ...]
+    missing: int = 0
+    """Runs of the suite that are not finished."""
+    hours: Hours | None = None
+    """Core hours of one of them, where they are known."""
 
     @cached_property
     def values(self) -> list[float]:
@@ -102,6 +108,11 @@ class Cell:
             return "missing: not finished"
         return "missing: not run" if self.planned else "missing: not in the suite"
 
+    @property
+    def core_hours(self) -> float | None:
+        """What all missing runs would take; None if none is missing, or that is not known."""
+        return self.missing * self.hours.each if self.missing and self.hours is not None else None
+
     def to_json(self) -> dict[str, Any]:
         """For ``--json``."""
         return {
@@ -117,6 +128,8 @@ class Cell:
             "spread": None if self.spread is None else self.spread._asdict(),
             "papers": [_paper(one) for one in self.references],
             "note": self.note,
+            "missing": self.missing,
+            "missing_core_hours": self.core_hours,
         }
 
 
@@ -181,6 +194,15 @@ class Overall:
         return {"learner": self.learner, "iqm": self.iqm, "interval": _listed(self.interval)}
 
 
+class Missing(NamedTuple):
+    """Runs that are not finished."""
+
+    runs: int
+    core_hours: float | None
+    """Of those of which they are known."""
+    all_known: bool
+
+
 @dataclass(frozen=True)
 class Summary:
     """A suite's results, or what a smoke run of it left."""
@@ -195,6 +217,13 @@ class Summary:
     """Numbers of papers that are not of a table."""
 
     @property
+    def missing(self) -> Missing:
+        """All runs of the suite that are not finished."""
+        cells = [cell for cell in self.sections[-1].cells if cell.missing]
+        known = [cell.core_hours for cell in cells if cell.core_hours is not None]
+        return Missing(sum(cell.missing for cell in cells), sum(known) if known else None, len(known) == len(cells))
+
+    @property
     def warning(self) -> str:
         """Why these are no results; empty if they are."""
         return SMOKE if any(row.get("smoke") for row in self.rows) else ""
@@ -204,6 +233,7 @@ class Summary:
         return {
             "suite": self.suite.name,
             "warning": self.warning,
+            "missing": self.missing._asdict(),
             "cells": [cell.to_json() for section in self.sections for cell in section.cells],
             "pairs": [pair.to_json() for pair in self.pairs],
             "overall": [one.to_json() for one in self.overall],
@@ -211,10 +241,24 @@ class Summary:
         }
 
 
-def summarise_suite(suite: Suite, rows: Sequence[Row]) -> Summary:
-    """The summary of records; every run of the suite and every number of its references has a cell."""
+def summarise_suite(suite: Suite, rows: Sequence[Row], estimates: Sequence[Line] = ()) -> Summary:
+    """The summary of records; every run of the suite and every number of its references has a cell.
+
+    Args:
+        suite: its runs.
+        rows: their records.
+        estimates: lines of ``estimates.jsonl``, for the core hours of missing runs.
+    """
     metrics = dict.fromkeys([*(one.metric for one in suite.references if one.metric), FINAL])
-    sections = [Section(metric, tuple(_cells(suite, rows, metric))) for metric in metrics]
+    lacking = {(one.task, one.learner): one.missing for one in experiments(suite, rows)}
+    hours = hours_of(suite, rows, estimates)
+    sections: list[Section] = []
+    for metric in metrics:
+        cells = [
+            replace(cell, missing=lacking.get((cell.task, cell.learner), 0), hours=hours.get((cell.learner, cell.task)))
+            for cell in _cells(suite, rows, metric)
+        ]
+        sections.append(Section(metric, tuple(cells)))
     final = [cell for cell in sections[list(metrics).index(FINAL)].cells if cell.rows]
     return Summary(
         suite,

@@ -9,7 +9,7 @@ from ._references import Reference
 from ._results import rows_to_csv
 from ._statistics import LEVEL, Interval
 from ._summary import Cell, Section, Summary
-from ._text import table
+from ._text import count, table
 
 FORMATS = ("md", "tex", "csv")
 _LEVEL = f"{LEVEL:.0%}".replace("%", " %")
@@ -60,7 +60,8 @@ def grids(summary: Summary) -> list[Grid]:
 
 def as_markdown(summary: Summary) -> str:
     """Tables with headings."""
-    blocks = [summary.warning]
+    missing = missing_runs(summary)
+    blocks = [summary.warning, f"{missing}." if missing else ""]
     for grid in grids(summary):
         lines = [[cell.replace("|", "\\|") for cell in line] for line in grid.lines]
         blocks += [f"### {grid.title}", " ".join(grid.notes), table(grid.head, lines, markdown=True)]
@@ -84,14 +85,14 @@ def as_csv(summary: Summary) -> str:
             papers = [value for one in cell.references for value in (one.paper, one.place, one.value)]
             lines.append(
                 [section.metric, cell.task, cell.learner, len(cell.rows), cell.iqm, *interval, cell.mean, *spread]
-                + [cell.note, *papers]
+                + [cell.note, cell.core_hours, *papers]
             )
     longest = max((len(line) for line in lines), default=0)
     extra = [
-        f"{name} {k + 1}" for k in range((longest - len(columns) - 1) // 3) for name in ("paper", "place", "value")
+        f"{name} {k + 1}" for k in range((longest - len(columns) - 2) // 3) for name in ("paper", "place", "value")
     ]
     lines = [line + [None] * (longest - len(line)) for line in lines]
-    return rows_to_csv([*columns, "note", *extra], lines)
+    return rows_to_csv([*columns, "note", "missing core hours", *extra], lines)
 
 
 def cell_columns(cell: Cell) -> tuple[str, ...]:
@@ -106,8 +107,26 @@ def cell_columns(cell: Cell) -> tuple[str, ...]:
         span(None if cell.spread is None else (cell.spread.low, cell.spread.high)),
         figure(cell.mean),
         papers or "-",
-        cell.note or "-",
+        "; ".join(filter(None, [cell.note, would_take(cell)])) or "-",
     )
+
+
+def would_take(cell: Cell) -> str:
+    """What the missing runs of a cell would take: ``5 runs would take 1.2 core hours``; empty if it is not known."""
+    if cell.core_hours is None:
+        return ""
+    runs = count(cell.missing, "more run" if cell.rows else "run")
+    return f"{runs} would take {figure(cell.core_hours)} core hours"
+
+
+def missing_runs(summary: Summary) -> str:
+    """What all missing runs of a suite would take; empty if none is missing."""
+    runs, hours, known = summary.missing
+    if not runs:
+        return ""
+    if hours is None:
+        return f"{count(runs, 'run')} missing; diffrl bench run SUITE --estimate says what they would take"
+    return f"{count(runs, 'run')} missing, which would take {'' if known else 'at least '}{figure(hours)} core hours"
 
 
 def grid_of(section: Section) -> tuple[Grid, list[int]]:

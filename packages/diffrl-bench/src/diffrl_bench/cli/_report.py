@@ -20,5 +20,5 @@ def _report(args: argparse.Namespace) -> Result:
     from .._html import write_report
 
     words = ["diffrl bench report", *([args.suite] if args.suite else []), *(["--out", args.out] if args.out else [])]
-    files = write_report(find(args.suite, args.out), Path(args.to), " ".join(words), args.progress)
+    files = write_report(find(args.suite, args.out, unrun=True), Path(args.to), " ".join(words), args.progress)
     return Result({"index": str(files[0]), "files": [str(file) for file in files]}, str(files[0]))

@@ -32,6 +32,11 @@ def add(commands: Commands) -> None:
     run.add_argument("--out", metavar="DIR", help="folder of the results; default runs/SUITE, or runs/smoke/SUITE")
     run.add_argument("--seeds", type=int, metavar="K", help="seeds 0 to K - 1 of everything; default the suite's")
     run.add_argument("--smoke", action="store_true", help="two updates of four worlds of everything, in minutes")
+    run.add_argument(
+        "--estimate",
+        action="store_true",
+        help="no runs: a few updates of what is missing, for its core hours",
+    )
     run.add_argument("--jobs", type=int, metavar="J", help="runs at a time; default from the suite, or the cluster")
     run.add_argument("--threads", type=int, metavar="K", help="simulator threads of each; default cores / jobs")
     run.add_argument("--device", help="cpu, cuda or cuda:i")
@@ -56,6 +61,10 @@ def _run(args: argparse.Namespace) -> Result:
 
     if args.suite is None and not args.smoke:
         raise UsageError(f"SUITE is missing; there are {', '.join(list_suites())}")
+    if args.estimate:
+        from ._estimate import estimated
+
+        return estimated(args)
     if args.suite is not None:
         value, text, failed = _one(args, load_suite(args.suite))
         return Result(value, text, failed)

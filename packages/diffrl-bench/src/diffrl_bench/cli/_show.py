@@ -44,6 +44,7 @@ def add(commands: Commands) -> None:
 
 
 def _table(args: argparse.Namespace) -> Result:
+    from .._estimates import ESTIMATES
     from .._found import find
     from .._measured import FORMATS
     from .._results import light, summarise, table_text
@@ -53,14 +54,14 @@ def _table(args: argparse.Namespace) -> Result:
 
     values: list[dict[str, Any]] = []
     texts: list[str] = []
-    suites = find(args.suite, args.out)
-    for suite, _, rows in suites:
+    suites = find(args.suite, args.out, unrun=True)
+    for suite, folder, rows in suites:
         if suite.measurements:
             values.append({"suite": suite.name, "about": suite.about, "measurements": rows})
             heading = f"## {suite.name}\n\n" if len(suites) > 1 and args.format == "md" else ""
             texts.append(heading + FORMATS[args.format](rows).rstrip())
             continue
-        summary, found = summarise_suite(suite, rows), differences(rows)
+        summary, found = summarise_suite(suite, rows, ESTIMATES.read(folder)), differences(rows)
         listed = [light(row) for row in rows]
         values.append({**summary.to_json(), "summary": summarise(rows), "differences": found, "runs": listed})
         if args.format != "md":
