@@ -109,6 +109,16 @@ def test_the_page_of_the_papers_names_every_suite_and_every_table_that_is_data()
             assert any(number in re.findall(r"\d+", found) for each in named for found in each), (paper, place)
 
 
+def test_every_suite_says_which_table_or_figure_it_repeats_or_that_it_is_of_no_paper() -> None:
+    silent: list[str] = []
+    for suite in SUITES:
+        lines = read(f"packages/diffrl-bench/src/diffrl_bench/suites/{suite}.toml").splitlines()
+        comments = " ".join(line.removeprefix("# ") for line in lines if line.startswith("#"))
+        if not re.search(r"\b(Figures?|Tables?) \d|\b[Nn]o paper has this", comments):
+            silent.append(suite)
+    assert silent == []
+
+
 def test_results_and_figures_are_sorted() -> None:
     """Nothing lies loose among the results, and scripts are not among the pictures."""
     assert [path.name for path in RESULTS.iterdir() if path.is_file()] == ["index.md"]
