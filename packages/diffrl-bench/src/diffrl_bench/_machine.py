@@ -22,6 +22,9 @@ _PACKAGES = (
 )
 
 
+_PEERS = ("jax", "libsumo", "taichi")
+
+
 def machine() -> dict[str, Any]:
     """Processor, cores, memory and load, ready for JSON; None where the system does not say."""
     return {
@@ -48,8 +51,12 @@ def describe(facts: dict[str, Any]) -> str:
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python and of the packages that matter for speed; None if a package is not installed."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
+    """Versions of Python and of the packages that matter for speed; None if a package is not installed.
+
+    Of peers, those that are installed.
+    """
+    peers = {name: found for name in _PEERS if (found := _version(name)) is not None}
+    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}, **peers}
 
 
 def available_cores() -> int:

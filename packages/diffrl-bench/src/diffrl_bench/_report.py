@@ -39,6 +39,7 @@ def sim_text(report: Mapping[str, Any]) -> str:
         lines += ["", *_scaling(scaling, report["horizon"])]
     if report["peers"]:
         lines += ["", *_peer_notes(report)]
+    lines += [f"{one['name']}: {one['reason']}" for one in report.get("missing", ())]
     if report["beside"]:
         lines += ["", *_jax_peers(report["beside"])]
     return "\n".join(lines)
@@ -241,10 +242,11 @@ def _jax_peers(peers: Sequence[Mapping[str, Any]]) -> list[str]:
         )
         for peer in peers
         for name in ("forward", "forward_backward")
+        if f"{name}_steps_per_s" in peer
     ]
     return [
         table(head, rows),
-        "In JAX, single precision, on the same device. A step of theirs has its own length, and Brax its own robot: "
+        "In single precision, on the same device. A step of theirs has its own length, and Brax its own robot: "
         "compare simulated s/s.",
     ]
 

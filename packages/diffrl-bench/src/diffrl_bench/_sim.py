@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._jax_peers import NAMES
+from ._beside import NAMES, missing_peers, peer_window
 from ._machine import available_cores, machine, versions
 from ._peak import peak_growth
 from ._stopwatch import Lap, Laps, Progress, Stopwatch, busy_cores, interleave, spread, unseen
@@ -45,7 +45,10 @@ class SimBench:
     peers: bool = True
     """Measure MuJoCo as well, if the task has an MJCF file."""
     beside: tuple[str, ...] = ()
-    """Simulators in JAX to measure as well: ``"mjx"``, ``"brax-generalized"``, ``"brax-spring"`` and so on."""
+    """Simulators to measure as well: ``"mjx"``, ``"brax-generalized"``, ``"brax-spring"``, ``"brax-positional"``,
+    ``"newton"``, ``"mujoco-warp"``."""
+    skip_missing: bool = False
+    """Note those of ``beside`` that are not installed in the report, instead of an error."""
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "horizon", "repeats"):
@@ -90,7 +93,9 @@ def bench_sim(bench: SimBench, progress: Progress = unseen) -> dict[str, Any]:
         memory = _memory(bench, env, lambda: windows["env"](Stopwatch(clock_of(bench.device))))
         scaling = _scaling_windows(bench, threads)
         peers = _mujoco_windows(bench, env, begin) if bench.peers else {}
-        jax_peers = {name: _jax_window(name, bench, env, begin) for name in bench.beside}
+        missing = missing_peers(bench.beside, skip=bench.skip_missing)
+        there = [name for name in bench.beside if name not in missing]
+        jax_peers = {name: _beside_window(name, bench, env, begin) for name in there}
         with contextlib.ExitStack() as stack:
             for peer in peers.values():
                 stack.callback(peer.close)
@@ -132,10 +137,11 @@ def bench_sim(bench: SimBench, progress: Progress = unseen) -> dict[str, Any]:
         "scaling": scaling_figures({n: laps[name] for name, n in _scaling_names(scaling)}, bench, window),
         "peers": [peer_figures(laps[name], peer, steps, dt) for name, peer in peers.items()],
         "beside": [jax_figures(laps[name], peer, laps["dynamics"], steps * dt) for name, peer in jax_peers.items()],
+        "missing": [{"name": name, "reason": reason} for name, reason in missing.items()],
         "env_steps": env_steps,
         "wall_s": time.perf_counter() - began,
         "machine": facts,
-        "versions": versions(),
+        "versions": versions() | {peer.package: peer.version for peer in jax_peers.values()},
     }
 
 
@@ -243,7 +249,7 @@ def peer_figures(laps: Laps, peer: Any, steps: int, dt: float) -> dict[str, Any]
 
 
 def jax_figures(laps: Laps, peer: Any, ours: Laps, simulated_s: float) -> dict[str, Any]:
-    """A simulator in JAX over a window of as many steps as ours: simulated seconds per second, and our speed-up.
+    """A simulator over a window of as many steps as ours: simulated seconds per second, and our speed-up.
 
     Args:
         laps: the peer's laps.
@@ -252,13 +258,15 @@ def jax_figures(laps: Laps, peer: Any, ours: Laps, simulated_s: float) -> dict[s
         simulated_s: simulated time of our window, summed over worlds [s].
     """
     duration = peer.step_s * peer.steps / peer.substeps
-    walls = {name: statistics.median(lap.wall for lap in laps[name]) for name in ("forward", "forward_backward")}
+    walls = {name: statistics.median(lap.wall for lap in laps[name]) for name in laps}
     mine = {name: statistics.median(found) for name, found in _walls(ours).items()}
     their_cpu = {name: statistics.median(lap.cpu for lap in laps[name]) for name in walls}
     both_cpu = [a.cpu + b.cpu for a, b in zip(ours["recording"], ours["backward"], strict=True)]
     my_cpu = {"forward": [lap.cpu for lap in ours["forward"]], "forward_backward": both_cpu}
     return {
         "name": peer.name,
+        "version": peer.version,
+        "num_envs": peer.num_worlds,
         "dt_s": peer.step_s / peer.substeps,
         "substeps": peer.substeps,
         "finite": peer.finite,
@@ -275,17 +283,10 @@ def jax_figures(laps: Laps, peer: Any, ours: Laps, simulated_s: float) -> dict[s
     }
 
 
-def _jax_window(name: str, bench: SimBench, env: Any, begin: Any) -> Any:
-    from ._jax_peers import brax_window, mjx_window
-
-    if name != "mjx":
-        backend = name.removeprefix("brax-")
-        return brax_window(bench.task, backend, bench.horizon, bench.num_envs, device=bench.device)
-    mjcf = _mjcf(bench)
-    if mjcf is None:
-        raise ValueError(f"task {bench.task!r} has no MJCF file for MJX")
-    qpos, qvel = (part.detach().cpu().numpy() for part in begin.state.physics[:2])
-    return mjx_window(mjcf, qpos, qvel, _controls(env, begin), dt=env.spec.dt, device=bench.device)
+def _beside_window(name: str, bench: SimBench, env: Any, begin: Any) -> Any:
+    if bench.model is not None and name == "newton":
+        raise ValueError("Newton is measured on the robots of tasks; leave --beside newton out, or --model")
+    return peer_window(name, env, begin, _mjcf(bench), lambda: _controls(env, begin), bench.device)
 
 
 def _controls(env: Any, begin: Any) -> Any:

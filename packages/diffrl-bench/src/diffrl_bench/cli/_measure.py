@@ -31,7 +31,11 @@ def add(commands: Commands) -> None:
         "--beside",
         action="append",
         metavar="NAME",
-        help="also measure mjx, brax-generalized, brax-spring or brax-positional (extra jax-peers); may be repeated",
+        help="also measure mjx, brax-generalized, brax-spring or brax-positional (extra jax-peers), newton or "
+        "mujoco-warp (extra warp-peers); may be repeated",
+    )
+    sim.add_argument(
+        "--skip-missing", action="store_true", help="note peers that are not installed instead of an error"
     )
     sim.add_argument("--plot", metavar="FILE", help="draw the results: .svg, .png or .pdf")
 
@@ -115,6 +119,7 @@ def _sim(args: argparse.Namespace) -> Result:
             scaling_envs=args.scaling_envs,
             peers=not args.no_peers,
             beside=tuple(args.beside or ()),
+            skip_missing=args.skip_missing,
         ),
         args.progress,
     )
