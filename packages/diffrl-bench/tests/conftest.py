@@ -112,6 +112,14 @@ def sim_report() -> dict[str, Any]:
                 "forward_backward_sim_s_per_s": 15.0,
                 "forward_times_slower": 34.0,
                 "forward_backward_times_slower": 110.0,
+                "forward_times_slower_cpu": 30.0,
+                "forward_backward_times_slower_cpu": 100.0,
+                "version": "3.17.0",
+                "num_envs": 64,
+                "window_s": {
+                    "forward": {"median": 0.3, "min": 0.2, "max": 0.6},
+                    "forward_backward": {"median": 2.0, "min": 2.0, "max": 2.0},
+                },
             }
         ],
         "machine": {"cpu": "Abacus 1", "cores": 4, "cores_total": 8, "load_before": 0.5},

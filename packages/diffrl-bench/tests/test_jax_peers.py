@@ -49,6 +49,7 @@ def test_what_is_not_finite_is_said():
 def test_figures_are_of_simulated_time():
     class Peer:
         name, step_s, substeps, steps, finite, compile_s = "peer", 0.05, 5, 5 * 640, True, 3.0
+        version, num_worlds = "1.2", 64
 
         def finite_gradients(self):
             return 1.0
@@ -61,6 +62,8 @@ def test_figures_are_of_simulated_time():
     assert found["forward_backward_times_slower"] == pytest.approx(25 / 4)
     assert found["forward_backward_times_slower_cpu"] == pytest.approx(25 / 4)
     assert found["dt_s"] == pytest.approx(0.01)
+    only = jax_figures({"forward": laps["forward"]}, Peer(), ours, simulated_s=10.0)
+    assert not [key for key in only if key.startswith("forward_backward")], "MuJoCo Warp has no backward pass"
 
 
 def test_bad_input_is_named():
@@ -72,10 +75,22 @@ def test_bad_input_is_named():
         brax_window("ant", "spring", 1, 1, device="cuda")
 
 
+def test_what_is_not_installed_is_an_error_or_noted(monkeypatch):
+    import importlib.util
+
+    from diffrl_bench._beside import missing_peers
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "newton" else object())
+    with pytest.raises(ImportError, match=r"newton is not installed; install diffrl-bench\[warp-peers\]"):
+        missing_peers(("mjx", "newton"), skip=False)
+    noted = {"newton": "not installed; install diffrl-bench[warp-peers]"}
+    assert missing_peers(("mjx", "newton"), skip=True) == noted
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "name"), [("cartpole", "mjx"), ("hopper", "brax-spring")])
+@pytest.mark.parametrize(("task", "name"), [("cartpole", "mjx"), ("hopper", "brax-spring"), ("cartpole", "newton")])
 def test_a_peer_runs_next_to_ours(task, name):
-    pytest.importorskip("mujoco.mjx" if name == "mjx" else "brax")
+    pytest.importorskip({"mjx": "mujoco.mjx", "newton": "newton"}.get(name, "brax"))
     settings = {"num_envs": 4, "horizon": 4, "repeats": 1, "threads": 1, "scaling_envs": 0, "peers": False}
     (peer,) = bench_sim(SimBench(task=task, beside=(name,), **settings))["beside"]
     assert peer["name"] == name and peer["finite"]
