@@ -158,12 +158,13 @@ def test_report_holds_what_the_command_line_promises(report: dict[str, Any]) -> 
     assert report["env_steps"] == 4 * 2 * (2 * 32 + 2 * 64) + 2 * 32
     memory = report["memory"]
     # cartpole keeps q, qd, qdd and three numbers of the mass matrix's factor in each of 4 sub-steps
-    assert memory["kept_step_bytes"] == 4 * 4 * (2 + 2 + 2 + 3) * _kept_worlds(8) / 8
+    kept = 4 * 4 * (2 + 2 + 2 + 3)
+    assert memory["kept_step_bytes"] == kept * _kept_worlds(8) / 8
     assert memory["kept_window_bytes"] == 8 * 4 * memory["kept_step_bytes"]
     moved = report["memory_traffic"]["dynamics"]
     # q, qd in and out, one control, one flag; then what is kept, written and read, and cotangents of all but the flag
     assert moved["forward"]["bytes_per_step"] == 4 * (4 + 4 + 1) + 4
-    assert moved["forward_backward"]["bytes_per_step"] == 40 + 2 * memory["kept_step_bytes"] + 4 * (4 + 4 + 2) + 4
+    assert moved["forward_backward"]["bytes_per_step"] == 40 + 2 * kept + 4 * (4 + 4 + 2) + 4
     for name, part in moved.items():
         window = report["window_s"][name]["median"]
         assert part["bytes_per_s"] == pytest.approx(32 * part["bytes_per_step"] / window)
