@@ -9,7 +9,7 @@ import torch
 
 import diffsim_core
 from diffrl_algos.cli import main
-from diffrl_bench._mujoco import bundled_mjcf
+from diffrl_bench._mujoco import bundled_mjcf, require_sizes
 from diffrl_bench._transfer import MuJoCoStep, transfer, transfer_text
 from diffsim_core.rigid.limits import free_damping
 
@@ -54,6 +54,18 @@ def test_a_run_on_both_sides(tmp_path: Path) -> None:
     assert report["return_kept"] is None, "a share of a negative return says nothing"
     assert transfer(run, episodes=3)["mujoco"] == report["mujoco"]
     assert "cartpole" not in transfer_text([report]).splitlines()[0]
+
+
+def test_the_mjcf_of_every_robot_has_the_states_and_motors_of_its_task() -> None:
+    for task in ("cartpole", "hopper", "half_cheetah", "walker2d", "ant", "humanoid"):
+        env = diffsim_core.make(task, num_envs=1)
+        model, text = env.task.dynamics.model, bundled_mjcf(task)
+        assert text is not None
+        step = MuJoCoStep(text, dt=env.spec.dt, worlds=1, damping=free_damping(model))
+        require_sizes(step.model, model.nq, model.nv, model.nu)
+        physics = env.reset(0)[0].physics
+        after, ok = step(physics, (torch.zeros(1, model.nu),))
+        assert ok.all() and (after.q[0, :3] - physics.q[0, :3]).norm() < 0.1, task
 
 
 def test_what_cannot_transfer(tmp_path: Path) -> None:

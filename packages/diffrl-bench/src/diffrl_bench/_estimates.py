@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from ._hours import Experiment, experiments
@@ -17,7 +17,7 @@ from ._machine import machine
 from ._plan import specs_of
 from ._record import Field, Row
 from ._side_file import place, side_file
-from ._stopwatch import Clock, Progress, unseen
+from ._stopwatch import Clock, Lap, Progress, unseen
 from ._text import count, rounded, table
 from ._update import timed_update
 
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
     from ._suite import Suite
 
-MEASURED = 2
 WARM_UP = 2
+LEAST, MOST = 2, 20
+"""Timed updates: the least, and the most where updates are short."""
+LONG_S = 0.5
+"""Processor time of all timed updates from which no more than the least are made [s]."""
 ESTIMATES = side_file(
     "estimates.jsonl",
     "diffrl-bench-estimate-1",
@@ -40,7 +43,7 @@ ESTIMATES = side_file(
         "threads": Field("whole", "CPU threads of the simulator"),
         "warm_up": Field("whole", "updates before the timed ones"),
         "measured": Field("whole", "updates that were timed"),
-        "cpu_s_per_update": Field("number", "processor time of the process in an update [s], mean"),
+        "cpu_s_per_update": Field("number", "processor time of the process in an update [s], median"),
         "updates": Field("whole", "updates of the run's budget"),
         "core_hours": Field("number", "processor time of that many updates [h]; start and evaluation are not in it"),
     },
@@ -114,13 +117,13 @@ def estimate(spec: RunSpec, *, threads: int, clock: Clock | None = None) -> dict
     while warm_up < WARM_UP or state.env_steps < random:
         state, _ = algorithm.update(state)
         warm_up += 1
-    begin, laps = state.env_steps, []
-    for _ in range(MEASURED):
+    begin, laps = state.env_steps, list[Lap]()
+    while len(laps) < LEAST or (len(laps) < MOST and sum(lap.cpu for lap in laps) < LONG_S):
         state, lap = timed_update(algorithm, state, clock)
         laps.append(lap)
-    cpu_s, wall_s = fmean(lap.cpu for lap in laps), fmean(lap.wall for lap in laps)
-    updates = updates_of(spec, (state.env_steps - begin) / MEASURED, wall_s)
-    figures = {"warm_up": warm_up, "measured": MEASURED, "cpu_s_per_update": cpu_s}
+    cpu_s, wall_s = median(lap.cpu for lap in laps), median(lap.wall for lap in laps)
+    updates = updates_of(spec, (state.env_steps - begin) / len(laps), wall_s)
+    figures = {"warm_up": warm_up, "measured": len(laps), "cpu_s_per_update": cpu_s}
     return {**figures, "updates": updates, "core_hours": updates * cpu_s / 3600}
 
 

@@ -77,7 +77,7 @@ def _estimated(one: Experiment, estimates: Sequence[Line]) -> Hours | None:
     for number, row in reversed(estimates):
         if settings_of(row) == wanted:
             source = (
-                f"{rounded(row['cpu_s_per_update'])} s of processor time an update, the mean of {row['measured']} "
+                f"{rounded(row['cpu_s_per_update'])} s of processor time an update, the median of {row['measured']} "
                 f"after {row['warm_up']}, times {row['updates']:,} updates; line {number} of estimates.jsonl, "
                 f"{told(row)}: diffrl bench run {row['suite']} --estimate"
             )

@@ -16,6 +16,7 @@ from ._plot_bands import panels_of, plot_bands
 from ._results import write_whole
 from ._summary import summarise_suite
 from ._summary_text import as_csv, as_latex, as_markdown
+from ._transfers import TRANSFERS
 
 
 def write_report(
@@ -57,7 +58,8 @@ def write_report(
 
 def _trained(found: Found, to: Path) -> tuple[Page, str]:
     """The page of a suite of trainings, and its template; its tables and pictures are written."""
-    name, summary = found.suite.name, summarise_suite(found.suite, found.rows, ESTIMATES.read(found.folder))
+    name, beside = found.suite.name, (ESTIMATES.read(found.folder), TRANSFERS.read(found.folder))
+    summary = summarise_suite(found.suite, found.rows, *beside)
     texts = {"md": as_markdown(summary) + "\n", "tex": as_latex(summary), "csv": as_csv(summary)}
     files = _write_texts(texts, name, to)
     if panels_of(found.rows):

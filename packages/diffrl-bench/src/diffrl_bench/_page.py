@@ -15,10 +15,22 @@ from ._record import Row
 from ._record_file import NAME, newest, read_lines
 from ._references import Reference
 from ._results import learner, light
+from ._side_file import told
 from ._summary import Cell, Section, Summary, by_task
-from ._summary_text import Grid, cell_columns, figure, grid_of, grids, missing_runs, said
+from ._summary_text import (
+    TRANSFER,
+    Grid,
+    cell_columns,
+    figure,
+    grid_of,
+    grids,
+    missing_runs,
+    said,
+    transfer_grid,
+)
 from ._svg import inline_svg
 from ._text import count
+from ._transfers import TRANSFERS
 
 _FACTS = ("commit", "time", "machine", "device", "threads", "jobs", "load")
 _FIGURES = ("iterations", "env_steps", "wall_s", "cpu_s")
@@ -65,11 +77,15 @@ def page_of(found: Found, summary: Summary, files: Sequence[tuple[str, str]]) ->
         warning=summary.warning,
         records=NAME,
         files=tuple(files),
-        sections=[_section(section, lines) for section in summary.sections],
+        sections=[_section(section, lines) for section in summary.sections] + _transfers(summary),
         panels=_panels(rows, colors),
         legend=_legend(drawn, names),
         without=[names[name] for name in colors if name not in drawn],
-        grids=[_grid(grid, summary, colors, names) for grid in grids(summary)[len(summary.sections) :]],
+        grids=[
+            _grid(grid, summary, colors, names)
+            for grid in grids(summary)[len(summary.sections) :]
+            if grid.title != TRANSFER
+        ],
         runs=[_run(row, lines[row["run"]]) for row in rows],
     )
 
@@ -115,6 +131,28 @@ def _cell(cell: Cell, lines: Mapping[str, int], columns: Sequence[str]) -> dict[
         "others": [f"{row['run']}: {row.get('error') or row['status']}" for row in cell.others] + _hours(cell),
         "papers": [_paper(one) for one in cell.references],
     }
+
+
+def _transfers(summary: Summary) -> list[dict[str, Any]]:
+    """The section of policies in MuJoCo C; none if there are no such."""
+    if not summary.transfers:
+        return []
+    grid = transfer_grid(summary)
+    tasks: dict[str, list[dict[str, Any]]] = {}
+    for one, columns in zip(summary.transfers, grid.lines, strict=True):
+        seeds = [_transfer(run, number, row) for run, (number, row) in one.runs]
+        places = [f"Made with {place}." for place in dict.fromkeys(told(line.row) for _, line in one.runs)]
+        cell = {"id": f"transfer-{one.task}-{one.learner}".replace(" ", "-"), "columns": columns, "seeds": seeds}
+        tasks.setdefault(one.task, []).append({**cell, "others": places, "papers": []})
+    kinds = [{"task": "text", "learner": "text learner", "in MuJoCo C": "ours"}.get(name, "") for name in grid.head]
+    return [{**grid._asdict(), "id": "transfer", "tasks": list(tasks.values()), "kinds": kinds}]
+
+
+def _transfer(run: str, number: int, row: Row) -> dict[str, Any]:
+    here, there = (figure(row[side]["return_mean"]) for side in ("here", "mujoco"))
+    said = {"seed": row["run_seed"], "value": f"{here} here and {there} in MuJoCo C", "run": run}
+    command = " ".join(["diffrl", "bench", *row["arguments"]])
+    return {**said, "line": f"{number} of {TRANSFERS.name}", "command": command}
 
 
 def _hours(cell: Cell) -> list[str]:

@@ -31,6 +31,7 @@ from ._statistics import (
     too_few,
 )
 from ._suite import Suite
+from ._transfers import Transferred, transfers_of
 
 FINAL = "return_mean"
 SMOKE = "A smoke run: a few updates that show that the suite runs. These are no results."
@@ -215,6 +216,8 @@ class Summary:
     """Learners that ran on every task, best first; empty if there is one task or one such learner."""
     statements: tuple[Reference, ...]
     """Numbers of papers that are not of a table."""
+    transfers: tuple[Transferred, ...] = ()
+    """What policies keep in MuJoCo C."""
 
     @property
     def missing(self) -> Missing:
@@ -238,16 +241,20 @@ class Summary:
             "pairs": [pair.to_json() for pair in self.pairs],
             "overall": [one.to_json() for one in self.overall],
             "statements": [_paper(one) for one in self.statements],
+            "transfers": [one.to_json() for one in self.transfers],
         }
 
 
-def summarise_suite(suite: Suite, rows: Sequence[Row], estimates: Sequence[Line] = ()) -> Summary:
+def summarise_suite(
+    suite: Suite, rows: Sequence[Row], estimates: Sequence[Line] = (), transfers: Sequence[Line] = ()
+) -> Summary:
     """The summary of records; every run of the suite and every number of its references has a cell.
 
     Args:
         suite: its runs.
         rows: their records.
         estimates: lines of ``estimates.jsonl``, for the core hours of missing runs.
+        transfers: lines of ``transfers.jsonl``.
     """
     metrics = dict.fromkeys([*(one.metric for one in suite.references if one.metric), FINAL])
     lacking = {(one.task, one.learner): one.missing for one in experiments(suite, rows)}
@@ -267,6 +274,7 @@ def summarise_suite(suite: Suite, rows: Sequence[Row], estimates: Sequence[Line]
         tuple(_pairs(final)),
         tuple(sorted(_overall(final), key=lambda one: -one.iqm)),
         tuple(one for one in suite.references if not one.metric),
+        tuple(transfers_of(rows, transfers)),
     )
 
 

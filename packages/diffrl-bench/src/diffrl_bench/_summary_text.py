@@ -12,6 +12,7 @@ from ._summary import Cell, Section, Summary
 from ._text import count, table
 
 FORMATS = ("md", "tex", "csv")
+TRANSFER = "Transfer to MuJoCo C"
 _LEVEL = f"{LEVEL:.0%}".replace("%", " %")
 _HEAD = ("task", "learner", "seeds", "IQM", f"{_LEVEL} interval", "range", "mean", "paper", "note")
 
@@ -49,6 +50,8 @@ def said(one: Reference) -> str:
 def grids(summary: Summary) -> list[Grid]:
     """All tables of a summary."""
     found = [grid_of(section)[0] for section in summary.sections]
+    if summary.transfers:
+        found.append(transfer_grid(summary))
     if summary.overall:
         found.append(_of_overall(summary))
     if summary.pairs:
@@ -145,6 +148,27 @@ def grid_of(section: Section) -> tuple[Grid, list[int]]:
     shown = [k for k in range(len(_HEAD)) if k < 4 or any(line[k] != "-" for line in lines)]
     head = tuple(_HEAD[k] for k in shown)
     return Grid(section.title + unit, tuple(notes), head, tuple(tuple(line[k] for k in shown) for line in lines)), shown
+
+
+def transfer_grid(summary: Summary) -> Grid:
+    """What the policies keep in MuJoCo C, a line for each of ``summary.transfers``."""
+    lines = [
+        (
+            one.task,
+            one.learner,
+            str(len(one.runs)),
+            figure(one.here),
+            figure(one.mujoco),
+            *("-" if part is None else f"{part:.0%}".replace("%", " %") for part in (one.return_kept, one.speed_kept)),
+        )
+        for one in summary.transfers
+    ]
+    notes = (
+        "The same policies, unchanged, in MuJoCo C on the task's own model file: means over episodes, then over seeds.",
+        "Kept is MuJoCo's value over ours; a negative one has no share.",
+    )
+    head = ("task", "learner", "seeds", "return here", "in MuJoCo C", "return kept", "speed kept")
+    return Grid(TRANSFER, notes, head, tuple(lines))
 
 
 def _of_overall(summary: Summary) -> Grid:

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._record import Field, Row, config_hash
 from ._record_file import Line
-from ._results import learner, problem
+from ._results import learner, problem, read_results
 from ._rows import read_json
-from ._side_file import side_file, told
-from ._summary_text import Grid, figure
+from ._side_file import place, side_file
 
 _SIDE = "return_mean, return_std, length_mean, speed_mean [m/s] and diverged world steps"
 TRANSFERS = side_file(
@@ -41,34 +40,47 @@ TRANSFERS = side_file(
 )
 
 
-def record_transfer(report: Row, run: Path, folder: Path, suite: str, place: Row) -> Row:
-    """Add a report of ``transfer`` to the folder of the suite's results; returns the line.
+class Transferred(NamedTuple):
+    """One learner on one task: means over the seeds whose policies were transferred."""
 
-    Raises:
-        RecordError: the file there ends with a line that was cut off.
-        OSError: it cannot be written.
-    """
-    described = read_json(run / "run.json")
-    keys = ("run", "algorithm", "task", "task_options", "checkpoint", "seed", "episodes", "step_ms", "here", "mujoco")
-    row = {key: report[key] for key in (*keys, "return_kept", "speed_kept")}
-    words = ["transfer", report["run"], "--checkpoint", report["checkpoint"], "--episodes", str(report["episodes"])]
-    row["arguments"] = [*words, "--seed", str(report["seed"]), "--step-ms", f"{report['step_ms']:g}"]
-    row |= {"suite": suite, "run_seed": described["seed"], "config_hash": config_hash(described)}
-    return TRANSFERS.append(folder, {**row, **place})
+    task: str
+    learner: str
+    runs: tuple[tuple[str, Line], ...]
+    """Names of the records, and the lines of their transfers."""
+    here: float
+    """Return in our engine."""
+    mujoco: float
+    """Return in MuJoCo C."""
+    return_kept: float | None
+    """The latter over the former; None where that says nothing."""
+    speed_kept: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {**self._asdict(), "runs": [name for name, _ in self.runs]}
 
 
-def transferred(rows: Sequence[Row], transfers: Sequence[Line]) -> dict[str, Line]:
-    """The newest transfer of each run that has one, by the run's name.
+def transfers_of(rows: Sequence[Row], transfers: Sequence[Line]) -> list[Transferred]:
+    """What the policies of a suite keep in MuJoCo C, in the order of its records; of a run the newest transfer counts.
 
     A record whose configuration is known has the transfers of that configuration and seed; another one has those of
     its name, algorithm and task.
     """
-    found: dict[str, Line] = {}
+    groups: dict[tuple[str, str], list[tuple[str, Line]]] = {}
     for row in rows:
-        for line in transfers:
-            if row["status"] == "finished" and _same(row, line.row):
-                found[row["run"]] = line
-    return found
+        of_it = [line for line in transfers if _same(row, line.row)]
+        if of_it and row["status"] == "finished":
+            groups.setdefault((problem(row), learner(row)), []).append((row["run"], of_it[-1]))
+    return [_summed(task, name, runs) for (task, name), runs in groups.items()]
+
+
+def _summed(task: str, name: str, runs: Sequence[tuple[str, Line]]) -> Transferred:
+    rows = [line.row for _, line in runs]
+    here, there = (fmean(row[side]["return_mean"] for row in rows) for side in ("here", "mujoco"))
+    slow, fast = (fmean(row[side]["speed_mean"] for row in rows) for side in ("here", "mujoco"))
+    kept = there / here if all(row["return_kept"] is not None for row in rows) else None
+    speed = fast / slow if all(row["speed_kept"] is not None for row in rows) else None
+    return Transferred(task, name, tuple(runs), here, there, kept, speed)
 
 
 def _same(row: Row, transfer: Row) -> bool:
@@ -77,56 +89,45 @@ def _same(row: Row, transfer: Row) -> bool:
     return all(row[key] == transfer[key] for key in ("run", "algorithm", "task"))
 
 
-_HEAD = ("task", "learner", "seeds", "return here", "in MuJoCo C", "return kept", "speed kept")
+class Transfers:
+    """Adds transfers to the folder of a suite's results, of runs that its records have.
 
+    Args:
+        folder: of the results.
+        runs: run folders that are going to be transferred.
 
-def transfer_lines(rows: Sequence[Row], transfers: Sequence[Line]) -> list[tuple[tuple[str, ...], list[Line]]]:
-    """A line of words for each learner and task, and the transfers that it is of.
-
-    Returns are means over seeds; what is kept is a quotient of such means.
+    Raises:
+        ValueError: there are no results, or a run is none of theirs.
     """
-    of_run = transferred(rows, transfers)
-    groups: dict[tuple[str, str], list[Line]] = {}
-    for row in rows:
-        if row["run"] in of_run:
-            groups.setdefault((problem(row), learner(row)), []).append(of_run[row["run"]])
-    return [((*key, *_figures([line.row for line in group])), group) for key, group in groups.items()]
+
+    def __init__(self, folder: Path, runs: Sequence[Path]) -> None:
+        self._folder = folder
+        rows = [row for row in read_results(folder) if row["status"] == "finished"]
+        if not rows:
+            raise ValueError(f"{folder} holds no results of a suite; transfers are kept next to those")
+        self._suite = rows[0]["suite"]
+        for run in runs:
+            if not any(_same(row, _who(run)) for row in rows):
+                raise ValueError(
+                    f"{run} is no finished run of {self._suite} in {folder}: no record has its configuration"
+                )
+
+    def add(self, report: Row, run: Path) -> Row:
+        """Add the report of ``transfer`` of a run; returns the line.
+
+        Raises:
+            RecordError: the file ends with a line that was cut off.
+            OSError: it cannot be written.
+        """
+        words = ["transfer", report["run"], "--checkpoint", report["checkpoint"], "--episodes", str(report["episodes"])]
+        words += ["--seed", str(report["seed"]), "--step-ms", f"{report['step_ms']:g}"]
+        of_it = {key: report[key] for key in TRANSFERS.schema.fields if key in report}
+        row = {"suite": self._suite, "arguments": words, **of_it, **_who(run), **place(report["machine"])}
+        return TRANSFERS.append(self._folder, row)
 
 
-def transfer_grid(rows: Sequence[Row], transfers: Sequence[Line]) -> Grid | None:
-    """The table of what policies keep in MuJoCo C; None if no run was transferred."""
-    lines = transfer_lines(rows, transfers)
-    if not lines:
-        return None
-    note = (
-        "The same policies, unchanged, in MuJoCo C on the task's own model file: means over episodes, then over seeds. "
-        "Kept is MuJoCo's value over ours; a negative return has none."
-    )
-    return Grid("Transfer to MuJoCo C", (note,), _HEAD, tuple(words for words, _ in lines))
-
-
-def sources(group: Sequence[Line]) -> list[str]:
-    """What each number of a line of the table is from, in words."""
-    return [
-        f"seed {row['run_seed']}: {figure(row['here']['return_mean'])} here, {figure(row['mujoco']['return_mean'])} in "
-        f"MuJoCo C, from {row['run']}, line {number} of {TRANSFERS.name}, {told(row)}: "
-        f"{' '.join(['diffrl', 'bench', *row['arguments']])}"
-        for number, row in group
-    ]
-
-
-def _figures(rows: Sequence[Row]) -> tuple[str, ...]:
-    returns = [fmean(row[side]["return_mean"] for row in rows) for side in ("here", "mujoco")]
-    speeds = [fmean(row[side]["speed_mean"] for row in rows) for side in ("here", "mujoco")]
-    kept = _share(returns[1], returns[0]) if all(row["return_kept"] is not None for row in rows) else "-"
-    fast = _share(speeds[1], speeds[0]) if all(row["speed_kept"] is not None for row in rows) else "-"
-    return (str(len(rows)), *map(figure, returns), kept, fast)
-
-
-def _share(part: float, whole: float) -> str:
-    return f"{part / whole:.0%}"
-
-
-def json_of(rows: Sequence[Row], transfers: Sequence[Line]) -> list[dict[str, Any]]:
-    """The transfers of a suite's runs, for ``--json``."""
-    return [{**line.row, "of_run": run} for run, line in transferred(rows, transfers).items()]
+def _who(run: Path) -> Row:
+    """What a transfer has of its run."""
+    told = read_json(run / "run.json")
+    known = {"algorithm": told.get("algorithm"), "task": told.get("task"), "run_seed": told.get("seed")}
+    return {"run": run.resolve().name, **known, "config_hash": config_hash(told)}

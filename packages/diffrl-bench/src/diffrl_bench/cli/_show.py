@@ -50,6 +50,7 @@ def _table(args: argparse.Namespace) -> Result:
     from .._results import light, summarise, table_text
     from .._summary import summarise_suite
     from .._summary_text import as_csv, as_latex, as_markdown
+    from .._transfers import TRANSFERS
     from .._variants import differences, differences_text
 
     values: list[dict[str, Any]] = []
@@ -61,7 +62,7 @@ def _table(args: argparse.Namespace) -> Result:
             heading = f"## {suite.name}\n\n" if len(suites) > 1 and args.format == "md" else ""
             texts.append(heading + FORMATS[args.format](rows).rstrip())
             continue
-        summary, found = summarise_suite(suite, rows, ESTIMATES.read(folder)), differences(rows)
+        summary, found = summarise_suite(suite, rows, ESTIMATES.read(folder), TRANSFERS.read(folder)), differences(rows)
         listed = [light(row) for row in rows]
         values.append({**summary.to_json(), "summary": summarise(rows), "differences": found, "runs": listed})
         if args.format != "md":

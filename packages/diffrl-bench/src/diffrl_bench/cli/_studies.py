@@ -83,6 +83,9 @@ def add(commands: Commands) -> None:
     transfer.add_argument(
         "--step-ms", type=float, default=2.0, metavar="MS", help="longest step of MuJoCo in milliseconds; default 2"
     )
+    transfer.add_argument(
+        "--to", metavar="DIR", help="keep them next to the results of a suite, for its table and its page"
+    )
 
     peers = commands.add("peers", _peers, "Compare PPO, SAC and TD3 with Stable-Baselines3, everything else equal.")
     peers.add_argument("--algo", dest="algos", action="append", metavar="ALGO", help="may be repeated; default all")
@@ -97,9 +100,16 @@ def add(commands: Commands) -> None:
 
 def _transfer(args: argparse.Namespace) -> Result:
     from .._transfer import transfer, transfer_text
+    from .._transfers import Transfers
 
     given = {name: getattr(args, name) for name in ("episodes", "seed", "checkpoint", "step_ms", "progress")}
-    reports = [transfer(run, **given) for run in args.runs]
+    runs = [Path(run) for run in args.runs]
+    kept = None if args.to is None else Transfers(Path(args.to), runs)
+    reports: list[dict[str, object]] = []
+    for run in runs:
+        reports.append(transfer(run, **given))
+        if kept is not None:
+            kept.add(reports[-1], run)
     return Result({"benchmark": "transfer", "runs": reports}, transfer_text(reports))
 
 
