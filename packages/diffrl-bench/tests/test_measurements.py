@@ -18,7 +18,7 @@ from diffrl_bench import Measurement, RunSettings, Suite, load_suite, measure_su
 from diffrl_bench._figures import figure_of, problems_of_figure, problems_of_subject, subject_of
 from diffrl_bench._measurement import MEASUREMENTS, check_measurements, read_measurements
 from diffrl_bench._suite import parse_suite, smoke_of, with_seeds
-from diffrl_bench.cli import main
+from diffrl_bench.cli import main, parse
 
 GOOD = """
 name = "mine"
@@ -114,7 +114,7 @@ def test_names_are_not_there_twice() -> None:
 def test_what_is_wrong_is_named_before_the_first(settings: RunSettings, command: tuple[str, ...], message: str) -> None:
     suite = Suite(name="mine", measurements=(Measurement(name="m0", command=command),))
     with pytest.raises(ValueError, match=f"{message}.*; nothing was started"):
-        measure_suite(suite, settings)
+        measure_suite(suite, settings, parse=parse)
     assert not settings.out.exists()
 
 

@@ -34,10 +34,11 @@ def test_every_bundled_suite_trains_and_measures_what_is_known(name: str) -> Non
     from diffrl_algos import default_preset
     from diffrl_bench._measuring import require_commands
     from diffrl_bench._suite import smoke_of
+    from diffrl_bench.cli import parse
     from diffsim_core import is_task
 
     for suite in (load_suite(name), smoke_of(load_suite(name))):
-        require_commands(suite)
+        require_commands(suite, parse)
     for run in load_suite(name).runs:
         assert default_preset(run.algorithm, run.task).config.iterations > 0
         assert is_task(run.task)

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ def measure_suite(
     settings: RunSettings,
     say: Callable[[str], None] = lambda line: None,
     show: Callable[[str], None] = lambda text: None,
+    parse: Callable[[Sequence[str]], object] = lambda words: None,
 ) -> list[Row]:
     """Make every measurement that is not finished, in the suite's order, and return the rows of all.
 
@@ -52,6 +53,7 @@ def measure_suite(
         settings: the folder, and the most hours.
         say: told what happens, a line at a time.
         show: told every two seconds which measurement is at work.
+        parse: given each command before the first begins; raises ``ValueError`` for an unknown option.
 
     Raises:
         ValueError: a command or an option is unknown; the settings are not for measurements; or the folder holds
@@ -62,7 +64,7 @@ def measure_suite(
     """
     began = time.monotonic()
     _require_fitting(suite, settings)
-    require_commands(suite)
+    require_commands(suite, parse)
     out = settings.out
     out.mkdir(parents=True, exist_ok=True)
     with exclusive(
@@ -85,11 +87,8 @@ def measure_suite(
     return [rows[one.name] for one in suite.measurements if one.name in rows]
 
 
-def require_commands(suite: Suite) -> None:
-    """Raise ``ValueError`` with all commands of a suite that ``diffrl bench`` does not know or that have no figures."""
-    from .cli import parser
-    from .cli._parser import UsageError
-
+def require_commands(suite: Suite, parse: Callable[[Sequence[str]], object]) -> None:
+    """Raise ``ValueError`` with all commands of a suite that have no figures, or that ``parse`` refuses."""
     wrong = []
     for one in suite.measurements:
         if one.command[0] not in EXTRACTORS:
@@ -97,8 +96,8 @@ def require_commands(suite: Suite) -> None:
             wrong.append(f"{one.name}: the command {one.command[0]!r} has no figures; those that have are {known}")
             continue
         try:
-            parser().parse_args([*one.command, "--json"])
-        except UsageError as error:
+            parse([*one.command, "--json"])
+        except ValueError as error:
             wrong.append(f"{one.name}: {error}")
     if wrong:
         raise ValueError(f"suite {suite.name}: {'; '.join(wrong)}; nothing was started")

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             command: Callable[[argparse.Namespace], Result] = args.function
             with results_only():
                 line = StatusLine(sys.stderr)
-                args.progress = PartLine(line).show
+                args.progress, args.parse = PartLine(line).show, parse
                 try:
                     result = command(args)
                 finally:
@@ -63,6 +63,14 @@ def parser() -> Parser:
     for module in (_measure, _studies, _gradients, _scaling, _run, _show, _compare, _report, _records):
         module.add(commands)
     return commands.parser
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Arguments of a command, with ``ValueError`` where they are wrong."""
+    try:
+        return parser().parse_args(words)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
 
 
 def _fail(message: str, code: int) -> int:

@@ -102,7 +102,10 @@ def _one(args: argparse.Namespace, suite: Suite) -> tuple[dict[str, Any], str, i
     )
     line = _Line(suite.name)
     try:
-        rows = (measure_suite if suite.measurements else run_suite)(suite, settings, line.say, line.show)
+        if suite.measurements:
+            rows = measure_suite(suite, settings, line.say, line.show, args.parse)
+        else:
+            rows = run_suite(suite, settings, line.say, line.show)
     finally:
         line.clear()
     planned = len(suite.measurements or suite.runs)
