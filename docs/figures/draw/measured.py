@@ -1,6 +1,7 @@
-"""Draws the results of the suites ``gradients`` and ``scaling``: ``python docs/figures/draw/measured.py``.
+"""Draws the results of the measured suites: ``python docs/figures/draw/measured.py``.
 
-Reads ``docs/results/SUITE/NAME.json`` and writes ``docs/results/SUITE/SUITE.svg``.
+Reads ``docs/results/SUITE/NAME.json`` and writes ``docs/results/SUITE/SUITE.svg`` for ``gradients`` and ``scaling``, and
+for ``simulators`` a picture for each robot.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from diffrl_bench._plot_gradients import plot_gradients
 from diffrl_bench._plot_scaling import plot_scaling
+from diffrl_bench._plots import plot_sim
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -26,3 +28,7 @@ for suite, (draw, names) in DRAWN.items():
     reports = [{"label": file.stem, **json.loads(file.read_text(encoding="utf-8"))} for file in files if file.exists()]
     if reports:
         draw(reports, RESULTS / suite / f"{suite}.svg")
+
+for name in ("ant", "humanoid"):
+    if (file := RESULTS / "simulators" / f"{name}.json").exists():
+        plot_sim(json.loads(file.read_text(encoding="utf-8")), file.with_suffix(".svg"))

@@ -19,7 +19,13 @@ from ._text import count, rounded
 
 FORMATS = (".svg", ".png", ".pdf")
 _OURS, _LIGHT, _THEIRS = "#0072b2", "#7fbde0", "#999999"
-_KINDS = {"forward": _OURS, "forward + backward": _LIGHT, "MuJoCo, forward": _THEIRS}
+_KINDS = {
+    "forward": _OURS,
+    "forward + backward": _LIGHT,
+    "MuJoCo, forward": _THEIRS,
+    "others, forward": "#c46a1b",
+    "others, forward + backward": "#e8b98c",
+}
 COLORS = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"),
     *("#7f3b08", "#8c8c8c", "#6a3d9a", "#9acd32", "#f0e442"),
@@ -77,7 +83,7 @@ def plot_sim(report: Mapping[str, Any], file: Path) -> None:
         above.set_xlabel(f"control steps of {1e3 * dt:.1f} ms per second")
         kinds = dict.fromkeys(bar.kind for _, bars in groups for bar in bars)
         handles = [Patch(color=_KINDS[kind], label=kind) for kind in kinds]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3))
         save(figure, file)
 
 
@@ -206,7 +212,22 @@ def _sim_groups(report: Mapping[str, Any]) -> list[tuple[str, list[_Bar]]]:
     for peer in report["peers"]:
         bar = _bar("MuJoCo, forward", peer["window_s"]["forward"], n, report)
         groups.append((f"MuJoCo, {count(n, 'world')}\n{count(peer['threads'], 'thread')}", [bar]))
+    for peer in report.get("beside", ()):
+        if "window_s" in peer:  # it is installed
+            worlds = count(peer.get("num_envs", n), "world")
+            groups.append((f"{peer['name']}\n{worlds}", _of_other(peer)))
     return groups
+
+
+def _of_other(peer: Mapping[str, Any]) -> list[_Bar]:
+    parts = {"forward": "others, forward", "forward_backward": "others, forward + backward"}
+    bars: list[_Bar] = []
+    for key, kind in parts.items():
+        if key in peer["window_s"]:
+            rate, spread = peer[f"{key}_sim_s_per_s"], peer["window_s"][key]
+            middle = spread["median"]
+            bars.append(_Bar(kind, rate, rate * middle / spread["max"], rate * middle / spread["min"]))
+    return bars
 
 
 def _pair(figures: Mapping[str, Any], num_envs: int, report: Mapping[str, Any]) -> list[_Bar]:
