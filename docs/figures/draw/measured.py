@@ -1,7 +1,7 @@
 """Draws the results of the measured suites: ``python docs/figures/draw/measured.py``.
 
-Reads ``docs/results/SUITE/NAME.json`` and writes ``docs/results/SUITE/SUITE.svg`` for ``gradients`` and ``scaling``, and
-for ``simulators`` a picture for each robot.
+Reads ``docs/results/SUITE/NAME.json`` and writes ``docs/results/SUITE/SUITE.svg`` for ``gradients`` and ``scaling``,
+and for ``simulators`` a picture for each robot.
 """
 
 from __future__ import annotations
