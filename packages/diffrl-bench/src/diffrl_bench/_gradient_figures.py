@@ -12,10 +12,9 @@ import numpy as np
 import gradest
 
 from ._gradient_truth import Truth
+from ._gradients_text import TRUSTED
 
 Numbers = np.ndarray[Any, Any]
-TRUSTED = 0.9
-"""Cosine to the truth from which the mean of a batch is trusted."""
 _INTERVAL = 1.96
 _BATCHES = 8
 """Batches from which their means tell how much a mean varies."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ._gradient_figures import TRUSTED
 from ._machine import describe
 from ._text import count, magnitude, rounded, table
 
+TRUSTED = 0.9
+"""Cosine to the truth from which the mean of a batch is trusted."""
 LABELS = {
     "first": "first order",
     "lr": "likelihood ratio",

@@ -12,8 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ._gradient_figures import TRUSTED
-from ._gradients_text import LABELS
+from ._gradients_text import LABELS, TRUSTED
 from ._labels import legend_below, title_above
 from ._plots import COLORS, STYLE, require_format, save
 
