@@ -38,7 +38,7 @@ def test_bars_are_simulated_seconds_per_second(sim_report: dict[str, Any]) -> No
 def test_other_simulators_are_bars_with_the_range_of_their_repeats(sim_report: dict[str, Any]) -> None:
     spread = {"median": 0.5, "min": 0.4, "max": 1.0}
     other = {"name": "mjx", "num_envs": 8, "window_s": {"forward": spread}, "forward_sim_s_per_s": 10.0}
-    groups = dict(_sim_groups({**sim_report, "beside": [other, {"name": "newton", "missing": "not installed"}]}))
+    groups = dict(_sim_groups({**sim_report, "beside": [other], "missing": [{"name": "newton", "reason": "none"}]}))
     assert groups["mjx\n8 worlds"] == [("others, forward", 10.0, 5.0, 12.5)]
     assert not any(label.startswith("newton") for label in groups)
 

@@ -37,19 +37,23 @@ def _sim(report: Report) -> Findings:
         f"{count(report['num_envs'], 'world')}, window of {count(report['horizon'], 'control step')}"
     )
     subjects.append(subject_of(_OURS, settings=settings))
+
+    def ends(seconds: float, spread: Mapping[str, float]) -> dict[str, Any]:
+        """The slowest and the fastest repeat of a window of ``seconds``, summed over worlds."""
+        return {"low": seconds / spread["max"], "high": seconds / spread["min"], "by": by}
+
     for key, words in _WORDS.items():
-        spread = report["window_s"][key]
-        ends = {"low": steps * dt / spread["max"], "high": steps * dt / spread["min"], "by": by}
-        figures.append(figure_of(_OURS, words, report[f"{key}_sim_s_per_s"], _RATE, **ends))
+        figures.append(
+            figure_of(_OURS, words, report[f"{key}_sim_s_per_s"], _RATE, **ends(steps * dt, report["window_s"][key]))
+        )
         figures.append(figure_of(_OURS, f"{words}, CPU", report[f"{key}_steps_per_cpu_s"] * dt, _RATE_CPU))
     rate_cpu = {key: report[f"{key}_steps_per_cpu_s"] * dt for key in _WORDS}
     for peer in report["peers"]:
         name = f"MuJoCo C, {count(peer['threads'], 'thread')}"
         words = f"steps of {1e3 * peer['dt_s']:.3g} ms, Newton's method, float64, the same worlds; no backward pass"
         subjects.append(subject_of(name, version=report["versions"].get("mujoco"), settings=words))
-        spread = peer["window_s"]["forward"]
-        ends = {"low": steps * dt / spread["max"], "high": steps * dt / spread["min"], "by": by}
-        figures.append(figure_of(name, _WORDS["forward"], peer["forward_sim_s_per_s"], _RATE, **ends))
+        rate, spread = peer["forward_sim_s_per_s"], peer["window_s"]["forward"]
+        figures.append(figure_of(name, _WORDS["forward"], rate, _RATE, **ends(steps * dt, spread)))
         figures.append(figure_of(name, "forward, CPU", peer["forward_steps_per_cpu_s"] * dt, _RATE_CPU))
         figures.append(
             figure_of(name, "ours over it, forward", report["forward_sim_s_per_s"] / peer["forward_sim_s_per_s"], "")
@@ -72,14 +76,8 @@ def _sim(report: Report) -> Findings:
         for key, words in _WORDS.items():
             if f"{key}_sim_s_per_s" not in peer:
                 continue
-            rate = peer[f"{key}_sim_s_per_s"]
-            spread = peer["window_s"][key]
-            ends = {
-                "low": rate * spread["median"] / spread["max"],
-                "high": rate * spread["median"] / spread["min"],
-                "by": by,
-            }
-            figures.append(figure_of(name, words, rate, _RATE, **ends))
+            rate, spread = peer[f"{key}_sim_s_per_s"], peer["window_s"][key]
+            figures.append(figure_of(name, words, rate, _RATE, **ends(rate * spread["median"], spread)))
             figures.append(figure_of(name, f"{words}, CPU", rate_cpu[key] / peer[f"{key}_times_slower_cpu"], _RATE_CPU))
             figures.append(figure_of(name, f"ours over it, {words}", peer[f"{key}_times_slower"], ""))
             figures.append(figure_of(name, f"ours over it, {words}, CPU", peer[f"{key}_times_slower_cpu"], ""))

@@ -35,9 +35,7 @@ def figures(groups: Sequence[Numbers], truth: Truth) -> dict[str, float | None]:
         truth: what they should be in the mean.
     """
     groups = [group.astype(float) for group in groups if len(group) > 1]
-    nothing: dict[str, float | None] = dict.fromkeys(
-        ("bias", "bias_low", "bias_high", "bias_errors", "variance", "snr", *COSINES)
-    )
+    nothing: dict[str, float | None] = dict.fromkeys(NAMES)
     if len(groups) < 2:
         return nothing
     means = np.stack([group.mean(0) for group in groups])

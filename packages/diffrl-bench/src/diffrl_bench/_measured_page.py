@@ -11,8 +11,8 @@ from ._measured import SMOKE, command_of, figures_grid, subjects_grid
 from ._measurement import MEASUREMENTS, read_measurement_lines
 from ._record import Row
 from ._record_file import newest
+from ._results import facts_of
 from ._summary_text import Grid, figure
-from ._text import count
 
 
 @dataclass(frozen=True)
@@ -49,20 +49,12 @@ def measured_page(found: Found, files: Sequence[tuple[str, str]]) -> MeasuredPag
     return MeasuredPage(
         name=suite.name,
         about=about if about.endswith(".") else f"{about}.",
-        facts=_facts(rows),
+        facts=facts_of(rows, "measurement"),
         warning=SMOKE if any(row["smoke"] for row in rows) else "",
         records=MEASUREMENTS,
         files=tuple(files),
         measurements=[_measurement(row, lines[row["measurement"]]) for row in rows],
     )
-
-
-def _facts(rows: Sequence[Row]) -> str:
-    finished = [row for row in rows if row["status"] == "finished"]
-    machines = sorted({row["machine"] for row in finished})
-    commits = sorted({row["commit"][:7] for row in finished if row["commit"]})
-    parts = [f"{len(finished)} of {count(len(rows), 'measurement')} finished", *machines]
-    return "; ".join([*parts, f"{count(len(commits), 'commit')}: {', '.join(commits)}"] if commits else parts)
 
 
 def _measurement(row: Row, line: int) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from diffrl_algos._surroundings import surroundings
 from ._attempts import diffrl
 from ._extract import EXTRACTORS, figures_in
 from ._guard import ends_with_parent, reap
-from ._machine import load, machine
+from ._machine import load, machine, now
 from ._measurement import FORMAT, MEASUREMENTS, Measurement, append_measurement, read_measurements
 from ._record import Row
 from ._record_file import NAME
@@ -149,7 +148,7 @@ def _measure(
 
     def record(**told: Any) -> Row:
         row = {"format": FORMAT, "suite": suite.name, "measurement": one.name, "command": list(one.command), **told}
-        row |= {"smoke": suite.smoke, "time": datetime.now(UTC).isoformat(timespec="seconds"), **place_of(here)}
+        row |= {"smoke": suite.smoke, "time": now(), **place_of(here)}
         append_measurement(settings.out / MEASUREMENTS, row)
         return row
 

@@ -7,7 +7,6 @@ models.svg      the same as a picture
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ import diffsim_core
 from diffrl_algos._files import exclusive
 
 from ._corpus import Source, cache_folder, installed, own_sources, packages, sources
-from ._machine import describe, machine, versions
+from ._machine import describe, machine, now, versions
 from ._model_job import LOAD
 from ._model_worker import Worker
 from ._models_text import kind
@@ -133,7 +132,7 @@ def _row(worker: Worker, source: Source, bench: ModelsBench) -> Row:
         "measured": bench.measure,
         "limits": {"seconds": bench.seconds, "memory_gib": bench.memory_gib},
         **stages,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "date": now(),
     }
     return row
 

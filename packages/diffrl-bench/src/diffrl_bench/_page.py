@@ -14,7 +14,7 @@ from ._plots import shown
 from ._record import Row
 from ._record_file import NAME, newest, read_lines
 from ._references import Reference
-from ._results import learner, light
+from ._results import facts_of, learner, light
 from ._side_file import told
 from ._summary import Cell, Section, Summary, by_task
 from ._summary_text import (
@@ -29,7 +29,6 @@ from ._summary_text import (
     transfer_grid,
 )
 from ._svg import inline_svg
-from ._text import count
 from ._transfers import TRANSFERS
 
 _FACTS = ("commit", "time", "machine", "device", "threads", "jobs", "load")
@@ -73,7 +72,7 @@ def page_of(found: Found, summary: Summary, files: Sequence[tuple[str, str]]) ->
     return Page(
         name=suite.name,
         about=about if about.endswith(".") else f"{about}.",
-        facts="; ".join(filter(None, [_facts(rows), missing_runs(summary)])),
+        facts="; ".join(filter(None, [facts_of(rows, "run"), missing_runs(summary)])),
         warning=summary.warning,
         records=NAME,
         files=tuple(files),
@@ -93,16 +92,6 @@ def page_of(found: Found, summary: Summary, files: Sequence[tuple[str, str]]) ->
 def command_of(row: Row) -> str:
     """What repeats a run."""
     return " ".join(["diffrl", "train", *row["arguments"]])
-
-
-def _facts(rows: Sequence[Row]) -> str:
-    finished = [row for row in rows if row["status"] == "finished"]
-    if not rows:
-        return "no run yet"
-    machines = sorted({row["machine"] for row in finished if row["machine"]})
-    commits = sorted({row["commit"][:7] for row in finished if row["commit"]})
-    parts = [f"{len(finished)} of {count(len(rows), 'run')} finished", *machines]
-    return "; ".join([*parts, f"{count(len(commits), 'commit')}: {', '.join(commits)}"] if commits else parts)
 
 
 def _section(section: Section, lines: Mapping[str, int]) -> dict[str, Any]:

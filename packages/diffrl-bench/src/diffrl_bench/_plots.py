@@ -210,33 +210,34 @@ def _sim_groups(report: Mapping[str, Any]) -> list[tuple[str, list[_Bar]]]:
             groups.append((f"dynamics, {many:,} worlds\n{count(row['threads'], 'thread')}", _pair(row, many, report)))
     groups.append((f"environment\n{count(n, 'world')}", _pair(report["env"], n, report)))
     for peer in report["peers"]:
-        bar = _bar("MuJoCo, forward", peer["window_s"]["forward"], n, report)
+        bar = _bar("MuJoCo, forward", peer["window_s"]["forward"], _simulated(n, report))
         groups.append((f"MuJoCo, {count(n, 'world')}\n{count(peer['threads'], 'thread')}", [bar]))
     for peer in report.get("beside", ()):
-        if "window_s" in peer:  # it is installed
-            worlds = count(peer.get("num_envs", n), "world")
-            groups.append((f"{peer['name']}\n{worlds}", _of_other(peer)))
+        groups.append((f"{peer['name']}\n{count(peer.get('num_envs', n), 'world')}", _of_other(peer)))
     return groups
-
-
-def _of_other(peer: Mapping[str, Any]) -> list[_Bar]:
-    parts = {"forward": "others, forward", "forward_backward": "others, forward + backward"}
-    bars: list[_Bar] = []
-    for key, kind in parts.items():
-        if key in peer["window_s"]:
-            rate, spread = peer[f"{key}_sim_s_per_s"], peer["window_s"][key]
-            middle = spread["median"]
-            bars.append(_Bar(kind, rate, rate * middle / spread["max"], rate * middle / spread["min"]))
-    return bars
 
 
 def _pair(figures: Mapping[str, Any], num_envs: int, report: Mapping[str, Any]) -> list[_Bar]:
     parts = {"forward": "forward", "forward_backward": "forward + backward"}
-    return [_bar(kind, figures["window_s"][key], num_envs, report) for key, kind in parts.items()]
+    return [_bar(kind, figures["window_s"][key], _simulated(num_envs, report)) for key, kind in parts.items()]
 
 
-def _bar(kind: str, spread: Mapping[str, float], num_envs: int, report: Mapping[str, Any]) -> _Bar:
-    seconds = num_envs * report["horizon"] * report["dt_s"]
+def _of_other(peer: Mapping[str, Any]) -> list[_Bar]:
+    parts = {"forward": "others, forward", "forward_backward": "others, forward + backward"}
+    # Its window has steps of its own, so what it simulates follows from its rate.
+    return [
+        _bar(kind, spread, peer[f"{key}_sim_s_per_s"] * spread["median"])
+        for key, kind in parts.items()
+        if (spread := peer["window_s"].get(key)) is not None
+    ]
+
+
+def _simulated(num_envs: int, report: Mapping[str, Any]) -> float:
+    """Simulated time of a window of ours, summed over worlds [s]."""
+    return num_envs * report["horizon"] * report["dt_s"]
+
+
+def _bar(kind: str, spread: Mapping[str, float], seconds: float) -> _Bar:
     return _Bar(kind, seconds / spread["median"], seconds / spread["max"], seconds / spread["min"])
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ._record import CURVE_KEYS, Row
 from ._record_file import NAME, read_rows
-from ._text import rounded, table
+from ._text import count, rounded, table
 
 CURVE_POINTS = 200
 """Points kept of each learning curve."""
@@ -89,6 +89,17 @@ def grouped(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
     for row in rows:
         groups.setdefault((learner(row), problem(row)), []).append(row)
     return groups
+
+
+def facts_of(rows: Sequence[Row], what: str) -> str:
+    """How many of a suite's runs or measurements are finished, on what machines and of what commits, in words."""
+    if not rows:
+        return f"no {what} yet"
+    finished = [row for row in rows if row["status"] == "finished"]
+    machines = sorted({row["machine"] for row in finished if row["machine"]})
+    commits = sorted({row["commit"][:7] for row in finished if row["commit"]})
+    parts = [f"{len(finished)} of {count(len(rows), what)} finished", *machines]
+    return "; ".join([*parts, f"{count(len(commits), 'commit')}: {', '.join(commits)}"] if commits else parts)
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:

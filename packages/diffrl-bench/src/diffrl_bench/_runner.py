@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from diffrl_algos._files import exclusive
 
 from ._attempts import Attempt, Ended, Engine, session_in
-from ._machine import available_cores, machine
+from ._machine import available_cores, machine, now
 from ._plan import require_same, specs_of
 from ._record import FORMAT, Row
 from ._record_file import NAME, append_row
@@ -155,7 +154,7 @@ def _run(
     seconds = {name: row["process_s"] or row["wall_s"] for name, row in rows.items() if row["status"] == "finished"}
 
     def record(row: Row) -> None:
-        row = {"format": FORMAT, "suite": suite.name, **row, "time": datetime.now(UTC).isoformat(timespec="seconds")}
+        row = {"format": FORMAT, "suite": suite.name, **row, "time": now()}
         if row["status"] == "finished" and suite.traces:
             row["traces"] = traces_of(settings.out / row["run"] / "metrics.jsonl", suite.traces)
         append_row(settings.out / NAME, row)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from diffrl_algos._surroundings import surroundings
 
-from ._machine import describe, versions
+from ._machine import now, versions
 from ._record import Field, RecordError, Row, Schema, problems_by
 from ._record_file import Line, append_line, parsed, refuse
+from ._rows import place_of
 
 _FIELDS: dict[str, Field] = {
     "format": Field("text", "the schema"),
@@ -87,11 +87,10 @@ def place(hardware: Mapping[str, Any]) -> Row:
         hardware: ``machine()`` from before the work.
     """
     return {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "time": now(),
         "commit": surroundings()["commit"],
         "versions": versions(),
-        "machine": describe(dict(hardware)),
-        "hardware": {key: value for key, value in hardware.items() if key != "load_before"},
+        **place_of(dict(hardware)),
         "load": hardware["load_before"],
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from itertools import pairwise
@@ -167,11 +167,7 @@ def parse_suite(text: str, source: str) -> Suite:
     _only(tables, (*_KEYS, "measure"), f"suite {source}")
     shared = _texts(tables, "options", f"suite {source}")
     runs = []
-    for k, entry in enumerate(_get(tables, "train", list, f"suite {source}")):
-        where = f"suite {source}, train {k}"
-        if not isinstance(entry, dict):
-            raise ValueError(f"{where} must be a table, [[train]]")
-        _only(entry, _TRAIN_KEYS, where)
+    for where, entry in _entries(tables, "train", _TRAIN_KEYS, source):
         options = (*shared, *_texts(entry, "options", where))
         seeds = _get(entry, "seeds", list, where)
         if not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
@@ -209,11 +205,7 @@ def _measuring(tables: Mapping[str, Any], source: str) -> Suite:
         raise ValueError(f"suite {source} has [[train]] and [[measure]] tables; make two suites of it")
     _only(tables, _MEASURING_KEYS, f"suite {source}")
     found = []
-    for k, entry in enumerate(_get(tables, "measure", list, f"suite {source}")):
-        where = f"suite {source}, measure {k}"
-        if not isinstance(entry, dict):
-            raise ValueError(f"{where} must be a table, [[measure]]")
-        _only(entry, _MEASURE_KEYS, where)
+    for where, entry in _entries(tables, "measure", _MEASURE_KEYS, source):
         command, smoke = _texts(entry, "command", where), _texts(entry, "smoke", where)
         if not command:
             raise ValueError(f"{where} has no command; expected arguments of diffrl bench, such as ['sim']")
@@ -227,15 +219,24 @@ def _measuring(tables: Mapping[str, Any], source: str) -> Suite:
     return Suite(name=name, about=about, measurements=tuple(found))
 
 
+def _entries(
+    tables: Mapping[str, Any], key: str, known: Iterable[str], source: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The tables ``[[key]]`` of a suite, and how errors name each."""
+    for k, entry in enumerate(_get(tables, key, list, f"suite {source}")):
+        where = f"suite {source}, {key} {k}"
+        if not isinstance(entry, dict):
+            raise ValueError(f"{where} must be a table, [[{key}]]")
+        _only(entry, known, where)
+        yield where, entry
+
+
 def _about(tables: Mapping[str, Any], where: str) -> str:
     return _get(tables, "about", str, where, "")
 
 
 def _name(table: Mapping[str, Any], where: str) -> str:
-    name = _get(table, "name", str, where)
-    if not name or not all(c.isalnum() or c in "-_." for c in name):
-        raise ValueError(f"{where}: name is {name!r}; expected letters, digits, '-', '_' and '.'")
-    return name
+    return _spelt(_get(table, "name", str, where), "name", where, empty=False)
 
 
 def _texts(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
@@ -247,8 +248,12 @@ def _texts(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
 
 def _word(table: Mapping[str, Any], key: str, where: str) -> str:
     """A part of a run's name; it may be empty."""
-    word = _get(table, key, str, where, "")
-    if not all(c.isalnum() or c in "-_." for c in word):
+    return _spelt(_get(table, key, str, where, ""), key, where, empty=True)
+
+
+def _spelt(word: str, key: str, where: str, *, empty: bool) -> str:
+    """A word that can stand in the name of a folder."""
+    if not (word or empty) or not all(c.isalnum() or c in "-_." for c in word):
         raise ValueError(f"{where}: {key} is {word!r}; expected letters, digits, '-', '_' and '.'")
     return word
 

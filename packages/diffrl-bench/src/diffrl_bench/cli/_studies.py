@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ._parser import Commands, Result, add_run, of_run, picture
+from ._parser import Commands, Result, add_run, of_run, picture, whole_numbers
 
 
 def add(commands: Commands) -> None:
@@ -175,19 +175,15 @@ def _landscape(args: argparse.Namespace) -> Result:
 
 
 def _bundles(args: argparse.Namespace) -> Result:
+    from diffrl_algos.cli._train_options import given_options
     from diffsim_core import task_options
 
     from .._bundles import STIFF, bench_bundles, bundles_text
 
     file, declared = picture(args.plot), task_options(args.task)
     options = dict(STIFF) if args.task == "ant" else {}
-    for text in args.task_option or ():
-        name, _, value = text.partition("=")
-        options[name] = declared[name].read(value, declared.owner)
-    try:
-        branches = [int(n) for n in args.branches.split(",")]
-    except ValueError:
-        raise ValueError(f"branches is {args.branches!r}; expected whole numbers with commas between") from None
+    options |= given_options(declared, args.task_option or ())
+    branches = list(whole_numbers("branches", args.branches))
     names = ("task", "num_envs", "repeats", "horizon", "seed", "progress")
     given = {name: getattr(args, name) for name in names}
     report = bench_bundles(task_options=options, branches=branches, **given)
