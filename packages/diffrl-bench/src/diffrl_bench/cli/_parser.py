@@ -72,13 +72,10 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:i; default cpu")
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
+def add_run(parser: argparse.ArgumentParser, algorithm: str, *, num_envs: int) -> None:
     """Add the options of the studies of a run."""
-    parser.add_argument("run", metavar="RUN", help="run folder of agpo in torch")
-    parser.add_argument(
-        "--steps", type=int, default=128, metavar="T", help="control steps of the roll-out; default 128"
-    )
-    parser.add_argument("--num-envs", type=int, default=64, metavar="N", help="worlds; default 64")
+    parser.add_argument("run", metavar="RUN", help=f"run folder of {algorithm} in torch")
+    parser.add_argument("--num-envs", type=int, default=num_envs, metavar="N", help=f"worlds; default {num_envs}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoint", default="last", metavar="NAME", help="last (default), best, or an iteration")
     parser.add_argument("--plot", metavar="FILE", help="draw the results: .svg, .png or .pdf")

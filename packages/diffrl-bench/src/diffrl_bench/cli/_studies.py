@@ -1,4 +1,4 @@
-"""``diffrl bench models|reference|variance|landscape|bundles|peers``: what is right, and compared with whom."""
+"""``diffrl bench models|reference|variance|landscape|losses|bundles|transfer|peers``: what is right, and with whom."""
 
 from __future__ import annotations
 
@@ -42,7 +42,6 @@ def add(commands: Commands) -> None:
     variance = commands.add(
         "variance", _variance, "Variances of three estimators' gradients along a roll-out of an AGPO run, and ascent."
     )
-    add_run(variance)
     variance.add_argument(
         "--iterations", type=int, default=100, metavar="K", help="iterations of ascent; 0 for none; default 100"
     )
@@ -50,13 +49,49 @@ def add(commands: Commands) -> None:
     landscape = commands.add(
         "landscape", _landscape, "Landscapes of three estimators at steps of an AGPO run, in planes of its parameters."
     )
-    add_run(landscape)
+    for study in (variance, landscape):
+        add_run(study, "agpo", num_envs=64)
+        study.add_argument(
+            "--steps", type=int, default=128, metavar="T", help="control steps of the roll-out; default 128"
+        )
     landscape.add_argument("--panels", type=int, default=6, metavar="K", help="random steps to draw; default 6")
     landscape.add_argument(
         "--points", type=int, default=25, metavar="K", help="points along each direction, odd; default 25"
     )
     landscape.add_argument(
         "--radius", type=float, default=1.0, metavar="R", help="half the width of a plane [parameters]; default 1"
+    )
+
+    losses = commands.add(
+        "losses",
+        _losses,
+        "What SHAC and backpropagation through whole episodes descend, around the policy of a SHAC run.",
+    )
+    add_run(losses, "shac", num_envs=128)
+    losses.add_argument("--steps", type=int, metavar="T", help="control steps of an episode; default the task's")
+    losses.add_argument(
+        "--begin", type=int, default=64, metavar="T", help="control steps of the policy before the window; default 64"
+    )
+    losses.add_argument("--points", type=int, default=41, metavar="K", help="points of the line, odd; default 41")
+    losses.add_argument(
+        "--plane",
+        type=int,
+        default=15,
+        metavar="K",
+        help="points along each direction of the plane; 0 for none; default 15",
+    )
+    losses.add_argument(
+        "--radius", type=float, default=1.0, metavar="R", help="from the policy to the ends [parameters]; default 1"
+    )
+    losses.add_argument(
+        "--weight", type=int, metavar="K", help="index of the parameter; default where the window's gradient is largest"
+    )
+    losses.add_argument(
+        "--graph-envs",
+        type=int,
+        default=16,
+        metavar="N",
+        help="worlds whose episodes are differentiated at a time, 0 for none; default 16",
     )
 
     bundles = commands.add(
@@ -172,6 +207,20 @@ def _landscape(args: argparse.Namespace) -> Result:
 
         plot_landscape(report, file)
     return Result(report, landscape_text(report))
+
+
+def _losses(args: argparse.Namespace) -> Result:
+    from .._losses import LossesBench, bench_losses, losses_text
+
+    file = picture(args.plot)
+    names = ("steps", "num_envs", "begin", "points", "plane", "radius", "weight", "graph_envs", "seed")
+    bench = LossesBench(**{name: getattr(args, name) for name in names})
+    report = bench_losses(Path(args.run), bench, checkpoint=args.checkpoint, progress=args.progress)
+    if file is not None:
+        from .._plot_losses import plot_losses
+
+        plot_losses(report, file)
+    return Result(report, losses_text(report))
 
 
 def _bundles(args: argparse.Namespace) -> Result:
