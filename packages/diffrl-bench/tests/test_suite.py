@@ -81,6 +81,10 @@ def test_suite_from_a_file(tmp_path: Path) -> None:
         (('task = "ant"', "task = 1"), "task is 1; expected a name"),
         (("[[train]]", "jobs = 0\n[[train]]"), "at least 1"),
         (("[[train]]", "jobs = true\n[[train]]"), "jobs is True; expected int"),
+        (
+            ("[[train]]", 'metrics = ["return_at_0"]\n[[train]]'),
+            "suite here: unknown metric 'return_at_0'; known: return_mean",
+        ),
         (("[[train]]", "[train]"), "train is .*; expected list"),
         (("[[train]]", "[[train]"), "not valid TOML"),
     ],

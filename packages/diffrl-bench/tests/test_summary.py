@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from diffrl_bench._found import find
+from diffrl_bench._metrics import metric_of
 from diffrl_bench._statistics import iqm, iqm_interval
 from diffrl_bench._suite import load_suite, parse_suite
 from diffrl_bench._summary import Cell, Summary, summarise_suite
@@ -122,6 +123,32 @@ def test_markdown_latex_and_spreadsheet_hold_the_same_numbers(summary: Summary) 
     assert float(rows["sapo", "ant"]["iqm"]) == 9020 and rows["sapo", "ant"]["value 1"] == "8610.0"
     assert rows["ppo", "ant"]["iqm"] == "" and rows["ppo", "ant"]["note"] == "missing: not run"
     json.dumps(summary.to_json(), allow_nan=False)
+
+
+def test_a_suite_shows_more_metrics_and_says_once_what_is_missing(run: Make) -> None:
+    text = 'metrics = ["return_at_3", "update_cpu_ms"]'.join(SUITE.split('references = ["SAPO Table 5"]'))
+    curve = {"iteration": [1, 3, 5], "env_steps": [8, 24, 40], "wall_s": [1, 3, 5], "return_mean": [1.0, 30.0, 50.0]}
+    sapo = [run("sapo", k, 60.0, iterations=5, cpu_s=0.1 * (k + 1), curve=curve) for k in range(5)]
+    short = run("shac", 0, 9.0, iterations=2, cpu_s=None, curve=curve)
+    found = summarise_suite(parse_suite(text, "mine"), [*sapo, short])
+    assert [section.metric for section in found.sections] == ["return_mean", "return_at_3", "update_cpu_ms"]
+    final, at, cost = ({cell.learner: cell for cell in section.cells} for section in found.sections)
+    assert at["sapo"].values == [30.0] * 5
+    assert cost["sapo"].values == pytest.approx([20.0, 40.0, 60.0, 80.0, 100.0])
+    assert at["shac"].note == cost["shac"].note == "missing: no run has it", "two updates, of unknown processor time"
+    assert (final["ppo"].missing, at["ppo"].missing, found.missing.runs) == (1, 0, 3)
+    markdown = as_markdown(found)
+    assert "### Return after 3 updates" in markdown and "### Processor time of an update [ms]" in markdown
+
+
+def test_a_curve_tells_the_last_return_until_an_update(run: Make) -> None:
+    curve = {"iteration": [2, 7], "env_steps": [8, 24], "wall_s": [1, 3], "return_mean": [1.0, 30.0]}
+    row = run("sapo", 0, 60.0, iterations=9, curve=curve)
+    assert [metric_of(f"return_at_{k}").of(row) for k in (1, 2, 6, 7, 9, 10)] == [None, 1.0, 1.0, 30.0, 30.0, None]
+    assert metric_of("return_at_5").of({**row, "curve": None}) is None
+    for name in ("return_at_0", "return_at_", "return_at_5.5", "nothing"):
+        with pytest.raises(ValueError, match="known: return_mean"):
+            metric_of(name)
 
 
 def test_figures_are_short() -> None:

@@ -110,7 +110,7 @@ def _cell(cell: Cell, lines: Mapping[str, int], columns: Sequence[str]) -> dict[
         "seeds": [
             {
                 "seed": row["seed"],
-                "value": figure(row[cell.metric]),
+                "value": figure(cell.value_of(row)),
                 "run": row["run"],
                 "line": lines[row["run"]],
                 "command": command_of(row),

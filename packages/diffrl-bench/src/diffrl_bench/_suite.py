@@ -14,9 +14,10 @@ from typing import Any
 from diffrl_algos._files import file_name
 
 from ._measurement import Measurement
+from ._metrics import metric_of
 from ._references import Reference, references_of
 
-_KEYS = ("name", "about", "jobs", "threads", "options", "train", "traces", "references")
+_KEYS = ("name", "about", "jobs", "threads", "options", "train", "traces", "metrics", "references")
 _MEASURING_KEYS = ("name", "about", "measure")
 _MEASURE_KEYS = ("name", "command", "smoke")
 _TRAIN_KEYS = ("algorithm", "task", "problem", "variant", "seeds", "options")
@@ -67,6 +68,8 @@ class Suite:
     """Measurements in the place of runs; a suite has either."""
     traces: tuple[str, ...] = ()
     """Metrics of an update that are kept over the run, in addition to the learning curve."""
+    metrics: tuple[str, ...] = ()
+    """What tables show in addition to final returns, as ``metric_of`` names it."""
     references: tuple[Reference, ...] = ()
     """What papers say, to stand beside the results."""
     smoke: bool = False
@@ -195,8 +198,19 @@ def parse_suite(text: str, source: str) -> Suite:
         threads=threads,
         runs=tuple(runs),
         traces=traces,
+        metrics=_metrics(tables, f"suite {source}"),
         references=references_of(_texts(tables, "references", f"suite {source}"), f"suite {source}"),
     )
+
+
+def _metrics(tables: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    found = _texts(tables, "metrics", where)
+    for name in found:
+        try:
+            metric_of(name)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+    return found
 
 
 def _measuring(tables: Mapping[str, Any], source: str) -> Suite:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._hours import Hours, experiments, hours_of
+from ._metrics import FINAL, Metric, metric_of
 from ._record import Row
 from ._record_file import Line
 from ._references import Reference
@@ -33,27 +34,7 @@ from ._statistics import (
 from ._suite import Suite
 from ._transfers import Transferred, transfers_of
 
-FINAL = "return_mean"
 SMOKE = "A smoke run: a few updates that show that the suite runs. These are no results."
-
-
-class _Metric:
-    """A key of records that is summed up over seeds."""
-
-    def __init__(self, title: str, unit: str, about: str, sign: int = 1) -> None:
-        self.title, self.unit, self.about, self.sign = title, unit, about, sign
-
-
-METRICS = {
-    FINAL: _Metric("Final return", "return", "deterministic policy at the end of a run, new worlds"),
-    "return_best": _Metric(
-        "Best return", "return", "largest mean return of the last 100 training episodes of a run, over all updates"
-    ),
-    "wall_s": _Metric("Training time", "s", "wall time of training, without start and evaluation", -1),
-    "forward_s": _Metric("Simulation, reward and observations", "s", "one update", -1),
-    "backward_s": _Metric("Gradient and update of the policy", "s", "one update", -1),
-    "critic_s": _Metric("Training of the critic", "s", "one update", -1),
-}
 
 
 @dataclass(frozen=True)
@@ -77,7 +58,11 @@ class Cell:
 
     @cached_property
     def values(self) -> list[float]:
-        return [row[self.metric] for row in self.rows]
+        return [value for row in self.rows if (value := self.value_of(row)) is not None]
+
+    def value_of(self, row: Row) -> float | None:
+        """The metric of a run; None if it does not have it."""
+        return metric_of(self.metric).of(row)
 
     @cached_property
     def iqm(self) -> float | None:
@@ -142,16 +127,9 @@ class Section:
     cells: tuple[Cell, ...]
 
     @property
-    def title(self) -> str:
-        return METRICS[self.metric].title
-
-    @property
-    def unit(self) -> str:
-        return METRICS[self.metric].unit
-
-    @property
-    def about(self) -> str:
-        return METRICS[self.metric].about
+    def what(self) -> Metric:
+        """What the metric is, in words."""
+        return metric_of(self.metric)
 
     @property
     def papers(self) -> list[str]:
@@ -222,7 +200,8 @@ class Summary:
     @property
     def missing(self) -> Missing:
         """All runs of the suite that are not finished."""
-        cells = [cell for cell in self.sections[-1].cells if cell.missing]
+        final = next(section for section in self.sections if section.metric == FINAL)
+        cells = [cell for cell in final.cells if cell.missing]
         known = [cell.core_hours for cell in cells if cell.core_hours is not None]
         return Missing(sum(cell.missing for cell in cells), sum(known) if known else None, len(known) == len(cells))
 
@@ -256,15 +235,18 @@ def summarise_suite(
         estimates: lines of ``estimates.jsonl``, for the core hours of missing runs.
         transfers: lines of ``transfers.jsonl``.
     """
-    metrics = dict.fromkeys([*(one.metric for one in suite.references if one.metric), FINAL])
+    first = dict.fromkeys([*(one.metric for one in suite.references if one.metric), FINAL])
+    metrics = dict.fromkeys([*first, *suite.metrics])
     lacking = {(one.task, one.learner): one.missing for one in experiments(suite, rows)}
     hours = hours_of(suite, rows, estimates)
     sections: list[Section] = []
     for metric in metrics:
-        cells = [
-            replace(cell, missing=lacking.get((cell.task, cell.learner), 0), hours=hours.get((cell.learner, cell.task)))
-            for cell in _cells(suite, rows, metric)
-        ]
+        cells = _cells(suite, rows, metric)
+        if metric in first:  # not to say what is missing again and again
+            cells = [
+                replace(one, missing=lacking.get((one.task, one.learner), 0), hours=hours.get((one.learner, one.task)))
+                for one in cells
+            ]
         sections.append(Section(metric, tuple(cells)))
     final = [cell for cell in sections[list(metrics).index(FINAL)].cells if cell.rows]
     return Summary(
@@ -300,11 +282,12 @@ def _cells(suite: Suite, rows: Sequence[Row], metric: str) -> list[Cell]:
         row = planned_row(run, "unfinished")
         key = (problem(row), learner(row))
         planned[key] = planned.get(key, 0) + 1
+    of = metric_of(metric).of
     told = [one for one in suite.references if one.metric == metric]
     for key in [*planned, *((problem(row), learner(row)) for row in rows), *((one.task, one.learner) for one in told)]:
         groups.setdefault(key, ([], [], []))
     for row in rows:
-        ended = row["status"] == "finished" and row.get(metric) is not None
+        ended = row["status"] == "finished" and of(row) is not None
         finished, others, _ = groups[problem(row), learner(row)]
         (finished if ended else others).append(row)
     for one in told:

@@ -134,8 +134,8 @@ def missing_runs(summary: Summary) -> str:
 
 def grid_of(section: Section) -> tuple[Grid, list[int]]:
     """A section's table, without columns in which nothing is; and the columns of ``cell_columns`` that it has."""
-    unit = f" [{section.unit}]" if section.unit not in ("", "return") else ""
-    notes = [f"{section.about[0].upper()}{section.about[1:]}."]
+    unit = f" [{section.what.unit}]" if section.what.unit not in ("", "return") else ""
+    notes = [f"{section.what.about[0].upper()}{section.what.about[1:]}."]
     notes += [
         f"{paper.partition(',')[0]}: {statistic}."
         for paper, statistic in dict.fromkeys(
@@ -147,7 +147,9 @@ def grid_of(section: Section) -> tuple[Grid, list[int]]:
     lines = [cell_columns(cell) for cell in section.cells]
     shown = [k for k in range(len(_HEAD)) if k < 4 or any(line[k] != "-" for line in lines)]
     head = tuple(_HEAD[k] for k in shown)
-    return Grid(section.title + unit, tuple(notes), head, tuple(tuple(line[k] for k in shown) for line in lines)), shown
+    return Grid(
+        section.what.title + unit, tuple(notes), head, tuple(tuple(line[k] for k in shown) for line in lines)
+    ), shown
 
 
 def transfer_grid(summary: Summary) -> Grid:
