@@ -151,6 +151,25 @@ def test_a_curve_tells_the_last_return_until_an_update(run: Make) -> None:
             metric_of(name)
 
 
+def test_a_wide_table_has_a_column_for_each_task(rows: Rows, run: Make) -> None:
+    text = SUITE.replace('task = "ant"', 'task = ["ant", "hopper"]', 1)
+    hopper = run("sapo", 0, 1.0, task="hopper", run="sapo-hopper-s0")
+    found = summarise_suite(parse_suite(text, "mine"), [*rows, hopper])
+    head, _, *lines = [line for line in as_markdown(found, wide=True).splitlines() if line.startswith("|")]
+    columns = [[part.strip() for part in line.strip("|").split("|")] for line in (head, *lines)]
+    assert columns[0][:3] == ["learner", "ant", "hopper"]
+    cells = {line[0]: line for line in columns[1:]}
+    assert cells["sapo"][1] == "9,020 [9,000 to 9,040; 5], SAPO 8,610 ± 40" and cells["sapo"][2].startswith("1 (1)")
+    assert cells["shac"][1].startswith("8,000 (8,000 to 8,001; 2), SAPO") and cells["ppo"][1].startswith("-, SAPO")
+    assert as_latex(found, wide=True).startswith(r"\begin{table}") and "& ant & hopper &" in as_latex(found, wide=True)
+
+
+def test_a_spreadsheet_is_never_wide(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(RESULTS / "gippo-functions")
+    assert main(["table", "gippo-functions", "--out", folder, "--wide", "--format", "csv"]) == 2
+    assert "--wide is for md and tex" in capsys.readouterr().err
+
+
 def test_figures_are_short() -> None:
     values = (None, 0.0, 8474.4, -12.345, 0.0123, -3.4e-11, 1.5e7)
     assert list(map(figure, values)) == ["-", "0", "8,474", "-12.3", "0.0123", "-3.40e-11", "1.50e+07"]

@@ -47,9 +47,9 @@ def said(one: Reference) -> str:
     return figure(one.value) + ("" if one.spread is None else f" ± {figure(one.spread)}")
 
 
-def grids(summary: Summary) -> list[Grid]:
-    """All tables of a summary."""
-    found = [grid_of(section)[0] for section in summary.sections]
+def grids(summary: Summary, *, wide: bool = False) -> list[Grid]:
+    """All tables of a summary; ``wide`` gives each task a column."""
+    found = [wide_grid(section) if wide else grid_of(section)[0] for section in summary.sections]
     if summary.transfers:
         found.append(transfer_grid(summary))
     if summary.overall:
@@ -61,20 +61,20 @@ def grids(summary: Summary) -> list[Grid]:
     return found
 
 
-def as_markdown(summary: Summary) -> str:
-    """Tables with headings."""
+def as_markdown(summary: Summary, *, wide: bool = False) -> str:
+    """Tables with headings; ``wide`` as in ``grids``."""
     missing = missing_runs(summary)
     blocks = [summary.warning, f"{missing}." if missing else ""]
-    for grid in grids(summary):
+    for grid in grids(summary, wide=wide):
         lines = [[cell.replace("|", "\\|") for cell in line] for line in grid.lines]
         blocks += [f"### {grid.title}", " ".join(grid.notes), table(grid.head, lines, markdown=True)]
     return "\n\n".join(block for block in blocks if block)
 
 
-def as_latex(summary: Summary) -> str:
-    """Tables for the package ``booktabs``."""
+def as_latex(summary: Summary, *, wide: bool = False) -> str:
+    """Tables for the package ``booktabs``; ``wide`` as in ``grids``."""
     warning = [f"% {summary.warning}"] if summary.warning else []
-    return "\n\n".join([*warning, *map(latex_of, grids(summary))]) + "\n"
+    return "\n\n".join([*warning, *map(latex_of, grids(summary, wide=wide))]) + "\n"
 
 
 def as_csv(summary: Summary) -> str:
@@ -134,9 +134,38 @@ def missing_runs(summary: Summary) -> str:
 
 def grid_of(section: Section) -> tuple[Grid, list[int]]:
     """A section's table, without columns in which nothing is; and the columns of ``cell_columns`` that it has."""
-    unit = f" [{section.what.unit}]" if section.what.unit not in ("", "return") else ""
-    notes = [f"{section.what.about[0].upper()}{section.what.about[1:]}."]
-    notes += [
+    lines = [cell_columns(cell) for cell in section.cells]
+    shown = [k for k in range(len(_HEAD)) if k < 4 or any(line[k] != "-" for line in lines)]
+    head = tuple(_HEAD[k] for k in shown)
+    return Grid(*_described(section), head, tuple(tuple(line[k] for k in shown) for line in lines)), shown
+
+
+def wide_grid(section: Section) -> Grid:
+    """A section's table with a line for each learner and a column for each task."""
+    tasks = list(dict.fromkeys(cell.task for cell in section.cells))
+    learners = dict.fromkeys(cell.learner for cell in section.cells)
+    found = {(cell.learner, cell.task): _short(cell) for cell in section.cells}
+    lines = [(name, *(found.get((name, task), "-") for task in tasks)) for name in learners]
+    title, notes = _described(section)
+    note = f"IQM [its {_LEVEL} interval; seeds], or with too few seeds for one (their range; seeds)."
+    return Grid(title, (*notes, note), ("learner", *tasks), tuple(lines))
+
+
+def _short(cell: Cell) -> str:
+    """A cell in a few words: ``4,936 (4,928 to 4,943; 2), paper 4,900``; ``-`` if it has nothing."""
+    ours = figure(cell.iqm)
+    if cell.interval is not None:
+        ours += f" [{span(cell.interval)}; {len(cell.rows)}]"
+    elif cell.spread is not None:
+        ours += f" ({span((cell.spread.low, cell.spread.high))}; {len(cell.rows)})" if len(cell.rows) > 1 else " (1)"
+    return ", ".join([ours, *(f"{one.paper} {said(one)}" for one in cell.references)])
+
+
+def _described(section: Section) -> tuple[str, tuple[str, ...]]:
+    """Title and notes of a section's table."""
+    metric = section.what
+    unit = f" [{metric.unit}]" if metric.unit not in ("", "return") else ""
+    papers = [
         f"{paper.partition(',')[0]}: {statistic}."
         for paper, statistic in dict.fromkeys(
             (f"{one.paper}", f"{one.place}, {one.statistic}; {one.read}")
@@ -144,12 +173,7 @@ def grid_of(section: Section) -> tuple[Grid, list[int]]:
             for one in cell.references
         )
     ]
-    lines = [cell_columns(cell) for cell in section.cells]
-    shown = [k for k in range(len(_HEAD)) if k < 4 or any(line[k] != "-" for line in lines)]
-    head = tuple(_HEAD[k] for k in shown)
-    return Grid(
-        section.what.title + unit, tuple(notes), head, tuple(tuple(line[k] for k in shown) for line in lines)
-    ), shown
+    return metric.title + unit, (f"{metric.about[0].upper()}{metric.about[1:]}.", *papers)
 
 
 def transfer_grid(summary: Summary) -> Grid:

@@ -15,6 +15,7 @@ def add(commands: Commands) -> None:
     table.add_argument(
         "--format", choices=("md", "tex", "csv"), default="md", help="Markdown (default), LaTeX, or for a spreadsheet"
     )
+    table.add_argument("--wide", action="store_true", help="a column for each task, in Markdown and LaTeX")
     table.add_argument("--runs", action="store_true", help="list every run too, in Markdown")
     add_results(table)
 
@@ -53,6 +54,8 @@ def _table(args: argparse.Namespace) -> Result:
     from .._transfers import TRANSFERS
     from .._variants import differences, differences_text
 
+    if args.wide and args.format == "csv":
+        raise ValueError("--wide is for md and tex; a spreadsheet has a line for each task and learner")
     values: list[dict[str, Any]] = []
     texts: list[str] = []
     suites = find(args.suite, args.out, unrun=True)
@@ -66,10 +69,10 @@ def _table(args: argparse.Namespace) -> Result:
         listed = [light(row) for row in rows]
         values.append({**summary.to_json(), "summary": summarise(rows), "differences": found, "runs": listed})
         if args.format != "md":
-            texts.append((as_latex if args.format == "tex" else as_csv)(summary).rstrip())
+            texts.append((as_csv(summary) if args.format == "csv" else as_latex(summary, wide=args.wide)).rstrip())
             continue
         blocks = [f"## {suite.name}"] if len(suites) > 1 else []
-        blocks.append(as_markdown(summary))
+        blocks.append(as_markdown(summary, wide=args.wide))
         blocks += ["### Variants", differences_text(found, markdown=True)] if found else []
         blocks += ["### Runs", table_text(rows, markdown=True)] if args.runs else []
         texts.append("\n\n".join(blocks))
