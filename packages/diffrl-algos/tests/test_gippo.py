@@ -135,6 +135,7 @@ class Paper:
 
         steps(self.state.actor_adam, c.ppo_betas, c.actor_lr, surrogate, c.actor_iterations)
         figures = {"determinant_min": psi.min(), "determinant_max": psi.max(), "additional_return": gain}
+        figures["gradient_variance"] = gradient.var(0).sum()
         return actor.detach(), alpha, {**figures, "out_of_range": outside}, generator
 
 
@@ -191,6 +192,12 @@ def test_the_order_of_rows_changes_no_measurement(worlds):
     actor, generator = algorithm.actor(state.env), torch.Generator()
     one, other = (algorithm._fit(actor, state, rows, 0.02, generator) for rows in (batch, mixed))
     torch.testing.assert_close(one.params, other.params, rtol=1e-9, atol=1e-12)
+
+
+def test_the_variance_of_gradients_is_that_of_steps_that_were_taken():
+    rows, taken = torch.randn(9, 3, dtype=torch.float64), torch.arange(9) % 3 != 0
+    found = gippo._total_variance(torch.where(taken[:, None], rows, 0.0), taken)
+    torch.testing.assert_close(found, rows[taken].var(0).sum())
 
 
 def test_compiled_code_takes_the_same_update(worlds):

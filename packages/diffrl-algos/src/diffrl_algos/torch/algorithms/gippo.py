@@ -203,6 +203,7 @@ class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
             "critic_loss": critic_loss,
             "alpha_loss": fit.loss,
             "grad_norm": batch.gradient.norm(dim=-1).mean(),
+            "gradient_variance": _total_variance(batch.gradient, batch.taken),
             "lost_gradients": lost,
             "determinant_min": determinant.amin(),
             "determinant_mean": determinant.mean(),
@@ -331,6 +332,14 @@ class GIPPO(AdvantageLearner[GIPPOConfig, GIPPOState]):
             out_of_range=float(outside),
         )
         return torch.tensor([after.alpha, after.seen, after.mean, after.square], dtype=torch.float64)
+
+
+def _total_variance(rows: Tensor, taken: Tensor) -> Tensor:
+    """Sum over columns of the sample variance of ``rows``, of those that count."""
+    weight = taken.to(rows.dtype).unsqueeze(-1)
+    number = weight.sum()
+    mean = (weight * rows).sum(0) / number
+    return (weight * (rows - mean).square()).sum() / (number - 1)
 
 
 def _orders(epochs: int, minibatches: int, x: Tensor, generator: torch.Generator) -> Tensor:
