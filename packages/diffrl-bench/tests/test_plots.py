@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffrl_bench._plots import _sim_groups, plot_curves, plot_sim, plot_together
+from diffrl_bench._plots import _sim_groups, plot_curves, plot_sim, plot_together, shown
 
 
 def _curves() -> tuple[dict[str, np.ndarray[Any, Any]], list[dict[str, Any]]]:
@@ -90,6 +90,14 @@ def test_together_each_task_has_a_panel_with_every_algorithm(tmp_path: Path) -> 
     assert first.count('id="FillBetweenPolyCollection_') == 4
     with pytest.raises(ValueError, match="no learning curve yet"):
         plot_together({}, rows, "", tmp_path / "x.svg")
+
+
+def test_figures_spell_algorithms_as_papers_do() -> None:
+    rows = [
+        {"algorithm": name, "variant": variant} for name, variant in (("gippo", ""), ("ivwh", "long"), ("shac", ""))
+    ]
+    assert [shown(row) for row in rows] == ["GI-PPO", "IVW-H (long)", "SHAC"]
+    assert shown({**rows[0], "name": "my gippo"}) == "my gippo"
 
 
 def test_bad_input(tmp_path: Path) -> None:

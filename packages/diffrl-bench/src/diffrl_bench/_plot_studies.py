@@ -11,6 +11,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from diffrl_algos._titles import title_of
 from gradest.plot import landscape_plane
 
 from ._labels import title_over
@@ -80,5 +81,5 @@ def plot_landscape(report: Mapping[str, Any], file: Path) -> None:
 
 def _title(report: Mapping[str, Any]) -> str:
     about = report["run"]
-    name = f"{about['algorithm'].upper()} on {about['task']}"
+    name = f"{title_of(about['algorithm'])} on {about['task']}"
     return f"{name}, iteration {about['iteration']:,}, {count(report['num_envs'], 'world')}"

@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from diffrl_algos._titles import title_of
+
 from ._labels import legend_below, step_unit, time_unit, title_above, title_over
 from ._record import Row
 from ._results import grouped, learner
@@ -51,7 +53,7 @@ def shown(row: Row) -> str:
     if row.get("name"):
         return str(row["name"])
     algorithm, space, variant = learner(row).partition(" ")
-    return algorithm.upper() + space + variant
+    return title_of(algorithm) + space + variant
 
 
 def require_format(file: Path) -> None:

@@ -14,6 +14,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from .._titles import title_of
 from ._diagnosis import Diagnosis, Finding
 from ._recommend import about
 from ._verdict import MEANINGS, Verdict
@@ -81,7 +82,7 @@ def _title(d: Diagnosis) -> str:
     horizon = "" if best.horizon is None else f", horizon {best.horizon}"
     task = f"Can the gradients of {d.about['task']} be trusted?  ({d.about['policy']})"
     lines = [task, *([textwrap.shorten(d.options, 110)] if d.options else [])]
-    return "\n".join([*lines, f"Train with {best.algorithm.upper()}{horizon}: {about(best.algorithm)}"])
+    return "\n".join([*lines, f"Train with {title_of(best.algorithm)}{horizon}: {about(best.algorithm)}"])
 
 
 def _cells(ax: Axes, rows: Sequence[Sequence[Finding]], x: Any, y: Any) -> None:
@@ -180,7 +181,7 @@ def _by_state(ax: Axes, d: Diagnosis) -> None:
 def _reasons(ax: Axes, d: Diagnosis) -> None:
     best = d.recommendation
     lines = [f"because {reason}" for reason in best.reasons] + [f"in doubt: {doubt}" for doubt in best.doubts]
-    lines += [f"or {name.upper()}: {why}" for name, why in best.alternatives]
+    lines += [f"or {title_of(name)}: {why}" for name, why in best.alternatives]
     wrapped = "\n".join("\n  ".join(textwrap.wrap(line, 74)) for line in lines)
     ax.text(0.0, 1.0, wrapped, va="top", fontsize=8, parse_math=False, transform=ax.transAxes)
     ax.set_title("Why")
