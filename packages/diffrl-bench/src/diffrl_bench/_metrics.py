@@ -26,6 +26,10 @@ def _field(name: str, title: str, unit: str, about: str) -> tuple[str, Metric]:
     return name, Metric(title, unit, about, lambda row: row.get(name))
 
 
+def _update_cpu_ms(row: Row) -> float | None:
+    return None if row.get("cpu_s") is None or not row["iterations"] else 1e3 * row["cpu_s"] / row["iterations"]
+
+
 _METRICS = dict(
     [
         _field(FINAL, "Final return", "return", "deterministic policy at the end of a run, new worlds"),
@@ -39,28 +43,32 @@ _METRICS = dict(
         _field("forward_s", "Simulation, reward and observations", "s", "one update"),
         _field("backward_s", "Gradient and update of the policy", "s", "one update"),
         _field("critic_s", "Training of the critic", "s", "one update"),
+        (
+            "update_cpu_ms",
+            Metric(
+                "Processor time of an update",
+                "ms",
+                "processor time of a whole run, start and evaluation included, divided by its updates",
+                _update_cpu_ms,
+            ),
+        ),
     ]
 )
 
 
 def metric_of(name: str) -> Metric:
-    """The metric of a name: a field of records, ``return_at_K`` after ``K`` updates, or ``update_cpu_ms``.
+    """The metric of a name; ``return_at_K`` is the training return after ``K`` updates.
 
     Raises:
         ValueError: there is none of that name.
     """
     if name in _METRICS:
         return _METRICS[name]
-    if name == "update_cpu_ms":
-        about = "processor time of a whole run, start and evaluation included, divided by its updates"
-        return Metric("Processor time of an update", "ms", about, _update_cpu_ms)
     if found := _AT.fullmatch(name):
         updates = int(found[1])
         about = "mean return of the last 100 training episodes by then, of the stochastic policy"
         return Metric(f"Return after {updates:,} updates", "return", about, lambda row: _return_at(row, updates))
-    raise ValueError(
-        f"unknown metric {name!r}; known: {', '.join(_METRICS)}, update_cpu_ms and return_at_K after K updates"
-    )
+    raise ValueError(f"unknown metric {name!r}; known: {', '.join(_METRICS)}, and return_at_K after K updates")
 
 
 def _return_at(row: Row, updates: int) -> float | None:
@@ -69,7 +77,3 @@ def _return_at(row: Row, updates: int) -> float | None:
         return None
     points = zip(row["curve"]["iteration"], row["curve"]["return_mean"], strict=True)
     return next((value for iteration, value in reversed(list(points)) if iteration <= updates), None)
-
-
-def _update_cpu_ms(row: Row) -> float | None:
-    return None if row.get("cpu_s") is None or not row["iterations"] else 1e3 * row["cpu_s"] / row["iterations"]
